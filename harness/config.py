@@ -1,0 +1,343 @@
+"""The whole configuration as typed dataclasses, each setting beside the rule that it obeys.
+
+Hydra's structured-config schema is made of these classes, and `composing.py` turns what Hydra composed into a
+`Config` once, at the edge; nothing below knows a `DictConfig`. `validate` needs no heavy import: a wrong value is
+refused before TensorFlow is loaded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.errors import ConfigError, suggestion
+
+DATASETS = ("fashion_mnist", "mnist")
+PREPROCESSING = ("unit_range", "standardize")
+ARCHITECTURES = ("mlp", "cnn")
+ACTIVATIONS = (
+    "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh", "sigmoid", "softplus", "linear",
+)  # fmt: skip
+HEADS = ("logits", "softmax")
+VALIDATION_STRATEGIES = ("none", "first", "random", "stratified")
+LABELS = ("integers", "one_hot")
+SCHEDULES = ("constant", "step", "exponential", "cosine", "plateau")
+MONITORS = ("val/loss", "val/accuracy", "train/loss", "train/accuracy", "fit/loss", "fit/accuracy")
+ENGINES = ("auto", "keras")
+FIGURES = ("none", "few", "all")
+
+_COMMON_OPTIMIZER_OPTIONS = frozenset({
+    "learning_rate", "weight_decay", "clipnorm", "clipvalue", "global_clipnorm", "use_ema", "ema_momentum",
+    "ema_overwrite_frequency", "loss_scale_factor", "gradient_accumulation_steps",
+})  # fmt: skip
+_BETAS = frozenset({"beta_1", "beta_2", "epsilon"})
+
+OPTIMIZERS: Mapping[str, frozenset[str]] = {
+    name: _COMMON_OPTIMIZER_OPTIONS | own
+    for name, own in {
+        "adadelta": {"rho", "epsilon"},
+        "adafactor": {"beta_2_decay", "epsilon_1", "epsilon_2", "clip_threshold", "relative_step"},
+        "adagrad": {"initial_accumulator_value", "epsilon"},
+        "adam": {"amsgrad"} | _BETAS,
+        "adamax": _BETAS,
+        "adamw": {"amsgrad"} | _BETAS,
+        "ftrl": {
+            "learning_rate_power", "initial_accumulator_value", "l1_regularization_strength",
+            "l2_regularization_strength", "l2_shrinkage_regularization_strength", "beta",
+        },
+        "lamb": _BETAS,
+        "lion": {"beta_1", "beta_2"},
+        "muon": {
+            "adam_beta_1", "adam_beta_2", "adam_weight_decay", "epsilon", "exclude_embeddings", "muon_a", "muon_b",
+            "muon_c", "adam_lr_ratio", "momentum", "ns_steps", "nesterov", "rms_rate",
+        },
+        "nadam": _BETAS,
+        "rmsprop": {"rho", "momentum", "epsilon", "centered"},
+        "schedule_free_adamw": {"warmup_steps"} | _BETAS,
+        "sgd": {"momentum", "nesterov"},
+    }.items()
+}  # fmt: skip
+"""Keras's built-in optimizers by our names, each with the options that its constructor takes."""
+
+
+def setting(
+    default: Any,
+    *,
+    choices: Sequence[str] = (),
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+) -> Any:
+    """A dataclass field with the rule that its value obeys (for a list: that each element obeys)."""
+    rule = {"choices": tuple(choices), "at_least": at_least, "above": above, "at_most": at_most, "below": below}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=rule)
+    return field(default=default, metadata=rule)
+
+
+@dataclass
+class DatasetConfig:
+    """Which images, how they are scaled inside the model, and how many of them."""
+
+    name: str = setting("fashion_mnist", choices=DATASETS)
+    preprocessing: str = setting("unit_range", choices=PREPROCESSING)
+    directory: str | None = None
+    train_size: int | None = setting(None, at_least=1)
+    test_size: int | None = setting(None, at_least=1)
+    seed: int = setting(0, at_least=0)
+
+
+@dataclass
+class ModelConfig:
+    """An architecture and its settings; `name` is the label under which runs are compared."""
+
+    name: str = "mlp"
+    architecture: str = setting("mlp", choices=ARCHITECTURES)
+    hidden: list[int] = setting([128], at_least=1)
+    filters: list[int] = setting([], at_least=1)
+    kernel_size: int = setting(3, at_least=1, at_most=28)
+    pool_size: int = setting(2, at_least=1, at_most=28)
+    activation: str = setting("relu", choices=ACTIVATIONS)
+    dropout: float = setting(0.0, at_least=0, below=1)
+    l2: float = setting(0.0, at_least=0)
+    batch_norm: bool = False
+    head: str = setting("logits", choices=HEADS)
+
+
+@dataclass
+class OptimizerConfig:
+    """A Keras optimizer by name. An option left at null has Keras's own default; one that the named optimizer does
+    not have must stay null (the keys are the same on every run, so that runs can be compared)."""
+
+    name: str = setting("adam", choices=tuple(OPTIMIZERS))
+    learning_rate: float = setting(0.001, above=0)
+    weight_decay: float | None = setting(None, at_least=0)
+    clipnorm: float | None = setting(None, above=0)
+    clipvalue: float | None = setting(None, above=0)
+    global_clipnorm: float | None = setting(None, above=0)
+    use_ema: bool | None = None
+    ema_momentum: float | None = setting(None, at_least=0, at_most=1)
+    ema_overwrite_frequency: int | None = setting(None, at_least=1)
+    loss_scale_factor: float | None = setting(None, above=0)
+    gradient_accumulation_steps: int | None = setting(None, at_least=2)
+    momentum: float | None = setting(None, at_least=0, at_most=1)
+    nesterov: bool | None = None
+    rho: float | None = setting(None, at_least=0, at_most=1)
+    centered: bool | None = None
+    beta_1: float | None = setting(None, at_least=0, below=1)
+    beta_2: float | None = setting(None, at_least=0, below=1)
+    epsilon: float | None = setting(None, above=0)
+    amsgrad: bool | None = None
+    initial_accumulator_value: float | None = setting(None, at_least=0)
+    beta_2_decay: float | None = setting(None, below=0)
+    epsilon_1: float | None = setting(None, above=0)
+    epsilon_2: float | None = setting(None, above=0)
+    clip_threshold: float | None = setting(None, above=0)
+    relative_step: bool | None = None
+    learning_rate_power: float | None = setting(None, at_most=0)
+    l1_regularization_strength: float | None = setting(None, at_least=0)
+    l2_regularization_strength: float | None = setting(None, at_least=0)
+    l2_shrinkage_regularization_strength: float | None = setting(None, at_least=0)
+    beta: float | None = setting(None, at_least=0)
+    warmup_steps: int | None = setting(None, at_least=0)
+    adam_beta_1: float | None = setting(None, at_least=0, below=1)
+    adam_beta_2: float | None = setting(None, at_least=0, below=1)
+    adam_weight_decay: float | None = setting(None, at_least=0)
+    adam_lr_ratio: float | None = setting(None, above=0)
+    exclude_embeddings: bool | None = None
+    muon_a: float | None = None
+    muon_b: float | None = None
+    muon_c: float | None = None
+    ns_steps: int | None = setting(None, at_least=1)
+    rms_rate: float | None = setting(None, above=0)
+
+    def options(self) -> dict[str, Any]:
+        """What the Keras constructor is called with: every option that is not null."""
+        return {name: value for name, value in vars(self).items() if name != "name" and value is not None}
+
+
+@dataclass
+class ValidationConfig:
+    """Which training images are held out to choose by."""
+
+    strategy: str = setting("none", choices=VALIDATION_STRATEGIES)
+    size: int = setting(5000, at_least=1)
+    seed: int = setting(0, at_least=0)
+
+
+@dataclass
+class EarlyStoppingConfig:
+    """Keras's `EarlyStopping`, watching one of the harness's own series."""
+
+    enabled: bool = False
+    monitor: str = setting("val/loss", choices=MONITORS)
+    patience: int = setting(3, at_least=0)
+    min_delta: float = setting(0.0, at_least=0)
+    restore_best_weights: bool = True
+
+
+@dataclass
+class ScheduleConfig:
+    """The learning rate by epoch, as a factor on `optimizer.learning_rate` (see training/schedules.py)."""
+
+    name: str = setting("constant", choices=SCHEDULES)
+    warmup_epochs: int = setting(0, at_least=0)
+    factor: float = setting(0.1, above=0, below=1)
+    every_epochs: int = setting(10, at_least=1)
+    decay_rate: float = setting(0.95, above=0, at_most=1)
+    final_fraction: float = setting(0.0, at_least=0, at_most=1)
+    monitor: str = setting("val/loss", choices=MONITORS)
+    patience: int = setting(5, at_least=0)
+
+
+@dataclass
+class RegimeConfig:
+    """How a model is trained."""
+
+    epochs: int = setting(5, at_least=1)
+    batch_size: int = setting(32, at_least=1)
+    shuffle: bool = True
+    labels: str = setting("integers", choices=LABELS)
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
+    early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+
+
+@dataclass
+class TrackingConfig:
+    """Where and how much is recorded. `uri: null` is `MLFLOW_TRACKING_URI`, else the project's own store."""
+
+    uri: str | None = None
+    experiment: str = "harness"
+    run_name: str | None = None
+    log_model: bool = True
+    system_metrics: bool = False
+
+
+@dataclass
+class Config:
+    """Everything that defines one run."""
+
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    regime: RegimeConfig = field(default_factory=RegimeConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    seed: int = setting(0, at_least=0, at_most=2**32 - 1)
+    engine: str = setting("auto", choices=ENGINES)
+    figures: str = setting("all", choices=FIGURES)
+
+
+def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Every leaf by its dotted name, in the order of the classes: `{"dataset.name": "mnist", ..., "seed": 0}`."""
+    flat: dict[str, Any] = {}
+    for key, value in vars(config).items():
+        if dataclasses.is_dataclass(value):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def validate(config: Config) -> None:
+    """Check every setting and what settings demand of each other; raise `ConfigError` naming all that is wrong."""
+    problems = [*_field_problems(config, ""), *_cross_problems(config)]
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def _field_problems(node: Any, prefix: str) -> Iterator[str]:
+    for item in dataclasses.fields(node):
+        value, key = getattr(node, item.name), f"{prefix}{item.name}"
+        if dataclasses.is_dataclass(value):
+            yield from _field_problems(value, f"{key}.")
+        elif value is not None:
+            for element in value if isinstance(value, list) else [value]:
+                if problem := _broken_rule(element, item.metadata):
+                    yield f"{key}={element}: {problem}"
+
+
+def _broken_rule(value: Any, rule: Mapping[str, Any]) -> str | None:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "must be a finite number."
+    if not rule:
+        return None
+    if rule["choices"] and value not in rule["choices"]:
+        return f"must be one of {', '.join(rule['choices'])}.{suggestion(str(value), rule['choices'])}"
+    checks: tuple[tuple[str, Callable[[Any, Any], bool], Any], ...] = (
+        ("at least", operator.ge, rule["at_least"]),
+        ("above", operator.gt, rule["above"]),
+        ("at most", operator.le, rule["at_most"]),
+        ("below", operator.lt, rule["below"]),
+    )
+    stated = [(words, holds, limit) for words, holds, limit in checks if limit is not None]
+    if all(holds(value, limit) for _, holds, limit in stated):
+        return None
+    return "must be " + " and ".join(f"{words} {limit}" for words, _, limit in stated) + "."
+
+
+def _cross_problems(config: Config) -> Iterator[str]:
+    yield from _model_problems(config.model)
+    yield from _optimizer_problems(config.optimizer)
+    yield from _regime_problems(config.regime)
+
+
+def _model_problems(model: ModelConfig) -> Iterator[str]:
+    if model.architecture == "mlp" and model.filters:
+        yield (
+            f"model.filters={model.filters}: an mlp has no convolutions, so model.filters must be []. "
+            "Use model=cnn for a convolutional network."
+        )
+    if model.architecture == "cnn":
+        if not model.filters:
+            yield "model.filters=[]: a cnn needs at least one convolution, for example model.filters=[32,64]."
+        side = 28
+        for _ in model.filters:
+            side //= model.pool_size
+        if model.filters and side < 1:
+            yield (
+                f"model.filters={model.filters} with model.pool_size={model.pool_size}: {len(model.filters)} pools "
+                "shrink a 28 x 28 image to nothing. Use fewer filters or a smaller pool."
+            )
+
+
+def _optimizer_problems(optimizer: OptimizerConfig) -> Iterator[str]:
+    allowed = OPTIMIZERS.get(optimizer.name)
+    if allowed is None:
+        return  # the name itself has been reported
+    for option, value in optimizer.options().items():
+        if option not in allowed:
+            own = sorted(allowed - _COMMON_OPTIMIZER_OPTIONS)
+            yield (
+                f"optimizer.{option}={value}: {optimizer.name} has no option '{option}'. "
+                f"Its own options are {', '.join(own)}; every optimizer has "
+                f"{', '.join(sorted(_COMMON_OPTIMIZER_OPTIONS))}."
+            )
+    clips = [name for name in ("clipnorm", "clipvalue", "global_clipnorm") if getattr(optimizer, name) is not None]
+    if len(clips) > 1:
+        yield f"optimizer.{clips[0]} and optimizer.{clips[1]}: only one way of clipping can be set. Null the others."
+
+
+def _regime_problems(regime: RegimeConfig) -> Iterator[str]:
+    stopping, schedule = regime.early_stopping, regime.schedule
+    watchers = []
+    if stopping.enabled:
+        watchers.append(("regime.early_stopping.monitor", stopping.monitor))
+    if schedule.name == "plateau":
+        watchers.append(("regime.schedule.monitor", schedule.monitor))
+    for key, monitor in watchers:
+        if monitor.startswith("val/") and regime.validation.strategy == "none":
+            yield (
+                f"{key}={monitor}: there is no validation split to watch. Set regime.validation.strategy to first, "
+                f"random or stratified, or watch {monitor.replace('val/', 'train/')}."
+            )
+    if schedule.warmup_epochs >= regime.epochs and schedule.warmup_epochs > 0:
+        yield (
+            f"regime.schedule.warmup_epochs={schedule.warmup_epochs}: must be below regime.epochs={regime.epochs}, "
+            "or training ends before the warm-up does."
+        )

@@ -1,0 +1,61 @@
+"""Every failure that the harness expects and can explain.
+
+    HarnessError            the work failed                                exit code 1
+    ├── RequestError        the request was wrong; nothing was started     exit code 2
+    │   └── ConfigError     a setting has a wrong name, type or value
+    ├── DataError           a dataset cannot be had or is damaged
+    ├── StoreError          the tracking store cannot be used
+    ├── TrainingError       training broke down (for example: the loss became NaN)
+    └── SweepFailed         some runs of a sweep failed; the rest are recorded
+    Terminated              SIGTERM, raised where KeyboardInterrupt would be (exit code 143)
+
+The message of an expected error says what was given, what is allowed and what to do; `cli.py` prints it without
+a traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class HarnessError(Exception):
+    """The work failed for a reason that the message explains."""
+
+    exit_code = 1
+
+
+class RequestError(HarnessError):
+    """The request cannot be carried out as given; nothing was started."""
+
+    exit_code = 2
+
+
+class ConfigError(RequestError):
+    """A setting has a wrong name, type, range or combination."""
+
+
+class DataError(HarnessError):
+    """A dataset cannot be found, fetched or trusted."""
+
+
+class StoreError(HarnessError):
+    """The tracking store cannot be opened, read or written."""
+
+
+class TrainingError(HarnessError):
+    """Training cannot go on."""
+
+
+class SweepFailed(HarnessError):
+    """A sweep ended with failed runs."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM was received; unwinds the stack as Ctrl-C does."""
+
+
+def suggestion(word: str, choices: Iterable[str]) -> str:
+    """` Did you mean 'adam'?` for a near miss of one of `choices`, otherwise the empty string."""
+    near = get_close_matches(word, list(choices), n=1, cutoff=0.6)
+    return f" Did you mean '{near[0]}'?" if near else ""

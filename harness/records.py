@@ -1,0 +1,144 @@
+"""Plain data that floors pass to each other. No behaviour beyond reading what is held."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+UInt8Array = npt.NDArray[np.uint8]
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Some images and their labels: `images` (n, 28, 28) uint8 in 0..255, `labels` (n,) uint8 in 0..9."""
+
+    images: UInt8Array
+    labels: UInt8Array
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset as published: its training and test images, untouched.
+
+    `digest` is the SHA-256 over the four files' SHA-256 sums (hex); `source` says in words where the files came from.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    train: Split
+    test: Split
+    digest: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Splits:
+    """What one run trains on, chooses by, and is judged by. The three never share an image of the training set."""
+
+    train: Split
+    validation: Split | None
+    test: Split
+
+    def named(self) -> Iterator[tuple[str, Split]]:
+        """`train`, `val` (where there is one) and `test`, under the prefixes of their metrics."""
+        yield "train", self.train
+        if self.validation is not None:
+            yield "val", self.validation
+        yield "test", self.test
+
+
+@dataclass
+class History:
+    """Metrics by epoch: `series["fit/loss"][0]` belongs to epoch 1. All series have one value an epoch."""
+
+    series: dict[str, list[float]] = field(default_factory=dict)
+
+    def append(self, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self.series.setdefault(name, []).append(float(value))
+
+    @property
+    def epochs(self) -> int:
+        return max((len(values) for values in self.series.values()), default=0)
+
+    def last(self, name: str) -> float:
+        return self.series[name][-1]
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """How one class fared: fractions, and `support`, the number of images that truly belong to it."""
+
+    name: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A model judged on one split of n images in inference mode.
+
+    `loss` is the mean cross-entropy in nats (regularisation penalties left out), `accuracy` and `ece` (expected
+    calibration error) are fractions; `probabilities` is (n, classes); `confusion[i, j]` counts images of class i
+    that were taken for class j.
+    """
+
+    loss: float
+    accuracy: float
+    ece: float
+    probabilities: FloatArray
+    labels: UInt8Array
+    confusion: IntArray
+    per_class: tuple[ClassScore, ...]
+
+    @property
+    def predictions(self) -> IntArray:
+        """The most probable class of each image, (n,)."""
+        return np.argmax(self.probabilities, axis=1).astype(np.int64)
+
+
+class RunState(StrEnum):
+    """The state of a run in the store, spelled as MLflow spells it."""
+
+    SCHEDULED = "SCHEDULED"
+    RUNNING = "RUNNING"
+    FINISHED = "FINISHED"
+    FAILED = "FAILED"
+    KILLED = "KILLED"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run as the store has it: parameters as text, metrics at their last value, no history."""
+
+    run_id: str
+    name: str
+    experiment_id: str
+    experiment: str
+    state: RunState
+    started: datetime
+    ended: datetime | None
+    parameters: Mapping[str, str]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+
+    @property
+    def parent_id(self) -> str | None:
+        return self.tags.get("mlflow.parentRunId")
+
+
+def from_milliseconds(stamp: int) -> datetime:
+    """MLflow's time stamps (milliseconds since 1970, UTC) as an aware datetime."""
+    return datetime.fromtimestamp(stamp / 1000, UTC)
