@@ -106,7 +106,7 @@ class Evaluation:
     @property
     def predictions(self) -> IntArray:
         """The most probable class of each image, (n,)."""
-        return np.argmax(self.probabilities, axis=1).astype(np.int64)
+        return np.asarray(self.probabilities.argmax(axis=1), dtype=np.int64)
 
 
 class RunState(StrEnum):
