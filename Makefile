@@ -1,0 +1,90 @@
+# `make` lists the targets. Everything runs in .venv, which `make setup` makes from requirements.lock.
+
+PYTHON ?=          # the interpreter for .venv, 3.11 to 3.13; found by itself when empty
+EXTRAS ?=          # optional dependencies to add: make setup EXTRAS=gpu
+ARGS   ?=          # passed on: make test ARGS="tests/test_cli.py -k help", make ui ARGS="--port 5001"
+
+UV_VERSION := 0.13.8
+BIN        := .venv/bin
+
+# The stamp's name holds a sum over what the environment depends on (the folder too: scripts in .venv name it), so a
+# changed lock, another branch or a moved checkout sets up again, and nothing else does.
+KEY   := $(shell { cat Makefile pyproject.toml requirements.lock; pwd; } | cksum | cut -d' ' -f1)
+STAMP := .venv/.set-up-$(KEY)$(addprefix -,$(strip $(EXTRAS)))
+
+FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup sweep ui test test-fast lint format lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Make .venv with the locked dependencies and the harness itself (EXTRAS=gpu for CUDA)
+
+sweep: $(STAMP) ## Fetch Fashion-MNIST, run the demonstration sweep and compare its runs
+	@$(BIN)/harness data fetch fashion_mnist
+	@$(BIN)/harness sweep experiments=demo $(ARGS)
+
+ui: $(STAMP) ## Open the MLflow UI on the project's runs
+	@$(BIN)/harness ui $(ARGS)
+
+test: $(STAMP) ## Run every test
+	$(BIN)/pytest $(ARGS)
+
+test-fast: $(STAMP) ## Run the tests that take seconds
+	$(BIN)/pytest -m "not slow" $(ARGS)
+
+lint: $(STAMP) ## Check style, types and which module may import which
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## Rewrite the code in the house's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(STAMP) ## Resolve requirements.lock again from pyproject.toml (ARGS=--upgrade for the newest versions)
+	@$(uv_settings) $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev \
+		--no-header --no-annotate $(ARGS) --output-file requirements.lock pyproject.toml
+
+clean: ## Remove .venv, caches and build products; runs and datasets stay
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is written last: an interrupted set-up starts again.
+$(STAMP):
+	@rm -f .venv/.set-up-*
+	@$(BIN)/python -c '$(FITS)' 2>/dev/null && $(BIN)/python -m pip --version >/dev/null 2>&1 || { $(create_environment); }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(uv_settings) $(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
+	@$(uv_settings) $(BIN)/uv pip install --quiet --python $(BIN)/python --no-build-isolation \
+		$(if $(strip $(EXTRAS)),--constraint requirements.lock,--no-deps) --editable '.$(addsuffix ],$(addprefix [,$(strip $(EXTRAS))))'
+	@touch $@
+	@echo "Set up: $$($(BIN)/python --version), $$($(BIN)/harness --version)"
+
+define create_environment
+for candidate in $(or $(strip $(PYTHON)),python3 python3.12 python3.13 python3.11 python); do \
+	if $$candidate -c '$(FITS)' 2>/dev/null; then \
+		echo "Making .venv with $$($$candidate --version)"; \
+		exec $$candidate -m venv --clear .venv; \
+	fi; \
+done; \
+echo "error: no Python 3.11, 3.12 or 3.13 with its venv module among: $(or $(strip $(PYTHON)),python3 python3.12 python3.13 python3.11 python)." >&2; \
+echo "Install one (Debian and Ubuntu: python3 and python3-venv), or name one: make setup PYTHON=/path/to/python3.12" >&2; \
+exit 1
+endef
+
+# uv does not read pip's configuration. Where pip is told of a mirror, a proxy or a certificate, tell uv, for this one
+# command; its own variables go first. Like pip, take the best version among all indexes.
+pip_setting = $$($(BIN)/python -m pip config list | sed -n "s/^[^=]*\.$(1)='\(.*\)'$$/\1/p" | sed 's/\\n/ /g;q')
+export_from_pip = value="$(call pip_setting,$(2))"; [ -z "$$value" ] || export $(1)="$${$(1):-$$value}";
+define uv_settings
+$(call export_from_pip,UV_DEFAULT_INDEX,index-url) \
+$(call export_from_pip,UV_INDEX,extra-index-url) \
+$(call export_from_pip,UV_FIND_LINKS,find-links) \
+$(call export_from_pip,SSL_CERT_FILE,cert) \
+$(call export_from_pip,HTTPS_PROXY,proxy) \
+export UV_INDEX_STRATEGY="$${UV_INDEX_STRATEGY:-unsafe-best-match}";
+endef

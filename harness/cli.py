@@ -1,0 +1,143 @@
+"""The `harness` command: finds a subcommand, prints its errors, chooses the exit code.
+
+A subcommand's module is imported when it is called and not before, so that `harness --help` answers at once.
+
+Exit codes: 0 done; 1 the work failed; 2 the request was wrong; 130 Ctrl-C; 143 SIGTERM.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from harness.errors import HarnessError, Terminated, suggestion
+
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "train": ("harness.commands.train", "Train one model and track the run."),
+    "sweep": ("harness.commands.sweep", "Train a grid of settings and compare the runs."),
+    "compare": ("harness.commands.compare", "Show runs side by side, ranked by overfitting gap."),
+    "data": ("harness.commands.data", "List, fetch and verify the datasets."),
+    "ui": ("harness.commands.ui", "Open the MLflow UI on the project's store."),
+}
+"""Each subcommand: the module whose `command` it is, and its line in `harness --help`."""
+
+INTERRUPTED = 130
+TERMINATED = 143
+
+
+class LazyGroup(click.Group):
+    """A click group over `COMMANDS` that imports no module but the one it runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            hint = suggestion(args[0], COMMANDS)
+            ctx.fail(f"there is no command '{args[0]}'. The commands are {', '.join(COMMANDS)}.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog='Tab completion: eval "$(harness -sc install=bash)", for zsh too; fish: harness -sc install=fish | source',
+)
+@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error (allowed anywhere).")
+@click.version_option(package_name="overfitting-harness", prog_name="harness")
+def group() -> None:
+    """Train small image classifiers, track the runs in MLflow and compare them by how much they overfit.
+
+    train and sweep take Hydra's overrides and flags: harness train model=cnn optimizer.learning_rate=0.01
+    """
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line (`sys.argv` by default) and return the exit code; a bug's exception is not caught."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    # Read when TensorFlow is imported: 2 leaves its errors, and hides the build's and the processor's features.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if debug:
+        os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        with _sigterm_raises():
+            code = _dispatch(arguments)
+            sys.stdout.flush()
+            return code
+    except HarnessError as error:
+        if debug:
+            traceback.print_exception(error)
+        _print_error(str(error))
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except Terminated:
+        return TERMINATED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader (`head`) has what it wanted. Python flushes stdout once more on its way out: let that succeed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if arguments[:1] in (["-sc"], ["--shell-completion"]):
+        from harness.commands.completion import shell_completion
+
+        return shell_completion(group, arguments)
+    try:
+        result = group.main(arguments, prog_name="harness", standalone_mode=False)
+    except click.Abort as abort:
+        # click turns an interrupt into its own exception; which signal it was decides the exit code.
+        raise (abort.__cause__ or KeyboardInterrupt()) from None
+    return result if isinstance(result, int) else 0
+
+
+def _print_error(message: str) -> None:
+    colour = False if os.environ.get("NO_COLOR") else None
+    click.secho("error: ", fg="red", bold=True, nl=False, err=True, color=colour)
+    click.echo(message, err=True, color=colour)
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Make SIGTERM unwind the stack as Ctrl-C does, so that a run which is told to stop records that it was."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, _raise_terminated)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _raise_terminated(number: int, frame: FrameType | None) -> NoReturn:
+    raise Terminated

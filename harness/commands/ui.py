@@ -1,0 +1,148 @@
+"""`harness ui`: the MLflow UI on the right store, for this machine only, gone without trace when it is stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from harness import paths
+from harness.errors import RequestError, StoreError
+from harness.tracking.store import SQLITE, sqlite_file, store_uri
+
+HOST = "127.0.0.1"
+START_SECONDS = 120
+STOP_SECONDS = 10
+LOG_LINES = 20
+
+
+@click.command("ui")
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port to listen on.")
+@click.option("--store", metavar="URI", help="Another store. [default: MLFLOW_TRACKING_URI, else the project's own]")
+def command(port: int, store: str | None) -> int:
+    """Open the MLflow UI on the store that runs are tracked in.
+
+    It listens on the loopback address only. Ctrl-C stops it.
+    """
+    uri = store_uri(store)
+    if uri.startswith(("http://", "https://")):
+        click.echo(f"The store is a server with a UI of its own: {uri}")
+        return 0
+    database = sqlite_file(uri)
+    if database is not None:
+        uri = f"{SQLITE}{database}"
+        if not database.exists():
+            click.echo("The store is empty so far. `harness train` makes a first run, `make sweep` a first sweep.")
+    _require_free_port(port)
+    try:
+        with _running_server(uri, port) as (server, log):
+            click.echo(f"MLflow UI: http://{HOST}:{port}\nstore:     {uri}\nCtrl-C stops it.")
+            sys.stdout.flush()
+            server.wait()
+            raise StoreError(f"The MLflow server stopped by itself (exit code {server.returncode}).\n{_tail(log)}")
+    except KeyboardInterrupt as interrupt:
+        if type(interrupt) is KeyboardInterrupt:  # Ctrl-C is how a person ends it; SIGTERM keeps its own exit code
+            return 0
+        raise
+
+
+def _require_free_port(port: int) -> None:
+    with socket.socket() as probe:
+        # As the server does: a port whose last connections are still fading is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except PermissionError:
+            raise RequestError(f"--port {port}: ports below 1024 belong to root. Choose a higher one.") from None
+        except OSError:
+            raise RequestError(
+                f"--port {port}: something listens there already, perhaps another `harness ui`. "
+                f"Stop it, or choose another port: harness ui --port {port + 1 if port < 65535 else 5001}"
+            ) from None
+
+
+@contextmanager
+def _running_server(uri: str, port: int) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """An MLflow server that answers, and its log; when the block ends, no process of it is left."""
+    root = paths.project_root()
+    root.mkdir(parents=True, exist_ok=True)
+    arguments = [
+        sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1",
+        "--backend-store-uri", uri, "--default-artifact-root", str(paths.default_artifact_directory()),
+        "--no-serve-artifacts",
+    ]  # fmt: skip
+    # No jobs (they serve language models): the server is up in half the time, with two processes instead of ten.
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with tempfile.TemporaryDirectory(prefix="harness-ui-") as folder:
+        log = Path(folder) / "server.log"
+        with log.open("wb") as output:
+            server = subprocess.Popen(
+                arguments,
+                cwd=root,  # MLflow makes its folders in the working directory
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # a process group of its own, so that all of it can be stopped
+            )
+        try:
+            _wait_until_it_answers(server, port, log)
+            yield server, log
+        finally:
+            _stop(server)
+
+
+def _wait_until_it_answers(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    from rich.console import Console
+
+    # A proxy from the environment must not be asked for an address of this machine.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline = time.monotonic() + START_SECONDS
+    with Console(stderr=True).status("Starting the MLflow server ..."):
+        while time.monotonic() < deadline:
+            if server.poll() is not None:
+                raise StoreError(f"The MLflow server did not start (exit code {server.returncode}).\n{_tail(log)}")
+            try:
+                with opener.open(f"http://{HOST}:{port}/health", timeout=5):
+                    return
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                time.sleep(0.2)
+    raise StoreError(f"The MLflow server did not answer within {START_SECONDS} seconds.\n{_tail(log)}")
+
+
+def _tail(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines()
+    return "\n".join(["The end of its log:", *(f"  {line}" for line in lines[-LOG_LINES:])])
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    """End the server's process group: politely, then (after ten seconds, or at a second Ctrl-C) by force."""
+    try:
+        _signal_group(server, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_SECONDS
+        while time.monotonic() < deadline and _signal_group(server, 0):
+            server.poll()  # a dead leader that nobody has waited for still counts as a member of its group
+            time.sleep(0.05)
+    finally:
+        _signal_group(server, signal.SIGKILL)
+        server.wait()
+
+
+def _signal_group(server: subprocess.Popen[bytes], number: int) -> bool:
+    """Whether the group still had a process that the signal could be sent to (0 only asks)."""
+    try:
+        os.killpg(server.pid, number)
+    except ProcessLookupError:
+        return False
+    return True
