@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from harness import paths
+from harness.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SQLITE = "sqlite:///"
+EXPERIMENT_TAGS = {
+    "mlflow.experimentKind": "custom_model_development",  # the UI opens in its model-training layout
+    "mlflow.experiment.primaryMetric.name": "final/gap_test_accuracy",
+}
+
+# The harness talks to the store that it was given and to nobody else.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 
 def store_uri(configured: str | None = None) -> str:
@@ -18,3 +32,91 @@ def store_uri(configured: str | None = None) -> str:
 def sqlite_file(uri: str) -> Path | None:
     """The database file of a SQLite store; None for any other store."""
     return Path(uri.removeprefix(SQLITE)).absolute() if uri.startswith(SQLITE) else None
+
+
+@contextmanager
+def explained(uri: str) -> Iterator[None]:
+    """Turn what MLflow and the database raise into a `StoreError` that names the store."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise StoreError(
+            f"The tracking store {uri} cannot be used: {reason}\nThe store is set by tracking.uri, else by "
+            "MLFLOW_TRACKING_URI, else it is mlflow.db in the project's root."
+        ) from error
+
+
+@lru_cache
+def open_client(uri: str) -> Any:
+    """An `MlflowClient` on a store that is ready: tables made, once and under a lock, if it is a new SQLite file.
+
+    Raises `StoreError`. Several processes that make the tables of one file at the same time would crash.
+    """
+    from mlflow import MlflowClient
+
+    with explained(uri):
+        if database := sqlite_file(uri):
+            _make_tables(uri, database)
+        return MlflowClient(tracking_uri=uri)
+
+
+def ensure_experiment(uri: str, name: str) -> str:
+    """The id of the experiment `name`, made if need be. Raises `StoreError` if it was deleted."""
+    client = open_client(uri)
+    with explained(uri), _exclusive(uri):
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            return str(client.create_experiment(name, tags=EXPERIMENT_TAGS, **_artifact_location(uri, name)))
+        if found.lifecycle_stage == "deleted":
+            raise StoreError(
+                f"The experiment '{name}' has been deleted in {uri}. Restore it with "
+                f"`mlflow experiments restore --experiment-id {found.experiment_id}` or set another "
+                "tracking.experiment."
+            )
+        return str(found.experiment_id)
+
+
+def _make_tables(uri: str, database: Path) -> None:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    if not database.parent.is_dir():
+        raise StoreError(f"The tracking store {uri} cannot be made: there is no folder {database.parent}.")
+    with _exclusive(uri):
+        SqlAlchemyStore(uri, artifact_root(database).as_uri())
+
+
+def artifact_root(database: Path) -> Path:
+    """Where the artifacts of a SQLite store lie: `mlruns/` beside the database, as MLflow would put them."""
+    return database.parent / "mlruns"
+
+
+def _artifact_location(uri: str, experiment: str) -> dict[str, str]:
+    """An absolute place for a local store's artifacts; a client elsewhere would use its own working directory."""
+    database = sqlite_file(uri)
+    if database is None:
+        return {}
+    folder = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in experiment)
+    return {"artifact_location": (artifact_root(database) / folder).as_uri()}
+
+
+@contextmanager
+def _exclusive(uri: str) -> Iterator[None]:
+    """One process at a time, for a local store; a server keeps its own order."""
+    from filelock import FileLock, Timeout
+
+    database = sqlite_file(uri)
+    if database is None:
+        yield
+        return
+    lock = database.with_name(database.name + ".lock")
+    try:
+        with FileLock(lock, timeout=60):
+            yield
+    except Timeout as error:
+        raise StoreError(
+            f"Another process has held {lock} for a minute. If none is at work, remove that file."
+        ) from error

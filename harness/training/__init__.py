@@ -1,0 +1,7 @@
+"""Engines that train a Keras model, all with one signature."""
+
+from harness.training.engines import choose_engine, fit
+from harness.training.events import TrainingObserver
+from harness.training.seeding import seed_everything
+
+__all__ = ["TrainingObserver", "choose_engine", "fit", "seed_everything"]

@@ -1,0 +1,86 @@
+"""A builder for each architecture. All have one shape: (n, 28, 28) uint8 in, (n, 10) logits or probabilities out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from harness.config import ModelConfig
+from harness.models.preprocessing import preprocessing_layer
+from harness.records import UInt8Array
+
+CLASSES = 10
+IMAGE_SHAPE = (28, 28)
+
+
+def build_model(model: ModelConfig, preprocessing: str, training_images: UInt8Array) -> Any:
+    """A fresh, uncompiled `keras.Model` with weights drawn from Keras's global seed.
+
+    `training_images` (n, 28, 28) uint8 are what the preprocessing is adapted on. Layers have stable names
+    (`preprocessing`, `convolution_1`, `hidden_1`, `output`, ...).
+    """
+    import keras
+
+    inputs = keras.Input(IMAGE_SHAPE, dtype="uint8", name="pixels")
+    scaled = preprocessing_layer(preprocessing, training_images)(inputs)
+    features = ARCHITECTURES[model.architecture](model, scaled)
+    outputs = keras.layers.Dense(
+        CLASSES,
+        activation="softmax" if model.head == "softmax" else None,
+        kernel_regularizer=_penalty(model),
+        name="output",
+    )(features)
+    return keras.Model(inputs, outputs, name=_identifier(model.name))
+
+
+def _mlp(model: ModelConfig, images: Any) -> Any:
+    import keras
+
+    return _dense_stack(model, keras.layers.Flatten(name="flatten")(images))
+
+
+def _cnn(model: ModelConfig, images: Any) -> Any:
+    import keras
+
+    maps = keras.layers.Reshape((*IMAGE_SHAPE, 1), name="channel")(images)
+    for number, filters in enumerate(model.filters, start=1):
+        convolution = keras.layers.Conv2D(
+            filters, model.kernel_size, padding="same", kernel_regularizer=_penalty(model), name=f"convolution_{number}"
+        )
+        maps = _activate(model, convolution(maps), f"convolution_{number}")
+        maps = keras.layers.MaxPooling2D(model.pool_size, name=f"pooling_{number}")(maps)
+    return _dense_stack(model, keras.layers.Flatten(name="flatten")(maps))
+
+
+ARCHITECTURES: Mapping[str, Callable[[ModelConfig, Any], Any]] = {"mlp": _mlp, "cnn": _cnn}
+
+
+def _dense_stack(model: ModelConfig, features: Any) -> Any:
+    import keras
+
+    for number, units in enumerate(model.hidden, start=1):
+        name = f"hidden_{number}"
+        dense = keras.layers.Dense(units, kernel_regularizer=_penalty(model), name=name)
+        features = _activate(model, dense(features), name)
+        if model.dropout:
+            features = keras.layers.Dropout(model.dropout, name=f"{name}_dropout")(features)
+    return features
+
+
+def _activate(model: ModelConfig, values: Any, name: str) -> Any:
+    import keras
+
+    if model.batch_norm:
+        values = keras.layers.BatchNormalization(name=f"{name}_norm")(values)
+    return keras.layers.Activation(model.activation, name=f"{name}_{model.activation}")(values)
+
+
+def _penalty(model: ModelConfig) -> Any:
+    import keras
+
+    return keras.regularizers.L2(model.l2) if model.l2 else None
+
+
+def _identifier(name: str) -> str:
+    """`name` as Keras wants the name of a model: letters, digits and underscores."""
+    return "".join(letter if letter.isalnum() else "_" for letter in name)

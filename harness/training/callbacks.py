@@ -1,0 +1,103 @@
+"""Keras callbacks that a regime asks for, and the one that turns an epoch of `fit` into the harness's series."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+
+from harness.config import MONITORS, Config, RegimeConfig
+from harness.errors import TrainingError
+from harness.records import History, Split
+from harness.training.events import TrainingObserver
+from harness.training.schedules import learning_rate_factor
+
+
+class EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]
+    """Measures every epoch the same way for all splits, and hands the values on: to the history, the observer, and
+    (through `logs`) to the callbacks behind it, under the harness's names and under Keras's."""
+
+    def __init__(
+        self,
+        splits: Mapping[str, Split],
+        score: Callable[[Split], tuple[float, float]],
+        observer: TrainingObserver,
+    ) -> None:
+        super().__init__()
+        self.history = History()
+        self._splits = splits
+        self._score = score
+        self._observer = observer
+        self._started = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._started = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        seconds = time.perf_counter() - self._started
+        logs = logs if logs is not None else {}
+        values = {"fit/loss": logs["loss"], "fit/accuracy": logs["accuracy"]}
+        if not math.isfinite(values["fit/loss"]):
+            raise TrainingError(
+                f"The training loss became {values['fit/loss']} in epoch {epoch + 1}. A smaller "
+                "optimizer.learning_rate or optimizer.clipnorm=1.0 usually helps."
+            )
+        for name, split in self._splits.items():
+            values[f"{name}/loss"], values[f"{name}/accuracy"] = self._score(split)
+        if "val" in self._splits:
+            values["gap/loss"] = values["val/loss"] - values["train/loss"]
+            values["gap/accuracy"] = values["train/accuracy"] - values["val/accuracy"]
+        values["optimizer/learning_rate"] = float(self.model.optimizer.learning_rate)
+        values["time/epoch_seconds"] = seconds
+        self.history.append(values)
+        self._observer.epoch_ended(epoch + 1, values)
+        logs.update(values)
+        logs.update({name.replace("/", "_"): values[name] for name in MONITORS if name in values})
+
+
+def regime_callbacks(config: Config) -> list[Any]:
+    """Early stopping and the learning-rate schedule, as Keras callbacks."""
+    regime = config.regime
+    return [*_schedule(regime, config.optimizer.learning_rate), *_early_stopping(regime)]
+
+
+def _schedule(regime: RegimeConfig, base_rate: float) -> list[Any]:
+    schedule = regime.schedule
+    if schedule.name == "plateau":
+        return [
+            keras.callbacks.ReduceLROnPlateau(
+                monitor=schedule.monitor,
+                factor=schedule.factor,
+                patience=schedule.patience,
+                mode=_mode(schedule.monitor),
+            )
+        ]
+    if schedule.name == "constant" and schedule.warmup_epochs == 0:
+        return []
+    return [
+        keras.callbacks.LearningRateScheduler(
+            lambda epoch: base_rate * learning_rate_factor(schedule, epoch + 1, regime.epochs)
+        )
+    ]
+
+
+def _early_stopping(regime: RegimeConfig) -> list[Any]:
+    stopping = regime.early_stopping
+    if not stopping.enabled:
+        return []
+    return [
+        keras.callbacks.EarlyStopping(
+            monitor=stopping.monitor,
+            min_delta=stopping.min_delta,
+            patience=stopping.patience,
+            restore_best_weights=stopping.restore_best_weights,
+            mode=_mode(stopping.monitor),
+        )
+    ]
+
+
+def _mode(monitor: str) -> str:
+    return "max" if monitor.endswith("accuracy") else "min"

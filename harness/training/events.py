@@ -1,0 +1,19 @@
+"""What an engine reports while it trains. An engine knows no tracker and no screen, only this."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+
+class TrainingObserver(Protocol):
+    """Told what happens; slow observers slow training down."""
+
+    def training_started(self, epochs: int) -> None:
+        """Training is about to start and will last at most `epochs` epochs."""
+
+    def epoch_ended(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Epoch `epoch` (from 1) has ended with these values of every series."""
+
+    def training_ended(self, reason: str) -> None:
+        """Training has ended in an orderly way; `reason` says why, in words."""

@@ -1,0 +1,83 @@
+"""The reference engine: Keras's own `fit`, fed batch by batch in an order drawn from (seed, epoch)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.config import Config
+from harness.records import History, Split
+from harness.training.compiling import build_accuracy, build_loss, build_optimizer
+from harness.training.events import TrainingObserver
+from harness.training.seeding import epoch_order
+
+if TYPE_CHECKING:
+    from harness.training.callbacks import EpochRecorder
+
+
+def fit(
+    model: Any,
+    config: Config,
+    train: Split,
+    validation: Split | None,
+    score: Callable[[Split], tuple[float, float]],
+    observer: TrainingObserver,
+) -> History:
+    """Train `model` in place with `keras.Model.fit`. See `engines.fit`."""
+    import keras
+
+    from harness.training.callbacks import EpochRecorder, regime_callbacks
+
+    regime = config.regime
+    model.compile(
+        optimizer=build_optimizer(config.optimizer),
+        loss=build_loss(regime.labels, config.model.head),
+        metrics=[build_accuracy(regime.labels)],
+        # Under XLA a convolution on a CPU takes many times as long; the reference engine stays plain.
+        jit_compile=False,
+    )
+    batches, set_order = _batches(train, regime.batch_size, regime.labels)
+
+    def reorder(epoch: int, logs: Any) -> None:
+        order = epoch_order(config.seed, epoch + 1, len(train)) if regime.shuffle else np.arange(len(train))
+        set_order(order)
+
+    splits = {"train": train} if validation is None else {"train": train, "val": validation}
+    recorder = EpochRecorder(splits, score, observer)
+    observer.training_started(regime.epochs)
+    model.fit(
+        batches,
+        epochs=regime.epochs,
+        verbose=0,
+        callbacks=[keras.callbacks.LambdaCallback(on_epoch_begin=reorder), recorder, *regime_callbacks(config)],
+    )
+    observer.training_ended(_reason(recorder, regime.epochs))
+    return recorder.history
+
+
+def _batches(train: Split, batch_size: int, labels: str) -> tuple[Any, Callable[[Any], None]]:
+    """A `tf.data.Dataset` of one epoch, and the function that sets the order of the next one.
+
+    The order lives in a variable that the pipeline reads while it runs: a permutation of our own instead of
+    TensorFlow's shuffle, so that another engine can train on the very same batches.
+    """
+    import keras
+    import tensorflow as tf
+
+    images = tf.constant(train.images)
+    targets = tf.constant(train.labels if labels == "integers" else keras.utils.to_categorical(train.labels, 10))
+    order = tf.Variable(tf.range(len(train), dtype=tf.int64), trainable=False)
+
+    def batch(positions: Any) -> tuple[Any, Any]:
+        chosen = tf.gather(order, positions)
+        return tf.gather(images, chosen), tf.gather(targets, chosen)
+
+    batches = tf.data.Dataset.range(len(train)).batch(batch_size).map(batch).prefetch(tf.data.AUTOTUNE)
+    return batches, order.assign
+
+
+def _reason(recorder: EpochRecorder, epochs: int) -> str:
+    trained = recorder.history.epochs
+    return "all epochs trained" if trained == epochs else f"stopped early after epoch {trained} of {epochs}"

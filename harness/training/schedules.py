@@ -1,0 +1,46 @@
+"""The learning rate of an epoch, as a pure function."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+from harness.config import ScheduleConfig
+
+
+def _constant(schedule: ScheduleConfig, epoch: int, epochs: int) -> float:
+    return 1.0
+
+
+def _step(schedule: ScheduleConfig, epoch: int, epochs: int) -> float:
+    return float(schedule.factor ** (epoch // schedule.every_epochs))
+
+
+def _exponential(schedule: ScheduleConfig, epoch: int, epochs: int) -> float:
+    return float(schedule.decay_rate**epoch)
+
+
+def _cosine(schedule: ScheduleConfig, epoch: int, epochs: int) -> float:
+    """Loshchilov & Hutter 2017 (SGDR), one period: from 1 in the first epoch to `final_fraction` in the last."""
+    progress = epoch / max(epochs - 1, 1)
+    return schedule.final_fraction + (1 - schedule.final_fraction) * (1 + math.cos(math.pi * progress)) / 2
+
+
+SCHEDULES: Mapping[str, Callable[[ScheduleConfig, int, int], float]] = {
+    "constant": _constant,
+    "step": _step,
+    "exponential": _exponential,
+    "cosine": _cosine,
+    "plateau": _constant,  # Keras's ReduceLROnPlateau takes over from here
+}
+
+
+def learning_rate_factor(schedule: ScheduleConfig, epoch: int, epochs: int) -> float:
+    """What the base rate is multiplied by in `epoch` (from 1) of `epochs`.
+
+    During a warm-up of w epochs the factor is epoch / (w + 1); the schedule proper spans the epochs after it.
+    """
+    warmup = schedule.warmup_epochs
+    if epoch <= warmup:
+        return epoch / (warmup + 1)
+    return SCHEDULES[schedule.name](schedule, epoch - warmup - 1, epochs - warmup)

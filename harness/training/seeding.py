@@ -1,0 +1,34 @@
+"""Where randomness comes from. Same configuration, seed and number of threads: same numbers, bit for bit."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from harness.records import IntArray
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and TensorFlow, drop what earlier runs left in Keras, and ask for deterministic kernels."""
+    import keras
+    import tensorflow as tf
+
+    keras.backend.clear_session(free_memory=True)
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def epoch_order(seed: int, epoch: int, size: int) -> IntArray:
+    """The order of the training images in `epoch` (from 1): a permutation drawn from (seed, epoch) alone.
+
+    No state is carried from epoch to epoch, so a run can be continued at any epoch with the same numbers.
+    """
+    return np.random.default_rng((seed, epoch)).permutation(size)
+
+
+def intra_op_threads() -> int:
+    """The number of threads inside an operation: part of the result, since it fixes the order of float sums."""
+    import os
+
+    import tensorflow as tf
+
+    return int(tf.config.threading.get_intra_op_parallelism_threads()) or len(os.sched_getaffinity(0))
