@@ -1,0 +1,180 @@
+"""Scores computed from numbers alone: no framework, no state.
+
+Every gap is positive where the model overfits: `train - held-out` for accuracies, `held-out - train` for losses.
+Accuracies are fractions, losses are mean cross-entropies in nats, epochs count from 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.records import ClassScore, Evaluation, FloatArray, History, IntArray
+
+Labels = npt.NDArray[np.integer]
+
+# An epoch counts as overfitted where its validation loss lies more than this many deviations of the noise above the
+# least (the least of a noisy curve is itself about two deviations too low) ...
+ONSET_DEVIATIONS = 4.0
+# ... and an onset is believed when this many epochs at least have passed since. Simulated with both as they are: a flat
+# curve of 8 to 60 epochs with normal noise is given an onset in about 1 of 100 cases, one that still falls in 1 of 600.
+ONSET_EPOCHS_SEEN = 3
+_ONSET_EPOCHS_NEEDED = 5
+
+
+def cross_entropy(log_probabilities: FloatArray, labels: Labels) -> float:
+    """Mean cross-entropy in nats, from natural-log probabilities (n, classes) and labels (n,)."""
+    chosen = np.take_along_axis(log_probabilities, labels.astype(np.int64)[:, None], axis=1)
+    return float(-chosen.mean(dtype=np.float64))
+
+
+def accuracy(predictions: Labels, labels: Labels) -> float:
+    """The share of predicted classes (n,) that equal the labels (n,)."""
+    return float(np.mean(predictions == labels))
+
+
+def gap_accuracy(train: float, held_out: float) -> float:
+    """How much better the model does on what it was trained on: train minus held-out accuracy."""
+    return train - held_out
+
+
+def gap_loss(train: float, held_out: float) -> float:
+    """How much worse the model does on what it has not seen: held-out minus train loss."""
+    return held_out - train
+
+
+def best_epoch(validation_loss: Sequence[float]) -> int:
+    """The epoch of the least validation loss, the first of equals. NaN and infinity are never the best.
+
+    Raises:
+        ValueError: no epoch has a finite loss.
+    """
+    losses = np.asarray(validation_loss, dtype=np.float64)
+    finite = np.isfinite(losses)
+    if not finite.any():
+        raise ValueError(f"no finite validation loss among {losses.size} epochs: there is no best epoch")
+    return int(np.where(finite, losses, np.inf).argmin()) + 1
+
+
+def noise(series: Sequence[float] | FloatArray) -> float:
+    """The standard deviation of what makes a series jump from epoch to epoch, apart from its trend.
+
+    Second differences cancel any straight trend and scale white noise by sqrt(6); their median absolute value times
+    1.4826 is the deviation of normal noise, and the few steep epochs at the start hardly move a median (the estimator
+    of Gasser, Sroka and Jennen-Steinmetz 1986, in the robust form). Curvature only makes it larger. 0.0 for fewer
+    than three values.
+    """
+    values = np.asarray(series, dtype=np.float64)
+    if values.size < 3:
+        return 0.0
+    return float(1.4826 * np.median(np.abs(np.diff(values, n=2))) / np.sqrt(6.0))
+
+
+def onset_epoch(train_loss: Sequence[float], validation_loss: Sequence[float]) -> int | None:
+    """The epoch after which the validation loss only lies above its least value, beyond its noise, or None.
+
+    Precisely: the last epoch whose validation loss is at most the least one plus `ONSET_DEVIATIONS` times `noise`.
+    None where that epoch is one of the last `ONSET_EPOCHS_SEEN` (the loss still falls, is flat, or has only just
+    turned), where the training loss ended higher than it was at the onset (training itself got worse, which is no
+    overfitting), and where fewer than five epochs are finite. Epochs with a loss that is not finite are passed over.
+    """
+    train = np.asarray(train_loss, dtype=np.float64)
+    validation = np.asarray(validation_loss, dtype=np.float64)
+    epochs = np.flatnonzero(np.isfinite(train) & np.isfinite(validation))
+    if epochs.size < _ONSET_EPOCHS_NEEDED:
+        return None
+    train, validation = train[epochs], validation[epochs]
+    near_least = validation <= validation.min() + ONSET_DEVIATIONS * noise(validation)
+    onset = int(np.flatnonzero(near_least)[-1])
+    if epochs.size - 1 - onset < ONSET_EPOCHS_SEEN or np.median(train[-ONSET_EPOCHS_SEEN:]) > train[onset]:
+        return None
+    return int(epochs[onset]) + 1
+
+
+def expected_calibration_error(probabilities: FloatArray, labels: Labels, bins: int = 15) -> float:
+    """How far confidence and accuracy lie apart, as a fraction.
+
+    Images are binned by the probability (n, classes) of their most probable class into `bins` equal intervals
+    ((m-1)/M, m/M]; the result is the mean over images of |accuracy - mean confidence| of their bin (Guo, Pleiss, Sun
+    and Weinberger 2017, "On Calibration of Modern Neural Networks", equation 3).
+    """
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    interior_edges = np.linspace(0.0, 1.0, bins + 1)[1:-1]
+    which = np.digitize(confidence, interior_edges, right=True)
+    surplus = np.bincount(which, weights=right.astype(np.float64) - confidence, minlength=bins)
+    return float(np.abs(surplus).sum() / len(labels))
+
+
+def confusion_matrix(predictions: Labels, labels: Labels, classes: int) -> IntArray:
+    """Counts (classes, classes): row i, column j holds the images of class i that were taken for class j."""
+    cells = labels.astype(np.int64) * classes + predictions.astype(np.int64)
+    return np.bincount(cells, minlength=classes * classes).reshape(classes, classes).astype(np.int64)
+
+
+def class_scores(confusion: IntArray, class_names: Sequence[str]) -> tuple[ClassScore, ...]:
+    """Precision, recall, F1 and support of each class. A ratio of 0 to 0 (a class never predicted, say) is 0.0."""
+    hits = np.diagonal(confusion)
+    predicted, support = confusion.sum(axis=0), confusion.sum(axis=1)
+    return tuple(
+        ClassScore(
+            name=name,
+            precision=_ratio(hits[i], predicted[i]),
+            recall=_ratio(hits[i], support[i]),
+            f1=_ratio(2 * hits[i], predicted[i] + support[i]),
+            support=int(support[i]),
+        )
+        for i, name in enumerate(class_names)
+    )
+
+
+def _ratio(part: int, whole: int) -> float:
+    return float(part / whole) if whole else 0.0
+
+
+def summarize(history: History, evaluations: Mapping[str, Evaluation]) -> dict[str, float]:
+    """The scalars that are logged once for a run, by their names in the store.
+
+    `history` holds the series of every epoch; `evaluations` holds `train`, `test` and, where there is a validation
+    split, `val`, all judged with the weights that the run ends with. After early stopping these may be the weights of
+    an earlier epoch; `final/fit_*` always comes from the last epoch trained. What cannot be computed is absent:
+    everything of validation without such a split, `best/*` where no validation loss is finite,
+    `overfit/onset_epoch` where `onset_epoch` finds none.
+    """
+    scalars = {f"final/fit_{name}": history.last(f"fit/{name}") for name in ("loss", "accuracy")}
+    for split, evaluation in evaluations.items():
+        scalars[f"final/{split}_loss"] = evaluation.loss
+        scalars[f"final/{split}_accuracy"] = evaluation.accuracy
+    train, test = evaluations["train"], evaluations["test"]
+    for split in ("val", "test"):
+        if (held_out := evaluations.get(split)) is not None:
+            scalars[f"final/gap_{split}_loss"] = gap_loss(train.loss, held_out.loss)
+            scalars[f"final/gap_{split}_accuracy"] = gap_accuracy(train.accuracy, held_out.accuracy)
+    scalars["final/gap_test_accuracy_running"] = gap_accuracy(scalars["final/fit_accuracy"], test.accuracy)
+    scalars["final/test_ece"] = test.ece
+    return scalars | _summarize_validation(history)
+
+
+def _summarize_validation(history: History) -> dict[str, float]:
+    validation_loss = history.series.get("val/loss", [])
+    if not np.isfinite(validation_loss).any():
+        return {}
+    epoch = best_epoch(validation_loss)
+    train, val = (
+        {name: history.series[f"{split}/{name}"][epoch - 1] for name in ("loss", "accuracy")}
+        for split in ("train", "val")
+    )
+    scalars = {
+        "best/epoch": float(epoch),
+        "best/train_loss": train["loss"],
+        "best/train_accuracy": train["accuracy"],
+        "best/val_loss": val["loss"],
+        "best/val_accuracy": val["accuracy"],
+        "best/gap_val_loss": gap_loss(train["loss"], val["loss"]),
+        "best/gap_val_accuracy": gap_accuracy(train["accuracy"], val["accuracy"]),
+    }
+    if (onset := onset_epoch(history.series["train/loss"], validation_loss)) is not None:
+        scalars["overfit/onset_epoch"] = float(onset)
+    return scalars
