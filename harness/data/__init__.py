@@ -1,0 +1,24 @@
+"""Datasets: where they come from, whether they are what they should be, and how they are split."""
+
+from harness.data.cache import default_root, obtain, summary
+from harness.data.catalogue import FILES, PUBLICATIONS, Publication, publication
+from harness.data.folder import FileState, StoredFile, demanded_sums, examine, locate
+from harness.data.loading import load_dataset
+from harness.data.splits import split_dataset
+
+__all__ = [
+    "FILES",
+    "PUBLICATIONS",
+    "FileState",
+    "Publication",
+    "StoredFile",
+    "default_root",
+    "demanded_sums",
+    "examine",
+    "load_dataset",
+    "locate",
+    "obtain",
+    "publication",
+    "split_dataset",
+    "summary",
+]

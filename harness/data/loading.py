@@ -1,0 +1,104 @@
+"""From a `DatasetConfig` to a `Dataset` in memory."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+
+from harness.config import DatasetConfig
+from harness.data import cache, idx
+from harness.data.catalogue import (
+    TEST_IMAGES,
+    TEST_LABELS,
+    TRAIN_IMAGES,
+    TRAIN_LABELS,
+    Publication,
+    digest,
+    publication,
+)
+from harness.data.folder import SUMS_FILE, StoredFile, complete, demanded_sums, examine, locate, problems
+from harness.errors import ConfigError, DataError
+from harness.records import Dataset, Split, UInt8Array
+
+logger = logging.getLogger(__name__)
+
+
+def load_dataset(config: DatasetConfig) -> Dataset:
+    """The dataset that the configuration names, whole and untouched; read once a process.
+
+    It is read from `config.directory` if that is set, and from nowhere else then; otherwise from the cache, which
+    fetches what it lacks. The arrays are read-only. Raises `RequestError` for an unknown name and `DataError` if
+    the files cannot be had or are not what their SHA-256 sums say.
+    """
+    if config.directory is None:
+        return _load(config.name, None, cache.default_root())
+    if not config.directory.strip():
+        raise ConfigError(
+            "dataset.directory='' names no folder. Name one that holds the four files of the dataset, or set "
+            "dataset.directory=null to use the cache and the network."
+        )
+    return _load(config.name, Path(config.directory).expanduser().resolve(), cache.default_root())
+
+
+@lru_cache(maxsize=4)
+def _load(name: str, directory: Path | None, cache_root: Path) -> Dataset:
+    published = publication(name)
+    if directory is None:
+        obtained = cache.obtain(published, cache_root)
+        return _assemble(published, obtained.files, digest(published.sums), obtained.source)
+    folder = locate(directory, published)
+    sums = demanded_sums(folder, published)
+    files = examine(folder, sums)
+    if not complete(files):
+        raise DataError(
+            f"dataset.directory={directory}: {folder} does not hold {published.title}: {problems(files)}. The files "
+            "{}, raw or as .gz, must match {}. Repair the folder, or set dataset.directory=null to use the cache and "
+            "the network.".format(
+                ", ".join(published.sums),
+                "the published SHA-256 sums" if sums is published.sums else f"its {SUMS_FILE}",
+            )
+        )
+    if dict(sums) == dict(published.sums):
+        return _assemble(published, files, digest(sums), f"the folder {folder}")
+    logger.warning(
+        "%s is a variant with sums of its own (%s), not the published %s, and its results are its own",
+        folder,
+        SUMS_FILE,
+        published.title,
+    )
+    return _assemble(published, files, digest(sums), f"the folder {folder} (a variant, not the published dataset)")
+
+
+def _assemble(published: Publication, files: Iterable[StoredFile], files_digest: str, source: str) -> Dataset:
+    content = {file.name: file.content for file in files}
+    return Dataset(
+        name=published.name,
+        class_names=published.class_names,
+        train=_split(content, TRAIN_IMAGES, TRAIN_LABELS, len(published.class_names)),
+        test=_split(content, TEST_IMAGES, TEST_LABELS, len(published.class_names)),
+        digest=files_digest,
+        source=source,
+    )
+
+
+def _split(content: dict[str, bytes], images_file: str, labels_file: str, classes: int) -> Split:
+    images, labels = _decode(content, images_file, 3), _decode(content, labels_file, 1)
+    if images.shape[1:] != (28, 28):
+        raise DataError(f"{images_file}: images of {images.shape[1]} x {images.shape[2]}; they must be 28 x 28 pixels")
+    if len(images) != len(labels) or not len(labels):
+        raise DataError(
+            f"{images_file} holds {len(images):,} images and {labels_file} {len(labels):,} labels; there must be as "
+            "many of each, and at least one"
+        )
+    if labels.max() >= classes:
+        raise DataError(f"{labels_file}: label {labels.max()}; labels must be 0 to {classes - 1}")
+    return Split(images, labels)
+
+
+def _decode(content: dict[str, bytes], name: str, dimensions: int) -> UInt8Array:
+    try:
+        return idx.decode(content[name], dimensions)
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from error
