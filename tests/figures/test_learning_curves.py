@@ -1,0 +1,73 @@
+"""Learning curves: what they show with and without a validation split."""
+
+import math
+
+import pytest
+
+from harness.figures import learning_curves
+from tests.figures import runs
+from tests.figures.drawing import pixels, texts, texts_beyond_the_edge
+
+TEST = runs.evaluation(runs.split())
+
+
+def test_with_a_validation_split_the_gap_is_between_the_last_values_of_both_curves() -> None:
+    curves = learning_curves.compute(runs.history(10, validation=True), TEST)
+    assert curves.loss.gap == pytest.approx(1.2 - 0.1)
+    assert curves.accuracy.gap == pytest.approx(98.0 - 75.0)
+    assert curves.best_epoch == 3
+
+
+def test_without_a_validation_split_the_gap_is_to_the_test_images() -> None:
+    curves = learning_curves.compute(runs.history(10, validation=False), TEST)
+    assert curves.loss.validation is None
+    assert curves.best_epoch is None
+    assert curves.loss.gap == pytest.approx(TEST.loss - 0.1)
+    assert curves.accuracy.gap == pytest.approx(98.0 - 100 * TEST.accuracy)
+
+
+def test_accuracies_are_in_percent_and_infinite_losses_leave_a_hole() -> None:
+    run = runs.history(3, validation=False)
+    run.series["train/loss"][1] = math.inf
+    curves = learning_curves.compute(run, TEST)
+    assert curves.accuracy.train.tolist() == pytest.approx([80.0, 90.0, 100 * (1 - 0.2 / 3)])
+    assert math.isnan(curves.loss.train[1])
+
+
+def test_the_drawn_gap_is_written_in_nats_and_in_points_with_its_sign() -> None:
+    figure = learning_curves.draw(learning_curves.compute(runs.history(10, validation=True), TEST), "a run")
+    shown = texts(figure)
+    assert "gap\n+1.100" in shown
+    assert "gap\n+23.0\npoints" in shown
+    assert "least validation loss: epoch 3" in shown
+    assert "validation" in shown
+
+
+def test_without_a_validation_split_the_test_value_is_marked() -> None:
+    shown = texts(learning_curves.draw(learning_curves.compute(runs.history(10, validation=False), TEST), "a run"))
+    assert "test, final weights" in shown
+    assert not any("validation" in text for text in shown)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 7, 30, 200])
+def test_the_axis_counts_whole_epochs_from_the_first(epochs: int) -> None:
+    figure = learning_curves.draw(learning_curves.compute(runs.history(epochs, validation=False), TEST), "a run")
+    ticks = figure.axes[0].get_xticks()
+    assert ticks[0] == 1
+    assert all(float(tick).is_integer() and 1 <= tick <= epochs for tick in ticks)
+    assert len(ticks) <= 11
+
+
+@pytest.mark.parametrize("validation", [True, False])
+@pytest.mark.parametrize("epochs", [1, 2, 60])
+def test_no_text_is_cut_by_the_edge(epochs: int, validation: bool) -> None:
+    curves = learning_curves.compute(runs.history(epochs, validation), TEST)
+    figure = learning_curves.draw(curves, "mlp_128 · adam · $a_dollar$ " * 4)
+    assert texts_beyond_the_edge(figure) == []
+
+
+def test_one_epoch_shows_its_points() -> None:
+    figure = learning_curves.draw(learning_curves.compute(runs.history(1, validation=True), TEST), "a run")
+    markers = [line.get_marker() for line in figure.axes[0].get_lines() if len(line.get_xdata()) == 1]
+    assert markers.count("o") >= 3
+    assert pixels(figure).min() < 0.5
