@@ -1,0 +1,120 @@
+"""Reads runs through MLflow's client, page by page: any store that MLflow knows, at MLflow's speed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import ViewType
+
+from harness.errors import RequestError
+from harness.records import RunRecord, RunState, from_milliseconds
+from harness.tracking.selection import KIND_TAG, PARENT_TAG, SWEEP, Selection, in_order
+from harness.tracking.store import explained
+
+_PAGE = 1000
+_IDS_PER_REQUEST = 200
+
+
+class ClientReader:
+    """A `Reader` of the store at a URI."""
+
+    def __init__(self, uri: str) -> None:
+        """Connect to the store.
+
+        Raises:
+            StoreError: MLflow cannot use it.
+        """
+        self._uri = uri
+        with explained(self._uri):
+            self._client = MlflowClient(tracking_uri=uri)
+
+    def experiments(self) -> dict[str, str]:
+        found = self._pages(
+            lambda token: self._client.search_experiments(
+                view_type=ViewType.ACTIVE_ONLY, max_results=_PAGE, page_token=token
+            )
+        )
+        return {experiment.experiment_id: experiment.name for experiment in found}
+
+    def select(self, selection: Selection) -> list[RunRecord]:
+        experiments = self.experiments()
+        wanted = [
+            identity
+            for identity in experiments
+            if selection.experiment_ids is None or identity in selection.experiment_ids
+        ]
+        if not wanted:  # MLflow takes an empty list for an error
+            return []
+        found = [run for text in _filters(selection) for run in self._search(wanted, text, selection.newest)]
+        return in_order([_record(run, experiments[run.info.experiment_id]) for run in found])
+
+    def _search(self, experiment_ids: list[str], text: str, newest: int | None) -> list[Any]:
+        def page(token: str | None, size: int = newest or _PAGE) -> Any:
+            return self._client.search_runs(
+                experiment_ids,
+                filter_string=text,
+                run_view_type=ViewType.ACTIVE_ONLY,
+                max_results=size,
+                order_by=["attributes.start_time DESC"],
+                page_token=token,
+            )
+
+        if newest is not None:
+            with explained(self._uri):
+                return list(page(None))
+        return list(self._pages(page))
+
+    def _pages(self, page: Callable[[str | None], Any]) -> Iterator[Any]:
+        token: str | None = None
+        while True:
+            with explained(self._uri):
+                found = page(token)
+            yield from found
+            token = found.token
+            if not token:
+                return
+
+
+def _filters(selection: Selection) -> list[str]:
+    """The selection in MLflow's filter language; more than one where a list of ids would be too long for a request."""
+    conditions = []
+    if selection.parent_id is not None:
+        conditions.append(f"tags.`{PARENT_TAG}` = {_quoted(selection.parent_id)}")
+    if selection.sweeps_only:
+        conditions.append(f"tags.`{KIND_TAG}` = '{SWEEP}'")
+    if selection.name is not None:
+        conditions.append(f"attributes.run_name = {_quoted(selection.name)}")
+    if selection.prefix is not None:
+        conditions.append(f"attributes.run_id LIKE {_quoted(selection.prefix + '%')}")
+    if selection.run_ids is None:
+        return [" AND ".join(conditions)]
+    identities = [_quoted(identity) for identity in selection.run_ids]
+    portions = [identities[i : i + _IDS_PER_REQUEST] for i in range(0, len(identities), _IDS_PER_REQUEST)]
+    return [" AND ".join([*conditions, f"attributes.run_id IN ({', '.join(portion)})"]) for portion in portions]
+
+
+def _quoted(text: str) -> str:
+    """A text in MLflow's filter language, which knows no escape inside quotes."""
+    if "'" not in text:
+        return f"'{text}'"
+    if '"' not in text:
+        return f'"{text}"'
+    raise RequestError(f"MLflow cannot be asked for {text}, which has both kinds of quotes. Give a run id instead.")
+
+
+def _record(run: Any, experiment: str) -> RunRecord:
+    info = run.info
+    return RunRecord(
+        run_id=info.run_id,
+        name=info.run_name or "",
+        experiment_id=info.experiment_id,
+        experiment=experiment,
+        state=RunState(info.status),
+        started=from_milliseconds(info.start_time or 0),
+        ended=from_milliseconds(info.end_time) if info.end_time else None,
+        parameters=run.data.params,
+        metrics=run.data.metrics,
+        tags=run.data.tags,
+    )

@@ -1,0 +1,157 @@
+"""Runs as the store has them, for whoever compares or reports.
+
+A local SQLite store is read by SQL, without importing MLflow (which alone takes longer than reading ten thousand
+runs); every other store, and a SQLite store of a schema that `sqlite_reader` does not know, through `MlflowClient`.
+Both give equal records. Nothing here writes, and a store that does not exist is not created by asking for it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from harness.errors import RequestError, StoreError, suggestion
+from harness.records import RunRecord
+from harness.tracking.selection import Reader, Selection, is_sweep, shown_uri
+from harness.tracking.sqlite_reader import SqliteReader, UnknownSchema
+from harness.tracking.store import sqlite_file
+
+_log = logging.getLogger(__name__)
+_CANDIDATES_SHOWN = 5
+
+
+@contextmanager
+def open_reader(uri: str) -> Iterator[Reader]:
+    """The reader that fits the store.
+
+    Raises:
+        StoreError: the store does not exist, is not MLflow's, or cannot be read.
+    """
+    file = sqlite_file(uri.partition("?")[0])
+    if file is None:
+        yield _client_reader(uri)
+        return
+    if not file.is_file():
+        raise StoreError(f"There are no runs yet: the store {file} does not exist. Make some with `harness sweep`.")
+    try:
+        reader = SqliteReader(file)
+    except UnknownSchema as unknown:
+        _log.warning("%s Reading %s through MLflow's client instead, which is slower.", unknown, file)
+        yield _client_reader(uri)
+        return
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+def _client_reader(uri: str) -> Reader:
+    from harness.tracking.client_reader import ClientReader  # imports MLflow: seconds
+
+    return ClientReader(uri)
+
+
+def read_runs(
+    uri: str,
+    *,
+    experiment: str | None = None,
+    parent_id: str | None = None,
+    run_ids: Sequence[str] | None = None,
+    include_parents: bool = False,
+) -> list[RunRecord]:
+    """The runs that meet every condition given, oldest first; those deleted, or of a deleted experiment, are left out.
+
+    Args:
+        uri: the store.
+        experiment: an experiment's name, or its id.
+        parent_id: the sweep that the runs belong to.
+        run_ids: full run ids; each must exist.
+        include_parents: whether the runs that stand for a whole sweep are among them.
+
+    Raises:
+        RequestError: an experiment or a run id that the store does not have.
+        StoreError: see `open_reader`.
+    """
+    with open_reader(uri) as reader:
+        experiments = None if experiment is None else (_experiment_id(reader, experiment),)
+        wanted = None if run_ids is None else tuple(dict.fromkeys(run_ids))
+        runs = reader.select(Selection(experiments, parent_id=parent_id, run_ids=wanted))
+    missing = set(wanted or ()) - {run.run_id for run in runs}
+    if missing and experiment is None and parent_id is None:
+        raise RequestError(f"The store {shown_uri(uri)} has no run {', '.join(sorted(missing))} (or it was deleted).")
+    return [run for run in runs if include_parents or not is_sweep(run)]
+
+
+def latest_run(uri: str, experiment: str | None = None) -> RunRecord | None:
+    """The run that started last, sweeps included; None where there is none.
+
+    Raises:
+        RequestError, StoreError: as `read_runs`.
+    """
+    return _newest(uri, experiment, sweeps_only=False)
+
+
+def latest_sweep(uri: str, experiment: str | None = None) -> RunRecord | None:
+    """The parent run of the sweep that started last; None where there is none.
+
+    Raises:
+        RequestError, StoreError: as `read_runs`.
+    """
+    return _newest(uri, experiment, sweeps_only=True)
+
+
+def _newest(uri: str, experiment: str | None, *, sweeps_only: bool) -> RunRecord | None:
+    with open_reader(uri) as reader:
+        experiments = None if experiment is None else (_experiment_id(reader, experiment),)
+        found = reader.select(Selection(experiments, sweeps_only=sweeps_only, newest=1))
+    return found[0] if found else None
+
+
+def resolve_run(uri: str, text: str) -> RunRecord:
+    """The one run that `text` means: a run id, a run's name, or the beginning of a run id, tried in this order.
+
+    Raises:
+        RequestError: no run, or more than one, answers to `text`.
+        StoreError: see `open_reader`.
+    """
+    if not text.strip():
+        raise RequestError("A run was given as an empty word. Give a run id, the beginning of one, or a run's name.")
+    with open_reader(uri) as reader:
+        selections = [Selection(name=text)]
+        if text.isascii() and text.isalnum():  # what a run id is made of; keeps wildcards out of the prefix too
+            selections = [Selection(run_ids=(text,)), *selections, Selection(prefix=text)]
+        found: list[RunRecord] = next(filter(None, map(reader.select, selections)), [])
+        if not found:
+            near = suggestion(text, {run.name for run in reader.select(Selection())})
+            raise RequestError(
+                f"No run in the store {shown_uri(uri)} has the id or the name '{text}', or an id that begins so."
+                f"{near} `harness ui` shows what is there."
+            )
+    if len(found) > 1:
+        raise RequestError(f"'{text}' means {len(found)} runs:\n{_listed(found)}\nGive a run id, or more of it.")
+    return found[0]
+
+
+def _listed(runs: Sequence[RunRecord]) -> str:
+    newest = sorted(runs, key=lambda run: run.started, reverse=True)
+    lines = [
+        f"  {run.run_id}  {run.name}  ({run.experiment}, {run.started:%Y-%m-%d %H:%M} UTC)"
+        for run in newest[:_CANDIDATES_SHOWN]
+    ]
+    if len(newest) > _CANDIDATES_SHOWN:
+        lines.append(f"  and {len(newest) - _CANDIDATES_SHOWN} older ones")
+    return "\n".join(lines)
+
+
+def _experiment_id(reader: Reader, wanted: str) -> str:
+    experiments = reader.experiments()
+    for identity, name in experiments.items():
+        if name == wanted:
+            return identity
+    if wanted in experiments:
+        return wanted
+    names = sorted(experiments.values())
+    raise RequestError(
+        f"There is no experiment '{wanted}'.{suggestion(wanted, names)} The store has {', '.join(names) or 'none'}."
+    )

@@ -1,0 +1,52 @@
+"""What the two readers of a store have in common: the question that they are asked, and the interface."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Protocol
+
+from harness.records import RunRecord
+
+KIND_TAG = "harness.kind"
+SWEEP = "sweep"
+PARENT_TAG = "mlflow.parentRunId"
+NAME_TAG = "mlflow.runName"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which runs: those that meet every condition that is not None. `newest` keeps so many of the last started."""
+
+    experiment_ids: tuple[str, ...] | None = None
+    parent_id: str | None = None
+    run_ids: tuple[str, ...] | None = None
+    name: str | None = None
+    prefix: str | None = None
+    sweeps_only: bool = False
+    newest: int | None = None
+
+
+class Reader(Protocol):
+    """A way to read a store. Deleted runs, and runs of deleted experiments, do not exist for it."""
+
+    def experiments(self) -> dict[str, str]:
+        """The names of the experiments by their ids."""
+
+    def select(self, selection: Selection) -> list[RunRecord]:
+        """The runs selected, by start, then by id."""
+
+
+def is_sweep(run: RunRecord) -> bool:
+    """Whether a run stands for a whole sweep rather than for one training."""
+    return run.tags.get(KIND_TAG) == SWEEP
+
+
+def in_order(runs: list[RunRecord]) -> list[RunRecord]:
+    """Runs by start, then by id."""
+    return sorted(runs, key=lambda run: (run.started, run.run_id))
+
+
+def shown_uri(uri: str) -> str:
+    """A store's URI without the user and password that it may hold."""
+    return re.sub(r"(?<=://)[^/@]*@", "", uri)

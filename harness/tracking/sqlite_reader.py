@@ -1,0 +1,158 @@
+"""Reads runs from MLflow's SQLite tables: four queries whatever the number of runs, read-only, without MLflow.
+
+The tables have kept these columns for years, but they are not an interface that MLflow promises. So the schema's
+version is checked first, and `reading.py` falls back to the client for one that is not known here.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from harness.errors import StoreError
+from harness.records import RunRecord, RunState, from_milliseconds
+from harness.tracking.selection import KIND_TAG, NAME_TAG, PARENT_TAG, SWEEP, Selection, in_order
+
+KNOWN_SCHEMAS = frozenset({
+    "dc11669786a5",  # MLflow 3.17
+    "f4a9b2c7d1e6",  # MLflow 3.18
+})  # fmt: skip
+"""Heads of MLflow's migrations under which the queries below were tried."""
+
+_BUSY_SECONDS = 30.0
+
+_RUNS = """
+SELECT r.run_uuid, r.name, r.experiment_id, e.name, r.status, r.start_time, r.end_time
+FROM runs r JOIN experiments e ON e.experiment_id = r.experiment_id
+WHERE r.lifecycle_stage = 'active' AND e.lifecycle_stage = 'active'
+"""
+_TAGGED = "r.run_uuid IN (SELECT run_uuid FROM tags WHERE key = ? AND value = ?)"
+_LISTED = "IN (SELECT value FROM json_each(?))"
+
+
+class UnknownSchema(Exception):  # never leaves the package: `reading.py` catches it
+    """The store's schema is of a version that these queries have not been tried on."""
+
+
+class SqliteReader:
+    """A `Reader` of one database file, which sees one state of it from opening to `close`."""
+
+    def __init__(self, file: Path) -> None:
+        """Open `file` read-only.
+
+        Raises:
+            StoreError: it cannot be opened, is damaged, or is no MLflow store.
+            UnknownSchema: it is a store of a version that is not in `KNOWN_SCHEMAS`.
+        """
+        self._file = file
+        with self._explained():
+            self._connection = sqlite3.connect(
+                f"file:{quote(str(file))}?mode=ro", uri=True, timeout=_BUSY_SECONDS, isolation_level=None
+            )
+        try:
+            with self._explained():
+                self._connection.execute("BEGIN")  # one snapshot: metrics of no later moment than the runs
+                versions = [
+                    version for (version,) in self._connection.execute("SELECT version_num FROM alembic_version")
+                ]
+            if len(versions) != 1 or versions[0] not in KNOWN_SCHEMAS:
+                raise UnknownSchema(
+                    f"The store has the schema {' '.join(versions) or 'of no version'}, not known here."
+                )
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def experiments(self) -> dict[str, str]:
+        rows = self._query("SELECT experiment_id, name FROM experiments WHERE lifecycle_stage = 'active'")
+        return {str(identity): name for identity, name in rows}
+
+    def select(self, selection: Selection) -> list[RunRecord]:
+        rows = self._query(*_statement(selection))
+        identities = json.dumps([row[0] for row in rows])
+        shared: dict[str, str] = {}  # keys and values recur on thousands of runs: keep each text once
+        parameters, tags = self._texts("params", identities, shared), self._texts("tags", identities, shared)
+        metrics = self._metrics(identities, shared)
+        return in_order([
+            RunRecord(
+                run_id=identity,
+                name=name or tags.get(identity, {}).get(NAME_TAG, ""),
+                experiment_id=str(experiment_id),
+                experiment=experiment,
+                state=RunState(status),
+                started=from_milliseconds(start or 0),
+                ended=from_milliseconds(end) if end else None,
+                parameters=parameters.get(identity, {}),
+                metrics=metrics.get(identity, {}),
+                tags=tags.get(identity, {}),
+            )
+            for identity, name, experiment_id, experiment, status, start, end in rows
+        ])  # fmt: skip
+
+    def _texts(self, table: str, identities: str, shared: dict[str, str]) -> dict[str, dict[str, str]]:
+        """Keys and values by run. One JSON text a run comes out of SQLite twice as fast as its hundred rows."""
+
+        def collect(pairs: list[tuple[str, str]]) -> dict[str, str]:
+            return {shared.setdefault(key, key): shared.setdefault(value, value) for key, value in pairs}
+
+        decode = json.JSONDecoder(object_pairs_hook=collect).decode
+        rows = self._query(
+            f"SELECT run_uuid, json_group_object(key, value) FROM {table} WHERE run_uuid {_LISTED} GROUP BY run_uuid",
+            (identities,),
+        )
+        return {identity: decode(text) for identity, text in rows}
+
+    def _metrics(self, identities: str, shared: dict[str, str]) -> dict[str, dict[str, float]]:
+        found: defaultdict[str, dict[str, float]] = defaultdict(dict)
+        for identity, key, value, is_nan in self._query(  # as rows: JSON would round the last digits
+            f"SELECT run_uuid, key, value, is_nan FROM latest_metrics WHERE run_uuid {_LISTED}", (identities,)
+        ):
+            found[identity][shared.setdefault(key, key)] = math.nan if is_nan else float(value)
+        return found
+
+    def _query(self, sql: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
+        with self._explained():
+            return self._connection.execute(sql, tuple(values)).fetchall()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StoreError(
+                f"The store {self._file} cannot be read as an MLflow store ({error}). "
+                "Name another with --store, or move this file away to begin a new one."
+            ) from error
+
+
+def _statement(selection: Selection) -> tuple[str, list[Any]]:
+    conditions: list[tuple[str, tuple[Any, ...]]] = []
+    if selection.experiment_ids is not None:
+        identities = json.dumps([int(identity) for identity in selection.experiment_ids])
+        conditions.append((f"r.experiment_id {_LISTED}", (identities,)))
+    if selection.parent_id is not None:
+        conditions.append((_TAGGED, (PARENT_TAG, selection.parent_id)))
+    if selection.sweeps_only:
+        conditions.append((_TAGGED, (KIND_TAG, SWEEP)))
+    if selection.run_ids is not None:
+        conditions.append((f"r.run_uuid {_LISTED}", (json.dumps(selection.run_ids),)))
+    if selection.name is not None:
+        conditions.append(("r.name = ?", (selection.name,)))
+    if selection.prefix is not None:
+        conditions.append(("substr(r.run_uuid, 1, ?) = ?", (len(selection.prefix), selection.prefix)))
+    sql = _RUNS + "".join(f"AND {condition}\n" for condition, _ in conditions)
+    values = [value for _, given in conditions for value in given]
+    if selection.newest is not None:
+        sql += "ORDER BY r.start_time DESC, r.run_uuid LIMIT ?"
+        values.append(selection.newest)
+    return sql, values

@@ -1,0 +1,64 @@
+"""Real MLflow stores for tests: written through `MlflowClient`, as the harness writes them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+
+from harness.config import Config, flatten
+
+
+def new_client(folder: Path) -> tuple[str, MlflowClient]:
+    """The URI of a new, empty SQLite store in `folder`, and a client on it."""
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    return uri, MlflowClient(tracking_uri=uri)
+
+
+def record(
+    client: MlflowClient,
+    experiment_id: str,
+    name: str,
+    *,
+    started: int,
+    settings: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, float] | None = None,
+    state: str | None = "FINISHED",
+    tags: Mapping[str, str] | None = None,
+) -> str:
+    """The id of a run with the whole default configuration but for `settings`; state None leaves it running."""
+    parameters = {**flatten(Config()), **(settings or {})}
+    every = {"harness.kind": "run", **(tags or {})}
+    run = client.create_run(experiment_id, start_time=started, run_name=name, tags=every)
+    identity: str = run.info.run_id
+    if every["harness.kind"] == "run":
+        client.log_batch(
+            identity,
+            params=[Param(key, str(value)) for key, value in parameters.items()],
+            metrics=[Metric(key, value, started, 0) for key, value in (metrics or {}).items()],
+            tags=[RunTag("harness.note", "it's here")],
+        )
+    if state is not None:
+        client.set_terminated(identity, status=state, end_time=started + 5_000)
+    return identity
+
+
+def record_sweep(client: MlflowClient, experiment_id: str, name: str, *, started: int, swept: list[str]) -> str:
+    """The id of a sweep's parent run."""
+    tags = {"harness.kind": "sweep", "harness.swept": json.dumps(swept)}
+    return record(client, experiment_id, name, started=started, tags=tags)
+
+
+def scores(train: float, test: float, val: float | None = None) -> dict[str, float]:
+    """The final metrics of a run with these accuracies (fractions); losses are 1 - accuracy."""
+    found = {"final/train_accuracy": train}
+    for split, accuracy in {"test": test, "val": val}.items():
+        if accuracy is not None:
+            found[f"final/{split}_accuracy"] = accuracy
+            found[f"final/gap_{split}_accuracy"] = train - accuracy
+            found[f"final/gap_{split}_loss"] = train - accuracy
+    return found
