@@ -128,7 +128,8 @@ def test_onset_passes_over_epochs_without_a_finite_loss_and_still_counts_them() 
 
 
 def test_four_epochs_are_too_few_for_an_onset() -> None:
-    assert metrics.onset_epoch([0.5, 0.4, 0.3, 0.2], [0.3, 0.9, 1.0, 1.1]) is None
+    assert metrics.onset_epoch([0.5, 0.4, 0.3, 0.2], [0.3, 0.4, 0.5, 0.6]) is None
+    assert metrics.onset_epoch([0.5, 0.4, 0.3, 0.2, 0.1], [0.3, 0.4, 0.5, 0.6, 0.7]) == 1
 
 
 def test_a_calibrated_model_has_no_calibration_error() -> None:

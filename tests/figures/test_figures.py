@@ -4,6 +4,7 @@ import gc
 import subprocess
 import sys
 import weakref
+from pathlib import Path
 
 import matplotlib
 import pytest
@@ -53,7 +54,7 @@ def test_drawing_leaves_pyplot_and_the_settings_of_the_process_alone() -> None:
         "for name, figure in figures.run_figures(*ARGUMENTS, 'all'): pixels(figure)\n"
         "assert dict(matplotlib.rcParams.copy()) == before and 'matplotlib.pyplot' not in sys.modules\n"
     )
-    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=Path(__file__).parents[2])
 
 
 def test_a_figure_that_was_saved_and_dropped_is_freed() -> None:

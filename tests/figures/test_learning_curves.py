@@ -71,3 +71,8 @@ def test_one_epoch_shows_its_points() -> None:
     markers = [line.get_marker() for line in figure.axes[0].get_lines() if len(line.get_xdata()) == 1]
     assert markers.count("o") >= 3
     assert pixels(figure).min() < 0.5
+
+
+def test_a_name_that_looks_like_mathematics_is_written_as_it_stands() -> None:
+    title = r"model=$\frac$"
+    assert title in texts(learning_curves.draw(learning_curves.compute(runs.history(2, validation=True), TEST), title))
