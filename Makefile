@@ -21,6 +21,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Make .venv with the locked dependencies and the harness itself (EXTRAS=gpu for CUDA)
+	@echo "Ready: $(BIN)/harness"
 
 sweep: $(STAMP) ## Fetch Fashion-MNIST, run the demonstration sweep and compare its runs
 	@$(BIN)/harness data fetch fashion_mnist
@@ -57,12 +58,12 @@ clean: ## Remove .venv, caches and build products; runs and datasets stay
 $(STAMP):
 	@rm -f .venv/.set-up-*
 	@$(BIN)/python -c '$(FITS)' 2>/dev/null && $(BIN)/python -m pip --version >/dev/null 2>&1 || { $(create_environment); }
+	@echo "Installing the packages of requirements.lock"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@$(uv_settings) $(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
 	@$(uv_settings) $(BIN)/uv pip install --quiet --python $(BIN)/python --no-build-isolation \
 		$(if $(strip $(EXTRAS)),--constraint requirements.lock,--no-deps) --editable '.$(addsuffix ],$(addprefix [,$(strip $(EXTRAS))))'
 	@touch $@
-	@echo "Set up: $$($(BIN)/python --version), $$($(BIN)/harness --version)"
 
 define create_environment
 for candidate in $(or $(strip $(PYTHON)),python3 python3.12 python3.13 python3.11 python); do \

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from harness import cli
+from tests.conftest import RunCommand
+
+ADDRESS = "http://127.0.0.1"
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def busy_port() -> Iterator[int]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield int(listener.getsockname()[1])
+
+
+def get(url: str) -> bytes:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=60) as answer:
+        content: bytes = answer.read()
+        return content
+
+
+def test_a_busy_port_is_refused_by_name(project: Path, busy_port: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["ui", "--port", str(busy_port)]) == 2
+    message = capsys.readouterr().err
+    assert f"--port {busy_port}" in message
+    assert f"harness ui --port {busy_port + 1}" in message
+    assert list(project.iterdir()) == []
+
+
+def test_a_port_out_of_range_is_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["ui", "--port", "70000"]) == 2
+    assert "70000" in capsys.readouterr().err
+
+
+def test_a_remote_store_has_its_own_ui(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["ui", "--store", "https://tracking.example.org"]) == 0
+    assert "https://tracking.example.org" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_store_that_cannot_be_served_is_one_error_with_the_log(
+    project: Path, run_command: RunCommand, free_port: int
+) -> None:
+    (project / "mlflow.db").write_text("this is no database")
+    done = run_command("ui", "--port", str(free_port))
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: The MLflow server did not start")
+    assert "file is not a database" in done.stderr
+    assert "http://127.0.0.1" not in done.stdout
+
+
+@pytest.mark.slow
+def test_the_ui_serves_the_store_with_its_artifacts_and_leaves_no_process(
+    project: Path, executable: str, free_port: int
+) -> None:
+    import mlflow
+
+    client = mlflow.MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    experiment = client.create_experiment("seen", artifact_location=str(project / "mlruns" / "seen"))
+    run = client.create_run(experiment)
+    client.log_text(run.info.run_id, "an artifact", "note.txt")
+    client.set_terminated(run.info.run_id)
+
+    command = [executable, "ui", "--port", str(free_port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as ui:
+        assert ui.stdout is not None
+        assert ui.stderr is not None
+        started = [ui.stdout.readline() for _ in range(3)]
+        assert started[0] == f"MLflow UI: {ADDRESS}:{free_port}\n"
+        family = psutil.Process(ui.pid).children(recursive=True)
+        assert family
+
+        assert b"<html" in get(f"{ADDRESS}:{free_port}/")
+        found = json.loads(
+            get(f"{ADDRESS}:{free_port}/ajax-api/2.0/mlflow/experiments/get-by-name?experiment_name=seen")
+        )
+        assert found["experiment"]["experiment_id"] == experiment
+        note = get(f"{ADDRESS}:{free_port}/get-artifact?run_uuid={run.info.run_id}&path=note.txt")
+        assert note == b"an artifact"
+
+        ui.send_signal(signal.SIGINT)
+        assert ui.wait(timeout=30) == 0
+        assert ui.stderr.read().strip() == ""
+    assert not [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", free_port))
+    assert list(Path.cwd().iterdir()) == []
+    assert {path.name for path in project.iterdir()} == {"mlflow.db", "mlruns"}
+
+
+@pytest.mark.slow
+def test_an_empty_store_works_says_how_to_fill_it_and_stops_at_sigterm(
+    project: Path, executable: str, free_port: int
+) -> None:
+    command = [executable, "ui", "--port", str(free_port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as ui:
+        assert ui.stdout is not None
+        assert "harness train" in ui.stdout.readline()
+        assert ui.stdout.readline().startswith("MLflow UI: ")
+        group = os.getpgid(psutil.Process(ui.pid).children()[0].pid)
+        ui.send_signal(signal.SIGTERM)
+        assert ui.wait(timeout=30) == 143
+    with pytest.raises(ProcessLookupError):
+        os.killpg(group, 0)
+    assert list(Path.cwd().iterdir()) == []
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_starting_leaves_no_process(project: Path, executable: str, free_port: int) -> None:
+    with subprocess.Popen([executable, "ui", "--port", str(free_port)], stdout=subprocess.DEVNULL) as ui:
+        parent, family = psutil.Process(ui.pid), []
+        deadline = time.monotonic() + 60
+        while not family and time.monotonic() < deadline:
+            family = parent.children(recursive=True)
+            time.sleep(0.05)
+        group = os.getpgid(family[0].pid)
+        ui.send_signal(signal.SIGINT)
+        assert ui.wait(timeout=30) == 0
+    with pytest.raises(ProcessLookupError):
+        os.killpg(group, 0)

@@ -1,0 +1,73 @@
+"""What tests share: a project of their own, the bundled images, and the real command."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+class RunCommand(Protocol):
+    def __call__(
+        self, *arguments: str, timeout: float = 300, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]: ...
+
+
+@pytest.fixture
+def repository() -> Path:
+    """The checkout that the tests are part of."""
+    return REPOSITORY
+
+
+@pytest.fixture
+def subset() -> Path:
+    """The folder with a small real part of both datasets."""
+    return REPOSITORY / "tests" / "data"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The root of a project with nothing in it yet: its own store, outputs and cache.
+
+    The working directory is another folder, so that a file written there instead of under the root is noticed.
+    """
+    root, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    root.mkdir()
+    elsewhere.mkdir()
+    monkeypatch.setenv("HARNESS_ROOT", str(root))
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(elsewhere)
+    return root
+
+
+@pytest.fixture
+def executable() -> str:
+    """The installed console script."""
+    return str(Path(sys.executable).with_name("harness"))
+
+
+@pytest.fixture
+def run_command(project: Path, executable: str) -> RunCommand:
+    """Start the real `harness` with these arguments in the test's project and wait for it."""
+
+    def run(
+        *arguments: str, timeout: float = 300, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [executable, *arguments],
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run
