@@ -1,0 +1,125 @@
+"""Which settings tell runs apart, and which of those a reader needs to see.
+
+Two runs with different optimizers differ in a dozen parameters: the optimizer's name and every option whose default
+follows from it. A table of them all hides what was varied. `distinguish` shows a setting only where it says something
+that the ones already shown do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.config import Config, flatten
+
+SEED = "seed"
+NOT_SETTINGS = ("tracking.", "figures", "dataset.directory")
+"""Parameters that say where and how a run is recorded, or where its files came from: no part of what was trained."""
+
+FIRST = ("model.name", "optimizer.name", "dataset.name")
+SELECTORS = {
+    "model.name": "model.",
+    "optimizer.name": "optimizer.",
+    "dataset.name": "dataset.",
+    "regime.validation.strategy": "regime.validation.",
+    "regime.early_stopping.enabled": "regime.early_stopping.",
+    "regime.schedule.name": "regime.schedule.",
+}
+"""Settings whose value brings others with it, and the prefix of those others."""
+
+_ORDER = {key: place for place, key in enumerate(flatten(Config()))}
+ABSENT = "-"
+"""Stands for a parameter that a run does not have (one of another version, or not made by this harness)."""
+
+Configuration = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Distinction:
+    """How some configurations differ: the keys `shown`, those `constant` (with their one value), and those that
+    `follow` (each with the shown key that it is a function of)."""
+
+    shown: tuple[str, ...]
+    constant: Mapping[str, str]
+    follows: Mapping[str, str]
+
+
+def is_setting(key: str) -> bool:
+    """Whether a parameter is part of what was trained, other than the seed."""
+    return key != SEED and not key.startswith(NOT_SETTINGS)
+
+
+def swept_settings(swept: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
+    """The parameters behind the keys of a sweep: the choice of a group (`model=mlp,cnn`) is that of `model.name`."""
+    parameters = set(known)
+    bare = [key.lstrip("+~").partition("@")[0].replace("/", ".") for key in swept]
+    found = [key if key in parameters else f"{key}.name" for key in bare]
+    return tuple(key for key in dict.fromkeys(found) if key in parameters and is_setting(key))
+
+
+def distinguish(keys: Sequence[str], configurations: Sequence[Configuration], swept: Iterable[str] = ()) -> Distinction:
+    """Split `keys` into those that a table of the (distinct) `configurations` shows and those that it need not.
+
+    A setting that varies is shown, unless it was not swept on purpose (`swept`) and is a function of one shown
+    before it in the same group, of which there is evidence: the other setting is a selector (`SELECTORS`: an option
+    of an optimizer follows from the optimizer's name), or it has a value that recurs in several configurations.
+    The second demand keeps a random search honest: there every learning rate occurs once, so anything is a function
+    of it. A dependency between groups (each model with another optimizer) is never hidden: it confounds.
+
+    The shown settings tell all configurations apart, since each hidden one is a function of a shown one.
+    """
+    columns = dict(zip(keys, zip(*configurations, strict=True), strict=True)) if configurations else {}
+    constant = {key: values[0] for key, values in columns.items() if len(set(values)) == 1}
+    on_purpose = set(swept)
+    shown: list[str] = []
+    follows: dict[str, str] = {}
+    for key in _by_importance((key for key in columns if key not in constant), on_purpose):
+        source = None if key in on_purpose or key in FIRST else _source(key, shown, columns)
+        if source is None:
+            shown.append(key)
+        else:
+            follows[key] = source
+    return Distinction(tuple(shown), {key: constant[key] for key in sorted(constant, key=_place)}, follows)
+
+
+def _by_importance(keys: Iterable[str], on_purpose: set[str]) -> list[str]:
+    def rank(key: str) -> tuple[int, tuple[int, str]]:
+        if key in FIRST:
+            return 0, (FIRST.index(key), key)
+        return (1 if key in on_purpose else 2 if key in SELECTORS else 3), _place(key)
+
+    return sorted(keys, key=rank)
+
+
+def _place(key: str) -> tuple[int, str]:
+    return _ORDER.get(key, len(_ORDER)), key
+
+
+def _source(key: str, shown: Sequence[str], columns: Mapping[str, tuple[str, ...]]) -> str | None:
+    for other in shown:
+        selects = key.startswith(SELECTORS.get(other, other + "."))
+        recurs = len(set(columns[other])) < len(columns[other])
+        if (selects or (recurs and _group(key) == _group(other))) and _is_function(columns[key], columns[other]):
+            return other
+    return None
+
+
+def _group(key: str) -> str:
+    return key.partition(".")[0]
+
+
+def _is_function(values: Sequence[str], of: Sequence[str]) -> bool:
+    return len(set(zip(of, values, strict=True))) == len(set(of))
+
+
+def headings(keys: Sequence[str]) -> dict[str, str]:
+    """A short heading for each key, all different: `model.name` is `model`, `regime.batch_size` is `batch_size`."""
+    found = {key: _short(key) for key in keys}
+    counts = {heading: sum(other == heading for other in found.values()) for heading in found.values()}
+    return {key: heading if counts[heading] == 1 else key for key, heading in found.items()}
+
+
+def _short(key: str) -> str:
+    parts = key.split(".")
+    named = len(parts) > 1 and parts[-1] in ("name", "enabled", "strategy")
+    return parts[-2] if named else parts[-1]

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import math
+import statistics
+
+import pytest
+
+from harness.analysis.comparison import Comparison, compare
+from harness.errors import RequestError
+from harness.records import RunState
+from tests.analysis.records import run
+
+
+def models(comparison: Comparison) -> list[str]:
+    return [row.settings["model.name"] for row in comparison.rows]
+
+
+def test_runs_that_differ_only_in_seed_share_a_row_with_sample_deviation() -> None:
+    accuracies = [0.90, 0.92, 0.97]
+    runs = [run(train, 0.8, seed=seed, model__name="a") for seed, train in enumerate(accuracies)]
+    comparison = compare([*runs, run(model__name="b")])
+    row = next(row for row in comparison.rows if row.settings["model.name"] == "a")
+    assert (row.n, row.finished, row.seeds) == (3, 3, ("0", "1", "2"))
+    assert row.scores["train_accuracy"].mean == pytest.approx(statistics.mean(accuracies))
+    assert row.scores["train_accuracy"].deviation == pytest.approx(statistics.stdev(accuracies))
+    assert row.scores["gap_test_accuracy"].mean == pytest.approx(statistics.mean(accuracies) - 0.8)
+
+
+def test_one_run_has_no_deviation() -> None:
+    assert compare([run()]).rows[0].scores["test_accuracy"].deviation is None
+
+
+def test_where_a_run_is_recorded_does_not_part_rows() -> None:
+    runs = [run(seed=seed, figures=figures, tracking__run_name=figures) for seed, figures in enumerate(("all", "none"))]
+    assert len(compare(runs).rows) == 1
+
+
+def test_unfinished_runs_are_counted_and_never_averaged() -> None:
+    states = (RunState.FINISHED, RunState.FAILED, RunState.KILLED, RunState.RUNNING, RunState.FAILED)
+    runs = [
+        run(0.9 if state is RunState.FINISHED else 0.1, seed=seed, state=state) for seed, state in enumerate(states)
+    ]
+    (row,) = compare(runs).rows
+    assert (row.n, row.finished) == (5, 1)
+    assert row.unfinished == {RunState.FAILED: 2, RunState.KILLED: 1, RunState.RUNNING: 1}
+    assert row.scores["train_accuracy"] == compare(runs[:1]).rows[0].scores["train_accuracy"]
+
+
+def test_a_row_without_finished_runs_stays_and_comes_last_in_either_direction() -> None:
+    runs = [run(model__name="a", state=RunState.FAILED), run(0.9, 0.8, model__name="b"), run(0.9, 0.7, model__name="c")]
+    assert models(compare(runs)) == ["b", "c", "a"]
+    assert models(compare(runs, ascending=False)) == ["c", "b", "a"]
+    assert compare(runs).rows[-1].scores == {}
+
+
+def test_a_seed_that_ran_twice_is_kept_and_noted() -> None:
+    comparison = compare([run(seed=0), run(seed=0), run(seed=1)])
+    assert (comparison.rows[0].n, comparison.repeats) == (3, 2)
+
+
+def test_the_smallest_gap_is_first_and_an_underfitting_one_before_it() -> None:
+    runs = [
+        run(0.95, 0.80, model__name="over"),
+        run(0.80, 0.81, model__name="under"),
+        run(0.90, 0.88, model__name="fair"),
+    ]
+    assert models(compare(runs)) == ["under", "fair", "over"]
+    assert compare(runs).rows[-1].scores["gap_test_accuracy"].mean > 0
+
+
+def test_the_validation_gap_ranks_only_where_every_finished_run_has_one() -> None:
+    with_validation = run(0.9, 0.7, val=0.8, model__name="a")
+    without = run(0.9, 0.75, model__name="b")
+    failed = run(metrics={}, state=RunState.FAILED, model__name="c")
+    assert compare([with_validation, failed]).sorted_by == "gap_val_accuracy"
+    assert compare([with_validation, without]).sorted_by == "gap_test_accuracy"
+    assert compare([with_validation], held_out="test").sorted_by == "gap_test_accuracy"
+
+
+def test_settings_sort_as_numbers_where_they_are_numbers() -> None:
+    runs = [run(regime__epochs=epochs) for epochs in (10, 5, "auto", 100)]
+    order = [row.settings["regime.epochs"] for row in compare(runs, sort_by="epochs").rows]
+    assert order == ["5", "10", "100", "auto"]
+
+
+def test_every_column_can_be_sorted_by() -> None:
+    runs = [run(0.9, 0.8, 0.7, model__name="a"), run(0.8, 0.7, 0.75, model__name="b"), run(model__name="b", seed=1)]
+    for column in compare(runs).columns:
+        both = [models(compare(runs, sort_by=column, ascending=ascending)) for ascending in (True, False)]
+        assert both[0] == both[1][::-1], column
+
+
+def test_an_unknown_column_is_refused_with_choices_and_a_near_miss() -> None:
+    with pytest.raises(RequestError, match=r"'gap_tets_accuracy'.*mean 'gap_test_accuracy'.*train_accuracy") as refusal:
+        compare([run()], sort_by="gap_tets_accuracy")
+    assert refusal.value.exit_code == 2
+    with pytest.raises(RequestError):
+        compare([run()], sort_by="val_accuracy")  # no run here has one
+
+
+def test_a_loss_that_became_nan_makes_the_mean_nan_and_the_row_last() -> None:
+    broken = {"final/gap_test_accuracy": math.nan, "final/train_accuracy": 0.1}
+    runs = [run(model__name="a", metrics=broken), run(model__name="b")]
+    comparison = compare(runs)
+    assert models(comparison) == ["b", "a"]
+    assert math.isnan(comparison.rows[1].scores["gap_test_accuracy"].mean)
+
+
+def test_a_parameter_that_one_run_lacks_parts_it_from_the_others() -> None:
+    assert len(compare([run(engine="keras"), run()]).rows) == 2
+
+
+def test_nothing_compares_to_nothing() -> None:
+    assert compare([]).rows == ()
