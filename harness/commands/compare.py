@@ -1,0 +1,137 @@
+"""`harness compare`: runs side by side, ranked by how much they overfit."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from harness import paths
+from harness.analysis.comparison import compare
+from harness.analysis.presenting import FORMATS, render
+from harness.analysis.table import print_table
+from harness.errors import RequestError
+from harness.records import RunRecord
+from harness.tracking.reading import latest_run, latest_sweep, read_runs, resolve_run
+from harness.tracking.selection import is_sweep
+from harness.tracking.store import store_uri
+
+_OVERRIDDEN = re.compile(r"(?:^|\s)([+~]*[\w./@]+)=")
+_SUFFIXES = {".json": "json", ".csv": "csv", ".md": "markdown"}
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """What to compare: its name in words, the runs, and the keys that their sweeps varied."""
+
+    title: str
+    runs: list[RunRecord]
+    swept: tuple[str, ...] = ()
+
+
+@click.command(name="compare")
+@click.argument("runs", nargs=-1)
+@click.option("--experiment", metavar="NAME", help="Every run of this experiment.")
+@click.option("--sweep", metavar="RUN", help="Every run of this sweep: its id, the beginning of it, or its name.")
+@click.option("--sort", "sort_by", metavar="COLUMN", help="A setting, n or a score; by default the gap in accuracy.")
+@click.option("--descending", is_flag=True, help="The largest first.")
+@click.option(
+    "--format", "form", type=click.Choice(list(FORMATS)), help="By default that of FILE's suffix, else table."
+)
+@click.option(
+    "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write to FILE instead."
+)
+@click.option(
+    "--store", metavar="URI", help="The MLflow store; by default MLFLOW_TRACKING_URI, else the project's own."
+)
+def command(
+    runs: tuple[str, ...],
+    experiment: str | None,
+    sweep: str | None,
+    sort_by: str | None,
+    descending: bool,
+    form: str | None,
+    output: Path | None,
+    store: str | None,
+) -> None:
+    """Show runs side by side, ranked by overfitting gap.
+
+    RUNS are run ids, beginnings of ids, or names; a sweep stands for all of its runs. By default the latest sweep
+    is shown, or the latest experiment where there has been no sweep. Runs that differ only in seed share a row.
+    """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # MLflow's own seven take minutes to give up
+    chosen = _choose(store_uri(store), runs, experiment, sweep)
+    comparison = compare(chosen.runs, sort_by=sort_by, ascending=not descending, swept=chosen.swept, title=chosen.title)
+    form = form or (_SUFFIXES.get(output.suffix.lower()) if output is not None else None) or "table"
+    console = Console()
+    if output is not None:
+        paths.write_text(output, render(comparison, form))
+        click.echo(f"Wrote {output}", err=True)
+    elif form == "table" and console.is_terminal:
+        print_table(comparison, console)
+    else:
+        click.echo(render(comparison, form), nl=False)
+
+
+def _choose(uri: str, named: Sequence[str], experiment: str | None, sweep: str | None) -> _Chosen:
+    ways = {"RUNS": named, "--experiment": experiment, "--sweep": sweep}
+    if len(given := [way for way, value in ways.items() if value]) > 1:
+        raise RequestError(f"{' and '.join(given)} were given together. Each says what to compare: use one of them.")
+    if named:
+        return _named_runs(uri, named)
+    if experiment:
+        return _whole_experiment(uri, experiment)
+    if sweep:
+        parent = resolve_run(uri, sweep)
+        if not is_sweep(parent):
+            raise RequestError(f"The run {parent.run_id} ({parent.name}) is no sweep. Give it without --sweep.")
+        return _whole_sweep(uri, parent)
+    if (latest := latest_sweep(uri)) is not None:
+        return _whole_sweep(uri, latest)
+    if (newest := latest_run(uri)) is None:
+        raise RequestError("There are no runs to compare yet. Make some with `harness sweep` or `harness train`.")
+    return _whole_experiment(uri, newest.experiment)
+
+
+def _whole_sweep(uri: str, parent: RunRecord) -> _Chosen:
+    runs = read_runs(uri, parent_id=parent.run_id)
+    if not runs:
+        raise RequestError(f"The sweep {parent.name} ({parent.run_id}) has no runs. Name another with --sweep.")
+    return _Chosen(f"Sweep {parent.name} (experiment {parent.experiment})", runs, _swept([parent, *runs]))
+
+
+def _whole_experiment(uri: str, name: str) -> _Chosen:
+    every = read_runs(uri, experiment=name, include_parents=True)
+    runs = [run for run in every if not is_sweep(run)]
+    if not runs:
+        raise RequestError(f"The experiment {name} has no runs. Name another with --experiment.")
+    return _Chosen(f"Experiment {runs[0].experiment}", runs, _swept(every))
+
+
+def _named_runs(uri: str, named: Iterable[str]) -> _Chosen:
+    found: dict[str, RunRecord] = {}
+    parents = []
+    for text in named:
+        run = resolve_run(uri, text)
+        if is_sweep(run):
+            parents.append(run)
+            found.update((child.run_id, child) for child in _whole_sweep(uri, run).runs)
+        else:
+            found[run.run_id] = run
+    experiments = ", ".join(sorted({run.experiment for run in found.values()}))
+    return _Chosen(f"Runs of {experiments}", list(found.values()), _swept([*parents, *found.values()]))
+
+
+def _swept(runs: Iterable[RunRecord]) -> tuple[str, ...]:
+    """What was set on purpose: the keys that sweeps varied, and those that were overridden for single runs."""
+    keys: dict[str, None] = {}
+    for run in runs:
+        keys.update(dict.fromkeys(map(str, json.loads(run.tags.get("harness.swept", "[]")))))
+        keys.update(dict.fromkeys(_OVERRIDDEN.findall(run.tags.get("harness.overrides", ""))))
+    return tuple(keys)

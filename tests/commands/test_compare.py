@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from harness.commands.compare import command
+from harness.errors import HarnessError, RequestError, StoreError
+from tests.conftest import RunCommand
+from tests.tracking.stores import new_client, record, record_sweep, scores
+
+# MLflow 3.17 uses a loader that SQLAlchemy 2.1 is about to drop.
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
+
+START = 1_700_000_000_000
+OPTIMIZERS = {
+    "sgd": {"optimizer.name": "sgd", "optimizer.learning_rate": 0.01, "optimizer.momentum": 0.0},
+    "adam": {"optimizer.name": "adam", "optimizer.learning_rate": 0.001, "optimizer.beta_1": 0.9},
+}
+GAPS = {("mlp_128", "sgd"): 0.01, ("mlp_128", "adam"): 0.03, ("cnn", "sgd"): 0.02, ("cnn", "adam"): 0.05}
+
+
+@pytest.fixture(scope="module")
+def ids(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A store with a finished sweep, an experiment without one, and a sweep that has no runs; `uri` is its URI."""
+    uri, client = new_client(tmp_path_factory.mktemp("store"))
+    study, loose = client.create_experiment("study"), client.create_experiment("loose")
+    found = {"uri": uri}
+    found["empty"] = record_sweep(client, study, "empty", started=START - 1, swept=["model"])
+    found["sweep"] = record_sweep(client, study, "grid", started=START, swept=["model", "optimizer", "seed"])
+    for number, ((model, optimizer), gap) in enumerate(GAPS.items()):
+        for seed in range(2):
+            name = f"{model} {optimizer} {seed}"
+            failed = name == "cnn adam 1"
+            found[name] = record(
+                client, study, name, started=START + 2 * number + seed, state="FAILED" if failed else "FINISHED",
+                settings={**OPTIMIZERS[optimizer], "model.name": model, "seed": seed},
+                metrics={} if failed else scores(0.9 + seed / 100, 0.9 - gap),
+                tags={"mlflow.parentRunId": found["sweep"]},
+            )  # fmt: skip
+    for epochs in (5, 30):
+        found[f"epochs {epochs}"] = record(
+            client, loose, f"epochs {epochs}", started=START + epochs * 1000,
+            settings={"regime.epochs": epochs}, metrics=scores(0.9, 0.9 - epochs / 1000, val=0.88),
+        )  # fmt: skip
+    return found
+
+
+def invoke(uri: str, *arguments: str) -> str:
+    """What the command prints; its expected errors are raised, as `cli.py` sees them."""
+    result = CliRunner().invoke(command, ["--store", uri, *arguments], catch_exceptions=False, standalone_mode=False)
+    if result.exception is not None:
+        raise result.exception
+    return result.stdout
+
+
+def as_json(uri: str, *arguments: str) -> Any:
+    return json.loads(invoke(uri, "--format", "json", *arguments))
+
+
+def test_the_latest_sweep_is_compared_by_default_smallest_gap_first(ids: dict[str, str]) -> None:
+    document = as_json(ids["uri"])
+    assert document["title"] == "Sweep grid (experiment study)"
+    assert document["settings"] == ["model.name", "optimizer.name"]
+    order = [tuple(row["settings"].values()) for row in document["rows"]]
+    assert order == [("mlp_128", "sgd"), ("cnn", "sgd"), ("mlp_128", "adam"), ("cnn", "adam")]
+    assert [row["n"] for row in document["rows"]] == [2] * 4
+    assert document["rows"][0]["scores"]["gap_test_accuracy"]["mean"] == pytest.approx(0.015)
+    assert document["rows"][-1]["unfinished"] == {"failed": 1}
+    assert document["follows"]["optimizer.learning_rate"] == "optimizer.name"
+
+
+def test_the_table_reads_as_documented(ids: dict[str, str]) -> None:
+    lines = invoke(ids["uri"]).splitlines()
+    assert lines[0] == "Sweep grid (experiment study): 8 runs, 4 configurations"
+    (line,) = [line for line in lines if line.startswith("mlp_128  sgd")]
+    assert "+1.5 ± 0.7" in line
+    assert max(map(len, lines)) <= 100
+    assert any("1 run did not finish" in line for line in lines)
+
+
+def test_without_a_sweep_the_latest_experiment_is_compared(tmp_path: Path) -> None:
+    uri, client = new_client(tmp_path)
+    for number, name in enumerate(("older", "newer")):
+        record(client, client.create_experiment(name), "run", started=START + number, metrics=scores(0.9, 0.8))
+    assert as_json(uri)["title"] == "Experiment newer"
+
+
+def test_an_experiment_holds_its_runs_without_the_parents(ids: dict[str, str]) -> None:
+    assert as_json(ids["uri"], "--experiment", "study")["runs"] == 8
+    loose = as_json(ids["uri"], "--experiment", "loose")
+    assert (loose["settings"], loose["sorted_by"]) == (["regime.epochs"], "gap_val_accuracy")
+
+
+def test_runs_are_named_by_id_beginning_or_name_and_a_sweep_stands_for_its_runs(ids: dict[str, str]) -> None:
+    named = as_json(ids["uri"], ids["epochs 5"], ids["epochs 30"][:16], "mlp_128 sgd 0", "epochs 5")
+    assert named["runs"] == 3
+    assert as_json(ids["uri"], "grid", ids["epochs 5"], ids["cnn sgd 0"])["runs"] == 9
+    assert as_json(ids["uri"], "--sweep", ids["sweep"][:16])["runs"] == 8
+
+
+def test_rows_are_sorted_by_the_column_asked_for(ids: dict[str, str]) -> None:
+    document = as_json(ids["uri"], "--sort", "test_accuracy", "--descending")
+    means = [row["scores"]["test_accuracy"]["mean"] for row in document["rows"]]
+    assert means == sorted(means, reverse=True)
+    assert len(set(means)) == 4
+
+
+def test_the_form_follows_the_suffix_of_the_output(ids: dict[str, str], tmp_path: Path) -> None:
+    for name in ("a.csv", "a.json", "a.md", "a.txt", "b.json"):
+        forced = ["--format", "csv"] if name == "b.json" else []
+        assert invoke(ids["uri"], "--output", str(tmp_path / "new" / name), *forced) == ""
+    folder = tmp_path / "new"
+    assert len(list(csv.DictReader(io.StringIO((folder / "a.csv").read_text())))) == 4
+    assert json.loads((folder / "a.json").read_text())["runs"] == 8
+    assert (folder / "a.md").read_text().startswith("**Sweep grid")
+    assert (folder / "a.txt").read_text() == invoke(ids["uri"])
+    assert (folder / "b.json").read_text() == (folder / "a.csv").read_text()
+    assert len(list(folder.iterdir())) == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--sort", "gap_test_acuracy"], r"Did you mean 'gap_test_accuracy'"),
+        (["--experiment", "studdy"], r"Did you mean 'study'.*loose, study"),
+        (["--sweep", "epochs 5"], r"is no sweep"),
+        (["--sweep", "empty"], r"has no runs"),
+        (["nonesuch"], r"No run in the store"),
+        (["grid", "--experiment", "study"], r"RUNS and --experiment were given together"),
+        (["--experiment", "Default"], r"has no runs"),
+    ],
+)
+def test_a_wrong_request_is_refused(ids: dict[str, str], arguments: list[str], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        invoke(ids["uri"], *arguments)
+
+
+def test_a_refused_request_leaves_the_output_as_it_was(ids: dict[str, str], tmp_path: Path) -> None:
+    with pytest.raises(HarnessError):
+        invoke(ids["uri"], "--sort", "nonesuch", "--output", str(tmp_path / "a.csv"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_store_without_runs_says_how_to_make_some(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="harness sweep"):
+        invoke(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    uri, _ = new_client(tmp_path)
+    with pytest.raises(RequestError, match="no runs to compare yet"):
+        invoke(uri)
+
+
+def test_comparing_imports_neither_tensorflow_nor_mlflow(ids: dict[str, str]) -> None:
+    program = (
+        "import sys; from harness.commands.compare import command\n"
+        f"command(['--store', {ids['uri']!r}], standalone_mode=False)\n"
+        "print(sorted({'mlflow', 'tensorflow', 'keras', 'matplotlib', 'hydra'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.slow
+def test_the_real_command_compares_and_refuses_with_its_exit_codes(
+    ids: dict[str, str], run_command: RunCommand
+) -> None:
+    shown = run_command("compare", "--store", ids["uri"], "--format", "markdown")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "| mlp_128 | sgd | 2 |" in shown.stdout
+    refused = run_command("compare", "--store", ids["uri"], "--sort", "nonesuch")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "Choose from" in refused.stderr
+    assert "Traceback" not in refused.stderr
