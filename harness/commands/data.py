@@ -20,7 +20,7 @@ def command() -> None:
     """List, fetch and verify the datasets."""
 
 
-@command.command(name="list")
+@command.command(name="list", short_help="Show the datasets and what the cache holds of them.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def list_datasets(form: str) -> None:
     """Show the datasets and what the cache seems to hold of them.
@@ -51,7 +51,7 @@ def list_datasets(form: str) -> None:
     Console().print(table)
 
 
-@command.command()
+@command.command(short_help="Fetch datasets into the cache and check them.")
 @click.argument("names", nargs=-1)
 @click.option(
     "--directory", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER",
@@ -75,7 +75,7 @@ def fetch(names: tuple[str, ...], directory: Path | None) -> None:
         raise DataError("\n\n".join(failures))
 
 
-@command.command()
+@command.command(short_help="Compare every file with its SHA-256.")
 @click.argument("names", nargs=-1)
 @click.option(
     "--directory", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER",
@@ -94,7 +94,8 @@ def verify(names: tuple[str, ...], directory: Path | None) -> None:
             sums = data.demanded_sums(folder, published)
         for file in data.examine(folder, sums):
             state = f"[{STYLES[file.state]}]{file.state}[/]"
-            table.add_row(published.name, file.name, state, file.problem)
+            detail = file.problem if file.state is data.FileState.DAMAGED else ""
+            table.add_row(published.name, file.name, state, detail)
             if file.state is not data.FileState.OK:
                 faulty.append(f"{folder / file.name} {file.problem}")
     Console().print(table)

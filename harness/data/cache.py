@@ -156,7 +156,7 @@ def summary(publication: Publication, root: Path | None = None) -> tuple[str, Pa
     if not sizes and not packed:
         return "not fetched", folder
     if wrong := [name for name, size in sizes.items() if size != publication.bytes_by_file[name]]:
-        return f"damaged ({', '.join(wrong)})", folder
-    if absent := [name for name in FILES if name not in sizes and name not in packed]:
-        return f"incomplete ({', '.join(absent)} missing)", folder
+        return f"damaged ({len(wrong)} of {len(FILES)} files)", folder
+    if absent := len(FILES) - len(sizes) - len(packed):
+        return f"incomplete ({absent} of {len(FILES)} files missing)", folder
     return "in the cache", folder

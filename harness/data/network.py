@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import queue
@@ -90,7 +91,7 @@ def _reason(error: OSError | HTTPException, seconds: float) -> str:
     cause = error.reason if isinstance(error, URLError) else error
     if isinstance(cause, TimeoutError):
         return f"no answer within {seconds:g} s"
-    return str(cause) or type(cause).__name__
+    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
 
 
 @contextmanager
@@ -113,10 +114,13 @@ def _progress(url: str, total: int) -> Iterator[Callable[[int], None]]:
 def run_tool(arguments: Sequence[str | Path], directory: Path, seconds: float) -> None:
     """Run a package tool in `directory` without input. Raises `DataError` if it is not installed, fails (with what it
     said) or takes longer than `seconds`; it and everything it started are stopped then."""
+    from rich.console import Console
+
     words = [str(word) for word in arguments]
     command = Path(words[0]).name
     if shutil.which(words[0]) is None:
         raise DataError(f"{command} is not installed")
+    logger.info("Running %s", command)
     process = subprocess.Popen(
         words,
         cwd=directory,
@@ -130,15 +134,21 @@ def run_tool(arguments: Sequence[str | Path], directory: Path, seconds: float) -
         start_new_session=True,
     )
     try:
-        output, _ = process.communicate(timeout=seconds)
+        with Console(stderr=True).status(f"Running {command} ..."):
+            output, _ = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         raise DataError(f"{command} did not finish within {seconds:g} s") from None
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+        _stop(process)
     if process.returncode != 0:
         raise DataError(f"{command} failed with status {process.returncode}: {_last_words(output)}")
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    """Stop what is left of the tool's process group, which may outlive the tool itself."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
 
 
 def _last_words(output: str) -> str:

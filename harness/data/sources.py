@@ -83,7 +83,7 @@ def unpack_npz(archive: Path, workspace: Path) -> Path:
     """Write the arrays of Keras's `mnist.npz` as the four IDX files that they were made from."""
     arrays = {TRAIN_IMAGES: "x_train", TRAIN_LABELS: "y_train", TEST_IMAGES: "x_test", TEST_LABELS: "y_test"}
     try:
-        with np.load(archive, allow_pickle=False) as held:
+        with archive.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as held:
             for name, array in arrays.items():
                 (workspace / name).write_bytes(idx.encode(held[array]))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:

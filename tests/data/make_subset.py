@@ -1,9 +1,9 @@
 """Draw the bundled subsets from the published datasets: `python tests/data/make_subset.py [FOLDER]`.
 
 For each dataset 2,000 of the 60,000 training images and 500 of the 10,000 test images, classes in the published
-proportion, chosen by `stratified_subset` with seed 0 and kept in the published order (Fashion-MNIST has as many of
-each class: 200 and 50; MNIST has not). The
-published files are checked against their SHA-256 sums before anything is drawn.
+proportion, chosen by `stratified_subset` with seed 0 and kept in the published order. (Fashion-MNIST has as many of
+each class, hence 200 and 50 of each here; MNIST has not.) The published files are checked against their SHA-256 sums
+before anything is drawn.
 
 Each folder gets four gzipped IDX files (no time stamp inside) and `SHA256SUMS` over the raw bytes. Compressed bytes can
 differ between versions of zlib; the raw bytes, and so the sums, do not.
