@@ -105,8 +105,10 @@ def test_processes_that_want_it_at_once_fetch_it_once(tmp_path: Path) -> None:
 
 
 def test_waiting_for_another_process_has_an_end(tmp_path: Path) -> None:
+    begun = time.monotonic()
     with FileLock(tmp_path / ".tiny.lock"), pytest.raises(DataError, match=r"another process has held .*\.tiny\.lock"):
         cache.obtain(TINY, tmp_path, [], Limits(lock=0.2))
+    assert time.monotonic() - begun < 5
 
 
 def test_a_process_that_was_killed_while_fetching_blocks_nobody(tmp_path: Path) -> None:
