@@ -59,8 +59,9 @@ $(STAMP):
 	@rm -f .venv/.set-up-*
 	@$(BIN)/python -c '$(FITS)' 2>/dev/null && $(BIN)/python -m pip --version >/dev/null 2>&1 || { $(create_environment); }
 	@echo "Installing the packages of requirements.lock"
+# Compiled while installing, on every core: the first import of TensorFlow would spend its first fifteen seconds on it.
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	@$(uv_settings) $(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
+	@$(uv_settings) $(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python requirements.lock
 	@$(uv_settings) $(BIN)/uv pip install --quiet --python $(BIN)/python --no-build-isolation \
 		$(if $(strip $(EXTRAS)),--constraint requirements.lock,--no-deps) --editable '.$(addsuffix ],$(addprefix [,$(strip $(EXTRAS))))'
 	@touch $@

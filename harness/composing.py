@@ -75,11 +75,11 @@ def register() -> None:
     Plugins.instance().register(ExperimentsSearchPath)
 
 
-def to_config(composed: DictConfig) -> Config:
-    """What Hydra composed as a checked `Config`. Raises `ConfigError`."""
-    with explained():
+def to_config(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
+    """What Hydra composed as a checked `Config`. Raises `ConfigError`, in the words of `overrides`."""
+    with explained(overrides):
         content = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-        _refuse_unknown_keys(content)
+        _refuse_unknown_keys(content, overrides)
         OmegaConf.resolve(content)
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), content))
     assert isinstance(config, Config)
@@ -93,7 +93,7 @@ def compose_config(
     """The configuration of one run, from overrides as on the command line. Raises `ConfigError`."""
     with _composer(config_dir) as extra, explained(overrides):
         composed = compose(config_name, overrides=[*overrides, *extra])
-        return to_config(composed)
+        return to_config(composed, overrides)
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def check_sweep(sweep: SweepJobs, config_name: str = CONFIG_NAME, config_dir: st
             if len(sweep.jobs) <= FULL_CHECK_LIMIT or not seen.issuperset(job):
                 seen.update(job)
                 with explained(job):
-                    checked.append(to_config(compose(config_name, overrides=[*job, *extra])))
+                    checked.append(to_config(compose(config_name, overrides=[*job, *extra]), job))
     return checked
 
 
@@ -158,12 +158,12 @@ def _refuse_continuous(overrides: Sequence[Override]) -> None:
             )
 
 
-def _refuse_unknown_keys(content: DictConfig) -> None:
+def _refuse_unknown_keys(content: DictConfig, overrides: Sequence[str]) -> None:
     known = flatten(Config())
     groups = {key.rsplit(".", depth)[0] for key in known for depth in range(1, key.count(".") + 1)}
     for key in _leaves(content):
         if key not in known and key not in groups:
-            raise ConfigError(_unknown(key))
+            raise ConfigError(_unknown(key, overrides))
     for field in dataclasses.fields(Config):
         if field.name not in content:
             raise ConfigError(f"~{field.name}: every run needs a {field.name}; it cannot be taken out.")

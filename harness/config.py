@@ -210,11 +210,13 @@ class RegimeConfig:
 
 @dataclass
 class TrackingConfig:
-    """Where and how much is recorded. `uri: null` is `MLFLOW_TRACKING_URI`, else the project's own store."""
+    """Where and how much is recorded. `uri: null` is `MLFLOW_TRACKING_URI`, else the project's own store;
+    `parent_run` is the sweep that the run belongs to (`harness sweep` sets it)."""
 
     uri: str | None = None
     experiment: str = "harness"
     run_name: str | None = None
+    parent_run: str | None = None
     log_model: bool = True
     system_metrics: bool = False
 
@@ -336,6 +338,11 @@ def _regime_problems(regime: RegimeConfig) -> Iterator[str]:
                 f"{key}={monitor}: there is no validation split to watch. Set regime.validation.strategy to first, "
                 f"random or stratified, or watch {monitor.replace('val/', 'train/')}."
             )
+    if schedule.name == "plateau" and schedule.warmup_epochs:
+        yield (
+            f"regime.schedule.warmup_epochs={schedule.warmup_epochs}: plateau lowers the rate itself and cannot be "
+            "combined with a warm-up. Set it to 0 or choose another regime.schedule.name."
+        )
     if schedule.warmup_epochs >= regime.epochs and schedule.warmup_epochs > 0:
         yield (
             f"regime.schedule.warmup_epochs={schedule.warmup_epochs}: must be below regime.epochs={regime.epochs}, "

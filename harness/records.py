@@ -30,8 +30,8 @@ class Split:
     @cached_property
     def digest(self) -> str:
         """The first 32 hex digits of the SHA-256 over images and labels: what a run was really given."""
-        digest = hashlib.sha256(np.ascontiguousarray(self.images))
-        digest.update(np.ascontiguousarray(self.labels))
+        digest = hashlib.sha256(np.ascontiguousarray(self.images).data)
+        digest.update(np.ascontiguousarray(self.labels).data)
         return digest.hexdigest()[:32]
 
 

@@ -1,0 +1,1 @@
+"""Many runs from one request: plan, launch, progress, summary."""

@@ -11,8 +11,8 @@ from mlflow.entities import ViewType
 
 from harness.errors import RequestError, StoreError
 from harness.records import RunRecord, RunState, from_milliseconds
-from harness.tracking.selection import KIND_TAG, PARENT_TAG, SWEEP, Selection, in_order, shown_uri
-from harness.tracking.store import explained
+from harness.tracking.selection import KIND_TAG, PARENT_TAG, SWEEP, Selection, in_order
+from harness.tracking.store import explained, shown_uri
 
 _PAGE = 1000
 _IDS_PER_REQUEST = 200
@@ -81,7 +81,7 @@ class ClientReader:
 @contextmanager
 def _explained(uri: str) -> Iterator[None]:
     try:
-        with explained(shown_uri(uri)):
+        with explained(uri):
             yield
     except ImportError as error:
         raise StoreError(

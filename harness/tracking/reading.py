@@ -13,9 +13,9 @@ from contextlib import contextmanager
 
 from harness.errors import RequestError, StoreError, suggestion
 from harness.records import RunRecord
-from harness.tracking.selection import Reader, Selection, is_sweep, shown_uri
+from harness.tracking.selection import Reader, Selection, is_sweep
 from harness.tracking.sqlite_reader import SqliteReader, UnknownSchema
-from harness.tracking.store import sqlite_file
+from harness.tracking.store import shown_uri, sqlite_file
 
 _log = logging.getLogger(__name__)
 _CANDIDATES_SHOWN = 5

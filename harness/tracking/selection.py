@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -45,8 +44,3 @@ def is_sweep(run: RunRecord) -> bool:
 def in_order(runs: list[RunRecord]) -> list[RunRecord]:
     """Runs by start, then by id."""
     return sorted(runs, key=lambda run: (run.started, run.run_id))
-
-
-def shown_uri(uri: str) -> str:
-    """A store's URI without the user and password that it may hold."""
-    return re.sub(r"(?<=://)[^/@]*@", "", uri)

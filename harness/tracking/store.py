@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -34,6 +36,11 @@ def sqlite_file(uri: str) -> Path | None:
     return Path(uri.removeprefix(SQLITE)).absolute() if uri.startswith(SQLITE) else None
 
 
+def shown_uri(uri: str) -> str:
+    """A store's URI without the user and password that it may hold."""
+    return re.sub(r"(?<=://)[^/@]*@", "", uri)
+
+
 @contextmanager
 def explained(uri: str) -> Iterator[None]:
     """Turn what MLflow and the database raise into a `StoreError` that names the store."""
@@ -43,9 +50,9 @@ def explained(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split()).replace(uri, shown_uri(uri))
         raise StoreError(
-            f"The tracking store {uri} cannot be used: {reason}\nThe store is set by tracking.uri, else by "
+            f"The tracking store {shown_uri(uri)} cannot be used: {reason}\nThe store is set by tracking.uri, else by "
             "MLFLOW_TRACKING_URI, else it is mlflow.db in the project's root."
         ) from error
 
@@ -58,6 +65,8 @@ def open_client(uri: str) -> Any:
     """
     from mlflow import MlflowClient
 
+    for talker in ("mlflow", "alembic"):
+        logging.getLogger(talker).setLevel(logging.WARNING)
     with explained(uri):
         if database := sqlite_file(uri):
             _make_tables(uri, database)

@@ -7,7 +7,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -126,25 +126,27 @@ class RunWriter:
             inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, 28, 28), "pixels")]),
             outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, 10))]),
         )
-        with explained(self.uri), tempfile.TemporaryDirectory() as temporary:
+        with explained(self.uri):
             logged = self._client.create_logged_model(self.experiment_id, name="model", source_run_id=self.run_id)
-            folder = Path(temporary) / "model"
+        description = Model(
+            artifact_path=logged.artifact_location,
+            run_id=self.run_id,
+            model_uuid=logged.model_id,
+            model_id=logged.model_id,
+        )
+        with tempfile.TemporaryDirectory() as temporary:
             mlflow.keras.save_model(
                 model,
-                str(folder),
-                mlflow_model=Model(
-                    artifact_path=logged.artifact_location,
-                    run_id=self.run_id,
-                    model_uuid=logged.model_id,
-                    model_id=logged.model_id,
-                ),
+                temporary,
+                mlflow_model=description,
                 signature=signature,
                 input_example=example.images,
                 pip_requirements=model_requirements(),
             )
-            self._client.log_model_artifacts(logged.model_id, str(folder))
-            self._client.finalize_logged_model(logged.model_id, "READY")
-            self._client.log_outputs(self.run_id, [LoggedModelOutput(logged.model_id, step=0)])
+            with explained(self.uri):
+                self._client.log_model_artifacts(logged.model_id, temporary)
+                self._client.finalize_logged_model(logged.model_id, "READY")
+                self._client.log_outputs(self.run_id, [LoggedModelOutput(logged.model_id, step=0)])
         self._model_id = logged.model_id
 
     def end(self, state: RunState) -> None:
@@ -153,10 +155,13 @@ class RunWriter:
 
 
 @contextmanager
-def tracked_run(uri: str, identity: RunIdentity, log_file: Path | None = None) -> Iterator[RunWriter]:
+def tracked_run(
+    uri: str, identity: RunIdentity, log_file: Path | None = None, system_metrics: bool = False
+) -> Iterator[RunWriter]:
     """A run that ends FINISHED, FAILED or KILLED, whatever the block does; exceptions are recorded and raised again.
 
-    A failure keeps its message as the tag `harness.error` and its traceback as `traceback.txt`.
+    A failure keeps its message as the tag `harness.error` and its traceback as `traceback.txt`. `log_file` is kept as
+    an artifact at the end; `system_metrics` samples CPU, memory and disk meanwhile.
     """
     writer = RunWriter(uri, identity)
     try:
@@ -164,7 +169,8 @@ def tracked_run(uri: str, identity: RunIdentity, log_file: Path | None = None) -
         if state.diff:
             writer.log_text("code/uncommitted.diff", state.diff + "\n")
         writer.log_text("code/packages.txt", installed_packages())
-        yield writer
+        with _system_metrics(uri, writer.run_id) if system_metrics else nullcontext():
+            yield writer
     except KeyboardInterrupt as interruption:
         _close(writer, RunState.KILLED, log_file, interruption)
         raise
@@ -184,6 +190,18 @@ def _close(writer: RunWriter, state: RunState, log_file: Path | None, error: Bas
             writer.log_file(log_file, "logs")
     finally:
         writer.end(state)
+
+
+@contextmanager
+def _system_metrics(uri: str, run_id: str) -> Iterator[None]:
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    monitor = SystemMetricsMonitor(run_id, sampling_interval=1, samples_before_logging=5, tracking_uri=uri)
+    monitor.start()
+    try:
+        yield
+    finally:
+        monitor.finish()
 
 
 def _start_tags(identity: RunIdentity) -> dict[str, str]:

@@ -51,6 +51,7 @@ def fit(
         batches,
         epochs=regime.epochs,
         verbose=0,
+        shuffle=False,  # the batches come in an order of our own
         callbacks=[keras.callbacks.LambdaCallback(on_epoch_begin=reorder), recorder, *regime_callbacks(config)],
     )
     observer.training_ended(_reason(recorder, regime.epochs))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from harness.records import IntArray
+from harness.training.startup import import_tensorflow
 
 
 def seed_everything(seed: int) -> None:
     """Seed Python, NumPy and TensorFlow, drop what earlier runs left in Keras, and ask for deterministic kernels."""
+    import_tensorflow()
     import keras
     import tensorflow as tf
 

@@ -1,0 +1,33 @@
+"""`harness train`: one run, or a sweep with `--multirun`. Arguments are Hydra's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+HYDRA_ARGUMENTS = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+"""Everything behind the subcommand goes to Hydra as it is, `--help` included."""
+
+
+@click.command(name="train", context_settings=HYDRA_ARGUMENTS, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def command(arguments: tuple[str, ...]) -> int:
+    """Train one model and track the run."""
+    return run_hydra(arguments)
+
+
+def run_hydra(arguments: Sequence[str], multirun: bool = False) -> int:
+    """Hand `arguments` to Hydra and print what comes back; returns the exit code."""
+    from rich.console import Console
+
+    from harness.analysis.comparison import Comparison
+    from harness.analysis.table import print_table
+    from harness.sweep.launching import launch
+    from harness.sweep.progress import Display
+
+    def report(comparison: Comparison) -> None:
+        print_table(comparison, Console())
+
+    launch(arguments, Display(), report, multirun)
+    return 0

@@ -1,0 +1,138 @@
+"""One run from top to bottom: seed, data, model, fit, evaluate, track, figures."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import yaml
+
+from harness import metrics
+from harness.config import Config, flatten
+from harness.data import load_dataset, split_dataset
+from harness.evaluation import evaluate
+from harness.figures import per_class_table, run_figures
+from harness.models import build_model, log_probabilities, probability_model
+from harness.records import Dataset, Split, Splits
+from harness.tracking.store import shown_uri, store_uri
+from harness.tracking.writing import RunIdentity, RunWriter, tracked_run
+from harness.training import TrainingObserver, choose_engine, fit, intra_op_threads, seed_everything
+
+log = logging.getLogger(__name__)
+
+EXAMPLES = 5
+"""Images in a logged model's input example."""
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What surrounds a run and does not change its numbers."""
+
+    name: str
+    overrides: Sequence[str] = ()
+    parent_id: str | None = None
+    log_file: Path | None = None
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run: its id and name, and the scalars that were logged for it."""
+
+    run_id: str
+    name: str
+    metrics: Mapping[str, float]
+
+
+def execute(config: Config, context: RunContext, observer: TrainingObserver) -> RunResult:
+    """Train, judge and record one run; what goes wrong is recorded too, and raised again.
+
+    Raises `HarnessError` for what can be explained (no data, a diverging loss, a store that cannot be used).
+    """
+    started = time.perf_counter()
+    uri = store_uri(config.tracking.uri)
+    identity = RunIdentity(context.name, config.tracking.experiment, context.parent_id, context.overrides)
+    with tracked_run(uri, identity, context.log_file, config.tracking.system_metrics) as tracked:
+        _log_configuration(tracked, config, context)
+        seed_everything(config.seed)
+        dataset = load_dataset(config.dataset)
+        splits = split_dataset(dataset, config.dataset, config.regime.validation)
+        _log_data(tracked, dataset, splits)
+
+        model = build_model(config.model, config.dataset.preprocessing, splits.train.images)
+        predict = log_probabilities(model)
+        engine, reason = choose_engine(config)
+        log.info("engine %s (%s), %d parameters", engine, reason, model.count_params())
+        tracked.set_tags(
+            {
+                "harness.engine": engine,
+                "harness.engine_reason": reason,
+                "harness.intra_op_threads": str(intra_op_threads()),
+            }
+        )
+
+        def score(split: Split) -> tuple[float, float]:
+            logs = predict(split.images)
+            return metrics.cross_entropy(logs, split.labels), metrics.accuracy(logs.argmax(axis=1), split.labels)
+
+        fit_started = time.perf_counter()
+        history = fit(engine, model, config, splits.train, splits.validation, score, _Recorded(tracked, observer))
+        fit_seconds = time.perf_counter() - fit_started
+
+        evaluations = {name: evaluate(predict, split, dataset.class_names) for name, split in splits.named()}
+        test = evaluations["test"]
+        if config.tracking.log_model:
+            examples = Split(splits.test.images[:EXAMPLES], splits.test.labels[:EXAMPLES])
+            tracked.log_model(probability_model(model, config.model.head), examples)
+        tracked.log_table("per_class.json", per_class_table(test))
+        for name, figure in run_figures(history, test, splits.test, dataset.class_names, context.name, config.figures):
+            tracked.log_figure(name, figure)
+
+        scalars = metrics.summarize(history, evaluations) | {
+            "model/parameters": float(model.count_params()),
+            "time/fit_seconds": fit_seconds,
+            "time/total_seconds": time.perf_counter() - started,
+        }
+        tracked.log_metrics(scalars)
+        log.info("finished: %s", {name: round(value, 4) for name, value in scalars.items()})
+    return RunResult(tracked.run_id, context.name, scalars)
+
+
+def _log_configuration(tracked: RunWriter, config: Config, context: RunContext) -> None:
+    if config.tracking.uri is not None:
+        config = replace(config, tracking=replace(config.tracking, uri=shown_uri(config.tracking.uri)))
+    resolved = yaml.safe_dump(asdict(config), sort_keys=False)
+    log.info("run %s (%s)\n%s", context.name, tracked.run_id, resolved)
+    tracked.log_parameters(flatten(config))
+    tracked.log_text("config/config.yaml", resolved)
+    tracked.log_text("config/overrides.yaml", yaml.safe_dump(list(context.overrides)))
+
+
+def _log_data(tracked: RunWriter, dataset: Dataset, splits: Splits) -> None:
+    log.info("%s from %s: %s", dataset.name, dataset.source, {name: len(split) for name, split in splits.named()})
+    tracked.set_tags({"harness.dataset_digest": dataset.digest})
+    contexts = {"train": "training", "val": "validation", "test": "testing"}
+    for name, split in splits.named():
+        tracked.log_dataset(f"{dataset.name}_{name}", contexts[name], split, dataset.source)
+
+
+class _Recorded:
+    """Passes an engine's events to the store first, then to whoever watches."""
+
+    def __init__(self, tracked: RunWriter, watcher: TrainingObserver) -> None:
+        self._tracked = tracked
+        self._watcher = watcher
+
+    def training_started(self, epochs: int) -> None:
+        self._watcher.training_started(epochs)
+
+    def epoch_ended(self, epoch: int, values: Mapping[str, float]) -> None:
+        self._tracked.log_epoch(epoch, values)
+        log.info("epoch %d: %s", epoch, {name: round(value, 4) for name, value in values.items()})
+        self._watcher.epoch_ended(epoch, values)
+
+    def training_ended(self, reason: str) -> None:
+        log.info("training ended: %s", reason)
+        self._watcher.training_ended(reason)

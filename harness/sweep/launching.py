@@ -1,0 +1,235 @@
+"""From a command line to Hydra and back: one run, or the runs of a sweep under one parent.
+
+The request is checked whole before Hydra makes a folder and before anything is written: the configuration first,
+then the data, then the store.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from harness import paths
+from harness.analysis.comparison import Comparison
+from harness.composing import (
+    CONFIG_NAME,
+    VERSION_BASE,
+    SweepJobs,
+    check_sweep,
+    compose_config,
+    expand_sweep,
+    explained,
+    register,
+    to_config,
+)  # fmt: skip
+from harness.config import Config
+from harness.data import load_dataset, split_dataset
+from harness.errors import RequestError, SweepFailed
+from harness.records import RunState
+from harness.run import RunContext, RunResult, execute
+from harness.sweep.naming import run_name, sweep_name
+from harness.sweep.progress import Display
+from harness.sweep.summary import read_comparison, record_comparison
+from harness.tracking.store import ensure_experiment, store_uri
+from harness.tracking.writing import RunIdentity, RunWriter
+
+log = logging.getLogger(__name__)
+
+Task = Callable[[DictConfig], Any]
+
+
+def launch(
+    arguments: Sequence[str], display: Display, report: Callable[[Comparison], None], multirun: bool = False
+) -> None:
+    """Carry out `arguments` (Hydra's overrides and flags): a run, a sweep, or one of Hydra's own answers.
+
+    `report` is given what a sweep found, also when it is cut short. Raises `ConfigError` before anything is written;
+    `HarnessError` when the run failed, `SweepFailed` when some runs of a sweep did.
+    """
+    request = _parse(arguments, multirun)
+    if not (request.run or request.multirun):
+        with explained(request.overrides):
+            _call_hydra(_command_line(request), _no_task)
+    elif request.multirun:
+        _sweep(request, display, report)
+    else:
+        _train(request, display)
+
+
+def _train(request: argparse.Namespace, display: Display) -> None:
+    config = compose_config(request.overrides, request.config_name or CONFIG_NAME, request.config_dir)
+    _check_surroundings([config])
+    display.show_configuration(config)
+
+    failures: list[Exception] = []
+
+    def task(composed: DictConfig) -> None:
+        try:
+            _run_job(composed, display, None)
+        except Exception as error:
+            log.exception("the run failed")
+            failures.append(error)  # raised below: Hydra would print words of its own
+
+    with display.live():
+        _call_hydra(_command_line(request), task)
+    for failure in failures:
+        raise failure
+
+
+def _sweep(request: argparse.Namespace, display: Display, report: Callable[[Comparison], None]) -> None:
+    where = (request.config_name or CONFIG_NAME, request.config_dir)
+    jobs = expand_sweep(request.overrides, *where)
+    configs = check_sweep(jobs, *where)
+    _check_surroundings(configs)
+    parent, title = _start_parent(configs[0], jobs, request.overrides)
+    display.console.print(f"{title}: {len(jobs.jobs)} runs")
+
+    def task(composed: DictConfig) -> RunResult | None:
+        try:
+            return _run_job(composed, display, jobs.swept)
+        except Exception as error:
+            log.exception("the job failed")
+            display.run_failed(_job_name(to_config(composed), jobs.swept), str(error) or type(error).__name__)
+            return None
+
+    state = RunState.KILLED
+    try:
+        with display.live(len(jobs.jobs)):
+            _call_hydra(_command_line(request, [f"tracking.parent_run={parent.run_id}"]), task)
+        state = RunState.FINISHED
+    finally:
+        failed = _finish_parent(parent, jobs, title, state, report)
+    if failed:
+        raise SweepFailed(
+            f"{failed} of {len(jobs.jobs)} runs failed; the others are recorded. `harness ui` shows each failure's "
+            "message (tag harness.error) and traceback (artifact traceback.txt)."
+        )
+
+
+def _start_parent(config: Config, jobs: SweepJobs, overrides: Sequence[str]) -> tuple[RunWriter, str]:
+    title = config.tracking.run_name or sweep_name(jobs.swept, overrides)
+    tags = {"harness.kind": "sweep", "harness.swept": json.dumps(jobs.swept), "harness.jobs": str(len(jobs.jobs))}
+    identity = RunIdentity(title, config.tracking.experiment, overrides=overrides, tags=tags)
+    return RunWriter(store_uri(config.tracking.uri), identity), title
+
+
+def _finish_parent(
+    parent: RunWriter, jobs: SweepJobs, title: str, state: RunState, report: Callable[[Comparison], None]
+) -> int:
+    """Record and report what the sweep found, and return how many of its jobs did not finish."""
+    finished = 0
+    try:
+        comparison = read_comparison(parent.uri, parent.run_id, jobs.swept, title)
+        if comparison is not None:
+            finished = comparison.finished
+            record_comparison(parent, comparison)
+            report(comparison)
+        failed = len(jobs.jobs) - finished
+        parent.set_tags({"harness.finished": str(finished)})
+        state = RunState.FAILED if failed and state is RunState.FINISHED else state
+    except BaseException:
+        state = RunState.FAILED
+        raise
+    finally:
+        parent.end(state)
+    return failed
+
+
+def _run_job(composed: DictConfig, display: Display, swept: Sequence[str] | None) -> RunResult:
+    """One job, inside Hydra: the composed configuration made typed, named, and carried out."""
+    config = to_config(composed)
+    hydra_config = HydraConfig.get()
+    context = RunContext(
+        name=_job_name(config, swept),
+        overrides=[item for item in hydra_config.overrides.task if not item.startswith("tracking.parent_run=")],
+        parent_id=config.tracking.parent_run,
+        log_file=Path(hydra_config.runtime.output_dir) / "run.log",
+    )
+    display.run_started(context.name)
+    result = execute(config, context, display)
+    display.run_finished(result)
+    return result
+
+
+def _job_name(config: Config, swept: Sequence[str] | None) -> str:
+    return run_name(config, list(HydraConfig.get().overrides.task), swept)
+
+
+def _check_surroundings(configs: Sequence[Config]) -> None:
+    """Data and store, before anything starts: what is missing is said once, not by every job."""
+    for config in configs:
+        dataset = load_dataset(config.dataset)
+        split_dataset(dataset, config.dataset, config.regime.validation)
+    for uri, experiment in {(store_uri(config.tracking.uri), config.tracking.experiment) for config in configs}:
+        ensure_experiment(uri, experiment)
+
+
+def _parse(arguments: Sequence[str], multirun: bool) -> argparse.Namespace:
+    """Hydra's own reading of the command line, flags and overrides in any order."""
+    request = get_args_parser().parse_intermixed_args(list(arguments))
+    # An experiment is an option of a group that is in the defaults list already; both spellings of Hydra are welcome.
+    request.overrides = [
+        item.removeprefix("+") if item.startswith("+experiments=") else item for item in request.overrides
+    ]
+    if request.config_path is not None:
+        raise RequestError("--config-path: the harness has its own configuration; add to it with --config-dir DIR.")
+    answers = request.help or request.hydra_help or request.cfg or request.info or request.shell_completion
+    request.multirun = bool(request.multirun or (multirun and not answers))
+    request.run = not request.multirun and not answers
+    request.arguments = [item for item in arguments if item.removeprefix("+") not in request.overrides]
+    return request
+
+
+def _command_line(request: argparse.Namespace, extra: Sequence[str] = ()) -> list[str]:
+    flags = [item for item in request.arguments if item not in ("-m", "--multirun", "-r", "--run")]
+    mode = ["--multirun"] if request.multirun else []
+    return [*mode, *flags, *request.overrides, *extra]
+
+
+def _no_task(composed: DictConfig) -> None:
+    raise AssertionError("Hydra ran a task for a flag that only shows something")
+
+
+def _call_hydra(command_line: Sequence[str], task: Task) -> None:
+    """`hydra.main` as a function: it reads `sys.argv`, and raises instead of printing when told so."""
+    register()
+    decorated = hydra.main(
+        version_base=VERSION_BASE, config_path=str(paths.configuration_directory()), config_name=CONFIG_NAME
+    )(task)
+    with _arguments(command_line), _environment("HYDRA_FULL_ERROR", "1"):
+        decorated()
+
+
+@contextmanager
+def _arguments(command_line: Sequence[str]) -> Iterator[None]:
+    kept = sys.argv
+    sys.argv = [kept[0], *command_line]
+    try:
+        yield
+    finally:
+        sys.argv = kept
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    kept = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if kept is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = kept

@@ -1,0 +1,68 @@
+"""What a sweep found, read back from the store: for the screen, and kept with the sweep's own run."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness.analysis.comparison import Comparison, compare
+from harness.analysis.presenting import render
+from harness.records import RunRecord, RunState
+from harness.tracking.reading import read_runs
+from harness.tracking.writing import RunWriter
+
+if TYPE_CHECKING:
+    from harness.figures.comparison import GroupValues
+
+
+def read_comparison(uri: str, parent_id: str, swept: Sequence[str], title: str) -> Comparison | None:
+    """The sweep's runs so far, compared; None where no run was recorded."""
+    runs = read_runs(uri, parent_id=parent_id)
+    return compare(runs, swept=swept, title=title) if runs else None
+
+
+def record_comparison(parent: RunWriter, comparison: Comparison) -> None:
+    """Keep the comparison with the sweep: a table that the UI shows, a CSV file and one figure."""
+    text = render(comparison, "csv")
+    parent.log_text("comparison.csv", text)
+    parent.log_table("comparison.json", _columns(text))
+    if groups := comparison_groups(comparison):
+        from harness.figures.comparison import compute_comparison, draw_comparison
+
+        figure = draw_comparison(compute_comparison(groups, held_out=comparison.held_out), comparison.title)
+        parent.log_figure("comparison.png", figure)
+
+
+def comparison_groups(comparison: Comparison) -> list[GroupValues]:
+    """The rows that have finished runs, as the figure wants them: a value for each seed."""
+    from harness.figures.comparison import GroupValues
+
+    return [
+        GroupValues(
+            label=" ".join(row.settings.values()) or "all runs",
+            train_accuracy=_values(finished, "final/train_accuracy"),
+            held_out_accuracy=_values(finished, f"final/{comparison.held_out}_accuracy"),
+            gap_accuracy=_values(finished, f"final/gap_{comparison.held_out}_accuracy"),
+            gap_loss=_values(finished, f"final/gap_{comparison.held_out}_loss"),
+        )
+        for row in comparison.rows
+        if (finished := [run for run in row.runs if run.state is RunState.FINISHED])
+    ]
+
+
+def _values(runs: Sequence[RunRecord], metric: str) -> tuple[float, ...]:
+    return tuple(run.metrics[metric] for run in runs)
+
+
+def _columns(text: str) -> dict[str, list[Any]]:
+    rows = list(csv.DictReader(io.StringIO(text)))
+    return {name: [_number(row[name]) for row in rows] for name in rows[0]}
+
+
+def _number(cell: str) -> float | str:
+    try:
+        return float(cell)
+    except ValueError:
+        return cell

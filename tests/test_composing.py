@@ -1,0 +1,141 @@
+"""Hydra at the edge: every configuration composes, and every wrong request is explained."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness import paths
+from harness.composing import check_sweep, compose_config, expand_sweep
+from harness.config import OPTIMIZERS, flatten
+from harness.errors import ConfigError
+
+GROUPS = ("dataset", "model", "optimizer", "regime", "tracking", "debug")
+
+DEPARTURES = {"adafactor": {"epsilon_1"}}  # see conf/optimizer/adafactor.yaml
+
+
+def options(group: str) -> list[str]:
+    return sorted(file.stem for file in (paths.configuration_directory() / group).glob("*.yaml"))
+
+
+@pytest.mark.parametrize(("group", "option"), [(group, option) for group in GROUPS for option in options(group)])
+def test_every_option_of_every_group_composes(group: str, option: str) -> None:
+    config = compose_config([f"{group}={option}"])
+    if group in ("dataset", "model", "optimizer"):
+        assert getattr(config, group).name == option
+
+
+@pytest.mark.parametrize("name", [file.stem for file in paths.experiments_directory().glob("*.yaml")])
+def test_every_experiment_composes(name: str) -> None:
+    assert check_sweep(expand_sweep([f"experiments={name}"]))
+
+
+@pytest.mark.parametrize("name", [file.stem for file in paths.experiments_directory().glob("*.yaml")])
+def test_every_experiment_opens_with_question_command_duration_and_expectation(name: str) -> None:
+    text = (paths.experiments_directory() / f"{name}.yaml").read_text()
+    for word in ("# Question:", "# Command:", "# Duration:", "# Expected:"):
+        assert word in text
+
+
+def test_there_is_an_option_for_every_optimizer() -> None:
+    assert set(options("optimizer")) == set(OPTIMIZERS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_an_optimizers_file_states_keras_own_defaults(name: str) -> None:
+    import keras
+
+    from harness.training.compiling import KERAS_OPTIMIZERS, build_optimizer
+
+    configured = build_optimizer(compose_config([f"optimizer={name}"]).optimizer)
+    defaults = getattr(keras.optimizers, KERAS_OPTIMIZERS[name])()
+    ours, theirs = configured.get_config(), defaults.get_config()
+    assert {key for key in theirs if ours[key] != theirs[key]} - {"name"} == DEPARTURES.get(name, set())
+
+
+def test_parameters_have_the_same_keys_whatever_is_chosen() -> None:
+    keys = [list(flatten(compose_config(choice))) for choice in ([], ["model=cnn", "optimizer=sgd", "dataset=mnist"])]
+    assert keys[0] == keys[1]
+
+
+def test_the_named_models_have_the_layers_that_they_are_named_after() -> None:
+    assert compose_config(["model=mlp_128"]).model.hidden == [128]
+    assert compose_config(["model=mlp_128_128"]).model.hidden == [128, 128]
+    assert compose_config(["model=mlp_300_100"]).model.hidden == [300, 100]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["model=cnnn"], ["model=cnnn", "cnn, mlp, mlp_128, mlp_128_128, mlp_300_100", "Did you mean 'cnn'?"]),
+        (["optimizer.learning_rat=0.1"], ["optimizer.learning_rat=0.1", "Did you mean 'optimizer.learning_rate'?"]),
+        (["+model.depth=3"], ["model.depth=3", "no such setting", "model.hidden"]),
+        (["modell=cnn"], ["modell=cnn", "Did you mean 'model'?"]),
+        (["epochs=3"], ["epochs=3", "no such setting", "regime"]),
+        (["regime.epochs=many"], ["regime.epochs=many", "a whole number"]),
+        (["regime.epochs=1.5"], ["regime.epochs=1.5", "a whole number"]),
+        (["regime.epochs=0"], ["regime.epochs=0", "at least 1"]),
+        (["model.hidden=3"], ["model.hidden=3", "a list of whole numbers"]),
+        (["model.hidden=[a]"], ["model.hidden=[a]", "a list of whole numbers"]),
+        (["seed=null"], ["seed=null", "a whole number"]),
+        (["seed=1,2"], ["seed=1,2", "harness sweep"]),
+        (["optimizer=[1"], ["optimizer=[1", "cannot be read"]),
+        (["tracking=5"], ["tracking=5", "a group"]),
+        (["experiments=dem"], ["experiments=dem", "Did you mean 'demo'?"]),
+    ],
+)
+def test_a_wrong_request_is_explained(overrides: list[str], said: list[str]) -> None:
+    with pytest.raises(ConfigError) as refused:
+        compose_config(overrides)
+    for words in said:
+        assert words in str(refused.value)
+    assert "Error merging" not in str(refused.value)
+
+
+def test_a_sweep_has_the_jobs_that_hydra_would_run() -> None:
+    sweep = expand_sweep(["model=mlp_128,cnn", "optimizer=sgd", "seed=range(3)"])
+    assert sweep.swept == ("model", "seed")
+    assert len(sweep.jobs) == 6
+    assert sweep.jobs[0] == ("model=mlp_128", "optimizer=sgd", "seed=0")
+    assert sweep.jobs[-1] == ("model=cnn", "optimizer=sgd", "seed=2")
+
+
+def test_an_experiment_may_bring_its_grid_and_the_command_line_may_change_it() -> None:
+    sweep = expand_sweep(["experiments=demo", "seed=range(3)", "optimizer=adam"])
+    assert set(sweep.swept) == {"model", "seed"}
+    assert len(sweep.jobs) == 9
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["model=mlp_128,mlpp"], "model=mlpp"),
+        (["seed=1,2,x"], "seed=x"),
+        (["optimizer.learning_rate=interval(0,1)"], "separate values"),
+        (["tracking.experiment=a,b"], "tracking cannot be swept"),
+        (["seed=range(100)", "model.dropout=0,2"], "model.dropout=2"),
+    ],
+)
+def test_one_wrong_value_refuses_the_whole_sweep(overrides: list[str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said.replace("(", r"\(")):
+        check_sweep(expand_sweep(overrides))
+
+
+def test_a_folder_of_ones_own_adds_options(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "wide.yaml").write_text("defaults: [mlp]\nname: wide\nhidden: [2048]\n")
+    assert compose_config(["model=wide"], config_dir=str(tmp_path)).model.hidden == [2048]
+
+
+def test_composing_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from harness.composing import compose_config; compose_config(['model=cnn']);"
+        "print({'tensorflow', 'keras', 'mlflow', 'matplotlib', 'scipy'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
