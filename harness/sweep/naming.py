@@ -11,16 +11,20 @@ UNNAMED = ("tracking.", "hydra.", "hydra/", "figures")
 
 
 def run_name(config: Config, overrides: Sequence[str], differing: Iterable[str] | None = None) -> str:
-    """`mlp_128 sgd seed=0`: the values of `differing` keys in their order, by default of every override.
+    """What a run is called, unless `tracking.run_name` says it.
 
-    A group's option stands alone, a setting with its last word. With nothing that differs: model and optimizer.
+    In a sweep the values of the `differing` keys, in their order: `mlp_128 sgd seed=0`. A single run has nothing to
+    differ from but the defaults: model and optimizer, then every other override: `mlp_128 adam epochs=4`.
     """
     if config.tracking.run_name is not None:
         return config.tracking.run_name
     given = dict(override.lstrip("+~").partition("=")[::2] for override in overrides)
-    keys = list(given) if differing is None else [key for key in differing if key in given]
-    parts = [_part(key, given[key]) for key in keys if not key.startswith(UNNAMED)]
-    return " ".join(parts) or f"{config.model.name} {config.optimizer.name}"
+    chosen = {"model": config.model.name, "optimizer": config.optimizer.name}
+    if differing is None:
+        named = chosen | {key: value for key, value in given.items() if key not in chosen}
+    else:
+        named = {key: given[key] for key in differing if key in given}
+    return " ".join(_part(key, value) for key, value in (named or chosen).items() if not key.startswith(UNNAMED))
 
 
 def sweep_name(swept: Sequence[str], overrides: Sequence[str]) -> str:

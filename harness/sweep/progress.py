@@ -63,28 +63,36 @@ class Display:
 
     def run_finished(self, result: RunResult) -> None:
         self._line(f"{self._count()}{escape(result.name)}  {_outcome(result.metrics)}  {self._seconds():.1f} s")
+        self._finished_job()
+        if self._jobs == 1:
+            self._line(f"run {result.run_id}; `harness ui` shows it, `harness compare` sets it beside others")
 
     def run_failed(self, name: str, message: str) -> None:
         self._line(f"[red]{self._count()}{escape(name)}  failed:[/red] {escape(message)}")
+        self._finished_job()
 
     def training_started(self, epochs: int) -> None:
         self._epochs = epochs
         if self._progress is not None and self._epochs_bar is not None:
-            self._progress.update(self._epochs_bar, total=epochs, metrics="epoch 1")
+            self._progress.update(self._epochs_bar, total=epochs, metrics="")
+        elif self._jobs == 1:
+            self._line("loss and accuracy by epoch: fit = running while the weights move, train = again at its end")
 
     def epoch_ended(self, epoch: int, metrics: Mapping[str, float]) -> None:
         if self._progress is not None and self._epochs_bar is not None:
             self._progress.update(self._epochs_bar, completed=epoch, metrics=_scores(metrics))
         elif self._jobs == 1:
-            seconds = metrics["time/epoch_seconds"]
-            self.console.print(f"epoch {epoch}/{self._epochs}  {_scores(metrics)}  {seconds:.2f} s")
+            count = f"epoch {epoch:>{len(str(self._epochs))}}/{self._epochs}"
+            self._line(f"{count}   {_scores(metrics)}   {metrics['time/epoch_seconds']:.2f} s")
 
     def training_ended(self, reason: str) -> None:
         if self._jobs == 1 and reason.startswith("stopped"):
-            self.console.print(reason)
+            self._line(reason)
 
     def _line(self, text: str) -> None:
         self.console.print(text, soft_wrap=True)
+
+    def _finished_job(self) -> None:
         if self._progress is not None and self._jobs_bar is not None:
             self._progress.update(self._jobs_bar, completed=self._job)
 
@@ -96,13 +104,12 @@ class Display:
 
 
 def _scores(metrics: Mapping[str, float]) -> str:
-    """`fit loss 0.4985 acc 82.41 %  train ... val ...`: one pair for each split that has one."""
-    parts = []
-    for split in ("fit", "train", "val"):
-        if f"{split}/loss" in metrics:
-            loss, accuracy = metrics[f"{split}/loss"], metrics[f"{split}/accuracy"]
-            parts.append(f"{split} loss {loss:.4f} acc {accuracy:.2%}")
-    return "  ".join(parts).replace("%", " %")
+    """`fit 0.4985 82.41 %   train 0.4431 84.02 %`: loss and accuracy of each split that has them."""
+    return "   ".join(
+        f"{split} {metrics[f'{split}/loss']:.4f} {100 * metrics[f'{split}/accuracy']:.2f} %"
+        for split in ("fit", "train", "val")
+        if f"{split}/loss" in metrics
+    )
 
 
 def _outcome(metrics: Mapping[str, float]) -> str:

@@ -1,0 +1,33 @@
+"""A run is called after what makes it differ."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.composing import compose_config
+from harness.sweep.naming import run_name, sweep_name
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        ([], "mlp_128 adam"),
+        (["regime.epochs=4"], "mlp_128 adam epochs=4"),
+        (["model=cnn", "optimizer=sgd", "optimizer.learning_rate=0.1"], "cnn sgd learning_rate=0.1"),
+        (["dataset=mnist", "seed=3"], "mlp_128 adam mnist seed=3"),
+        (["figures=none", "tracking.experiment=x", "tracking.log_model=false"], "mlp_128 adam"),
+        (["tracking.run_name=mine", "seed=3"], "mine"),
+    ],
+)
+def test_a_single_run_is_named_after_model_optimizer_and_overrides(overrides: list[str], name: str) -> None:
+    assert run_name(compose_config(overrides), overrides) == name
+
+
+def test_a_run_of_a_sweep_is_named_after_what_was_swept() -> None:
+    overrides = ["model=mlp_128", "optimizer=sgd", "seed=0", "regime.epochs=2"]
+    assert run_name(compose_config(overrides), overrides, ("model", "seed")) == "mlp_128 seed=0"
+
+
+def test_a_sweep_is_named_after_its_experiment_and_keys() -> None:
+    assert sweep_name(("model", "optimizer.learning_rate"), ["model=a,b"]) == "sweep of model, learning_rate"
+    assert sweep_name(("seed",), ["experiments=demo"]) == "demo: seed"
