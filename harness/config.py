@@ -287,6 +287,7 @@ def _cross_problems(config: Config) -> Iterator[str]:
     yield from _model_problems(config.model)
     yield from _optimizer_problems(config.optimizer)
     yield from _regime_problems(config.regime)
+    yield from _average_problems(config)
 
 
 def _model_problems(model: ModelConfig) -> Iterator[str]:
@@ -323,6 +324,15 @@ def _optimizer_problems(optimizer: OptimizerConfig) -> Iterator[str]:
     clips = [name for name in ("clipnorm", "clipvalue", "global_clipnorm") if getattr(optimizer, name) is not None]
     if len(clips) > 1:
         yield f"optimizer.{clips[0]} and optimizer.{clips[1]}: only one way of clipping can be set. Null the others."
+
+
+def _average_problems(config: Config) -> Iterator[str]:
+    stopping = config.regime.early_stopping
+    if config.optimizer.use_ema and stopping.enabled and stopping.restore_best_weights:
+        yield (
+            "optimizer.use_ema=True with regime.early_stopping.restore_best_weights=True: Keras would restore weights "
+            "that were not averaged. Set one of them to false."
+        )
 
 
 def _regime_problems(regime: RegimeConfig) -> Iterator[str]:

@@ -82,8 +82,8 @@ def draw(curves: LearningCurves, title: str) -> Figure:
     _draw_panel(left, curves.loss, curves.best_epoch, f"gap\n{curves.loss.gap:+z.3f}")
     _draw_panel(right, curves.accuracy, curves.best_epoch, f"gap\n{curves.accuracy.gap:+z.1f}\npoints")
     held_out = "test" if curves.loss.validation is None else "validation"
-    style.panel(left, f"Loss, lower is better. Gap: {held_out} - training")
-    style.panel(right, f"Accuracy, higher is better. Gap: training - {held_out}")
+    style.panel(left, f"Loss, lower is better. Gap after epoch {curves.epochs}: {held_out} - training")
+    style.panel(right, f"Accuracy, higher is better. Gap after epoch {curves.epochs}: training - {held_out}")
     left.set_ylabel("cross-entropy (nats)", size=style.TEXT_SIZE)
     right.set_ylabel("correct predictions (%)", size=style.TEXT_SIZE)
     handles, labels = left.get_legend_handles_labels()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -82,5 +83,5 @@ def _penalty(model: ModelConfig) -> Any:
 
 
 def _identifier(name: str) -> str:
-    """`name` as Keras wants the name of a model: letters, digits and underscores."""
-    return "".join(letter if letter.isalnum() else "_" for letter in name)
+    """`name` as Keras wants the name of a model: ASCII letters, digits and underscores."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", name)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import keras
 
 from harness.config import MONITORS, Config, RegimeConfig
 from harness.errors import TrainingError
+from harness.metrics import gap_accuracy, gap_loss
 from harness.records import History, Split
 from harness.training.events import TrainingObserver
 from harness.training.schedules import learning_rate_factor
@@ -45,17 +47,32 @@ class EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]
                 f"The training loss became {values['fit/loss']} in epoch {epoch + 1}. A smaller "
                 "optimizer.learning_rate or optimizer.clipnorm=1.0 usually helps."
             )
-        for name, split in self._splits.items():
-            values[f"{name}/loss"], values[f"{name}/accuracy"] = self._score(split)
+        with self._averaged_weights():
+            for name, split in self._splits.items():
+                values[f"{name}/loss"], values[f"{name}/accuracy"] = self._score(split)
         if "val" in self._splits:
-            values["gap/loss"] = values["val/loss"] - values["train/loss"]
-            values["gap/accuracy"] = values["train/accuracy"] - values["val/accuracy"]
+            values["gap/loss"] = gap_loss(values["train/loss"], values["val/loss"])
+            values["gap/accuracy"] = gap_accuracy(values["train/accuracy"], values["val/accuracy"])
         values["optimizer/learning_rate"] = float(self.model.optimizer.learning_rate)
         values["time/epoch_seconds"] = seconds
         self.history.append(values)
         self._observer.epoch_ended(epoch + 1, values)
         logs.update(values)
         logs.update({name.replace("/", "_"): values[name] for name in MONITORS if name in values})
+
+    @contextmanager
+    def _averaged_weights(self) -> Iterator[None]:
+        """Where the optimizer averages the weights (`use_ema`), judge the averages: they are what the run ends with."""
+        if not self.model.optimizer.use_ema:
+            yield
+            return
+        swap = keras.callbacks.SwapEMAWeights()
+        swap.set_model(self.model)
+        swap.on_test_begin()
+        try:
+            yield
+        finally:
+            swap.on_test_end()
 
 
 def regime_callbacks(config: Config) -> list[Any]:

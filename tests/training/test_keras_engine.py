@@ -165,3 +165,51 @@ def test_a_ragged_last_batch_is_trained_on(train: Train) -> None:
     history, model, _, _ = train("regime.epochs=1", "dataset.train_size=601", "regime.batch_size=300")
     assert int(model.optimizer.iterations) == 3
     assert history.epochs == 1
+
+
+def test_batches_come_in_the_order_of_seed_and_epoch(train: Train) -> None:
+    """Training by hand with plain SGD steps, ragged last batches included, in that order ends with the same weights."""
+    import keras
+    import tensorflow as tf
+
+    from harness.training.seeding import epoch_order
+
+    overrides = ("dataset.train_size=24", "regime.batch_size=5", "optimizer=sgd", "regime.epochs=2")
+    _, trained, _, config = train(*overrides)
+    seed_everything(config.seed)
+    splits = split_dataset(load_dataset(config.dataset), config.dataset, config.regime.validation)
+    model = build_model(config.model, config.dataset.preprocessing, splits.train.images)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    for epoch in (1, 2):
+        order = epoch_order(config.seed, epoch, 24)
+        for start in range(0, 24, 5):
+            chosen = order[start : start + 5]
+            with tf.GradientTape() as tape:
+                value = loss(splits.train.labels[chosen], model(splits.train.images[chosen], training=True))
+            gradients = tape.gradient(value, model.trainable_variables)
+            for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
+                variable.assign_sub(0.01 * gradient)
+    for ours, by_hand in zip(trained.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, by_hand, atol=1e-6)
+
+
+def test_averaged_weights_are_judged_each_epoch_as_at_the_end(train: Train) -> None:
+    history, model, _, config = train("regime.epochs=2", "optimizer.use_ema=true", "optimizer.ema_momentum=0.99")
+    splits = split_dataset(load_dataset(config.dataset), config.dataset, config.regime.validation)
+    loss = model.evaluate(splits.train.images, splits.train.labels, verbose=0)[0]
+    assert history.last("train/loss") == pytest.approx(loss, rel=1e-4)
+
+
+def test_a_finished_run_leaves_no_graph_behind(train: Train) -> None:
+    """TensorFlow's registry of custom gradients would keep each run's whole training graph: some MB a run."""
+    import gc
+
+    def graphs() -> int:
+        gc.collect()
+        return sum(type(item).__name__ == "FuncGraph" for item in gc.get_objects())
+
+    counts = []
+    for seed in range(4):
+        train("regime.epochs=1", f"seed={seed}")
+        counts.append(graphs())
+    assert counts[3] <= counts[1]
