@@ -77,13 +77,19 @@ def register() -> None:
 
 def to_config(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
     """What Hydra composed as a checked `Config`. Raises `ConfigError`, in the words of `overrides`."""
+    config = typed_config(composed, overrides)
+    validate(config)
+    return config
+
+
+def typed_config(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
+    """As `to_config`, but only names and types are checked: the run itself checks the rest, and records a failure."""
     with explained(overrides):
         content = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
         _refuse_unknown_keys(content, overrides)
         OmegaConf.resolve(content)
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), content))
     assert isinstance(config, Config)
-    validate(config)
     return config
 
 

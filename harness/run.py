@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from harness import metrics
-from harness.config import Config, flatten
+from harness.config import Config, flatten, validate
 from harness.data import load_dataset, split_dataset
 from harness.evaluation import evaluate
 from harness.figures import per_class_table, run_figures
@@ -49,13 +49,15 @@ class RunResult:
 def execute(config: Config, context: RunContext, observer: TrainingObserver) -> RunResult:
     """Train, judge and record one run; what goes wrong is recorded too, and raised again.
 
-    Raises `HarnessError` for what can be explained (no data, a diverging loss, a store that cannot be used).
+    Raises `HarnessError` for what can be explained (settings that do not fit each other, no data, a diverging loss, a
+    store that cannot be used).
     """
     started = time.perf_counter()
     uri = store_uri(config.tracking.uri)
     identity = RunIdentity(context.name, config.tracking.experiment, context.parent_id, context.overrides)
     with tracked_run(uri, identity, context.log_file, config.tracking.system_metrics) as tracked:
         _log_configuration(tracked, config, context)
+        validate(config)
         seed_everything(config.seed)
         dataset = load_dataset(config.dataset)
         splits = split_dataset(dataset, config.dataset, config.regime.validation)
@@ -107,7 +109,7 @@ def _log_configuration(tracked: RunWriter, config: Config, context: RunContext) 
     log.info("run %s (%s)\n%s", context.name, tracked.run_id, resolved)
     tracked.log_parameters(flatten(config))
     tracked.log_text("config/config.yaml", resolved)
-    tracked.log_text("config/overrides.yaml", yaml.safe_dump(list(context.overrides)))
+    tracked.log_text("config/overrides.yaml", yaml.safe_dump([shown_uri(item) for item in context.overrides]))
 
 
 def _log_data(tracked: RunWriter, dataset: Dataset, splits: Splits) -> None:

@@ -22,12 +22,17 @@ def run_hydra(arguments: Sequence[str], multirun: bool = False) -> int:
     from rich.console import Console
 
     from harness.analysis.comparison import Comparison
+    from harness.analysis.presenting import render
     from harness.analysis.table import print_table
     from harness.sweep.launching import launch
     from harness.sweep.progress import Display
 
     def report(comparison: Comparison) -> None:
-        print_table(comparison, Console())
+        console = Console()
+        if console.is_terminal:
+            print_table(comparison, console)
+        else:
+            click.echo(render(comparison, "table"), nl=False)
 
     launch(arguments, Display(), report, multirun)
     return 0

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -32,7 +32,7 @@ from harness.composing import (
     expand_sweep,
     explained,
     register,
-    to_config,
+    typed_config,
 )  # fmt: skip
 from harness.config import Config
 from harness.data import load_dataset, split_dataset
@@ -46,6 +46,8 @@ from harness.tracking.store import ensure_experiment, store_uri
 from harness.tracking.writing import RunIdentity, RunWriter
 
 log = logging.getLogger(__name__)
+
+RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 
 Task = Callable[[DictConfig], Any]
 
@@ -79,7 +81,7 @@ def _train(request: argparse.Namespace, display: Display) -> None:
         try:
             _run_job(composed, display, None)
         except Exception as error:
-            log.exception("the run failed")
+            log.info("the run failed", exc_info=True)  # to the run's file; the message is printed once, at the end
             failures.append(error)  # raised below: Hydra would print words of its own
 
     with display.live():
@@ -96,12 +98,15 @@ def _sweep(request: argparse.Namespace, display: Display, report: Callable[[Comp
     parent, title = _start_parent(configs[0], jobs, request.overrides)
     display.console.print(f"{title}: {len(jobs.jobs)} runs")
 
+    failures: list[Exception] = []
+
     def task(composed: DictConfig) -> RunResult | None:
         try:
             return _run_job(composed, display, jobs.swept)
         except Exception as error:
-            log.exception("the job failed")
-            display.run_failed(_job_name(to_config(composed), jobs.swept), str(error) or type(error).__name__)
+            log.info("the job failed", exc_info=True)
+            failures.append(error)
+            display.run_failed(_job_name(typed_config(composed), jobs.swept), str(error) or type(error).__name__)
             return None
 
     state = RunState.KILLED
@@ -115,7 +120,7 @@ def _sweep(request: argparse.Namespace, display: Display, report: Callable[[Comp
         raise SweepFailed(
             f"{failed} of {len(jobs.jobs)} runs failed; the others are recorded. `harness ui` shows each failure's "
             "message (tag harness.error) and traceback (artifact traceback.txt)."
-        )
+        ) from next(iter(failures), None)  # what --debug shows
 
 
 def _start_parent(config: Config, jobs: SweepJobs, overrides: Sequence[str]) -> tuple[RunWriter, str]:
@@ -149,7 +154,7 @@ def _finish_parent(
 
 def _run_job(composed: DictConfig, display: Display, swept: Sequence[str] | None) -> RunResult:
     """One job, inside Hydra: the composed configuration made typed, named, and carried out."""
-    config = to_config(composed)
+    config = typed_config(composed)
     hydra_config = HydraConfig.get()
     context = RunContext(
         name=_job_name(config, swept),
@@ -172,13 +177,17 @@ def _check_surroundings(configs: Sequence[Config]) -> None:
     for config in configs:
         dataset = load_dataset(config.dataset)
         split_dataset(dataset, config.dataset, config.regime.validation)
-    for uri, experiment in {(store_uri(config.tracking.uri), config.tracking.experiment) for config in configs}:
-        ensure_experiment(uri, experiment)
+    # MLflow's own seven retries take minutes to give up on a server; they are for a run that has something to lose.
+    with _environment(RETRIES, os.environ.get(RETRIES, "2")):
+        for uri, experiment in {(store_uri(config.tracking.uri), config.tracking.experiment) for config in configs}:
+            ensure_experiment(uri, experiment)
 
 
 def _parse(arguments: Sequence[str], multirun: bool) -> argparse.Namespace:
     """Hydra's own reading of the command line, flags and overrides in any order."""
-    request = get_args_parser().parse_intermixed_args(list(arguments))
+    parser = get_args_parser()
+    parser.error = _refuse_flag  # type: ignore[method-assign]
+    request = parser.parse_intermixed_args(list(arguments))
     # An experiment is an option of a group that is in the defaults list already; both spellings of Hydra are welcome.
     request.overrides = [
         item.removeprefix("+") if item.startswith("+experiments=") else item for item in request.overrides
@@ -190,6 +199,10 @@ def _parse(arguments: Sequence[str], multirun: bool) -> argparse.Namespace:
     request.run = not request.multirun and not answers
     request.arguments = [item for item in arguments if item.removeprefix("+") not in request.overrides]
     return request
+
+
+def _refuse_flag(message: str) -> NoReturn:
+    raise RequestError(f"{message}. `harness train --hydra-help` describes the flags.")
 
 
 def _command_line(request: argparse.Namespace, extra: Sequence[str] = ()) -> list[str]:

@@ -16,6 +16,7 @@ from rich.tree import Tree
 
 from harness.config import Config
 from harness.run import RunResult
+from harness.tracking.store import shown_uri
 
 
 class Display:
@@ -136,4 +137,4 @@ def _grow(tree: Tree, node: Any) -> None:
         if is_dataclass(value):
             _grow(tree.add(f"[bold]{item.name}"), value)
         elif value is not None:
-            tree.add(f"{item.name}: [cyan]{escape(str(value))}[/cyan]")
+            tree.add(f"{item.name}: [cyan]{escape(shown_uri(str(value)))}[/cyan]")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import platform
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import distributions, version
 from pathlib import Path
+
+from harness.machine import available_cpus
 
 GIT_SECONDS = 20
 PINNED = ("tensorflow", "keras", "numpy", "mlflow")
@@ -72,7 +74,13 @@ def machine_tags() -> dict[str, str]:
         "harness.tensorflow": version("tensorflow"),
         "harness.keras": version("keras"),
         "harness.platform": platform.platform(),
-        "harness.cpus": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
+        "harness.cpus": str(available_cpus()),
         "harness.host": platform.node(),
-        "harness.command": " ".join(["harness", *sys.argv[1:]])[:5000],
+        "harness.command": _command(),
     }
+
+
+def _command() -> str:
+    """What was typed; `sys.argv` is Hydra's while a run goes on."""
+    program, *arguments = sys.orig_argv[1:] or [""]
+    return shlex.join([Path(program).name, *arguments])

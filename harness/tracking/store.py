@@ -37,22 +37,23 @@ def sqlite_file(uri: str) -> Path | None:
 
 
 def shown_uri(uri: str) -> str:
-    """A store's URI without the user and password that it may hold."""
-    return re.sub(r"(?<=://)[^/@]*@", "", uri)
+    """A store's URI, or any text with URIs in it, without the users and passwords that they may hold."""
+    return re.sub(r"(?<=://)[^/\s]*@", "", uri)
 
 
 @contextmanager
 def explained(uri: str) -> Iterator[None]:
     """Turn what MLflow and the database raise into a `StoreError` that names the store."""
     from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        reason = " ".join(str(error).split()).replace(uri, shown_uri(uri))
+        said = error.orig if isinstance(error, DBAPIError) else error  # without the SQL
+        reason = shown_uri(" ".join(str(said).split())).rstrip(".")
         raise StoreError(
-            f"The tracking store {shown_uri(uri)} cannot be used: {reason}\nThe store is set by tracking.uri, else by "
+            f"The tracking store {shown_uri(uri)} cannot be used: {reason}.\nThe store is set by tracking.uri, else by "
             "MLFLOW_TRACKING_URI, else it is mlflow.db in the project's root."
         ) from error
 
@@ -82,7 +83,7 @@ def ensure_experiment(uri: str, name: str) -> str:
             return str(client.create_experiment(name, tags=EXPERIMENT_TAGS, **_artifact_location(uri, name)))
         if found.lifecycle_stage == "deleted":
             raise StoreError(
-                f"The experiment '{name}' has been deleted in {uri}. Restore it with "
+                f"The experiment '{name}' has been deleted in {shown_uri(uri)}. Restore it with "
                 f"`mlflow experiments restore --experiment-id {found.experiment_id}` or set another "
                 "tracking.experiment."
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import logging
 import tempfile
 import time
 import traceback
@@ -15,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 from harness import paths
 from harness.records import RunState, Split
 from harness.tracking.provenance import git_state, installed_packages, machine_tags, model_requirements
-from harness.tracking.store import ensure_experiment, explained, open_client
+from harness.tracking.store import ensure_experiment, explained, open_client, shown_uri
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
 
 PARAMETER_LIMIT = 6_000  # characters, MLflow's own limit
 TAG_LIMIT = 5_000
@@ -183,9 +186,10 @@ def tracked_run(
 def _close(writer: RunWriter, state: RunState, log_file: Path | None, error: BaseException | None) -> None:
     try:
         if error is not None:
-            message = str(error) or type(error).__name__
+            message = shown_uri(str(error)) or type(error).__name__
             writer.set_tags({"harness.error": message, "harness.error_type": type(error).__name__})
-            writer.log_text("traceback.txt", "".join(traceback.format_exception(error)))
+            log.info("%s: %s: %s", state, type(error).__name__, message)  # the last line of the log that is kept
+            writer.log_text("traceback.txt", shown_uri("".join(traceback.format_exception(error))))
         if log_file is not None and log_file.is_file():
             writer.log_file(log_file, "logs")
     finally:
@@ -215,7 +219,7 @@ def _start_tags(identity: RunIdentity) -> dict[str, str]:
         **identity.tags,
     }
     if identity.overrides:
-        tags["harness.overrides"] = " ".join(identity.overrides)[:TAG_LIMIT]
+        tags["harness.overrides"] = " ".join(identity.overrides)
     if state.commit:
         tags |= {
             "mlflow.source.git.commit": state.commit,
@@ -224,4 +228,4 @@ def _start_tags(identity: RunIdentity) -> dict[str, str]:
         }
     if identity.parent_id:
         tags["mlflow.parentRunId"] = identity.parent_id
-    return tags
+    return {key: shown_uri(value)[:TAG_LIMIT] for key, value in tags.items()}
