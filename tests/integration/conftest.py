@@ -1,0 +1,156 @@
+"""Real commands in a project of their own, each started once and looked at by many tests."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from tests.conftest import REPOSITORY
+
+HARNESS = str(Path(sys.executable).with_name("harness"))
+SMALL = (f"dataset.directory={REPOSITORY / 'tests' / 'data'}", "dataset.train_size=600", "dataset.test_size=200")
+SGD = (*SMALL, "optimizer=sgd", "regime.epochs=2", "figures=none")
+DIVERGING = "optimizer.learning_rate=1e20"
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project's root with nothing in it, and a working directory elsewhere, in which nothing should appear."""
+
+    folder: Path
+
+    @property
+    def root(self) -> Path:
+        return self.folder / "project"
+
+    @property
+    def elsewhere(self) -> Path:
+        return self.folder / "elsewhere"
+
+    @property
+    def store(self) -> str:
+        return f"sqlite:///{self.root / 'mlflow.db'}"
+
+    def start(
+        self,
+        *arguments: str,
+        program: tuple[str, ...] = (HARNESS,),
+        environment: Mapping[str, str] | None = None,
+        stderr: int = subprocess.PIPE,
+    ) -> subprocess.Popen[str]:
+        """Start the real command, as a shell does that a person types into."""
+        inherited = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+        own = {"HARNESS_ROOT": str(self.root), "HARNESS_CACHE": str(self.folder / "cache"), "COLUMNS": "200"}
+        # A process that inherits an ignored SIGINT (of a shell's background job) would never notice Ctrl-C.
+        handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            return subprocess.Popen(
+                [*program, *arguments],
+                cwd=self.elsewhere,
+                env=inherited | own | dict(environment or {}),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+            )
+        finally:
+            signal.signal(signal.SIGINT, handler)
+
+    def run(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Start the real command and wait for it."""
+        return waited(self.start(*arguments, **options))
+
+    def client(self, uri: str | None = None) -> MlflowClient:
+        return MlflowClient(uri or self.store)
+
+    def runs(self, uri: str | None = None) -> list[Run]:
+        """Every run of the store, oldest first."""
+        client = self.client(uri)
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        return list(client.search_runs(experiments, order_by=["attributes.start_time"]))
+
+    def artifact(self, run: Run, name: str, uri: str | None = None) -> Path:
+        return Path(self.client(uri).download_artifacts(run.info.run_id, name))
+
+
+def waited(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
+    """The outcome of a started process, at its end."""
+    try:
+        out, err = process.communicate(timeout=300)
+    finally:
+        process.kill()
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A command that has ended, in the project that it ran in."""
+
+    project: Project
+    done: subprocess.CompletedProcess[str]
+
+    @property
+    def parent(self) -> Run:
+        (parent,) = (run for run in self.project.runs() if run.data.tags["harness.kind"] == "sweep")
+        return parent
+
+    @property
+    def children(self) -> list[Run]:
+        return [run for run in self.project.runs() if run.data.tags["harness.kind"] == "run"]
+
+
+NewProject = Callable[[], Project]
+
+
+@pytest.fixture(scope="session")
+def new_project(tmp_path_factory: pytest.TempPathFactory) -> NewProject:
+    def make() -> Project:
+        project = Project(tmp_path_factory.mktemp("integration"))
+        project.root.mkdir()
+        project.elsewhere.mkdir()
+        return project
+
+    return make
+
+
+@pytest.fixture
+def empty(new_project: NewProject) -> Project:
+    return new_project()
+
+
+@pytest.fixture(scope="session")
+def trained(new_project: NewProject) -> Outcome:
+    """One run with a validation split, in a git checkout that differs from its commit."""
+    project = new_project()
+    git = ["git", "-C", str(project.root), "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    (project.root / "model.py").write_text("width = 1\n")
+    for command in (["init", "-q", "-b", "trunk"], ["add", "."], ["commit", "-q", "-m", "A model"]):
+        subprocess.run([*git, *command], check=True)
+    (project.root / "model.py").write_text("width = 2\n")
+    return Outcome(project, project.run("train", *VALIDATED, "seed=1"))
+
+
+VALIDATED = (
+    *SMALL,
+    "regime.epochs=3",
+    "regime.validation.strategy=stratified",
+    "regime.validation.size=100",
+    "model.dropout=0.2",
+)
+
+
+@pytest.fixture(scope="session")
+def swept(new_project: NewProject) -> Outcome:
+    """Two optimizers by two seeds, each with a validation split; `trained` is one of the four."""
+    project = new_project()
+    return Outcome(project, project.run("sweep", "optimizer=sgd,adam", *VALIDATED, "seed=range(2)", "figures=few"))
