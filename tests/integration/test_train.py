@@ -228,7 +228,7 @@ def test_the_logged_model_has_signature_example_and_pinned_requirements(trained:
     location = trained.project.client().get_logged_model(output.model_id).artifact_location.removeprefix("file://")
     described = Model.load(location)
     (given,) = described.signature.inputs.to_dict()
-    assert given["tensor-spec"] == {"dtype": "uint8", "shape": [-1, 28, 28]}
+    assert given["tensor-spec"] == {"dtype": "uint8", "shape": (-1, 28, 28)}
     assert described.saved_input_example_info is not None
     requirements = (Path(location) / "requirements.txt").read_text().split()
     assert {line.split("==")[0] for line in requirements} == {"tensorflow", "keras", "numpy", "mlflow"}

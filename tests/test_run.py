@@ -1,0 +1,81 @@
+"""What a run does before it trains and while it does; whole runs are in tests/integration."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from harness.composing import compose_config
+from harness.config import Config, RegimeConfig, ScheduleConfig
+from harness.errors import ConfigError
+from harness.run import RunContext, _log_configuration, _Recorded, execute
+from harness.tracking.writing import RunIdentity, tracked_run
+
+
+class Watcher:
+    """Keeps what it is told, with what the store had at that moment."""
+
+    def __init__(self, client: MlflowClient, run_id: str) -> None:
+        self._client, self._run_id = client, run_id
+        self.told: list[tuple[object, ...]] = []
+
+    def training_started(self, epochs: int) -> None:
+        self.told.append(("started", epochs))
+
+    def epoch_ended(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        stored = self._client.get_metric_history(self._run_id, "train/loss")
+        self.told.append((epoch, metrics["train/loss"], [(metric.step, metric.value) for metric in stored]))
+
+    def training_ended(self, reason: str) -> None:
+        self.told.append(("ended", reason))
+
+
+@pytest.fixture
+def uri(project: Path) -> str:
+    return f"sqlite:///{project / 'mlflow.db'}"
+
+
+def test_an_epoch_is_in_the_store_before_whoever_watches_hears_of_it(uri: str) -> None:
+    with tracked_run(uri, RunIdentity("a run", "study")) as tracked:
+        watcher = Watcher(MlflowClient(uri), tracked.run_id)
+        recorded = _Recorded(tracked, watcher)
+        recorded.training_started(2)
+        recorded.epoch_ended(1, {"train/loss": 2.0})
+        recorded.epoch_ended(2, {"train/loss": 1.0})
+        recorded.training_ended("all epochs trained")
+    assert watcher.told == [
+        ("started", 2), (1, 2.0, [(1, 2.0)]), (2, 1.0, [(1, 2.0), (2, 1.0)]), ("ended", "all epochs trained")
+    ]  # fmt: skip
+
+
+def test_settings_that_do_not_fit_each_other_are_a_recorded_failure(uri: str) -> None:
+    config = Config(regime=RegimeConfig(schedule=ScheduleConfig(name="plateau", warmup_epochs=1)))
+    with pytest.raises(ConfigError, match="cannot be combined with a warm-up"):
+        execute(config, RunContext("wrong"), Watcher(MlflowClient(uri), ""))
+    client = MlflowClient(uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("harness").experiment_id])
+    assert (run.info.status, run.data.tags["harness.error_type"]) == ("FAILED", "ConfigError")
+    assert run.data.params["regime.schedule.name"] == "plateau", "which settings they were can be seen"
+
+
+def test_the_password_of_the_store_is_in_no_parameter_and_no_file(uri: str, project: Path) -> None:
+    overrides = ["tracking.uri='http://ann:hush-hush@host'"]
+    config = compose_config(overrides)
+    with tracked_run(uri, RunIdentity("a run", "study")) as tracked:
+        _log_configuration(tracked, config, RunContext("a run", overrides))
+    assert MlflowClient(uri).get_run(tracked.run_id).data.params["tracking.uri"] == "http://host"
+    files = [file for file in project.rglob("*") if file.is_file()]
+    assert {"config.yaml", "overrides.yaml"} <= {file.name for file in files}
+    assert [file for file in files if b"hush-hush" in file.read_bytes()] == []
+
+
+def test_the_module_is_imported_without_a_framework() -> None:
+    code = (
+        "import sys, harness.run; sys.exit(any(name in sys.modules for name in ('tensorflow', 'mlflow', 'matplotlib')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

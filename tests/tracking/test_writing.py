@@ -1,0 +1,146 @@
+"""A run in a real store, from its start to a state that is always recorded."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from harness.errors import Terminated, TrainingError
+from harness.records import RunState, Split
+from harness.tracking.writing import RunIdentity, RunWriter, tracked_run
+
+IDENTITY = RunIdentity("a run", "study", overrides=("model=cnn", "seed=3"))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a store that the tests here share; making one takes seconds."""
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture
+def uri(store: Path, project: Path) -> str:
+    return f"sqlite:///{store / 'mlflow.db'}"
+
+
+def read(uri: str, run_id: str) -> Run:
+    return MlflowClient(uri).get_run(run_id)
+
+
+def fail(uri: str, identity: RunIdentity, error: BaseException) -> str:
+    """The id of a run that `error` ended, and that let it through."""
+    ids = []
+
+    def work() -> None:
+        with tracked_run(uri, identity) as tracked:
+            ids.append(tracked.run_id)
+            raise error
+
+    with pytest.raises(type(error)) as caught:
+        work()
+    assert caught.value is error
+    return ids[0]
+
+
+def artifact(uri: str, run_id: str, name: str) -> str:
+    return Path(MlflowClient(uri).download_artifacts(run_id, name)).read_text()
+
+
+def test_a_block_that_ends_well_is_a_finished_run_with_its_log(uri: str, tmp_path: Path) -> None:
+    log = tmp_path / "run.log"
+    with tracked_run(uri, IDENTITY, log) as tracked:
+        assert read(uri, tracked.run_id).info.status == "RUNNING"
+        log.write_text("all went well")
+    run = read(uri, tracked.run_id)
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "a run")
+    assert artifact(uri, tracked.run_id, "logs/run.log") == "all went well"
+    assert "harness.error" not in run.data.tags
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "message"),
+    [
+        (TrainingError("it broke"), "FAILED", "it broke"),
+        (ZeroDivisionError(), "FAILED", "ZeroDivisionError"),
+        (SystemExit(3), "FAILED", "3"),
+        (KeyboardInterrupt(), "KILLED", "KeyboardInterrupt"),
+        (Terminated(), "KILLED", "Terminated"),
+    ],
+)
+def test_whatever_ends_a_block_is_recorded_and_raised_again(
+    uri: str, error: BaseException, state: str, message: str
+) -> None:
+    run_id = fail(uri, IDENTITY, error)
+    run = read(uri, run_id)
+    assert (run.info.status, run.data.tags["harness.error"]) == (state, message)
+    assert run.data.tags["harness.error_type"] == type(error).__name__
+    assert run.info.end_time is not None
+    assert artifact(uri, run_id, "traceback.txt").startswith("Traceback (most recent call last)")
+
+
+def test_no_password_reaches_the_store_whichever_way_it_came(
+    uri: str, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "tracking.uri=http://ann:hush-hush@host"
+    monkeypatch.setattr(sys, "orig_argv", ["python", "harness", "train", secret])
+    identity = RunIdentity("a run", "study", overrides=(secret,), tags={"harness.note": secret})
+    run_id = fail(uri, identity, TrainingError(f"no answer from {secret}"))
+    files = [file for file in store.rglob("*") if file.is_file()]
+    assert any(file.name == "traceback.txt" for file in files)
+    assert [file for file in files if b"hush-hush" in file.read_bytes()] == []
+    tags = read(uri, run_id).data.tags
+    assert tags["harness.command"] == "harness train tracking.uri=http://host"
+    assert tags["harness.overrides"] == "tracking.uri=http://host"
+
+
+def test_outside_a_git_checkout_a_run_has_no_commit_and_no_difference(uri: str) -> None:
+    with tracked_run(uri, IDENTITY) as tracked:
+        pass
+    assert not [tag for tag in read(uri, tracked.run_id).data.tags if "git" in tag]
+    names = {item.path for item in MlflowClient(uri).list_artifacts(tracked.run_id, "code")}
+    assert names == {"code/packages.txt"}
+
+
+def test_epochs_are_in_the_store_as_they_end(uri: str) -> None:
+    with tracked_run(uri, IDENTITY) as tracked:
+        tracked.log_epoch(1, {"train/loss": 2.0})
+        assert read(uri, tracked.run_id).data.metrics == {"train/loss": 2.0}
+        tracked.log_epoch(2, {"train/loss": 1.0})
+    history = MlflowClient(uri).get_metric_history(tracked.run_id, "train/loss")
+    assert [(metric.step, metric.value) for metric in history] == [(1, 2.0), (2, 1.0)]
+
+
+def test_more_parameters_than_a_batch_takes_and_texts_beyond_the_limits_are_kept_as_far_as_they_go(uri: str) -> None:
+    writer = RunWriter(uri, IDENTITY)
+    writer.log_parameters({f"p{number}": number for number in range(230)} | {"long": "x" * 7000})
+    writer.set_tags({"long": "y" * 9000})
+    writer.end(RunState.FINISHED)
+    run = read(uri, writer.run_id)
+    assert len(run.data.params) == 231
+    assert run.data.params["p229"] == "229"
+    assert run.data.params["long"] == "x" * 6000
+    assert run.data.tags["long"] == "y" * 5000
+
+
+def test_a_dataset_is_known_by_what_is_in_it(uri: str) -> None:
+    images = np.zeros((4, 28, 28), np.uint8)
+    split, other = Split(images, np.arange(4, dtype=np.uint8)), Split(images + 1, np.arange(4, dtype=np.uint8))
+    with tracked_run(uri, IDENTITY) as tracked:
+        tracked.log_dataset("tiny_train", "training", split, "made here")
+        tracked.log_dataset("tiny_test", "testing", other, "made here")
+    first, second = read(uri, tracked.run_id).inputs.dataset_inputs
+    assert (first.dataset.name, first.dataset.digest, first.tags[0].value) == ("tiny_train", split.digest, "training")
+    assert second.dataset.digest == other.digest != split.digest
+
+
+def test_a_child_belongs_to_its_parent(uri: str) -> None:
+    parent = RunWriter(uri, RunIdentity("sweep", "study", tags={"harness.kind": "sweep"}))
+    child = RunWriter(uri, RunIdentity("child", "study", parent_id=parent.run_id))
+    assert read(uri, child.run_id).data.tags["mlflow.parentRunId"] == parent.run_id
+    assert read(uri, parent.run_id).data.tags["harness.kind"] == "sweep"
+    assert read(uri, child.run_id).data.tags["harness.kind"] == "run"
