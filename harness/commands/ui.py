@@ -19,7 +19,8 @@ import click
 
 from harness import paths
 from harness.errors import RequestError, StoreError
-from harness.tracking.store import SQLITE, sqlite_file, store_uri
+from harness.tracking.reading import latest_run
+from harness.tracking.store import SQLITE, shown_uri, sqlite_file, store_uri
 
 HOST = "127.0.0.1"
 START_SECONDS = 120
@@ -37,7 +38,7 @@ def command(port: int, store: str | None) -> int:
     """
     uri = store_uri(store)
     if uri.startswith(("http://", "https://")):
-        click.echo(f"The store is a server with a UI of its own: {uri}")
+        click.echo(f"The store is a server with a UI of its own: {shown_uri(uri)}")
         return 0
     database = sqlite_file(uri)
     if database is not None:
@@ -47,7 +48,10 @@ def command(port: int, store: str | None) -> int:
     _require_free_port(port)
     try:
         with _running_server(uri, port) as (server, log):
-            click.echo(f"MLflow UI: http://{HOST}:{port}\nstore:     {uri}\nCtrl-C stops it.")
+            click.echo(f"MLflow UI: http://{HOST}:{port}")
+            if page := _runs_page(uri):
+                click.echo(f"runs:      http://{HOST}:{port}{page}")
+            click.echo(f"store:     {shown_uri(uri)}\nCtrl-C stops it.")
             sys.stdout.flush()
             server.wait()
             raise StoreError(f"The MLflow server stopped by itself (exit code {server.returncode}).\n{_tail(log)}")
@@ -55,6 +59,14 @@ def command(port: int, store: str | None) -> int:
         if type(interrupt) is KeyboardInterrupt:  # Ctrl-C is how a person ends it; SIGTERM keeps its own exit code
             return 0
         raise
+
+
+def _runs_page(uri: str) -> str:
+    """The page of the latest experiment's runs; the bare address opens MLflow's pages for language models."""
+    if (database := sqlite_file(uri)) is None or not database.exists():
+        return ""
+    latest = latest_run(uri)
+    return "" if latest is None else f"/#/experiments/{latest.experiment_id}/runs?workflowType=machine_learning"
 
 
 def _require_free_port(port: int) -> None:

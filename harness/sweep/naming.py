@@ -6,17 +6,17 @@ from collections.abc import Iterable, Sequence
 
 from harness.config import Config
 
-UNNAMED = ("tracking.", "hydra.", "hydra/", "figures")
+UNNAMED = ("tracking.", "hydra.", "hydra/", "figures", "dataset.directory")
 """Settings that change no number; they name no run."""
 
 
 def run_name(config: Config, overrides: Sequence[str], differing: Iterable[str] | None = None) -> str:
-    """What a run is called, unless `tracking.run_name` says it.
+    """What a run is called: for a single run, what `tracking.run_name` says; in a sweep that names the whole.
 
     In a sweep the values of the `differing` keys, in their order: `mlp_128 sgd seed=0`. A single run has nothing to
     differ from but the defaults: model and optimizer, then every other override: `mlp_128 adam epochs=4`.
     """
-    if config.tracking.run_name is not None:
+    if config.tracking.run_name is not None and differing is None:
         return config.tracking.run_name
     given = dict(override.lstrip("+~").partition("=")[::2] for override in overrides)
     chosen = {"model": config.model.name, "optimizer": config.optimizer.name}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.analysis.comparison import Comparison, compare
 from harness.analysis.presenting import render
+from harness.analysis.settings import headings
 from harness.records import RunRecord, RunState
 from harness.tracking.reading import read_runs
 from harness.tracking.writing import RunWriter
@@ -25,9 +24,9 @@ def read_comparison(uri: str, parent_id: str, swept: Sequence[str], title: str) 
 
 def record_comparison(parent: RunWriter, comparison: Comparison) -> None:
     """Keep the comparison with the sweep: a table that the UI shows, a CSV file and one figure."""
-    text = render(comparison, "csv")
-    parent.log_text("comparison.csv", text)
-    parent.log_table("comparison.json", _columns(text))
+    parent.log_text("comparison.csv", render(comparison, "csv"))
+    parent.log_table("comparison.json", _columns(comparison))
+    parent.set_tags({"mlflow.note.content": render(comparison, "markdown")})
     if groups := comparison_groups(comparison):
         from harness.figures.comparison import compute_comparison, draw_comparison
 
@@ -56,13 +55,15 @@ def _values(runs: Sequence[RunRecord], metric: str) -> tuple[float, ...]:
     return tuple(run.metrics[metric] for run in runs)
 
 
-def _columns(text: str) -> dict[str, list[Any]]:
-    rows = list(csv.DictReader(io.StringIO(text)))
-    return {name: [_number(row[name]) for row in rows] for name in rows[0]}
-
-
-def _number(cell: str) -> float | str:
-    try:
-        return float(cell)
-    except ValueError:
-        return cell
+def _columns(comparison: Comparison) -> dict[str, list[Any]]:
+    """Mean scores by short headings: the UI's table reads a dot in a heading as nesting, and shows every digit."""
+    columns: dict[str, list[Any]] = {
+        heading: [row.settings[key] for row in comparison.rows]
+        for key, heading in headings(comparison.settings).items()
+    }
+    columns["runs"] = [row.n for row in comparison.rows]
+    columns["finished"] = [row.finished for row in comparison.rows]
+    for name in comparison.scores:
+        scores = [row.scores.get(name) for row in comparison.rows]
+        columns[name] = [None if score is None else round(score.mean, 6) for score in scores]
+    return {heading.replace(".", " "): values for heading, values in columns.items()}

@@ -8,7 +8,9 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -32,6 +34,17 @@ def busy_port() -> Iterator[int]:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         yield int(listener.getsockname()[1])
+
+
+@contextmanager
+def stopped_at_last(ui: subprocess.Popen[Any]) -> Iterator[subprocess.Popen[Any]]:
+    """Whatever a test finds, its server does not outlive it (and does not keep the test waiting)."""
+    with ui:
+        try:
+            yield ui
+        finally:
+            if ui.poll() is None:
+                ui.terminate()
 
 
 def get(url: str) -> bytes:
@@ -84,11 +97,12 @@ def test_the_ui_serves_the_store_with_its_artifacts_and_leaves_no_process(
     client.set_terminated(run.info.run_id)
 
     command = [executable, "ui", "--port", str(free_port)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as ui:
+    with stopped_at_last(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)) as ui:
         assert ui.stdout is not None
         assert ui.stderr is not None
-        started = [ui.stdout.readline() for _ in range(3)]
+        started = [ui.stdout.readline() for _ in range(4)]
         assert started[0] == f"MLflow UI: {ADDRESS}:{free_port}\n"
+        assert f"{ADDRESS}:{free_port}/#/experiments/{experiment}/runs" in started[1]
         family = psutil.Process(ui.pid).children(recursive=True)
         assert family
 
@@ -116,7 +130,7 @@ def test_an_empty_store_works_says_how_to_fill_it_and_stops_at_sigterm(
     project: Path, executable: str, free_port: int
 ) -> None:
     command = [executable, "ui", "--port", str(free_port)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as ui:
+    with stopped_at_last(subprocess.Popen(command, stdout=subprocess.PIPE, text=True)) as ui:
         assert ui.stdout is not None
         assert "harness train" in ui.stdout.readline()
         assert ui.stdout.readline().startswith("MLflow UI: ")
@@ -130,7 +144,8 @@ def test_an_empty_store_works_says_how_to_fill_it_and_stops_at_sigterm(
 
 @pytest.mark.slow
 def test_ctrl_c_while_starting_leaves_no_process(project: Path, executable: str, free_port: int) -> None:
-    with subprocess.Popen([executable, "ui", "--port", str(free_port)], stdout=subprocess.DEVNULL) as ui:
+    command = [executable, "ui", "--port", str(free_port)]
+    with stopped_at_last(subprocess.Popen(command, stdout=subprocess.DEVNULL)) as ui:
         parent, family = psutil.Process(ui.pid), []
         deadline = time.monotonic() + 60
         while not family and time.monotonic() < deadline:

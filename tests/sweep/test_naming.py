@@ -24,7 +24,7 @@ def test_a_single_run_is_named_after_model_optimizer_and_overrides(overrides: li
 
 
 def test_a_run_of_a_sweep_is_named_after_what_was_swept() -> None:
-    overrides = ["model=mlp_128", "optimizer=sgd", "seed=0", "regime.epochs=2"]
+    overrides = ["model=mlp_128", "optimizer=sgd", "seed=0", "regime.epochs=2", "tracking.run_name=study"]
     assert run_name(compose_config(overrides), overrides, ("model", "seed")) == "mlp_128 seed=0"
 
 
