@@ -7,6 +7,7 @@ the rule and the choices.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ EXPERIMENTS = "experiments"
 FULL_CHECK_LIMIT = 64
 """Jobs of a sweep that are each composed beforehand; of a larger one, each value is tried once (0.05 s a try)."""
 SIBLINGS_SHOWN = 12
+NO_OPTION = re.compile(r"null|true|false|[-+.\d].*|\{.*")
+"""Values that Hydra does not take for the name of a group's option."""
 
 
 class ExperimentsSource(FileConfigSource):
@@ -121,7 +124,7 @@ def expand_sweep(overrides: Sequence[str], config_name: str = CONFIG_NAME, confi
         every = parser.parse_overrides([f"{key}={value}" for key, value in params.items()] + list(overrides))
         _refuse_continuous(every)
         jobs = BasicSweeper.split_arguments(every, None)[0]
-    last = {item.get_key_element(): item for item in every}
+    last = {item.get_key_element().lstrip("+"): item for item in every}
     swept = tuple(key for key, item in last.items() if item.is_sweep_override())
     return SweepJobs(tuple(tuple(job) for job in jobs), swept)
 
@@ -152,7 +155,8 @@ def _composer(config_dir: str | None) -> Iterator[list[str]]:
     register()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(paths.configuration_directory()), version_base=VERSION_BASE):
-        yield [f"hydra.searchpath=[file://{config_dir}]"] if config_dir else []
+        folder = str(config_dir).replace("\\", "\\\\").replace("'", "\\'")
+        yield [f"hydra.searchpath=['file://{folder}']"] if config_dir else []
 
 
 def _refuse_continuous(overrides: Sequence[Override]) -> None:
@@ -160,7 +164,7 @@ def _refuse_continuous(overrides: Sequence[Override]) -> None:
         if override.is_sweep_override() and not override.is_discrete_sweep():
             raise ConfigError(
                 f"{override.input_line}: a grid needs separate values. Use range(...), choice(...) or a list with "
-                "commas, or a sweeper plugin that draws from intervals."
+                "commas."
             )
 
 
@@ -227,10 +231,10 @@ def _explain(error: HydraException | OmegaConfBaseException, overrides: Sequence
 def _explain_text(text: str, overrides: Sequence[str]) -> str:
     """Hydra's own message, for what it finds wrong without OmegaConf (for instance an unknown group)."""
     for override in overrides:
-        key = override.lstrip("+~").split("=")[0]
+        key, _, value = override.lstrip("+~").partition("=")
         if f"'{key}'" in text and "Could not override" in text:
             return _unknown(key, overrides)
-        if "Config group override" in text and key in _group_names():
+        if "Config group override" in text and key in _group_names() and NO_OPTION.fullmatch(value):
             return f"{override}: {key} is a group; it takes the name of an option. `harness train --help` lists them."
         if "Ambiguous value" in text and override in text:
             return (

@@ -39,10 +39,11 @@ class RunContext:
 
 @dataclass(frozen=True)
 class RunResult:
-    """A finished run: its id and name, and the scalars that were logged for it."""
+    """A finished run: its id, name and experiment, and the scalars that were logged for it."""
 
     run_id: str
     name: str
+    experiment: str
     metrics: Mapping[str, float]
 
 
@@ -99,7 +100,7 @@ def execute(config: Config, context: RunContext, observer: TrainingObserver) -> 
         }
         tracked.log_metrics(scalars)
         log.info("finished: %s", {name: round(value, 4) for name, value in scalars.items()})
-    return RunResult(tracked.run_id, context.name, scalars)
+    return RunResult(tracked.run_id, context.name, config.tracking.experiment, scalars)
 
 
 def _log_configuration(tracked: RunWriter, config: Config, context: RunContext) -> None:

@@ -71,7 +71,12 @@ def command(
     form = form or (_SUFFIXES.get(output.suffix.lower()) if output is not None else None) or "table"
     console = Console()
     if output is not None:
-        paths.write_text(output, render(comparison, form))
+        try:
+            paths.write_text(output, render(comparison, form))
+        except OSError as error:
+            raise RequestError(
+                f"--output {output}: cannot be written ({error.strerror}). Name another file."
+            ) from error
         click.echo(f"Wrote {output}", err=True)
     elif form == "table" and console.is_terminal:
         print_table(comparison, console)

@@ -95,9 +95,6 @@ def _sweep(request: argparse.Namespace, display: Display, report: Callable[[Comp
     jobs = expand_sweep(request.overrides, *where)
     configs = check_sweep(jobs, *where)
     _check_surroundings(configs)
-    parent, title = _start_parent(configs[0], jobs, request.overrides)
-    display.console.print(f"{title}: {len(jobs.jobs)} runs")
-
     failures: list[Exception] = []
 
     def task(composed: DictConfig) -> RunResult | None:
@@ -109,13 +106,16 @@ def _sweep(request: argparse.Namespace, display: Display, report: Callable[[Comp
             display.run_failed(_job_name(typed_config(composed), jobs.swept), str(error) or type(error).__name__)
             return None
 
+    parent, title = _start_parent(configs[0], jobs, request.overrides)
     state = RunState.KILLED
     try:
+        display.console.print(f"{title}: {len(jobs.jobs)} runs")
         with display.live(len(jobs.jobs)):
             _call_hydra(_command_line(request, [f"tracking.parent_run={parent.run_id}"]), task)
-        state = RunState.FINISHED
+        state = RunState.FAILED if failures else RunState.FINISHED
     finally:
-        failed = _finish_parent(parent, jobs, title, state, report)
+        finished = _finish_parent(parent, jobs, title, state, report)
+    failed = max(len(failures), len(jobs.jobs) - finished)
     if failed:
         raise SweepFailed(
             f"{failed} of {len(jobs.jobs)} runs failed; the others are recorded. `harness ui` shows each failure's "
@@ -133,23 +133,27 @@ def _start_parent(config: Config, jobs: SweepJobs, overrides: Sequence[str]) -> 
 def _finish_parent(
     parent: RunWriter, jobs: SweepJobs, title: str, state: RunState, report: Callable[[Comparison], None]
 ) -> int:
-    """Record and report what the sweep found, and return how many of its jobs did not finish."""
-    finished = 0
+    """Record what the sweep found, end its run, report; return how many of its jobs the store has as finished."""
+    finished, comparison = 0, None
     try:
         comparison = read_comparison(parent.uri, parent.run_id, jobs.swept, title)
         if comparison is not None:
             finished = comparison.finished
             record_comparison(parent, comparison)
-            report(comparison)
-        failed = len(jobs.jobs) - finished
         parent.set_tags({"harness.finished": str(finished)})
-        state = RunState.FAILED if failed and state is RunState.FINISHED else state
+        if finished < len(jobs.jobs) and state is RunState.FINISHED:
+            state = RunState.FAILED
+    except KeyboardInterrupt:
+        state = RunState.KILLED
+        raise
     except BaseException:
         state = RunState.FAILED
         raise
     finally:
         parent.end(state)
-    return failed
+    if comparison is not None:
+        report(comparison)
+    return finished
 
 
 def _run_job(composed: DictConfig, display: Display, swept: Sequence[str] | None) -> RunResult:
@@ -174,9 +178,9 @@ def _job_name(config: Config, swept: Sequence[str] | None) -> str:
 
 def _check_surroundings(configs: Sequence[Config]) -> None:
     """Data and store, before anything starts: what is missing is said once, not by every job."""
-    for config in configs:
-        dataset = load_dataset(config.dataset)
-        split_dataset(dataset, config.dataset, config.regime.validation)
+    wanted = {repr((config.dataset, config.regime.validation)): config for config in configs}
+    for config in wanted.values():
+        split_dataset(load_dataset(config.dataset), config.dataset, config.regime.validation)
     # MLflow's own seven retries take minutes to give up on a server; they are for a run that has something to lose.
     with _environment(RETRIES, os.environ.get(RETRIES, "2")):
         for uri, experiment in {(store_uri(config.tracking.uri), config.tracking.experiment) for config in configs}:
@@ -188,6 +192,7 @@ def _parse(arguments: Sequence[str], multirun: bool) -> argparse.Namespace:
     parser = get_args_parser()
     parser.error = _refuse_flag  # type: ignore[method-assign]
     request = parser.parse_intermixed_args(list(arguments))
+    request.flags = [item for item in arguments if item not in request.overrides]
     # An experiment is an option of a group that is in the defaults list already; both spellings of Hydra are welcome.
     request.overrides = [
         item.removeprefix("+") if item.startswith("+experiments=") else item for item in request.overrides
@@ -197,7 +202,6 @@ def _parse(arguments: Sequence[str], multirun: bool) -> argparse.Namespace:
     answers = request.help or request.hydra_help or request.cfg or request.info or request.shell_completion
     request.multirun = bool(request.multirun or (multirun and not answers))
     request.run = not request.multirun and not answers
-    request.arguments = [item for item in arguments if item.removeprefix("+") not in request.overrides]
     return request
 
 
@@ -206,7 +210,7 @@ def _refuse_flag(message: str) -> NoReturn:
 
 
 def _command_line(request: argparse.Namespace, extra: Sequence[str] = ()) -> list[str]:
-    flags = [item for item in request.arguments if item not in ("-m", "--multirun", "-r", "--run")]
+    flags = [item for item in request.flags if item not in ("-m", "--multirun", "-r", "--run")]
     mode = ["--multirun"] if request.multirun else []
     return [*mode, *flags, *request.overrides, *extra]
 

@@ -66,7 +66,10 @@ class Display:
         self._line(f"{self._count()}{escape(result.name)}  {_outcome(result.metrics)}  {self._seconds():.1f} s")
         self._finished_job()
         if self._jobs == 1:
-            self._line(f"run {result.run_id}; `harness ui` shows it, `harness compare` sets it beside others")
+            self._line(f"run {result.run_id} in experiment {escape(result.experiment)}")
+            self._line(
+                f"see it: harness ui    beside others: harness compare --experiment '{escape(result.experiment)}'"
+            )
 
     def run_failed(self, name: str, message: str) -> None:
         self._line(f"[red]{self._count()}{escape(name)}  failed:[/red] {escape(message)}")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
-from harness.errors import RequestError, StoreError
+from harness.errors import RequestError
 from harness.records import RunRecord, RunState, from_milliseconds
 from harness.tracking.selection import KIND_TAG, PARENT_TAG, SWEEP, Selection, in_order
-from harness.tracking.store import explained, shown_uri
+from harness.tracking.store import explained
 
 _PAGE = 1000
 _IDS_PER_REQUEST = 200
@@ -28,7 +27,7 @@ class ClientReader:
             StoreError: MLflow cannot use it.
         """
         self._uri = uri
-        with _explained(self._uri):
+        with explained(self._uri):
             self._client = MlflowClient(tracking_uri=uri)
 
     def experiments(self) -> dict[str, str]:
@@ -63,30 +62,19 @@ class ClientReader:
             )
 
         if newest is not None:
-            with _explained(self._uri):
+            with explained(self._uri):
                 return list(page(None))
         return list(self._pages(page))
 
     def _pages(self, page: Callable[[str | None], Any]) -> Iterator[Any]:
         token: str | None = None
         while True:
-            with _explained(self._uri):
+            with explained(self._uri):
                 found = page(token)
             yield from found
             token = found.token
             if not token:
                 return
-
-
-@contextmanager
-def _explained(uri: str) -> Iterator[None]:
-    try:
-        with explained(uri):
-            yield
-    except ImportError as error:
-        raise StoreError(
-            f"The tracking store {shown_uri(uri)} cannot be used: {error}. Install that driver of its database."
-        ) from error
 
 
 def _filters(selection: Selection) -> list[str]:

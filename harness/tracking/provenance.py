@@ -30,15 +30,15 @@ class GitState:
 @lru_cache
 def git_state(directory: Path) -> GitState:
     """The state of the checkout at `directory`, as it was when this process first asked."""
-    commit = _git(directory, "rev-parse", "HEAD")
+    commit = _git(directory, "rev-parse", "HEAD").strip()
     if not commit:
         return GitState()
     status = _git(directory, "status", "--porcelain")
     return GitState(
         commit=commit,
-        branch=_git(directory, "rev-parse", "--abbrev-ref", "HEAD"),
+        branch=_git(directory, "rev-parse", "--abbrev-ref", "HEAD").strip(),
         dirty=bool(status),
-        diff=_git(directory, "diff", "HEAD", "--no-color") if status else "",
+        diff=_git(directory, "diff", "HEAD", "--no-color", "--no-ext-diff", "--binary") if status else "",
     )
 
 
@@ -50,7 +50,7 @@ def _git(directory: Path, *arguments: str) -> str:
         )  # fmt: skip
     except (FileNotFoundError, subprocess.TimeoutExpired):
         return ""  # no git, or none that answers: the run is recorded without a commit
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return done.stdout if done.returncode == 0 else ""
 
 
 @lru_cache

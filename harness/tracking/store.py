@@ -49,6 +49,10 @@ def explained(uri: str) -> Iterator[None]:
 
     try:
         yield
+    except ImportError as error:
+        raise StoreError(
+            f"The tracking store {shown_uri(uri)} cannot be used: {error}. Install that driver of its database."
+        ) from error
     except (MlflowException, SQLAlchemyError, OSError) as error:
         said = error.orig if isinstance(error, DBAPIError) else error  # without the SQL
         reason = shown_uri(" ".join(str(said).split())).rstrip(".")
@@ -93,6 +97,10 @@ def ensure_experiment(uri: str, name: str) -> str:
 def _make_tables(uri: str, database: Path) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
+    if "%" in uri:
+        raise StoreError(f"The tracking store {uri} cannot be made: MLflow misreads a path with a % in it. Move it.")
+    if uri == paths.default_store_uri():
+        database.parent.mkdir(parents=True, exist_ok=True)
     if not database.parent.is_dir():
         raise StoreError(f"The tracking store {uri} cannot be made: there is no folder {database.parent}.")
     with _exclusive(uri):
@@ -128,5 +136,6 @@ def _exclusive(uri: str) -> Iterator[None]:
             yield
     except Timeout as error:
         raise StoreError(
-            f"Another process has held {lock} for a minute. If none is at work, remove that file."
+            f"Another process has held {lock} for a minute. Try again when it is done, or end it; "
+            "the lock goes with its process, the file may stay."
         ) from error

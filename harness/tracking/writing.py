@@ -170,7 +170,7 @@ def tracked_run(
     try:
         state = git_state(paths.project_root())
         if state.diff:
-            writer.log_text("code/uncommitted.diff", state.diff + "\n")
+            writer.log_text("code/uncommitted.diff", state.diff)
         writer.log_text("code/packages.txt", installed_packages())
         with _system_metrics(uri, writer.run_id) if system_metrics else nullcontext():
             yield writer

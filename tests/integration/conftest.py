@@ -21,6 +21,13 @@ HARNESS = str(Path(sys.executable).with_name("harness"))
 SMALL = (f"dataset.directory={REPOSITORY / 'tests' / 'data'}", "dataset.train_size=600", "dataset.test_size=200")
 SGD = (*SMALL, "optimizer=sgd", "regime.epochs=2", "figures=none")
 DIVERGING = "optimizer.learning_rate=1e20"
+VALIDATED = (
+    *SMALL,
+    "regime.epochs=3",
+    "regime.validation.strategy=stratified",
+    "regime.validation.size=100",
+    "model.dropout=0.2",
+)
 
 
 @dataclass(frozen=True)
@@ -129,28 +136,26 @@ def empty(new_project: NewProject) -> Project:
 
 
 @pytest.fixture(scope="session")
-def trained(new_project: NewProject) -> Outcome:
-    """One run with a validation split, in a git checkout that differs from its commit."""
-    project = new_project()
-    git = ["git", "-C", str(project.root), "-c", "user.name=t", "-c", "user.email=t@example.org"]
-    (project.root / "model.py").write_text("width = 1\n")
+def ended(new_project: NewProject) -> tuple[Outcome, Outcome]:
+    """What `trained` and `swept` are, done side by side: each is busy with starting for most of its time."""
+    single, grid = new_project(), new_project()
+    git = ["git", "-C", str(single.root), "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    (single.root / "model.py").write_text("width = 1\n")
     for command in (["init", "-q", "-b", "trunk"], ["add", "."], ["commit", "-q", "-m", "A model"]):
         subprocess.run([*git, *command], check=True)
-    (project.root / "model.py").write_text("width = 2\n")
-    return Outcome(project, project.run("train", *VALIDATED, "seed=1"))
-
-
-VALIDATED = (
-    *SMALL,
-    "regime.epochs=3",
-    "regime.validation.strategy=stratified",
-    "regime.validation.size=100",
-    "model.dropout=0.2",
-)
+    (single.root / "model.py").write_text("width = 2\n")
+    training = single.start("train", *VALIDATED, "seed=1")
+    sweeping = grid.start("sweep", "optimizer=sgd,adam", *VALIDATED, "seed=range(2)", "figures=few")
+    return Outcome(single, waited(training)), Outcome(grid, waited(sweeping))
 
 
 @pytest.fixture(scope="session")
-def swept(new_project: NewProject) -> Outcome:
+def trained(ended: tuple[Outcome, Outcome]) -> Outcome:
+    """One run with a validation split, in a git checkout that differs from its commit."""
+    return ended[0]
+
+
+@pytest.fixture(scope="session")
+def swept(ended: tuple[Outcome, Outcome]) -> Outcome:
     """Two optimizers by two seeds, each with a validation split; `trained` is one of the four."""
-    project = new_project()
-    return Outcome(project, project.run("sweep", "optimizer=sgd,adam", *VALIDATED, "seed=range(2)", "figures=few"))
+    return ended[1]

@@ -15,6 +15,7 @@ EPOCH = {"fit/loss": 0.5, "fit/accuracy": 0.8, "train/loss": 0.4, "train/accurac
 RESULT = RunResult(
     "0123abcd",
     "cnn [draft] seed=0",
+    "studies",
     {"final/train_accuracy": 0.9, "final/test_accuracy": 0.86, "final/gap_test_accuracy": 0.04},
 )
 
@@ -42,7 +43,8 @@ def test_without_a_terminal_a_run_is_told_in_plain_lines() -> None:
     assert lines[2] == "epoch  2/10   fit 0.5000 80.00 %   train 0.4000 85.00 %   val 0.6000 75.00 %   1.25 s"
     assert lines[3] == "stopped early after epoch 2 of 10"
     assert lines[4].startswith("cnn [draft] seed=0  train 90.00 %  test 86.00 %  gap to test +4.00 points  ")
-    assert lines[5].startswith("run 0123abcd; ")
+    assert lines[5] == "run 0123abcd in experiment studies"
+    assert "harness compare --experiment 'studies'" in lines[6]
     assert "\x1b" not in screen.getvalue()
 
 
