@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import re
+import signal
+import threading
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +17,7 @@ from harness.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import FrameType
 
 SQLITE = "sqlite:///"
 EXPERIMENT_TAGS = {
@@ -43,12 +46,13 @@ def shown_uri(uri: str) -> str:
 
 @contextmanager
 def explained(uri: str) -> Iterator[None]:
-    """Turn what MLflow and the database raise into a `StoreError` that names the store."""
+    """One use of the store, whole; what MLflow and the database raise becomes a `StoreError` that names the store."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
     try:
-        yield
+        with _whole(uri):
+            yield
     except ImportError as error:
         raise StoreError(
             f"The tracking store {shown_uri(uri)} cannot be used: {error}. Install that driver of its database."
@@ -60,6 +64,37 @@ def explained(uri: str) -> Iterator[None]:
             f"The tracking store {shown_uri(uri)} cannot be used: {reason}.\nThe store is set by tracking.uri, else by "
             "MLFLOW_TRACKING_URI, else it is mlflow.db in the project's root."
         ) from error
+
+
+@contextmanager
+def _whole(uri: str) -> Iterator[None]:
+    """Hold back the first Ctrl-C or SIGTERM until the block ends; a second one comes through.
+
+    MLflow does not roll back a transaction that `KeyboardInterrupt` leaves, and SQLite would stay locked: the run could
+    not be marked as killed. A server keeps its own order, and may let us wait for long.
+    """
+    if uri.startswith(("http://", "https://")) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    held: list[int] = []
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        handler = usual[signal.Signals(number)]
+        if held and callable(handler):
+            handler(number, frame)
+        held.append(number)
+
+    caught = {number: handler for number, handler in usual.items() if callable(handler)}
+    for number in caught:
+        signal.signal(number, hold)
+    try:
+        yield
+    finally:
+        for number, handler in caught.items():
+            signal.signal(number, handler)
+        if held:
+            signal.raise_signal(held[0])
 
 
 @lru_cache

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from harness.errors import Terminated, TrainingError
 from harness.records import RunState, Split
@@ -144,3 +149,37 @@ def test_a_child_belongs_to_its_parent(uri: str) -> None:
     assert read(uri, child.run_id).data.tags["mlflow.parentRunId"] == parent.run_id
     assert read(uri, parent.run_id).data.tags["harness.kind"] == "sweep"
     assert read(uri, child.run_id).data.tags["harness.kind"] == "run"
+
+
+@pytest.mark.parametrize(("number", "kind"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)])
+def test_a_signal_in_the_middle_of_a_write_waits_for_its_end_and_the_run_is_killed(
+    uri: str, number: signal.Signals, kind: type[BaseException]
+) -> None:
+    def handler(number: int, frame: FrameType | None) -> NoReturn:
+        raise kind
+
+    def interrupt(*details: Any) -> None:
+        if "INSERT INTO metrics" in details[2]:
+            signal.raise_signal(number)
+
+    ids = []
+
+    def work() -> None:
+        with tracked_run(uri, IDENTITY) as tracked:
+            ids.append(tracked.run_id)
+            event.listen(Engine, "after_cursor_execute", interrupt)
+            try:
+                tracked.log_epoch(1, {"train/loss": 2.0})
+            finally:
+                event.remove(Engine, "after_cursor_execute", interrupt)
+
+    usual = signal.signal(number, handler)
+    try:
+        with pytest.raises(kind):
+            work()
+        assert signal.getsignal(number) is handler
+    finally:
+        signal.signal(number, usual)
+    run = read(uri, ids[0])
+    assert run.info.status == "KILLED"
+    assert run.data.metrics == {"train/loss": 2.0}
