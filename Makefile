@@ -26,6 +26,7 @@ setup: $(STAMP) ## Make .venv with the locked dependencies and the harness itsel
 sweep: $(STAMP) ## Fetch Fashion-MNIST, run the demonstration sweep and compare its runs
 	@$(BIN)/harness data fetch fashion_mnist
 	@$(BIN)/harness sweep experiments=demo $(ARGS)
+	@echo "Look at the runs in a browser: make ui"
 
 ui: $(STAMP) ## Open the MLflow UI on the project's runs
 	@$(BIN)/harness ui $(ARGS)
