@@ -31,8 +31,8 @@ sweep: $(STAMP) ## Fetch Fashion-MNIST, run the demonstration sweep and compare 
 ui: $(STAMP) ## Open the MLflow UI on the project's runs
 	@$(BIN)/harness ui $(ARGS)
 
-test: $(STAMP) ## Run every test
-	$(BIN)/pytest $(ARGS)
+test: $(STAMP) ## Run every test, on every core
+	$(BIN)/pytest --numprocesses auto --dist loadfile $(ARGS)
 
 test-fast: $(STAMP) ## Run the tests that take seconds
 	$(BIN)/pytest -m "not slow" $(ARGS)

@@ -108,7 +108,7 @@ def _whole_sweep(uri: str, parent: RunRecord) -> _Chosen:
     runs = read_runs(uri, parent_id=parent.run_id)
     if not runs:
         raise RequestError(f"The sweep {parent.name} ({parent.run_id}) has no runs. Name another with --sweep.")
-    return _Chosen(f"Sweep {parent.name} (experiment {parent.experiment})", runs, _swept([parent, *runs]))
+    return _Chosen(f"{parent.name} (experiment {parent.experiment})", runs, _swept([parent, *runs]))
 
 
 def _whole_experiment(uri: str, name: str) -> _Chosen:

@@ -67,7 +67,7 @@ def as_json(uri: str, *arguments: str) -> Any:
 
 def test_the_latest_sweep_is_compared_by_default_smallest_gap_first(ids: dict[str, str]) -> None:
     document = as_json(ids["uri"])
-    assert document["title"] == "Sweep grid (experiment study)"
+    assert document["title"] == "grid (experiment study)"
     assert document["settings"] == ["model.name", "optimizer.name"]
     order = [tuple(row["settings"].values()) for row in document["rows"]]
     assert order == [("mlp_128", "sgd"), ("cnn", "sgd"), ("mlp_128", "adam"), ("cnn", "adam")]
@@ -79,7 +79,7 @@ def test_the_latest_sweep_is_compared_by_default_smallest_gap_first(ids: dict[st
 
 def test_the_table_reads_as_documented(ids: dict[str, str]) -> None:
     lines = invoke(ids["uri"]).splitlines()
-    assert lines[0] == "Sweep grid (experiment study): 8 runs, 4 configurations"
+    assert lines[0] == "grid (experiment study): 8 runs, 4 configurations"
     (line,) = [line for line in lines if line.startswith("mlp_128  sgd")]
     assert "+1.5 ± 0.7" in line
     assert max(map(len, lines)) <= 100
@@ -120,7 +120,7 @@ def test_the_form_follows_the_suffix_of_the_output(ids: dict[str, str], tmp_path
     folder = tmp_path / "new"
     assert len(list(csv.DictReader(io.StringIO((folder / "a.csv").read_text())))) == 4
     assert json.loads((folder / "a.json").read_text())["runs"] == 8
-    assert (folder / "a.md").read_text().startswith("**Sweep grid")
+    assert (folder / "a.md").read_text().startswith("**grid")
     assert (folder / "a.txt").read_text() == invoke(ids["uri"])
     assert (folder / "b.json").read_text() == (folder / "a.csv").read_text()
     assert len(list(folder.iterdir())) == 5
