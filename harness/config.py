@@ -27,7 +27,7 @@ VALIDATION_STRATEGIES = ("none", "first", "random", "stratified")
 LABELS = ("integers", "one_hot")
 SCHEDULES = ("constant", "step", "exponential", "cosine", "plateau")
 MONITORS = ("val/loss", "val/accuracy", "train/loss", "train/accuracy", "fit/loss", "fit/accuracy")
-ENGINES = ("auto", "keras")
+ENGINES = ("auto", "compiled", "keras")
 FIGURES = ("none", "few", "all")
 
 _COMMON_OPTIMIZER_OPTIONS = frozenset({

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -47,9 +48,12 @@ class RunResult:
     metrics: Mapping[str, float]
 
 
-def execute(config: Config, context: RunContext, observer: TrainingObserver) -> RunResult:
+def execute(
+    config: Config, context: RunContext, observer: TrainingObserver, callbacks: Sequence[Any] = ()
+) -> RunResult:
     """Train, judge and record one run; what goes wrong is recorded too, and raised again.
 
+    `callbacks` are Keras callbacks besides those that the configuration asks for.
     Raises `HarnessError` for what can be explained (settings that do not fit each other, no data, a diverging loss, a
     store that cannot be used).
     """
@@ -66,7 +70,7 @@ def execute(config: Config, context: RunContext, observer: TrainingObserver) -> 
 
         model = build_model(config.model, config.dataset.preprocessing, splits.train.images)
         predict = log_probabilities(model)
-        engine, reason = choose_engine(config)
+        engine, reason = choose_engine(config, callbacks)
         log.info("engine %s (%s), %d parameters", engine, reason, model.count_params())
         tracked.set_tags(
             {
@@ -76,12 +80,8 @@ def execute(config: Config, context: RunContext, observer: TrainingObserver) -> 
             }
         )
 
-        def score(split: Split) -> tuple[float, float]:
-            logs = predict(split.images)
-            return metrics.cross_entropy(logs, split.labels), metrics.accuracy(logs.argmax(axis=1), split.labels)
-
         fit_started = time.perf_counter()
-        history = fit(engine, model, config, splits.train, splits.validation, score, _Recorded(tracked, observer))
+        history = fit(engine, model, config, splits.train, splits.validation, _Recorded(tracked, observer), callbacks)
         fit_seconds = time.perf_counter() - fit_started
 
         evaluations = {name: evaluate(predict, split, dataset.class_names) for name, split in splits.named()}

@@ -75,6 +75,12 @@ class EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]
             swap.on_test_end()
 
 
+def stop_reason(history: History, epochs: int) -> str:
+    """Why training ended after the epochs in `history`, in words."""
+    trained = history.epochs
+    return "all epochs trained" if trained == epochs else f"stopped early after epoch {trained} of {epochs}"
+
+
 def regime_callbacks(config: Config) -> list[Any]:
     """Early stopping and the learning-rate schedule, as Keras callbacks."""
     regime = config.regime

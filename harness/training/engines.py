@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from harness.config import Config
+from harness.errors import ConfigError
 from harness.records import History, Split
-from harness.training import keras_engine
+from harness.training import compiled_engine, keras_engine
 from harness.training.events import TrainingObserver
 
-Scorer = Callable[[Split], tuple[float, float]]
-"""Loss (mean cross-entropy) and accuracy of the model's present weights on a split, in inference mode."""
+Engine = Callable[[Any, Config, Split, Split | None, TrainingObserver, Sequence[Any]], History]
 
-Engine = Callable[[Any, Config, Split, Split | None, Scorer, TrainingObserver], History]
-
-ENGINES: Mapping[str, Engine] = {"keras": keras_engine.fit}
+ENGINES: Mapping[str, Engine] = {"compiled": compiled_engine.fit, "keras": keras_engine.fit}
 
 
-def choose_engine(config: Config) -> tuple[str, str]:
-    """The engine's name, and the reason in words."""
-    if config.engine == "auto":
-        return "keras", "auto: the only engine there is"
-    return config.engine, "asked for"
+def choose_engine(config: Config, callbacks: Sequence[Any] = ()) -> tuple[str, str]:
+    """The engine's name, and the reason in words.
+
+    Raises `ConfigError` if the compiled engine is asked for and one of the Keras `callbacks` wants to see every batch.
+    """
+    watchers = [type(callback).__name__ for callback in callbacks if watches_batches(callback)]
+    if config.engine == "compiled" and watchers:
+        raise ConfigError(
+            f"engine=compiled: {', '.join(watchers)} must see every batch, and a compiled epoch returns to Python only "
+            "at its end. Use engine=keras or engine=auto."
+        )
+    if config.engine != "auto":
+        return config.engine, "asked for"
+    if watchers:
+        return "keras", f"auto: {', '.join(watchers)} must see every batch"
+    return "compiled", "auto: nothing must see every batch"
+
+
+def watches_batches(callback: Any) -> bool:
+    """Whether a Keras callback does something at each batch. `TerminateOnNaN` may as well do it once an epoch."""
+    import keras
+
+    base = keras.callbacks.Callback
+    hooks = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
+    return not isinstance(callback, keras.callbacks.TerminateOnNaN) and any(
+        getattr(type(callback), hook) is not getattr(base, hook) for hook in hooks
+    )
 
 
 def fit(
@@ -31,11 +51,12 @@ def fit(
     config: Config,
     train: Split,
     validation: Split | None,
-    score: Scorer,
     observer: TrainingObserver,
+    callbacks: Sequence[Any] = (),
 ) -> History:
     """Compile `model` and train it in place on `train`; every series of design has one value an epoch in the result.
 
-    Raises `TrainingError` when the loss is no longer a number.
+    `callbacks` are Keras callbacks besides those that the configuration asks for. Raises `TrainingError` when the loss
+    is no longer a number.
     """
-    return ENGINES[engine](model, config, train, validation, score, observer)
+    return ENGINES[engine](model, config, train, validation, observer, callbacks)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,10 +12,8 @@ from harness.config import Config
 from harness.records import History, Split
 from harness.training.compiling import build_accuracy, build_loss, build_optimizer
 from harness.training.events import TrainingObserver
+from harness.training.scoring import build_scorer
 from harness.training.seeding import epoch_order
-
-if TYPE_CHECKING:
-    from harness.training.callbacks import EpochRecorder
 
 STEPS_PER_EXECUTION = 50
 """Batches between two returns to Python: the same numbers, bit for bit, in half the time."""
@@ -26,23 +24,25 @@ def fit(
     config: Config,
     train: Split,
     validation: Split | None,
-    score: Callable[[Split], tuple[float, float]],
     observer: TrainingObserver,
+    callbacks: Sequence[Any] = (),
 ) -> History:
     """Train `model` in place with `keras.Model.fit`. See `engines.fit`."""
     import keras
 
-    from harness.training.callbacks import EpochRecorder, regime_callbacks
+    from harness.training.callbacks import EpochRecorder, regime_callbacks, stop_reason
 
     regime = config.regime
     model.compile(
         optimizer=build_optimizer(config.optimizer),
         loss=build_loss(regime.labels, config.model.head),
         metrics=[build_accuracy(regime.labels)],
-        # Under XLA a convolution on a CPU takes many times as long; the reference engine stays plain.
+        # Under XLA a convolution on a CPU takes many times as long, and Keras refuses it with deterministic kernels.
         jit_compile=False,
-        steps_per_execution=STEPS_PER_EXECUTION,
+        steps_per_execution=1 if callbacks else STEPS_PER_EXECUTION,  # theirs may watch every batch
     )
+    # Built inside `fit`, ScheduleFreeAdamW would start its averages from zero instead of from the weights (Keras 3.15).
+    model.optimizer.build(model.trainable_variables)
     batches, set_order = _batches(train, regime.batch_size, regime.labels)
 
     def reorder(epoch: int, logs: Any) -> None:
@@ -50,16 +50,21 @@ def fit(
         set_order(order)
 
     splits = {"train": train} if validation is None else {"train": train, "val": validation}
-    recorder = EpochRecorder(splits, score, observer)
+    recorder = EpochRecorder(splits, build_scorer(model, config.model.head, jit_compile=False), observer)
     observer.training_started(regime.epochs)
     model.fit(
         batches,
         epochs=regime.epochs,
         verbose=0,
         shuffle=False,  # the batches come in an order of our own
-        callbacks=[keras.callbacks.LambdaCallback(on_epoch_begin=reorder), recorder, *regime_callbacks(config)],
+        callbacks=[
+            keras.callbacks.LambdaCallback(on_epoch_begin=reorder),
+            recorder,
+            *regime_callbacks(config),
+            *callbacks,
+        ],
     )
-    observer.training_ended(_reason(recorder, regime.epochs))
+    observer.training_ended(stop_reason(recorder.history, regime.epochs))
     return recorder.history
 
 
@@ -85,8 +90,3 @@ def _batches(train: Split, batch_size: int, labels: str) -> tuple[Any, Callable[
         tf.data.Dataset.range(1).map(epoch).rebatch(batch_size).apply(tf.data.experimental.assert_cardinality(steps))
     )
     return batches.prefetch(tf.data.AUTOTUNE), order.assign
-
-
-def _reason(recorder: EpochRecorder, epochs: int) -> str:
-    trained = recorder.history.epochs
-    return "all epochs trained" if trained == epochs else f"stopped early after epoch {trained} of {epochs}"

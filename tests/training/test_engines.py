@@ -1,72 +1,34 @@
-"""Training with Keras's `fit` on real images: what is measured, when, and that it can be repeated."""
+"""Training on real images, the same promises for every engine: what is measured, when, and that it can be repeated."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
 
-from harness import metrics
-from harness.composing import compose_config
-from harness.config import OPTIMIZERS, Config
-from harness.data import load_dataset, split_dataset
+from harness.config import OPTIMIZERS
 from harness.errors import TrainingError
-from harness.models import build_model, log_probabilities
-from harness.records import History, Split
-from harness.training import fit, seed_everything
+from harness.models import build_model
+from harness.training import seed_everything
+from harness.training.engines import ENGINES
+from tests.training.training_runs import VALIDATED, Trained
+from tests.training.training_runs import train as train_with
 
 pytestmark = pytest.mark.slow  # TensorFlow takes seconds to import
 
-
-class Watcher:
-    """Keeps what an engine reports."""
-
-    def __init__(self) -> None:
-        self.epochs: list[tuple[int, Mapping[str, float]]] = []
-        self.started = 0
-        self.reason = ""
-
-    def training_started(self, epochs: int) -> None:
-        self.started = epochs
-
-    def epoch_ended(self, epoch: int, values: Mapping[str, float]) -> None:
-        self.epochs.append((epoch, dict(values)))
-
-    def training_ended(self, reason: str) -> None:
-        self.reason = reason
+Train = Callable[..., Trained]
 
 
-Train = Callable[..., tuple[History, Any, Watcher, Config]]
-
-
-@pytest.fixture
-def train(subset: Path) -> Train:
-    def run(*overrides: str) -> tuple[History, Any, Watcher, Config]:
-        config = compose_config([f"dataset.directory={subset}", "dataset.train_size=600", *overrides])
-        seed_everything(config.seed)
-        splits = split_dataset(load_dataset(config.dataset), config.dataset, config.regime.validation)
-        model = build_model(config.model, config.dataset.preprocessing, splits.train.images)
-        predict = log_probabilities(model)
-
-        def score(split: Split) -> tuple[float, float]:
-            logs = predict(split.images)
-            return metrics.cross_entropy(logs, split.labels), metrics.accuracy(logs.argmax(axis=1), split.labels)
-
-        watcher = Watcher()
-        history = fit("keras", model, config, splits.train, splits.validation, score, watcher)
-        return history, model, watcher, config
-
-    return run
-
-
-VALIDATED = ("regime.validation.strategy=stratified", "regime.validation.size=400")
+@pytest.fixture(params=sorted(ENGINES))
+def train(request: pytest.FixtureRequest) -> Train:
+    return partial(train_with, request.param)
 
 
 def test_every_series_has_one_value_an_epoch(train: Train) -> None:
-    history, _, watcher, _ = train("regime.epochs=3", *VALIDATED)
+    trained = train("regime.epochs=3", *VALIDATED)
+    history, watcher = trained.history, trained.watcher
     assert set(history.series) == {
         "fit/loss", "fit/accuracy", "train/loss", "train/accuracy", "val/loss", "val/accuracy",
         "gap/loss", "gap/accuracy", "optimizer/learning_rate", "time/epoch_seconds",
@@ -78,17 +40,17 @@ def test_every_series_has_one_value_an_epoch(train: Train) -> None:
 
 
 def test_gaps_are_positive_when_the_training_split_is_known_better(train: Train) -> None:
-    history, _, _, _ = train("regime.epochs=15", "optimizer.learning_rate=0.01", *VALIDATED)
+    history = train("regime.epochs=15", "optimizer.learning_rate=0.01", *VALIDATED).history
     assert history.last("gap/accuracy") == pytest.approx(history.last("train/accuracy") - history.last("val/accuracy"))
     assert history.last("gap/loss") == pytest.approx(history.last("val/loss") - history.last("train/loss"))
     assert history.last("gap/accuracy") > 0.05
     assert history.last("gap/loss") > 0.1
 
 
-def test_the_clean_pass_is_what_keras_evaluates_at_the_end(train: Train, subset: Path) -> None:
-    history, model, _, config = train("regime.epochs=2", "model.dropout=0.5")
-    splits = split_dataset(load_dataset(config.dataset), config.dataset, config.regime.validation)
-    loss, accuracy = model.evaluate(splits.train.images, splits.train.labels, verbose=0)
+def test_the_clean_pass_is_what_keras_evaluates_at_the_end(train: Train) -> None:
+    trained = train("regime.epochs=2", "model.dropout=0.5")
+    history, split = trained.history, trained.splits.train
+    loss, accuracy = trained.model.evaluate(split.images, split.labels, verbose=0)
     assert history.last("train/loss") == pytest.approx(loss, rel=1e-4)
     assert history.last("train/accuracy") == pytest.approx(accuracy)
     assert history.last("fit/loss") > history.last("train/loss")  # dropout is on, and the weights still move
@@ -96,7 +58,7 @@ def test_the_clean_pass_is_what_keras_evaluates_at_the_end(train: Train, subset:
 
 def test_the_same_seed_gives_the_same_weights_bit_for_bit(train: Train) -> None:
     overrides = ("regime.epochs=2", "model.dropout=0.3", "model.batch_norm=true")
-    first, second, other = (train(*overrides, seed)[1] for seed in ("seed=1", "seed=1", "seed=2"))
+    first, second, other = (train(*overrides, seed).model for seed in ("seed=1", "seed=1", "seed=2"))
     for ours, again in zip(first.get_weights(), second.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, again)
     assert not np.array_equal(first.get_weights()[0], other.get_weights()[0])
@@ -105,7 +67,8 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(train: Train) -> None:
 @pytest.mark.parametrize("head", ["logits", "softmax"])
 def test_one_hot_labels_train_as_integers_do(train: Train, head: str) -> None:
     integers, one_hot = (
-        train("regime.epochs=2", f"model.head={head}", f"regime.labels={form}")[0] for form in ("integers", "one_hot")
+        train("regime.epochs=2", f"model.head={head}", f"regime.labels={form}").history
+        for form in ("integers", "one_hot")
     )
     assert one_hot.series["fit/loss"] == pytest.approx(integers.series["fit/loss"], rel=1e-4)
     assert one_hot.series["train/accuracy"] == pytest.approx(integers.series["train/accuracy"], abs=0.01)
@@ -113,43 +76,44 @@ def test_one_hot_labels_train_as_integers_do(train: Train, head: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
 def test_every_optimizer_trains(train: Train, name: str) -> None:
-    history, _, _, _ = train("regime.epochs=2", f"optimizer={name}")
+    history = train("regime.epochs=2", f"optimizer={name}").history
     assert history.series["fit/loss"][1] < history.series["fit/loss"][0]
 
 
 def test_a_convolutional_network_trains(train: Train) -> None:
-    history, _, _, _ = train("regime.epochs=2", "model=cnn", "model.filters=[4,8]")
+    history = train("regime.epochs=2", "model=cnn", "model.filters=[4,8]").history
     assert history.last("train/accuracy") > 0.5
 
 
-def test_early_stopping_stops_and_restores_the_best_weights(train: Train, subset: Path) -> None:
-    history, model, watcher, config = train(
+def test_early_stopping_stops_and_restores_the_best_weights(train: Train) -> None:
+    trained = train(
         "regime.epochs=60", "optimizer.learning_rate=0.01", *VALIDATED,
         "regime.early_stopping.enabled=true", "regime.early_stopping.patience=2",
     )  # fmt: skip
+    history = trained.history
     assert history.epochs < 60
-    assert watcher.reason == f"stopped early after epoch {history.epochs} of 60"
+    assert trained.watcher.reason == f"stopped early after epoch {history.epochs} of 60"
     best = int(np.argmin(history.series["val/loss"]))
     assert history.epochs == best + 1 + 2
-    splits = split_dataset(load_dataset(config.dataset), config.dataset, config.regime.validation)
-    assert splits.validation is not None
-    loss = model.evaluate(splits.validation.images, splits.validation.labels, verbose=0)[0]
+    validation = trained.splits.validation
+    assert validation is not None
+    loss = trained.model.evaluate(validation.images, validation.labels, verbose=0)[0]
     assert loss == pytest.approx(history.series["val/loss"][best], rel=1e-4)
 
 
 def test_the_schedule_sets_the_rate_of_each_epoch(train: Train) -> None:
-    history, _, _, _ = train(
+    history = train(
         "regime.epochs=4", "optimizer.learning_rate=0.008",
         "regime.schedule.name=step", "regime.schedule.factor=0.5", "regime.schedule.every_epochs=1",
-    )  # fmt: skip
+    ).history  # fmt: skip
     assert history.series["optimizer/learning_rate"] == pytest.approx([0.008, 0.004, 0.002, 0.001])
 
 
 def test_a_plateau_lowers_the_rate(train: Train) -> None:
-    history, _, _, _ = train(
+    history = train(
         "regime.epochs=12", "optimizer.learning_rate=0.03", *VALIDATED,
         "regime.schedule.name=plateau", "regime.schedule.factor=0.1", "regime.schedule.patience=1",
-    )  # fmt: skip
+    ).history  # fmt: skip
     rates = history.series["optimizer/learning_rate"]
     assert rates[0] == pytest.approx(0.03)
     assert rates[-1] < 0.01
@@ -162,9 +126,9 @@ def test_a_diverging_loss_is_an_error_that_says_what_to_do(train: Train) -> None
 
 def test_a_ragged_last_batch_is_trained_on(train: Train) -> None:
     """601 images in batches of 300: without the last batch its image would leave no trace."""
-    history, model, _, _ = train("regime.epochs=1", "dataset.train_size=601", "regime.batch_size=300")
-    assert int(model.optimizer.iterations) == 3
-    assert history.epochs == 1
+    trained = train("regime.epochs=1", "dataset.train_size=601", "regime.batch_size=300")
+    assert int(trained.model.optimizer.iterations) == 3
+    assert trained.history.epochs == 1
 
 
 def test_batches_come_in_the_order_of_seed_and_epoch(train: Train) -> None:
@@ -175,9 +139,9 @@ def test_batches_come_in_the_order_of_seed_and_epoch(train: Train) -> None:
     from harness.training.seeding import epoch_order
 
     overrides = ("dataset.train_size=24", "regime.batch_size=5", "optimizer=sgd", "regime.epochs=2")
-    _, trained, _, config = train(*overrides)
+    trained = train(*overrides)
+    config, splits = trained.config, trained.splits
     seed_everything(config.seed)
-    splits = split_dataset(load_dataset(config.dataset), config.dataset, config.regime.validation)
     model = build_model(config.model, config.dataset.preprocessing, splits.train.images)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     for epoch in (1, 2):
@@ -189,15 +153,15 @@ def test_batches_come_in_the_order_of_seed_and_epoch(train: Train) -> None:
             gradients = tape.gradient(value, model.trainable_variables)
             for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
                 variable.assign_sub(0.01 * gradient)
-    for ours, by_hand in zip(trained.get_weights(), model.get_weights(), strict=True):
+    for ours, by_hand in zip(trained.model.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_allclose(ours, by_hand, atol=1e-6)
 
 
 def test_averaged_weights_are_judged_each_epoch_as_at_the_end(train: Train) -> None:
-    history, model, _, config = train("regime.epochs=2", "optimizer.use_ema=true", "optimizer.ema_momentum=0.99")
-    splits = split_dataset(load_dataset(config.dataset), config.dataset, config.regime.validation)
-    loss = model.evaluate(splits.train.images, splits.train.labels, verbose=0)[0]
-    assert history.last("train/loss") == pytest.approx(loss, rel=1e-4)
+    trained = train("regime.epochs=2", "optimizer.use_ema=true", "optimizer.ema_momentum=0.99")
+    split = trained.splits.train
+    loss = trained.model.evaluate(split.images, split.labels, verbose=0)[0]
+    assert trained.history.last("train/loss") == pytest.approx(loss, rel=1e-4)
 
 
 def test_a_finished_run_leaves_no_graph_behind(train: Train) -> None:

@@ -1,0 +1,183 @@
+"""The fast engine: a whole epoch as one compiled program over images that stay on the device.
+
+Keras's `fit` returns to Python for every few batches; for a model of this size that, and not arithmetic, is where nine
+tenths of its time goes. Here a `tf.while_loop` walks over a permutation, gathers each batch and applies Keras's own
+model, loss and optimizer; Python sees an epoch. Runs of one structure share one program: a run's initial weights and
+optimizer state are copied in, and what was trained is copied out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from harness.config import Config
+from harness.records import History, Split
+from harness.training.compiling import build_accuracy, build_loss, build_optimizer
+from harness.training.device import on_device
+from harness.training.events import TrainingObserver
+from harness.training.scoring import Scorer, build_scorer
+from harness.training.seeding import epoch_order
+
+PROGRAMS_KEPT = 8
+"""Structures whose programs a process keeps; the one unused for longest goes first."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A model and an optimizer of one structure with what was compiled for them."""
+
+    model: Any
+    optimizer: Any
+    epoch: Any
+    score: Scorer
+
+
+_programs: OrderedDict[Hashable, Program] = OrderedDict()
+
+
+def fit(
+    model: Any,
+    config: Config,
+    train: Split,
+    validation: Split | None,
+    observer: TrainingObserver,
+    callbacks: Sequence[Any] = (),
+) -> History:
+    """Train `model` in place, an epoch in one call. See `engines.fit`."""
+    import keras
+
+    from harness.training.callbacks import EpochRecorder, regime_callbacks, stop_reason
+
+    regime = config.regime
+    program = _program(model, config, len(train))
+    model.compile(
+        optimizer=build_optimizer(config.optimizer),
+        loss=build_loss(regime.labels, config.model.head),
+        metrics=[build_accuracy(regime.labels)],
+        jit_compile=False,
+    )
+    model.optimizer.build(model.trainable_variables)
+    _copy(model.variables, program.model.variables)
+    _copy(model.optimizer.variables, program.optimizer.variables)
+
+    splits = {"train": train} if validation is None else {"train": train, "val": validation}
+    recorder = EpochRecorder(splits, program.score, observer)
+    listeners = keras.callbacks.CallbackList(
+        [recorder, *regime_callbacks(config), *callbacks], model=program.model, epochs=regime.epochs, verbose=0
+    )
+    images, labels = on_device(train.images), on_device(train.labels)
+    program.model.stop_training = False
+    observer.training_started(regime.epochs)
+    steps = math.ceil(len(train) / regime.batch_size)
+    listeners.on_train_begin()
+    for epoch in range(regime.epochs):
+        listeners.on_epoch_begin(epoch)
+        order = epoch_order(config.seed, epoch + 1, len(train)) if regime.shuffle else np.arange(len(train))
+        loss, accuracy = program.epoch(images, labels, order.astype(np.int32))
+        logs = {"loss": float(loss), "accuracy": float(accuracy)}
+        listeners.on_train_batch_end(steps - 1, logs)  # for TerminateOnNaN
+        listeners.on_epoch_end(epoch, logs)
+        if program.model.stop_training:
+            break
+    program.optimizer.finalize_variable_values(program.model.trainable_variables)
+    listeners.on_train_end()
+    _copy(program.model.variables, model.variables)
+    _copy(program.optimizer.variables, model.optimizer.variables)
+    observer.training_ended(stop_reason(recorder.history, regime.epochs))
+    return recorder.history
+
+
+def helped_by_xla(model: Any) -> bool:
+    """Whether XLA makes the model faster here: always on a GPU, not for convolutions on a CPU (minutes an epoch)."""
+    import keras
+    import tensorflow as tf
+
+    convolves = any(isinstance(layer, keras.layers.Conv2D) for layer in model.layers)
+    return bool(tf.config.list_physical_devices("GPU")) or not convolves
+
+
+def _program(model: Any, config: Config, size: int) -> Program:
+    key = _structure(model, config, size)
+    if key in _programs:
+        _programs.move_to_end(key)
+    else:
+        _programs[key] = _build(model, config, size)
+        if len(_programs) > PROGRAMS_KEPT:
+            _programs.popitem(last=False)
+    return _programs[key]
+
+
+def _structure(model: Any, config: Config, size: int) -> Hashable:
+    """What is compiled into a program: everything but seed, weights, learning rate and the number of epochs."""
+    optimizer = dataclasses.replace(config.optimizer, learning_rate=1.0)
+    return repr((model.get_config(), optimizer, config.regime.labels, config.regime.batch_size, size))
+
+
+def _build(model: Any, config: Config, size: int) -> Program:
+    import keras
+
+    copy = keras.models.clone_model(model)
+    optimizer = build_optimizer(config.optimizer)
+    optimizer.build(copy.trainable_variables)
+    copy.optimizer = optimizer  # callbacks change its learning rate
+    jit_compile = helped_by_xla(model)
+    return Program(
+        copy,
+        optimizer,
+        _epoch(copy, optimizer, config, size, jit_compile),
+        build_scorer(copy, config.model.head, jit_compile),
+    )
+
+
+def _epoch(model: Any, optimizer: Any, config: Config, size: int, jit_compile: bool) -> Any:
+    """The compiled epoch: (images, labels, order) to the running averages of loss and accuracy, as `fit` has them."""
+    import tensorflow as tf
+
+    batch_size, labels_form = config.regime.batch_size, config.regime.labels
+    measure = build_loss(labels_form, config.model.head)
+    steps, rest = divmod(size, batch_size)
+
+    def train_on(images: Any, labels: Any, count: int) -> tuple[Any, Any]:
+        targets = labels if labels_form == "integers" else tf.one_hot(labels, 10)
+        with tf.GradientTape() as tape:
+            outputs = model(images, training=True)
+            loss = measure(targets, outputs)
+            if model.losses:
+                loss = loss + tf.add_n(model.losses)
+            scaled = optimizer.scale_loss(loss)
+        optimizer.apply(tape.gradient(scaled, model.trainable_variables), model.trainable_variables)
+        right = tf.equal(tf.argmax(outputs, axis=1, output_type=tf.int32), tf.cast(labels, tf.int32))
+        return loss * count, tf.reduce_sum(tf.cast(right, tf.float32))
+
+    @tf.function(jit_compile=jit_compile, autograph=False, reduce_retracing=False)  # type: ignore[untyped-decorator]
+    def epoch(images: Any, labels: Any, order: Any) -> tuple[Any, Any]:
+        def batch(positions: Any, count: int) -> tuple[Any, Any]:
+            return train_on(tf.gather(images, positions), tf.gather(labels, positions), count)
+
+        def add(step: Any, loss: Any, right: Any) -> tuple[Any, Any, Any]:
+            more_loss, more_right = batch(tf.slice(order, [step * batch_size], [batch_size]), batch_size)
+            return step + 1, loss + more_loss, right + more_right
+
+        loss, right = tf.constant(0.0), tf.constant(0.0)
+        if steps:
+            _, loss, right = tf.while_loop(
+                lambda step, *_: step < steps, add, (tf.constant(0), loss, right), maximum_iterations=steps
+            )
+        if rest:
+            more_loss, more_right = batch(order[size - rest :], rest)
+            loss, right = loss + more_loss, right + more_right
+        return loss / size, right / size
+
+    return epoch
+
+
+def _copy(source: list[Any], target: list[Any]) -> None:
+    for ours, theirs in zip(source, target, strict=True):
+        theirs.assign(ours)

@@ -1,0 +1,58 @@
+"""Training on real images as a run does it, for the tests of both engines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.composing import compose_config
+from harness.config import Config
+from harness.data import load_dataset, split_dataset
+from harness.models import build_model
+from harness.records import History, Splits
+from harness.training import fit, seed_everything
+
+SUBSET = Path(__file__).resolve().parents[1] / "data"
+VALIDATED = ("regime.validation.strategy=stratified", "regime.validation.size=400")
+
+
+@dataclass
+class Watcher:
+    """Keeps what an engine reports."""
+
+    epochs: list[tuple[int, Mapping[str, float]]] = field(default_factory=list)
+    started: int = 0
+    reason: str = ""
+
+    def training_started(self, epochs: int) -> None:
+        self.started = epochs
+
+    def epoch_ended(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        self.epochs.append((epoch, dict(metrics)))
+
+    def training_ended(self, reason: str) -> None:
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came out, and what went in."""
+
+    history: History
+    model: Any
+    watcher: Watcher
+    config: Config
+    splits: Splits
+
+
+def train(engine: str, *overrides: str, callbacks: Sequence[Any] = ()) -> Trained:
+    """Train on 600 images of the bundled subset (the last batch of 32 is ragged)."""
+    config = compose_config([f"dataset.directory={SUBSET}", "dataset.train_size=600", *overrides])
+    seed_everything(config.seed)
+    splits = split_dataset(load_dataset(config.dataset), config.dataset, config.regime.validation)
+    model = build_model(config.model, config.dataset.preprocessing, splits.train.images)
+    watcher = Watcher()
+    history = fit(engine, model, config, splits.train, splits.validation, watcher, callbacks)
+    return Trained(history, model, watcher, config, splits)
