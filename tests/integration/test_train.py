@@ -156,7 +156,7 @@ def test_tags_say_where_code_and_numbers_came_from(trained: Outcome, run: Run) -
     assert tags["harness.command"].startswith("harness train dataset.directory=")
     assert tags["harness.overrides"] == " ".join(OVERRIDES)
     assert tags["harness.kind"] == "run"
-    assert tags["harness.engine"] == "keras"
+    assert tags["harness.engine"] == "compiled"
     assert int(tags["harness.intra_op_threads"]) >= 1
     assert tags["mlflow.runName"].startswith("mlp_128 adam ")
     assert "mlflow.parentRunId" not in tags

@@ -83,8 +83,10 @@ def test_a_shared_program_carries_nothing_from_run_to_run() -> None:
     assert alone.history.series["train/loss"] == after.history.series["train/loss"]
 
 
-def test_a_process_keeps_few_programs() -> None:
-    for units in range(1, compiled_engine.PROGRAMS_KEPT + 3):
+def test_a_process_keeps_few_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled_engine, "PROGRAMS_KEPT", 2)
+    compiled_engine._programs.clear()
+    for units in range(1, 5):
         train("compiled", "regime.epochs=1", "dataset.train_size=32", "model=mlp", f"model.hidden=[{units}]")
     assert len(compiled_engine._programs) == compiled_engine.PROGRAMS_KEPT
 
@@ -150,11 +152,11 @@ def test_a_loss_that_is_no_number_is_an_error_with_terminate_on_nan_too() -> Non
 
 
 def test_both_engines_agree_in_distribution_over_seeds() -> None:
-    """Twelve seeds each, other seeds for each engine: Welch's t on the final losses finds nothing."""
+    """Six seeds each, other seeds for each engine: Welch's t on the final losses finds nothing."""
     from scipy import stats
 
     def finals(engine: str, first: int) -> list[float]:
-        runs: list[Trained] = [train(engine, "regime.epochs=3", f"seed={first + number}") for number in range(12)]
+        runs: list[Trained] = [train(engine, "regime.epochs=3", f"seed={first + number}") for number in range(6)]
         return [run.history.last("train/loss") for run in runs]
 
     assert stats.ttest_ind(finals("compiled", 0), finals("keras", 100), equal_var=False).pvalue > 0.001
