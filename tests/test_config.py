@@ -40,7 +40,9 @@ def refusal(**changes: object) -> str:
 
 
 def test_the_defaults_are_valid() -> None:
-    validate(Config())
+    config = Config()
+    validate(config)
+    assert config == Config()  # checked, not changed
 
 
 @pytest.mark.parametrize(

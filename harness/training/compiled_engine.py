@@ -1,7 +1,7 @@
 """The fast engine: a whole epoch as one compiled program over images that stay on the device.
 
-Keras's `fit` returns to Python for every few batches; for a model of this size that, and not arithmetic, is where nine
-tenths of its time goes. Here a `tf.while_loop` walks over a permutation, gathers each batch and applies Keras's own
+Keras's `fit` returns to Python for every few batches; for a model of this size that, and not arithmetic, is where most
+of its time goes. Here a `tf.while_loop` walks over a permutation, gathers each batch and applies Keras's own
 model, loss and optimizer; Python sees an epoch. Runs of one structure share one program: a run's initial weights and
 optimizer state are copied in, and what was trained is copied out.
 """
@@ -95,7 +95,7 @@ def fit(
 
 
 def helped_by_xla(model: Any) -> bool:
-    """Whether XLA makes the model faster here: always on a GPU, not for convolutions on a CPU (minutes an epoch)."""
+    """Whether XLA makes the model faster here: always on a GPU, not for convolutions on a CPU."""
     import keras
     import tensorflow as tf
 

@@ -84,7 +84,7 @@ def _batches(train: Split, batch_size: int, labels: str) -> tuple[Any, Callable[
     def epoch(_: Any) -> tuple[Any, Any]:
         return tf.gather(images, order), tf.gather(targets, order)
 
-    # The whole epoch is gathered at once and then cut into batches: twice as fast as a gather for each batch.
+    # The whole epoch is gathered at once and then cut into batches: faster than a gather for each batch.
     steps = math.ceil(len(train) / batch_size)
     batches = (
         tf.data.Dataset.range(1).map(epoch).rebatch(batch_size).apply(tf.data.experimental.assert_cardinality(steps))
