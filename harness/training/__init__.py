@@ -2,6 +2,7 @@
 
 from harness.training.engines import choose_engine, fit
 from harness.training.events import TrainingObserver
-from harness.training.seeding import intra_op_threads, seed_everything
+from harness.training.seeding import seed_everything
+from harness.training.startup import intra_op_threads
 
 __all__ = ["TrainingObserver", "choose_engine", "fit", "intra_op_threads", "seed_everything"]

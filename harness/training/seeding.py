@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.machine import available_cpus
 from harness.records import IntArray
 from harness.training.startup import import_tensorflow
 
 
-def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy and TensorFlow, drop what earlier runs left in Keras, and ask for deterministic kernels."""
-    import_tensorflow()
+def seed_everything(seed: int, threads: int | None = None) -> None:
+    """Seed Python, NumPy and TensorFlow, drop what earlier runs left in Keras, and ask for deterministic kernels.
+
+    Starts TensorFlow with `threads` where it does not run yet; raises as `import_tensorflow` does.
+    """
+    import_tensorflow(threads)
     import keras
     import tensorflow as tf
 
@@ -41,10 +43,3 @@ def epoch_order(seed: int, epoch: int, size: int) -> IntArray:
     No state is carried from epoch to epoch, so a run can be continued at any epoch with the same numbers.
     """
     return np.random.default_rng((seed, epoch)).permutation(size)
-
-
-def intra_op_threads() -> int:
-    """The number of threads inside an operation: part of the result, since it fixes the order of float sums."""
-    import tensorflow as tf
-
-    return int(tf.config.threading.get_intra_op_parallelism_threads()) or available_cpus()

@@ -1,29 +1,72 @@
-"""Starting TensorFlow without what its C++ side says on the way (no CUDA here, these instructions there)."""
+"""Starting TensorFlow: once a process, with a number of threads, and without what its C++ side says on the way (no CUDA
+here, these instructions there)."""
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO
+
+from harness.errors import ConfigError
+from harness.machine import available_cpus
 
 log = logging.getLogger(__name__)
 
+_started = False
 
-def import_tensorflow() -> None:
-    """Import and start TensorFlow and Keras once; what they write to standard error goes to the log instead."""
-    if "tensorflow" in sys.modules:
-        return
+
+def import_tensorflow(threads: int | None = None) -> None:
+    """Import and start TensorFlow and Keras once; what they write to standard error goes to the log instead.
+
+    `threads` is the number of threads inside an operation; None takes TensorFlow as it runs, or starts it with one for
+    each core. Raises `ConfigError` if it has been started with another number, by the harness or by somebody else.
+    """
+    global _started
+    if not _started:
+        with _standard_error_in_the_log():
+            _start(threads)
+        _started = True
+    if threads is not None and threads != (running := intra_op_threads()):
+        raise ConfigError(
+            f"threads={threads}: TensorFlow runs with {running} in this process, and that cannot be changed once it "
+            f"has started. Set threads={running} or threads=null, or start the run in a process of its own."
+        )
+
+
+def intra_op_threads() -> int:
+    """The number of threads inside an operation: part of the result, since it fixes the order of float sums."""
+    import tensorflow as tf
+
+    return int(tf.config.threading.get_intra_op_parallelism_threads()) or available_cpus()
+
+
+def _start(threads: int | None) -> None:
+    # Processes that share a GPU each take the memory that they need, instead of all that there is.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+
+    import keras
+    import tensorflow as tf
+
+    if threads is not None:
+        with suppress(RuntimeError):  # somebody else has started it: the caller is told if the numbers differ
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+    keras.backend.backend()
+    tf.zeros(())  # the first operation starts the devices, and they have things to say too
+    # Keras collects garbage before every run. What was imported is there to stay, and a walk over it takes 0.3 s.
+    gc.collect()
+    gc.freeze()
+
+
+@contextmanager
+def _standard_error_in_the_log() -> Iterator[None]:
     with tempfile.TemporaryFile() as said:
         with _standard_error_to(said):
-            import keras
-            import tensorflow as tf
-
-            keras.backend.backend()
-            tf.zeros(())  # the first operation starts the devices, and they have things to say too
+            yield
         said.seek(0)
         for line in said.read().decode(errors="replace").splitlines():
             log.info("tensorflow: %s", line)
