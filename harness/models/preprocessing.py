@@ -9,7 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from harness.records import UInt8Array
+
+_BLOCK = 1_000
+"""Images whose squares are held at once: 1.5 MB, which stay in the processor's cache."""
 
 
 def _unit_range(images: UInt8Array) -> Any:
@@ -23,9 +28,22 @@ def _standardize(images: UInt8Array) -> Any:
     """(pixel - mean) / standard deviation, both scalars over every pixel of `images` (population deviation)."""
     import keras
 
-    return keras.layers.Normalization(
-        axis=None, mean=float(images.mean()), variance=float(images.var()), name="preprocessing"
-    )
+    mean, variance = pixel_moments(images)
+    return keras.layers.Normalization(axis=None, mean=mean, variance=variance, name="preprocessing")
+
+
+def pixel_moments(images: UInt8Array) -> tuple[float, float]:
+    """Mean and population variance over every pixel, from exact sums of whole numbers.
+
+    NumPy's `var` would hold every pixel as float64, and take several times as long.
+    """
+    total = squares = 0
+    for start in range(0, len(images), _BLOCK):
+        block = images[start : start + _BLOCK]
+        total += int(block.sum(dtype=np.uint64))
+        squares += int(np.square(block, dtype=np.uint16).sum(dtype=np.uint64))  # 255 squared fits into 16 bits
+    count = images.size
+    return total / count, (count * squares - total**2) / count**2
 
 
 PREPROCESSING: Mapping[str, Callable[[UInt8Array], Any]] = {
