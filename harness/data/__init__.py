@@ -3,7 +3,7 @@
 from harness.data.cache import default_root, obtain, summary
 from harness.data.catalogue import FILES, PUBLICATIONS, Publication, publication
 from harness.data.folder import FileState, StoredFile, demanded_sums, examine, locate
-from harness.data.loading import load_dataset
+from harness.data.loading import load_dataset, load_splits
 from harness.data.splits import split_dataset
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "demanded_sums",
     "examine",
     "load_dataset",
+    "load_splits",
     "locate",
     "obtain",
     "publication",

@@ -1,13 +1,15 @@
-"""From a `DatasetConfig` to a `Dataset` in memory."""
+"""From the configuration to a dataset in memory, and to its splits."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import astuple
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-from harness.config import DatasetConfig
+from harness.config import DatasetConfig, ValidationConfig
 from harness.data import cache, idx
 from harness.data.catalogue import (
     TEST_IMAGES,
@@ -19,8 +21,9 @@ from harness.data.catalogue import (
     publication,
 )
 from harness.data.folder import SUMS_FILE, StoredFile, complete, demanded_sums, examine, locate, problems
+from harness.data.splits import split_dataset
 from harness.errors import ConfigError, DataError
-from harness.records import Dataset, Split, UInt8Array
+from harness.records import Dataset, Split, Splits, UInt8Array
 
 logger = logging.getLogger(__name__)
 
@@ -32,14 +35,37 @@ def load_dataset(config: DatasetConfig) -> Dataset:
     fetches what it lacks. The arrays are read-only. Raises `RequestError` for an unknown name and `DataError` if
     the files cannot be had or are not what their SHA-256 sums say.
     """
+    return _load(config.name, _named_folder(config), cache.default_root())
+
+
+def load_splits(config: DatasetConfig, validation: ValidationConfig) -> tuple[Dataset, Splits]:
+    """The dataset, and what a run trains on, chooses by and is judged by.
+
+    Runs of one process that ask for the same are given the same arrays, so that what is derived from them (digests,
+    copies on a device) is made once. They are read-only; the last four that were asked for are kept. Raises what
+    `load_dataset` and `split_dataset` raise.
+    """
+    return _load_splits(_named_folder(config), cache.default_root(), astuple(config), astuple(validation))
+
+
+@lru_cache(maxsize=4)
+def _load_splits(
+    directory: Path | None, cache_root: Path, settings: tuple[Any, ...], validation: tuple[Any, ...]
+) -> tuple[Dataset, Splits]:
+    config = DatasetConfig(*settings)
+    dataset = _load(config.name, directory, cache_root)
+    return dataset, split_dataset(dataset, config, ValidationConfig(*validation))
+
+
+def _named_folder(config: DatasetConfig) -> Path | None:
     if config.directory is None:
-        return _load(config.name, None, cache.default_root())
+        return None
     if not config.directory.strip():
         raise ConfigError(
             "dataset.directory='' names no folder. Name one that holds the four files of the dataset, or set "
             "dataset.directory=null to use the cache and the network."
         )
-    return _load(config.name, Path(config.directory).expanduser().resolve(), cache.default_root())
+    return Path(config.directory).expanduser().resolve()
 
 
 @lru_cache(maxsize=4)

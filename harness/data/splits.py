@@ -57,7 +57,9 @@ def _hold_out(train: Split, validation: ValidationConfig) -> tuple[Split, Split 
 
 
 def _select(split: Split, which: IntArray | slice) -> Split:
-    return Split(np.ascontiguousarray(split.images[which]), np.ascontiguousarray(split.labels[which]))
+    images, labels = np.ascontiguousarray(split.images[which]), np.ascontiguousarray(split.labels[which])
+    images.flags.writeable = labels.flags.writeable = False  # runs share them
+    return Split(images, labels)
 
 
 def _first(labels: UInt8Array, size: int, seed: int) -> IntArray:
