@@ -16,6 +16,7 @@ from harness.figures import style
 from harness.records import Evaluation, FloatArray, History
 
 _MARKED_EPOCHS = 12  # with more points than this the markers touch, and the line says it all
+_MARGINS = style.Margins(left=0.85, right=0.15, bottom=0.85, top=0.4, between=0.85)
 
 
 @dataclass(frozen=True)
@@ -77,18 +78,21 @@ def _finite(values: Sequence[float], scale: float) -> FloatArray:
 
 def draw(curves: LearningCurves, title: str) -> Figure:
     """Two panels side by side under one title, with one legend for both."""
-    figure = style.new_figure(10.0, 4.4, title)
-    left, right = figure.subplots(1, 2)
-    _draw_panel(left, curves.loss, curves.best_epoch, f"gap\n{curves.loss.gap:+z.3f}")
+    figure, (left, right) = style.row_of_panels(10.0, 4.2, title, 2, _MARGINS)
+    _draw_panel(left, curves.loss, curves.best_epoch, f"gap\n{_nats(curves.loss.gap)}")
     _draw_panel(right, curves.accuracy, curves.best_epoch, f"gap\n{curves.accuracy.gap:+z.1f}\npoints")
     held_out = "test" if curves.loss.validation is None else "validation"
-    style.panel(left, f"Loss, lower is better. Gap after epoch {curves.epochs}: {held_out} - training")
-    style.panel(right, f"Accuracy, higher is better. Gap after epoch {curves.epochs}: training - {held_out}")
-    left.set_ylabel("cross-entropy (nats)", size=style.TEXT_SIZE)
-    right.set_ylabel("correct predictions (%)", size=style.TEXT_SIZE)
+    style.panel(left, f"Loss. Gap after epoch {curves.epochs}: {held_out} - training", title_pad=style.OFFSET_PAD)
+    style.panel(right, f"Accuracy. Gap after epoch {curves.epochs}: training - {held_out}", title_pad=style.OFFSET_PAD)
+    left.set_ylabel("cross-entropy (nats), lower is better", size=style.TEXT_SIZE)
+    right.set_ylabel("correct predictions (%), higher is better", size=style.TEXT_SIZE)
     handles, labels = left.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower left", ncols=5, frameon=False, fontsize=style.SMALL_SIZE)
+    figure.legend(handles, labels, loc="lower left", ncols=5, frameon=False, fontsize=style.SMALL_SIZE)
     return figure
+
+
+def _nats(gap: float) -> str:
+    return f"{gap:+z.3f}" if abs(gap) < 1_000 else f"{gap:+.2g}"  # of a run that diverged
 
 
 def _draw_panel(axes: Axes, curves: Curves, best_epoch: int | None, gap_text: str) -> None:
@@ -114,6 +118,7 @@ def _draw_panel(axes: Axes, curves: Curves, best_epoch: int | None, gap_text: st
             linestyle="none",
             label="test, final weights",
         )
+    axes.margins(y=0.1)  # the text of a small gap at the upper end stays below the title
     _draw_gap(axes, last, float(curves.train[-1]), curves.held_out, gap_text)
     if best_epoch is not None:
         _draw_best(axes, best_epoch, curves)

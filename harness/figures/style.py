@@ -8,6 +8,7 @@ figure alive, and are not safe between threads. The colours are those of Okabe a
 from __future__ import annotations
 
 import textwrap
+from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 DPI = 120
+EDGE = 0.1  # inches from a title to the edge of a figure
 
 BLUE = "#0072B2"
 SKY = "#56B4E9"
@@ -33,15 +35,51 @@ GAP = ORANGE
 TITLE_SIZE = 12.0
 TEXT_SIZE = 9.5
 SMALL_SIZE = 8.5
+OFFSET_PAD = 15.0
 
 
 def new_figure(width: float, height: float, title: str) -> Figure:
     """An empty figure of `width` x `height` inches on an Agg canvas, with a title at its top left."""
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    wrapped = textwrap.fill(title, int(width * 10))
-    plain(figure.suptitle(wrapped, x=0.01, ha="left", size=TITLE_SIZE, weight="bold", color=INK))
+    plain(figure.suptitle(_wrapped(title, width), x=0.01, ha="left", size=TITLE_SIZE, weight="bold", color=INK))
     return figure
+
+
+@dataclass(frozen=True)
+class Margins:
+    """Inches kept free around and between panels for their ticks, labels and titles, and for a legend below."""
+
+    left: float
+    right: float
+    bottom: float
+    top: float
+    between: float
+
+
+def row_of_panels(
+    width: float, height: float, title: str, count: int, margins: Margins
+) -> tuple[Figure, tuple[Axes, ...]]:
+    """A figure like `new_figure`, with `count` empty panels of equal size side by side, in places fixed by `margins`.
+
+    No layout is computed, so it draws in half the time; what is drawn beside the panels must fit into the margins. The
+    title stands above the `height` inches and makes the figure higher by its lines.
+    """
+    wrapped = _wrapped(title, width)
+    total = height + EDGE + 1.2 * TITLE_SIZE / 72 * (wrapped.count("\n") + 1)
+    figure = Figure(figsize=(width, total), dpi=DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    corner = {"x": EDGE / width, "y": 1 - EDGE / total, "ha": "left", "va": "top"}
+    plain(figure.suptitle(wrapped, **corner, size=TITLE_SIZE, weight="bold", color=INK))
+    wide = (width - margins.left - margins.right - (count - 1) * margins.between) / count
+    high = height - margins.bottom - margins.top
+    lefts = [margins.left + number * (wide + margins.between) for number in range(count)]
+    panels = [figure.add_axes((left / width, margins.bottom / total, wide / width, high / total)) for left in lefts]
+    return figure, tuple(panels)
+
+
+def _wrapped(title: str, width: float) -> str:
+    return textwrap.fill(title, int(width * 10))
 
 
 def plain(text: Text) -> Text:
@@ -50,9 +88,14 @@ def plain(text: Text) -> Text:
     return text
 
 
-def panel(axes: Axes, title: str = "", grid: str = "y") -> None:
-    """Dress one panel of a chart: two spines, small ticks, a faint grid along `grid` (x, y), a title at its left."""
-    axes.set_title(title, loc="left", size=TEXT_SIZE, color=INK)
+def panel(axes: Axes, title: str = "", grid: str = "y", title_pad: float | None = None) -> None:
+    """Dress one panel of a chart: two spines, small ticks, a faint grid along `grid` (x, y), a title at its left.
+
+    The title is placed above whatever is there, which takes measuring; `title_pad` places it that many points above the
+    panel, and must leave room for the power of ten of the axis (`OFFSET_PAD`).
+    """
+    height = None if title_pad is None else 1.0
+    axes.set_title(title, loc="left", y=height, pad=title_pad, size=TEXT_SIZE, color=INK)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(MUTED)
     axes.tick_params(labelsize=SMALL_SIZE, color=MUTED, labelcolor=INK, length=3)

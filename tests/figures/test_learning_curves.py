@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from matplotlib.text import Text
 
 from harness.figures import learning_curves
 from tests.figures import runs
@@ -64,6 +65,24 @@ def test_no_text_is_cut_by_the_edge(epochs: int, validation: bool) -> None:
     curves = learning_curves.compute(runs.history(epochs, validation), TEST)
     figure = learning_curves.draw(curves, "mlp_128 · adam · $a_dollar$ " * 4)
     assert texts_beyond_the_edge(figure) == []
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e7])
+@pytest.mark.parametrize("title", ["a run", "model.name=mlp_300_100 optimizer.learning_rate=0.0005 " * 8])
+def test_losses_of_any_size_and_titles_of_any_length_fit_beside_the_panels(scale: float, title: str) -> None:
+    run = runs.history(10, validation=True)
+    for name in ("fit/loss", "train/loss", "val/loss"):
+        run.series[name] = [value * scale for value in run.series[name]]
+    figure = learning_curves.draw(learning_curves.compute(run, TEST), title)
+    assert texts_beyond_the_edge(figure) == []
+    left, right = figure.axes
+    heading = figure.findobj(lambda artist: isinstance(artist, Text) and artist.get_weight() == "bold")[-1]
+    legend = figure.legends[0].get_window_extent()
+    for panel in (left, right):
+        outline = panel.get_tightbbox()
+        assert outline.y1 <= heading.get_window_extent().y0
+        assert outline.y0 >= legend.y1
+    assert left.get_tightbbox().x1 <= right.get_tightbbox().x0
 
 
 def test_one_epoch_shows_its_points() -> None:
