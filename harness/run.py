@@ -13,13 +13,13 @@ import yaml
 
 from harness import metrics
 from harness.config import Config, flatten, validate
-from harness.data import load_dataset, split_dataset
+from harness.data import load_splits
 from harness.evaluation import evaluate
 from harness.figures import per_class_table, run_figures
 from harness.models import build_model, log_probabilities, probability_model
 from harness.records import Dataset, Split, Splits
 from harness.tracking.store import shown_uri, store_uri
-from harness.tracking.writing import RunIdentity, RunWriter, tracked_run
+from harness.tracking.writing import RunIdentity, RunWriter, UsedSplit, tracked_run
 from harness.training import TrainingObserver, choose_engine, fit, intra_op_threads, seed_everything
 
 log = logging.getLogger(__name__)
@@ -64,8 +64,7 @@ def execute(
         _log_configuration(tracked, config, context)
         validate(config)
         seed_everything(config.seed)
-        dataset = load_dataset(config.dataset)
-        splits = split_dataset(dataset, config.dataset, config.regime.validation)
+        dataset, splits = load_splits(config.dataset, config.regime.validation)
         _log_data(tracked, dataset, splits)
 
         model = build_model(config.model, config.dataset.preprocessing, splits.train.images)
@@ -117,8 +116,8 @@ def _log_data(tracked: RunWriter, dataset: Dataset, splits: Splits) -> None:
     log.info("%s from %s: %s", dataset.name, dataset.source, {name: len(split) for name, split in splits.named()})
     tracked.set_tags({"harness.dataset_digest": dataset.digest})
     contexts = {"train": "training", "val": "validation", "test": "testing"}
-    for name, split in splits.named():
-        tracked.log_dataset(f"{dataset.name}_{name}", contexts[name], split, dataset.source)
+    used = [UsedSplit(f"{dataset.name}_{name}", contexts[name], split) for name, split in splits.named()]
+    tracked.log_datasets(used, dataset.source)
 
 
 class _Recorded:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import signal
 import sys
 from pathlib import Path
@@ -17,7 +19,7 @@ from sqlalchemy.engine import Engine
 
 from harness.errors import Terminated, TrainingError
 from harness.records import RunState, Split
-from harness.tracking.writing import RunIdentity, RunWriter, tracked_run
+from harness.tracking.writing import RunIdentity, RunWriter, UsedSplit, tracked_run
 
 IDENTITY = RunIdentity("a run", "study", overrides=("model=cnn", "seed=3"))
 
@@ -136,11 +138,25 @@ def test_a_dataset_is_known_by_what_is_in_it(uri: str) -> None:
     images = np.zeros((4, 28, 28), np.uint8)
     split, other = Split(images, np.arange(4, dtype=np.uint8)), Split(images + 1, np.arange(4, dtype=np.uint8))
     with tracked_run(uri, IDENTITY) as tracked:
-        tracked.log_dataset("tiny_train", "training", split, "made here")
-        tracked.log_dataset("tiny_test", "testing", other, "made here")
+        used = [UsedSplit("tiny_train", "training", split), UsedSplit("tiny_test", "testing", other)]
+        tracked.log_datasets(used, "made here")
     first, second = read(uri, tracked.run_id).inputs.dataset_inputs
     assert (first.dataset.name, first.dataset.digest, first.tags[0].value) == ("tiny_train", split.digest, "training")
     assert second.dataset.digest == other.digest != split.digest
+
+
+def test_tables_are_what_mlflow_reads_as_tables(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)  # a client's `load_table` searches there, whatever its own store
+    with tracked_run(uri, IDENTITY) as tracked:
+        tracked.log_table("scores.json", {"class": ["Müsli", "boot"], "f1": [0.25, math.nan], "support": [3, 4]})
+        tracked.log_table("other.json", {"x": [1.5]})
+    client = MlflowClient(uri)
+    read_back = client.load_table(tracked.experiment_id, "scores.json", run_ids=[tracked.run_id])
+    assert read_back["class"].tolist() == ["Müsli", "boot"]
+    assert read_back["f1"].tolist() == pytest.approx([0.25, math.nan], nan_ok=True)
+    assert read_back["support"].tolist() == [3, 4]
+    listed = json.loads(read(uri, tracked.run_id).data.tags["mlflow.loggedArtifacts"])
+    assert listed == [{"path": "scores.json", "type": "table"}, {"path": "other.json", "type": "table"}]
 
 
 def test_a_child_belongs_to_its_parent(uri: str) -> None:
