@@ -15,7 +15,7 @@ STAMP := .venv/.set-up-$(KEY)$(addprefix -,$(strip $(EXTRAS)))
 FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep ui test test-fast lint format lock clean
+.PHONY: help setup sweep ui test test-fast lint format bench lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,13 +47,23 @@ format: $(STAMP) ## Rewrite the code in the house's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+bench: $(STAMP) benchmarks/.venv/.installed ## Measure against peers, write docs/benchmarks.md (ARGS="epochs --quick")
+	@$(BIN)/python -m benchmarks $(ARGS)
+
 lock: $(STAMP) ## Resolve requirements.lock again from pyproject.toml (ARGS=--upgrade for the newest versions)
 	@$(uv_settings) $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev \
 		--no-header --no-annotate $(ARGS) --output-file requirements.lock pyproject.toml
 
 clean: ## Remove .venv, caches and build products; runs and datasets stay
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv benchmarks/.venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# PyTorch and JAX, the peers, in an environment of their own. Without them the rest is measured all the same.
+benchmarks/.venv/.installed: benchmarks/requirements.txt | $(STAMP)
+	@echo "Installing PyTorch and JAX to compare with"
+	@$(BIN)/python -m venv --clear benchmarks/.venv
+	@benchmarks/.venv/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt \
+		&& touch $@ || echo "They could not be installed; docs/benchmarks.md will say so."
 
 # The stamp is written last: an interrupted set-up starts again.
 $(STAMP):

@@ -1,0 +1,51 @@
+"""What every contender of a guide is given: the same images and the same settings, as plain files."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+CLASSES = 10
+
+
+@dataclass(frozen=True)
+class Task:
+    """A guide's training. `data` is an .npz of `images` (n, 28, 28) uint8 and `labels` (n,) uint8, already split;
+    `overrides` say the same to the harness; `threads` is null for as many as the library takes by itself."""
+
+    data: str
+    overrides: list[str]
+    hidden: list[int]
+    head: str
+    optimizer: str
+    learning_rate: float
+    batch_size: int
+    one_hot: bool
+    standardize: bool
+    epochs: int
+    threads: int | None = None
+    tuned: bool = False
+
+    @classmethod
+    def from_arguments(cls) -> Task:
+        """Read the file that the command line names."""
+        settings = json.loads(Path(sys.argv[1]).read_text())
+        return cls(**{item.name: settings[item.name] for item in fields(cls) if item.name in settings})
+
+    def arrays(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
+        """Images (n, 784) prepared as the guide does it, and integer labels (n,)."""
+        with np.load(self.data) as stored:
+            pixels, labels = stored["images"].reshape(-1, 784), stored["labels"].astype(np.int32)
+        images = (pixels - pixels.mean()) / (pixels.std() + 1e-10) if self.standardize else pixels / 255
+        return images.astype(np.float32), labels
+
+    def layers(self) -> list[tuple[int, int]]:
+        """(inputs, outputs) of each dense layer."""
+        sizes = [784, *self.hidden, CLASSES]
+        return list(itertools.pairwise(sizes))

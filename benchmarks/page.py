@@ -1,0 +1,182 @@
+"""The page: what was measured, as Markdown, from whatever results there are."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from benchmarks.summaries import Result, epoch_rows, goals, grid_ratio, marginal_seconds, median_ratio
+from benchmarks.surroundings import Places
+
+HEAD = """\
+# Benchmarks
+
+Written by `make bench` from `benchmarks/results/`; edit neither. `make bench ARGS=grid` measures one part again
+(`epochs`, `grid`, `scaling`, `single`); `make bench ARGS="all --quick"` tries everything in minutes and leaves this
+page alone.
+
+Contenders take turns in rounds, each in processes of its own, and a ratio is always between times of one benchmark.
+Seconds are medians, with the least and the greatest beside them. Each contender must have done the work: its training
+accuracy is checked, or its runs are looked for in its store."""
+
+
+def page(results: Mapping[str, Result], places: Places) -> str:
+    """The page as Markdown; it shows the picture if that has been drawn."""
+    return "\n\n".join(_parts(results, places)) + "\n"
+
+
+def _parts(results: Mapping[str, Result], places: Places) -> Iterator[str]:
+    yield HEAD
+    if any(result["quick"] for result in results.values()):
+        yield "**A trial with `--quick`: a part of the data and a few epochs. These numbers are no measurement.**"
+    aims = [(goal.aim, goal.measured, "yes" if goal.met else "**no**") for goal in goals(results)]
+    if aims:
+        yield "## Goals"
+        yield table(("goal", "measured", "met"), aims)
+    if places.picture.exists():
+        picture = os.path.relpath(places.picture, places.page.parent)
+        yield f"![How the contenders compare: an epoch, a grid, a growing sweep and a single run]({picture})"
+    for name, section in SECTIONS.items():
+        if name in results:
+            yield from section(results[name])
+            yield _where(results[name])
+
+
+def _epochs(result: Result) -> Iterator[str]:
+    rates = {library: statistics.median(values) for library, values in result["peak"]["gflops"].items()}
+    size = result["peak"]["size"]
+    yield "## An epoch"
+    yield (
+        "One epoch of training, without evaluation, after another one; every contender shuffles and may use all cores. "
+        "`fit` has its progress bar off and, like PyTorch and JAX, arrays scaled beforehand. PyTorch and JAX keep no "
+        "running accuracy. *With its clean pass*: the harness also judges all training images in inference mode, every "
+        "epoch. Processes at once are how a sweep trains; their seconds are those of the slowest, divided by their "
+        "number."
+    )
+    yield (
+        f"The peak is a {size} x {size} float32 product, in the same rounds: "
+        + ", ".join(f"{library} {rate:.0f}" for library, rate in rates.items())
+        + " GFLOP/s; shares are of the greatest. Counted are the matrix products that training needs (forward, "
+        "gradients of weights and of inputs, these without the first layer's), 2 operations for a weight and an image."
+    )
+    for letter, guide in result["guides"].items():
+        yield f"### {letter}: {guide['title']}"
+        yield f"{guide['flop'] / 1e9:.1f} GFLOP an epoch of {guide['images']:,} images."
+        lines = []
+        for row in epoch_rows(result, letter):
+            if row.missing:
+                lines.append((row.label, f"left out: {row.missing}", "", "", "", ""))
+            else:
+                accuracy = "" if row.key.endswith("_whole") else f"{row.accuracy:.3f}"
+                lines.append((row.label, *spread(row.seconds), times(row.speed), f"{row.share:.0%}", accuracy))
+        yield table(("contender", "seconds", "from, to", "times `fit`", "of the peak", "training accuracy"), lines)
+
+
+def _grid(result: Result) -> Iterator[str]:
+    whole = result["harness"][0]["runs"]
+    today = result["today"][0]
+    yield "## A grid"
+    yield (
+        f"{whole} runs of {result['epochs']} epochs (models, optimizers, seeds), each fully tracked in a new SQLite "
+        "store, as one command from start to exit. The way of today is `benchmarks/today/`: Hydra's multirun, Keras's "
+        "`fit` with validation data, `mlflow.keras.autolog()`. It judges the test images every epoch; the harness "
+        "judges the training images every epoch and both at the end, draws figures and compares the runs, all in its "
+        "time."
+    )
+    if today["runs"] < whole:
+        yield (
+            f"The way of today was measured on {today['runs']} of the runs "
+            f"({today['measured_seconds']:.0f} s) and scaled, its start-up left as it is."
+        )
+    lines = [
+        (
+            label,
+            *spread([turn["seconds"] for turn in result[name]]),
+            f"{statistics.median([turn['seconds_a_run'] for turn in result[name]]):.2f}",
+            ratio,
+            f"{result[name][-1]['accuracy']:.3f}",
+        )
+        for name, label, ratio in (
+            ("today", "Hydra, `fit`, autologging", times(1.0)),
+            ("harness", "**`harness sweep`**", times(grid_ratio(result))),
+        )
+    ]
+    yield table(("contender", "seconds", "from, to", "seconds a run", "times today's", "training accuracy"), lines)
+
+
+def _scaling(result: Result) -> Iterator[str]:
+    yield "## A growing sweep"
+    yield (
+        "`harness sweep model=mlp_128 regime.epochs=1` over so many seeds, each in a new project. Start-up lasts until "
+        "the first run begins; what comes after is shared among the runs. *Each run more* is the difference between "
+        "two sweeps, so no start-up is in it. Memory is that of all its processes together "
+        f"({result['memory_kind']}, sampled twice a second); at the end: the last three seconds."
+    )
+    lines = [
+        (
+            str(sweep["runs"]),
+            f"{sweep['seconds']:.1f}",
+            f"{sweep['start_up_seconds']:.1f}",
+            f"{sweep['seconds_a_run']:.2f}",
+            "" if more is None else f"{more:.2f}",
+            f"{sweep['peak_mb']:,.0f}",
+            f"{sweep['end_mb']:,.0f}",
+        )
+        for sweep, more in zip(result["sweeps"], marginal_seconds(result), strict=True)
+    ]
+    heads = ("runs", "seconds", "start-up", "seconds a run", "each run more", "most MB", "MB at the end")
+    yield table(heads, lines)
+
+
+def _single(result: Result) -> Iterator[str]:
+    yield "## A single run"
+    yield (
+        f"Guide A, {result['epochs']} epochs, from start to exit, imports included: `harness train`, which tracks "
+        "metrics, parameters, model, figures and data, against `benchmarks/plain_script.py`, the notebook as a script "
+        "with its plots saved and nothing tracked. The first run of each is kept apart: there the harness makes its "
+        "store."
+    )
+    seconds = result["seconds"]
+    lines = [
+        (
+            label,
+            *spread(seconds[name]),
+            times(median_ratio(seconds["plain"], seconds[name])),
+            f"{result['first_seconds'][name]:.1f}",
+            f"{result['test_accuracy'][name]:.3f}",
+        )
+        for name, label in (("plain", "plain script"), ("harness", "**`harness train`**"))
+    ]
+    yield table(("contender", "seconds", "from, to", "times the script", "first run", "test accuracy"), lines)
+
+
+SECTIONS = {"epochs": _epochs, "grid": _grid, "scaling": _scaling, "single": _single}
+
+
+def _where(result: Result) -> str:
+    machine = result["machine"]
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    rounds = f" {result['rounds']} rounds." if "rounds" in result else ""
+    return (
+        f"*{result['date']}, {machine['cores']} cores ({machine['processor']}), {machine['memory_gb']} GB, "
+        f"{machine['system']}.{rounds} {versions}.*"
+    )
+
+
+def table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    rows = [heads, ["---", *["---:"] * (len(heads) - 1)], *lines]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in rows)
+
+
+def spread(seconds: Sequence[float]) -> tuple[str, str]:
+    """The median, and the least and the greatest."""
+    return _seconds(statistics.median(seconds)), f"{_seconds(min(seconds))}, {_seconds(max(seconds))}"
+
+
+def times(ratio: float) -> str:
+    return f"{ratio:.1f}"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.1f}" if value >= 10 else f"{value:.3f}"

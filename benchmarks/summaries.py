@@ -1,0 +1,173 @@
+"""From raw timings to what the page and the picture say: medians, ratios, shares of the peak, and the goals."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Result = Mapping[str, Any]
+
+FLAT = 1.1
+"""A run of the largest sweep may cost so many times one of the smallest for the cost to be called flat."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One contender in one guide: `seconds` an epoch by round, empty if it is `missing` for the reason given.
+
+    `speed` is how many times faster than Keras's `fit` it is, the median over rounds of the ratio in each;
+    `share` is its part of the peak rate of a matrix product (0 to 1).
+    """
+
+    key: str
+    label: str
+    seconds: Sequence[float] = ()
+    speed: float = 0.0
+    share: float = 0.0
+    accuracy: float = 0.0
+    missing: str = ""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What was aimed at, what was measured, and whether it is enough."""
+
+    aim: str
+    measured: str
+    met: bool
+
+
+def peak_rate(result: Result) -> float:
+    """GFLOP/s of the fastest library, each by its median."""
+    return max(float(statistics.median(rates)) for rates in result["peak"]["gflops"].values())
+
+
+def epoch_rows(result: Result, letter: str) -> list[Row]:
+    """The contenders of one guide, in the order of the page."""
+    guide = result["guides"][letter]
+    contenders, copies, peak = guide["contenders"], result["copies"], peak_rate(result)
+    fit = contenders["fit"]["seconds"]
+    setting = contenders["fit_tuned"].get("setting", {})
+    threads = contenders["torch"].get("setting", {}).get("threads", copies)
+    at_once = f"compiled engine, {copies} processes of one thread at once"
+    wanted = (
+        ("fit", "fit", "seconds", "Keras `fit`"),
+        ("fit_tuned", "fit_tuned", "seconds", f"Keras `fit`, {_setting_in_words(setting)}"),
+        ("torch", "torch", "seconds", f"PyTorch, a loop by hand, {_counted(threads, 'thread')}"),
+        ("jax", "jax", "seconds", "JAX, one `lax.scan`"),
+        ("compiled", "compiled", "seconds", "**compiled engine**"),
+        ("compiled_whole", "compiled", "whole_seconds", "compiled engine with its clean pass"),
+        ("at_once", "compiled_at_once", "seconds", f"**{at_once}**"),
+        ("at_once_whole", "compiled_at_once", "whole_seconds", f"{at_once}, with the clean pass"),
+    )
+    rows = []
+    for key, name, unit, label in wanted:
+        contender = contenders[name]
+        if missing := contender.get("absent") or contender.get("refused"):
+            rows.append(Row(key, label, missing=missing))
+            continue
+        seconds = contender[unit]
+        flop = guide["flop" if unit == "seconds" else "flop_with_pass"]
+        rows.append(
+            Row(
+                key,
+                label,
+                seconds,
+                median_ratio(fit, seconds),
+                flop / statistics.median(seconds) / 1e9 / peak,
+                contender["accuracy"],
+            )
+        )
+    return rows
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def _setting_in_words(setting: Mapping[str, Any]) -> str:
+    return " ".join(f"`{name}={value}`" for name, value in setting.items()) or "tuned"
+
+
+def median_ratio(slow: Sequence[float], fast: Sequence[float]) -> float:
+    """The median over rounds of how many times faster `fast` was in that round."""
+    return statistics.median(one / other for one, other in zip(slow, fast, strict=True))
+
+
+def grid_ratio(result: Result) -> float:
+    """How many times faster the harness's sweep is than the way of today, from the medians of the whole grid."""
+    return _median_seconds(result["today"]) / _median_seconds(result["harness"])
+
+
+def _median_seconds(turns: Sequence[Mapping[str, float]]) -> float:
+    return statistics.median(turn["seconds"] for turn in turns)
+
+
+def growth(result: Result) -> float:
+    """What a run of the largest sweep costs, as a multiple of one of the smallest; start-up is left out."""
+    sweeps = sorted(result["sweeps"], key=lambda sweep: sweep["runs"])
+    return float(sweeps[-1]["seconds_a_run"] / sweeps[0]["seconds_a_run"])
+
+
+def marginal_seconds(result: Result) -> list[float | None]:
+    """What each run more costs from one sweep to the next larger one; nothing for the first."""
+    sweeps = result["sweeps"]
+    more = [
+        (large["seconds"] - small["seconds"]) / (large["runs"] - small["runs"])
+        for small, large in itertools.pairwise(sweeps)
+    ]
+    return [None, *more]
+
+
+def goals(results: Mapping[str, Result]) -> list[Goal]:
+    """The goals that the results at hand can be held to."""
+    return [
+        *_epoch_goals(results.get("epochs")),
+        *_grid_goals(results.get("grid")),
+        *_single_goals(results.get("single")),
+        *_scaling_goals(results.get("scaling")),
+    ]
+
+
+def _epoch_goals(result: Result | None) -> Iterator[Goal]:
+    if result is None or "A" not in result["guides"]:
+        return
+    rows = {row.key: row for row in epoch_rows(result, "A")}
+    ours, jax, at_once = rows["compiled"], rows["jax"], rows["at_once"]
+    if ours.missing or at_once.missing:
+        return
+    yield Goal("an epoch of guide A at least 8 times faster than `fit`", f"{ours.speed:.1f} times", ours.speed >= 8)
+    if not jax.missing:
+        ratio = median_ratio(jax.seconds, ours.seconds)
+        yield Goal("the same at least 2 times faster than the JAX scan", f"{ratio:.1f} times", ratio >= 2)
+    yield Goal(
+        "at least half of the peak matrix product while a sweep trains", f"{at_once.share:.0%}", at_once.share >= 0.5
+    )
+
+
+def _grid_goals(result: Result | None) -> Iterator[Goal]:
+    if result is not None:
+        ratio = grid_ratio(result)
+        yield Goal("the grid at least 15 times faster than the way of today", f"{ratio:.1f} times", ratio >= 15)
+
+
+def _single_goals(result: Result | None) -> Iterator[Goal]:
+    if result is not None:
+        ours, plain = (statistics.median(result["seconds"][name]) for name in ("harness", "plain"))
+        yield Goal(
+            "a tracked run of guide A in less time than the plain script", f"{ours:.1f} s, {plain:.1f} s", ours < plain
+        )
+
+
+def _scaling_goals(result: Result | None) -> Iterator[Goal]:
+    if result is not None and len(result["sweeps"]) > 1:
+        sizes = sorted(sweep["runs"] for sweep in result["sweeps"])
+        measured = growth(result)
+        yield Goal(
+            f"the cost of a run flat from {sizes[0]} to {sizes[-1]} runs",
+            f"{measured:.2f} times (flat: up to {FLAT})",
+            measured <= FLAT,
+        )

@@ -1,0 +1,73 @@
+"""What a result must say of where it was measured, and where results go."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks.rounds import ROOT
+from harness.machine import available_cpus
+from harness.paths import write_text
+
+PACKAGES = ("tensorflow", "keras", "mlflow", "hydra-core", "numpy")
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where results, the page and its picture are kept."""
+
+    results: Path
+    page: Path
+    picture: Path
+
+    @classmethod
+    def of_the_project(cls) -> Places:
+        return cls(
+            ROOT / "benchmarks" / "results", ROOT / "docs" / "benchmarks.md", ROOT / "docs/images/benchmarks.png"
+        )
+
+    @classmethod
+    def below(cls, folder: Path) -> Places:
+        return cls(folder / "results", folder / "benchmarks.md", folder / "images" / "benchmarks.png")
+
+    def write(self, benchmark: str, quick: bool, result: dict[str, Any]) -> None:
+        """Keep the result of one benchmark, with the date and the machine."""
+        heading = {
+            "benchmark": benchmark,
+            "quick": quick,
+            "date": datetime.now(UTC).date().isoformat(),
+            "machine": machine(),
+        }
+        write_text(self.results / f"{benchmark}.json", json.dumps(heading | result, indent=1) + "\n")
+
+    def read(self) -> dict[str, dict[str, Any]]:
+        """Every result that there is, by the name of its benchmark."""
+        return {file.stem: json.loads(file.read_text()) for file in sorted(self.results.glob("*.json"))}
+
+
+def machine() -> dict[str, Any]:
+    return {
+        "cores": available_cpus(),
+        "processor": _processor(),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30),
+        "system": platform.system(),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "load_before": round(os.getloadavg()[0], 2),
+    }
+
+
+def _processor() -> str:
+    known = Path("/proc/cpuinfo")
+    if known.exists():
+        for line in known.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
