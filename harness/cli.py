@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Read when TensorFlow is imported: 2 leaves its errors, and hides the build's and the processor's features.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if debug:
-        os.environ["HYDRA_FULL_ERROR"] = "1"
+        os.environ["HYDRA_FULL_ERROR"] = os.environ["HARNESS_DEBUG"] = "1"
     try:
         with _sigterm_raises():
             code = _dispatch(arguments)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, get_type_hints
 
@@ -30,14 +30,15 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from harness import paths
-from harness.config import Config, flatten, validate
+from harness.config import Config, flatten
 from harness.errors import ConfigError, suggestion
+from harness.validation import validate
 
 VERSION_BASE = "1.3"
 CONFIG_NAME = "config"
 EXPERIMENTS = "experiments"
 FULL_CHECK_LIMIT = 64
-"""Jobs of a sweep that are each composed beforehand; of a larger one, each value is tried once (0.05 s a try)."""
+"""Combinations of a sweep that are each composed beforehand; of more, each value is tried once (0.1 s a try)."""
 SIBLINGS_SHOWN = 12
 NO_OPTION = re.compile(r"null|true|false|[-+.\d].*|\{.*")
 """Values that Hydra does not take for the name of a group's option."""
@@ -107,10 +108,12 @@ def compose_config(
 
 @dataclass(frozen=True)
 class SweepJobs:
-    """The jobs of a sweep in Hydra's order: each a list of overrides; `swept` names what takes several values."""
+    """The jobs of a sweep in Hydra's order: each a list of overrides; `swept` names what takes several values, and
+    `launcher` is the configuration of what carries them out."""
 
     jobs: tuple[tuple[str, ...], ...]
     swept: tuple[str, ...]
+    launcher: Mapping[str, Any] = field(default_factory=dict)
 
 
 def expand_sweep(overrides: Sequence[str], config_name: str = CONFIG_NAME, config_dir: str | None = None) -> SweepJobs:
@@ -126,24 +129,29 @@ def expand_sweep(overrides: Sequence[str], config_name: str = CONFIG_NAME, confi
         jobs = BasicSweeper.split_arguments(every, None)[0]
     last = {item.get_key_element().lstrip("+"): item for item in every}
     swept = tuple(key for key, item in last.items() if item.is_sweep_override())
-    return SweepJobs(tuple(tuple(job) for job in jobs), swept)
+    launcher = OmegaConf.to_container(with_hydra.hydra.launcher)
+    assert isinstance(launcher, dict)
+    return SweepJobs(tuple(tuple(job) for job in jobs), swept, {str(key): value for key, value in launcher.items()})
 
 
 def check_sweep(sweep: SweepJobs, config_name: str = CONFIG_NAME, config_dir: str | None = None) -> list[Config]:
     """Compose jobs before any of them starts, so that a wrong value is refused at once; what was composed.
 
-    Every value is tried once, and every combination too where they are at most `FULL_CHECK_LIMIT`; in a larger grid a
-    wrong combination shows when its job starts, and is recorded as that job's failure.
+    Every value is tried once, and every combination too where they are at most `FULL_CHECK_LIMIT` (seeds aside, which
+    fit anything); in a larger grid a wrong combination shows when its job starts, and is recorded as its failure.
     """
     for key in sweep.swept:
         if key.startswith("tracking."):
             raise ConfigError(f"{key}: tracking cannot be swept, since the runs of a sweep are kept together.")
-    seen: set[str] = set()
+    combinations = {job: tuple(item for item in job if not item.startswith("seed=")) for job in sweep.jobs}
+    every_combination = len(set(combinations.values())) <= FULL_CHECK_LIMIT
+    seen: set[str | tuple[str, ...]] = set()
     checked = []
     with _composer(config_dir) as extra:
-        for job in sweep.jobs:
-            if len(sweep.jobs) <= FULL_CHECK_LIMIT or not seen.issuperset(job):
-                seen.update(job)
+        for job, combination in combinations.items():
+            wanted: set[str | tuple[str, ...]] = {*job, combination} if every_combination else {*job}
+            if not seen.issuperset(wanted):
+                seen |= wanted
                 with explained(job):
                     checked.append(to_config(compose(config_name, overrides=[*job, *extra]), job))
     return checked
@@ -174,9 +182,9 @@ def _refuse_unknown_keys(content: DictConfig, overrides: Sequence[str]) -> None:
     for key in _leaves(content):
         if key not in known and key not in groups:
             raise ConfigError(_unknown(key, overrides))
-    for field in dataclasses.fields(Config):
-        if field.name not in content:
-            raise ConfigError(f"~{field.name}: every run needs a {field.name}; it cannot be taken out.")
+    for item in dataclasses.fields(Config):
+        if item.name not in content:
+            raise ConfigError(f"~{item.name}: every run needs a {item.name}; it cannot be taken out.")
 
 
 def _leaves(node: DictConfig, prefix: str = "") -> Iterator[str]:

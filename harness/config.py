@@ -1,20 +1,15 @@
 """The whole configuration as typed dataclasses, each setting beside the rule that it obeys.
 
 Hydra's structured-config schema is made of these classes, and `composing.py` turns what Hydra composed into a
-`Config` once, at the edge; nothing below knows a `DictConfig`. `validate` needs no heavy import: a wrong value is
-refused before TensorFlow is loaded.
+`Config` once, at the edge; nothing below knows a `DictConfig`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
-import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-from harness.errors import ConfigError, suggestion
 
 DATASETS = ("fashion_mnist", "mnist")
 PREPROCESSING = ("unit_range", "standardize")
@@ -29,15 +24,17 @@ SCHEDULES = ("constant", "step", "exponential", "cosine", "plateau")
 MONITORS = ("val/loss", "val/accuracy", "train/loss", "train/accuracy", "fit/loss", "fit/accuracy")
 ENGINES = ("auto", "compiled", "keras")
 FIGURES = ("none", "few", "all")
+MIXED_PRECISIONS = ("none", "float16", "bfloat16")
 
-_COMMON_OPTIMIZER_OPTIONS = frozenset({
+COMMON_OPTIMIZER_OPTIONS = frozenset({
     "learning_rate", "weight_decay", "clipnorm", "clipvalue", "global_clipnorm", "use_ema", "ema_momentum",
     "ema_overwrite_frequency", "loss_scale_factor", "gradient_accumulation_steps",
 })  # fmt: skip
+"""What every Keras optimizer takes."""
 _BETAS = frozenset({"beta_1", "beta_2", "epsilon"})
 
 OPTIMIZERS: Mapping[str, frozenset[str]] = {
-    name: _COMMON_OPTIMIZER_OPTIONS | own
+    name: COMMON_OPTIMIZER_OPTIONS | own
     for name, own in {
         "adadelta": {"rho", "epsilon"},
         "adafactor": {"beta_2_decay", "epsilon_1", "epsilon_2", "clip_threshold", "relative_step"},
@@ -232,6 +229,8 @@ class Config:
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     seed: int = setting(0, at_least=0, at_most=2**32 - 1)
     engine: str = setting("auto", choices=ENGINES)
+    mixed_precision: str = setting("none", choices=MIXED_PRECISIONS)
+    threads: int | None = setting(None, at_least=1)
     figures: str = setting("all", choices=FIGURES)
 
 
@@ -244,117 +243,3 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
-
-
-def validate(config: Config) -> None:
-    """Check every setting and what settings demand of each other; raise `ConfigError` naming all that is wrong."""
-    problems = [*_field_problems(config, ""), *_cross_problems(config)]
-    if problems:
-        raise ConfigError("\n".join(problems))
-
-
-def _field_problems(node: Any, prefix: str) -> Iterator[str]:
-    for item in dataclasses.fields(node):
-        value, key = getattr(node, item.name), f"{prefix}{item.name}"
-        if dataclasses.is_dataclass(value):
-            yield from _field_problems(value, f"{key}.")
-        elif value is not None:
-            for element in value if isinstance(value, list) else [value]:
-                if problem := _broken_rule(element, item.metadata):
-                    yield f"{key}={element}: {problem}"
-
-
-def _broken_rule(value: Any, rule: Mapping[str, Any]) -> str | None:
-    if isinstance(value, float) and not math.isfinite(value):
-        return "must be a finite number."
-    if not rule:
-        return None
-    if rule["choices"] and value not in rule["choices"]:
-        return f"must be one of {', '.join(rule['choices'])}.{suggestion(str(value), rule['choices'])}"
-    checks: tuple[tuple[str, Callable[[Any, Any], bool], Any], ...] = (
-        ("at least", operator.ge, rule["at_least"]),
-        ("above", operator.gt, rule["above"]),
-        ("at most", operator.le, rule["at_most"]),
-        ("below", operator.lt, rule["below"]),
-    )
-    stated = [(words, holds, limit) for words, holds, limit in checks if limit is not None]
-    if all(holds(value, limit) for _, holds, limit in stated):
-        return None
-    return "must be " + " and ".join(f"{words} {limit}" for words, _, limit in stated) + "."
-
-
-def _cross_problems(config: Config) -> Iterator[str]:
-    yield from _model_problems(config.model)
-    yield from _optimizer_problems(config.optimizer)
-    yield from _regime_problems(config.regime)
-    yield from _average_problems(config)
-
-
-def _model_problems(model: ModelConfig) -> Iterator[str]:
-    if model.architecture == "mlp" and model.filters:
-        yield (
-            f"model.filters={model.filters}: an mlp has no convolutions, so model.filters must be []. "
-            "Use model=cnn for a convolutional network."
-        )
-    if model.architecture == "cnn":
-        if not model.filters:
-            yield "model.filters=[]: a cnn needs at least one convolution, for example model.filters=[32,64]."
-        side = 28
-        for _ in model.filters:
-            side //= model.pool_size
-        if model.filters and side < 1:
-            yield (
-                f"model.filters={model.filters} with model.pool_size={model.pool_size}: {len(model.filters)} pools "
-                "shrink a 28 x 28 image to nothing. Use fewer filters or a smaller pool."
-            )
-
-
-def _optimizer_problems(optimizer: OptimizerConfig) -> Iterator[str]:
-    allowed = OPTIMIZERS.get(optimizer.name)
-    if allowed is None:
-        return  # the name itself has been reported
-    for option, value in optimizer.options().items():
-        if option not in allowed:
-            own = sorted(allowed - _COMMON_OPTIMIZER_OPTIONS)
-            yield (
-                f"optimizer.{option}={value}: {optimizer.name} has no option '{option}'. "
-                f"Its own options are {', '.join(own)}; every optimizer has "
-                f"{', '.join(sorted(_COMMON_OPTIMIZER_OPTIONS))}."
-            )
-    clips = [name for name in ("clipnorm", "clipvalue", "global_clipnorm") if getattr(optimizer, name) is not None]
-    if len(clips) > 1:
-        yield f"optimizer.{clips[0]} and optimizer.{clips[1]}: only one way of clipping can be set. Null the others."
-
-
-def _average_problems(config: Config) -> Iterator[str]:
-    stopping = config.regime.early_stopping
-    if config.optimizer.use_ema and stopping.enabled and stopping.restore_best_weights:
-        yield (
-            "optimizer.use_ema=True with regime.early_stopping.restore_best_weights=True: Keras would restore weights "
-            "that were not averaged. Set one of them to false."
-        )
-
-
-def _regime_problems(regime: RegimeConfig) -> Iterator[str]:
-    stopping, schedule = regime.early_stopping, regime.schedule
-    watchers = []
-    if stopping.enabled:
-        watchers.append(("regime.early_stopping.monitor", stopping.monitor))
-    if schedule.name == "plateau":
-        watchers.append(("regime.schedule.monitor", schedule.monitor))
-    for key, monitor in watchers:
-        if monitor.startswith("val/") and regime.validation.strategy == "none":
-            yield (
-                f"{key}={monitor}: there is no validation split to watch. Set regime.validation.strategy to first, "
-                f"random or stratified, or watch {monitor.replace('val/', 'train/')}."
-            )
-    if schedule.name == "plateau" and schedule.warmup_epochs:
-        yield (
-            f"regime.schedule.warmup_epochs={schedule.warmup_epochs}: plateau lowers the rate itself and cannot be "
-            "combined with a warm-up. Set it to 0 or choose another regime.schedule.name."
-        )
-    if schedule.warmup_epochs >= regime.epochs and schedule.warmup_epochs > 0:
-        yield (
-            f"regime.schedule.warmup_epochs={schedule.warmup_epochs}: must be below regime.epochs={regime.epochs}, "
-            "or training ends before the warm-up does."
-        )

@@ -130,7 +130,10 @@ class RunState(StrEnum):
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run as the store has it: parameters as text, metrics at their last value, no history."""
+    """One run as the store has it: parameters as text, metrics at their last value, no history.
+
+    `epochs` is the number of epochs trained so far.
+    """
 
     run_id: str
     name: str
@@ -142,6 +145,7 @@ class RunRecord:
     parameters: Mapping[str, str]
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
+    epochs: int = 0
 
     @property
     def parent_id(self) -> str | None:

@@ -12,15 +12,17 @@ from typing import Any
 import yaml
 
 from harness import metrics
-from harness.config import Config, flatten, validate
+from harness.config import Config, flatten
 from harness.data import load_splits
 from harness.evaluation import evaluate
 from harness.figures import per_class_table, run_figures
 from harness.models import build_model, log_probabilities, probability_model
 from harness.records import Dataset, Split, Splits
+from harness.tracking.selection import JOB_TAG
 from harness.tracking.store import shown_uri, store_uri
 from harness.tracking.writing import RunIdentity, RunWriter, UsedSplit, tracked_run
 from harness.training import TrainingObserver, choose_engine, fit, intra_op_threads, seed_everything
+from harness.validation import validate
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +32,12 @@ EXAMPLES = 5
 
 @dataclass(frozen=True)
 class RunContext:
-    """What surrounds a run and does not change its numbers."""
+    """What surrounds a run and does not change its numbers; `job` is its number in a sweep."""
 
     name: str
     overrides: Sequence[str] = ()
     parent_id: str | None = None
+    job: int | None = None
     log_file: Path | None = None
 
 
@@ -59,15 +62,16 @@ def execute(
     """
     started = time.perf_counter()
     uri = store_uri(config.tracking.uri)
-    identity = RunIdentity(context.name, config.tracking.experiment, context.parent_id, context.overrides)
+    tags = {} if context.job is None else {JOB_TAG: str(context.job)}
+    identity = RunIdentity(context.name, config.tracking.experiment, context.parent_id, context.overrides, tags)
     with tracked_run(uri, identity, context.log_file, config.tracking.system_metrics) as tracked:
         _log_configuration(tracked, config, context)
         validate(config)
-        seed_everything(config.seed)
+        seed_everything(config.seed, config.threads)
         dataset, splits = load_splits(config.dataset, config.regime.validation)
         _log_data(tracked, dataset, splits)
 
-        model = build_model(config.model, config.dataset.preprocessing, splits.train.images)
+        model = build_model(config.model, config.dataset.preprocessing, splits.train.images, config.mixed_precision)
         predict = log_probabilities(model)
         engine, reason = choose_engine(config, callbacks)
         log.info("engine %s (%s), %d parameters", engine, reason, model.count_params())

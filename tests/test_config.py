@@ -19,9 +19,9 @@ from harness.config import (
     Config,
     OptimizerConfig,
     flatten,
-    validate,
 )
 from harness.errors import ConfigError
+from harness.validation import validate
 
 
 def refusal(**changes: object) -> str:

@@ -25,7 +25,6 @@ def run_hydra(arguments: Sequence[str], multirun: bool = False) -> int:
     from harness.analysis.presenting import render
     from harness.analysis.table import print_table
     from harness.sweep.launching import launch
-    from harness.sweep.progress import Display
 
     def report(comparison: Comparison) -> None:
         console = Console()
@@ -34,5 +33,5 @@ def run_hydra(arguments: Sequence[str], multirun: bool = False) -> int:
         else:
             click.echo(render(comparison, "table"), nl=False)
 
-    launch(arguments, Display(), report, multirun)
+    launch(arguments, report, multirun)
     return 0

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from harness.config import ModelConfig
@@ -14,17 +15,21 @@ CLASSES = 10
 IMAGE_SHAPE = (28, 28)
 
 
-def build_model(model: ModelConfig, preprocessing: str, training_images: UInt8Array) -> Any:
+def build_model(
+    model: ModelConfig, preprocessing: str, training_images: UInt8Array, mixed_precision: str = "none"
+) -> Any:
     """A fresh, uncompiled `keras.Model` with weights drawn from Keras's global seed.
 
     `training_images` (n, 28, 28) uint8 are what the preprocessing is adapted on. Layers have stable names
-    (`preprocessing`, `convolution_1`, `hidden_1`, `output`, ...).
+    (`preprocessing`, `convolution_1`, `hidden_1`, `output`, ...). With `mixed_precision` the hidden layers compute in
+    float16 or bfloat16; their weights, the preprocessing and the output stay float32.
     """
     import keras
 
     inputs = keras.Input(IMAGE_SHAPE, dtype="uint8", name="pixels")
     scaled = preprocessing_layer(preprocessing, training_images)(inputs)
-    features = ARCHITECTURES[model.architecture](model, scaled)
+    with _computing_in(mixed_precision):
+        features = ARCHITECTURES[model.architecture](model, scaled)
     outputs = keras.layers.Dense(
         CLASSES,
         activation="softmax" if model.head == "softmax" else None,
@@ -32,6 +37,20 @@ def build_model(model: ModelConfig, preprocessing: str, training_images: UInt8Ar
         name="output",
     )(features)
     return keras.Model(inputs, outputs, name=_identifier(model.name))
+
+
+@contextmanager
+def _computing_in(mixed_precision: str) -> Iterator[None]:
+    """Layers made in the block compute in that type."""
+    import keras
+
+    before = keras.config.dtype_policy()
+    if mixed_precision != "none":
+        keras.config.set_dtype_policy(f"mixed_{mixed_precision}")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def _mlp(model: ModelConfig, images: Any) -> Any:

@@ -38,23 +38,28 @@ from harness.config import Config
 from harness.data import load_dataset, split_dataset
 from harness.errors import RequestError, SweepFailed
 from harness.records import RunState
-from harness.run import RunContext, RunResult, execute
+from harness.run import RunContext, execute
+from harness.sweep.jobs import PARENT_SETTING, run_job
 from harness.sweep.naming import run_name, sweep_name
-from harness.sweep.progress import Display
+from harness.sweep.pool import PoolLauncher, plan_slots
+from harness.sweep.progress import RunDisplay, SweepDisplay
 from harness.sweep.summary import read_comparison, record_comparison
+from harness.sweep.watching import watched
+from harness.tracking.closing import close_abandoned
+from harness.tracking.reading import read_runs
+from harness.tracking.selection import JOB_TAG, SWEPT_TAG
 from harness.tracking.store import ensure_experiment, store_uri
 from harness.tracking.writing import RunIdentity, RunWriter
 
 log = logging.getLogger(__name__)
 
+POOL = "hydra_plugins.harness.PoolLauncher"
 RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 
 Task = Callable[[DictConfig], Any]
 
 
-def launch(
-    arguments: Sequence[str], display: Display, report: Callable[[Comparison], None], multirun: bool = False
-) -> None:
+def launch(arguments: Sequence[str], report: Callable[[Comparison], None], multirun: bool = False) -> None:
     """Carry out `arguments` (Hydra's overrides and flags): a run, a sweep, or one of Hydra's own answers.
 
     `report` is given what a sweep found, also when it is cut short. Raises `ConfigError` before anything is written;
@@ -65,12 +70,12 @@ def launch(
         with explained(request.overrides):
             _call_hydra(_command_line(request), _no_task)
     elif request.multirun:
-        _sweep(request, display, report)
+        _sweep(request, SweepDisplay(), report)
     else:
-        _train(request, display)
+        _train(request, RunDisplay())
 
 
-def _train(request: argparse.Namespace, display: Display) -> None:
+def _train(request: argparse.Namespace, display: RunDisplay) -> None:
     config = compose_config(request.overrides, request.config_name or CONFIG_NAME, request.config_dir)
     _check_surroundings([config])
     display.show_configuration(config)
@@ -79,7 +84,11 @@ def _train(request: argparse.Namespace, display: Display) -> None:
 
     def task(composed: DictConfig) -> None:
         try:
-            _run_job(composed, display, None)
+            config, overrides = typed_config(composed), list(HydraConfig.get().overrides.task)
+            log_file = Path(HydraConfig.get().runtime.output_dir) / "run.log"
+            context = RunContext(run_name(config, overrides), overrides, log_file=log_file)
+            display.run_started(context.name)
+            display.run_finished(execute(config, context, display))
         except Exception as error:
             log.info("the run failed", exc_info=True)  # to the run's file; the message is printed once, at the end
             failures.append(error)  # raised below: Hydra would print words of its own
@@ -90,42 +99,44 @@ def _train(request: argparse.Namespace, display: Display) -> None:
         raise failure
 
 
-def _sweep(request: argparse.Namespace, display: Display, report: Callable[[Comparison], None]) -> None:
+def _sweep(request: argparse.Namespace, display: SweepDisplay, report: Callable[[Comparison], None]) -> None:
     where = (request.config_name or CONFIG_NAME, request.config_dir)
     jobs = expand_sweep(request.overrides, *where)
+    if jobs.launcher.get("_target_") == POOL:
+        plan_slots(jobs.launcher.get("workers"), len(jobs.jobs))
     configs = check_sweep(jobs, *where)
     _check_surroundings(configs)
-    failures: list[Exception] = []
-
-    def task(composed: DictConfig) -> RunResult | None:
-        try:
-            return _run_job(composed, display, jobs.swept)
-        except Exception as error:
-            log.info("the job failed", exc_info=True)
-            failures.append(error)
-            display.run_failed(_job_name(typed_config(composed), jobs.swept), str(error) or type(error).__name__)
-            return None
 
     parent, title = _start_parent(configs[0], jobs, request.overrides)
     state = RunState.KILLED
     try:
-        display.console.print(f"{title}: {len(jobs.jobs)} runs")
-        with display.live(len(jobs.jobs)):
-            _call_hydra(_command_line(request, [f"tracking.parent_run={parent.run_id}"]), task)
-        state = RunState.FAILED if failures else RunState.FINISHED
+        with display.live(title, len(jobs.jobs)), watched(parent.uri, parent.run_id, display.show):
+            try:
+                _call_hydra(_command_line(request, [f"{PARENT_SETTING}={parent.run_id}"]), run_job)
+                state = RunState.FINISHED
+            finally:
+                _close_abandoned(parent, state)
     finally:
         finished = _finish_parent(parent, jobs, title, state, report)
-    failed = max(len(failures), len(jobs.jobs) - finished)
-    if failed:
+    if failed := len(jobs.jobs) - finished:
         raise SweepFailed(
             f"{failed} of {len(jobs.jobs)} runs failed; the others are recorded. `harness ui` shows each failure's "
             "message (tag harness.error) and traceback (artifact traceback.txt)."
-        ) from next(iter(failures), None)  # what --debug shows
+        )
+
+
+def _close_abandoned(parent: RunWriter, state: RunState) -> None:
+    """End the runs that are left RUNNING now that every job is over: their processes have died."""
+    fallback = "It was stopped at once." if state is RunState.KILLED else "Its process ended before the job did."
+    for run in read_runs(parent.uri, parent_id=parent.run_id):
+        if run.state is RunState.RUNNING:
+            reason = PoolLauncher.deaths.get(int(run.tags.get(JOB_TAG, -1)), fallback)
+            close_abandoned(parent.uri, run, RunState.KILLED if state is RunState.KILLED else RunState.FAILED, reason)
 
 
 def _start_parent(config: Config, jobs: SweepJobs, overrides: Sequence[str]) -> tuple[RunWriter, str]:
     title = config.tracking.run_name or sweep_name(jobs.swept, overrides)
-    tags = {"harness.kind": "sweep", "harness.swept": json.dumps(jobs.swept), "harness.jobs": str(len(jobs.jobs))}
+    tags = {"harness.kind": "sweep", SWEPT_TAG: json.dumps(jobs.swept), "harness.jobs": str(len(jobs.jobs))}
     identity = RunIdentity(title, config.tracking.experiment, overrides=overrides, tags=tags)
     return RunWriter(store_uri(config.tracking.uri), identity), title
 
@@ -154,26 +165,6 @@ def _finish_parent(
     if comparison is not None:
         report(comparison)
     return finished
-
-
-def _run_job(composed: DictConfig, display: Display, swept: Sequence[str] | None) -> RunResult:
-    """One job, inside Hydra: the composed configuration made typed, named, and carried out."""
-    config = typed_config(composed)
-    hydra_config = HydraConfig.get()
-    context = RunContext(
-        name=_job_name(config, swept),
-        overrides=[item for item in hydra_config.overrides.task if not item.startswith("tracking.parent_run=")],
-        parent_id=config.tracking.parent_run,
-        log_file=Path(hydra_config.runtime.output_dir) / "run.log",
-    )
-    display.run_started(context.name)
-    result = execute(config, context, display)
-    display.run_finished(result)
-    return result
-
-
-def _job_name(config: Config, swept: Sequence[str] | None) -> str:
-    return run_name(config, list(HydraConfig.get().overrides.task), swept)
 
 
 def _check_surroundings(configs: Sequence[Config]) -> None:

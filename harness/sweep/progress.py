@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -15,96 +15,151 @@ from rich.progress import TimeRemainingColumn as TimeLeftColumn
 from rich.tree import Tree
 
 from harness.config import Config
+from harness.records import RunRecord, RunState
 from harness.run import RunResult
+from harness.tracking.selection import ERROR_TAG
 from harness.tracking.store import shown_uri
 
 
-class Display:
-    """One run, or the runs of a sweep, as they go. Observes training; prints to `console` (stderr by default)."""
+class RunDisplay:
+    """One run as it goes. Observes training; prints to `console` (stderr by default)."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console if console is not None else Console(stderr=True, highlight=False)
+        self.console = console if console is not None else stderr_console()
         self._progress: Progress | None = None
-        self._epochs_bar: TaskID | None = None
-        self._jobs_bar: TaskID | None = None
-        self._jobs = 0
-        self._job = 0
+        self._bar: TaskID | None = None
         self._epochs = 0
         self._started = 0.0
 
     @contextmanager
-    def live(self, jobs: int = 1) -> Iterator[None]:
-        """Show bars, on a terminal, while the block lasts; `jobs` above 1 shows one for the whole sweep."""
-        self._jobs = jobs
-        if not self.console.is_terminal:
-            yield
-            return
-        columns = [TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
-                   TextColumn("{task.fields[metrics]}"), TimeElapsedColumn(), TimeLeftColumn()]  # fmt: skip
-        with Progress(*columns, console=self.console, transient=True) as progress:
-            self._progress = progress
-            if jobs > 1:
-                self._jobs_bar = progress.add_task("[bold]sweep", total=jobs, metrics="")
+    def live(self) -> Iterator[None]:
+        """Show a bar, on a terminal, while the block lasts."""
+        with _progress(self.console) as self._progress:
             try:
                 yield
             finally:
-                self._progress = self._epochs_bar = self._jobs_bar = None
+                self._progress = self._bar = None
 
     def show_configuration(self, config: Config) -> None:
         """The resolved configuration as a tree; what is null is left out."""
         self.console.print(_tree(config))
 
     def run_started(self, name: str) -> None:
-        self._job += 1
         self._started = time.perf_counter()
         if self._progress is not None:
-            if self._epochs_bar is not None:
-                self._progress.remove_task(self._epochs_bar)
-            self._epochs_bar = self._progress.add_task(name, total=None, metrics="starting")
+            self._bar = self._progress.add_task(escape(name), total=None, metrics="starting")
 
     def run_finished(self, result: RunResult) -> None:
-        self._line(f"{self._count()}{escape(result.name)}  {_outcome(result.metrics)}  {self._seconds():.1f} s")
-        self._finished_job()
-        if self._jobs == 1:
-            self._line(f"run {result.run_id} in experiment {escape(result.experiment)}")
-            self._line(
-                f"see it: harness ui    beside others: harness compare --experiment '{escape(result.experiment)}'"
-            )
-
-    def run_failed(self, name: str, message: str) -> None:
-        self._line(f"[red]{self._count()}{escape(name)}  failed:[/red] {escape(message)}")
-        self._finished_job()
+        seconds = time.perf_counter() - self._started
+        _line(self.console, f"{escape(result.name)}  {_outcome(result.metrics)}  {seconds:.1f} s")
+        experiment = escape(result.experiment)
+        _line(self.console, f"run {result.run_id} in experiment {experiment}")
+        _line(self.console, f"see it: harness ui    beside others: harness compare --experiment '{experiment}'")
 
     def training_started(self, epochs: int) -> None:
         self._epochs = epochs
-        if self._progress is not None and self._epochs_bar is not None:
-            self._progress.update(self._epochs_bar, total=epochs, metrics="")
-        elif self._jobs == 1:
-            self._line("loss and accuracy by epoch: fit = running while the weights move, train = again at its end")
+        if self._progress is not None and self._bar is not None:
+            self._progress.update(self._bar, total=epochs, metrics="")
+        else:
+            _line(
+                self.console,
+                "loss and accuracy by epoch: fit = running while the weights move, train = again at its end",
+            )
 
     def epoch_ended(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        if self._progress is not None and self._epochs_bar is not None:
-            self._progress.update(self._epochs_bar, completed=epoch, metrics=_scores(metrics))
-        elif self._jobs == 1:
+        if self._progress is not None and self._bar is not None:
+            self._progress.update(self._bar, completed=epoch, metrics=_scores(metrics))
+        else:
             count = f"epoch {epoch:>{len(str(self._epochs))}}/{self._epochs}"
-            self._line(f"{count}   {_scores(metrics)}   {metrics['time/epoch_seconds']:.2f} s")
+            _line(self.console, f"{count}   {_scores(metrics)}   {metrics['time/epoch_seconds']:.2f} s")
 
     def training_ended(self, reason: str) -> None:
-        if self._jobs == 1 and reason.startswith("stopped"):
-            self._line(reason)
+        if reason.startswith("stopped"):
+            _line(self.console, reason)
 
-    def _line(self, text: str) -> None:
-        self.console.print(text, soft_wrap=True)
 
-    def _finished_job(self) -> None:
-        if self._progress is not None and self._jobs_bar is not None:
-            self._progress.update(self._jobs_bar, completed=self._job)
+class SweepDisplay:
+    """The runs of a sweep as the store shows them: a line for each that ended, on a terminal a bar for each that
+    trains and one for the whole. Prints to `console` (stderr by default)."""
 
-    def _count(self) -> str:
-        return rf"\[{self._job:>{len(str(self._jobs))}}/{self._jobs}] " if self._jobs > 1 else ""
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console if console is not None else stderr_console()
+        self._progress: Progress | None = None
+        self._whole: TaskID | None = None
+        self._bars: dict[str, TaskID] = {}
+        self._ended: set[str] = set()
+        self._jobs = 0
 
-    def _seconds(self) -> float:
-        return time.perf_counter() - self._started
+    @contextmanager
+    def live(self, title: str, jobs: int) -> Iterator[None]:
+        """Announce the sweep; show bars, on a terminal, while the block lasts."""
+        self._jobs = jobs
+        _line(self.console, f"{escape(title)}: {jobs} runs")
+        with _progress(self.console) as self._progress:
+            if self._progress is not None:
+                self._whole = self._progress.add_task("[bold]sweep", total=jobs, metrics="")
+            try:
+                yield
+            finally:
+                self._progress = self._whole = None
+                self._bars.clear()
+
+    def show(self, runs: Sequence[RunRecord]) -> None:
+        """Bring the screen up to date with the sweep's runs."""
+        for run in sorted(runs, key=lambda run: (run.ended or run.started, run.started)):
+            if run.state is RunState.RUNNING:
+                self._show_running(run)
+            elif run.run_id not in self._ended:
+                self._ended.add(run.run_id)
+                self._show_ended(run)
+
+    def _show_running(self, run: RunRecord) -> None:
+        if self._progress is None:
+            return
+        if run.run_id not in self._bars:
+            self._bars[run.run_id] = self._progress.add_task(escape(run.name), total=None, metrics="starting")
+        if run.epochs:
+            total = int(run.parameters["regime.epochs"])
+            self._progress.update(
+                self._bars[run.run_id], total=total, completed=run.epochs, metrics=_scores(run.metrics)
+            )
+
+    def _show_ended(self, run: RunRecord) -> None:
+        if self._progress is not None:
+            if (bar := self._bars.pop(run.run_id, None)) is not None:
+                self._progress.remove_task(bar)
+            if self._whole is not None:
+                self._progress.update(self._whole, completed=len(self._ended))
+        count = rf"\[{len(self._ended):>{len(str(self._jobs))}}/{self._jobs}] "
+        if run.state is RunState.FINISHED:
+            seconds = (run.ended - run.started).total_seconds() if run.ended else 0.0
+            _line(self.console, f"{count}{escape(run.name)}  {_outcome(run.metrics)}  {seconds:.1f} s")
+        elif run.state is RunState.FAILED:
+            message = escape(run.tags.get(ERROR_TAG, "no reason was recorded"))
+            _line(self.console, f"[red]{count}{escape(run.name)}  failed:[/red] {message}")
+        else:
+            _line(self.console, f"[yellow]{count}{escape(run.name)}  stopped[/yellow] after {run.epochs} epochs")
+
+
+def stderr_console() -> Console:
+    """Where progress goes."""
+    return Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Progress | None]:
+    """Bars on a terminal, which are gone afterwards; elsewhere None."""
+    if not console.is_terminal:
+        yield None
+        return
+    columns = [TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
+               TextColumn("{task.fields[metrics]}"), TimeElapsedColumn(), TimeLeftColumn()]  # fmt: skip
+    with Progress(*columns, console=console, transient=True) as progress:
+        yield progress
+
+
+def _line(console: Console, text: str) -> None:
+    console.print(text, soft_wrap=True)
 
 
 def _scores(metrics: Mapping[str, float]) -> str:

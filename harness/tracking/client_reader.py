@@ -10,7 +10,7 @@ from mlflow.entities import ViewType
 
 from harness.errors import RequestError
 from harness.records import RunRecord, RunState, from_milliseconds
-from harness.tracking.selection import KIND_TAG, PARENT_TAG, SWEEP, Selection, in_order
+from harness.tracking.selection import EPOCH_METRIC, KIND_TAG, PARENT_TAG, SWEEP, Selection, in_order
 from harness.tracking.store import explained
 
 _PAGE = 1000
@@ -117,4 +117,6 @@ def _record(run: Any, experiment: str) -> RunRecord:
         parameters=run.data.params,
         metrics=run.data.metrics,
         tags=run.data.tags,
+        # The steps of the last values came with the run, but MLflow has no public name for them.
+        epochs=next((metric.step for metric in run.data._metric_objs if metric.key == EPOCH_METRIC), 0),
     )

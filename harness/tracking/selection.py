@@ -11,6 +11,11 @@ KIND_TAG = "harness.kind"
 SWEEP = "sweep"
 PARENT_TAG = "mlflow.parentRunId"
 NAME_TAG = "mlflow.runName"
+SWEPT_TAG = "harness.swept"
+JOB_TAG = "harness.job"
+ERROR_TAG = "harness.error"
+EPOCH_METRIC = "fit/loss"
+"""Logged once an epoch with the epoch as its step: how far a run has come."""
 
 
 @dataclass(frozen=True)

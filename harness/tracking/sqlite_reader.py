@@ -1,5 +1,7 @@
 """Reads runs from MLflow's SQLite tables: four queries whatever the number of runs, read-only, without MLflow.
 
+A transaction that was cut off by the death of its process is rolled back first, as any opening of the file would do.
+
 The tables have kept these columns for years, but they are not an interface that MLflow promises. So the schema's
 version is checked first, and `reading.py` falls back to the client for one that is not known here.
 """
@@ -11,14 +13,14 @@ import math
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from harness.errors import StoreError
 from harness.records import RunRecord, RunState, from_milliseconds
-from harness.tracking.selection import KIND_TAG, NAME_TAG, PARENT_TAG, SWEEP, Selection, in_order
+from harness.tracking.selection import EPOCH_METRIC, KIND_TAG, NAME_TAG, PARENT_TAG, SWEEP, Selection, in_order
 
 KNOWN_SCHEMAS = frozenset({
     "dc11669786a5",  # MLflow 3.17
@@ -53,6 +55,7 @@ class SqliteReader:
         """
         self._file = file
         with self._explained():
+            _roll_back_interrupted(file)
             self._connection = sqlite3.connect(
                 f"file:{quote(str(file))}?mode=ro", uri=True, timeout=_BUSY_SECONDS, isolation_level=None
             )
@@ -82,7 +85,7 @@ class SqliteReader:
         identities = json.dumps([row[0] for row in rows])
         shared: dict[str, str] = {}  # keys and values recur on thousands of runs: keep each text once
         parameters, tags = self._texts("params", identities, shared), self._texts("tags", identities, shared)
-        metrics = self._metrics(identities, shared)
+        metrics, epochs = self._metrics(identities, shared)
         return in_order([
             RunRecord(
                 run_id=identity,
@@ -95,6 +98,7 @@ class SqliteReader:
                 parameters=parameters.get(identity, {}),
                 metrics=metrics.get(identity, {}),
                 tags=tags.get(identity, {}),
+                epochs=epochs.get(identity, 0),
             )
             for identity, name, experiment_id, experiment, status, start, end in rows
         ])  # fmt: skip
@@ -112,13 +116,17 @@ class SqliteReader:
         )
         return {identity: decode(text) for identity, text in rows}
 
-    def _metrics(self, identities: str, shared: dict[str, str]) -> dict[str, dict[str, float]]:
+    def _metrics(self, identities: str, shared: dict[str, str]) -> tuple[dict[str, dict[str, float]], dict[str, int]]:
+        """The last value of each metric by run, and the epochs that each run trained."""
         found: defaultdict[str, dict[str, float]] = defaultdict(dict)
-        for identity, key, value, is_nan in self._query(  # as rows: JSON would round the last digits
-            f"SELECT run_uuid, key, value, is_nan FROM latest_metrics WHERE run_uuid {_LISTED}", (identities,)
+        epochs: dict[str, int] = {}
+        for identity, key, value, is_nan, step in self._query(  # as rows: JSON would round the last digits
+            f"SELECT run_uuid, key, value, is_nan, step FROM latest_metrics WHERE run_uuid {_LISTED}", (identities,)
         ):
             found[identity][shared.setdefault(key, key)] = math.nan if is_nan else float(value)
-        return found
+            if key == EPOCH_METRIC:
+                epochs[identity] = step
+        return found, epochs
 
     def _query(self, sql: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
         with self._explained():
@@ -133,6 +141,20 @@ class SqliteReader:
                 f"The store {self._file} cannot be read as an MLflow store ({error}). "
                 "Name another with --store, or move this file away to begin a new one."
             ) from error
+
+
+def _roll_back_interrupted(file: Path) -> None:
+    """Let SQLite undo what a process was writing when it was killed: it does so at the next opening, but a connection
+    that may only read cannot."""
+    address = f"file:{quote(str(file))}"
+    try:
+        with closing(sqlite3.connect(f"{address}?mode=ro", uri=True, timeout=_BUSY_SECONDS)) as connection:
+            connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorname != "SQLITE_READONLY_ROLLBACK":
+            raise
+        with closing(sqlite3.connect(f"{address}?mode=rw", uri=True, timeout=_BUSY_SECONDS)) as connection:
+            connection.execute("SELECT 1 FROM sqlite_master").fetchone()
 
 
 def _statement(selection: Selection) -> tuple[str, list[Any]]:

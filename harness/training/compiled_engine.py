@@ -58,7 +58,7 @@ def fit(
     regime = config.regime
     program = _program(model, config, len(train))
     model.compile(
-        optimizer=build_optimizer(config.optimizer),
+        optimizer=build_optimizer(config.optimizer, config.mixed_precision),
         loss=build_loss(regime.labels, config.model.head),
         metrics=[build_accuracy(regime.labels)],
         jit_compile=False,
@@ -117,14 +117,16 @@ def _program(model: Any, config: Config, size: int) -> Program:
 def _structure(model: Any, config: Config, size: int) -> Hashable:
     """What is compiled into a program: everything but seed, weights, learning rate and the number of epochs."""
     optimizer = dataclasses.replace(config.optimizer, learning_rate=1.0)
-    return repr((model.get_config(), optimizer, config.regime.labels, config.regime.batch_size, size))
+    return repr((
+        model.get_config(), optimizer, config.mixed_precision, config.regime.labels, config.regime.batch_size, size,
+    ))  # fmt: skip
 
 
 def _build(model: Any, config: Config, size: int) -> Program:
     import keras
 
     copy = keras.models.clone_model(model)
-    optimizer = build_optimizer(config.optimizer)
+    optimizer = build_optimizer(config.optimizer, config.mixed_precision)
     optimizer.build(copy.trainable_variables)
     copy.optimizer = optimizer  # callbacks change its learning rate
     jit_compile = helped_by_xla(model)

@@ -26,11 +26,15 @@ KERAS_OPTIMIZERS: Mapping[str, str] = {
 """Our names of Keras's built-in optimizers, and theirs."""
 
 
-def build_optimizer(config: OptimizerConfig) -> Any:
-    """A fresh Keras optimizer; options left at null have Keras's own defaults."""
+def build_optimizer(config: OptimizerConfig, mixed_precision: str = "none") -> Any:
+    """A fresh Keras optimizer; options left at null have Keras's own defaults.
+
+    In float16 small gradients would vanish: as Keras's `compile` does, it is wrapped into one that scales the loss.
+    """
     import keras
 
-    return getattr(keras.optimizers, KERAS_OPTIMIZERS[config.name])(**config.options())
+    optimizer = getattr(keras.optimizers, KERAS_OPTIMIZERS[config.name])(**config.options())
+    return keras.optimizers.LossScaleOptimizer(optimizer) if mixed_precision == "float16" else optimizer
 
 
 def build_loss(labels: str, head: str) -> Any:

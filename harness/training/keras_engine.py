@@ -34,7 +34,7 @@ def fit(
 
     regime = config.regime
     model.compile(
-        optimizer=build_optimizer(config.optimizer),
+        optimizer=build_optimizer(config.optimizer, config.mixed_precision),
         loss=build_loss(regime.labels, config.model.head),
         metrics=[build_accuracy(regime.labels)],
         # Under XLA a convolution on a CPU takes many times as long, and Keras refuses it with deterministic kernels.

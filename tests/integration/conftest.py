@@ -113,7 +113,9 @@ class Outcome:
 
     @property
     def children(self) -> list[Run]:
-        return [run for run in self.project.runs() if run.data.tags["harness.kind"] == "run"]
+        """The runs of jobs, by the number of the job."""
+        runs = [run for run in self.project.runs() if run.data.tags["harness.kind"] == "run"]
+        return sorted(runs, key=lambda run: int(run.data.tags["harness.job"]))
 
 
 NewProject = Callable[[], Project]
@@ -144,8 +146,10 @@ def ended(new_project: NewProject) -> tuple[Outcome, Outcome]:
     for command in (["init", "-q", "-b", "trunk"], ["add", "."], ["commit", "-q", "-m", "A model"]):
         subprocess.run([*git, *command], check=True)
     (single.root / "model.py").write_text("width = 2\n")
-    training = single.start("train", *VALIDATED, "seed=1")
-    sweeping = grid.start("sweep", "optimizer=sgd,adam", *VALIDATED, "seed=range(2)", "figures=few")
+    # A worker of the pool has one thread where there are as many jobs as cores: the number is part of the result.
+    training = single.start("train", *VALIDATED, "seed=1", "threads=1")
+    settings = ("figures=few", "threads=1")
+    sweeping = grid.start("sweep", "optimizer=sgd,adam", *VALIDATED, "seed=range(2)", *settings)
     return Outcome(single, waited(training)), Outcome(grid, waited(sweeping))
 
 

@@ -18,6 +18,7 @@ from tests.integration.conftest import SMALL, NewProject, Outcome, Project, wait
 pytestmark = pytest.mark.slow
 
 ENDLESS = "regime.epochs=100000"
+BARE = ("figures=none", "tracking.log_model=false")
 
 
 def interrupted(
@@ -48,7 +49,7 @@ def outcomes(new_project: NewProject) -> dict[str, Outcome]:
     """A run that SIGTERM ends, and a sweep that Ctrl-C ends in its second job of three."""
     train, sweep = new_project(), new_project()
     running = train.start("train", *SMALL, ENDLESS)
-    sweeping = sweep.start("sweep", *SMALL, "regime.epochs=1,100000,2", "figures=none", "tracking.log_model=false")
+    sweeping = sweep.start("sweep", *SMALL, "regime.epochs=1,100000,2", *BARE, "hydra.launcher.workers=1")
     try:
         return {
             "train": Outcome(train, interrupted(train, running, signal.SIGTERM)),

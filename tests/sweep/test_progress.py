@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import io
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from rich.console import Console
 
 from harness.composing import compose_config
+from harness.records import RunRecord, RunState
 from harness.run import RunResult
-from harness.sweep.progress import Display
+from harness.sweep.progress import RunDisplay, SweepDisplay
 
 EPOCH = {"fit/loss": 0.5, "fit/accuracy": 0.8, "train/loss": 0.4, "train/accuracy": 0.85, "time/epoch_seconds": 1.25}
-RESULT = RunResult(
-    "0123abcd",
-    "cnn [draft] seed=0",
-    "studies",
-    {"final/train_accuracy": 0.9, "final/test_accuracy": 0.86, "final/gap_test_accuracy": 0.04},
-)
+FINAL = {"final/train_accuracy": 0.9, "final/test_accuracy": 0.86, "final/gap_test_accuracy": 0.04}
+RESULT = RunResult("0123abcd", "cnn [draft] seed=0", "studies", FINAL)
+START = datetime(2026, 11, 21, tzinfo=UTC)
 
 
-def display(terminal: bool = False) -> tuple[Display, io.StringIO]:
+def console(terminal: bool = False) -> tuple[Console, io.StringIO]:
     screen = io.StringIO()
-    return Display(Console(file=screen, force_terminal=terminal, width=160, highlight=False)), screen
+    return Console(file=screen, force_terminal=terminal, width=160, highlight=False), screen
 
 
-def go_through_a_run(shown: Display, jobs: int) -> None:
-    with shown.live(jobs):
+def go_through_a_run(shown: RunDisplay) -> None:
+    with shown.live():
         shown.run_started(RESULT.name)
         shown.training_started(10)
         shown.epoch_ended(1, EPOCH)
@@ -35,9 +34,25 @@ def go_through_a_run(shown: Display, jobs: int) -> None:
         shown.run_finished(RESULT)
 
 
+def run(name: str, state: RunState = RunState.RUNNING, epochs: int = 0, error: str | None = None) -> RunRecord:
+    return RunRecord(
+        run_id=f"id of {name}",
+        name=name,
+        experiment_id="1",
+        experiment="studies",
+        state=state,
+        started=START,
+        ended=None if state is RunState.RUNNING else START + timedelta(seconds=3.25),
+        parameters={"regime.epochs": "10"},
+        metrics=FINAL if state is RunState.FINISHED else EPOCH if epochs else {},
+        tags={} if error is None else {"harness.error": error},
+        epochs=epochs,
+    )
+
+
 def test_without_a_terminal_a_run_is_told_in_plain_lines() -> None:
-    shown, screen = display()
-    go_through_a_run(shown, jobs=1)
+    where, screen = console()
+    go_through_a_run(RunDisplay(where))
     lines = screen.getvalue().splitlines()
     assert lines[1] == "epoch  1/10   fit 0.5000 80.00 %   train 0.4000 85.00 %   1.25 s"
     assert lines[2] == "epoch  2/10   fit 0.5000 80.00 %   train 0.4000 85.00 %   val 0.6000 75.00 %   1.25 s"
@@ -48,34 +63,19 @@ def test_without_a_terminal_a_run_is_told_in_plain_lines() -> None:
     assert "\x1b" not in screen.getvalue()
 
 
-def test_without_a_terminal_a_sweep_has_a_line_for_each_job() -> None:
-    shown, screen = display()
-    with shown.live(12):
-        shown.run_started(RESULT.name)
-        shown.training_started(10)
-        shown.epoch_ended(1, EPOCH)
-        shown.run_finished(RESULT)
-        shown.run_started("other")
-        shown.run_failed("other", "no [luck] at all")
-    first, second = screen.getvalue().splitlines()
-    assert first.startswith("[ 1/12] cnn [draft] seed=0  train 90.00 %")
-    assert second == "[ 2/12] other  failed: no [luck] at all"
-
-
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_on_a_terminal_a_bar_is_drawn_and_gone_in_the_end(jobs: int) -> None:
-    shown, screen = display(terminal=True)
-    go_through_a_run(shown, jobs)
+def test_on_a_terminal_a_bar_is_drawn_and_gone_in_the_end() -> None:
+    where, screen = console(terminal=True)
+    go_through_a_run(RunDisplay(where))
     said = screen.getvalue()
     assert "━" in said
     assert "epoch  1/10" not in said, "the bar replaces the lines"
-    assert ("sweep" in said) == (jobs > 1)
     assert said.rfind("\x1b[?25h") > said.rfind("\x1b[?25l") > -1, "the cursor is back"
     assert "train 90.00 %" in said
 
 
 def test_the_bar_goes_when_the_run_breaks() -> None:
-    shown, screen = display(terminal=True)
+    where, screen = console(terminal=True)
+    shown = RunDisplay(where)
 
     def work() -> None:
         with shown.live():
@@ -87,9 +87,42 @@ def test_the_bar_goes_when_the_run_breaks() -> None:
     assert screen.getvalue().rfind("\x1b[?25h") > screen.getvalue().rfind("\x1b[?25l")
 
 
+def test_without_a_terminal_a_sweep_has_a_line_for_each_run_that_ended_and_tells_it_once() -> None:
+    where, screen = console()
+    shown = SweepDisplay(where)
+    with shown.live("sweep of [seed]", 12):
+        shown.show([run("first"), run("second", epochs=3)])
+        shown.show([run("first", RunState.FINISHED, 10), run("second", epochs=4)])
+        shown.show([run("first", RunState.FINISHED, 10), run("second", RunState.FAILED, 4, "no [luck] at all")])
+        shown.show(
+            [run("first", RunState.FINISHED, 10), run("second", RunState.FAILED, 4), run("3", RunState.KILLED, 2)]
+        )
+    assert screen.getvalue().splitlines() == [
+        "sweep of [seed]: 12 runs",
+        "[ 1/12] first  train 90.00 %  test 86.00 %  gap to test +4.00 points  3.2 s",
+        "[ 2/12] second  failed: no [luck] at all",
+        "[ 3/12] 3  stopped after 2 epochs",
+    ]
+
+
+def test_on_a_terminal_a_sweep_has_a_bar_for_each_run_at_work_and_one_for_the_whole() -> None:
+    where, screen = console(terminal=True)
+    shown = SweepDisplay(where)
+    with shown.live("sweep of seed", 3):
+        shown.show([run("first", epochs=7), run("second")])
+        where.file.flush()
+        shown._progress.refresh() if shown._progress else pytest.fail("no bars")
+        said = screen.getvalue()
+        shown.show([run("first", RunState.FINISHED, 10), run("second", epochs=1)])
+    for words in ("first", "7/10", "fit 0.5000 80.00 %", "second", "starting", "0/3"):
+        assert words in said, words
+    assert "[1/3] first" in screen.getvalue()
+    assert screen.getvalue().rfind("\x1b[?25h") > screen.getvalue().rfind("\x1b[?25l") > -1, "the cursor is back"
+
+
 def test_the_configuration_is_a_tree_of_what_is_set_without_the_password() -> None:
-    shown, screen = display()
-    shown.show_configuration(compose_config(["optimizer=sgd", "tracking.uri='http://ann:hush@host'"]))
+    where, screen = console()
+    RunDisplay(where).show_configuration(compose_config(["optimizer=sgd", "tracking.uri='http://ann:hush@host'"]))
     said = screen.getvalue()
     assert "├── optimizer\n│   ├── name: sgd\n" in said
     assert "hidden: [128]" in said

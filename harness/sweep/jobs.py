@@ -1,0 +1,73 @@
+"""One job of a sweep, wherever a Hydra launcher carries it out: all that it needs is in its settings and the store.
+
+A failing job is recorded and logged, and does not end the sweep.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from harness.composing import typed_config
+from harness.run import RunContext, execute
+from harness.sweep.naming import run_name
+from harness.sweep.pool import stop_requested
+from harness.tracking.reading import read_runs
+from harness.tracking.selection import SWEPT_TAG
+from harness.tracking.store import store_uri
+
+log = logging.getLogger(__name__)
+
+PARENT_SETTING = "tracking.parent_run"
+DEBUG_VARIABLE = "HARNESS_DEBUG"
+
+
+def run_job(composed: DictConfig) -> str | None:
+    """Train and record what Hydra composed; the run's id, or None for a job that failed."""
+    try:
+        config = typed_config(composed)
+        assert config.tracking.parent_run is not None
+        overrides = list(HydraConfig.get().overrides.task)
+        swept = _swept(store_uri(config.tracking.uri), config.tracking.parent_run)
+        context = RunContext(
+            name=run_name(config, overrides, swept),
+            overrides=[item for item in overrides if not item.startswith(f"{PARENT_SETTING}=")],
+            parent_id=config.tracking.parent_run,
+            job=int(HydraConfig.get().job.num),
+            log_file=Path(HydraConfig.get().runtime.output_dir) / "run.log",
+        )
+        return execute(config, context, _Stoppable()).run_id
+    except Exception:
+        # To the job's own file; the store has the message, from where it is shown. On the screen only with --debug.
+        log.log(logging.ERROR if os.environ.get(DEBUG_VARIABLE) else logging.INFO, "the job failed", exc_info=True)
+        return None
+
+
+@lru_cache(maxsize=8)
+def _swept(uri: str, parent_id: str) -> tuple[str, ...]:
+    """The settings that differ among the jobs, as the sweep's own run says."""
+    (parent,) = read_runs(uri, run_ids=[parent_id], include_parents=True)
+    return tuple(json.loads(parent.tags[SWEPT_TAG]))
+
+
+class _Stoppable:
+    """Watches training in order to end it with the sweep: at the end of an epoch, as Ctrl-C would."""
+
+    def training_started(self, epochs: int) -> None:
+        self._end_with_sweep()
+
+    def epoch_ended(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        self._end_with_sweep()
+
+    def training_ended(self, reason: str) -> None: ...
+
+    def _end_with_sweep(self) -> None:
+        if stop_requested():
+            raise KeyboardInterrupt
