@@ -9,6 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from benchmarks.summaries import Result, epoch_rows, goals, grid_ratio, marginal_seconds, median_ratio
 from benchmarks.surroundings import Places
 
+QUIET = 0.25
+"""Load a core from which on the page says that others were using the machine."""
+
 HEAD = """\
 # Benchmarks
 
@@ -157,10 +160,12 @@ SECTIONS = {"epochs": _epochs, "grid": _grid, "scaling": _scaling, "single": _si
 def _where(result: Result) -> str:
     machine = result["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    load = machine["load_before"]
+    busy = "" if load < QUIET * machine["cores"] else f" **The machine was busy: load {load:.1f} before the start.**"
     rounds = f" {result['rounds']} rounds." if "rounds" in result else ""
     return (
         f"*{result['date']}, {machine['cores']} cores ({machine['processor']}), {machine['memory_gb']} GB, "
-        f"{machine['system']}.{rounds} {versions}.*"
+        f"{machine['system']}.{rounds} {versions}.*{busy}"
     )
 
 

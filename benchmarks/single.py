@@ -20,13 +20,14 @@ EPOCHS = 10
 
 
 def measure(places: Places, quick: bool, rounds: int | None) -> None:
-    """Both take turns; the first run of each is kept apart: it makes the harness's store and fills the disk's cache."""
-    rounds = rounds or (1 if quick else ROUNDS)
+    """Both take turns; the first run of each is kept apart: it makes the harness's store and fills the disk's cache.
+    A quick trial has only that one."""
+    rounds = 0 if quick else rounds or ROUNDS
     epochs = 2 if quick else EPOCHS
     with tempfile.TemporaryDirectory() as folder:
         contenders = _contenders(Path(folder), epochs, quick)
         first = {name: contender() for name, contender in contenders.items()}
-        turns = take_turns(contenders, rounds)
+        turns = take_turns(contenders, rounds) if rounds else {name: [seconds] for name, seconds in first.items()}
         runs = finished_runs(Path(folder) / "harness" / "mlflow.db", 1 + rounds, "final/test_accuracy")
         plain = json.loads((Path(folder) / "plain" / "result.json").read_text())
     for name, seconds in turns.items():

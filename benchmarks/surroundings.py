@@ -17,6 +17,8 @@ from benchmarks.rounds import ROOT
 from harness.machine import available_cpus
 from harness.paths import write_text
 
+LOAD = round(os.getloadavg()[0], 2)
+"""The load when this process started: what others were doing."""
 PACKAGES = ("tensorflow", "keras", "mlflow", "hydra-core", "numpy")
 
 
@@ -60,7 +62,7 @@ def machine() -> dict[str, Any]:
         "memory_gb": round(psutil.virtual_memory().total / 2**30),
         "system": platform.system(),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-        "load_before": round(os.getloadavg()[0], 2),
+        "load_before": LOAD,
     }
 
 

@@ -35,7 +35,7 @@ from harness.composing import (
     typed_config,
 )  # fmt: skip
 from harness.config import Config
-from harness.data import load_dataset, split_dataset
+from harness.data import load_splits
 from harness.errors import RequestError, SweepFailed
 from harness.records import RunState
 from harness.run import RunContext, execute
@@ -171,7 +171,7 @@ def _check_surroundings(configs: Sequence[Config]) -> None:
     """Data and store, before anything starts: what is missing is said once, not by every job."""
     wanted = {repr((config.dataset, config.regime.validation)): config for config in configs}
     for config in wanted.values():
-        split_dataset(load_dataset(config.dataset), config.dataset, config.regime.validation)
+        load_splits(config.dataset, config.regime.validation)
     # MLflow's own seven retries take minutes to give up on a server; they are for a run that has something to lose.
     with _environment(RETRIES, os.environ.get(RETRIES, "2")):
         for uri, experiment in {(store_uri(config.tracking.uri), config.tracking.experiment) for config in configs}:

@@ -44,7 +44,7 @@ SCALARS = {
     "time/fit_seconds",
     "time/total_seconds",
 }
-OVERRIDES = [*VALIDATED, "seed=1"]
+OVERRIDES = [*VALIDATED, "seed=1", "threads=1"]
 
 
 @pytest.fixture(scope="module")
