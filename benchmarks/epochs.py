@@ -6,6 +6,7 @@ import json
 import statistics
 import sys
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def measure(places: Places, quick: bool, rounds: int | None) -> None:
     result: dict[str, Any] = {
         "rounds": rounds,
         "copies": available_cpus(),
-        "peak": {"size": size, "gflops": {}},
+        "peak_size": size,
         "guides": {},
     }
     peak = Contender(Path(sys.executable), "matmul", str(size))
@@ -45,18 +46,13 @@ def measure(places: Places, quick: bool, rounds: int | None) -> None:
         for guide in GUIDES[:1] if quick else GUIDES:
             print(f"{guide.letter}: {guide.title}", flush=True)
             with tempfile.TemporaryDirectory() as folder:
-                measured, rates = _measure_guide(guide, Path(folder), peak, quick, rounds)
-            result["guides"][guide.letter] = measured
-            for library, values in rates.items():
-                result["peak"]["gflops"].setdefault(library, []).extend(values)
+                result["guides"][guide.letter] = _measure_guide(guide, Path(folder), peak, quick, rounds)
             places.write("epochs", quick, result)
     finally:
         peak.close()
 
 
-def _measure_guide(
-    guide: Guide, folder: Path, peak: Contender, quick: bool, rounds: int
-) -> tuple[dict[str, Any], dict[str, list[float]]]:
+def _measure_guide(guide: Guide, folder: Path, peak: Contender, quick: bool, rounds: int) -> dict[str, Any]:
     task = prepare(guide, folder, quick) | {"epochs": WARM_UP + TURN * rounds}
     contenders = _start(task, folder)
     measured: dict[str, dict[str, Any]] = {}
@@ -71,7 +67,9 @@ def _measure_guide(
                     raise
                 measured[name] = {"absent": str(reason)}
                 contenders.pop(name).close()
-        turns = {name: partial(_turn, contender) for name, contender in contenders.items()}
+        turns: dict[str, Callable[[], list[dict[str, Any]]]] = {
+            name: partial(_turn, contender) for name, contender in contenders.items()
+        }
         turns["peak"] = peak.go
         answers = take_turns(turns, rounds)
     finally:
@@ -90,8 +88,9 @@ def _measure_guide(
         "flop": training_flop(task["images"], task["hidden"]),
         "flop_with_pass": training_flop(task["images"], task["hidden"])
         + inference_flop(task["images"], task["hidden"]),
+        "peak_gflops": rates,
         "contenders": measured,
-    }, rates
+    }
 
 
 def _turn(contender: Contender) -> list[dict[str, Any]]:

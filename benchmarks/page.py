@@ -47,8 +47,7 @@ def _parts(results: Mapping[str, Result], places: Places) -> Iterator[str]:
 
 
 def _epochs(result: Result) -> Iterator[str]:
-    rates = {library: statistics.median(values) for library, values in result["peak"]["gflops"].items()}
-    size = result["peak"]["size"]
+    size = result["peak_size"]
     yield "## An epoch"
     yield (
         "One epoch of training, without evaluation, after another one; every contender shuffles and may use all cores. "
@@ -58,14 +57,14 @@ def _epochs(result: Result) -> Iterator[str]:
         "number."
     )
     yield (
-        f"The peak is a {size} x {size} float32 product, in the same rounds: "
-        + ", ".join(f"{library} {rate:.0f}" for library, rate in rates.items())
-        + " GFLOP/s; shares are of the greatest. Counted are the matrix products that training needs (forward, "
-        "gradients of weights and of inputs, these without the first layer's), 2 operations for a weight and an image."
+        f"The peak is a {size} x {size} float32 product on all cores, measured in the same rounds with the library "
+        "that is fastest at it. Counted are the matrix products that training needs (forward, gradients of weights and "
+        "of inputs, these without the first layer's), 2 operations for a weight and an image."
     )
     for letter, guide in result["guides"].items():
         yield f"### {letter}: {guide['title']}"
-        yield f"{guide['flop'] / 1e9:.1f} GFLOP an epoch of {guide['images']:,} images."
+        peaks = ", ".join(f"{name} {statistics.median(rates):.0f}" for name, rates in guide["peak_gflops"].items())
+        yield f"{guide['flop'] / 1e9:.1f} GFLOP an epoch of {guide['images']:,} images. Peak in GFLOP/s: {peaks}."
         lines = []
         for row in epoch_rows(result, letter):
             if row.missing:

@@ -19,7 +19,7 @@ class Row:
     """One contender in one guide: `seconds` an epoch by round, empty if it is `missing` for the reason given.
 
     `speed` is how many times faster than Keras's `fit` it is, the median over rounds of the ratio in each;
-    `share` is its part of the peak rate of a matrix product (0 to 1).
+    `share` is likewise its part of the rate of a large matrix product in the same round (0 to 1).
     """
 
     key: str
@@ -40,15 +40,16 @@ class Goal:
     met: bool
 
 
-def peak_rate(result: Result) -> float:
-    """GFLOP/s of the fastest library, each by its median."""
-    return max(float(statistics.median(rates)) for rates in result["peak"]["gflops"].values())
+def peak_rates(guide: Mapping[str, Any]) -> Sequence[float]:
+    """GFLOP/s in each of the guide's rounds of the library that multiplies fastest (by its median)."""
+    rates: Mapping[str, Sequence[float]] = guide["peak_gflops"]
+    return rates[max(rates, key=lambda library: statistics.median(rates[library]))]
 
 
 def epoch_rows(result: Result, letter: str) -> list[Row]:
     """The contenders of one guide, in the order of the page."""
     guide = result["guides"][letter]
-    contenders, copies, peak = guide["contenders"], result["copies"], peak_rate(result)
+    contenders, copies, peak = guide["contenders"], result["copies"], peak_rates(guide)
     fit = contenders["fit"]["seconds"]
     setting = contenders["fit_tuned"].get("setting", {})
     threads = contenders["torch"].get("setting", {}).get("threads", copies)
@@ -77,7 +78,7 @@ def epoch_rows(result: Result, letter: str) -> list[Row]:
                 label,
                 seconds,
                 median_ratio(fit, seconds),
-                flop / statistics.median(seconds) / 1e9 / peak,
+                statistics.median(flop / own / 1e9 / rate for own, rate in zip(seconds, peak, strict=True)),
                 contender["accuracy"],
             )
         )

@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.__main__ import render
+from benchmarks.contenders.task import Task
+from benchmarks.grid import PARTS
+from benchmarks.guides import GUIDES, prepare, training_flop
+from benchmarks.page import page
+from benchmarks.rounds import Contender, Unavailable, take_turns
+from benchmarks.summaries import epoch_rows, goals, median_ratio, peak_rates
+from benchmarks.surroundings import Places, machine
+from tests.conftest import REPOSITORY
+
+
+def contender(*seconds: float, **more: Any) -> dict[str, Any]:
+    return {"setting": {}, "seconds": list(seconds), "accuracy": 0.9, **more}
+
+
+def epochs() -> dict[str, Any]:
+    """A guide of 30 GFLOP on a machine whose peak is 100 GFLOP/s, and half of that in the first round."""
+    return {
+        "rounds": 3,
+        "copies": 2,
+        "peak_size": 4096,
+        "guides": {
+            "A": {
+                "title": "A guide, of one's own",
+                "images": 60_000,
+                "flop": 30e9,
+                "flop_with_pass": 36e9,
+                "peak_gflops": {"numpy": [50.0, 100.0, 100.0], "xla": [40.0, 80.0, 500.0]},
+                "contenders": {
+                    "fit": contender(4.0, 8.0, 6.0),
+                    "fit_tuned": contender(2.0, 2.0, 2.0, setting={"steps_per_execution": 50, "jit_compile": True}),
+                    "torch": {"absent": "ModuleNotFoundError: No module named 'torch'"},
+                    "jax": contender(1.0, 1.2, 1.1),
+                    "compiled": contender(0.5, 0.5, 0.6, whole_seconds=[0.6, 0.6, 0.7]),
+                    "compiled_at_once": contender(0.4, 0.4, 0.5, whole_seconds=[0.45, 0.45, 0.5]),
+                },
+            }
+        },
+    }
+
+
+def grid() -> dict[str, Any]:
+    def turn(seconds: float, runs: int) -> dict[str, float]:
+        return {
+            "runs": runs,
+            "measured_seconds": seconds,
+            "seconds": seconds,
+            "seconds_a_run": seconds / 24,
+            "accuracy": 0.8,
+        }
+
+    return {"epochs": 5, "harness": [turn(30, 24), turn(34, 24)], "today": [turn(480, 6)]}
+
+
+def scaling() -> dict[str, Any]:
+    def sweep(runs: int, seconds: float, a_run: float) -> dict[str, float]:
+        return {
+            "runs": runs,
+            "seconds": seconds,
+            "start_up_seconds": 9,
+            "seconds_a_run": a_run,
+            "peak_mb": 1500,
+            "end_mb": 1400,
+        }
+
+    return {"memory_kind": "PSS", "sweeps": [sweep(12, 20, 0.9), sweep(48, 38, 0.6), sweep(192, 110, 0.5)]}
+
+
+def single() -> dict[str, Any]:
+    return {
+        "epochs": 10,
+        "rounds": 3,
+        "seconds": {"plain": [30.0, 31.0, 32.0], "harness": [15.0, 15.5, 33.0]},
+        "first_seconds": {"plain": 40.0, "harness": 22.0},
+        "test_accuracy": {"plain": 0.88, "harness": 0.881},
+    }
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    return Places.below(tmp_path)
+
+
+def line(text: str, label: str) -> list[str]:
+    [found] = [row for row in text.splitlines() if row.startswith(f"| {label} |")]
+    return [cell.strip() for cell in found.strip("|").split("|")]
+
+
+def test_the_table_of_an_epoch_has_medians_ratios_in_each_round_and_shares_of_the_peak(places: Places) -> None:
+    places.write("epochs", False, epochs())
+    text = page(places.read(), places)
+    # fit / compiled in each round: 8, 16, 10. In the second round, 30 GFLOP in 0.5 s are 60 GFLOP/s, of a peak of 100.
+    assert line(text, "**compiled engine**")[1:] == ["0.500", "0.500, 0.600", "10.0", "60%", "0.900"]
+    # The clean pass is arithmetic too: 36 GFLOP in 0.6 s.
+    assert line(text, "compiled engine with its clean pass")[1:] == ["0.600", "0.600, 0.700", "8.6", "60%", ""]
+    assert line(text, "Keras `fit`")[1:4] == ["6.000", "4.000, 8.000", "1.0"]
+
+
+def test_the_peak_is_the_library_that_is_mostly_fastest_and_no_single_lucky_round() -> None:
+    assert peak_rates(epochs()["guides"]["A"]) == [50, 100, 100]
+
+
+def test_a_contender_that_is_not_installed_or_did_not_learn_has_its_reason_for_a_row(places: Places) -> None:
+    result = epochs()
+    result["guides"]["A"]["contenders"]["jax"]["refused"] = "training accuracy 0.10, below 0.8"
+    rows = {row.key: row for row in epoch_rows(result, "A")}
+    assert "No module named 'torch'" in rows["torch"].missing
+    assert "below 0.8" in rows["jax"].missing
+    places.write("epochs", False, result)
+    text = page(places.read(), places)
+    assert "left out: training accuracy 0.10, below 0.8" in line(text, "JAX, one `lax.scan`")
+
+
+def test_each_goal_is_said_to_be_met_or_not() -> None:
+    results = {"epochs": epochs(), "grid": grid(), "scaling": scaling(), "single": single()}
+    verdicts = {goal.aim.split(" ")[0]: (goal.measured, goal.met) for goal in goals(results)}
+    assert [goal.met for goal in goals(results)] == [True, True, True, True, True, True]
+    assert verdicts["the"] == ("0.56 times (flat: up to 1.1)", True)
+
+    results["epochs"]["guides"]["A"]["contenders"]["jax"]["seconds"] = [0.9, 0.9, 0.9]
+    results["epochs"]["guides"]["A"]["contenders"]["compiled_at_once"]["seconds"] = [0.7, 0.7, 0.7]
+    results["grid"]["today"][0]["seconds"] = 300
+    results["single"]["seconds"]["harness"] = [15.0, 31.5, 33.0]
+    results["scaling"]["sweeps"][2]["seconds_a_run"] = 1.0
+    assert [goal.met for goal in goals(results)] == [True, False, False, False, False, False]
+
+
+def test_the_page_shows_what_there_is_and_nothing_else(places: Places) -> None:
+    places.write("single", False, single())
+    render(places)
+    text = places.page.read_text()
+    # 30 / 15, 31 / 15.5, 32 / 33
+    assert line(text, "**`harness train`**")[1:] == ["15.5", "15.0, 33.0", "2.0", "22.0", "0.881"]
+    assert [heading for heading in text.splitlines() if heading.startswith("## ")] == ["## Goals", "## A single run"]
+    assert f"{machine()['cores']} cores" in text
+
+
+def test_the_whole_page_is_rendered_with_a_picture_that_is_small(places: Places) -> None:
+    for name, result in (("epochs", epochs()), ("grid", grid()), ("scaling", scaling()), ("single", single())):
+        places.write(name, False, result)
+    render(places)
+    text = places.page.read_text()
+    assert "](images/benchmarks.png)" in text
+    assert 5_000 < places.picture.stat().st_size < 250_000
+    assert line(text, "**`harness sweep`**")[1:5] == ["32.0", "30.0, 34.0", "1.33", "15.0"]
+    assert "measured on 6 of the runs" in text
+    assert [line(text, size)[4] for size in ("12", "48", "192")] == ["", "0.50", "0.50"]
+
+
+def test_a_trial_is_marked_as_one(places: Places) -> None:
+    places.write("single", True, single())
+    assert "no measurement" in page(places.read(), places)
+
+
+def test_a_measurement_beside_other_work_says_so(places: Places) -> None:
+    quiet = {"quick": False, "date": "2026-01-01", "machine": machine() | {"cores": 2, "load_before": 0.1}}
+    busy = quiet | {"machine": quiet["machine"] | {"load_before": 3.0}}
+    assert "busy" not in page({"single": quiet | single()}, places)
+    assert "**The machine was busy: load 3.0 before the start.**" in page({"single": busy | single()}, places)
+
+
+def test_a_ratio_is_taken_in_each_round() -> None:
+    # A round in which the whole machine was three times slower changes nothing.
+    assert median_ratio([2.0, 6.0, 2.0], [1.0, 3.0, 1.0]) == 2.0
+
+
+def test_contenders_take_turns_and_change_their_order() -> None:
+    asked: list[str] = []
+
+    def turn(name: str) -> int:
+        asked.append(name)
+        return len(asked)
+
+    answers = take_turns({"one": lambda: turn("one"), "other": lambda: turn("other")}, rounds=3, pause=0)
+    assert asked == ["one", "other", "other", "one", "one", "other"]
+    assert answers == {"one": [1, 4, 5], "other": [2, 3, 6]}
+
+
+def test_an_image_costs_six_operations_a_weight_without_the_gradients_of_the_pixels() -> None:
+    # 784-128-10: forward and weights' gradients touch both kernels, inputs' gradients the second only.
+    assert training_flop(1, [128]) == 4 * (784 * 128 + 128 * 10) + 2 * 128 * 10
+
+
+def test_every_guide_becomes_a_task_with_its_own_settings(tmp_path: Path) -> None:
+    tasks = {guide.letter: prepare(guide, tmp_path, quick=True) for guide in GUIDES}
+    assert [tasks[letter]["hidden"] for letter in "ABCDE"] == [[128], [128, 128], [128], [300, 100], [128]]
+    assert [tasks[letter]["optimizer"] for letter in "ABCDE"] == ["adam", "sgd", "adam", "sgd", "adam"]
+    assert [tasks[letter]["head"] for letter in "ABCDE"] == ["logits", "softmax", "logits", "softmax", "softmax"]
+    assert [tasks[letter]["batch_size"] for letter in "ABCDE"] == [32, 32, 200, 32, 32]
+    assert [letter for letter, task in tasks.items() if task["one_hot"]] == ["B"]
+    assert [letter for letter, task in tasks.items() if task["standardize"]] == ["B"]
+    assert tasks["D"]["images"] == 1800
+
+
+def test_a_task_scales_images_as_its_guide_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared = {guide.letter: prepare(guide, tmp_path, quick=True) for guide in GUIDES[:2]}
+    arrays = {}
+    for letter, settings in prepared.items():
+        file = tmp_path / f"{letter}.json"
+        file.write_text(json.dumps(settings | {"epochs": 1}))
+        monkeypatch.setattr(sys, "argv", ["contender", str(file)])
+        arrays[letter] = Task.from_arguments().arrays()[0]
+    assert (arrays["A"].min(), arrays["A"].max(), arrays["A"].shape) == (0, 1, (2000, 784))
+    assert arrays["B"].mean() == pytest.approx(0, abs=1e-4)
+    assert arrays["B"].std() == pytest.approx(1, abs=1e-4)
+
+
+def test_the_way_of_today_may_be_measured_on_parts_with_both_optimizers() -> None:
+    assert all(runs == models * seeds * 2 for runs, (models, seeds) in PARTS.items())
+
+
+def test_what_is_committed_is_a_measurement_and_the_page_is_made_of_it() -> None:
+    kept = Places.of_the_project()
+    results = kept.read()
+    assert results
+    assert not any(result["quick"] for result in results.values())
+    assert kept.page.read_text() == page(results, kept)
+
+
+@pytest.mark.slow
+def test_a_contender_that_cannot_start_says_why(tmp_path: Path) -> None:
+    broken = Contender(Path(sys.executable), "fit", str(tmp_path / "missing.json"))
+    with pytest.raises(Unavailable, match=r"missing\.json"):
+        broken.go()
+    broken.close()
+
+
+@pytest.mark.slow
+def test_a_single_run_is_really_measured(project: Path, tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "HARNESS_ROOT"}
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "single", "--quick", "--output", str(tmp_path)],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    places = Places.below(tmp_path)
+    result = places.read()["single"]
+    assert set(result["seconds"]) == {"plain", "harness"}
+    assert all(1 < seconds[0] < 200 for seconds in result["seconds"].values())
+    assert all(accuracy > 0.5 for accuracy in result["test_accuracy"].values())
+    assert "no measurement" in places.page.read_text()
