@@ -143,6 +143,8 @@ def check_sweep(sweep: SweepJobs, config_name: str = CONFIG_NAME, config_dir: st
     for key in sweep.swept:
         if key.startswith("tracking."):
             raise ConfigError(f"{key}: tracking cannot be swept, since the runs of a sweep are kept together.")
+        if key == "threads":
+            raise ConfigError("threads: cannot be swept, since TensorFlow keeps in a process what it was started with.")
     combinations = {job: tuple(item for item in job if not item.startswith("seed=")) for job in sweep.jobs}
     every_combination = len(set(combinations.values())) <= FULL_CHECK_LIMIT
     seen: set[str | tuple[str, ...]] = set()

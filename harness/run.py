@@ -19,9 +19,16 @@ from harness.figures import per_class_table, run_figures
 from harness.models import build_model, log_probabilities, probability_model
 from harness.records import Dataset, Split, Splits
 from harness.tracking.selection import JOB_TAG
-from harness.tracking.store import shown_uri, store_uri
+from harness.tracking.store import load_mlflow, shown_uri, store_uri
 from harness.tracking.writing import RunIdentity, RunWriter, UsedSplit, tracked_run
-from harness.training import TrainingObserver, choose_engine, fit, intra_op_threads, seed_everything
+from harness.training import (
+    TrainingObserver,
+    choose_engine,
+    fit,
+    import_tensorflow,
+    intra_op_threads,
+    seed_everything,
+)
 from harness.validation import validate
 
 log = logging.getLogger(__name__)
@@ -49,6 +56,12 @@ class RunResult:
     name: str
     experiment: str
     metrics: Mapping[str, float]
+
+
+def load_libraries(threads: int | None = None) -> None:
+    """Do beforehand what takes seconds in a fresh process and is the same for every run; see `import_tensorflow`."""
+    import_tensorflow(threads)
+    load_mlflow()
 
 
 def execute(

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -41,7 +41,7 @@ from harness.records import RunState
 from harness.run import RunContext, execute
 from harness.sweep.jobs import PARENT_SETTING, run_job
 from harness.sweep.naming import run_name, sweep_name
-from harness.sweep.pool import PoolLauncher, plan_slots
+from harness.sweep.pool import Crew, crew_at_hand, plan_slots
 from harness.sweep.progress import RunDisplay, SweepDisplay
 from harness.sweep.summary import read_comparison, record_comparison
 from harness.sweep.watching import watched
@@ -102,22 +102,20 @@ def _train(request: argparse.Namespace, display: RunDisplay) -> None:
 def _sweep(request: argparse.Namespace, display: SweepDisplay, report: Callable[[Comparison], None]) -> None:
     where = (request.config_name or CONFIG_NAME, request.config_dir)
     jobs = expand_sweep(request.overrides, *where)
-    if jobs.launcher.get("_target_") == POOL:
-        plan_slots(jobs.launcher.get("workers"), len(jobs.jobs))
     configs = check_sweep(jobs, *where)
-    _check_surroundings(configs)
-
-    parent, title = _start_parent(configs[0], jobs, request.overrides)
-    state = RunState.KILLED
-    try:
-        with display.live(title, len(jobs.jobs)), watched(parent.uri, parent.run_id, display.show):
-            try:
-                _call_hydra(_command_line(request, [f"{PARENT_SETTING}={parent.run_id}"]), run_job)
-                state = RunState.FINISHED
-            finally:
-                _close_abandoned(parent, state)
-    finally:
-        finished = _finish_parent(parent, jobs, title, state, report)
+    with _workers(jobs, configs[0].threads) as crew:
+        _check_surroundings(configs)
+        parent, title = _start_parent(configs[0], jobs, request.overrides)
+        state = RunState.KILLED
+        try:
+            with display.live(title, len(jobs.jobs)), watched(parent.uri, parent.run_id, display.show):
+                try:
+                    _call_hydra(_command_line(request, [f"{PARENT_SETTING}={parent.run_id}"]), run_job)
+                    state = RunState.FINISHED
+                finally:
+                    _close_abandoned(parent, state, crew.deaths if crew is not None else {})
+        finally:
+            finished = _finish_parent(parent, jobs, title, state, report)
     if failed := len(jobs.jobs) - finished:
         raise SweepFailed(
             f"{failed} of {len(jobs.jobs)} runs failed; the others are recorded. `harness ui` shows each failure's "
@@ -125,12 +123,22 @@ def _sweep(request: argparse.Namespace, display: SweepDisplay, report: Callable[
         )
 
 
-def _close_abandoned(parent: RunWriter, state: RunState) -> None:
+@contextmanager
+def _workers(jobs: SweepJobs, threads: int | None) -> Iterator[Crew | None]:
+    """The pool's workers, started early, where the pool is the launcher."""
+    if jobs.launcher.get("_target_") != POOL:
+        yield None
+        return
+    with crew_at_hand(plan_slots(jobs.launcher.get("workers"), len(jobs.jobs), threads)) as crew:
+        yield crew
+
+
+def _close_abandoned(parent: RunWriter, state: RunState, deaths: Mapping[int, str]) -> None:
     """End the runs that are left RUNNING now that every job is over: their processes have died."""
     fallback = "It was stopped at once." if state is RunState.KILLED else "Its process ended before the job did."
     for run in read_runs(parent.uri, parent_id=parent.run_id):
         if run.state is RunState.RUNNING:
-            reason = PoolLauncher.deaths.get(int(run.tags.get(JOB_TAG, -1)), fallback)
+            reason = deaths.get(int(run.tags.get(JOB_TAG, -1)), fallback)
             close_abandoned(parent.uri, run, RunState.KILLED if state is RunState.KILLED else RunState.FAILED, reason)
 
 

@@ -20,7 +20,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.synchronize import Event
 from types import FrameType
-from typing import ClassVar
 
 from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
@@ -31,6 +30,7 @@ from pebble import ProcessExpired, ProcessFuture, ProcessPool
 from harness.composing import register
 from harness.errors import ConfigError
 from harness.machine import available_cpus, available_memory, gpus
+from harness.run import load_libraries
 
 log = logging.getLogger(__name__)
 
@@ -58,18 +58,19 @@ class Job:
     task: TaskFunction
 
 
-def plan_slots(workers: int | None, jobs: int) -> list[Slot]:
+def plan_slots(workers: int | None, jobs: int, threads: int | None = None) -> list[Slot]:
     """The workers for `jobs` jobs: as many as asked for; else one for each GPU, or for each core that memory allows.
 
-    The cores are shared out evenly. Raises `ConfigError` if fewer than one worker is asked for.
+    The cores are shared out evenly where the number of `threads` is not given. Raises `ConfigError` if fewer than one
+    worker is asked for.
     """
     if workers is not None and (not isinstance(workers, int) or workers < 1):
         raise ConfigError(f"hydra.launcher.workers={workers}: must be a whole number, at least 1, or null.")
     devices = gpus()
     fitting = len(devices) or min(available_cpus(), available_memory() // WORKER_MEMORY)
     count = max(1, min(jobs, workers or fitting))
-    threads = max(1, available_cpus() // count)
-    return [Slot(number, threads, devices[number % len(devices)] if devices else None) for number in range(count)]
+    share = threads or max(1, available_cpus() // count)
+    return [Slot(number, share, devices[number % len(devices)] if devices else None) for number in range(count)]
 
 
 class PoolLauncher(Launcher):
@@ -77,9 +78,6 @@ class PoolLauncher(Launcher):
 
     Ctrl-C (or SIGTERM) once: running jobs stop at the end of their epoch, no further job starts. Twice: at once.
     """
-
-    deaths: ClassVar[dict[int, str]] = {}
-    """Why the worker of a job died, by the job's number, of the sweep of this process."""
 
     def __init__(self, workers: int | None = None) -> None:
         self.workers = workers
@@ -100,30 +98,32 @@ class PoolLauncher(Launcher):
             Job(initial_job_idx + offset, tuple(overrides), self.config, self.context, self.task)
             for offset, overrides in enumerate(job_overrides)
         ]
-        crew = Crew(jobs, plan_slots(self.workers, len(jobs)))
-        try:
-            returns = crew.work()
-        finally:
-            PoolLauncher.deaths.update(crew.deaths)
-        return [returns[job.number] for job in jobs]
+        if _crew is not None:
+            return _crew.work(jobs)
+        with crew_at_hand(plan_slots(self.workers, len(jobs))) as crew:
+            return crew.work(jobs)
 
 
 class Crew:
-    """The workers of one launch, and the jobs that wait for them."""
+    """Worker processes, and the jobs that wait for them."""
 
-    def __init__(self, jobs: Sequence[Job], slots: Sequence[Slot]) -> None:
+    def __init__(self, slots: Sequence[Slot]) -> None:
+        """Start the workers: they load what every job needs while the command prepares the sweep."""
         self.deaths: dict[int, str] = {}
-        self._slots = slots
-        self._waiting = deque(jobs)
+        """Why the worker of a job died, by the job's number."""
+        self._waiting: deque[Job] = deque()
         self._returns: dict[int, JobReturn] = {}
         self._running: dict[int, ProcessFuture[JobReturn]] = {}
         self._faults: list[Exception] = []
         self._processes = multiprocessing.get_context("spawn")
         self._stop = self._processes.Event()
+        with _interrupts_blocked():
+            self._pools = {slot: self._open_pool(slot) for slot in slots}
 
-    def work(self) -> dict[int, JobReturn]:
-        """Carry out every job; what each returned, by its number."""
-        feeders = [threading.Thread(target=self._feed, args=(slot,), daemon=True) for slot in self._slots]
+    def work(self, jobs: Sequence[Job]) -> list[JobReturn]:
+        """Carry out every job; what each returned, in their order."""
+        self._waiting.extend(jobs)
+        feeders = [threading.Thread(target=self._feed, args=(slot,), daemon=True) for slot in self._pools]
         with _interrupts_blocked():
             for feeder in feeders:
                 feeder.start()
@@ -142,37 +142,56 @@ class Crew:
             raise
         for fault in self._faults:
             raise fault
-        return self._returns
+        return [self._returns[job.number] for job in jobs]
+
+    def end(self) -> None:
+        """Let the workers go; a job that still runs is stopped at once."""
+        for pool in self._pools.values():
+            _end(pool)
 
     def _feed(self, slot: Slot) -> None:
-        """Give one worker a job after the other, replace it when it dies, and let it go in the end."""
-        pool = self._open_pool(slot)
+        """Give one worker a job after the other, and replace it when it dies."""
         try:
             while self._waiting:
                 try:
                     job = self._waiting.popleft()
                 except IndexError:  # another feeder took the last one
                     break
-                self._running[job.number] = pool.schedule(_carry_out, args=[job])
+                self._running[job.number] = self._pools[slot].schedule(_carry_out, args=[job])
                 try:
                     self._returns[job.number] = self._running[job.number].result()
                 except (ProcessExpired, BrokenProcessPool, CancelledError) as error:
                     self.deaths[job.number] = _cause_of_death(error)
                     self._returns[job.number] = JobReturn(overrides=job.overrides, status=JobStatus.COMPLETED)
                     if isinstance(error, BrokenProcessPool):  # its worker died before it had taken the job
-                        _end(pool)
-                        pool = self._open_pool(slot)
+                        _end(self._pools[slot])
+                        self._pools[slot] = self._open_pool(slot)
                 finally:
                     del self._running[job.number]
         except Exception as error:  # noqa: BLE001 - raised again by `work`, in the main thread
             self._faults.append(error)
-        finally:
-            _end(pool)
 
     def _open_pool(self, slot: Slot) -> ProcessPool:
-        return ProcessPool(
+        pool = ProcessPool(
             max_workers=1, context=self._processes, initializer=_start_worker, initargs=(slot, self._stop)
         )
+        pool.schedule(load_libraries, args=[slot.threads])
+        return pool
+
+
+_crew: Crew | None = None
+
+
+@contextmanager
+def crew_at_hand(slots: Sequence[Slot]) -> Iterator[Crew]:
+    """Workers that serve every launch in the block: those of a sweep in batches too."""
+    global _crew
+    _crew = Crew(slots)
+    try:
+        yield _crew
+    finally:
+        _crew.end()
+        _crew = None
 
 
 def _end(pool: ProcessPool) -> None:

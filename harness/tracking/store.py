@@ -97,6 +97,13 @@ def _whole(uri: str) -> Iterator[None]:
             signal.raise_signal(held[0])
 
 
+def load_mlflow() -> None:
+    """Import what a run needs of MLflow: seconds."""
+    import mlflow.data
+    import mlflow.keras
+    import mlflow.models  # noqa: F401
+
+
 @lru_cache
 def open_client(uri: str) -> Any:
     """An `MlflowClient` on a store that is ready: tables made, once and under a lock, if it is a new SQLite file.

@@ -6,6 +6,7 @@ import getpass
 import json
 import logging
 import math
+import re
 import tempfile
 import time
 import traceback
@@ -28,6 +29,11 @@ log = logging.getLogger(__name__)
 PARAMETER_LIMIT = 6_000  # characters, MLflow's own limit
 TAG_LIMIT = 5_000
 PARAMETERS_A_BATCH = 100
+
+DATASET_ATTEMPTS = 5
+TAKEN = re.compile("unique|duplicate", re.IGNORECASE)
+"""How databases say that a row is there already. MLflow looks for a dataset and then inserts it: another run may have
+done so in between, and it is found the next time."""
 FAST_PNG = {"compress_level": 3}  # a tenth larger, encoded in two thirds of the time
 
 
@@ -127,6 +133,7 @@ class RunWriter:
         import mlflow.data
         from mlflow.data.sources import LocalArtifactDatasetSource
         from mlflow.entities import Dataset, DatasetInput, InputTag
+        from mlflow.exceptions import MlflowException
 
         origin = LocalArtifactDatasetSource(source)
         inputs = []
@@ -134,7 +141,13 @@ class RunWriter:
             described = mlflow.data.from_numpy(split.images, origin, split.labels, name=name, digest=split.digest)
             inputs.append(DatasetInput(Dataset(**described.to_dict()), [InputTag("mlflow.data.context", context)]))
         with explained(self.uri):
-            self._client.log_inputs(self.run_id, inputs)
+            for attempt in range(DATASET_ATTEMPTS):
+                try:
+                    self._client.log_inputs(self.run_id, inputs)
+                    break
+                except MlflowException as error:
+                    if attempt + 1 == DATASET_ATTEMPTS or not TAKEN.search(str(error)):
+                        raise
 
     def log_model(self, model: Any, example: Split) -> None:
         """`model` (raw images in, probabilities out) as an MLflow model with signature, input example, requirements.

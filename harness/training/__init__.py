@@ -3,6 +3,6 @@
 from harness.training.engines import choose_engine, fit
 from harness.training.events import TrainingObserver
 from harness.training.seeding import seed_everything
-from harness.training.startup import intra_op_threads
+from harness.training.startup import import_tensorflow, intra_op_threads
 
-__all__ = ["TrainingObserver", "choose_engine", "fit", "intra_op_threads", "seed_everything"]
+__all__ = ["TrainingObserver", "choose_engine", "fit", "import_tensorflow", "intra_op_threads", "seed_everything"]

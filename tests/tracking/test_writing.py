@@ -6,6 +6,8 @@ import json
 import math
 import signal
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -143,6 +145,23 @@ def test_a_dataset_is_known_by_what_is_in_it(uri: str) -> None:
     first, second = read(uri, tracked.run_id).inputs.dataset_inputs
     assert (first.dataset.name, first.dataset.digest, first.tags[0].value) == ("tiny_train", split.digest, "training")
     assert second.dataset.digest == other.digest != split.digest
+
+
+def test_runs_that_are_given_the_same_new_dataset_at_the_same_moment_all_record_it(uri: str) -> None:
+    """MLflow looks for a dataset and then inserts it: of two that do so at once, the second meets the first's row."""
+    split = Split(np.zeros((3, 28, 28), np.uint8), np.zeros(3, np.uint8))
+    writers = [RunWriter(uri, RunIdentity(f"run {number}", "together")) for number in range(6)]
+    start = threading.Barrier(len(writers))
+
+    def log(writer: RunWriter) -> None:
+        start.wait()
+        writer.log_datasets([UsedSplit("images_train", "training", split)], "made here")
+
+    with ThreadPoolExecutor(len(writers)) as pool:
+        list(pool.map(log, writers))
+    for writer in writers:
+        run = read(uri, writer.run_id)
+        assert [given.dataset.name for given in run.inputs.dataset_inputs] == ["images_train"]
 
 
 def test_tables_are_what_mlflow_reads_as_tables(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
