@@ -231,7 +231,7 @@ class Config:
     engine: str = setting("auto", choices=ENGINES)
     mixed_precision: str = setting("none", choices=MIXED_PRECISIONS)
     threads: int | None = setting(None, at_least=1)
-    figures: str = setting("all", choices=FIGURES)
+    figures: str | None = setting(None, choices=FIGURES)
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:

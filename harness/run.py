@@ -106,7 +106,8 @@ def execute(
             examples = Split(splits.test.images[:EXAMPLES], splits.test.labels[:EXAMPLES])
             tracked.log_model(probability_model(model, config.model.head), examples)
         tracked.log_table("per_class.json", per_class_table(test))
-        for name, figure in run_figures(history, test, splits.test, dataset.class_names, context.name, config.figures):
+        selection = config.figures or ("all" if context.parent_id is None else "few")
+        for name, figure in run_figures(history, test, splits.test, dataset.class_names, context.name, selection):
             tracked.log_figure(name, figure)
 
         scalars = metrics.summarize(history, evaluations) | {

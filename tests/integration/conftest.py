@@ -148,8 +148,7 @@ def ended(new_project: NewProject) -> tuple[Outcome, Outcome]:
     (single.root / "model.py").write_text("width = 2\n")
     # A worker of the pool has one thread where there are as many jobs as cores: the number is part of the result.
     training = single.start("train", *VALIDATED, "seed=1", "threads=1")
-    settings = ("figures=few", "threads=1")
-    sweeping = grid.start("sweep", "optimizer=sgd,adam", *VALIDATED, "seed=range(2)", *settings)
+    sweeping = grid.start("sweep", "optimizer=sgd,adam", *VALIDATED, "seed=range(2)", "threads=1")
     return Outcome(single, waited(training)), Outcome(grid, waited(sweeping))
 
 

@@ -46,6 +46,12 @@ def test_a_child_is_named_after_what_differs_and_has_those_settings(swept: Outco
     assert found == [(f"{name} seed={seed}", name, str(seed)) for name in ("sgd", "adam") for seed in (0, 1)]
 
 
+def test_a_child_draws_the_figure_by_which_runs_are_compared_and_no_other(swept: Outcome) -> None:
+    for child in swept.children:
+        listed = swept.project.client().list_artifacts(child.info.run_id, "figures")
+        assert [item.path for item in listed] == ["figures/learning_curves.png"]
+
+
 def test_the_parent_says_what_was_swept(swept: Outcome) -> None:
     tags = swept.parent.data.tags
     assert tags["harness.kind"] == "sweep"
