@@ -39,6 +39,8 @@ CONFIG_NAME = "config"
 EXPERIMENTS = "experiments"
 FULL_CHECK_LIMIT = 64
 """Combinations of a sweep that are each composed beforehand; of more, each value is tried once (0.1 s a try)."""
+PLAIN_SEED = re.compile(r"seed=\d{1,9}")
+"""Overrides that need no look: whole numbers that are seeds beyond doubt, of which a sweep may have hundreds."""
 SIBLINGS_SHOWN = 12
 NO_OPTION = re.compile(r"null|true|false|[-+.\d].*|\{.*")
 """Values that Hydra does not take for the name of a group's option."""
@@ -143,6 +145,8 @@ def check_sweep(sweep: SweepJobs, config_name: str = CONFIG_NAME, config_dir: st
     for key in sweep.swept:
         if key.startswith("tracking."):
             raise ConfigError(f"{key}: tracking cannot be swept, since the runs of a sweep are kept together.")
+        if key.startswith(("hydra.", "hydra/")):
+            raise ConfigError(f"{key}: Hydra's own settings are those of the whole sweep. Give one value.")
         if key == "threads":
             raise ConfigError("threads: cannot be swept, since TensorFlow keeps in a process what it was started with.")
     combinations = {job: tuple(item for item in job if not item.startswith("seed=")) for job in sweep.jobs}
@@ -151,7 +155,8 @@ def check_sweep(sweep: SweepJobs, config_name: str = CONFIG_NAME, config_dir: st
     checked = []
     with _composer(config_dir) as extra:
         for job, combination in combinations.items():
-            wanted: set[str | tuple[str, ...]] = {*job, combination} if every_combination else {*job}
+            values = {item for item in job if not PLAIN_SEED.fullmatch(item)}
+            wanted: set[str | tuple[str, ...]] = {*values, combination} if every_combination else {*values}
             if not seen.issuperset(wanted):
                 seen |= wanted
                 with explained(job):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from ctypes.util import find_library
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -26,9 +27,10 @@ def gpus() -> tuple[str, ...]:
 
     Found without starting CUDA: a process that has started it could not hand single devices to its children.
     """
+    there = list(Path("/proc/driver/nvidia/gpus").glob("*"))
+    if not there or (find_spec("nvidia") is None and find_library("cudart") is None):
+        return ()  # none, or not the libraries of `make setup EXTRAS=gpu`, nor those of the system
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return tuple(device for device in named.split(",") if device.strip() not in ("", "-1"))
-    if find_spec("nvidia") is None:  # the libraries of `make setup EXTRAS=gpu`
-        return ()
-    return tuple(str(number) for number, _ in enumerate(sorted(Path("/proc/driver/nvidia/gpus").glob("*"))))
+    if named is None:
+        return tuple(str(number) for number in range(len(there)))
+    return tuple(device for device in named.split(",") if device.strip() not in ("", "-1"))

@@ -118,6 +118,8 @@ def test_an_experiment_may_bring_its_grid_and_the_command_line_may_change_it() -
         (["seed=1,2,x"], "seed=x"),
         (["optimizer.learning_rate=interval(0,1)"], "separate values"),
         (["tracking.experiment=a,b"], "tracking cannot be swept"),
+        (["threads=1,2"], "threads: cannot be swept"),
+        (["hydra.launcher.workers=1,2"], r"hydra\.launcher\.workers: .* Give one value"),
         (["seed=range(100)", "model.dropout=0,2"], "model.dropout=2"),
     ],
 )

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from harness.composing import typed_config
 from harness.run import RunContext, execute
 from harness.sweep.naming import run_name
-from harness.sweep.pool import stop_requested
+from harness.sweep.worker import stop_requested
 from harness.tracking.reading import read_runs
 from harness.tracking.selection import SWEPT_TAG
 from harness.tracking.store import store_uri
@@ -30,7 +30,7 @@ DEBUG_VARIABLE = "HARNESS_DEBUG"
 
 
 def run_job(composed: DictConfig) -> str | None:
-    """Train and record what Hydra composed; the run's id, or None for a job that failed."""
+    """Train and record what Hydra composed; why it failed, or None."""
     try:
         config = typed_config(composed)
         assert config.tracking.parent_run is not None
@@ -43,11 +43,12 @@ def run_job(composed: DictConfig) -> str | None:
             job=int(HydraConfig.get().job.num),
             log_file=Path(HydraConfig.get().runtime.output_dir) / "run.log",
         )
-        return execute(config, context, _Stoppable()).run_id
-    except Exception:
+        execute(config, context, _Stoppable())
+        return None
+    except Exception as error:
         # To the job's own file; the store has the message, from where it is shown. On the screen only with --debug.
         log.log(logging.ERROR if os.environ.get(DEBUG_VARIABLE) else logging.INFO, "the job failed", exc_info=True)
-        return None
+        return str(error) or type(error).__name__
 
 
 @lru_cache(maxsize=8)

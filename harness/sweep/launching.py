@@ -11,8 +11,8 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -37,23 +37,21 @@ from harness.composing import (
 from harness.config import Config
 from harness.data import load_splits
 from harness.errors import RequestError, SweepFailed
-from harness.records import RunState
+from harness.records import RunRecord, RunState
 from harness.run import RunContext, execute
+from harness.sweep.ending import close_dead, end_runs
 from harness.sweep.jobs import PARENT_SETTING, run_job
 from harness.sweep.naming import run_name, sweep_name
-from harness.sweep.pool import Crew, crew_at_hand, plan_slots
+from harness.sweep.pool import crew_for
 from harness.sweep.progress import RunDisplay, SweepDisplay
 from harness.sweep.summary import read_comparison, record_comparison
 from harness.sweep.watching import watched
-from harness.tracking.closing import close_abandoned
-from harness.tracking.reading import read_runs
-from harness.tracking.selection import JOB_TAG, SWEPT_TAG
+from harness.tracking.selection import SWEPT_TAG
 from harness.tracking.store import ensure_experiment, store_uri
 from harness.tracking.writing import RunIdentity, RunWriter
 
 log = logging.getLogger(__name__)
 
-POOL = "hydra_plugins.harness.PoolLauncher"
 RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 
 Task = Callable[[DictConfig], Any]
@@ -103,17 +101,27 @@ def _sweep(request: argparse.Namespace, display: SweepDisplay, report: Callable[
     where = (request.config_name or CONFIG_NAME, request.config_dir)
     jobs = expand_sweep(request.overrides, *where)
     configs = check_sweep(jobs, *where)
-    with _workers(jobs, configs[0].threads) as crew:
+    with ExitStack() as last, crew_for(jobs.launcher, len(jobs.jobs), configs[0].threads) as crew:
         _check_surroundings(configs)
         parent, title = _start_parent(configs[0], jobs, request.overrides)
-        state = RunState.KILLED
+        state = RunState.FAILED
+
+        def tend(runs: Sequence[RunRecord]) -> None:
+            close_dead(parent.uri, runs, crew.deaths if crew is not None else {})
+            display.show(runs)
+
         try:
-            with display.live(title, len(jobs.jobs)), watched(parent.uri, parent.run_id, display.show):
+            with display.live(title, len(jobs.jobs)), watched(parent.uri, parent.run_id, tend):
                 try:
                     _call_hydra(_command_line(request, [f"{PARENT_SETTING}={parent.run_id}"]), run_job)
                     state = RunState.FINISHED
+                except KeyboardInterrupt:
+                    state = RunState.KILLED
+                    raise
                 finally:
-                    _close_abandoned(parent, state, crew.deaths if crew is not None else {})
+                    last.enter_context(_few_retries())
+                    failures = crew.failures if crew is not None else {}
+                    end_runs(parent, jobs, configs[0], failures, interrupted=state is RunState.KILLED)
         finally:
             finished = _finish_parent(parent, jobs, title, state, report)
     if failed := len(jobs.jobs) - finished:
@@ -121,25 +129,6 @@ def _sweep(request: argparse.Namespace, display: SweepDisplay, report: Callable[
             f"{failed} of {len(jobs.jobs)} runs failed; the others are recorded. `harness ui` shows each failure's "
             "message (tag harness.error) and traceback (artifact traceback.txt)."
         )
-
-
-@contextmanager
-def _workers(jobs: SweepJobs, threads: int | None) -> Iterator[Crew | None]:
-    """The pool's workers, started early, where the pool is the launcher."""
-    if jobs.launcher.get("_target_") != POOL:
-        yield None
-        return
-    with crew_at_hand(plan_slots(jobs.launcher.get("workers"), len(jobs.jobs), threads)) as crew:
-        yield crew
-
-
-def _close_abandoned(parent: RunWriter, state: RunState, deaths: Mapping[int, str]) -> None:
-    """End the runs that are left RUNNING now that every job is over: their processes have died."""
-    fallback = "It was stopped at once." if state is RunState.KILLED else "Its process ended before the job did."
-    for run in read_runs(parent.uri, parent_id=parent.run_id):
-        if run.state is RunState.RUNNING:
-            reason = deaths.get(int(run.tags.get(JOB_TAG, -1)), fallback)
-            close_abandoned(parent.uri, run, RunState.KILLED if state is RunState.KILLED else RunState.FAILED, reason)
 
 
 def _start_parent(config: Config, jobs: SweepJobs, overrides: Sequence[str]) -> tuple[RunWriter, str]:
@@ -180,10 +169,14 @@ def _check_surroundings(configs: Sequence[Config]) -> None:
     wanted = {repr((config.dataset, config.regime.validation)): config for config in configs}
     for config in wanted.values():
         load_splits(config.dataset, config.regime.validation)
-    # MLflow's own seven retries take minutes to give up on a server; they are for a run that has something to lose.
-    with _environment(RETRIES, os.environ.get(RETRIES, "2")):
+    with _few_retries():
         for uri, experiment in {(store_uri(config.tracking.uri), config.tracking.experiment) for config in configs}:
             ensure_experiment(uri, experiment)
+
+
+def _few_retries() -> AbstractContextManager[None]:
+    """MLflow's own seven take minutes to give up on a server; they are for a run that has something to lose."""
+    return _environment(RETRIES, os.environ.get(RETRIES, "2"))
 
 
 def _parse(arguments: Sequence[str], multirun: bool) -> argparse.Namespace:

@@ -9,53 +9,35 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import os
 import signal
 import threading
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
-from multiprocessing.synchronize import Event
-from types import FrameType
+from typing import Any
 
-from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
+from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
-from pebble import ProcessExpired, ProcessFuture, ProcessPool
+from omegaconf import DictConfig
+from pebble import ProcessFuture, ProcessPool
 
-from harness.composing import register
 from harness.errors import ConfigError
 from harness.machine import available_cpus, available_memory, gpus
 from harness.run import load_libraries
+from harness.sweep.worker import Job, Slot, carry_out, start_worker
 
 log = logging.getLogger(__name__)
 
+ADDRESS = "hydra_plugins.harness.PoolLauncher"
+"""Where Hydra finds `PoolLauncher`."""
+
+ATTEMPTS = 3
+"""How often a worker is replaced that dies before it has taken a job."""
+
 WORKER_MEMORY = 2 * 2**30
 """Bytes that a worker may come to need: TensorFlow, a dataset, the programs of some models."""
-
-
-@dataclass(frozen=True)
-class Slot:
-    """The place of one worker: its number, TensorFlow's threads inside an operation, and its GPU, if any."""
-
-    number: int
-    threads: int
-    device: str | None
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a worker needs to carry out one job of a sweep."""
-
-    number: int
-    overrides: tuple[str, ...]
-    config: DictConfig
-    context: HydraContext
-    task: TaskFunction
 
 
 def plan_slots(workers: int | None, jobs: int, threads: int | None = None) -> list[Slot]:
@@ -64,7 +46,7 @@ def plan_slots(workers: int | None, jobs: int, threads: int | None = None) -> li
     The cores are shared out evenly where the number of `threads` is not given. Raises `ConfigError` if fewer than one
     worker is asked for.
     """
-    if workers is not None and (not isinstance(workers, int) or workers < 1):
+    if workers is not None and (type(workers) is not int or workers < 1):
         raise ConfigError(f"hydra.launcher.workers={workers}: must be a whole number, at least 1, or null.")
     devices = gpus()
     fitting = len(devices) or min(available_cpus(), available_memory() // WORKER_MEMORY)
@@ -74,7 +56,7 @@ def plan_slots(workers: int | None, jobs: int, threads: int | None = None) -> li
 
 
 class PoolLauncher(Launcher):
-    """`hydra/launcher=pool`. Jobs start in their order; results are returned in that order too.
+    """`hydra/launcher=pool`. Jobs start in their order, but for those that a worker is already warm for.
 
     Ctrl-C (or SIGTERM) once: running jobs stop at the end of their epoch, no further job starts. Twice: at once.
     """
@@ -109,40 +91,48 @@ class Crew:
 
     def __init__(self, slots: Sequence[Slot]) -> None:
         """Start the workers: they load what every job needs while the command prepares the sweep."""
+        self.failures: dict[int, str] = {}
+        """Why a job failed, by its number."""
         self.deaths: dict[int, str] = {}
-        """Why the worker of a job died, by the job's number."""
-        self._waiting: deque[Job] = deque()
-        self._returns: dict[int, JobReturn] = {}
-        self._running: dict[int, ProcessFuture[JobReturn]] = {}
-        self._faults: list[Exception] = []
+        """The same for those that could not record it themselves, since their process had gone."""
+        self._waiting: list[Job] = []
+        self._kinds: dict[Slot, tuple[str, ...]] = {}
+        self._choosing = threading.Lock()
+        self._running: dict[int, ProcessFuture[str | None]] = {}
         self._processes = multiprocessing.get_context("spawn")
         self._stop = self._processes.Event()
         with _interrupts_blocked():
             self._pools = {slot: self._open_pool(slot) for slot in slots}
 
     def work(self, jobs: Sequence[Job]) -> list[JobReturn]:
-        """Carry out every job; what each returned, in their order."""
+        """Carry out every job; how each ended is in `failures`.
+
+        Interrupted once, it waits for the end of the epoch; twice, it stops at once. It leaves only when no job runs.
+        """
         self._waiting.extend(jobs)
         feeders = [threading.Thread(target=self._feed, args=(slot,), daemon=True) for slot in self._pools]
-        with _interrupts_blocked():
-            for feeder in feeders:
-                feeder.start()
-        try:
-            _wait(feeders)
-        except KeyboardInterrupt:
-            self._waiting.clear()
-            self._stop.set()
-            log.warning("Stopping at the end of the epoch. Ctrl-C again stops at once.")
+        interruptions: list[KeyboardInterrupt] = []
+        while True:
             try:
+                with _interrupts_blocked():
+                    for feeder in feeders:
+                        if feeder.ident is None:
+                            feeder.start()
+                if interruptions and not self._stop.is_set():
+                    with self._choosing:
+                        self._waiting.clear()
+                    self._stop.set()
+                    log.warning("Stopping at the end of the epoch. Ctrl-C again stops at once.")
+                if len(interruptions) > 1:
+                    for future in list(self._running.values()):
+                        future.cancel()  # type: ignore[no-untyped-call]
                 _wait(feeders)
-            except KeyboardInterrupt:
-                for future in list(self._running.values()):
-                    future.cancel()  # type: ignore[no-untyped-call]
-                _wait(feeders)
-            raise
-        for fault in self._faults:
-            raise fault
-        return [self._returns[job.number] for job in jobs]
+                break
+            except KeyboardInterrupt as interruption:
+                interruptions.append(interruption)
+        if interruptions:
+            raise interruptions[0]
+        return [JobReturn(overrides=job.overrides, status=JobStatus.COMPLETED) for job in jobs]
 
     def end(self) -> None:
         """Let the workers go; a job that still runs is stopped at once."""
@@ -150,36 +140,69 @@ class Crew:
             _end(pool)
 
     def _feed(self, slot: Slot) -> None:
-        """Give one worker a job after the other, and replace it when it dies."""
-        try:
-            while self._waiting:
-                try:
-                    job = self._waiting.popleft()
-                except IndexError:  # another feeder took the last one
-                    break
-                self._running[job.number] = self._pools[slot].schedule(_carry_out, args=[job])
-                try:
-                    self._returns[job.number] = self._running[job.number].result()
-                except (ProcessExpired, BrokenProcessPool, CancelledError) as error:
-                    self.deaths[job.number] = _cause_of_death(error)
-                    self._returns[job.number] = JobReturn(overrides=job.overrides, status=JobStatus.COMPLETED)
-                    if isinstance(error, BrokenProcessPool):  # its worker died before it had taken the job
-                        _end(self._pools[slot])
-                        self._pools[slot] = self._open_pool(slot)
-                finally:
-                    del self._running[job.number]
-        except Exception as error:  # noqa: BLE001 - raised again by `work`, in the main thread
-            self._faults.append(error)
+        """Give one worker a job after the other. Whatever goes wrong with a job is the failure of that job."""
+        while (job := self._next(slot)) is not None:
+            try:
+                failure = self._give(slot, job)
+            except CancelledError:
+                return  # stopped at once
+            except BaseException as error:  # noqa: BLE001 - the worker's: no signal reaches this thread
+                failure = self.deaths[job.number] = _cause_of_death(error)
+            if failure is not None:
+                self.failures[job.number] = failure
+
+    def _next(self, slot: Slot) -> Job | None:
+        """The first job of the kind that the worker did last, for which it has compiled; else of a kind that no other
+        worker is at; else any."""
+        with self._choosing:
+            last = self._kinds.get(slot)
+            others = {kind for other, kind in self._kinds.items() if other is not slot}
+            ranked = [(job.kind != last, job.kind in others, place) for place, job in enumerate(self._waiting)]
+            if not ranked:
+                return None
+            job = self._waiting.pop(min(ranked)[2])
+            self._kinds[slot] = job.kind
+            return job
+
+    def _give(self, slot: Slot, job: Job) -> str | None:
+        """Have a worker do one job; why it failed, or None. A worker that died before it took the job is replaced."""
+        for attempt in range(ATTEMPTS):
+            try:
+                future = self._running[job.number] = self._pools[slot].schedule(carry_out, args=[job])
+                return future.result()
+            except (BrokenProcessPool, RuntimeError):
+                _end(self._pools[slot])
+                self._pools[slot] = self._open_pool(slot)
+                if attempt + 1 == ATTEMPTS:
+                    raise
+            finally:
+                self._running.pop(job.number, None)
+        raise AssertionError("unreachable")
 
     def _open_pool(self, slot: Slot) -> ProcessPool:
         pool = ProcessPool(
-            max_workers=1, context=self._processes, initializer=_start_worker, initargs=(slot, self._stop)
+            max_workers=1, context=self._processes, initializer=start_worker, initargs=(slot, self._stop)
         )
         pool.schedule(load_libraries, args=[slot.threads])
         return pool
 
 
 _crew: Crew | None = None
+
+
+@contextmanager
+def crew_for(launcher: Mapping[str, Any], jobs: int, threads: int | None) -> Iterator[Crew | None]:
+    """The pool's workers, started early, if that is the launcher which the configuration asks for; else None.
+
+    Raises `ConfigError` for a setting that the pool does not have.
+    """
+    if launcher.get("_target_") != ADDRESS:
+        yield None
+        return
+    if unknown := set(launcher) - {"_target_", "workers"}:
+        raise ConfigError(f"hydra.launcher.{min(unknown)}: the pool has no such setting; it has workers.")
+    with crew_at_hand(plan_slots(launcher.get("workers"), jobs, threads)) as crew:
+        yield crew
 
 
 @contextmanager
@@ -199,69 +222,6 @@ def _end(pool: ProcessPool) -> None:
     pool.join()
 
 
-def stop_requested() -> bool:
-    """Whether the sweep that this worker belongs to is to end, or has died; always false outside a worker."""
-    return _worker is not None and (_worker.stop.is_set() or os.getppid() != _worker.launcher)
-
-
-@dataclass
-class _Worker:
-    """What a worker process knows of itself."""
-
-    slot: Slot
-    stop: Event
-    launcher: int
-    busy: bool = False
-
-
-_worker: _Worker | None = None
-
-
-def _start_worker(slot: Slot, stop: Event) -> None:
-    """The first thing that a worker process does."""
-    global _worker
-    _worker = _Worker(slot, stop, os.getppid())
-    signal.signal(signal.SIGTERM, _stop_at_once)
-    if slot.device is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = slot.device
-
-
-def _stop_at_once(number: int, frame: FrameType | None) -> None:
-    """SIGTERM in a worker: a job is told by an exception, so that its run is closed; an idle worker just ends."""
-    if _worker is not None and _worker.busy:
-        raise KeyboardInterrupt
-    os._exit(0)
-
-
-def _carry_out(job: Job) -> JobReturn:
-    """One job in a worker, as Hydra's own launcher does it."""
-    assert _worker is not None
-    register()
-    setup_globals()
-    config = job.context.config_loader.load_sweep_config(job.config, list(job.overrides))
-    with open_dict(config):
-        config.hydra.job.id = config.hydra.job.num = job.number
-        if config.get("threads") is None:
-            config.threads = _worker.slot.threads
-        # What there is to warn of, the command has said before it started the workers; their logs repeat it.
-        if (screen := OmegaConf.select(config, "hydra.job_logging.handlers.screen")) is not None:
-            screen.level = "ERROR"
-    _worker.busy = True
-    try:
-        done = run_job(
-            hydra_context=job.context,
-            task_function=job.task,
-            config=config,
-            job_dir_key="hydra.sweep.dir",
-            job_subdir_key="hydra.sweep.subdir",
-        )
-    except KeyboardInterrupt:
-        done = JobReturn(status=JobStatus.COMPLETED)
-    finally:
-        _worker.busy = False
-    return JobReturn(overrides=job.overrides, status=done.status, _return_value=done._return_value)
-
-
 def _cause_of_death(error: BaseException) -> str:
     code = getattr(error, "exitcode", None)
     if code is not None and code < 0:
@@ -270,7 +230,7 @@ def _cause_of_death(error: BaseException) -> str:
         return f"Its process was ended by {name}{hint}."
     if code is not None:
         return f"Its process ended before the job did, with exit code {code}."
-    return "It was stopped at once." if isinstance(error, CancelledError) else f"No process could take it up: {error}."
+    return f"No process could take it up ({type(error).__name__}: {error})."
 
 
 def _wait(threads: Sequence[threading.Thread]) -> None:

@@ -19,6 +19,9 @@ SHORTEST_PAUSE = 0.5
 SHARE_OF_TIME = 0.05
 """What looking may take of one processor, which the workers need."""
 
+LONGEST_WAIT = 5.0
+"""Seconds that the end of a sweep waits for a look at a store that does not answer."""
+
 Show = Callable[[Sequence[RunRecord]], None]
 
 
@@ -32,16 +35,20 @@ def watched(uri: str, parent_id: str, show: Show) -> Iterator[None]:
         yield
     finally:
         over.set()
-        watcher.join()
-        show(read_runs(uri, parent_id=parent_id))
+        watcher.join(LONGEST_WAIT)
+        _look(uri, parent_id, show)
 
 
 def _watch(uri: str, parent_id: str, show: Show, over: threading.Event) -> None:
     pause = SHORTEST_PAUSE
     while not over.wait(pause):
         started = time.perf_counter()
-        try:
-            show(read_runs(uri, parent_id=parent_id))
-        except StoreError as error:  # it may come back; if it does not, the jobs say so
-            log.info("the store could not be read for the display: %s", error)
+        _look(uri, parent_id, show)
         pause = max(SHORTEST_PAUSE, (time.perf_counter() - started) / SHARE_OF_TIME)
+
+
+def _look(uri: str, parent_id: str, show: Show) -> None:
+    try:
+        show(read_runs(uri, parent_id=parent_id))
+    except StoreError as error:  # it may come back; if it does not, the jobs say so
+        log.warning("The store could not be read for the display: %s", error)

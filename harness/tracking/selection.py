@@ -14,6 +14,7 @@ NAME_TAG = "mlflow.runName"
 SWEPT_TAG = "harness.swept"
 JOB_TAG = "harness.job"
 ERROR_TAG = "harness.error"
+ERROR_TYPE_TAG = "harness.error_type"
 EPOCH_METRIC = "fit/loss"
 """Logged once an epoch with the epoch as its step: how far a run has come."""
 

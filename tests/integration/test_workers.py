@@ -43,10 +43,16 @@ def training(project: Project, count: int) -> bool:
 
 @pytest.fixture(scope="module")
 def killed(new_project: NewProject) -> dict[str, Outcome]:
-    """A sweep of which both workers are killed in their endless jobs, and one that is killed itself."""
-    bereft, orphaned = new_project(), new_project()
+    """A sweep of which both workers are killed in their endless jobs, one that is killed itself, and one with a job
+    that fails before it has a run: a file lies where its folder should be."""
+    bereft, orphaned, obstructed = new_project(), new_project(), new_project()
+    (obstructed.folder / "jobs").mkdir()
+    (obstructed.folder / "jobs" / "1").touch()
     losing = bereft.start("sweep", *ENDLESS, "seed=0,1", "regime.epochs=100000,1")
     dying = orphaned.start("sweep", *ENDLESS, "seed=0,1", "regime.epochs=100000")
+    failing = obstructed.start(
+        "sweep", *ENDLESS, "seed=0,1,2", "regime.epochs=1", f"hydra.sweep.dir={obstructed.folder / 'jobs'}"
+    )
     try:
         until(lambda: training(bereft, 2), losing)
         for worker in workers(losing):
@@ -56,10 +62,14 @@ def killed(new_project: NewProject) -> dict[str, Outcome]:
         os.kill(dying.pid, signal.SIGKILL)
         psutil.wait_procs(left, timeout=PATIENCE)
         assert not any(worker.is_running() for worker in left), "the workers of a killed sweep end too"
-        return {"bereft": Outcome(bereft, waited(losing)), "orphaned": Outcome(orphaned, waited(dying))}
+        return {
+            "bereft": Outcome(bereft, waited(losing)),
+            "orphaned": Outcome(orphaned, waited(dying)),
+            "obstructed": Outcome(obstructed, waited(failing)),
+        }
     finally:
-        losing.kill()
-        dying.kill()
+        for process in (losing, dying, failing):
+            process.kill()
 
 
 def test_a_killed_worker_fails_its_own_job_with_the_reason_and_the_rest_go_on(killed: dict[str, Outcome]) -> None:
@@ -78,3 +88,18 @@ def test_the_workers_of_a_killed_sweep_close_their_runs(killed: dict[str, Outcom
     orphaned = killed["orphaned"]
     assert orphaned.done.returncode == -signal.SIGKILL
     assert [child.info.status for child in orphaned.children] == ["KILLED", "KILLED"]
+
+
+def test_a_job_that_fails_before_it_has_a_run_is_recorded_with_the_reason_and_the_rest_go_on(
+    killed: dict[str, Outcome],
+) -> None:
+    obstructed = killed["obstructed"]
+    assert [(child.info.run_name, child.info.status) for child in obstructed.children] == [
+        ("seed=0", "FINISHED"),
+        ("seed=1", "FAILED"),
+        ("seed=2", "FINISHED"),
+    ]
+    assert "FileExistsError" in obstructed.children[1].data.tags["harness.error"]
+    assert "seed=1  failed: FileExistsError" in obstructed.done.stderr
+    assert obstructed.done.returncode == 1
+    assert "Traceback" not in obstructed.done.stderr

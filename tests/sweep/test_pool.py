@@ -7,8 +7,8 @@ import pytest
 from harness.composing import expand_sweep
 from harness.errors import ConfigError
 from harness.sweep import pool
-from harness.sweep.launching import POOL
-from harness.sweep.pool import WORKER_MEMORY, plan_slots
+from harness.sweep.pool import ADDRESS, WORKER_MEMORY, Crew, crew_for, plan_slots
+from harness.sweep.worker import Job, Slot, stop_requested
 
 
 @pytest.fixture(autouse=True)
@@ -50,17 +50,47 @@ def test_each_gpu_has_a_worker_and_more_workers_go_round(monkeypatch: pytest.Mon
     assert [slot.device for slot in plan_slots(5, 100)] == ["0", "3", "0", "3", "0"]
 
 
-@pytest.mark.parametrize("workers", [0, -1, 1.5, "two"])
+@pytest.mark.parametrize("workers", [0, -1, 1.5, "two", True])
 def test_a_number_of_workers_that_is_none_is_refused(workers: object) -> None:
     with pytest.raises(ConfigError, match=r"hydra\.launcher\.workers=.*at least 1"):
         plan_slots(workers, 4)  # type: ignore[arg-type]
 
 
 def test_the_pool_is_the_launcher_of_a_sweep_unless_another_is_named() -> None:
-    assert expand_sweep(["seed=0,1"]).launcher == {"_target_": POOL, "workers": None}
+    assert expand_sweep(["seed=0,1"]).launcher == {"_target_": ADDRESS, "workers": None}
     assert expand_sweep(["seed=0,1", "hydra.launcher.workers=3"]).launcher["workers"] == 3
-    assert expand_sweep(["seed=0,1", "hydra/launcher=basic"]).launcher["_target_"] != POOL
+    assert expand_sweep(["seed=0,1", "hydra/launcher=basic"]).launcher["_target_"] != ADDRESS
 
 
 def test_outside_a_worker_nothing_asks_to_stop() -> None:
-    assert not pool.stop_requested()
+    assert not stop_requested()
+
+
+def test_a_setting_that_the_pool_does_not_have_is_refused_before_a_worker_starts() -> None:
+    with (
+        pytest.raises(ConfigError, match=r"hydra\.launcher\.wrokers: .* it has workers"),
+        crew_for({"_target_": ADDRESS, "workers": 1, "wrokers": 2}, 4, None),
+    ):
+        pytest.fail("it began")
+
+
+def test_another_launcher_needs_no_crew() -> None:
+    with crew_for({"_target_": "hydra._internal.core_plugins.basic_launcher.BasicLauncher"}, 4, None) as crew:
+        assert crew is None
+
+
+def test_a_worker_keeps_to_what_it_has_compiled_for_and_helps_the_others_in_the_end() -> None:
+    grid = [(f"model={model}", f"seed={seed}") for model in ("a", "b") for seed in (0, 1, 2)]
+    crew = Crew([])
+    crew._waiting.extend(Job(number, overrides, None, None, None) for number, overrides in enumerate(grid))  # type: ignore[arg-type]
+    one, two = Slot(0, 1, None), Slot(1, 1, None)
+    taken = [crew._next(slot) for slot in (one, two, one, one, one, two, two)]
+    assert [job and job.number for job in taken] == [0, 3, 1, 2, 4, 5, None]
+
+
+def test_jobs_that_share_a_program_are_taken_in_their_order() -> None:
+    crew = Crew([])
+    grid = [(f"seed={seed}", f"regime.epochs={epochs}") for seed in (0, 1) for epochs in (1, 2)]
+    crew._waiting.extend(Job(number, overrides, None, None, None) for number, overrides in enumerate(grid))  # type: ignore[arg-type]
+    taken = [crew._next(Slot(number % 2, 1, None)) for number in range(4)]
+    assert [job and job.number for job in taken] == [0, 1, 2, 3]
