@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from benchmarks import epochs, grid, scaling, single
+from benchmarks.guides import GUIDES
 from benchmarks.page import page
 from benchmarks.picture import draw
 from benchmarks.processes import CommandFailed
@@ -23,7 +24,7 @@ def main() -> int:
     request = _parser().parse_args()
     places = _places(request.output, request.quick)
     measures = {
-        "epochs": lambda: epochs.measure(places, request.quick, request.rounds),
+        "epochs": lambda: epochs.measure(places, request.quick, request.rounds, request.guides),
         "grid": lambda: grid.measure(places, request.quick, request.runs),
         "scaling": lambda: scaling.measure(places, request.quick),
         "single": lambda: single.measure(places, request.quick, request.rounds),
@@ -69,6 +70,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--quick", action="store_true", help=f"a trial on the bundled images, into {TRIALS.relative_to(ROOT)}/"
+    )
+    parser.add_argument(
+        "--guides",
+        nargs="+",
+        default=[],
+        choices=[guide.letter for guide in GUIDES],
+        help="measure the epochs of these guides only, and keep what there is of the others",
     )
     parser.add_argument("--rounds", type=int, help="rounds of epochs and single (7 and 5)")
     parser.add_argument(

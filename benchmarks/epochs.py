@@ -6,7 +6,7 @@ import json
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,26 +30,34 @@ PEERS = ROOT / "benchmarks" / ".venv" / "bin" / "python"
 OPTIONAL = ("torch", "jax")
 
 
-def measure(places: Places, quick: bool, rounds: int | None) -> None:
-    """Measure guide after guide, and keep what there is after each."""
+def measure(places: Places, quick: bool, rounds: int | None, letters: Sequence[str] = ()) -> None:
+    """Measure guide after guide, and keep what there is after each; only those of `letters` where they are given, and
+    what was measured of the others stays."""
     rounds = rounds or (2 if quick else ROUNDS)
     size = 1024 if quick else PEAK_SIZE
     result: dict[str, Any] = {
         "rounds": rounds,
         "copies": available_cpus(),
         "peak_size": size,
-        "guides": {},
+        "guides": _kept(places, size) if letters else {},
     }
+    chosen = [guide for guide in GUIDES if not letters or guide.letter in letters]
     peak = Contender(Path(sys.executable), "matmul", str(size))
     try:
         peak.go()
-        for guide in GUIDES[:1] if quick else GUIDES:
+        for guide in chosen[:1] if quick else chosen:
             print(f"{guide.letter}: {guide.title}", flush=True)
             with tempfile.TemporaryDirectory() as folder:
                 result["guides"][guide.letter] = _measure_guide(guide, Path(folder), peak, quick, rounds)
             places.write("epochs", quick, result)
     finally:
         peak.close()
+
+
+def _kept(places: Places, size: int) -> dict[str, Any]:
+    """What was measured of the guides before, with the same product as the peak."""
+    before = places.read().get("epochs", {})
+    return dict(before["guides"]) if before.get("peak_size") == size else {}
 
 
 def _measure_guide(guide: Guide, folder: Path, peak: Contender, quick: bool, rounds: int) -> dict[str, Any]:
