@@ -82,10 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = [argument for argument in arguments if argument != "--debug"]
     # Read when TensorFlow is imported: 2 leaves its errors, and hides the build's and the processor's features.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    if debug:
-        os.environ["HYDRA_FULL_ERROR"] = os.environ["HARNESS_DEBUG"] = "1"
     try:
-        with _sigterm_raises():
+        with _sigterm_raises(), _told_to_debug(debug):
             code = _dispatch(arguments)
             sys.stdout.flush()
             return code
@@ -124,6 +122,21 @@ def _print_error(message: str) -> None:
     colour = False if os.environ.get("NO_COLOR") else None
     click.secho("error: ", fg="red", bold=True, nl=False, err=True, color=colour)
     click.echo(message, err=True, color=colour)
+
+
+@contextmanager
+def _told_to_debug(debug: bool) -> Iterator[None]:
+    """Let Hydra and the workers of a sweep know of --debug while this command lasts."""
+    told = {name: os.environ.get(name) for name in ("HYDRA_FULL_ERROR", "HARNESS_DEBUG")} if debug else {}
+    os.environ.update(dict.fromkeys(told, "1"))
+    try:
+        yield
+    finally:
+        for name, before in told.items():
+            if before is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = before
 
 
 @contextmanager

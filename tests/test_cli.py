@@ -216,3 +216,11 @@ def test_fish_gets_one_choice_a_line(run_command: RunCommand) -> None:
 def test_a_line_that_cannot_be_completed_is_answered_with_silence(run_command: RunCommand) -> None:
     done = run_command("-sc", "query=bash", env={"COMP_LINE": "harness train model=nonsense ="})
     assert (done.stdout.strip(), done.stderr) == ("", "")
+
+
+def test_debugging_ends_with_the_command_that_asked_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HARNESS_DEBUG", raising=False)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    assert cli.main(["train", "optimizer=none_such", "--debug"]) == 2
+    assert "HARNESS_DEBUG" not in os.environ
+    assert os.environ["HYDRA_FULL_ERROR"] == "0"
