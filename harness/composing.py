@@ -99,6 +99,17 @@ def typed_config(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
     return config
 
 
+def recorded_config(text: str) -> Config:
+    """The `Config` that a run recorded as YAML; settings that its version did not have yet are at their defaults.
+
+    Raises `ConfigError` where it holds what this version does not know.
+    """
+    with explained():
+        content = OmegaConf.create(text)
+        assert isinstance(content, DictConfig)
+        return typed_config(content)
+
+
 def compose_config(
     overrides: Sequence[str] = (), config_name: str = CONFIG_NAME, config_dir: str | None = None
 ) -> Config:
