@@ -12,7 +12,7 @@ KERAS_FILE = "data/model.keras"
 
 
 def load_model(file: Path) -> Any:
-    """The Keras model in `file` (`.keras`), uncompiled. Raises `RequestError` if it is not there or is no such model."""
+    """The Keras model in `file` (`.keras`), uncompiled. Raises `RequestError` if it is not there or no such model."""
     import keras
 
     if not file.is_file():

@@ -122,7 +122,7 @@ def _version(client: Any, name: str, number: str | None, alias: str | None) -> A
 
 @contextmanager
 def model_folder(uri: str, run: RunRecord) -> Iterator[Path]:
-    """The folder of the run's logged MLflow model (`MLmodel`, `data/model.keras`, ...); a copy may vanish with the block.
+    """The folder of the run's logged MLflow model (`MLmodel`, `data/model.keras`, ...), for the length of the block.
 
     Raises `RequestError` where the run has no model.
     """
