@@ -200,6 +200,7 @@ class RegimeConfig:
     batch_size: int = setting(32, at_least=1)
     shuffle: bool = True
     labels: str = setting("integers", choices=LABELS)
+    continue_from: str | None = None
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -215,6 +216,7 @@ class TrackingConfig:
     run_name: str | None = None
     parent_run: str | None = None
     log_model: bool = True
+    log_state: bool = True
     system_metrics: bool = False
 
 

@@ -161,13 +161,13 @@ def _summarize_validation(history: History) -> dict[str, float]:
     validation_loss = history.series.get("val/loss", [])
     if not np.isfinite(validation_loss).any():
         return {}
-    epoch = best_epoch(validation_loss)
+    best = best_epoch(validation_loss)
     train, val = (
-        {name: history.series[f"{split}/{name}"][epoch - 1] for name in ("loss", "accuracy")}
+        {name: history.series[f"{split}/{name}"][best - 1] for name in ("loss", "accuracy")}
         for split in ("train", "val")
     )
     scalars = {
-        "best/epoch": float(epoch),
+        "best/epoch": float(history.before + best),
         "best/train_loss": train["loss"],
         "best/train_accuracy": train["accuracy"],
         "best/val_loss": val["loss"],
@@ -176,5 +176,5 @@ def _summarize_validation(history: History) -> dict[str, float]:
         "best/gap_val_accuracy": gap_accuracy(train["accuracy"], val["accuracy"]),
     }
     if (onset := onset_epoch(history.series["train/loss"], validation_loss)) is not None:
-        scalars["overfit/onset_epoch"] = float(onset)
+        scalars["overfit/onset_epoch"] = float(history.before + onset)
     return scalars

@@ -68,9 +68,13 @@ class Splits:
 
 @dataclass
 class History:
-    """Metrics by epoch: `series["fit/loss"][0]` belongs to epoch 1. All series have one value an epoch."""
+    """Metrics by epoch: `series["fit/loss"][0]` belongs to epoch `before + 1`. All series have one value an epoch.
+
+    `before` epochs had been trained already when this training began.
+    """
 
     series: dict[str, list[float]] = field(default_factory=dict)
+    before: int = 0
 
     def append(self, values: Mapping[str, float]) -> None:
         for name, value in values.items():
@@ -78,7 +82,12 @@ class History:
 
     @property
     def epochs(self) -> int:
+        """How many epochs the series have."""
         return max((len(values) for values in self.series.values()), default=0)
+
+    @property
+    def last_epoch(self) -> int:
+        return self.before + self.epochs
 
     def last(self, name: str) -> float:
         return self.series[name][-1]

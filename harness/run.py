@@ -5,24 +5,25 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from harness import metrics
-from harness.config import Config, flatten
+from harness.config import Config
+from harness.continuing import find_start
 from harness.data import load_splits
 from harness.evaluation import evaluate
 from harness.figures import per_class_table, run_figures
 from harness.models import build_model, log_probabilities, probability_model
-from harness.records import Dataset, Split, Splits
+from harness.recording import Recorded, log_configuration, log_data, log_start, log_state
+from harness.records import Split
 from harness.tracking.selection import JOB_TAG
-from harness.tracking.store import load_mlflow, shown_uri, store_uri
-from harness.tracking.writing import RunIdentity, RunWriter, UsedSplit, tracked_run
+from harness.tracking.store import load_mlflow, store_uri
+from harness.tracking.writing import RunIdentity, tracked_run
 from harness.training import (
     TrainingObserver,
+    capture,
     choose_engine,
     fit,
     import_tensorflow,
@@ -78,11 +79,14 @@ def execute(
     tags = {} if context.job is None else {JOB_TAG: str(context.job)}
     identity = RunIdentity(context.name, config.tracking.experiment, context.parent_id, context.overrides, tags)
     with tracked_run(uri, identity, context.log_file, config.tracking.system_metrics) as tracked:
-        _log_configuration(tracked, config, context)
+        log_configuration(tracked, config, context.overrides)
         validate(config)
+        import_tensorflow(config.threads)
+        start = find_start(uri, config)
+        log_start(tracked, start)
         seed_everything(config.seed, config.threads)
         dataset, splits = load_splits(config.dataset, config.regime.validation)
-        _log_data(tracked, dataset, splits)
+        log_data(tracked, dataset, splits)
 
         model = build_model(config.model, config.dataset.preprocessing, splits.train.images, config.mixed_precision)
         predict = log_probabilities(model)
@@ -97,7 +101,8 @@ def execute(
         )
 
         fit_started = time.perf_counter()
-        history = fit(engine, model, config, splits.train, splits.validation, _Recorded(tracked, observer), callbacks)
+        recorded = Recorded(tracked, observer)
+        history = fit(engine, model, config, splits.train, splits.validation, recorded, callbacks, start.state)
         fit_seconds = time.perf_counter() - fit_started
 
         evaluations = {name: evaluate(predict, split, dataset.class_names) for name, split in splits.named()}
@@ -105,6 +110,8 @@ def execute(
         if config.tracking.log_model:
             examples = Split(splits.test.images[:EXAMPLES], splits.test.labels[:EXAMPLES])
             tracked.log_model(probability_model(model, config.model.head), examples)
+        if config.tracking.log_state:
+            log_state(tracked, capture(model, history.last_epoch))
         tracked.log_table("per_class.json", per_class_table(test))
         selection = config.figures or ("all" if context.parent_id is None else "few")
         for name, figure in run_figures(history, test, splits.test, dataset.class_names, context.name, selection):
@@ -118,41 +125,3 @@ def execute(
         tracked.log_metrics(scalars)
         log.info("finished: %s", {name: round(value, 4) for name, value in scalars.items()})
     return RunResult(tracked.run_id, context.name, config.tracking.experiment, scalars)
-
-
-def _log_configuration(tracked: RunWriter, config: Config, context: RunContext) -> None:
-    if config.tracking.uri is not None:
-        config = replace(config, tracking=replace(config.tracking, uri=shown_uri(config.tracking.uri)))
-    resolved = yaml.safe_dump(asdict(config), sort_keys=False)
-    log.info("run %s (%s)\n%s", context.name, tracked.run_id, resolved)
-    tracked.log_parameters(flatten(config))
-    tracked.log_text("config/config.yaml", resolved)
-    tracked.log_text("config/overrides.yaml", yaml.safe_dump([shown_uri(item) for item in context.overrides]))
-
-
-def _log_data(tracked: RunWriter, dataset: Dataset, splits: Splits) -> None:
-    log.info("%s from %s: %s", dataset.name, dataset.source, {name: len(split) for name, split in splits.named()})
-    tracked.set_tags({"harness.dataset_digest": dataset.digest})
-    contexts = {"train": "training", "val": "validation", "test": "testing"}
-    used = [UsedSplit(f"{dataset.name}_{name}", contexts[name], split) for name, split in splits.named()]
-    tracked.log_datasets(used, dataset.source)
-
-
-class _Recorded:
-    """Passes an engine's events to the store first, then to whoever watches."""
-
-    def __init__(self, tracked: RunWriter, watcher: TrainingObserver) -> None:
-        self._tracked = tracked
-        self._watcher = watcher
-
-    def training_started(self, epochs: int) -> None:
-        self._watcher.training_started(epochs)
-
-    def epoch_ended(self, epoch: int, values: Mapping[str, float]) -> None:
-        self._tracked.log_epoch(epoch, values)
-        log.info("epoch %d: %s", epoch, {name: round(value, 4) for name, value in values.items()})
-        self._watcher.epoch_ended(epoch, values)
-
-    def training_ended(self, reason: str) -> None:
-        log.info("training ended: %s", reason)
-        self._watcher.training_ended(reason)

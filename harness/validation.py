@@ -120,6 +120,8 @@ def _precision_problems(config: Config) -> Iterator[str]:
 
 def _regime_problems(regime: RegimeConfig) -> Iterator[str]:
     stopping, schedule = regime.early_stopping, regime.schedule
+    if regime.continue_from is not None and not regime.continue_from.strip():
+        yield "regime.continue_from='': must name a run or a saved model, or be null."
     watchers = []
     if stopping.enabled:
         watchers.append(("regime.early_stopping.monitor", stopping.monitor))

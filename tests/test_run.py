@@ -13,7 +13,8 @@ from mlflow import MlflowClient
 from harness.composing import compose_config
 from harness.config import Config, RegimeConfig, ScheduleConfig
 from harness.errors import ConfigError
-from harness.run import RunContext, _log_configuration, _Recorded, execute
+from harness.recording import Recorded, log_configuration
+from harness.run import RunContext, execute
 from harness.tracking.writing import RunIdentity, tracked_run
 
 
@@ -24,7 +25,7 @@ class Watcher:
         self._client, self._run_id = client, run_id
         self.told: list[tuple[object, ...]] = []
 
-    def training_started(self, epochs: int) -> None:
+    def training_started(self, epochs: range) -> None:
         self.told.append(("started", epochs))
 
     def epoch_ended(self, epoch: int, metrics: Mapping[str, float]) -> None:
@@ -43,13 +44,13 @@ def uri(project: Path) -> str:
 def test_an_epoch_is_in_the_store_before_whoever_watches_hears_of_it(uri: str) -> None:
     with tracked_run(uri, RunIdentity("a run", "study")) as tracked:
         watcher = Watcher(MlflowClient(uri), tracked.run_id)
-        recorded = _Recorded(tracked, watcher)
-        recorded.training_started(2)
+        recorded = Recorded(tracked, watcher)
+        recorded.training_started(range(1, 3))
         recorded.epoch_ended(1, {"train/loss": 2.0})
         recorded.epoch_ended(2, {"train/loss": 1.0})
         recorded.training_ended("all epochs trained")
     assert watcher.told == [
-        ("started", 2), (1, 2.0, [(1, 2.0)]), (2, 1.0, [(1, 2.0), (2, 1.0)]), ("ended", "all epochs trained")
+        ("started", range(1, 3)), (1, 2.0, [(1, 2.0)]), (2, 1.0, [(1, 2.0), (2, 1.0)]), ("ended", "all epochs trained")
     ]  # fmt: skip
 
 
@@ -67,7 +68,7 @@ def test_the_password_of_the_store_is_in_no_parameter_and_no_file(uri: str, proj
     overrides = ["tracking.uri='http://ann:hush-hush@host'"]
     config = compose_config(overrides)
     with tracked_run(uri, RunIdentity("a run", "study")) as tracked:
-        _log_configuration(tracked, config, RunContext("a run", overrides))
+        log_configuration(tracked, config, overrides)
     assert MlflowClient(uri).get_run(tracked.run_id).data.params["tracking.uri"] == "http://host"
     files = [file for file in project.rglob("*") if file.is_file()]
     assert {"config.yaml", "overrides.yaml"} <= {file.name for file in files}

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from harness.config import Config, flatten
 
 SEED = "seed"
-NOT_SETTINGS = ("tracking.", "figures", "threads", "dataset.directory")
+NOT_SETTINGS = ("tracking.", "figures", "threads", "dataset.directory", "regime.continue_from", "continued.from")
 """Parameters that say where and how a run is carried out and recorded, or where its files came from: no part of what
-was trained (the number of threads decides the last digits only)."""
+was trained (the number of threads decides the last digits only; of what was continued, `continued.epochs` and
+`continued.settings` tell, which runs that differ in seed share)."""
 
 FIRST = ("model.name", "optimizer.name", "dataset.name")
 SELECTORS = {
@@ -25,6 +26,7 @@ SELECTORS = {
     "regime.validation.strategy": "regime.validation.",
     "regime.early_stopping.enabled": "regime.early_stopping.",
     "regime.schedule.name": "regime.schedule.",
+    "continued.epochs": "continued.",
 }
 """Settings whose value brings others with it, and the prefix of those others."""
 

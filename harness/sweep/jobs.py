@@ -61,7 +61,7 @@ def _swept(uri: str, parent_id: str) -> tuple[str, ...]:
 class _Stoppable:
     """Watches training in order to end it with the sweep: at the end of an epoch, as Ctrl-C would."""
 
-    def training_started(self, epochs: int) -> None:
+    def training_started(self, epochs: range) -> None:
         self._end_with_sweep()
 
     def epoch_ended(self, epoch: int, metrics: Mapping[str, float]) -> None:

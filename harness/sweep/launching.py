@@ -35,6 +35,7 @@ from harness.composing import (
     typed_config,
 )  # fmt: skip
 from harness.config import Config
+from harness.continuing import check_start
 from harness.data import load_splits
 from harness.errors import RequestError, SweepFailed
 from harness.records import RunRecord, RunState
@@ -172,6 +173,8 @@ def _check_surroundings(configs: Sequence[Config]) -> None:
     with _few_retries():
         for uri, experiment in {(store_uri(config.tracking.uri), config.tracking.experiment) for config in configs}:
             ensure_experiment(uri, experiment)
+        for config in configs:
+            check_start(store_uri(config.tracking.uri), config)
 
 
 def _few_retries() -> AbstractContextManager[None]:

@@ -17,7 +17,7 @@ from rich.tree import Tree
 from harness.config import Config
 from harness.records import RunRecord, RunState
 from harness.run import RunResult
-from harness.tracking.selection import ERROR_TAG
+from harness.tracking.selection import CONTINUED_EPOCHS, ERROR_TAG
 from harness.tracking.store import shown_uri
 
 
@@ -28,7 +28,7 @@ class RunDisplay:
         self.console = console if console is not None else stderr_console()
         self._progress: Progress | None = None
         self._bar: TaskID | None = None
-        self._epochs = 0
+        self._last = 0
         self._started = 0.0
 
     @contextmanager
@@ -56,10 +56,10 @@ class RunDisplay:
         _line(self.console, f"run {result.run_id} in experiment {experiment}")
         _line(self.console, f"see it: harness ui    beside others: harness compare --experiment '{experiment}'")
 
-    def training_started(self, epochs: int) -> None:
-        self._epochs = epochs
+    def training_started(self, epochs: range) -> None:
+        self._last = epochs[-1]
         if self._progress is not None and self._bar is not None:
-            self._progress.update(self._bar, total=epochs, metrics="")
+            self._progress.update(self._bar, total=self._last, completed=epochs.start - 1, metrics="")
         else:
             _line(
                 self.console,
@@ -70,7 +70,7 @@ class RunDisplay:
         if self._progress is not None and self._bar is not None:
             self._progress.update(self._bar, completed=epoch, metrics=_scores(metrics))
         else:
-            count = f"epoch {epoch:>{len(str(self._epochs))}}/{self._epochs}"
+            count = f"epoch {epoch:>{len(str(self._last))}}/{self._last}"
             _line(self.console, f"{count}   {_scores(metrics)}   {metrics['time/epoch_seconds']:.2f} s")
 
     def training_ended(self, reason: str) -> None:
@@ -119,7 +119,7 @@ class SweepDisplay:
         if run.run_id not in self._bars:
             self._bars[run.run_id] = self._progress.add_task(escape(run.name), total=None, metrics="starting")
         if run.epochs:
-            total = int(run.parameters["regime.epochs"])
+            total = int(run.parameters["regime.epochs"]) + int(run.parameters.get(CONTINUED_EPOCHS, 0))
             self._progress.update(
                 self._bars[run.run_id], total=total, completed=run.epochs, metrics=_scores(run.metrics)
             )

@@ -108,6 +108,12 @@ def _newest(uri: str, experiment: str | None, *, sweeps_only: bool) -> RunRecord
     return found[0] if found else None
 
 
+def runs_named(uri: str, name: str) -> list[RunRecord]:
+    """The runs called `name`, oldest first. Raises `StoreError` as `open_reader`."""
+    with open_reader(uri) as reader:
+        return reader.select(Selection(name=name))
+
+
 def resolve_run(uri: str, text: str) -> RunRecord:
     """The one run that `text` means: a run id, a run's name, or the beginning of a run id, tried in this order.
 

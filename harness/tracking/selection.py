@@ -15,6 +15,11 @@ SWEPT_TAG = "harness.swept"
 JOB_TAG = "harness.job"
 ERROR_TAG = "harness.error"
 ERROR_TYPE_TAG = "harness.error_type"
+CONTINUED_FROM = "continued.from"
+CONTINUED_EPOCHS = "continued.epochs"
+CONTINUED_SETTINGS = "continued.settings"
+"""Parameters of every run: what it went on from (None for a fresh start), the epochs that lay behind that, and a digest
+of the settings that had been used there."""
 EPOCH_METRIC = "fit/loss"
 """Logged once an epoch with the epoch as its step: how far a run has come."""
 

@@ -4,5 +4,16 @@ from harness.training.engines import choose_engine, fit
 from harness.training.events import TrainingObserver
 from harness.training.seeding import seed_everything
 from harness.training.startup import import_tensorflow, intra_op_threads
+from harness.training.state import TrainingState, capture, write_state
 
-__all__ = ["TrainingObserver", "choose_engine", "fit", "import_tensorflow", "intra_op_threads", "seed_everything"]
+__all__ = [
+    "TrainingObserver",
+    "TrainingState",
+    "capture",
+    "choose_engine",
+    "fit",
+    "import_tensorflow",
+    "intra_op_threads",
+    "seed_everything",
+    "write_state",
+]

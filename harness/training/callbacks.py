@@ -27,9 +27,10 @@ class EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]
         splits: Mapping[str, Split],
         score: Callable[[Split], tuple[float, float]],
         observer: TrainingObserver,
+        before: int = 0,
     ) -> None:
         super().__init__()
-        self.history = History()
+        self.history = History(before=before)
         self._splits = splits
         self._score = score
         self._observer = observer
@@ -75,19 +76,19 @@ class EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]
             swap.on_test_end()
 
 
-def stop_reason(history: History, epochs: int) -> str:
-    """Why training ended after the epochs in `history`, in words."""
-    trained = history.epochs
-    return "all epochs trained" if trained == epochs else f"stopped early after epoch {trained} of {epochs}"
+def stop_reason(history: History, epochs: range) -> str:
+    """Why training that was to go through `epochs` ended after those in `history`, in words."""
+    trained, last = history.last_epoch, epochs[-1]
+    return "all epochs trained" if trained == last else f"stopped early after epoch {trained} of {last}"
 
 
-def regime_callbacks(config: Config) -> list[Any]:
-    """Early stopping and the learning-rate schedule, as Keras callbacks."""
+def regime_callbacks(config: Config, before: int = 0) -> list[Any]:
+    """Early stopping and the learning-rate schedule, as Keras callbacks; the schedule begins after `before` epochs."""
     regime = config.regime
-    return [*_schedule(regime, config.optimizer.learning_rate), *_early_stopping(regime)]
+    return [*_schedule(regime, config.optimizer.learning_rate, before), *_early_stopping(regime)]
 
 
-def _schedule(regime: RegimeConfig, base_rate: float) -> list[Any]:
+def _schedule(regime: RegimeConfig, base_rate: float, before: int) -> list[Any]:
     schedule = regime.schedule
     if schedule.name == "plateau":
         return [
@@ -102,7 +103,7 @@ def _schedule(regime: RegimeConfig, base_rate: float) -> list[Any]:
         return []
     return [
         keras.callbacks.LearningRateScheduler(
-            lambda epoch: base_rate * learning_rate_factor(schedule, epoch + 1, regime.epochs)
+            lambda epoch: base_rate * learning_rate_factor(schedule, epoch + 1 - before, regime.epochs)
         )
     ]
 

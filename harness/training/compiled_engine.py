@@ -24,6 +24,7 @@ from harness.training.device import on_device
 from harness.training.events import TrainingObserver
 from harness.training.scoring import Scorer, build_scorer
 from harness.training.seeding import epoch_order
+from harness.training.state import TrainingState, begin
 
 PROGRAMS_KEPT = 8
 """Structures whose programs a process keeps; the one unused for longest goes first."""
@@ -49,6 +50,7 @@ def fit(
     validation: Split | None,
     observer: TrainingObserver,
     callbacks: Sequence[Any] = (),
+    start: TrainingState | None = None,
 ) -> History:
     """Train `model` in place, an epoch in one call. See `engines.fit`."""
     import keras
@@ -64,33 +66,37 @@ def fit(
         jit_compile=False,
     )
     model.optimizer.build(model.trainable_variables)
+    epochs = begin(model, start, regime.epochs)
     _copy(model.variables, program.model.variables)
     _copy(model.optimizer.variables, program.optimizer.variables)
 
     splits = {"train": train} if validation is None else {"train": train, "val": validation}
-    recorder = EpochRecorder(splits, program.score, observer)
+    recorder = EpochRecorder(splits, program.score, observer, epochs.start - 1)
     listeners = keras.callbacks.CallbackList(
-        [recorder, *regime_callbacks(config), *callbacks], model=program.model, epochs=regime.epochs, verbose=0
+        [recorder, *regime_callbacks(config, epochs.start - 1), *callbacks],
+        model=program.model,
+        epochs=epochs[-1],
+        verbose=0,
     )
     images, labels = on_device(train.images), on_device(train.labels)
     program.model.stop_training = False
-    observer.training_started(regime.epochs)
+    observer.training_started(epochs)
     steps = math.ceil(len(train) / regime.batch_size)
     listeners.on_train_begin()
-    for epoch in range(regime.epochs):
-        listeners.on_epoch_begin(epoch)
-        order = epoch_order(config.seed, epoch + 1, len(train)) if regime.shuffle else np.arange(len(train))
+    for epoch in epochs:
+        listeners.on_epoch_begin(epoch - 1)
+        order = epoch_order(config.seed, epoch, len(train)) if regime.shuffle else np.arange(len(train))
         loss, accuracy = program.epoch(images, labels, order.astype(np.int32))
         logs = {"loss": float(loss), "accuracy": float(accuracy)}
         listeners.on_train_batch_end(steps - 1, logs)  # for TerminateOnNaN
-        listeners.on_epoch_end(epoch, logs)
+        listeners.on_epoch_end(epoch - 1, logs)
         if program.model.stop_training:
             break
     program.optimizer.finalize_variable_values(program.model.trainable_variables)
     listeners.on_train_end()
     _copy(program.model.variables, model.variables)
     _copy(program.optimizer.variables, model.optimizer.variables)
-    observer.training_ended(stop_reason(recorder.history, regime.epochs))
+    observer.training_ended(stop_reason(recorder.history, epochs))
     return recorder.history
 
 

@@ -10,8 +10,9 @@ from harness.errors import ConfigError
 from harness.records import History, Split
 from harness.training import compiled_engine, keras_engine
 from harness.training.events import TrainingObserver
+from harness.training.state import TrainingState
 
-Engine = Callable[[Any, Config, Split, Split | None, TrainingObserver, Sequence[Any]], History]
+Engine = Callable[[Any, Config, Split, Split | None, TrainingObserver, Sequence[Any], TrainingState | None], History]
 
 ENGINES: Mapping[str, Engine] = {"compiled": compiled_engine.fit, "keras": keras_engine.fit}
 
@@ -53,10 +54,13 @@ def fit(
     validation: Split | None,
     observer: TrainingObserver,
     callbacks: Sequence[Any] = (),
+    start: TrainingState | None = None,
 ) -> History:
     """Compile `model` and train it in place on `train`; every series of design has one value an epoch in the result.
 
-    `callbacks` are Keras callbacks besides those that the configuration asks for. Raises `TrainingError` when the loss
-    is no longer a number.
+    `callbacks` are Keras callbacks besides those that the configuration asks for. Training begins with the weights and
+    optimizer state of `start`, and with the epoch after its last; its learning rate, schedule and number of epochs are
+    those of `config`. Raises `TrainingError` when the loss is no longer a number, `ConfigError` when `start` is of
+    another model.
     """
-    return ENGINES[engine](model, config, train, validation, observer, callbacks)
+    return ENGINES[engine](model, config, train, validation, observer, callbacks, start)

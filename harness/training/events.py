@@ -9,11 +9,12 @@ from typing import Protocol
 class TrainingObserver(Protocol):
     """Told what happens; slow observers slow training down."""
 
-    def training_started(self, epochs: int) -> None:
-        """Training is about to start and will last at most `epochs` epochs."""
+    def training_started(self, epochs: range) -> None:
+        """Training is about to start and will go through these epochs at most: `range(1, 11)`; later ones, where it
+        continues another."""
 
     def epoch_ended(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Epoch `epoch` (from 1) has ended with these values of every series."""
+        """Epoch `epoch` has ended with these values of every series."""
 
     def training_ended(self, reason: str) -> None:
         """Training has ended in an orderly way; `reason` says why, in words."""

@@ -14,6 +14,7 @@ from harness.training.compiling import build_accuracy, build_loss, build_optimiz
 from harness.training.events import TrainingObserver
 from harness.training.scoring import build_scorer
 from harness.training.seeding import epoch_order
+from harness.training.state import TrainingState, begin
 
 STEPS_PER_EXECUTION = 50
 """Batches between two returns to Python: the same numbers, bit for bit, in half the time."""
@@ -26,6 +27,7 @@ def fit(
     validation: Split | None,
     observer: TrainingObserver,
     callbacks: Sequence[Any] = (),
+    start: TrainingState | None = None,
 ) -> History:
     """Train `model` in place with `keras.Model.fit`. See `engines.fit`."""
     import keras
@@ -43,6 +45,7 @@ def fit(
     )
     # Built inside `fit`, ScheduleFreeAdamW would start its averages from zero instead of from the weights (Keras 3.15).
     model.optimizer.build(model.trainable_variables)
+    epochs = begin(model, start, regime.epochs)
     batches, set_order = _batches(train, regime.batch_size, regime.labels)
 
     def reorder(epoch: int, logs: Any) -> None:
@@ -50,21 +53,23 @@ def fit(
         set_order(order)
 
     splits = {"train": train} if validation is None else {"train": train, "val": validation}
-    recorder = EpochRecorder(splits, build_scorer(model, config.model.head, jit_compile=False), observer)
-    observer.training_started(regime.epochs)
+    before = epochs.start - 1
+    recorder = EpochRecorder(splits, build_scorer(model, config.model.head, jit_compile=False), observer, before)
+    observer.training_started(epochs)
     model.fit(
         batches,
-        epochs=regime.epochs,
+        epochs=epochs[-1],
+        initial_epoch=before,
         verbose=0,
         shuffle=False,  # the batches come in an order of our own
         callbacks=[
             keras.callbacks.LambdaCallback(on_epoch_begin=reorder),
             recorder,
-            *regime_callbacks(config),
+            *regime_callbacks(config, before),
             *callbacks,
         ],
     )
-    observer.training_ended(stop_reason(recorder.history, regime.epochs))
+    observer.training_ended(stop_reason(recorder.history, epochs))
     return recorder.history
 
 

@@ -27,7 +27,7 @@ def console(terminal: bool = False) -> tuple[Console, io.StringIO]:
 def go_through_a_run(shown: RunDisplay) -> None:
     with shown.live():
         shown.run_started(RESULT.name)
-        shown.training_started(10)
+        shown.training_started(range(1, 11))
         shown.epoch_ended(1, EPOCH)
         shown.epoch_ended(2, EPOCH | {"val/loss": 0.6, "val/accuracy": 0.75})
         shown.training_ended("stopped early after epoch 2 of 10")

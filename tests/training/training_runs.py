@@ -12,7 +12,7 @@ from harness.config import Config
 from harness.data import load_dataset, split_dataset
 from harness.models import build_model
 from harness.records import History, Splits
-from harness.training import fit, seed_everything
+from harness.training import TrainingState, fit, seed_everything
 
 SUBSET = Path(__file__).resolve().parents[1] / "data"
 VALIDATED = ("regime.validation.strategy=stratified", "regime.validation.size=400")
@@ -23,10 +23,10 @@ class Watcher:
     """Keeps what an engine reports."""
 
     epochs: list[tuple[int, Mapping[str, float]]] = field(default_factory=list)
-    started: int = 0
+    started: range = range(0)
     reason: str = ""
 
-    def training_started(self, epochs: int) -> None:
+    def training_started(self, epochs: range) -> None:
         self.started = epochs
 
     def epoch_ended(self, epoch: int, metrics: Mapping[str, float]) -> None:
@@ -47,12 +47,12 @@ class Trained:
     splits: Splits
 
 
-def train(engine: str, *overrides: str, callbacks: Sequence[Any] = ()) -> Trained:
+def train(engine: str, *overrides: str, callbacks: Sequence[Any] = (), start: TrainingState | None = None) -> Trained:
     """Train on 600 images of the bundled subset (the last batch of 32 is ragged)."""
     config = compose_config([f"dataset.directory={SUBSET}", "dataset.train_size=600", *overrides])
     seed_everything(config.seed)
     splits = split_dataset(load_dataset(config.dataset), config.dataset, config.regime.validation)
-    model = build_model(config.model, config.dataset.preprocessing, splits.train.images)
+    model = build_model(config.model, config.dataset.preprocessing, splits.train.images, config.mixed_precision)
     watcher = Watcher()
-    history = fit(engine, model, config, splits.train, splits.validation, watcher, callbacks)
+    history = fit(engine, model, config, splits.train, splits.validation, watcher, callbacks, start)
     return Trained(history, model, watcher, config, splits)

@@ -1,0 +1,138 @@
+"""What `regime.continue_from` means: the run or file that training goes on from."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.analysis.settings import SEED, is_setting
+from harness.config import Config, flatten
+from harness.errors import RequestError
+from harness.records import RunRecord, RunState
+from harness.tracking.models import find_trained, run_artifact
+from harness.tracking.reading import read_runs, runs_named
+from harness.tracking.selection import CONTINUED_EPOCHS, CONTINUED_FROM, CONTINUED_SETTINGS
+from harness.training.state import TrainingState, read_state, state_of_model
+
+STATE_FILE = "training/state.npz"
+"""The artifact of a run that another can continue from."""
+
+MODEL_SUFFIX, STATE_SUFFIX = ".keras", ".npz"
+DECIDING = (
+    "model.architecture", "model.hidden", "model.filters", "model.kernel_size", "model.pool_size", "model.activation",
+    "model.batch_norm", "dataset.preprocessing",
+)  # fmt: skip
+"""Settings without which weights have another meaning, or no place."""
+
+SAME = re.compile(r"same:(\d+)")
+"""`same:40`: the run of the same settings and seed that had trained 40 epochs. It serves a sweep over seeds, in which
+every job has another run to continue."""
+
+FRESH: Mapping[str, str] = {CONTINUED_FROM: "None", CONTINUED_EPOCHS: "0", CONTINUED_SETTINGS: "None"}
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a run begins: the state, and the run's parameters that say where it comes from."""
+
+    state: TrainingState | None = None
+    parameters: Mapping[str, str] = field(default_factory=lambda: FRESH)
+
+
+def find_start(uri: str, config: Config) -> Start:
+    """Read what `regime.continue_from` names, from the store at `uri` or from a file.
+
+    Raises:
+        RequestError: it does not exist, is ambiguous or unfinished, keeps no state, or does not fit `config`.
+        StoreError: the store cannot be read.
+    """
+    if (named := config.regime.continue_from) is None:
+        return Start()
+    if (file := _file(named)) is not None:
+        state = read_state(file) if file.suffix == STATE_SUFFIX else state_of_model(file)
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
+        return Start(state, _parameters(str(file.resolve()), state, digest))
+    run = find_source(uri, config)
+    with run_artifact(uri, run, STATE_FILE) as kept:
+        state = read_state(kept)
+    return Start(state, _parameters(f"runs:/{run.run_id}", state, _digest(run)))
+
+
+def check_start(uri: str, config: Config) -> None:
+    """Raise what `find_start` would, as far as it can be known without reading the weights; no heavy import."""
+    if (named := config.regime.continue_from) is not None and _file(named) is None:
+        find_source(uri, config)
+
+
+def find_source(uri: str, config: Config) -> RunRecord:
+    """The run that `regime.continue_from` names: of several that fit the finished one that started last.
+
+    Raises as `find_start`.
+    """
+    named = str(config.regime.continue_from)
+    try:
+        run = _earlier(uri, config, int(match[1])) if (match := SAME.fullmatch(named)) else _named(uri, named)
+    except RequestError as error:
+        raise RequestError(f"regime.continue_from={named}: {error}") from error
+    if run.state is not RunState.FINISHED:
+        raise RequestError(
+            f"regime.continue_from={named}: the run {run.name} ({run.run_id}) is {run.state}. Only a finished run can "
+            "be continued."
+        )
+    if run.parameters.get("tracking.log_state") != "True":
+        raise RequestError(
+            f"regime.continue_from={named}: the run {run.name} ({run.run_id}) kept no training state. Train it again "
+            "with tracking.log_state=true, or export its model and continue from the file, with a fresh optimizer: "
+            f"harness export {run.run_id[:8]} --format keras DIR."
+        )
+    wanted = flatten(config)
+    other = [f"{key}={run.parameters.get(key)}" for key in DECIDING if str(wanted[key]) != run.parameters.get(key)]
+    if other:
+        raise RequestError(
+            f"regime.continue_from={named}: that run was trained with {', '.join(other)}, and its weights need the "
+            "same here. Give these settings too."
+        )
+    return run
+
+
+def _named(uri: str, named: str) -> RunRecord:
+    finished = [run for run in runs_named(uri, named) if run.state is RunState.FINISHED]
+    return finished[-1] if finished else find_trained(uri, named)
+
+
+def _earlier(uri: str, config: Config, epochs: int) -> RunRecord:
+    """The run of the same seed and settings, but for the number of epochs, that had trained `epochs`."""
+    wanted = {key: str(value) for key, value in flatten(config).items() if key == SEED or is_setting(key)}
+    del wanted["regime.epochs"]
+    experiment = config.tracking.experiment
+    for run in reversed(read_runs(uri, experiment=experiment)):
+        same = all(run.parameters.get(key) == value for key, value in wanted.items())
+        if same and run.epochs == epochs and run.state is RunState.FINISHED:
+            return run
+    raise RequestError(
+        f"the experiment {experiment} has no finished run of these settings with {epochs} epochs and "
+        f"seed={config.seed}. Train it first: the same command with regime.epochs={epochs} regime.continue_from=null."
+    )
+
+
+def _file(named: str) -> Path | None:
+    """The file that is meant, where it is one: by its suffix. Raises `RequestError` if it is not there."""
+    file = Path(named).expanduser()
+    if file.suffix not in (MODEL_SUFFIX, STATE_SUFFIX):
+        return None
+    if not file.is_file():
+        raise RequestError(f"regime.continue_from={named}: there is no such file.")
+    return file
+
+
+def _parameters(source: str, state: TrainingState, digest: str) -> dict[str, str]:
+    return {CONTINUED_FROM: source, CONTINUED_EPOCHS: str(state.epochs), CONTINUED_SETTINGS: digest}
+
+
+def _digest(run: RunRecord) -> str:
+    """Eight hex digits that runs of the same settings share, whatever their seed."""
+    settings = sorted((key, value) for key, value in run.parameters.items() if is_setting(key))
+    return hashlib.sha256(repr(settings).encode()).hexdigest()[:8]

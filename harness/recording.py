@@ -1,0 +1,76 @@
+"""What a run writes down besides its scores: configuration, data, what it continued, its epochs, its last state."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import yaml
+
+from harness.config import Config, flatten
+from harness.continuing import STATE_FILE, Start
+from harness.records import Dataset, Splits
+from harness.tracking.store import shown_uri
+from harness.tracking.writing import RunWriter, UsedSplit
+from harness.training import TrainingObserver, TrainingState, write_state
+
+log = logging.getLogger(__name__)
+
+
+def log_configuration(tracked: RunWriter, config: Config, overrides: Sequence[str]) -> None:
+    """The resolved configuration as parameters and as a file, and the overrides that made it; without passwords."""
+    if config.tracking.uri is not None:
+        config = replace(config, tracking=replace(config.tracking, uri=shown_uri(config.tracking.uri)))
+    resolved = yaml.safe_dump(asdict(config), sort_keys=False)
+    log.info("run %s (%s)\n%s", tracked.name, tracked.run_id, resolved)
+    tracked.log_parameters(flatten(config))
+    tracked.log_text("config/config.yaml", resolved)
+    tracked.log_text("config/overrides.yaml", yaml.safe_dump([shown_uri(item) for item in overrides]))
+
+
+def log_start(tracked: RunWriter, start: Start) -> None:
+    """What the run goes on from."""
+    tracked.log_parameters(start.parameters)
+    if start.state is not None:
+        tracked.set_tags({f"harness.{key.replace('.', '_')}": value for key, value in start.parameters.items()})
+
+
+def log_state(tracked: RunWriter, state: TrainingState) -> None:
+    """The state in which training ended, for another run to go on from."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder, _, name = STATE_FILE.rpartition("/")
+        file = Path(temporary) / name
+        write_state(file, state)
+        tracked.log_file(file, folder)
+
+
+def log_data(tracked: RunWriter, dataset: Dataset, splits: Splits) -> None:
+    """Which images the run is given."""
+    log.info("%s from %s: %s", dataset.name, dataset.source, {name: len(split) for name, split in splits.named()})
+    tracked.set_tags({"harness.dataset_digest": dataset.digest})
+    contexts = {"train": "training", "val": "validation", "test": "testing"}
+    used = [UsedSplit(f"{dataset.name}_{name}", contexts[name], split) for name, split in splits.named()]
+    tracked.log_datasets(used, dataset.source)
+
+
+class Recorded:
+    """Passes an engine's events to the store first, then to whoever watches."""
+
+    def __init__(self, tracked: RunWriter, watcher: TrainingObserver) -> None:
+        self._tracked = tracked
+        self._watcher = watcher
+
+    def training_started(self, epochs: range) -> None:
+        self._watcher.training_started(epochs)
+
+    def epoch_ended(self, epoch: int, values: Mapping[str, float]) -> None:
+        self._tracked.log_epoch(epoch, values)
+        log.info("epoch %d: %s", epoch, {name: round(value, 4) for name, value in values.items()})
+        self._watcher.epoch_ended(epoch, values)
+
+    def training_ended(self, reason: str) -> None:
+        log.info("training ended: %s", reason)
+        self._watcher.training_ended(reason)

@@ -1,0 +1,106 @@
+"""Training that goes on from a state ends where training that was never interrupted ends."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.errors import ConfigError, RequestError
+from harness.training.state import TrainingState, capture, read_state, restore_optimizer, state_of_model, write_state
+from tests.training.training_runs import VALIDATED, Trained, train
+
+pytestmark = pytest.mark.slow  # TensorFlow takes seconds to import
+
+
+def continued(engine: str, *overrides: str, file: Path) -> Trained:
+    first = train(engine, *overrides, "regime.epochs=2")
+    write_state(file, capture(first.model, first.history.last_epoch))
+    return train(engine, *overrides, "regime.epochs=3", start=read_state(file))
+
+
+def same_bits(ours: Any, theirs: Any) -> None:
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+
+
+@pytest.mark.parametrize("engine", ["compiled", "keras"])
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("optimizer=adam",),
+        ("optimizer=sgd", "optimizer.momentum=0.9", "model.dropout=0.3", "model.batch_norm=true"),
+        ("optimizer=adamw", "optimizer.gradient_accumulation_steps=3", "regime.labels=one_hot"),
+        ("optimizer=rmsprop", "dataset.preprocessing=standardize", "model=cnn", "model.filters=[4,8]"),
+        ("mixed_precision=float16", "model.head=softmax"),
+    ],
+    ids=" ".join,
+)
+def test_two_epochs_and_three_more_are_five_bit_for_bit(
+    engine: str, overrides: tuple[str, ...], tmp_path: Path
+) -> None:
+    whole = train(engine, *overrides, *VALIDATED, "regime.epochs=5")
+    parts = continued(engine, *overrides, *VALIDATED, file=tmp_path / "state.npz")
+    same_bits(parts.model.get_weights(), whole.model.get_weights())
+    same_bits(parts.model.optimizer.variables, whole.model.optimizer.variables)
+    assert parts.history.before == 2
+    assert [epoch for epoch, _ in parts.watcher.epochs] == [3, 4, 5]
+    assert parts.watcher.started == range(3, 6)
+    for name, values in whole.history.series.items():
+        if name != "time/epoch_seconds":
+            assert parts.history.series[name] == values[2:], name
+
+
+def test_the_learning_rate_and_its_schedule_are_those_of_the_new_regime(tmp_path: Path) -> None:
+    trained = continued(
+        "compiled", "optimizer.learning_rate=0.01", "regime.schedule.name=step", "regime.schedule.every_epochs=2",
+        file=tmp_path / "state.npz",
+    )  # fmt: skip
+    assert trained.history.series["optimizer/learning_rate"] == pytest.approx([0.01, 0.01, 0.001])
+
+
+def test_another_optimizer_starts_afresh_and_says_so(tmp_path: Path) -> None:
+    first = train("compiled", "optimizer=adam", "regime.epochs=1")
+    state = capture(first.model, 1)
+    then = train("compiled", "optimizer=sgd", "regime.epochs=1", start=state)
+    assert int(then.model.optimizer.iterations) == 19  # 600 images in batches of 32: its own steps only
+    assert restore_optimizer(then.model.optimizer, state) == "fresh: the saved one is of Adam, this is SGD"
+    assert restore_optimizer(first.model.optimizer, replace(state, optimizer="")).startswith("fresh: none was saved")
+
+
+def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
+    state = capture(train("compiled", "regime.epochs=1").model, 1)
+    with pytest.raises(ConfigError, match=r"784 x 128, 128, .*this configuration builds 784 x 300"):
+        train("compiled", "model=mlp_300_100", start=state)
+
+
+def test_a_model_that_keras_saved_brings_its_optimizer_along(tmp_path: Path) -> None:
+    first = train("compiled", "regime.epochs=2")
+    first.model.save(tmp_path / "model.keras")
+    state = state_of_model(tmp_path / "model.keras")
+    expected = capture(first.model, 0)
+    assert (state.epochs, state.optimizer) == (0, "Adam")
+    same_bits(state.weights, expected.weights)
+    same_bits(state.optimizer_variables, expected.optimizer_variables)
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 cut off"])
+def test_a_damaged_file_is_refused_by_name(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "state.npz").write_bytes(content)
+    (tmp_path / "model.keras").write_bytes(content)
+    with pytest.raises(RequestError, match=r"state\.npz is no training state"):
+        read_state(tmp_path / "state.npz")
+    with pytest.raises(RequestError, match=r"model\.keras is no Keras model"):
+        state_of_model(tmp_path / "model.keras")
+
+
+def test_a_state_is_read_as_it_was_written(tmp_path: Path) -> None:
+    state = TrainingState(7, tuple(np.full(number, number) for number in range(12)), (), "SGD", (np.array(3),))
+    write_state(tmp_path / "state.npz", state)
+    again = read_state(tmp_path / "state.npz")
+    assert (again.epochs, again.optimizer, again.generators) == (7, "SGD", ())
+    same_bits(again.weights, state.weights)
+    same_bits(again.optimizer_variables, state.optimizer_variables)
