@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 from mlflow.entities import Run
 
+from harness.models import KERAS_FILE, load_model
+from harness.tracking.models import find_trained, model_folder
 from harness.training.state import read_state
 from tests.integration.conftest import SMALL, NewProject, Project
 
@@ -81,7 +82,8 @@ def test_seeds_that_were_continued_share_a_row_of_the_comparison(continued: Proj
 def test_a_saved_model_can_be_continued_too(continued: Project, tmp_path: Path) -> None:
     whole = find(continued, regime_epochs="5")
     file = tmp_path / "mine.keras"
-    keras.models.load_model(continued.artifact(whole, "model") / "data" / "model.keras", compile=False).save(file)
+    with model_folder(continued.store, find_trained(continued.store, whole.info.run_id)) as folder:
+        load_model(folder / KERAS_FILE).save(file)
     done = continued.run(
         "train", *SAME, f"regime.continue_from={file}", "regime.epochs=1", "tracking.run_name=from file"
     )
