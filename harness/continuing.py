@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.analysis.settings import SEED, is_setting
+from harness.analysis.settings import NOT_CONTINUED, deciding, settings_digest
 from harness.config import Config, flatten
 from harness.errors import RequestError
 from harness.records import RunRecord, RunState
@@ -31,15 +31,13 @@ SAME = re.compile(r"same:(\d+)")
 """`same:40`: the run of the same settings and seed that had trained 40 epochs. It serves a sweep over seeds, in which
 every job has another run to continue."""
 
-FRESH: Mapping[str, str] = {CONTINUED_FROM: "None", CONTINUED_EPOCHS: "0", CONTINUED_SETTINGS: "None"}
-
 
 @dataclass(frozen=True)
 class Start:
     """Where a run begins: the state, and the run's parameters that say where it comes from."""
 
     state: TrainingState | None = None
-    parameters: Mapping[str, str] = field(default_factory=lambda: FRESH)
+    parameters: Mapping[str, str] = field(default_factory=lambda: NOT_CONTINUED)
 
 
 def find_start(uri: str, config: Config) -> Start:
@@ -58,7 +56,7 @@ def find_start(uri: str, config: Config) -> Start:
     run = find_source(uri, config)
     with run_artifact(uri, run, STATE_FILE) as kept:
         state = read_state(kept)
-    return Start(state, _parameters(f"runs:/{run.run_id}", state, _digest(run)))
+    return Start(state, _parameters(f"runs:/{run.run_id}", state, settings_digest(run.parameters)))
 
 
 def check_start(uri: str, config: Config) -> None:
@@ -105,17 +103,20 @@ def _named(uri: str, named: str) -> RunRecord:
 
 def _earlier(uri: str, config: Config, epochs: int) -> RunRecord:
     """The run of the same seed and settings, but for the number of epochs, that had trained `epochs`."""
-    wanted = {key: str(value) for key, value in flatten(config).items() if key == SEED or is_setting(key)}
-    del wanted["regime.epochs"]
+    wanted = _all_but_epochs(flatten(config))
     experiment = config.tracking.experiment
     for run in reversed(read_runs(uri, experiment=experiment)):
-        same = all(run.parameters.get(key) == value for key, value in wanted.items())
-        if same and run.epochs == epochs and run.state is RunState.FINISHED:
+        if run.state is RunState.FINISHED and run.epochs == epochs and _all_but_epochs(run.parameters) == wanted:
             return run
     raise RequestError(
         f"the experiment {experiment} has no finished run of these settings with {epochs} epochs and "
         f"seed={config.seed}. Train it first: the same command with regime.epochs={epochs} regime.continue_from=null."
     )
+
+
+def _all_but_epochs(parameters: Mapping[str, object]) -> dict[str, str]:
+    how_long = ("regime.epochs", CONTINUED_EPOCHS, CONTINUED_SETTINGS)
+    return {key: value for key, value in deciding(parameters).items() if key not in how_long}
 
 
 def _file(named: str) -> Path | None:
@@ -130,9 +131,3 @@ def _file(named: str) -> Path | None:
 
 def _parameters(source: str, state: TrainingState, digest: str) -> dict[str, str]:
     return {CONTINUED_FROM: source, CONTINUED_EPOCHS: str(state.epochs), CONTINUED_SETTINGS: digest}
-
-
-def _digest(run: RunRecord) -> str:
-    """Eight hex digits that runs of the same settings share, whatever their seed."""
-    settings = sorted((key, value) for key, value in run.parameters.items() if is_setting(key))
-    return hashlib.sha256(repr(settings).encode()).hexdigest()[:8]

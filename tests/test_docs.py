@@ -29,6 +29,7 @@ DOCUMENTS = [
     REPOSITORY / "CONTRIBUTING.md",
     REPOSITORY / "CHANGELOG.md",
     REPOSITORY / "mlruns" / "README.md",
+    REPOSITORY / "experiments" / "README.md",
     *sorted((REPOSITORY / "docs").glob("*.md")),
 ]
 CONFIGURATION = REPOSITORY / "docs" / "configuration.md"

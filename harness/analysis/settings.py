@@ -7,6 +7,7 @@ that the ones already shown do not.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,9 @@ NOT_SETTINGS = ("tracking.", "figures", "threads", "dataset.directory", "regime.
 """Parameters that say where and how a run is carried out and recorded, or where its files came from: no part of what
 was trained (the number of threads decides the last digits only; of what was continued, `continued.epochs` and
 `continued.settings` tell, which runs that differ in seed share)."""
+
+NOT_CONTINUED: Mapping[str, str] = {"continued.from": "None", "continued.epochs": "0", "continued.settings": "None"}
+"""Parameters of every run: what it went on from, the epochs that lay behind that, and `settings_digest` of it."""
 
 FIRST = ("model.name", "optimizer.name", "dataset.name")
 SELECTORS = {
@@ -50,6 +54,19 @@ class Distinction:
 def is_setting(key: str) -> bool:
     """Whether a parameter is part of what was trained, other than the seed."""
     return key != SEED and not key.startswith(NOT_SETTINGS)
+
+
+def deciding(parameters: Mapping[str, object]) -> dict[str, str]:
+    """The parameters that decide a run's numbers, seed included, as text; runs recorded before runs could be continued
+    count as not continued."""
+    every = {**NOT_CONTINUED, **parameters}
+    return {key: str(value) for key, value in every.items() if key == SEED or is_setting(key)}
+
+
+def settings_digest(parameters: Mapping[str, object]) -> str:
+    """Eight hex digits that runs of the same settings share, whatever their seed."""
+    settings = sorted((key, value) for key, value in deciding(parameters).items() if key != SEED)
+    return hashlib.sha256(repr(settings).encode()).hexdigest()[:8]
 
 
 def swept_settings(swept: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from harness.config import Config
 
+EXPERIMENTS = "experiments"
 UNNAMED = ("tracking.", "hydra.", "hydra/", "figures", "dataset.directory")
 """Settings that change no number; they name no run."""
 
@@ -29,9 +30,10 @@ def run_name(config: Config, overrides: Sequence[str], differing: Iterable[str] 
 
 def sweep_name(swept: Sequence[str], overrides: Sequence[str]) -> str:
     """`sweep of model, optimizer, seed`, led by the experiment's name where there is one."""
-    experiments = [item.partition("=")[2] for item in overrides if item.lstrip("+").startswith("experiments=")]
+    experiments = [item.partition("=")[2] for item in overrides if item.lstrip("+").startswith(f"{EXPERIMENTS}=")]
     keys = ", ".join(key.rpartition(".")[2] for key in swept) or "one job"
-    return f"{experiments[0]}: {keys}" if experiments else f"sweep of {keys}"
+    one = bool(experiments) and EXPERIMENTS not in swept
+    return f"{experiments[0]}: {keys}" if one else f"sweep of {keys}"
 
 
 def _part(key: str, value: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from mlflow import MlflowClient
@@ -10,7 +10,7 @@ from mlflow.entities import ViewType
 
 from harness.errors import RequestError
 from harness.records import RunRecord, RunState, from_milliseconds
-from harness.tracking.selection import EPOCH_METRIC, KIND_TAG, PARENT_TAG, SWEEP, Selection, in_order
+from harness.tracking.selection import EPOCH_METRIC, KIND_TAG, PARENT_TAG, SWEEP, Selection, Series, in_order
 from harness.tracking.store import explained
 
 _PAGE = 1000
@@ -49,6 +49,17 @@ class ClientReader:
             return []
         found = [run for text in _filters(selection) for run in self._search(wanted, text, selection.newest)]
         return in_order([_record(run, experiments[run.info.experiment_id]) for run in found])
+
+    def series(self, run_ids: Sequence[str], metrics: Sequence[str]) -> Series:
+        found: Series = {}
+        for identity in run_ids:
+            for key in metrics:
+                with explained(self._uri):
+                    points = self._client.get_metric_history(identity, key)
+                if points:
+                    ordered = sorted(points, key=lambda point: point.timestamp)
+                    found.setdefault(identity, {})[key] = {point.step: float(point.value) for point in ordered}
+        return found
 
     def _search(self, experiment_ids: list[str], text: str, newest: int | None) -> list[Any]:
         def page(token: str | None, size: int = newest or _PAGE) -> Any:

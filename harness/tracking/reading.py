@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from harness.errors import RequestError, StoreError, suggestion
 from harness.records import RunRecord
-from harness.tracking.selection import Reader, Selection, is_sweep
+from harness.tracking.selection import Reader, Selection, Series, is_sweep
 from harness.tracking.sqlite_reader import SqliteReader, UnknownSchema
 from harness.tracking.store import shown_uri, sqlite_file
 
@@ -81,6 +81,12 @@ def read_runs(
     if missing and experiment is None and parent_id is None:
         raise RequestError(f"The store {shown_uri(uri)} has no run {', '.join(sorted(missing))} (or it was deleted).")
     return [run for run in runs if include_parents or not is_sweep(run)]
+
+
+def read_series(uri: str, run_ids: Sequence[str], metrics: Sequence[str]) -> Series:
+    """The values by epoch of these metrics: `series[run_id]["fit/loss"][1]`. Raises `StoreError` as `open_reader`."""
+    with open_reader(uri) as reader:
+        return reader.series(run_ids, metrics)
 
 
 def latest_run(uri: str, experiment: str | None = None) -> RunRecord | None:

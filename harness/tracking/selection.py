@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,8 +19,7 @@ ERROR_TYPE_TAG = "harness.error_type"
 CONTINUED_FROM = "continued.from"
 CONTINUED_EPOCHS = "continued.epochs"
 CONTINUED_SETTINGS = "continued.settings"
-"""Parameters of every run: what it went on from (None for a fresh start), the epochs that lay behind that, and a digest
-of the settings that had been used there."""
+"""Parameters of every run; see `analysis.settings.NOT_CONTINUED`."""
 EPOCH_METRIC = "fit/loss"
 """Logged once an epoch with the epoch as its step: how far a run has come."""
 
@@ -37,6 +37,10 @@ class Selection:
     newest: int | None = None
 
 
+Series = dict[str, dict[str, dict[int, float]]]
+"""Values by run id, metric and step; of a step that was logged more than once the last."""
+
+
 class Reader(Protocol):
     """A way to read a store. Deleted runs, and runs of deleted experiments, do not exist for it."""
 
@@ -45,6 +49,9 @@ class Reader(Protocol):
 
     def select(self, selection: Selection) -> list[RunRecord]:
         """The runs selected, by start, then by id."""
+
+    def series(self, run_ids: Sequence[str], metrics: Sequence[str]) -> Series:
+        """Every value of `metrics` of these runs. A run without any is absent."""
 
 
 def is_sweep(run: RunRecord) -> bool:

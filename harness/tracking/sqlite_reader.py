@@ -12,7 +12,7 @@ import json
 import math
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from harness.errors import StoreError
 from harness.records import RunRecord, RunState, from_milliseconds
-from harness.tracking.selection import EPOCH_METRIC, KIND_TAG, NAME_TAG, PARENT_TAG, SWEEP, Selection, in_order
+from harness.tracking.selection import EPOCH_METRIC, KIND_TAG, NAME_TAG, PARENT_TAG, SWEEP, Selection, Series, in_order
 
 KNOWN_SCHEMAS = frozenset({
     "dc11669786a5",  # MLflow 3.17
@@ -127,6 +127,16 @@ class SqliteReader:
             if key == EPOCH_METRIC:
                 epochs[identity] = step
         return found, epochs
+
+    def series(self, run_ids: Sequence[str], metrics: Sequence[str]) -> Series:
+        found: Series = {}
+        for identity, key, step, value, is_nan in self._query(
+            f"SELECT run_uuid, key, step, value, is_nan FROM metrics WHERE run_uuid {_LISTED} AND key {_LISTED} "
+            "ORDER BY timestamp",
+            (json.dumps(list(run_ids)), json.dumps(list(metrics))),
+        ):
+            found.setdefault(identity, {}).setdefault(key, {})[step] = math.nan if is_nan else float(value)
+        return found
 
     def _query(self, sql: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
         with self._explained():

@@ -31,3 +31,4 @@ def test_a_run_of_a_sweep_is_named_after_what_was_swept() -> None:
 def test_a_sweep_is_named_after_its_experiment_and_keys() -> None:
     assert sweep_name(("model", "optimizer.learning_rate"), ["model=a,b"]) == "sweep of model, learning_rate"
     assert sweep_name(("seed",), ["experiments=demo"]) == "demo: seed"
+    assert sweep_name(("experiments", "seed"), ["experiments=a,b", "seed=0,1"]) == "sweep of experiments, seed"

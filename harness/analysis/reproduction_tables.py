@@ -1,0 +1,166 @@
+"""The guides beside our runs in the form that is asked for: a table, JSON or Markdown."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.analysis.reproduction import LEVEL, Curve, Figure, Reproduction
+
+WIDTH = 100
+LABELS: Mapping[str, str] = {
+    "final/fit_loss": "training loss",
+    "final/fit_accuracy": "training accuracy",
+    "final/test_loss": "test loss",
+    "final/test_accuracy": "test accuracy",
+    "final/gap_test_accuracy_running": "gap of accuracy",
+    "fit/loss": "loss",
+    "fit/accuracy": "accuracy",
+}
+INTERVAL = "99 % interval"
+HEADINGS = ("figure", "published", "measured", INTERVAL, "stands at", "")
+
+
+def render(reproductions: Sequence[Reproduction], form: str) -> str:
+    """The guides as `table` (plain text), `json` or `markdown`, ending with a line break."""
+    return FORMATS[form](reproductions)
+
+
+def print_tables(reproductions: Sequence[Reproduction], console: Console) -> None:
+    """A table a guide, and what the columns mean."""
+    for reproduction in reproductions:
+        console.print(Text(headline(reproduction), style="bold"), soft_wrap=True)
+        console.print(_table(reproduction, console.width))
+        console.print(Text(verdict(reproduction), style="red" if reproduction.outside else "green"), soft_wrap=True)
+        console.print()
+    console.print(Text(legend(reproductions)))
+
+
+def headline(reproduction: Reproduction) -> str:
+    """Which guide, and what it trained."""
+    guide = reproduction.guide
+    return f"{guide.letter}  {guide.title} (experiments={guide.experiment})"
+
+
+def verdict(reproduction: Reproduction) -> str:
+    """Whether the guide was reproduced; if not, which of its figures were not."""
+    words = {metric: LABELS.get(metric, "number of parameters") for metric in reproduction.outside}
+    if words:
+        return f"NOT reproduced: {', '.join(words.values())}"
+    return "reproduced" if reproduction.guide.scalars else "the guide printed no figures to compare with"
+
+
+def legend(reproductions: Sequence[Reproduction]) -> str:
+    """What the columns mean, for whoever sees them for the first time."""
+    seeds = sorted({len(reproduction.seeds) for reproduction in reproductions})
+    return (
+        "Training figures are those of the last epoch unless epochs are named: running averages, as Keras prints them. "
+        f"measured: mean ± sample standard deviation over {' or '.join(map(str, seeds))} seeds. 99 % interval: where "
+        "one more run would lie (prediction interval, t distribution). stands at: the share of further runs below the "
+        "published figure."
+    )
+
+
+def rows(reproduction: Reproduction) -> list[tuple[str, ...]]:
+    """The cells of a guide's table under `HEADINGS`."""
+    guide = reproduction.guide
+    same = reproduction.parameters == guide.parameters
+    measured = f"{reproduction.parameters:,}"
+    found: list[tuple[str, ...]] = [
+        ("parameters", f"{guide.parameters:,}", measured, "", "", "same" if same else "OTHER")
+    ]
+    found += [_figure_row(figure) for figure in reproduction.figures]
+    found += [_curve_row(curve) for curve in reproduction.curves]
+    return found
+
+
+def _figure_row(figure: Figure) -> tuple[str, ...]:
+    measured = f"{figure.mean:.4f} ± {figure.deviation:.4f}"
+    interval = f"{figure.low:.4f} to {figure.high:.4f}"
+    if figure.published is None or figure.percentile is None:
+        return LABELS[figure.metric], "", measured, interval, "", ""
+    stands = f"{figure.percentile:.0f} %" if 1 <= figure.percentile <= 99 else f"{figure.percentile:.2g} %"
+    if figure.percentile > 99:
+        stands = f"{figure.percentile:.4g} %"
+    return (
+        LABELS[figure.metric], f"{figure.published:.4f}", measured, interval, stands,
+        "inside" if figure.inside else "OUTSIDE",
+    )  # fmt: skip
+
+
+def _curve_row(curve: Curve) -> tuple[str, ...]:
+    label = f"{LABELS[curve.metric]}, epochs {curve.epochs[0]} to {curve.epochs[-1]}"
+    count, outside = len(curve.points), len(curve.points) - curve.inside
+    return label, "", f"{curve.inside} of {count} epochs", "", "", f"{outside} outside" if outside else "inside"
+
+
+def _table(reproduction: Reproduction, width: int) -> Table:
+    """On a narrow terminal without the interval, which the column behind it says in one number."""
+    shown = [place for place, heading in enumerate(HEADINGS) if heading != INTERVAL or width >= WIDTH]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in (HEADINGS[place] for place in shown):
+        table.add_column(heading, justify="right" if heading not in ("figure", "") else "left", no_wrap=True)
+    for row in rows(reproduction):
+        table.add_row(*(row[place] for place in shown), style="bold red" if row[-1] in ("OUTSIDE", "OTHER") else None)
+    return table
+
+
+def _plain(reproductions: Sequence[Reproduction]) -> str:
+    target = io.StringIO()
+    print_tables(reproductions, Console(file=target, width=WIDTH, color_system=None, force_terminal=False))
+    return "\n".join(line.rstrip() for line in target.getvalue().splitlines()) + "\n"
+
+
+def _markdown(reproductions: Sequence[Reproduction]) -> str:
+    lines = []
+    for reproduction in reproductions:
+        lines += [f"### Guide {headline(reproduction)}", ""]
+        lines.append("| " + " | ".join(HEADINGS) + " |")
+        lines.append("|---|" + "---:|" * (len(HEADINGS) - 2) + "---|")
+        lines += ["| " + " | ".join(row) + " |" for row in rows(reproduction)]
+        lines += ["", f"**{verdict(reproduction)}**", ""]
+    return "\n".join([*lines, legend(reproductions)]) + "\n"
+
+
+def _json(reproductions: Sequence[Reproduction]) -> str:
+    document = {"level": LEVEL, "guides": [_json_guide(reproduction) for reproduction in reproductions]}
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _json_guide(reproduction: Reproduction) -> dict[str, Any]:
+    guide = reproduction.guide
+    return {
+        "guide": guide.letter,
+        "experiment": guide.experiment,
+        "title": guide.title,
+        "verdict": verdict(reproduction),
+        "reproduced": not reproduction.outside if guide.scalars else None,
+        "parameters": {"published": guide.parameters, "measured": reproduction.parameters},
+        "runs": [
+            {"seed": seed, "run_id": run_id}
+            for seed, run_id in zip(reproduction.seeds, reproduction.run_ids, strict=True)
+        ],
+        "figures": [dataclasses.asdict(figure) for figure in reproduction.figures],
+        "curves": [
+            {"metric": curve.metric, "inside": curve.inside, "epochs": [
+                {"epoch": epoch, **dataclasses.asdict(point)}
+                for epoch, point in zip(curve.epochs, curve.points, strict=True)
+            ]}
+            for curve in reproduction.curves
+        ],
+    }  # fmt: skip
+
+
+FORMATS: Mapping[str, Callable[[Sequence[Reproduction]], str]] = {
+    "table": _plain,
+    "json": _json,
+    "markdown": _markdown,
+}

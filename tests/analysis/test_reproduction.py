@@ -1,0 +1,106 @@
+"""The published figures beside ours: the interval of one more run, and a verdict that can fail."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from harness.analysis.published import GUIDES
+from harness.analysis.reproduction import Reproduction, compare_curve, compare_figure
+from harness.analysis.reproduction_tables import render
+from harness.errors import RequestError
+
+
+def test_the_interval_is_that_of_the_textbook() -> None:
+    """Hahn and Meeker's example of five sprayers (1991, section 1.3): 50.10 ± 4.60 * 1.31 * sqrt(1 + 1/5)."""
+    values = [51.4, 49.5, 48.7, 49.3, 51.6]
+    figure = compare_figure("m", 50.0, values)
+    assert (figure.mean, figure.deviation) == (pytest.approx(50.10), pytest.approx(1.31, abs=5e-3))
+    reach = 4.604 * figure.deviation * math.sqrt(1.2)  # t of 4 degrees of freedom at 0.995, from a printed table
+    assert (figure.low, figure.high) == (pytest.approx(50.1 - reach, abs=1e-3), pytest.approx(50.1 + reach, abs=1e-3))
+
+
+def test_99_of_100_further_runs_lie_inside() -> None:
+    random = np.random.default_rng(0)
+    inside = [
+        compare_figure("m", float(draws[-1]), draws[:-1].tolist()).inside
+        for draws in random.normal(0.88, 0.007, size=(4000, 11))
+    ]
+    assert np.mean(inside) == pytest.approx(0.99, abs=3 * math.sqrt(0.99 * 0.01 / 4000))
+
+
+def test_a_figure_stands_inside_exactly_between_the_half_and_the_ninety_nine_and_a_half_percentile() -> None:
+    values = [0.9, 0.91, 0.92, 0.93]
+    middle = compare_figure("m", 0.915, values)
+    assert (middle.percentile, middle.inside) == (pytest.approx(50), True)
+    low, high = middle.low, middle.high
+    for published, percentile, inside in [
+        (low + 1e-9, 0.5, True), (low - 1e-9, 0.5, False), (high - 1e-9, 99.5, True), (high + 1e-9, 99.5, False),
+    ]:  # fmt: skip
+        figure = compare_figure("m", published, values)
+        assert (figure.percentile, figure.inside) == (pytest.approx(percentile, abs=1e-4), inside)
+
+
+def test_runs_that_all_agree_leave_no_room() -> None:
+    assert compare_figure("m", 0.5, [0.5, 0.5]).inside
+    other = compare_figure("m", 0.6, [0.5, 0.5])
+    assert (other.inside, other.percentile) == (False, 100.0)
+
+
+def test_one_run_has_no_deviation() -> None:
+    with pytest.raises(RequestError, match="--seeds 2 or more"):
+        compare_figure("m", 0.5, [0.5])
+
+
+def test_a_curve_is_compared_epoch_by_epoch_from_its_own_first() -> None:
+    runs = [{41: 0.5, 42: 0.4}, {41: 0.52, 42: 0.42}, {41: 0.51, 42: 0.41}]
+    curve = compare_curve("fit/loss", 40, (0.51, 0.9), runs)
+    assert curve.epochs == (41, 42)
+    assert [point.inside for point in curve.points] == [True, False]
+    assert curve.inside == 1
+
+
+def reproduction(test_loss: float, parameters: int = 101_770) -> Reproduction:
+    guide = GUIDES[0]
+    values = {**guide.scalars, "final/test_loss": test_loss}
+    figures = tuple(
+        compare_figure(metric, published, [values[metric] - 0.002, values[metric], values[metric] + 0.002])
+        for metric, published in guide.scalars.items()
+    )
+    runs = [dict(enumerate(guide.series["fit/loss"], start=1))] * 3
+    curves = (compare_curve("fit/loss", 0, guide.series["fit/loss"], runs),)
+    return Reproduction(guide, (0, 1, 2), ("a", "b", "c"), parameters, figures, curves)
+
+
+def test_the_verdict_names_what_is_not_reproduced() -> None:
+    good, bad = reproduction(0.3402), reproduction(0.39)
+    assert good.outside == ()
+    assert bad.outside == ("final/test_loss",)
+    assert reproduction(0.3402, parameters=101_771).outside == ("model/parameters",)
+    text = render([good, bad], "table")
+    assert "\nreproduced\n" in text
+    assert "\nNOT reproduced: test loss\n" in text
+    assert "10 of 10 epochs" in text
+
+
+def test_json_and_markdown_carry_every_figure() -> None:
+    item = reproduction(0.39)
+    (document,) = json.loads(render([item], "json"))["guides"]
+    assert (document["guide"], document["reproduced"]) == ("A", False)
+    assert {figure["metric"] for figure in document["figures"]} == set(item.guide.scalars)
+    assert [run["seed"] for run in document["runs"]] == [0, 1, 2]
+    assert len(document["curves"][0]["epochs"]) == 10
+    markdown = render([item], "markdown")
+    assert "| test loss | 0.3402 | 0.3900 ± 0.0020 |" in markdown
+    assert "OUTSIDE |" in markdown
+
+
+def test_the_published_curves_end_in_the_published_figures() -> None:
+    for guide in GUIDES:
+        for name in ("loss", "accuracy"):
+            if guide.series:
+                assert guide.series[f"fit/{name}"][-1] == guide.scalars[f"final/fit_{name}"]
+    assert [len(guide.series.get("fit/loss", ())) for guide in GUIDES] == [10, 3, 20, 0, 0]
