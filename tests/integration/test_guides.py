@@ -40,8 +40,11 @@ def test_guide_b_is_reproduced(reproduced: tuple[dict[str, object], Path], proje
     assert guide["verdict"] == "reproduced"
     assert guide["parameters"] == {"published": 118_282, "measured": 118_282}
     assert {item["metric"]: item["published"] for item in guide["figures"]} == {
-        "final/fit_loss": 0.1432, "final/fit_accuracy": 0.9577, "final/test_loss": 0.1316, "final/test_accuracy": 0.9611,
-    }  # fmt: skip
+        "final/fit_loss": 0.1432,
+        "final/fit_accuracy": 0.9577,
+        "final/test_loss": 0.1316,
+        "final/test_accuracy": 0.9611,
+    }
     assert all(item["inside"] for item in guide["figures"])
     assert [point["epoch"] for point in guide["curves"][0]["epochs"]] == [1, 2, 3]
     assert figure.read_bytes().startswith(b"\x89PNG")

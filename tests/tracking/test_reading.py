@@ -15,7 +15,7 @@ import pytest
 from harness.errors import RequestError, StoreError
 from harness.records import RunRecord, RunState
 from harness.tracking import reading
-from harness.tracking.reading import latest_run, latest_sweep, read_runs, resolve_run
+from harness.tracking.reading import latest_run, latest_sweep, read_runs, read_series, resolve_run
 from tests.tracking.stores import new_client, record, record_sweep, scores
 
 # MLflow 3.17 uses a loader that SQLAlchemy 2.1 is about to drop.
@@ -94,6 +94,8 @@ def test_sql_and_client_give_equal_records(store: Store, unknown_schema: str, mo
     newest = [latest_sweep(store.uri), latest_sweep(store.uri, "other"), latest_run(store.uri, "main")]
     texts = ["it's odd", store.ids["odd"], store.ids["odd"][:12]]
     resolved = [resolve_run(store.uri, text).run_id for text in texts]
+    asked = [store.ids["running"], store.ids["odd"]], ["fit/loss", "unknown"]
+    series = read_series(store.uri, *asked)
 
     monkeypatch.undo()
     monkeypatch.setattr(reading, "_client_reader", lambda uri: pytest.fail("read through the client"))
@@ -102,6 +104,8 @@ def test_sql_and_client_give_equal_records(store: Store, unknown_schema: str, mo
     assert through_sql == through_client
     assert [len(runs) for runs in through_sql] == [11, 9, 3, 3, 2, 1, 0]
     assert newest == [latest_sweep(store.uri), latest_sweep(store.uri, "other"), latest_run(store.uri, "main")]
+    assert read_series(store.uri, *asked) == series
+    assert series == {store.ids["running"]: {"fit/loss": {0: 3.0, 1: 2.0, 2: 1.0}}}
     assert resolved == [resolve_run(store.uri, text).run_id for text in texts] == [store.ids["odd"]] * 3
 
 
