@@ -2,5 +2,6 @@
 
 from harness.models.building import build_model
 from harness.models.prediction import log_probabilities, probability_model
+from harness.models.preprocessing import float64_scale, pixel_scale
 
-__all__ = ["build_model", "log_probabilities", "probability_model"]
+__all__ = ["build_model", "float64_scale", "log_probabilities", "pixel_scale", "probability_model"]
