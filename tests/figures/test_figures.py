@@ -43,7 +43,7 @@ def test_a_run_on_a_few_images_draws_every_figure(images: int) -> None:
 
 
 def test_a_long_name_of_a_run_is_broken_into_lines_that_fit() -> None:
-    view = dataclasses.replace(VIEW, title="mlp_128_128 sgd mnist preprocessing=standardize_MMMMMMMM epochs=3")
+    view = dataclasses.replace(VIEW, title="mlp_128_128 sgd mnist preprocessing=standardize epochs=3 labels=one_hot")
     for name, figure in figures.run_figures(view, "all"):
         assert texts_beyond_the_edge(figure) == [], name
 
