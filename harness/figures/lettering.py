@@ -46,6 +46,17 @@ def width(text: str, size: float, bold: bool = False) -> float:
     return max(sum(_glyph(character, bold)[2] for character in line) for line in text.split("\n")) * size / 72
 
 
+def wrapped(text: str, size: float, inches: float) -> list[str]:
+    """The words of `text` in lines of at most so many inches; a longer word has a line of its own."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and width(f"{lines[-1]} {word}", size) <= inches:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
+
+
 @lru_cache(maxsize=2_000)
 def _outline(text: str, bold: bool, align: str, valign: str) -> Path:
     """All lines of `text` in ems; the point (0, 0) is where `align` and `valign` say."""

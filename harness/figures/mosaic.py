@@ -5,7 +5,6 @@ Coordinates on a sheet are pixels of the images, x to the right and y downwards 
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Affine2D, Bbox, Transform
 
 from harness.figures import style
-from harness.figures.lettering import letter
+from harness.figures.lettering import letter, wrapped
 from harness.records import FloatArray, UInt8Array
 
 SIDE = 28
@@ -29,7 +28,6 @@ PIXEL = 5 / style.DPI
 """Inches that a pixel of an image takes: five dots, so that all pixels are equal."""
 
 _LINE = 0.17  # inches a line of the note takes
-_NOTE_CHARACTERS = 15.0  # that fit into an inch of the note
 
 
 @dataclass(frozen=True)
@@ -146,7 +144,7 @@ def new_sheet(grid: Grid, title: str, note: str, least: float = 0.0) -> Sheet:
     """
     wide, high = (side * PIXEL for side in grid.size)
     inches = max(wide + 2 * style.EDGE, least)
-    lines = textwrap.wrap(note, int(inches * _NOTE_CHARACTERS))
+    lines = wrapped(note, style.TEXT_SIZE, inches - 2 * style.EDGE)
     figure, _ = style.titled(inches, style.EDGE + high + 0.12 + _LINE * len(lines), title)
     sheet = sheet_at(figure, grid, style.EDGE, style.EDGE)
     note = "\n".join(lines)

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from harness.figures.lettering import Lettering, letter, width
+from harness.figures.lettering import Lettering, letter, width, wrapped
 from tests.figures.drawing import pixels
 
 
@@ -66,3 +66,12 @@ def test_dollars_are_written_as_they_stand_and_nothing_as_nothing() -> None:
     assert isinstance(lettering, Lettering)
     assert [text for text, _ in lettering.boxes()] == [r"$\frac$"]
     assert pixels(figure).min() < 0.9
+
+
+def test_lines_are_broken_where_they_would_be_too_wide() -> None:
+    words = "MMMM iiii MMMM iiii unbreakablywideword iiii"
+    lines = wrapped(words, 10.0, 1.0)
+    assert " ".join(lines) == words
+    assert all(width(line, 10.0) <= 1.0 for line in lines if " " in line)
+    assert lines[:2] == ["MMMM iiii", "MMMM iiii"]
+    assert wrapped("", 10.0, 1.0) == []
