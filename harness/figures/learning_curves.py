@@ -47,10 +47,7 @@ class LearningCurves:
     loss: Curves
     accuracy: Curves
     best_epoch: int | None
-
-    @property
-    def epochs(self) -> int:
-        return len(self.loss.train)
+    epochs: range
 
 
 def compute(history: History, test: Evaluation) -> LearningCurves:
@@ -65,10 +62,12 @@ def compute(history: History, test: Evaluation) -> LearningCurves:
         return Curves(fit, train, validation, test_value * scale, gap(float(train[-1]), held_out))
 
     validation_loss = series.get("val/loss", [])
+    best = metrics.best_epoch(validation_loss) if np.isfinite(validation_loss).any() else None
     return LearningCurves(
         loss=curves("loss", test.loss, 1.0),
         accuracy=curves("accuracy", test.accuracy, 100.0),
-        best_epoch=metrics.best_epoch(validation_loss) if np.isfinite(validation_loss).any() else None,
+        best_epoch=None if best is None else history.before + best,
+        epochs=range(history.before + 1, history.last_epoch + 1),
     )
 
 
@@ -80,11 +79,11 @@ def _finite(values: Sequence[float], scale: float) -> FloatArray:
 def draw(curves: LearningCurves, title: str) -> Figure:
     """Two panels side by side under one title, with one legend for both."""
     figure, (left, right) = style.row_of_panels(10.0, 4.2, title, 2, _MARGINS)
-    _draw_panel(left, curves.loss, curves.best_epoch, f"gap\n{_nats(curves.loss.gap)}")
-    _draw_panel(right, curves.accuracy, curves.best_epoch, f"gap\n{curves.accuracy.gap:+z.1f}\npoints")
+    _draw_panel(left, curves.loss, curves.epochs, curves.best_epoch, f"gap\n{_nats(curves.loss.gap)}")
+    _draw_panel(right, curves.accuracy, curves.epochs, curves.best_epoch, f"gap\n{curves.accuracy.gap:+z.1f}\npoints")
     held_out = "test" if curves.loss.validation is None else "validation"
-    _dress(left, f"Loss. Gap after epoch {curves.epochs}: {held_out} - training", curves.epochs)
-    _dress(right, f"Accuracy. Gap after epoch {curves.epochs}: training - {held_out}", curves.epochs)
+    _dress(left, f"Loss. Gap after epoch {curves.epochs[-1]}: {held_out} - training", curves.epochs)
+    _dress(right, f"Accuracy. Gap after epoch {curves.epochs[-1]}: training - {held_out}", curves.epochs)
     _beside(left, "cross-entropy (nats), lower is better")
     _beside(right, "correct predictions (%), higher is better")
     handles, labels = left.get_legend_handles_labels()
@@ -92,7 +91,7 @@ def draw(curves: LearningCurves, title: str) -> Figure:
     return figure
 
 
-def _dress(axes: Axes, title: str, epochs: int) -> None:
+def _dress(axes: Axes, title: str, epochs: range) -> None:
     dress(axes, title, epoch_ticks(epochs), even_ticks(*axes.get_ylim()))
     where: Any = {"valign": "top", "shift": (0.0, -18.0), "transform": axes.transAxes}
     letter(axes, ["epoch"], [(0.5, 0.0)], size=style.TEXT_SIZE, **where)
@@ -107,10 +106,8 @@ def _nats(gap: float) -> str:
     return f"{gap:+z.3f}" if abs(gap) < 1_000 else f"{gap:+.2g}"  # of a run that diverged
 
 
-def _draw_panel(axes: Axes, curves: Curves, best_epoch: int | None, gap_text: str) -> None:
-    epochs = np.arange(1, len(curves.train) + 1)
-    last = len(epochs)
-    marker = "o" if last <= _MARKED_EPOCHS else None
+def _draw_panel(axes: Axes, curves: Curves, epochs: range, best_epoch: int | None, gap_text: str) -> None:
+    marker = "o" if len(epochs) <= _MARKED_EPOCHS else None
     shape: Any = {"marker": marker, "markersize": 4.0}
     axes.plot(epochs, curves.fit, "--", color=style.RUNNING, linewidth=1.1, label="training, running average", **shape)
     axes.plot(epochs, curves.train, color=style.TRAIN, linewidth=1.8, label="training, end of epoch", **shape)
@@ -120,9 +117,11 @@ def _draw_panel(axes: Axes, curves: Curves, best_epoch: int | None, gap_text: st
             epochs, curves.train, curves.validation, color=style.GAP, alpha=0.22, linewidth=0, label="gap"
         )
     else:
-        axes.plot([1, last], [curves.test, curves.test], color=style.HELD_OUT, linewidth=1.0, linestyle=":")
         axes.plot(
-            [last],
+            [epochs[0], epochs[-1]], [curves.test, curves.test], color=style.HELD_OUT, linewidth=1.0, linestyle=":"
+        )
+        axes.plot(
+            [epochs[-1]],
             [curves.test],
             "D",
             color=style.HELD_OUT,
@@ -131,15 +130,16 @@ def _draw_panel(axes: Axes, curves: Curves, best_epoch: int | None, gap_text: st
             label="test, final weights",
         )
     axes.margins(y=0.1)  # the text of a small gap at the upper end stays below the title
-    _draw_gap(axes, last, float(curves.train[-1]), curves.held_out, gap_text)
-    if best_epoch is not None:
-        _draw_best(axes, best_epoch, curves)
+    _draw_gap(axes, epochs, float(curves.train[-1]), curves.held_out, gap_text)
+    if best_epoch is not None and curves.validation is not None:
+        _draw_best(axes, best_epoch, float(curves.validation[best_epoch - epochs[0]]))
 
 
-def _draw_gap(axes: Axes, last: int, train: float, held_out: float, text: str) -> None:
+def _draw_gap(axes: Axes, epochs: range, train: float, held_out: float, text: str) -> None:
     """A bracket between the last values, in a margin kept free to the right of them."""
-    span = float(max(last - 1, 1))
-    axes.set_xlim(1 - (0.04 if last > 1 else 0.6) * span, last + (0.25 if last > 1 else 0.6) * span)
+    first, last, several = epochs[0], epochs[-1], len(epochs) > 1
+    span = float(max(last - first, 1))
+    axes.set_xlim(first - (0.04 if several else 0.6) * span, last + (0.25 if several else 0.6) * span)
     x = last + 0.045 * span
     axes.plot([x, x], [train, held_out], "_-", color=style.INK, linewidth=1.2, markersize=6.0)
     label = axes.annotate(
@@ -149,11 +149,10 @@ def _draw_gap(axes: Axes, last: int, train: float, held_out: float, text: str) -
     label.set_in_layout(False)
 
 
-def _draw_best(axes: Axes, best_epoch: int, curves: Curves) -> None:
-    assert curves.validation is not None
+def _draw_best(axes: Axes, best_epoch: int, validation: float) -> None:
     axes.axvline(best_epoch, color=style.MUTED, linewidth=0.9, linestyle=":")
     axes.plot(
-        [best_epoch], [curves.validation[best_epoch - 1]], "o", color="white", markeredgecolor=style.HELD_OUT,
+        [best_epoch], [validation], "o", color="white", markeredgecolor=style.HELD_OUT,
         markeredgewidth=1.6, markersize=7.0, linestyle="none", zorder=4,
         label=f"least validation loss: epoch {best_epoch}",
     )  # fmt: skip

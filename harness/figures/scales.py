@@ -63,10 +63,11 @@ def _labels(values: Sequence[float]) -> tuple[str, ...]:
     return tuple(f"{value:.{decimals}f}" for value in np.asarray(values) + 0.0)
 
 
-def epoch_ticks(last: int) -> Ticks:
-    """Epoch 1 and whole epochs at even steps after it, none beyond the last."""
-    epochs = MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True).tick_values(1, last)
-    shown = sorted({1} | {int(epoch) for epoch in epochs if 1 <= epoch <= last})
+def epoch_ticks(epochs: range) -> Ticks:
+    """The first epoch and whole epochs at even steps after it, none beyond the last."""
+    first, last = epochs[0], epochs[-1]
+    even = MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True).tick_values(first, last)
+    shown = sorted({first} | {int(epoch) for epoch in even if first <= epoch <= last})
     return Ticks(tuple(map(float, shown)), tuple(map(str, shown)))
 
 

@@ -34,6 +34,7 @@ class UnitCurves:
 
     series: dict[str, FloatArray]
     beyond: dict[str, float]
+    epochs: range
 
 
 def compute(history: History) -> UnitCurves:
@@ -43,20 +44,22 @@ def compute(history: History) -> UnitCurves:
     return UnitCurves(
         {name: np.where(np.isfinite(values), values, np.nan) for name, values in series.items()},
         {name: value for name, value in greatest.items() if value > 1.0},
+        range(history.before + 1, history.last_epoch + 1),
     )
 
 
 def draw(curves: UnitCurves, title: str) -> Figure:
     """Solid accuracies, dashed losses, y from 0 to 1, grid on; what the panel cuts off is said above it."""
     figure, (axes,) = style.row_of_panels(8.0, 5.0, title, 1, _MARGINS)
-    last = max(len(values) for values in curves.series.values())
-    axes.set(xlim=(1 - 0.02 * max(last - 1, 1), last + 0.3 * max(last - 1, 1)), ylim=(0.0, 1.0))
-    every = -(-last // _MARKS)
+    first, last = curves.epochs[0], curves.epochs[-1]
+    span = max(last - first, 1)
+    axes.set(xlim=(first - 0.02 * span, last + 0.3 * span), ylim=(0.0, 1.0))
+    every = -(-len(curves.epochs) // _MARKS)
     ends = []
     for name, values in curves.series.items():
         label, colour, dashes, marker = _SERIES[name]
         line = Line2D(
-            range(1, last + 1), values, color=colour, linestyle=dashes, linewidth=1.8, marker=marker, markersize=4.5,
+            curves.epochs, values, color=colour, linestyle=dashes, linewidth=1.8, marker=marker, markersize=4.5,
             markevery=every,
         )  # fmt: skip
         axes.add_artist(line)
@@ -66,7 +69,7 @@ def draw(curves: UnitCurves, title: str) -> Figure:
     places = [(last, height) for height in heights]
     names = [label for label, _, _ in ends]
     letter(axes, names, places, colours=[colour for _, colour, _ in ends], align="left", shift=(8.0, 0.0))
-    dress(axes, _note(curves), epoch_ticks(last), even_ticks(0.0, 1.0, most=10), grid="xy")
+    dress(axes, _note(curves), epoch_ticks(curves.epochs), even_ticks(0.0, 1.0, most=10), grid="xy")
     letter(
         axes, ["epoch"], [(0.5, 0.0)], size=style.TEXT_SIZE, valign="top", shift=(0.0, -22.0), transform=axes.transAxes
     )

@@ -94,3 +94,15 @@ def test_one_epoch_shows_its_points() -> None:
 def test_a_name_that_looks_like_mathematics_is_written_as_it_stands() -> None:
     title = r"model=$\frac$"
     assert title in texts(learning_curves.draw(learning_curves.compute(runs.history(2, validation=True), TEST), title))
+
+
+def test_the_epochs_of_a_continued_run_are_counted_on() -> None:
+    run = runs.history(10, validation=True)
+    run.before = 40
+    curves = learning_curves.compute(run, TEST)
+    assert (curves.epochs, curves.best_epoch) == (range(41, 51), 43)
+    figure = learning_curves.draw(curves, "a run")
+    left, right = figure.axes[0].get_xlim()
+    assert 40 < left < 41
+    assert 50 < right < 54
+    assert "Loss. Gap after epoch 50: validation - training" in texts(figure)

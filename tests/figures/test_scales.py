@@ -21,9 +21,10 @@ def test_even_ticks_are_round_numbers_within_the_limits(low: float, high: float,
     assert all(low - 1e-9 <= value <= high + 1e-9 for value in ticks.values)
 
 
-def test_epochs_start_at_one_and_are_whole() -> None:
-    assert epoch_ticks(1).labels == ("1",)
-    assert epoch_ticks(30).labels == ("1", "5", "10", "15", "20", "25", "30")
+def test_epochs_start_at_the_first_and_are_whole() -> None:
+    assert epoch_ticks(range(1, 2)).labels == ("1",)
+    assert epoch_ticks(range(1, 31)).labels == ("1", "5", "10", "15", "20", "25", "30")
+    assert epoch_ticks(range(41, 61)).labels == ("41", "45", "50", "55", "60")
 
 
 def test_names_are_turned_where_they_do_not_fit() -> None:
