@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("harness.commands.train", "Train one model and track the run."),
     "sweep": ("harness.commands.sweep", "Train a grid of settings and compare the runs."),
     "compare": ("harness.commands.compare", "Show runs side by side, ranked by overfitting gap."),
+    "predict": ("harness.commands.predict", "Show what a trained model takes images for."),
     "data": ("harness.commands.data", "List, fetch and verify the datasets."),
     "ui": ("harness.commands.ui", "Open the MLflow UI on the project's store."),
 }
