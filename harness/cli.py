@@ -27,7 +27,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "sweep": ("harness.commands.sweep", "Train a grid of settings and compare the runs."),
     "compare": ("harness.commands.compare", "Show runs side by side, ranked by overfitting gap."),
     "predict": ("harness.commands.predict", "Show what a trained model takes images for."),
-    "data": ("harness.commands.data", "List, fetch and verify the datasets."),
+    "data": ("harness.commands.data", "List, fetch, verify, show and describe the datasets."),
     "ui": ("harness.commands.ui", "Open the MLflow UI on the project's store."),
 }
 """Each subcommand: the module whose `command` it is, and its line in `harness --help`."""

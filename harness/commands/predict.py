@@ -12,9 +12,10 @@ from typing import Any
 import click
 
 from harness.commands.chosen_images import Choice, ChosenImage, choose, load, told
-from harness.commands.drawing import check_output, write_figure
+from harness.config import PALETTES
 from harness.data.fitting import FITS
 from harness.errors import DataError, RequestError
+from harness.figures.files import png_path, write_png
 from harness.figures.predicted import PredictedImage
 from harness.records import RunRecord
 from harness.tracking.models import find_trained
@@ -24,9 +25,9 @@ from harness.trained import TrainedRun, open_run, read_config
 CLASSES = 10
 FIRST = 25
 LAYOUTS = ("single", "grid", "sheet", "line")
-PALETTES = ("safe", "blue", "green")
 CAPTIONS = ("percent", "names", "indices")
 COLUMNS = 3
+DEFAULT_FILE = "predictions.png"
 GRID_AT_MOST = 15
 """Above it a sheet is drawn unless something else is asked for."""
 DRAWN_AT_MOST = 400
@@ -87,7 +88,7 @@ class Drawing:
 @click.option("--layout", type=click.Choice(LAYOUTS), help="Of PNG; by default single, grid up to 15 images, or sheet.")
 @click.option("--columns", type=click.IntRange(1, 10), metavar="N", help="Of a grid.  [default: 3]")
 @click.option("--captions", type=click.Choice(CAPTIONS), help="Of a sheet.  [default: percent]")
-@click.option("--palette", type=click.Choice(PALETTES), help="Colours of right and wrong.  [default: safe]")
+@click.option("--palette", type=click.Choice(PALETTES), help="Colours of right and wrong.  [default: the run's]")
 @click.option(
     "--store", metavar="URI", help="The MLflow store; by default MLFLOW_TRACKING_URI, else the project's own."
 )
@@ -160,8 +161,7 @@ def _drawing(
         if useless := [f"--{name}" for name, value in options.items() if value is not None]:
             raise RequestError(f"{' and '.join(useless)}: there is no picture to draw. Add --output FILE.png.")
         return None
-    check_output(output)
-    drawing = Drawing(output, layout, palette, columns, captions)
+    drawing = Drawing(png_path(output, DEFAULT_FILE), layout, palette, columns, captions)
     if choice.count is not None:
         drawing.layout_for(choice.count)
     return drawing
@@ -242,7 +242,7 @@ def _draw(drawing: Drawing, predicted: Sequence[PredictedImage], trained: Traine
     from harness.figures import predictions as figures
 
     names, title = trained.class_names, trained.record.name
-    palette = drawing.palette or PALETTES[0]
+    palette = drawing.palette or trained.config.palette
     layout = drawing.layout_for(len(predicted))
     if layout == "single":
         figure = figures.draw_prediction(predicted[0], names, palette, title)
@@ -252,4 +252,5 @@ def _draw(drawing: Drawing, predicted: Sequence[PredictedImage], trained: Traine
         figure = figures.draw_prediction_grid(predicted, names, drawing.columns or COLUMNS, palette, title)
     else:
         figure = figures.draw_sheet(predicted, names, drawing.captions or CAPTIONS[0], palette, title)
-    write_figure(figure, drawing.file)
+    write_png(figure, drawing.file)
+    click.echo(f"Wrote {drawing.file}", err=True)
