@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "sweep": ("harness.commands.sweep", "Train a grid of settings and compare the runs."),
     "compare": ("harness.commands.compare", "Show runs side by side, ranked by overfitting gap."),
     "guides": ("harness.commands.guides", "Reproduce the five guides and compare."),
+    "predict": ("harness.commands.predict", "Show what a trained model takes images for."),
     "data": ("harness.commands.data", "List, fetch, verify, show and describe the datasets."),
     "ui": ("harness.commands.ui", "Open the MLflow UI on the project's store."),
 }

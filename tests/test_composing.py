@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from harness import paths
-from harness.composing import check_sweep, compose_config, expand_sweep
+from harness.composing import check_sweep, compose_config, expand_sweep, recorded_config
 from harness.config import OPTIMIZERS, flatten
 from harness.errors import ConfigError
 
@@ -141,3 +143,9 @@ def test_composing_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_recorded_configuration_without_a_later_setting_has_its_default() -> None:
+    recorded = dataclasses.asdict(compose_config(["seed=7", "model=cnn"]))
+    del recorded["palette"], recorded["regime"]["schedule"]
+    assert recorded_config(yaml.safe_dump(recorded)) == compose_config(["seed=7", "model=cnn"])
