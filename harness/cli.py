@@ -26,6 +26,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("harness.commands.train", "Train one model and track the run."),
     "sweep": ("harness.commands.sweep", "Train a grid of settings and compare the runs."),
     "compare": ("harness.commands.compare", "Show runs side by side, ranked by overfitting gap."),
+    "export": ("harness.commands.export", "Write a run's model as a Keras file or a SavedModel."),
+    "register": ("harness.commands.register", "Put a run's model into MLflow's model registry."),
     "data": ("harness.commands.data", "List, fetch and verify the datasets."),
     "ui": ("harness.commands.ui", "Open the MLflow UI on the project's store."),
 }
