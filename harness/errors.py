@@ -2,7 +2,8 @@
 
     HarnessError            the work failed                                exit code 1
     ├── RequestError        the request was wrong; nothing was started     exit code 2
-    │   └── ConfigError     a setting has a wrong name, type or value
+    │   ├── ConfigError     a setting has a wrong name, type or value
+    │   └── UnknownRun      no run answers to what was given
     ├── DataError           a dataset cannot be had or is damaged
     ├── StoreError          the tracking store cannot be used
     ├── TrainingError       training broke down (for example: the loss became NaN)
@@ -33,6 +34,10 @@ class RequestError(HarnessError):
 
 class ConfigError(RequestError):
     """A setting has a wrong name, type, range or combination."""
+
+
+class UnknownRun(RequestError):
+    """No run has this id or name, nor an id that begins so."""
 
 
 class DataError(HarnessError):

@@ -8,9 +8,10 @@ whatever folder Hydra makes for a job.
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
@@ -81,3 +82,37 @@ def write_bytes(target: Path, content: bytes) -> None:
 def write_text(target: Path, content: str) -> None:
     """Write a UTF-8 text file whole or not at all."""
     write_bytes(target, content.encode())
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """An empty folder beside `target` that takes its place, contents and all, when the block ends without an exception.
+
+    Folders above `target` are made where they are missing, and removed again if the block fails. Raises `OSError`.
+    """
+    made = [folder for folder in target.parents if not folder.exists()]
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        _take_place(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        for folder in made:
+            with suppress(OSError):  # not empty: it holds `target`, or what somebody else has put there meanwhile
+                folder.rmdir()
+
+
+def _take_place(folder: Path, target: Path) -> None:
+    """No system call swaps two folders: the old one steps aside, and comes back if the new one cannot follow."""
+    if not target.exists():
+        folder.rename(target)
+        return
+    aside = folder.with_suffix(".old")
+    target.rename(aside)
+    try:
+        folder.rename(target)
+    except BaseException:
+        aside.rename(target)
+        raise
+    shutil.rmtree(aside)

@@ -1,12 +1,15 @@
 """Keras models that take raw uint8 images: preprocessing is part of the model."""
 
 from harness.models.building import build_model
+from harness.models.exporting import FORMATS, ExportFormat
 from harness.models.loading import KERAS_FILE, load_model
 from harness.models.prediction import log_probabilities, probability_model
 from harness.models.preprocessing import float64_scale, pixel_scale
 
 __all__ = [
+    "FORMATS",
     "KERAS_FILE",
+    "ExportFormat",
     "build_model",
     "float64_scale",
     "load_model",

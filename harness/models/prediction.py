@@ -36,7 +36,8 @@ def probability_model(model: Any, head: str) -> Any:
 
     if head == "softmax":
         return model
-    return keras.Model(model.inputs, keras.layers.Softmax(name="probabilities")(model.output), name=model.name)
+    # `model.input`, not `inputs`: a model of a list of one input warns whoever calls it with an array.
+    return keras.Model(model.input, keras.layers.Softmax(name="probabilities")(model.output), name=model.name)
 
 
 def log_probabilities(model: Any) -> Callable[[UInt8Array], FloatArray]:

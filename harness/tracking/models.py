@@ -8,23 +8,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from harness.errors import RequestError
+from harness.errors import RequestError, UnknownRun
 from harness.records import RunRecord, RunState
 from harness.tracking.reading import latest_run, read_runs, resolve_run
 from harness.tracking.selection import is_sweep
 from harness.tracking.store import explained, open_client, shown_uri
 
 LATEST, BEST = "latest", "best"
-_REGISTERED = re.compile(r"(?:models:/)?(?P<name>[^/@:]+)(?:/(?P<version>\d+)|@(?P<alias>[^/@:]+))?")
+_LOGGED = re.compile(r"models:/(?P<id>m-[0-9a-f]{32})")
+_REGISTERED = re.compile(r"(?:models:/)?(?P<name>[^/@:]+)(?:/(?P<version>\d+|latest)|@(?P<alias>[^/@:]+))?")
+
+
+class _UnknownModel(RequestError):
+    """Nothing in the registry answers to what was given."""
 
 
 def find_trained(uri: str, text: str) -> RunRecord:
     """The one run that `text` means, in the order of trying:
 
-    `latest`, the run that finished last of all started; `best`, see `best_run`; a run's id, name, or the beginning of
-    its id (`runs:/` before it is welcome); a registered model (`NAME`, `NAME/3`, `NAME@alias`, `models:/...`), which
-    stands for the run that it comes from.
+    `latest`, the finished run that started last; `best`, see `best_run`; a run's id, name, or the beginning of its id
+    (`runs:/` before it is welcome); a registered model (`NAME`, which is its highest version, `NAME/3`, `NAME@alias`,
+    `models:/...`) or a logged one (`models:/m-...`), which stand for the run that they come from.
 
     Raises:
         RequestError: nothing or too much answers to `text`, or it is a sweep.
@@ -35,13 +41,14 @@ def find_trained(uri: str, text: str) -> RunRecord:
     if text == BEST:
         return best_run(uri)
     if text.startswith("models:/"):
-        return _registered(uri, text)
+        return _of_model(uri, text)
     try:
         run = resolve_run(uri, text.removeprefix("runs:/"))
-    except RequestError as unknown:
-        if (found := _registered_or_none(uri, text)) is None:
+    except UnknownRun as unknown:
+        try:
+            return _of_model(uri, text)
+        except _UnknownModel:
             raise RequestError(f"{unknown} No registered model is called so either.") from unknown
-        return found
     if is_sweep(run):
         raise RequestError(
             f"{run.name} ({run.run_id}) is a sweep, which has no model of its own. Name one of its runs; "
@@ -63,7 +70,8 @@ def best_run(uri: str) -> RunRecord:
         if run.state is RunState.FINISHED
         and run.parameters.get("dataset.name") == latest.parameters.get("dataset.name")
     ]
-    return max(peers, key=lambda run: run.metrics.get(ranking_metric(peers), float("-inf")))
+    metric = ranking_metric(peers)
+    return max(peers, key=lambda run: run.metrics.get(metric, float("-inf")))
 
 
 def ranking_metric(runs: list[RunRecord]) -> str:
@@ -84,40 +92,46 @@ def _finished(uri: str) -> list[RunRecord]:
     return finished
 
 
-def _registered_or_none(uri: str, text: str) -> RunRecord | None:
-    try:
-        return _registered(uri, text)
-    except RequestError:
-        return None
-
-
-def _registered(uri: str, text: str) -> RunRecord:
+def _of_model(uri: str, text: str) -> RunRecord:
+    """The run that a registered or a logged model comes from."""
     from mlflow.exceptions import MlflowException
 
-    match = _REGISTERED.fullmatch(text)
-    if match is None:
-        raise RequestError(f"{text}: a registered model is written NAME, NAME/VERSION, NAME@ALIAS or models:/... .")
     client = open_client(uri)
+    with explained(uri):
+        try:
+            run_id = _source_run(client, text)
+        except MlflowException as error:
+            # MLflow calls an alias that is not there, and a name that it would refuse, an invalid parameter.
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise
+            run_id = None
+    if run_id is None:
+        raise _UnknownModel(f"The store {shown_uri(uri)} has no model '{text}'.")
+    if not run_id:
+        raise RequestError(f"The model '{text}' names no run that it comes from, so nothing is known of its data.")
     try:
-        version = _version(client, match["name"], match["version"], match["alias"])
-    except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise RequestError(f"The store {shown_uri(uri)} has no registered model '{text}'.") from error
-        with explained(uri):
-            raise
-    (run,) = read_runs(uri, run_ids=[version.run_id])
+        (run,) = read_runs(uri, run_ids=[run_id])
+    except RequestError as error:
+        raise RequestError(
+            f"The model '{text}' comes from the run {run_id}, which was deleted or belongs to another store. "
+            f"`mlflow runs restore --run-id {run_id}` brings a deleted one back."
+        ) from error
     return run
 
 
-def _version(client: Any, name: str, number: str | None, alias: str | None) -> Any:
-    if number is not None:
-        return client.get_model_version(name, number)
-    if alias is not None:
-        return client.get_model_version_by_alias(name, alias)
-    versions = client.search_model_versions(f"name = '{name}'")
-    if not versions:
-        raise RequestError(f"There is no registered model '{name}'.")
-    return max(versions, key=lambda version: int(version.version))
+def _source_run(client: Any, text: str) -> str | None:
+    """The id of the run that a model comes from, empty where it does not say; None where there is no such model."""
+    if logged := _LOGGED.fullmatch(text):
+        return str(client.get_logged_model(logged["id"]).source_run_id or "")
+    match = _REGISTERED.fullmatch(text)
+    if match is None:
+        raise _UnknownModel(f"{text}: a registered model is written NAME, NAME/VERSION, NAME@ALIAS or models:/... .")
+    name, number, alias = match["name"], match["version"], match["alias"]
+    if number not in (None, LATEST):
+        version = client.get_model_version(name, number)
+    else:
+        version = client.get_model_version_by_alias(name, alias or LATEST)  # MLflow keeps this alias itself
+    return str(version.run_id or "")
 
 
 @contextmanager
@@ -126,19 +140,28 @@ def model_folder(uri: str, run: RunRecord) -> Iterator[Path]:
 
     Raises `RequestError` where the run has no model.
     """
+    model_id = logged_model_id(uri, run)
+    client = open_client(uri)
+    with explained(uri):
+        location = client.get_logged_model(model_id).artifact_location
+    with downloaded(uri, location) as folder:
+        yield folder
+
+
+def logged_model_id(uri: str, run: RunRecord) -> str:
+    """The id (`m-...`) of the model that the run logged last. Raises `RequestError` where it has none."""
     client = open_client(uri)
     with explained(uri):
         outputs = client.get_run(run.run_id).outputs
         models = [] if outputs is None else outputs.model_outputs
+        if len(models) > 1:  # the store gives them in any order
+            models.sort(key=lambda model: (model.step, client.get_logged_model(model.model_id).creation_timestamp))
     if not models:
         raise RequestError(
             f"The run {run.name} ({run.run_id}, {run.state}) has no model: only a run that finished, with "
             "tracking.log_model=true, keeps one."
         )
-    with explained(uri):
-        location = client.get_logged_model(models[-1].model_id).artifact_location
-    with downloaded(uri, location) as folder:
-        yield folder
+    return str(models[-1].model_id)
 
 
 @contextmanager
@@ -147,7 +170,7 @@ def downloaded(uri: str, location: str) -> Iterator[Path]:
     from mlflow.artifacts import download_artifacts
     from mlflow.utils.file_utils import local_file_uri_to_path
 
-    if location.startswith("file:") or "://" not in location:
+    if urlsplit(location).scheme in ("", "file"):
         yield Path(local_file_uri_to_path(location))
         return
     with tempfile.TemporaryDirectory() as temporary:

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from harness.errors import RequestError, StoreError, suggestion
+from harness.errors import RequestError, StoreError, UnknownRun, suggestion
 from harness.records import RunRecord
 from harness.tracking.selection import Reader, Selection, Series, is_sweep
 from harness.tracking.sqlite_reader import SqliteReader, UnknownSchema
@@ -124,7 +124,8 @@ def resolve_run(uri: str, text: str) -> RunRecord:
     """The one run that `text` means: a run id, a run's name, or the beginning of a run id, tried in this order.
 
     Raises:
-        RequestError: no run, or more than one, answers to `text`.
+        UnknownRun: no run answers to `text`.
+        RequestError: more than one does, or `text` is empty.
         StoreError: see `open_reader`.
     """
     if not text.strip():
@@ -136,7 +137,7 @@ def resolve_run(uri: str, text: str) -> RunRecord:
         found: list[RunRecord] = next(filter(None, map(reader.select, selections)), [])
         if not found:
             near = suggestion(text, {run.name for run in reader.select(Selection())})
-            raise RequestError(
+            raise UnknownRun(
                 f"No run in the store {shown_uri(uri)} has the id or the name '{text}', or an id that begins so."
                 f"{near} `harness ui` shows what is there."
             )

@@ -160,8 +160,9 @@ class RunWriter:
         from mlflow.models import Model, ModelSignature
         from mlflow.types.schema import Schema, TensorSpec
 
+        # Without a name the input reaches the model as an array; under one, as a dict, of which Keras warns.
         signature = ModelSignature(
-            inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, 28, 28), "pixels")]),
+            inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, 28, 28))]),
             outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, 10))]),
         )
         with explained(self.uri):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import LoggedModelOutput, Metric, Param, RunTag
 
 from harness.config import Config, flatten
 
@@ -17,6 +18,12 @@ def new_client(folder: Path) -> tuple[str, MlflowClient]:
     """The URI of a new, empty SQLite store in `folder`, and a client on it."""
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     return uri, MlflowClient(tracking_uri=uri)
+
+
+def new_study(client: MlflowClient, folder: Path, name: str = "study") -> str:
+    """The id of a new experiment whose artifacts lie in `folder`; by default they would in the working directory."""
+    identity: str = client.create_experiment(name, artifact_location=(folder / "mlruns" / name).as_uri())
+    return identity
 
 
 def record(
@@ -62,3 +69,19 @@ def scores(train: float, test: float, val: float | None = None) -> dict[str, flo
             found[f"final/gap_{split}_accuracy"] = train - accuracy
             found[f"final/gap_{split}_loss"] = train - accuracy
     return found
+
+
+def record_model(client: MlflowClient, run_id: str, files: Mapping[str, str]) -> str:
+    """The id of a logged model of these files (text by path), as the output of the run."""
+    experiment_id = client.get_run(run_id).info.experiment_id
+    logged = client.create_logged_model(experiment_id, name="model", source_run_id=run_id)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            file = Path(folder) / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(content)
+        client.log_model_artifacts(logged.model_id, folder)
+    client.finalize_logged_model(logged.model_id, "READY")
+    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    identity: str = logged.model_id
+    return identity

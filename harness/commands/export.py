@@ -1,0 +1,101 @@
+"""`harness export`: the model of a run as files, for programs that know nothing of the harness."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness import paths
+from harness.data import publication
+from harness.errors import HarnessError, RequestError
+from harness.models import FORMATS, KERAS_FILE
+from harness.records import RunRecord
+from harness.tracking.models import find_trained, model_folder
+from harness.tracking.store import store_uri
+from harness.trained import read_config
+from harness.training import import_tensorflow
+
+ABOUT_FILE = "about.json"
+WRITTEN = frozenset({ABOUT_FILE, "model.keras", "saved_model.pb", "fingerprint.pb", "variables", "assets"})
+"""What exports consist of: `--overwrite` replaces a folder of nothing else."""
+
+
+@click.command(name="export")
+@click.argument("run")
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(list(FORMATS)), default="keras", show_default=True)
+@click.option("--overwrite", is_flag=True, help="Replace an earlier export in DIR.")
+@click.option(
+    "--store", metavar="URI", help="The MLflow store; by default MLFLOW_TRACKING_URI, else the project's own."
+)
+def command(run: str, directory: Path, form: str, overwrite: bool, store: str | None) -> None:
+    """Write the model of RUN into the folder DIR, whole or not at all.
+
+    RUN is a run's id, the beginning of it, or its name; latest; best; or a registered model (NAME, NAME/3, NAME@alias).
+    The model takes raw images, (n, 28, 28) uint8 in 0..255, and gives probabilities (n, 10). about.json beside it says
+    where it comes from and how it is loaded.
+
+    keras is DIR/model.keras. saved_model makes DIR a TensorFlow SavedModel; TensorFlow Serving wants the folder to be
+    called by a number, its version: models/fashion/1.
+    """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # MLflow's own seven take minutes to give up
+    target = directory.resolve()
+    _refuse_what_is_in_the_way(target, overwrite)
+    uri = store_uri(store)
+    record = find_trained(uri, run)
+    about = _about(record, read_config(uri, record).dataset.name, form)
+    chosen = FORMATS[form]
+    with model_folder(uri, record) as logged, _new_folder(target) as folder:
+        if chosen.needs_tensorflow:
+            import_tensorflow()
+        chosen.write(logged / KERAS_FILE, folder)
+        paths.write_text(folder / ABOUT_FILE, json.dumps(about, indent=2, ensure_ascii=False) + "\n")
+    click.echo(f"Wrote {target}: {record.name} ({record.run_id}) as {form}")
+    click.echo(f"use it: {chosen.use.format(folder=target)}")
+
+
+def _refuse_what_is_in_the_way(target: Path, overwrite: bool) -> None:
+    if not target.is_dir():
+        if target.exists():
+            raise RequestError(f"{target} is a file. Name a folder that is new or empty.")
+        return
+    present = {item.name for item in target.iterdir()}
+    if present and not overwrite:
+        raise RequestError(
+            f"{target} is not empty. Name another folder, or replace an earlier export with --overwrite."
+        )
+    if strange := sorted(present - WRITTEN):
+        raise RequestError(f"{target} holds {strange[0]}, which is of no export. Name a folder that is new or empty.")
+
+
+@contextmanager
+def _new_folder(target: Path) -> Iterator[Path]:
+    made = False
+    try:
+        with paths.whole_folder(target) as folder:
+            made = True
+            yield folder
+    except OSError as error:
+        raise (HarnessError if made else RequestError)(
+            f"{target} cannot be written ({error.strerror or error}). Name another folder."
+        ) from error
+
+
+def _about(record: RunRecord, dataset: str, form: str) -> Mapping[str, Any]:
+    """What whoever gets the files must know: class names in the order of the probabilities, and the scores."""
+    return {
+        "run": {"id": record.run_id, "name": record.name, "experiment": record.experiment},
+        "dataset": dataset,
+        "classes": publication(dataset).class_names,
+        "input": {"name": "pixels", "shape": [None, 28, 28], "dtype": "uint8", "range": [0, 255]},
+        "output": {"name": "probabilities", "shape": [None, 10], "dtype": "float32"},
+        "metrics": {key: value for key, value in sorted(record.metrics.items()) if key.startswith("final/")},
+        "made_with": {name: record.tags.get(f"harness.{name}") for name in ("version", "keras", "tensorflow")},
+        "use": FORMATS[form].use.format(folder="."),
+    }

@@ -1,0 +1,47 @@
+"""`harness register`: the model of a run in MLflow's registry, with its scores and an alias."""
+
+from __future__ import annotations
+
+import os
+import shlex
+
+import click
+
+from harness.tracking.models import find_trained
+from harness.tracking.registry import check_names, described, register_model
+from harness.tracking.store import shown_uri, store_uri
+
+DEFAULT_ALIAS = "champion"
+
+
+@click.command(name="register")
+@click.argument("run")
+@click.argument("name")
+@click.option(
+    "--alias", metavar="ALIAS", default=DEFAULT_ALIAS, show_default=True, help="Put on the version, taken off others."
+)
+@click.option("--description", metavar="TEXT", help="By default the run, its dataset and model, test accuracy and gap.")
+@click.option(
+    "--store", metavar="URI", help="The MLflow store; by default MLFLOW_TRACKING_URI, else the project's own."
+)
+def command(run: str, name: str, alias: str, description: str | None, store: str | None) -> None:
+    """Make the model of RUN a version of the registered model NAME, with its scores and an alias.
+
+    RUN is a run's id, the beginning of it, or its name; latest; best; or a registered model (NAME, NAME/3, NAME@alias).
+    A run that is a version of NAME already stays that version; the alias is moved to it.
+    """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # MLflow's own seven take minutes to give up
+    check_names(name, alias)
+    uri = store_uri(store)
+    record = find_trained(uri, run)
+    registered = register_model(uri, record, name, alias, description)
+    how = "registered" if registered.new else "was registered already"
+    click.echo(f"{name} version {registered.version} {how}: {described(record)}")
+    moved = "" if registered.alias_was_on is None else f", no longer version {registered.alias_was_on}"
+    click.echo(f"{name}@{alias} is version {registered.version}{moved}")
+    model = shlex.quote(f"models:/{name}@{alias}")
+    click.echo(f"predict: harness predict {shlex.quote(f'{name}@{alias}')}")
+    click.echo(
+        f"serve:   MLFLOW_TRACKING_URI={shlex.quote(shown_uri(uri))} mlflow models serve --model-uri {model} "
+        "--env-manager local"
+    )

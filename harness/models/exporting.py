@@ -1,0 +1,68 @@
+"""A logged model as files for those who have neither the harness nor its store."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import RequestError
+from harness.models.building import IMAGE_SHAPE
+from harness.models.loading import load_model
+
+EXPORTED_KERAS = "model.keras"
+
+
+@dataclass(frozen=True)
+class ExportFormat:
+    """`write(file, folder)` turns the `.keras` file that a run logged into files in `folder`, which is there and empty.
+
+    `use` is Python, with a `{folder}` to be filled in, that turns `images` into `probabilities`. What is loaded has a
+    name there, because the weights of a SavedModel go with the object.
+    """
+
+    write: Callable[[Path, Path], None]
+    use: str
+    needs_tensorflow: bool
+
+
+def _copy_keras(file: Path, folder: Path) -> None:
+    if not file.is_file():
+        raise RequestError(f"There is no model file {file}.")
+    shutil.copyfile(file, folder / EXPORTED_KERAS)
+
+
+def _write_saved_model(file: Path, folder: Path) -> None:
+    """A TensorFlow SavedModel with the signature `serving_default` (also callable as `serve`).
+
+    Input `pixels` (n, 28, 28) uint8, output `probabilities` (n, 10) float32.
+    """
+    model = load_model(file)
+    import keras
+    import tensorflow as tf
+
+    def probabilities(pixels: Any) -> dict[str, Any]:
+        # Runs of earlier versions logged models whose input is a list of one.
+        return {"probabilities": model(keras.tree.pack_sequence_as(model.input, [pixels]), training=False)}
+
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    signature = [tf.TensorSpec((None, *IMAGE_SHAPE), tf.uint8, name="pixels")]
+    archive.add_endpoint("serve", probabilities, input_signature=signature)  # the first one is `serving_default` too
+    archive.write_out(folder, verbose=False)
+
+
+FORMATS: Mapping[str, ExportFormat] = {
+    "keras": ExportFormat(
+        _copy_keras,
+        f"model = keras.models.load_model('{{folder}}/{EXPORTED_KERAS}'); probabilities = model.predict(images)",
+        needs_tensorflow=False,
+    ),
+    "saved_model": ExportFormat(
+        _write_saved_model,
+        "model = tf.saved_model.load('{folder}'); probabilities = model.serve(images)['probabilities']",
+        needs_tensorflow=True,
+    ),
+}

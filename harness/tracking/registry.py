@@ -1,0 +1,177 @@
+"""MLflow's model registry: the model of a run under a name that stays while versions come and go."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from harness.errors import RequestError
+from harness.records import RunRecord, RunState
+from harness.tracking.models import BEST, LATEST, logged_model_id
+from harness.tracking.store import explained, open_client
+
+NAME_LIMIT = 256  # characters, those of the column in MLflow's tables
+ALIAS_LIMIT = 255
+_ALIAS = re.compile(r"[\w-]+")
+_VERSION_ALIAS = re.compile(r"[vV]\d+")
+SHOWN_PARAMETERS = ("dataset.name", "model.name")
+SHOWN_METRICS = ("final/test_accuracy", "final/test_loss", "final/gap_test_accuracy", "final/gap_test_loss")
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A version in the registry. `new` is false where the run had been registered under that name before;
+    `alias_was_on` is the version that the alias was taken from, if it was on another."""
+
+    name: str
+    version: int
+    alias: str
+    new: bool
+    alias_was_on: int | None
+
+
+def check_names(name: str, alias: str) -> None:
+    """Raise `RequestError` for a name or an alias that MLflow refuses, or that a command could not be given later.
+
+    MLflow itself notices a wrong alias when the version has been made already.
+    """
+    if problem := _problem_of_name(name):
+        raise RequestError(f"'{name}' cannot be the name of a registered model: {problem}.")
+    if problem := _problem_of_alias(alias):
+        raise RequestError(
+            f"--alias '{alias}': {problem}. Letters, digits, - and _ are allowed: champion, for instance."
+        )
+
+
+def _problem_of_name(name: str) -> str:
+    if name in (LATEST, BEST):
+        return "a command that takes a run understands the word otherwise"
+    if not name.strip() or name != name.strip():
+        return "it is empty, or begins or ends with a space"
+    if wrong := [letter for letter in "/:@\"'" if letter in name]:
+        return f"it has a {wrong[0]} in it. models:/NAME/VERSION and NAME@ALIAS must stay readable"
+    if name in (".", ".."):
+        return "MLflow may use it as the name of a folder"
+    return f"it is longer than {NAME_LIMIT} characters" if len(name) > NAME_LIMIT else ""
+
+
+def _problem_of_alias(alias: str) -> str:
+    if not _ALIAS.fullmatch(alias):
+        return "it is empty, or has characters that MLflow does not allow"
+    if alias.lower() == LATEST:
+        return "MLflow keeps that alias for the highest version"
+    if _VERSION_ALIAS.fullmatch(alias):
+        return "MLflow keeps v and a number for versions"
+    return f"it is longer than {ALIAS_LIMIT} characters" if len(alias) > ALIAS_LIMIT else ""
+
+
+def register_model(uri: str, run: RunRecord, name: str, alias: str, description: str | None = None) -> Registered:
+    """Make the model of `run` a version of the registered model `name`, with `alias` on it.
+
+    The version links to the logged model, whose page has all metrics. Its own page and the list of versions show tags
+    only: what it was trained on, what it is, and its scores on the test images are tags as well. A run that is a
+    version of `name` already stays that version: the alias is moved to it, and `description` (made of the run's scores
+    by default) replaces the one it has if given.
+
+    Raises:
+        RequestError: the run has not finished or has no model, or MLflow refuses a name.
+        StoreError: the store cannot be used.
+    """
+    from mlflow.exceptions import MlflowException
+
+    check_names(name, alias)
+    if run.state is not RunState.FINISHED:
+        raise RequestError(f"The run {run.name} ({run.run_id}) is {run.state}: only a finished run can be registered.")
+    model_id = logged_model_id(uri, run)
+    client = open_client(uri)
+    with explained(uri):
+        try:
+            aliases = _aliases(client, name)
+            version = _version_of(client, name, model_id)
+            if new := version is None:
+                version = _create(uri, client, run, name, model_id, description or described(run))
+            elif description is not None:
+                client.update_model_version(name, str(version), description)
+            client.set_registered_model_alias(name, alias, str(version))
+        except MlflowException as error:
+            if error.error_code != "INVALID_PARAMETER_VALUE":
+                raise
+            raise RequestError(f"MLflow does not register this as '{name}': {error.message}") from error
+    was = aliases.get(alias)
+    return Registered(name, version, alias, new, None if was in (None, version) else was)
+
+
+def described(run: RunRecord) -> str:
+    """The run's name, id, dataset, model, and its scores as far as it has them, as a sentence."""
+    parts = [", ".join(run.parameters[key] for key in SHOWN_PARAMETERS if key in run.parameters)]
+    if (accuracy := run.metrics.get("final/test_accuracy")) is not None:
+        parts.append(f"test accuracy {100 * accuracy:.2f} %")
+    if (gap := run.metrics.get("final/gap_test_accuracy")) is not None:
+        parts.append(f"gap to test {100 * gap:+.2f} points")
+    return f"{run.name} (run {run.run_id}): {', '.join(filter(None, parts))}."
+
+
+def _aliases(client: Any, name: str) -> dict[str, int]:
+    """The aliases of the registered model `name`, which is made if need be, with the numbers of their versions."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        model = client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        model = client.create_registered_model(name)
+    return {alias: int(version) for alias, version in model.aliases.items()}
+
+
+def _version_of(client: Any, name: str, model_id: str) -> int | None:
+    """The first version of `name` that is the logged model `model_id`."""
+    versions = client.search_model_versions(f"name = '{name}'")
+    same = [int(version.version) for version in versions if version.source == f"models:/{model_id}"]
+    return min(same, default=None)
+
+
+def _create(uri: str, client: Any, run: RunRecord, name: str, model_id: str, description: str) -> int:
+    tags = {key: run.parameters[key] for key in SHOWN_PARAMETERS if key in run.parameters}
+    tags |= {key: f"{run.metrics[key]:.6g}" for key in SHOWN_METRICS if key in run.metrics}
+    with _as_default_store(uri):
+        version = client.create_model_version(
+            name,
+            f"models:/{model_id}",
+            run_id=run.run_id,
+            tags=tags,
+            description=description,
+            model_id=model_id,
+        )
+    _list_version(client, model_id, name, int(version.version))
+    return int(version.version)
+
+
+@contextmanager
+def _as_default_store(uri: str) -> Iterator[None]:
+    """MLflow looks up the logged model behind a new version in the default store, whichever the client is for."""
+    variable = "MLFLOW_TRACKING_URI"
+    before = os.environ.get(variable)
+    os.environ[variable] = uri
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[variable]
+        else:
+            os.environ[variable] = before
+
+
+def _list_version(client: Any, model_id: str, name: str, version: int) -> None:
+    """Let the page of the logged model name the version, as `mlflow.register_model` does."""
+    from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
+
+    listed = json.loads(client.get_logged_model(model_id).tags.get(MLFLOW_MODEL_VERSIONS, "[]"))
+    if not any((item["name"], int(item["version"])) == (name, version) for item in listed):  # a server has done it
+        listed.append({"name": name, "version": version})
+        client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: json.dumps(listed)})

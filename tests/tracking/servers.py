@@ -1,0 +1,99 @@
+"""Real servers of MLflow, each with a process group of its own that is gone when the block ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+START_SECONDS = 180
+STOP_SECONDS = 20
+HOST = "127.0.0.1"
+
+# No proxy is to be asked for an address of this machine.
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+@contextmanager
+def mlflow_server(folder: Path) -> Iterator[str]:
+    """The address of an MLflow server that keeps everything in `folder` and hands artifacts out over HTTP."""
+    store = [
+        "--backend-store-uri",
+        f"sqlite:///{folder / 'mlflow.db'}",
+        "--artifacts-destination",
+        str(folder / "kept"),
+    ]
+    # No jobs (they serve language models): up in half the time.
+    with running(["server", "--workers", "1", *store], folder, {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}) as url:
+        yield url
+
+
+@contextmanager
+def running(
+    arguments: Sequence[str], folder: Path, environment: Mapping[str, str], ready: str = "/health"
+) -> Iterator[str]:
+    """The address of `mlflow ARGUMENTS`, run in `folder`, once it answers at the path `ready`."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port = probe.getsockname()[1]
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
+    log = folder / "server.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", *arguments, "--host", HOST, "--port", str(port)],
+            cwd=folder,
+            env={**inherited, "MLFLOW_DISABLE_TELEMETRY": "true", **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        _wait(process, f"http://{HOST}:{port}{ready}", log)
+        yield f"http://{HOST}:{port}"
+    finally:
+        _stop(process)
+
+
+def _wait(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with OPENER.open(address, timeout=5):
+                return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(0.2)
+    how = "did not answer in time" if process.poll() is None else f"ended with {process.returncode}"
+    raise AssertionError(f"{process.args} {how}; its log ends so:\n{log.read_text()[-3000:]}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    try:
+        if alive(process):
+            os.killpg(process.pid, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_SECONDS
+        while alive(process) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not alive(process), f"{process.args} left a process {STOP_SECONDS} s after it was told to stop"
+    finally:
+        if alive(process):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def alive(process: subprocess.Popen[bytes]) -> bool:
+    """Whether any process of the group is left."""
+    process.poll()  # a dead leader that nobody has waited for still counts as a member of its group
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
