@@ -15,7 +15,7 @@ STAMP := .venv/.set-up-$(KEY)$(addprefix -,$(strip $(EXTRAS)))
 FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep ui test test-fast lint format bench lock clean
+.PHONY: help setup sweep ui test test-fast lint format bench tutorial lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ format: $(STAMP) ## Rewrite the code in the house's style
 
 bench: $(STAMP) benchmarks/.venv/.installed ## Measure against peers, write docs/benchmarks.md (ARGS="epochs --quick")
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+tutorial: $(STAMP) ## Run the commands of docs/guides.md and write their output and pictures into it
+	@PYTHONPATH=docs $(BIN)/cog -r docs/guides.md
 
 lock: $(STAMP) ## Resolve requirements.lock again from pyproject.toml (ARGS=--upgrade for the newest versions)
 	@$(uv_settings) $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev \

@@ -122,7 +122,8 @@ def _plain(reproductions: Sequence[Reproduction]) -> str:
 def _markdown(reproductions: Sequence[Reproduction]) -> str:
     lines = []
     for reproduction in reproductions:
-        lines += [f"### Guide {headline(reproduction)}", ""]
+        guide = reproduction.guide
+        lines += [f"### Guide {guide.letter}: {guide.title}", "", f"`harness train experiments={guide.experiment}`", ""]
         lines.append("| " + " | ".join(HEADINGS) + " |")
         lines.append("|---|" + "---:|" * (len(HEADINGS) - 2) + "---|")
         lines += ["| " + " | ".join(row) + " |" for row in rows(reproduction)]

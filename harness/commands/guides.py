@@ -25,7 +25,7 @@ BEGIN, END = "<!-- harness guides: begin -->", "<!-- harness guides: end -->"
     "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write to FILE instead."
 )
 @click.option(
-    "--into", type=click.Path(path_type=Path, dir_okay=False, exists=True), metavar="FILE",
+    "--into", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
     help="Put it into FILE, between the two lines that mark the place.",
 )  # fmt: skip
 @click.option(
@@ -68,6 +68,8 @@ def _check_targets(output: Path | None, into: Path | None, figure: Path | None) 
     if output is not None and into is not None:
         raise RequestError("--output and --into were given together. Use one of them.")
     if into is not None:
+        if not into.is_file():
+            raise RequestError(f"--into {into}: there is no such file.")
         text = into.read_text()
         if BEGIN not in text or END not in text[text.index(BEGIN) :]:
             raise RequestError(f"--into {into}: it needs the lines {BEGIN} and {END}, between which the result goes.")
