@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "sweep": ("harness.commands.sweep", "Train a grid of settings and compare the runs."),
     "compare": ("harness.commands.compare", "Show runs side by side, ranked by overfitting gap."),
     "data": ("harness.commands.data", "List, fetch and verify the datasets."),
+    "inspect": ("harness.commands.inspect", "Show the layers of a trained model and what they put out."),
     "ui": ("harness.commands.ui", "Open the MLflow UI on the project's store."),
 }
 """Each subcommand: the module whose `command` it is, and its line in `harness --help`."""
