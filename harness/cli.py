@@ -26,8 +26,9 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("harness.commands.train", "Train one model and track the run."),
     "sweep": ("harness.commands.sweep", "Train a grid of settings and compare the runs."),
     "compare": ("harness.commands.compare", "Show runs side by side, ranked by overfitting gap."),
-    "data": ("harness.commands.data", "List, fetch and verify the datasets."),
+    "predict": ("harness.commands.predict", "Show what a trained model takes images for."),
     "inspect": ("harness.commands.inspect", "Show the layers of a trained model and what they put out."),
+    "data": ("harness.commands.data", "List, fetch, verify, show and describe the datasets."),
     "ui": ("harness.commands.ui", "Open the MLflow UI on the project's store."),
 }
 """Each subcommand: the module whose `command` it is, and its line in `harness --help`."""

@@ -24,6 +24,7 @@ SCHEDULES = ("constant", "step", "exponential", "cosine", "plateau")
 MONITORS = ("val/loss", "val/accuracy", "train/loss", "train/accuracy", "fit/loss", "fit/accuracy")
 ENGINES = ("auto", "compiled", "keras")
 FIGURES = ("none", "few", "all")
+PALETTES = ("safe", "blue", "green")
 MIXED_PRECISIONS = ("none", "float16", "bfloat16")
 
 COMMON_OPTIMIZER_OPTIONS = frozenset({
@@ -232,6 +233,7 @@ class Config:
     mixed_precision: str = setting("none", choices=MIXED_PRECISIONS)
     threads: int | None = setting(None, at_least=1)
     figures: str | None = setting(None, choices=FIGURES)
+    palette: str = setting("safe", choices=PALETTES)
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:

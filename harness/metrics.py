@@ -7,6 +7,7 @@ Accuracies are fractions, losses are mean cross-entropies in nats, epochs count 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -93,19 +94,44 @@ def onset_epoch(train_loss: Sequence[float], validation_loss: Sequence[float]) -
     return int(epochs[onset]) + 1
 
 
-def expected_calibration_error(probabilities: FloatArray, labels: Labels, bins: int = 15) -> float:
-    """How far confidence and accuracy lie apart, as a fraction.
+@dataclass(frozen=True)
+class Calibration:
+    """Images by the confidence of their prediction, in bins of equal width from 0 to 1.
 
-    Images are binned by the probability (n, classes) of their most probable class into `bins` equal intervals
-    ((m-1)/M, m/M]; the result is the mean over images of |accuracy - mean confidence| of their bin (Guo, Pleiss, Sun
-    and Weinberger 2017, "On Calibration of Modern Neural Networks", equation 3).
+    `counts` (bins,) says how many images a bin has, `right` how many of them are right, `confidence` the sum of their
+    confidences.
     """
+
+    counts: IntArray
+    right: FloatArray
+    confidence: FloatArray
+
+    @property
+    def error(self) -> float:
+        """The expected calibration error, a fraction; see `expected_calibration_error`."""
+        return float(np.abs(self.right - self.confidence).sum() / self.counts.sum())
+
+
+def calibration(probabilities: FloatArray, labels: Labels, bins: int = 15) -> Calibration:
+    """Bin images by the probability (n, classes) of their most probable class into `bins` intervals ((m-1)/M, m/M]."""
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
     interior_edges = np.linspace(0.0, 1.0, bins + 1)[1:-1]
     which = np.digitize(confidence, interior_edges, right=True)
-    surplus = np.bincount(which, weights=right.astype(np.float64) - confidence, minlength=bins)
-    return float(np.abs(surplus).sum() / len(labels))
+    return Calibration(
+        counts=np.bincount(which, minlength=bins).astype(np.int64),
+        right=np.bincount(which, weights=right, minlength=bins).astype(np.float64),
+        confidence=np.bincount(which, weights=confidence, minlength=bins).astype(np.float64),
+    )
+
+
+def expected_calibration_error(probabilities: FloatArray, labels: Labels, bins: int = 15) -> float:
+    """How far confidence and accuracy lie apart, as a fraction.
+
+    The mean over images of |accuracy - mean confidence| of their bin (Guo, Pleiss, Sun and Weinberger 2017, "On
+    Calibration of Modern Neural Networks", equation 3), binned as `calibration` does.
+    """
+    return calibration(probabilities, labels, bins).error
 
 
 def confusion_matrix(predictions: Labels, labels: Labels, classes: int) -> IntArray:

@@ -15,8 +15,8 @@ from harness import metrics
 from harness.config import Config, flatten
 from harness.data import load_splits
 from harness.evaluation import evaluate
-from harness.figures import per_class_table, run_figures
-from harness.models import build_model, log_probabilities, probability_model
+from harness.figures import RunView, per_class_table, run_figures
+from harness.models import build_model, log_probabilities, pixel_scale, probability_model
 from harness.records import Dataset, Split, Splits
 from harness.tracking.selection import JOB_TAG
 from harness.tracking.store import load_mlflow, shown_uri, store_uri
@@ -107,7 +107,9 @@ def execute(
             tracked.log_model(probability_model(model, config.model.head), examples)
         tracked.log_table("per_class.json", per_class_table(test))
         selection = config.figures or ("all" if context.parent_id is None else "few")
-        for name, figure in run_figures(history, test, splits.test, dataset.class_names, context.name, selection):
+        scale, palette = pixel_scale(model), config.palette
+        view = RunView(history, test, splits.test, splits.train, scale, dataset.class_names, context.name, palette)
+        for name, figure in run_figures(view, selection):
             tracked.log_figure(name, figure)
 
         scalars = metrics.summarize(history, evaluations) | {

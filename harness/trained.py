@@ -13,6 +13,7 @@ from harness.data import load_splits, publication
 from harness.models import KERAS_FILE, load_model, log_probabilities
 from harness.records import Dataset, FloatArray, RunRecord, Splits, UInt8Array
 from harness.tracking.models import find_trained, model_folder, run_artifact
+from harness.training import import_tensorflow
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,13 @@ def open_run(uri: str, text: str) -> TrainedRun:
         StoreError: the store cannot be read.
     """
     record = find_trained(uri, text)
-    with run_artifact(uri, record, "config/config.yaml") as file:
-        config = recorded_config(file.read_text())
+    config = read_config(uri, record)
     with model_folder(uri, record) as folder:
+        import_tensorflow()
         return TrainedRun(record, config, load_model(folder / KERAS_FILE))
+
+
+def read_config(uri: str, record: RunRecord) -> Config:
+    """The configuration that the run recorded. Raises as `open_run`."""
+    with run_artifact(uri, record, "config/config.yaml") as file:
+        return recorded_config(file.read_text())

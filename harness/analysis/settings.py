@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from harness.config import Config, flatten
 
 SEED = "seed"
-NOT_SETTINGS = ("tracking.", "figures", "threads", "dataset.directory")
+NOT_SETTINGS = ("tracking.", "figures", "palette", "threads", "dataset.directory")
 """Parameters that say where and how a run is carried out and recorded, or where its files came from: no part of what
 was trained (the number of threads decides the last digits only)."""
 

@@ -15,21 +15,21 @@ from typing import Any
 import click
 
 from harness.commands.chosen_images import Choice, choose, load
-from harness.commands.drawing import check_output, write_figure
 from harness.commands.layer_views import (
     Observation,
+    draw_outputs,
+    draw_weights,
     output_document,
     output_table,
-    outputs_figure,
     summary_document,
     summary_table,
     weights_document,
-    weights_figure,
     weights_table,
 )
 from harness.data import load_dataset
 from harness.data.fitting import FITS
 from harness.errors import RequestError
+from harness.figures.files import png_path
 from harness.models.inspection import (
     ALL,
     Layer,
@@ -83,12 +83,12 @@ def command(
     """
     indices = () if index is None else (str(index),)
     files = () if image is None else (image,)
-    choice = choose(indices, files, npy, (), fit, invert, "0")
+    choice = choose(indices, files, npy, (), fit, invert, first=1)
     named = bool(indices or files or npy)
     if weights and (named or layer is not None):
         raise RequestError("--weights: weights belong to no image, and all layers are listed. Use it by itself.")
     if output is not None:
-        check_output(output)
+        output = png_path(output, "layers.png")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # MLflow's own seven take minutes to give up
     uri = store_uri(store)
     record = find_trained(uri, run)
@@ -112,7 +112,8 @@ def _show_weights(trained: TrainedRun, form: str, output: Path | None) -> None:
     kernels = read_kernels(trained.model)
     _print(trained, form, weights_table(kernels), weights_document(kernels))
     if output is not None:
-        write_figure(weights_figure(kernels[0], trained.record.name), output)
+        draw_weights(kernels[0], trained.record.name, output)
+        _remark(f"Wrote {output}")
     elif form == "table":
         _remark(f"Those of {kernels[0].layer} as pictures: add --output FILE.png")
 
@@ -135,7 +136,8 @@ def _show_outputs(uri: str, record: RunRecord, choice: Choice, name: str, form: 
         lines += _said_of_one(outputs[0], layers)
     _print(trained, form, lines, output_document(seen))
     if output is not None:
-        write_figure(outputs_figure(seen, trained.record.name), output)
+        draw_outputs(seen, trained.record.name, output)
+        _remark(f"Wrote {output}")
     elif form == "table":
         _remark("As a picture: add --output FILE.png" + ("" if name == ALL else "; its values: --format json"))
 

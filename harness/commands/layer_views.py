@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from harness.commands.chosen_images import ChosenImage
 from harness.commands.tables import text_table
+from harness.figures.files import write_png
 from harness.models.inspection import BoolArray, Kernel, Layer, LayerOutput
 from harness.records import FloatArray
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 CLASS_LAYERS = ("output", "probabilities")
 """The layers whose ten units are the classes: the head, and the softmax that a head of logits is saved with."""
@@ -173,8 +172,8 @@ def _units(which: BoolArray | None) -> dict[str, Any] | None:
     return {"units": np.flatnonzero(which).tolist(), "count": int(which.sum()), "share": float(which.mean())}
 
 
-def outputs_figure(seen: Observation, run_name: str) -> Figure:
-    """A panel for each layer."""
+def draw_outputs(seen: Observation, run_name: str, file: Path) -> None:
+    """Write the figure with a panel for each layer. Raises `RequestError` where it cannot be written."""
     from harness.figures import layers as figures
 
     panels = []
@@ -186,7 +185,8 @@ def outputs_figure(seen: Observation, run_name: str) -> Figure:
             lines.append(f"off {_of(output.off)}, dead {output.dead.sum():,}{zeros}")
         marked = seen.image.true if classes else None
         panels.append(figures.compute_output(output.layer.name, lines, output.values, output.dead, classes, marked))
-    return figures.draw(panels, f"{run_name}: {seen.headline}", _note(seen, any(panel.sheet is not None for panel in panels)))
+    sheets = any(panel.sheet is not None for panel in panels)
+    write_png(figures.draw(panels, f"{run_name}: {seen.headline}", _note(seen, sheets)), file)
 
 
 def _note(seen: Observation, sheets: bool) -> str:
@@ -198,17 +198,19 @@ def _note(seen: Observation, sheets: bool) -> str:
         images = f"{seen.outputs[0].images:,}"
         sentences.append(f"Of a ReLU: grey is 0, × is dead (0 for each of the {images} test images).")
     if any(output.layer.name in CLASS_LAYERS for output in seen.outputs):
-        sentences.append("Blue: the predicted class." if seen.image.true is None else "Blue: predicted; bold: true class.")
+        sentences.append(
+            "Blue: the predicted class." if seen.image.true is None else "Blue: predicted; bold: true class."
+        )
     return " ".join(sentences)
 
 
-def weights_figure(kernel: Kernel, run_name: str) -> Figure:
-    """The weights that see the pixels, a tile for each unit."""
+def draw_weights(kernel: Kernel, run_name: str, file: Path) -> None:
+    """Write the figure of the weights that see the pixels. Raises `RequestError` where it cannot be written."""
     from harness.figures import layers as figures
 
     what = "an image for each unit" if kernel.values.ndim == 2 else "a tile for each channel"
     lines = [f"Weights {' × '.join(map(str, kernel.values.shape))}, {what}"]
-    return figures.draw([figures.compute_kernel(kernel.layer, lines, kernel.values)], run_name, _COUNTED)
+    write_png(figures.draw([figures.compute_kernel(kernel.layer, lines, kernel.values)], run_name, _COUNTED), file)
 
 
 def _kind(layer: Layer) -> str:

@@ -5,72 +5,52 @@ Importing this package is cheap: matplotlib is loaded when the first figure is d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from harness.errors import ConfigError, suggestion
 from harness.figures.per_class import per_class_table
-from harness.records import Evaluation, History, Split
+from harness.figures.predicted import PredictedImage, first_images, predicted_images
+from harness.figures.view import RunView
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["BUILDERS", "SELECTIONS", "RunView", "per_class_table", "run_figures"]
+__all__ = [
+    "SELECTIONS",
+    "PredictedImage",
+    "RunView",
+    "first_images",
+    "per_class_table",
+    "predicted_images",
+    "run_figures",
+]
 
-
-@dataclass(frozen=True)
-class RunView:
-    """What the figures of one run are made from; `evaluation` judges `split`, the test images."""
-
-    history: History
-    evaluation: Evaluation
-    split: Split
-    class_names: Sequence[str]
-    title: str
-
-
-def _learning_curves(run: RunView) -> Figure:
-    from harness.figures import learning_curves
-
-    return learning_curves.draw(learning_curves.compute(run.history, run.evaluation), run.title)
-
-
-def _predictions(run: RunView) -> Figure:
-    from harness.figures import predictions
-
-    return predictions.draw(predictions.compute(run.split, run.evaluation, run.class_names), run.title)
-
-
-def _confusion_matrix(run: RunView) -> Figure:
-    from harness.figures import confusion_matrix
-
-    return confusion_matrix.draw(confusion_matrix.compute(run.evaluation), run.title)
-
-
-BUILDERS: Mapping[str, Callable[[RunView], Figure]] = {
-    "learning_curves.png": _learning_curves,
-    "predictions.png": _predictions,
-    "confusion_matrix.png": _confusion_matrix,
-}
 SELECTIONS: Mapping[str, tuple[str, ...]] = {
     "none": (),
     "few": ("learning_curves.png",),
-    "all": tuple(BUILDERS),
+    "all": (
+        "learning_curves.png",
+        "learning_curves_one_panel.png",
+        "training_image.png",
+        "training_images.png",
+        "pixel_values.png",
+        "predictions.png",
+        "prediction.png",
+        "prediction_grid_5x3.png",
+        "prediction_grid_4x3.png",
+        "probabilities.png",
+        "confident_mistakes.png",
+        "confusion_matrix.png",
+    ),
 }
+"""The files that each choice of the setting `figures` makes; `builders.BUILDERS` draws them."""
 
 
-def run_figures(
-    history: History,
-    evaluation: Evaluation,
-    split: Split,
-    class_names: Sequence[str],
-    title: str,
-    selection: str,
-) -> Iterator[tuple[str, Figure]]:
+def run_figures(view: RunView, selection: str) -> Iterator[tuple[str, Figure]]:
     """The figures of one run as (file name, figure), each drawn when it is asked for.
 
-    `evaluation` judges the test images `split` with the final weights; `selection` is the setting `figures`.
+    `selection` is the setting `figures`.
 
     Raises:
         ConfigError: `selection` is not one of `SELECTIONS`.
@@ -80,5 +60,11 @@ def run_figures(
             f"figures={selection} is not known; the choices are {', '.join(SELECTIONS)}."
             f"{suggestion(selection, SELECTIONS)}"
         )
-    run = RunView(history, evaluation, split, class_names, title)
-    return ((name, BUILDERS[name](run)) for name in SELECTIONS[selection])
+    return _drawn(view, SELECTIONS[selection])
+
+
+def _drawn(view: RunView, names: tuple[str, ...]) -> Iterator[tuple[str, Figure]]:
+    if names:
+        from harness.figures.builders import BUILDERS
+
+        yield from ((name, BUILDERS[name](view)) for name in names)

@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.colors import PowerNorm
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from harness.figures import style
+from harness.figures import mosaic, style
+from harness.figures.lettering import letter
+from harness.figures.scales import Ticks, colour_bar, dress
 from harness.records import Evaluation, FloatArray, IntArray
+
+_CELL = 0.55  # inches that a cell takes
 
 
 @dataclass(frozen=True)
@@ -33,30 +38,51 @@ def compute(evaluation: Evaluation) -> Confusion:
 def draw(confusion: Confusion, title: str) -> Figure:
     """A square of counts. The square root of the share sets the colour, so that a few mistakes in 100 can be seen."""
     names = confusion.class_names
-    side = 2.6 + 0.55 * len(names)
-    figure = style.new_figure(side + 0.6, side, title)
-    axes = figure.subplots()
-    image = axes.imshow(confusion.shares, cmap="Blues", norm=PowerNorm(0.5, vmin=0.0, vmax=100.0))
-    for (row, column), count in np.ndenumerate(confusion.counts):
-        share = confusion.shares[row, column]
-        cell = axes.text(
-            column, row, f"{count:,}", ha="center", va="center", size=style.SMALL_SIZE,
-            weight="bold" if row == column else "normal",
-            color="white" if share > 30 else style.INK if count else style.FAINT,
-        )  # fmt: skip
-        cell.set_in_layout(False)  # it lies inside the square anyway, and a hundred measurements take long
-    ticks = range(len(names))
+    classes = len(names)
+    side = _CELL * classes
+    ticks = tuple(np.arange(classes) + 0.5)
+    across, up = Ticks(ticks, names, 45.0), Ticks(ticks, names)
+    margins = style.Margins(left=up.breadth + 0.35, right=1.0, bottom=across.depth + 0.35, top=0.4, between=0.3)
+    width, height = margins.left + side + margins.right, margins.bottom + side + margins.top
+    figure, (axes,) = style.row_of_panels(width, height, title, 1, margins)
+    colours = mosaic.colours("Blues")
+    mosaic.show(axes, colours[np.rint(255 * _depth(confusion.shares)).astype(int)])
+    axes.set(xlim=(0, classes), ylim=(classes, 0))
     total = int(confusion.counts.sum())
-    style.picture(axes, f"{total:,} test images, {confusion.accuracy:.1%} on the diagonal (right)")
-    axes.set_xticks(ticks, names, rotation=40, ha="right", rotation_mode="anchor", parse_math=False)
-    axes.set_yticks(ticks, names, parse_math=False)
-    axes.set_xlabel("predicted class", size=style.TEXT_SIZE, color=style.INK)
-    axes.set_ylabel("true class", size=style.TEXT_SIZE, color=style.INK)
-    between = np.arange(len(names) - 1) + 0.5
-    axes.hlines(between, -0.5, len(names) - 0.5, color="white", linewidth=1.5)
-    axes.vlines(between, -0.5, len(names) - 0.5, color="white", linewidth=1.5)
-    bar = figure.colorbar(image, ax=axes, shrink=0.7, ticks=[0, 1, 5, 10, 20, 50, 100], format="{x:.0f}%")
-    bar.set_label("share of the true class", size=style.TEXT_SIZE, color=style.INK)
-    bar.ax.tick_params(labelsize=style.SMALL_SIZE, labelcolor=style.INK, length=0)
-    bar.outline.set_visible(False)
+    dress(axes, f"{total:,} test images, {confusion.accuracy:.1%} on the diagonal (right)", across, up, grid="")
+    axes.spines[:].set_visible(False)
+    between = [((0.0, line), (float(classes), line)) for line in range(1, classes)]
+    rules = [*between, *(((y0, x0), (y1, x1)) for (x0, y0), (x1, y1) in between)]
+    axes.add_collection(LineCollection(rules, colors="white", linewidths=1.5, zorder=2), autolim=False)
+    _draw_counts(axes, confusion)
+    outside = axes.transAxes
+    letter(axes, ["predicted class"], [(0.5, 0.0)], size=style.TEXT_SIZE, valign="bottom",
+           shift=(0.0, 3.0 - 72 * margins.bottom), transform=outside)  # fmt: skip
+    letter(axes, ["true class"], [(0.0, 0.5)], size=style.TEXT_SIZE, angle=90.0, valign="top",
+           shift=(7.0 - 72 * margins.left, 0.0), transform=outside)  # fmt: skip
+    place = axes.get_position()
+    beside = figure.add_axes((place.x1 + margins.between / width, place.y0 + 0.15 * place.height,
+                              0.18 / width, 0.7 * place.height))  # fmt: skip
+    shares = np.array([0.0, 1.0, 5.0, 10.0, 20.0, 50.0, 100.0])
+    colour_bar(
+        beside, colours, Ticks(tuple(_depth(shares)), tuple(f"{share:.0f}%" for share in shares)), "of the\ntrue class"
+    )
     return figure
+
+
+def _depth(shares: FloatArray) -> FloatArray:
+    """How deep the colour of a percentage is, 0 to 1."""
+    return np.sqrt(shares / 100.0)
+
+
+def _draw_counts(axes: Axes, confusion: Confusion) -> None:
+    cells = list(np.ndenumerate(confusion.counts))
+    letter(
+        axes,
+        [f"{count:,}" for _, count in cells],
+        [(column + 0.5, row + 0.5) for (row, column), _ in cells],
+        colours=[
+            "white" if confusion.shares[cell] > 30 else style.INK if count else style.FAINT for cell, count in cells
+        ],
+        bold=[row == column for (row, column), _ in cells],
+    )

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from harness import metrics
 from harness.figures import style
+from harness.figures.lettering import letter
+from harness.figures.scales import dress, epoch_ticks, even_ticks
 from harness.records import Evaluation, FloatArray, History
 
 _MARKED_EPOCHS = 12  # with more points than this the markers touch, and the line says it all
@@ -82,13 +83,24 @@ def draw(curves: LearningCurves, title: str) -> Figure:
     _draw_panel(left, curves.loss, curves.best_epoch, f"gap\n{_nats(curves.loss.gap)}")
     _draw_panel(right, curves.accuracy, curves.best_epoch, f"gap\n{curves.accuracy.gap:+z.1f}\npoints")
     held_out = "test" if curves.loss.validation is None else "validation"
-    style.panel(left, f"Loss. Gap after epoch {curves.epochs}: {held_out} - training", title_pad=style.OFFSET_PAD)
-    style.panel(right, f"Accuracy. Gap after epoch {curves.epochs}: training - {held_out}", title_pad=style.OFFSET_PAD)
-    left.set_ylabel("cross-entropy (nats), lower is better", size=style.TEXT_SIZE)
-    right.set_ylabel("correct predictions (%), higher is better", size=style.TEXT_SIZE)
+    _dress(left, f"Loss. Gap after epoch {curves.epochs}: {held_out} - training", curves.epochs)
+    _dress(right, f"Accuracy. Gap after epoch {curves.epochs}: training - {held_out}", curves.epochs)
+    _beside(left, "cross-entropy (nats), lower is better")
+    _beside(right, "correct predictions (%), higher is better")
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower left", ncols=5, frameon=False, fontsize=style.SMALL_SIZE)
     return figure
+
+
+def _dress(axes: Axes, title: str, epochs: int) -> None:
+    dress(axes, title, epoch_ticks(epochs), even_ticks(*axes.get_ylim()))
+    where: Any = {"valign": "top", "shift": (0.0, -18.0), "transform": axes.transAxes}
+    letter(axes, ["epoch"], [(0.5, 0.0)], size=style.TEXT_SIZE, **where)
+
+
+def _beside(axes: Axes, words: str) -> None:
+    shift = (12.0 - 72 * _MARGINS.left, 0.0)
+    letter(axes, [words], [(0.0, 0.5)], size=style.TEXT_SIZE, angle=90.0, shift=shift, transform=axes.transAxes)
 
 
 def _nats(gap: float) -> str:
@@ -122,14 +134,6 @@ def _draw_panel(axes: Axes, curves: Curves, best_epoch: int | None, gap_text: st
     _draw_gap(axes, last, float(curves.train[-1]), curves.held_out, gap_text)
     if best_epoch is not None:
         _draw_best(axes, best_epoch, curves)
-    axes.set_xlabel("epoch", size=style.TEXT_SIZE)
-    axes.set_xticks(_epoch_ticks(last))
-
-
-def _epoch_ticks(last: int) -> list[int]:
-    """Epoch 1 and whole epochs at even steps after it, none beyond the last."""
-    ticks = MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True).tick_values(1, last)
-    return sorted({1} | {int(tick) for tick in ticks if 1 <= tick <= last})
 
 
 def _draw_gap(axes: Axes, last: int, train: float, held_out: float, text: str) -> None:

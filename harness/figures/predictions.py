@@ -1,101 +1,100 @@
-"""A grid of test images with what the model takes them for."""
+"""A sheet of images with what the model takes them for; what shows all ten probabilities is in `probabilities`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
-from harness.figures import style
-from harness.records import Evaluation, Split, UInt8Array
+from harness.figures import mosaic, style
+from harness.figures.lettering import LINE, width
+from harness.figures.predicted import PredictedImage
+from harness.figures.probabilities import draw_prediction, draw_prediction_grid, draw_probability_line
+
+__all__ = [
+    "CAPTIONS",
+    "PredictedImage",
+    "draw_prediction",
+    "draw_prediction_grid",
+    "draw_probability_line",
+    "draw_sheet",
+]
 
 COLUMNS = 5
-SHOWN = 25
-_MARGIN = 4  # pixels of white to the left and right of an image
-_CAPTION = 10  # pixels of white below an image, where the two lines of its caption stand
+_CELL = 36  # pixels that a cell is wide at least
+_LABEL = 22  # characters of a file's name that are shown
+_EXPLAINED = {
+    "percent": "✓ right or ✗ wrong, predicted class, its probability, (true class)",
+    "names": "✓ right or ✗ wrong, predicted class (true class)",
+    "indices": "✓ right or ✗ wrong, index of the image, number of the predicted class (pred) and of the true one (gt)",
+}
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """One image (height, width) uint8 and its caption: `confidence` is the probability of `predicted`."""
-
-    image: UInt8Array
-    predicted: str
-    confidence: float
-    true: str
-
-    @property
-    def right(self) -> bool:
-        return self.predicted == self.true
+def _percent(image: PredictedImage, names: Sequence[str]) -> str:
+    return f"{names[image.predicted]} {image.confidence:.0%}\n{_true(image, names)}"
 
 
-@dataclass(frozen=True)
-class Predictions:
-    """The images shown, and how the model did on all `total` images of the split (`accuracy`: a fraction)."""
-
-    shown: tuple[Prediction, ...]
-    accuracy: float
-    total: int
+def _names(image: PredictedImage, names: Sequence[str]) -> str:
+    between = "\n" if image.true is None else " "
+    return f"{names[image.predicted]}{between}{_true(image, names)}"
 
 
-def compute(split: Split, evaluation: Evaluation, class_names: Sequence[str]) -> Predictions:
-    """The first 25 images of the split (or all, of a smaller one): not chosen, so they flatter no model."""
-    rows = zip(split.images, evaluation.predictions, evaluation.probabilities, split.labels, strict=True)
-    shown = tuple(
-        Prediction(image, class_names[predicted], float(probabilities[predicted]), class_names[true])
-        for (image, predicted, probabilities, true), _ in zip(rows, range(SHOWN), strict=False)
-    )
-    return Predictions(shown, evaluation.accuracy, len(split))
+def _true(image: PredictedImage, names: Sequence[str]) -> str:
+    """The true class in brackets; of a picture that has none, which picture it is."""
+    return f"({names[image.true]})" if image.true is not None else style.shortened(image.label, _LABEL)
 
 
-def tile(images: Sequence[UInt8Array]) -> UInt8Array:
-    """Images of one size as one sheet of `COLUMNS` columns on black, with room for a caption below each.
+def _indices(image: PredictedImage, names: Sequence[str]) -> str:
+    which = style.shortened(image.label, _LABEL) if image.index is None else f"i={image.index}"
+    truth = "" if image.true is None else f", gt={image.true}"
+    return f"{which}, pred={image.predicted}{truth}"
 
-    One sheet on one set of axes draws many times faster than axes for each image.
+
+CAPTIONS: Mapping[str, Callable[[PredictedImage, Sequence[str]], str]] = {
+    "percent": _percent,
+    "names": _names,  # guide E
+    "indices": _indices,  # guide B
+}
+"""What stands below an image, for each choice of captions."""
+
+
+def draw_sheet(
+    images: Sequence[PredictedImage],
+    class_names: Sequence[str],
+    captions: str = "percent",
+    palette: str = "safe",
+    title: str = "",
+    note: str = "",
+) -> Figure:
+    """Any number of images, five in a row, dark on white, each with a caption of the kind `captions` (`CAPTIONS`).
+
+    A wrong prediction has a ✗, bold letters and a frame besides its colour. `note` replaces the line below the title.
+
+    Raises:
+        ValueError: there is no image.
     """
-    height, width = images[0].shape
-    rows = -(-len(images) // COLUMNS)
-    sheet = np.zeros((rows * (height + _CAPTION), COLUMNS * (width + 2 * _MARGIN)), dtype=np.uint8)
-    for index, image in enumerate(images):
-        top, left = _corner(index, height, width)
-        sheet[top : top + height, left : left + width] = image
-    return sheet
+    if not images:
+        raise ValueError("a sheet needs one image at least")
+    texts = [f"{style.mark(image.right)}{CAPTIONS[captions](image, class_names)}" for image in images]
+    widest = max(width(text, style.SMALL_SIZE, bold=True) for text in texts) / mosaic.PIXEL
+    lines = max(text.count("\n") for text in texts) + 1
+    below = (4.0 + lines * LINE * style.SMALL_SIZE) / 72 / mosaic.PIXEL
+    columns = min(COLUMNS, len(images))
+    cell = max(_CELL, round(widest) + 3)
+    grid = mosaic.Grid(len(images), columns, cell, mosaic.SIDE + round(below) + 3, (cell - mosaic.SIDE) // 2, top=1)
+    sheet = mosaic.new_sheet(grid, title, note or _note(images, captions), least=4.5)
+    sheet.paste([image.image for image in images])
+    colours = [style.verdict(image.right, palette) for image in images]
+    wrong = [image.right is False for image in images]
+    below_images = grid.places(mosaic.SIDE / 2, mosaic.SIDE)
+    sheet.letter(texts, below_images, colours=colours, bold=wrong, valign="top", shift=(0.0, -4.0))
+    sheet.frame(grid.places()[wrong], style.PALETTES[palette].wrong)
+    return sheet.figure
 
 
-def _corner(index: int, height: int, width: int) -> tuple[int, int]:
-    row, column = divmod(index, COLUMNS)
-    return row * (height + _CAPTION), column * (width + 2 * _MARGIN) + _MARGIN
-
-
-def draw(predictions: Predictions, title: str) -> Figure:
-    """The sheet in dark on white; a caption reads `✓ predicted 98% (true)`, with ✗ and a frame where it is wrong."""
-    shown = predictions.shown
-    sheet = tile([prediction.image for prediction in shown])
-    figure = style.new_figure(9.0, 0.8 + 9.0 * sheet.shape[0] / sheet.shape[1], title)
-    axes = figure.subplots()
-    axes.imshow(sheet, cmap="binary", vmin=0, vmax=255, interpolation="nearest")
-    height, width = shown[0].image.shape
-    for index, prediction in enumerate(shown):
-        top, left = _corner(index, height, width)
-        colour = style.BLUE if prediction.right else style.VERMILLION
-        mark = "✓" if prediction.right else "✗"
-        caption = axes.text(
-            left + width / 2 - 0.5, top + height + 0.6,
-            f"{mark} {prediction.predicted} {prediction.confidence:.0%}\n({prediction.true})",
-            ha="center", va="top", size=style.SMALL_SIZE, color=colour, weight="normal" if prediction.right else "bold",
-        )  # fmt: skip
-        style.plain(caption).set_in_layout(False)  # the sheet keeps room for it; measuring each takes long
-        if not prediction.right:
-            frame = Rectangle((left - 1, top - 0.5), width + 1, height, fill=False, edgecolor=colour, linewidth=2)
-            axes.add_patch(frame)
-    right = sum(prediction.right for prediction in shown)
-    style.picture(
-        axes,
-        f"The first {len(shown)} test images, {right} right: ✓ or ✗, predicted class, its probability, (true class). "
-        f"All {predictions.total:,}: {predictions.accuracy:.1%} right.",
-    )
-    axes.set(xticks=[], yticks=[])
-    return figure
+def _note(images: Sequence[PredictedImage], captions: str) -> str:
+    known = [image for image in images if image.right is not None]
+    if not known:
+        return "Predicted class" + (" and its probability." if captions == "percent" else ".")
+    right = sum(image.right is True for image in known)
+    return f"{right} of {len(known)} right. {_EXPLAINED[captions]}."

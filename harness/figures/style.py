@@ -8,6 +8,7 @@ figure alive, and are not safe between threads. The colours are those of Okabe a
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
@@ -26,6 +27,22 @@ INK = "#222222"
 MUTED = "#666666"
 FAINT = "#BBBBBB"
 RULE = "#DDDDDD"
+
+
+@dataclass(frozen=True)
+class Palette:
+    """The colours of a right and a wrong prediction."""
+
+    right: str
+    wrong: str
+
+
+PALETTES: Mapping[str, Palette] = {
+    "safe": Palette(BLUE, VERMILLION),
+    "blue": Palette("#0000FF", "#FF0000"),  # guide A
+    "green": Palette("#008000", "#FF0000"),  # guides B, C and E
+}
+"""The choices of the setting `palette`; only `safe` stays apart for colour-blind readers."""
 
 TRAIN = BLUE
 HELD_OUT = VERMILLION
@@ -57,6 +74,17 @@ class Margins:
     between: float
 
 
+def titled(width: float, height: float, title: str) -> tuple[Figure, float]:
+    """A figure with nothing but its title, above `height` inches that are free; and the inches that it is high."""
+    wrapped = _wrapped(title, width)
+    total = height + EDGE + 1.2 * TITLE_SIZE / 72 * (wrapped.count("\n") + 1)
+    figure = Figure(figsize=(width, total), dpi=DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    corner = {"x": EDGE / width, "y": 1 - EDGE / total, "ha": "left", "va": "top"}
+    plain(figure.suptitle(wrapped, **corner, size=TITLE_SIZE, weight="bold", color=INK))
+    return figure, total
+
+
 def row_of_panels(
     width: float, height: float, title: str, count: int, margins: Margins
 ) -> tuple[Figure, tuple[Axes, ...]]:
@@ -65,12 +93,7 @@ def row_of_panels(
     No layout is computed, so it draws in half the time; what is drawn beside the panels must fit into the margins. The
     title stands above the `height` inches and makes the figure higher by its lines.
     """
-    wrapped = _wrapped(title, width)
-    total = height + EDGE + 1.2 * TITLE_SIZE / 72 * (wrapped.count("\n") + 1)
-    figure = Figure(figsize=(width, total), dpi=DPI, facecolor="white")
-    FigureCanvasAgg(figure)
-    corner = {"x": EDGE / width, "y": 1 - EDGE / total, "ha": "left", "va": "top"}
-    plain(figure.suptitle(wrapped, **corner, size=TITLE_SIZE, weight="bold", color=INK))
+    figure, total = titled(width, height, title)
     wide = (width - margins.left - margins.right - (count - 1) * margins.between) / count
     high = height - margins.bottom - margins.top
     lefts = [margins.left + number * (wide + margins.between) for number in range(count)]
@@ -79,7 +102,25 @@ def row_of_panels(
 
 
 def _wrapped(title: str, width: float) -> str:
-    return textwrap.fill(title, int(width * 10))
+    return textwrap.fill(title, int(width * 9))
+
+
+def mark(right: bool | None) -> str:
+    """What stands before a prediction, so that its colour is not all that tells: `✓ `, `✗ `, or nothing."""
+    return "" if right is None else "✓ " if right else "✗ "
+
+
+def verdict(right: bool | None, palette: str) -> str:
+    """The colour of a prediction; that of plain text where it is not known to be right."""
+    return INK if right is None else PALETTES[palette].right if right else PALETTES[palette].wrong
+
+
+def shortened(text: str, characters: int) -> str:
+    """`text` with an ellipsis in its middle where it is longer: the ending of a file's name stays."""
+    if len(text) <= characters:
+        return text
+    kept = characters - 1
+    return f"{text[: kept - kept // 2]}…{text[len(text) - kept // 2 :]}"
 
 
 def plain(text: Text) -> Text:

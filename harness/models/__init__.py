@@ -3,5 +3,14 @@
 from harness.models.building import build_model
 from harness.models.loading import KERAS_FILE, load_model
 from harness.models.prediction import log_probabilities, probability_model
+from harness.models.preprocessing import float64_scale, pixel_scale
 
-__all__ = ["KERAS_FILE", "build_model", "load_model", "log_probabilities", "probability_model"]
+__all__ = [
+    "KERAS_FILE",
+    "build_model",
+    "float64_scale",
+    "load_model",
+    "log_probabilities",
+    "pixel_scale",
+    "probability_model",
+]

@@ -6,12 +6,13 @@ disagree.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from harness.records import UInt8Array
+from harness.records import FloatArray, UInt8Array
 
 _BLOCK = 1_000
 """Images whose squares are held at once: 1.5 MB, which stay in the processor's cache."""
@@ -55,3 +56,28 @@ PREPROCESSING: Mapping[str, Callable[[UInt8Array], Any]] = {
 def preprocessing_layer(name: str, training_images: UInt8Array) -> Any:
     """The layer `name`, adapted on the training split (never on held-out images)."""
     return PREPROCESSING[name](training_images)
+
+
+def pixel_scale(model: Any) -> FloatArray:
+    """What the preprocessing of `model`, one of `build_model`'s, makes of each grey value: (256,), from float32."""
+    greys = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
+    return np.asarray(model.get_layer("preprocessing")(greys), dtype=np.float64).reshape(256)
+
+
+def float64_scale(name: str, training_images: UInt8Array) -> FloatArray:
+    """What preprocessing `name` makes of each grey value, (256,), in float64 and without Keras.
+
+    It is what a notebook has that normalises its arrays by hand, guide B's 1e-10 beside the deviation included.
+    """
+    return _SCALES[name](np.arange(256, dtype=np.float64), training_images)
+
+
+def _standardized(greys: FloatArray, training_images: UInt8Array) -> FloatArray:
+    mean, variance = pixel_moments(training_images)
+    return (greys - mean) / (math.sqrt(variance) + 1e-10)
+
+
+_SCALES: Mapping[str, Callable[[FloatArray, UInt8Array], FloatArray]] = {
+    "unit_range": lambda greys, _: greys / 255.0,
+    "standardize": _standardized,
+}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from harness.config import Config
 
-UNNAMED = ("tracking.", "hydra.", "hydra/", "figures", "dataset.directory")
+UNNAMED = ("tracking.", "hydra.", "hydra/", "figures", "palette", "dataset.directory")
 """Settings that change no number; they name no run."""
 
 

@@ -1,0 +1,202 @@
+"""Image files and arrays of anybody's making as the images that models take: 28 x 28, grey, light on dark.
+
+Each fault is a `DataError` of its own that names the file, so that one bad file does not stop the others.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from harness.data.fitting import FITS, SIDE, WHITE, looks_inverted
+from harness.errors import DataError, RequestError, suggestion
+from harness.records import FloatArray, UInt8Array
+
+MAX_MEBIBYTES = 64
+MAX_PIXELS = 64_000_000
+"""Above it a file is refused before it is decoded: a few kilobytes can promise a picture of gigabytes."""
+
+_DECODED = f"the {MAX_PIXELS // 10**6} million that are decoded. Save a smaller one"
+
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "ICO")
+"""Of Pillow's formats those that are common; some of the rest start programs (EPS) or take anything for a picture."""
+
+_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, TypeError, struct.error)
+"""What Pillow raises for damaged files: it promises none, these are what it raised for 64,000 of them."""
+
+_NPY_MAGIC, _ZIP_MAGIC = b"\x93NUMPY", b"PK\x03\x04"
+_PER_16_BIT_STEP = 257.0
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An `image` (28, 28) uint8 made from a file.
+
+    `looks_inverted` (see `fitting.looks_inverted`) is said of the whole picture, negated if that was asked for; `notes`
+    are what Pillow found odd about the file.
+    """
+
+    image: UInt8Array
+    looks_inverted: bool
+    notes: tuple[str, ...] = ()
+
+
+def read_picture(file: Path, fit: str, invert: bool = False) -> Picture:
+    """The picture in an image file, of any size and colour mode, as one image for a model.
+
+    It is turned upright (EXIF), made grey (Rec. 601), negated if `invert`, and brought to 28 x 28 by `FITS[fit]`; one
+    that has 28 x 28 pixels already is not fitted. Of an animation the first frame is taken. What is transparent becomes
+    black behind a picture that is light on the whole, else white.
+
+    Raises:
+        DataError: the file cannot be read as a picture, is too large, or has nothing on it.
+        RequestError: there is no such fit.
+    """
+    if fit not in FITS:
+        raise RequestError(f"'{fit}' is no fit. The fits are {', '.join(FITS)}.{suggestion(fit, FITS)}")
+    try:
+        content = _content(file)
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            grey = _grey(_decoded(content))
+        if invert:
+            grey = WHITE - grey
+        image = np.rint(grey).astype(np.uint8) if grey.shape == (SIDE, SIDE) else FITS[fit](grey)
+    except DataError as error:
+        raise DataError(f"{file}: {error}.") from error
+    notes = dict.fromkeys(f"{file}: {' '.join(str(warning.message).split())}" for warning in warned)
+    return Picture(image, looks_inverted(grey), tuple(notes))
+
+
+def read_array(file: Path, invert: bool = False) -> UInt8Array:
+    """The images in a `.npy` file as (n, 28, 28), n at least 1; negated if `invert`.
+
+    Raises `DataError` unless it holds a uint8 array of shape (n, 28, 28) or (28, 28).
+    """
+    try:
+        array = _loaded(file)
+        if problem := _unsuited(array):
+            raise DataError(f"{problem}. It must be uint8 in 0..255, of shape (n, 28, 28) or (28, 28)")
+    except DataError as error:
+        raise DataError(f"{file}: {error}.") from error
+    images = np.array(array, dtype=np.uint8).reshape(-1, SIDE, SIDE)
+    return 255 - images if invert else images
+
+
+def _content(file: Path) -> bytes:
+    try:
+        if file.is_dir():
+            raise DataError("it is a folder. Name its files, as in FOLDER/*.png")
+        if not file.exists():
+            raise DataError("there is no such file")
+        if not file.is_file():  # a pipe would be waited for, a device has no end
+            raise DataError("it is no regular file")
+        if (size := file.stat().st_size) == 0:
+            raise DataError("it is empty")
+        if size > MAX_MEBIBYTES * 2**20:
+            raise DataError(
+                f"it has {size / 2**20:,.0f} MiB; a picture may have at most {MAX_MEBIBYTES}. Save a smaller one"
+            )
+        return file.read_bytes()
+    except OSError as error:
+        raise DataError(f"it cannot be read ({error.strerror or error})") from error
+
+
+def _decoded(content: bytes) -> Image.Image:
+    """The picture in the file, upright."""
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+            width, height = opened.size
+            if width * height > MAX_PIXELS:
+                raise DataError(f"it has {width:,} x {height:,} pixels, more than {_DECODED}")
+            opened.load()
+            return ImageOps.exif_transpose(opened)
+    except UnidentifiedImageError as error:
+        raise DataError(f"it is no picture of a format that is read here: {', '.join(FORMATS)}") from error
+    except Image.DecompressionBombError as error:
+        raise DataError(f"it promises more pixels than {_DECODED}") from error
+    except _DAMAGED as error:
+        raise DataError(f"it is damaged or cut short ({error or type(error).__name__})") from error
+
+
+def _grey(image: Image.Image) -> FloatArray:
+    """(height, width) in 0..255."""
+    if image.mode in ("F", "I") or image.mode.startswith("I;16"):
+        return _sixteen_bit(image)
+    try:
+        light = np.asarray(image.convert("RGB").convert("L"), dtype=np.float64)
+        if not image.has_transparency_data:
+            return light
+        opacity = np.asarray(image.convert("RGBA").getchannel("A"), dtype=np.float64) / WHITE
+    except ValueError as error:
+        raise DataError(f"its colours ({image.mode}) cannot be made grey. Save it in RGB") from error
+    return _laid_on_contrast(light, opacity)
+
+
+def _sixteen_bit(image: Image.Image) -> FloatArray:
+    values = np.asarray(image, dtype=np.float64)
+    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
+        raise DataError(
+            f"its pixels are {'floating point' if image.mode == 'F' else '32 bit'} numbers from {values.min():g} to "
+            f"{values.max():g}, and what is black and white among them is not known. Save it with 8 or 16 bits"
+        )
+    light = np.asarray(values / _PER_16_BIT_STEP)
+    if (unseen := image.info.get("transparency")) is None:
+        return light
+    return _laid_on_contrast(light, np.asarray(values != unseen, dtype=np.float64))
+
+
+def _laid_on_contrast(light: FloatArray, opacity: FloatArray) -> FloatArray:
+    """Over black where the visible part is light on average, else over white: either way it can be seen."""
+    if not opacity.any():
+        raise DataError("it is wholly transparent")
+    ground = 0.0 if np.average(light, weights=opacity) > WHITE / 2 else WHITE
+    return np.asarray(light * opacity + ground * (1.0 - opacity))
+
+
+def _loaded(file: Path) -> npt.NDArray[np.generic]:
+    """The array in the file, mapped rather than read: shape and type are known before a byte of it is."""
+    try:
+        if not file.is_file():
+            raise DataError("there is no such file" if not file.exists() else "it is no regular file")
+        with file.open("rb") as stream:
+            start = stream.read(len(_NPY_MAGIC))
+        if start[: len(_ZIP_MAGIC)] == _ZIP_MAGIC:
+            raise DataError("it is an .npz archive, or another zip file. Save the one array in it with numpy.save")
+        if start != _NPY_MAGIC:
+            raise DataError(f"it is {'no .npy file' if start else 'empty'}. Write one with numpy.save")
+        mapped: npt.NDArray[np.generic] = np.load(file, mmap_mode="r", allow_pickle=False)
+        return mapped
+    except OSError as error:
+        raise DataError(f"it cannot be read ({error.strerror or error})") from error
+    except (ValueError, EOFError, SyntaxError, OverflowError) as error:
+        if "Python objects" in str(error) or "pickle" in str(error):
+            raise DataError("it holds Python objects, which are not loaded. Save an array of numbers") from error
+        raise DataError(f"it is damaged or cut short ({error})") from error
+
+
+def _unsuited(array: npt.NDArray[np.generic]) -> str:
+    """What is wrong with an array, and what to do about it; the empty string for one that can be taken."""
+    if array.dtype != np.uint8:
+        if array.dtype.kind == "f" and array.size and np.nanmax(array) <= 1:
+            return f"its type is {array.dtype}, of values up to 1: save (array * 255).round().astype('uint8')"
+        return f"its type is {array.dtype}: if its values are 0 to 255, save array.astype('uint8')"
+    if array.size == 0:
+        return f"its shape is {array.shape}: there is no image in it"
+    if array.shape[-2:] == (SIDE, SIDE) and array.ndim in (2, 3):
+        return ""
+    remedy = ""
+    if array.shape[-1:] == (1,):
+        remedy = ": save array[..., 0]"
+    elif array.shape[-1:] == (SIDE * SIDE,):
+        remedy = ": save array.reshape(-1, 28, 28)"
+    elif array.ndim in (2, 3):
+        remedy = ": save its pictures as image files, which are fitted (--image)"
+    return f"its shape is {array.shape}{remedy}"
