@@ -105,7 +105,7 @@ def recorded_config(text: str) -> Config:
     Raises `ConfigError` where it holds what this version does not know.
     """
     with explained():
-        content = OmegaConf.create(text)
+        content = OmegaConf.merge(OmegaConf.create(dataclasses.asdict(Config())), OmegaConf.create(text))
         assert isinstance(content, DictConfig)
         return typed_config(content)
 

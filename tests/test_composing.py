@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness import paths
-from harness.composing import check_sweep, compose_config, expand_sweep
+from harness.composing import check_sweep, compose_config, expand_sweep, recorded_config
 from harness.config import OPTIMIZERS, flatten
 from harness.errors import ConfigError
 
@@ -141,3 +141,11 @@ def test_composing_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_setting_that_a_recorded_configuration_lacks_has_its_default() -> None:
+    config = recorded_config("model: {name: wide, hidden: [7]}\noptimizer: {name: sgd}\n")
+    assert (config.model.hidden, config.optimizer.name) == ([7], "sgd")
+    assert (config.regime.epochs, config.palette) == (5, "safe")
+    with pytest.raises(ConfigError, match="hiden"):
+        recorded_config("model: {hiden: [7]}")

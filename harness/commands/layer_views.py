@@ -13,6 +13,7 @@ import numpy as np
 from harness.commands.chosen_images import ChosenImage
 from harness.commands.tables import text_table
 from harness.figures.files import write_png
+from harness.figures.layers import compute_kernel, compute_output
 from harness.models.inspection import BoolArray, Kernel, Layer, LayerOutput
 from harness.records import FloatArray
 
@@ -174,7 +175,7 @@ def _units(which: BoolArray | None) -> dict[str, Any] | None:
 
 def draw_outputs(seen: Observation, run_name: str, file: Path) -> None:
     """Write the figure with a panel for each layer. Raises `RequestError` where it cannot be written."""
-    from harness.figures import layers as figures
+    from harness.figures.layer_panels import draw
 
     panels = []
     for output in seen.outputs:
@@ -184,9 +185,9 @@ def draw_outputs(seen: Observation, run_name: str, file: Path) -> None:
             zeros = f", {output.zeros:.0%} of values 0" if output.values.ndim > 1 else ""
             lines.append(f"off {_of(output.off)}, dead {output.dead.sum():,}{zeros}")
         marked = seen.image.true if classes else None
-        panels.append(figures.compute_output(output.layer.name, lines, output.values, output.dead, classes, marked))
+        panels.append(compute_output(output.layer.name, lines, output.values, output.dead, classes, marked))
     sheets = any(panel.sheet is not None for panel in panels)
-    write_png(figures.draw(panels, f"{run_name}: {seen.headline}", _note(seen, sheets)), file)
+    write_png(draw(panels, f"{run_name}: {seen.headline}", _note(seen, sheets)), file)
 
 
 def _note(seen: Observation, sheets: bool) -> str:
@@ -206,11 +207,11 @@ def _note(seen: Observation, sheets: bool) -> str:
 
 def draw_weights(kernel: Kernel, run_name: str, file: Path) -> None:
     """Write the figure of the weights that see the pixels. Raises `RequestError` where it cannot be written."""
-    from harness.figures import layers as figures
+    from harness.figures.layer_panels import draw
 
     what = "an image for each unit" if kernel.values.ndim == 2 else "a tile for each channel"
     lines = [f"Weights {' × '.join(map(str, kernel.values.shape))}, {what}"]
-    write_png(figures.draw([figures.compute_kernel(kernel.layer, lines, kernel.values)], run_name, _COUNTED), file)
+    write_png(draw([compute_kernel(kernel.layer, lines, kernel.values)], run_name, _COUNTED), file)
 
 
 def _kind(layer: Layer) -> str:

@@ -1,0 +1,22 @@
+"""Runs that are really trained, in the test's own process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from harness.composing import compose_config
+from harness.run import RunContext, execute
+
+
+class _Silence:
+    def training_started(self, epochs: int) -> None: ...
+
+    def epoch_ended(self, epoch: int, values: Mapping[str, float]) -> None: ...
+
+    def training_ended(self, reason: str) -> None: ...
+
+
+def train(uri: str, name: str, *overrides: str) -> str:
+    """The id of a run of one epoch without figures, named `name`, in the store `uri`."""
+    settings = (f"tracking.uri='{uri}'", "figures=none", "regime.epochs=1", *overrides)
+    return execute(compose_config(settings), RunContext(name, settings), _Silence()).run_id
