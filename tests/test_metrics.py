@@ -137,6 +137,15 @@ def test_a_calibrated_model_has_no_calibration_error() -> None:
     assert metrics.expected_calibration_error(probabilities, np.array([0, 0, 0, 1])) == pytest.approx(0.0)
 
 
+def test_bins_hold_every_image_once_and_a_confidence_on_an_edge_belongs_below_it() -> None:
+    probabilities = np.array([[0.5, 0.5], [0.75, 0.25], [0.1, 0.9], [0.0, 1.0]])
+    bins = metrics.calibration(probabilities, np.array([0, 1, 1, 1]), bins=4)
+    assert bins.counts.tolist() == [0, 1, 1, 2]
+    assert bins.right.tolist() == [0.0, 1.0, 0.0, 2.0]
+    assert bins.confidence.tolist() == pytest.approx([0.0, 0.5, 0.75, 1.9])
+    assert bins.error == pytest.approx((0.5 + 0.75 + 0.1) / 4)
+
+
 def test_calibration_error_weighs_each_bin_by_its_images() -> None:
     # Three images at 90% confidence, all right (off by 0.1); one at 60%, wrong (off by 0.6).
     probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.9, 0.1], [0.6, 0.4]])

@@ -152,7 +152,8 @@ def show(
     target = png_path(output, f"{name}_{split}_{which}.png")
     dataset = _loaded(name, directory)
     images = dataset.train if split == "train" else dataset.test
-    held = f"{name} has {len(images):,} {split} images"
+    kind = "training" if split == "train" else "test"
+    held = f"{name} has {len(images):,} {kind} images"
     if not 0 <= (index or 0) < len(images):
         raise RequestError(f"--index {index}: {held}. Give a number from 0 to {len(images) - 1}.")
     if rows * columns > len(images):
@@ -163,11 +164,11 @@ def show(
     title = data.publication(name).title
     if grid is None:
         chosen = index or 0
-        note = f"{split} image {chosen}: {dataset.class_names[images.labels[chosen]]}"
+        note = f"{kind} image {chosen}: {dataset.class_names[images.labels[chosen]]}"
         write_png(draw_image(images.images[chosen], note, title, cmap or _ONE, bar), target)
     else:
         first = Split(images.images[: rows * columns], images.labels[: rows * columns])
-        note = f"The first {len(first)} of {len(images):,} {split} images."
+        note = f"The first {len(first)} of {len(images):,} {kind} images."
         write_png(draw_images(first, dataset.class_names, note, title, columns, cmap or _GRID), target)
     click.echo(f"Wrote {target}")
 

@@ -10,8 +10,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from harness.figures import mosaic, style
-from harness.figures.lettering import letter
-from harness.figures.scales import Ticks, colour_bar, dress
+from harness.figures.lettering import letter, width
+from harness.figures.scales import Ticks, class_ticks, colour_bar, dress
 from harness.records import Evaluation, FloatArray, IntArray
 
 _CELL = 0.55  # inches that a cell takes
@@ -40,16 +40,18 @@ def draw(confusion: Confusion, title: str) -> Figure:
     names = confusion.class_names
     classes = len(names)
     side = _CELL * classes
-    ticks = tuple(np.arange(classes) + 0.5)
-    across, up = Ticks(ticks, names, 45.0), Ticks(ticks, names)
-    margins = style.Margins(left=up.breadth + 0.35, right=1.0, bottom=across.depth + 0.35, top=0.4, between=0.3)
-    width, height = margins.left + side + margins.right, margins.bottom + side + margins.top
-    figure, (axes,) = style.row_of_panels(width, height, title, 1, margins)
+    middles = tuple(np.arange(classes) + 0.5)
+    across, up = Ticks(middles, names, class_ticks(names, side).angle), Ticks(middles, names)
+    total = int(confusion.counts.sum())
+    heading = f"{total:,} test images, {confusion.accuracy:.1%} on the diagonal (right)"
+    right = max(1.0, width(heading, style.TEXT_SIZE) + style.EDGE - side)
+    margins = style.Margins(left=up.breadth + 0.35, right=right, bottom=across.depth + 0.35, top=0.4, between=0.3)
+    wide, high = margins.left + side + margins.right, margins.bottom + side + margins.top
+    figure, (axes,) = style.row_of_panels(wide, high, title, 1, margins)
     colours = mosaic.colours("Blues")
     mosaic.show(axes, colours[np.rint(255 * _depth(confusion.shares)).astype(int)])
     axes.set(xlim=(0, classes), ylim=(classes, 0))
-    total = int(confusion.counts.sum())
-    dress(axes, f"{total:,} test images, {confusion.accuracy:.1%} on the diagonal (right)", across, up, grid="")
+    dress(axes, heading, across, up, grid="")
     axes.spines[:].set_visible(False)
     between = [((0.0, line), (float(classes), line)) for line in range(1, classes)]
     rules = [*between, *(((y0, x0), (y1, x1)) for (x0, y0), (x1, y1) in between)]
@@ -61,8 +63,8 @@ def draw(confusion: Confusion, title: str) -> Figure:
     letter(axes, ["true class"], [(0.0, 0.5)], size=style.TEXT_SIZE, angle=90.0, valign="top",
            shift=(7.0 - 72 * margins.left, 0.0), transform=outside)  # fmt: skip
     place = axes.get_position()
-    beside = figure.add_axes((place.x1 + margins.between / width, place.y0 + 0.15 * place.height,
-                              0.18 / width, 0.7 * place.height))  # fmt: skip
+    beside = figure.add_axes((place.x1 + margins.between / wide, place.y0 + 0.15 * place.height,
+                              0.18 / wide, 0.7 * place.height))  # fmt: skip
     shares = np.array([0.0, 1.0, 5.0, 10.0, 20.0, 50.0, 100.0])
     colour_bar(
         beside, colours, Ticks(tuple(_depth(shares)), tuple(f"{share:.0f}%" for share in shares)), "of the\ntrue class"

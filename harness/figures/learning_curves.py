@@ -120,7 +120,7 @@ def _draw_panel(axes: Axes, curves: Curves, best_epoch: int | None, gap_text: st
             epochs, curves.train, curves.validation, color=style.GAP, alpha=0.22, linewidth=0, label="gap"
         )
     else:
-        axes.axhline(curves.test, color=style.HELD_OUT, linewidth=1.0, linestyle=":")
+        axes.plot([1, last], [curves.test, curves.test], color=style.HELD_OUT, linewidth=1.0, linestyle=":")
         axes.plot(
             [last],
             [curves.test],

@@ -1,8 +1,8 @@
 """Many short texts as one artist: captions, the numbers of a scale, the cells of a table.
 
-matplotlib hints and measures each `Text` by itself, which takes 1 to 2 ms; a sheet of captions would cost more than all
+matplotlib hints and measures each `Text` by itself, which takes 2 ms; a sheet of captions would cost more than all
 else on it. Here the outline of each character is looked up once a process, and all texts of a kind are drawn as one
-collection of outlines, in about a twentieth of the time. What is written is taken as it stands: a dollar sign is no
+collection of outlines, in about a tenth of the time. What is written is taken as it stands: a dollar sign is no
 mathematics.
 """
 

@@ -28,6 +28,10 @@ _LINES = 3
 _MARGINS = style.Margins(left=style.EDGE, right=0.25, bottom=0.55, top=0.4, between=0.85)
 _CHART = 3.6  # inches that the diagram is wide
 _PERCENT = Ticks((0.0, 0.2, 0.4, 0.6, 0.8, 1.0), ("0%", "20%", "40%", "60%", "80%", "100%"))
+_EXPLAINED = (
+    "Reliability: the bars are the accuracy of the images of a bin, ● their mean confidence, the line\n"
+    "between them the gap; on the dashed line confidence and accuracy are equal."
+)
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,8 @@ def _draw_images(sheet: mosaic.Sheet, mistakes: Mistakes, class_names: Sequence[
         f"{SURE:.0%} confidence."
     )
     sheet.letter([heading], [(0.0, 0.0)], size=style.TEXT_SIZE, align="left", valign="bottom", shift=(0.0, 7.0))
+    bottom = [(0.0, float(sheet.grid.size[1]))]
+    sheet.letter([_EXPLAINED], bottom, colours=style.MUTED, align="left", valign="top", shift=(0.0, -4.0))
     images = mistakes.shown
     if not images:
         return
@@ -121,8 +127,6 @@ def _draw_reliability(axes: Axes, reliability: Reliability) -> None:
     dress(
         axes, f"Reliability. Expected calibration error (ECE) {100 * reliability.error:.1f} points", _PERCENT, _PERCENT
     )
-    words = "bars: accuracy of the images of a bin\n● their mean confidence; line: the gap\n- - confidence = accuracy"
-    letter(axes, [words], [(0.03, 0.97)], align="left", valign="top")
 
 
 def _draw_shares(axes: Axes, reliability: Reliability) -> None:

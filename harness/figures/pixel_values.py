@@ -81,7 +81,7 @@ def _draw_panel(
 
 def _ticks_of(places: FloatArray | IntArray, whole: bool = False) -> Ticks:
     low, high = float(places.min()), float(places.max())
-    return even_ticks(low, high if high > low else low + 1.0, whole=whole)
+    return even_ticks(low, high, whole=whole) if high > low else Ticks((low,), (f"{low:.3g}",))
 
 
 def _powers(values: PixelValues) -> Ticks:

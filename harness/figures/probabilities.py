@@ -158,8 +158,16 @@ def draw_probability_line(image: PredictedImage, class_names: Sequence[str], tit
         word = "predicted and true" if image.right else "true"
         named[image.true] = f"{word}, {image.probabilities[image.true]:.1%}"
     for index, text in named.items():
-        side = "left" if index < len(places) / 4 else "right" if index > 3 * len(places) / 4 else "center"
-        letter(
-            axes, [text], [(index, float(image.probabilities[index]))], align=side, valign="bottom", shift=(0.0, 5.0)
-        )
+        place = [(index, float(image.probabilities[index]))]
+        letter(axes, [text], place, align=_clear_side(image.probabilities, index), valign="bottom", shift=(0.0, 5.0))
     return figure
+
+
+def _clear_side(probabilities: FloatArray, index: int) -> str:
+    """How a text above a point is aligned so that it runs away from a line that rises, and not over an edge."""
+    last = len(probabilities) - 1
+    if index == 0 or (index < last - 1 and probabilities[index - 1] > probabilities[index]):
+        return "left"
+    if index == last or (index > 1 and probabilities[index + 1] > probabilities[index]):
+        return "right"
+    return "center"

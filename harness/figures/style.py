@@ -102,7 +102,7 @@ def row_of_panels(
 
 
 def _wrapped(title: str, width: float) -> str:
-    return textwrap.fill(title, int(width * 9))
+    return textwrap.fill(title, int((width - 2 * EDGE) * 9))
 
 
 def mark(right: bool | None) -> str:

@@ -39,7 +39,7 @@ class UnitCurves:
 def compute(history: History) -> UnitCurves:
     """What Keras's own history holds: running averages of training (`fit/*`), and validation where there is one."""
     series = {name: np.asarray(history.series[name], dtype=np.float64) for name in _SERIES if name in history.series}
-    greatest = {name: float(np.nan_to_num(values, nan=np.inf).max()) for name, values in series.items()}
+    greatest = {name: float(np.nan_to_num(values, nan=np.inf, posinf=np.inf).max()) for name, values in series.items()}
     return UnitCurves(
         {name: np.where(np.isfinite(values), values, np.nan) for name, values in series.items()},
         {name: value for name, value in greatest.items() if value > 1.0},

@@ -89,7 +89,9 @@ def test_the_settings_shown_always_tell_the_configurations_apart(configurations:
 
 
 def test_where_a_run_is_recorded_is_no_setting() -> None:
-    assert not any(map(is_setting, ("seed", "tracking.experiment", "figures", "threads", "dataset.directory")))
+    assert not any(
+        map(is_setting, ("seed", "tracking.experiment", "figures", "palette", "threads", "dataset.directory"))
+    )
     assert all(map(is_setting, ("dataset.seed", "engine", "regime.validation.seed")))
 
 

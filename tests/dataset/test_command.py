@@ -1,16 +1,32 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from harness import data
 from harness.commands.data import command
+from harness.config import DatasetConfig
 from harness.errors import DataError, RequestError
+from tests.dataset.tiny import raw_files, sums, write
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A variant of a few images."""
+    folder = write(tmp_path / "small")
+    lines = [f"{digest}  {name}\n" for name, digest in sums(raw_files()).items()]
+    (folder / "SHA256SUMS").write_text("".join(lines))
+    return folder
 
 
 def invoke(*arguments: str) -> Result:
@@ -66,9 +82,116 @@ def test_verify_tells_a_damaged_file_from_sound_ones(subset: Path, tmp_path: Pat
     assert result.output.count("OK") == 3
 
 
-def test_the_group_has_the_three_subcommands() -> None:
+def test_the_group_has_its_subcommands() -> None:
     assert isinstance(command, click.Group)
-    assert sorted(command.commands) == ["fetch", "list", "verify"]
+    assert sorted(command.commands) == ["describe", "fetch", "list", "show", "verify"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "size"),
+    [
+        ((), "mnist_train_0.png", (594, 546)),
+        (("--split", "test", "--index", "8", "--cmap", "gray_r", "--no-bar"), "mnist_test_8.png", (498, 546)),
+        (("--grid", "2x6"), "mnist_train_2x6.png", (984, 442)),
+        (("--output", "new/own.PNG"), "new/own.PNG", (594, 546)),
+    ],
+)
+def test_show_draws_an_image_or_a_grid_and_names_the_file(
+    project: Path, subset: Path, arguments: tuple[str, ...], name: str, size: tuple[int, int]
+) -> None:
+    result = invoke("show", "mnist", "--directory", str(subset), *arguments)
+    assert result.exception is None, result.exception
+    assert result.output == f"Wrote {name}\n"
+    with Image.open(name) as picture:
+        assert picture.format == "PNG"
+        assert picture.size == size
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("minst",), "'minst' is not a dataset. .* Did you mean 'mnist'"),
+        (("mnist", "--index", "2000"), r"--index 2000: mnist has 2,000 training images. Give a number from 0 to 1999"),
+        (("mnist", "--index", "-1", "--split", "test"), r"--index -1: mnist has 500 test images"),
+        (("mnist", "--index", "1", "--grid", "2x2"), "--index and --grid were given together"),
+        (("mnist", "--grid", "5"), "--grid 5: must be ROWSxCOLUMNS, such as 5x5, each from 1 to 20"),
+        (("mnist", "--grid", "0x3"), "--grid 0x3: must be"),
+        (("mnist", "--grid", "21x3"), "--grid 21x3: must be"),
+        (("mnist", "--output", "picture.jpg"), "--output picture.jpg: figures are written as PNG"),
+        (("mnist", "--output", "folder.png"), "--output folder.png: is a folder"),
+    ],
+)
+def test_show_refuses_what_it_cannot_draw_and_writes_nothing(
+    project: Path, subset: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    Path("folder.png").mkdir()
+    error = invoke("show", *arguments, "--directory", str(subset)).exception
+    assert isinstance(error, RequestError)
+    assert re.search(message, str(error)), error
+    assert [item.name for item in Path.cwd().iterdir()] == ["folder.png"]
+
+
+def test_a_grid_of_more_images_than_there_are_is_refused(project: Path, small: Path) -> None:
+    error = invoke("show", "mnist", "--grid", "9x9", "--directory", str(small)).exception
+    assert isinstance(error, RequestError)
+    assert re.search(r"--grid 9x9: needs 81, and mnist has \d+ training images", str(error)), error
+
+
+def test_describe_as_json_says_what_the_guides_print(project: Path, subset: Path) -> None:
+    result = invoke("describe", "fashion_mnist", "--directory", str(subset), "--format", "json")
+    assert result.exception is None, result.exception
+    described = json.loads(result.output)
+    shapes = {array["name"]: (array["shape"], array["dtype"], array["length"]) for array in described["arrays"]}
+    assert shapes == {
+        "train_images": ([2000, 28, 28], "uint8", 2000),
+        "train_labels": ([2000], "uint8", 2000),
+        "test_images": ([500, 28, 28], "uint8", 500),
+        "test_labels": ([500], "uint8", 500),
+    }
+    held = data.load_dataset(DatasetConfig(name="fashion_mnist", directory=str(subset))).train
+    assert described["first_labels"] == held.labels[:10].tolist()
+    assert described["one_hot"] == np.eye(10, dtype=int)[held.labels[0]].tolist()
+    assert described["before"] == sorted(set(held.images[0].flatten().tolist()))
+    assert described["after"] == [value / 255 for value in described["before"]]
+    assert described["classes"][9] == "Ankle boot"
+
+
+def test_standardizing_is_done_in_the_order_of_the_guide(project: Path, subset: Path) -> None:
+    arguments = ("describe", "mnist", "--directory", str(subset), "--preprocessing", "standardize")
+    described = json.loads(invoke(*arguments, "--format", "json").output)
+    held = data.load_dataset(DatasetConfig(name="mnist", directory=str(subset))).train.images
+    by_hand = (held[0] - np.mean(held)) / (np.std(held) + 1e-10)
+    assert described["after"] == pytest.approx(sorted(set(by_hand.flatten().tolist())), rel=1e-14)
+    assert described["background"] == [0, pytest.approx(by_hand[0, 0], rel=1e-14)]
+
+
+def test_describe_prints_a_table_and_draws_the_values_where_asked(project: Path, subset: Path) -> None:
+    result = invoke("describe", "fashion_mnist", "--directory", str(subset), "--output", "values.png")
+    assert result.exception is None, result.exception
+    for words in ("(2000, 28, 28)", "9 Ankle boot", "First training labels: ", "as one-hot: ", "Wrote values.png"):
+        assert words in result.output
+    with Image.open("values.png") as picture:
+        assert picture.format == "PNG"
+
+
+def test_a_dataset_is_described_and_shown_without_tensorflow(project: Path, subset: Path) -> None:
+    code = (
+        "import sys; from harness.cli import main\n"
+        f"assert main(['data', 'describe', 'mnist', '--directory', {str(subset)!r}]) == 0\n"
+        "assert 'matplotlib' not in sys.modules\n"
+        f"assert main(['data', 'show', 'mnist', '--directory', {str(subset)!r}]) == 0\n"
+        "assert not {'tensorflow', 'keras', 'mlflow'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_guide_b_comes_out_to_the_last_digit_but_one_over_all_images() -> None:
+    described = json.loads(invoke("describe", "mnist", "--preprocessing", "standardize", "--format", "json").output)
+    assert described["background"] == [0, pytest.approx(-0.4240738943910262, rel=1e-15)]
+    assert described["brightest"] == [255, pytest.approx(2.8215433456857437, rel=1e-15)]
+    assert described["first_labels"] == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
 
 
 @pytest.mark.slow

@@ -61,6 +61,12 @@ def test_sixteen_bits_are_scaled_and_not_cut_off(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read_picture(saved(tmp_path, name, deep), "mnist").image, expected(tmp_path))
 
 
+def test_sixteen_bits_of_a_picture_that_is_not_fitted_keep_their_brightness(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (28, 28)).astype(np.uint8)
+    file = saved(tmp_path, "a.png", Image.fromarray(pixels.astype(np.uint16) * 257))
+    np.testing.assert_array_equal(read_picture(file, "mnist").image, pixels)
+
+
 def test_sixteen_bits_can_have_a_transparent_value(tmp_path: Path) -> None:
     deep = Image.fromarray(np.where(grey() > 0, 60_000, 50_000).astype(np.uint16))
     file = saved(tmp_path, "a.png", deep, transparency=50_000)

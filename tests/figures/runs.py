@@ -3,6 +3,8 @@
 import numpy as np
 
 from harness.evaluation import evaluate
+from harness.figures import RunView
+from harness.figures.predicted import PredictedImage
 from harness.records import Evaluation, FloatArray, History, Split
 
 CLASSES = ("top", "trouser", "boot")
@@ -30,3 +32,19 @@ def history(epochs: int, validation: bool) -> History:
         held_out = {"val/loss": 0.5 + 0.1 * abs(epoch - 3), "val/accuracy": 0.75}
         run.append(running | train | (held_out if validation else {}))
     return run
+
+
+def view(images: int = 40, epochs: int = 4, validation: bool = True, palette: str = "safe") -> RunView:
+    """A run that was trained and judged on as many images."""
+    judged = split(images)
+    unit = np.arange(256) / 255
+    return RunView(
+        history(epochs, validation), evaluation(judged), judged, split(images), unit, CLASSES, "a $run$", palette
+    )
+
+
+def predicted(predicted: int, true: int | None, confidence: float = 0.7, label: str = "test image 3") -> PredictedImage:
+    """An image that is all grey 200, taken for class `predicted` of three."""
+    probabilities: FloatArray = np.full(3, (1 - confidence) / 2)
+    probabilities[predicted] = confidence
+    return PredictedImage(np.full((28, 28), 200, dtype=np.uint8), probabilities, true, label)

@@ -1,53 +1,66 @@
-"""The sheet of test images and its captions."""
+"""The sheet of images and its captions."""
 
 import numpy as np
 import pytest
+from matplotlib.collections import PolyCollection
 
-from harness.figures import predictions, style
+from harness.figures import style
+from harness.figures.predicted import first_images
+from harness.figures.predictions import CAPTIONS, draw_sheet
 from tests.figures import runs
-from tests.figures.drawing import texts, texts_beyond_the_edge
+from tests.figures.drawing import colour_of, overlapping, texts, texts_beyond_the_edge
 
 
-def test_the_first_25_images_are_shown_with_what_they_are_taken_for() -> None:
+def test_the_first_images_come_with_what_they_are_taken_for() -> None:
     judged = runs.split(40)
-    result = predictions.compute(judged, runs.evaluation(judged), runs.CLASSES)
-    assert len(result.shown) == 25
-    assert result.total == 40
-    fifth = result.shown[4]
-    assert np.array_equal(fifth.image, judged.images[4])
-    assert (fifth.true, fifth.predicted, fifth.right) == ("trouser", "boot", False)
-    assert fifth.confidence == pytest.approx(0.7)
-    assert sum(shown.right for shown in result.shown) == 20
-
-
-def test_a_smaller_split_is_shown_whole() -> None:
-    judged = runs.split(7)
-    assert len(predictions.compute(judged, runs.evaluation(judged), runs.CLASSES).shown) == 7
-
-
-def test_every_image_stands_whole_on_the_sheet_in_reading_order() -> None:
-    images = [np.full((28, 28), grey, dtype=np.uint8) for grey in (10, 20, 30, 40, 50, 60)]
-    sheet = predictions.tile(images)
-    for image in images:
-        assert (sheet == image[0, 0]).sum() == 28 * 28
-    rows, columns = np.nonzero(sheet == 20)
-    assert rows.max() < np.nonzero(sheet == 60)[0].min()
-    assert columns.min() > np.nonzero(sheet == 10)[1].max()
+    images = first_images(judged, runs.evaluation(judged), 25)
+    assert len(images) == 25
+    assert np.array_equal(images[4].image, judged.images[4])
+    assert (images[4].true, images[4].predicted, images[4].right, images[4].label) == (1, 2, False, "test image 4")
+    assert images[4].confidence == pytest.approx(0.7)
+    assert len(first_images(runs.split(7), runs.evaluation(runs.split(7)), 25)) == 7
 
 
 def test_right_and_wrong_differ_by_mark_colour_and_frame() -> None:
     judged = runs.split(10)
-    figure = predictions.draw(predictions.compute(judged, runs.evaluation(judged), runs.CLASSES), "a run")
-    captions = {text.get_text(): text.get_color() for text in figure.axes[0].texts}
-    assert captions["✓ top 70%\n(top)"] == style.BLUE
-    assert captions["✗ boot 70%\n(trouser)"] == style.VERMILLION
-    assert len(figure.axes[0].patches) == 2
-    assert any("first 10 test images, 8 right" in text and "80.0% right" in text for text in texts(figure))
+    figure = draw_sheet(first_images(judged, runs.evaluation(judged), 10), runs.CLASSES, title="a run")
+    right, wrong = runs.predicted(0, 0), runs.predicted(2, 1)
+    two = draw_sheet([right, wrong], runs.CLASSES)
+    assert colour_of(two, "✓ top 70%\n(top)") == style.BLUE
+    assert colour_of(two, "✗ boot 70%\n(trouser)") == style.VERMILLION
+    [frames] = figure.findobj(PolyCollection, include_self=False)
+    assert len(frames.get_paths()) == 2
+    assert any("8 of 10 right" in text for text in texts(figure))
 
 
-@pytest.mark.parametrize("size", [1, 25])
-def test_no_caption_is_cut_by_the_edge(size: int) -> None:
+@pytest.mark.parametrize(
+    ("captions", "right", "unlabelled"),
+    [
+        ("percent", "✓ boot 70%\n(boot)", "boot 70%\nshoe.png"),
+        ("names", "✓ boot (boot)", "boot\nshoe.png"),
+        ("indices", "✓ i=4, pred=2, gt=2", "shoe.png, pred=2"),
+    ],
+)
+def test_captions_are_ours_or_those_of_the_guides(captions: str, right: str, unlabelled: str) -> None:
+    judged = runs.split(9)
+    [fifth] = first_images(judged, runs.evaluation(judged), 9)[8:]
+    assert (fifth.predicted, fifth.true) == (2, 2)
+    figure = draw_sheet([fifth, runs.predicted(2, None, label="shoe.png")], runs.CLASSES, captions)
+    assert {right.replace("i=4", "i=8"), unlabelled} <= set(texts(figure))
+    assert colour_of(figure, unlabelled) == style.INK
+
+
+@pytest.mark.parametrize("captions", CAPTIONS)
+@pytest.mark.parametrize("size", [1, 3, 27])
+def test_captions_are_neither_cut_nor_laid_over_each_other(size: int, captions: str) -> None:
     judged = runs.split(size)
     names = ("Ankle boot, brown", "$x$ Ankle boot", "T-shirt/top, long")
-    figure = predictions.draw(predictions.compute(judged, runs.evaluation(judged), names), "a run")
+    images = first_images(judged, runs.evaluation(judged), size)
+    figure = draw_sheet(images, names, captions, title="a long name of a run " * 6)
     assert texts_beyond_the_edge(figure) == []
+    assert overlapping(figure) == []
+
+
+def test_no_image_is_refused() -> None:
+    with pytest.raises(ValueError, match="one image"):
+        draw_sheet([], runs.CLASSES)

@@ -18,6 +18,7 @@ from PIL import Image
 from harness.composing import compose_config
 from harness.config import Config, DatasetConfig, flatten
 from harness.data import load_dataset
+from harness.figures import SELECTIONS
 from tests.conftest import REPOSITORY
 from tests.integration.conftest import VALIDATED, Outcome, Project
 
@@ -179,7 +180,7 @@ def test_the_log_of_the_run_is_kept(trained: Outcome, run: Run) -> None:
 
 def test_figures_are_pictures_and_the_table_of_classes_covers_the_test_images(trained: Outcome, run: Run) -> None:
     names = {item.path for item in trained.project.client().list_artifacts(run.info.run_id, "figures")}
-    assert names == {f"figures/{name}.png" for name in ("learning_curves", "predictions", "confusion_matrix")}
+    assert names == {f"figures/{name}" for name in SELECTIONS["all"]}
     for name in names:
         with Image.open(trained.project.artifact(run, name)) as picture:
             low, high = picture.convert("L").getextrema()

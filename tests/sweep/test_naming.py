@@ -15,7 +15,7 @@ from harness.sweep.naming import run_name, sweep_name
         (["regime.epochs=4"], "mlp_128 adam epochs=4"),
         (["model=cnn", "optimizer=sgd", "optimizer.learning_rate=0.1"], "cnn sgd learning_rate=0.1"),
         (["dataset=mnist", "seed=3"], "mlp_128 adam mnist seed=3"),
-        (["figures=none", "tracking.experiment=x", "tracking.log_model=false"], "mlp_128 adam"),
+        (["figures=none", "palette=green", "tracking.experiment=x", "tracking.log_model=false"], "mlp_128 adam"),
         (["tracking.run_name=mine", "seed=3"], "mine"),
     ],
 )
