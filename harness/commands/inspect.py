@@ -164,7 +164,8 @@ def _print(trained: TrainedRun, form: str, lines: Sequence[str], document: Mappi
         "model": trained.config.model.name,
         "dataset": trained.config.dataset.name,
     }
-    click.echo(json.dumps(run | dict(document), indent=None if "test_images" in document else 2))
+    has_values = any("values" in layer for layer in document.get("layers", ()))
+    click.echo(json.dumps(run | dict(document), indent=None if has_values else 2))
 
 
 def _remark(text: str) -> None:

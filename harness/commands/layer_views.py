@@ -45,7 +45,8 @@ class Observation:
         """`test image 0 (Ankle boot): predicted Ankle boot, 98.1%`."""
         true = "" if self.image.true is None else f" ({self.class_names[self.image.true]})"
         share = self.probabilities[self.predicted]
-        return f"{self.image.label}{true}: predicted {self.class_names[self.predicted]}, {share:.1%}"
+        name = self.image.label.rpartition("/")[2]  # of a file without its folders
+        return f"{name}{true}: predicted {self.class_names[self.predicted]}, {share:.1%}"
 
 
 def summary_table(layers: Sequence[Layer]) -> list[str]:

@@ -97,7 +97,7 @@ class _Place:
         if panel.labels:
             _draw_classes(axes, panel)
         elif panel.sheet is None:
-            _draw_bars(axes, panel)
+            _draw_bars(axes, panel, 72 * width / len(panel.values))
         else:
             dots = width * style.DPI / panel.sheet.cells.shape[1]
             _draw_sheet(axes, panel, panel.sheet, dots)
@@ -178,21 +178,22 @@ def _draw_colour_bar(figure: Figure, axes: Axes, shades: ScalarMappable) -> None
     axes.tick_params(labelsize=style.SMALL_SIZE, labelcolor=style.INK, length=0)
 
 
-def _draw_bars(axes: Axes, panel: LayerPanel) -> None:
-    """A bar for each unit; a grey dot where a ReLU is 0, a cross where it is dead."""
+def _draw_bars(axes: Axes, panel: LayerPanel, room: float) -> None:
+    """Bars `room` points from one to the next; a grey dot where a ReLU is 0, a cross where it is dead."""
     units = np.arange(len(panel.values))
     axes.bar(units, panel.values, width=0.8, color=style.BLUE)
     axes.axhline(0.0, color=style.MUTED, linewidth=0.8)
     if panel.dead is not None:
         off = units[(panel.values == 0.0) & ~panel.dead]
-        dots = axes.scatter(off, np.zeros(len(off)), s=16, color=OFF, edgecolor=style.MUTED, linewidth=0.5, zorder=3)
+        size = min(room, 4.5) ** 2
+        dots = axes.scatter(off, np.zeros(len(off)), s=size, color=OFF, edgecolor=style.MUTED, linewidth=0.5, zorder=3)
         dots.set_clip_on(False)
-        _cross(axes, units[panel.dead], np.zeros(int(panel.dead.sum())), 6.0)
+        _cross(axes, units[panel.dead], np.zeros(int(panel.dead.sum())), min(1.3 * room, 6.0))
     axes.set_xlim(-0.8, len(units) - 0.2)
     if not panel.values.any():
         axes.set_ylim(0.0, 1.0)
     style.panel(axes)
-    axes.set_xticks(units[:: -(-len(units) // 10)])
+    axes.set_xticks([tick for tick in MaxNLocator(8, integer=True).tick_values(0, units[-1]) if 0 <= tick <= units[-1]])
 
 
 def _draw_classes(axes: Axes, panel: LayerPanel) -> None:
