@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "compare": ("harness.commands.compare", "Show runs side by side, ranked by overfitting gap."),
     "guides": ("harness.commands.guides", "Reproduce the five guides and compare."),
     "predict": ("harness.commands.predict", "Show what a trained model takes images for."),
+    "inspect": ("harness.commands.inspect", "Show the layers of a trained model and what they put out."),
     "export": ("harness.commands.export", "Write a run's model as a Keras file or a SavedModel."),
     "register": ("harness.commands.register", "Put a run's model into MLflow's model registry."),
     "data": ("harness.commands.data", "List, fetch, verify, show and describe the datasets."),

@@ -1,0 +1,212 @@
+"""Layers drawn, a panel each.
+
+One colour map serves all non-negative values, another, symmetric about 0, those of both signs; both stay apart for
+colour-blind readers. A unit of a ReLU that is exactly 0 is grey, and crossed where it is 0 for every test image.
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from harness.figures import style
+from harness.figures.layers import LayerPanel, Sheet
+from harness.records import FloatArray
+
+SIGNED, POSITIVE = "RdBu_r", "YlGnBu"
+OFF = "#C4C4C4"
+
+_LEFT, _FOOT = 0.62, 0.36  # inches beside and below a panel, for the numbers of its rows and columns
+_NAMES = 1.05  # inches for the names of classes
+_LINE = 0.165  # inches that a line of words takes
+_NOTE_CHARACTERS = 15.5  # that fit into an inch of the note
+_BAR, _BAR_GAP, _BAR_LABELS = 0.11, 0.08, 0.55  # inches of the colour bar: itself, before it, after it
+_SMALL, _LARGE, _LARGEST = 2.5, 5.2, 9.0  # inches of a panel's longer side: of several, of the only one, of many cells
+_BARS_HIGH, _CLASSES_HIGH = 0.62, 0.9  # height of a panel of bars as a share of that side
+_MOST_COLUMNS = 4
+
+
+def draw(panels: Sequence[LayerPanel], title: str, note: str) -> Figure:
+    """The panels in rows of up to four in reading order, below a title and a `note`."""
+    side = _SMALL if len(panels) > 1 else _alone(panels[0])
+    columns = math.ceil(len(panels) / math.ceil(len(panels) / _MOST_COLUMNS))
+    rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]
+    cell = _LEFT + side + _BAR_GAP + _BAR + _BAR_LABELS
+    heads = [_LINE * (1 + max(len(panel.lines) for panel in row)) + 0.08 for row in rows]
+    heights = [
+        head + max(_size(panel, side)[1] for panel in row) + _FOOT for row, head in zip(rows, heads, strict=True)
+    ]
+    width = columns * cell + 2 * style.EDGE
+    lines = textwrap.wrap(note, int(width * _NOTE_CHARACTERS))
+    above = _LINE * len(lines) + 0.15
+    height = sum(heights) + above
+    figure, (whole,) = style.row_of_panels(width, height, title, 1, style.Margins(0.0, 0.0, 0.0, 0.0, 0.0))
+    whole.set_axis_off()
+    place = (style.EDGE / width, (height - 0.05) / figure.get_figheight())
+    words = style.plain(figure.text(*place, "\n".join(lines), va="top"))
+    words.set(size=style.SMALL_SIZE, color=style.MUTED)
+    top = height - above
+    for row, head, high in zip(rows, heads, heights, strict=True):
+        for number, panel in enumerate(row):
+            _Place(figure, style.EDGE + number * cell, top - head, side).draw(panel, head)
+        top -= high
+    return figure
+
+
+def _alone(panel: LayerPanel) -> float:
+    """Inches of the longer side of the only panel: two dots to a cell where that is not too much."""
+    cells = 0 if panel.sheet is None else max(panel.sheet.cells.shape)
+    return min(max(_LARGE, 2 * cells / style.DPI), _LARGEST)
+
+
+def _size(panel: LayerPanel, side: float) -> tuple[float, float]:
+    """Width and height in inches of what a panel shows."""
+    if panel.labels:
+        return side - (_NAMES - _LEFT), side * _CLASSES_HIGH
+    if panel.sheet is None:
+        return side, side * _BARS_HIGH
+    rows, columns = panel.sheet.cells.shape
+    scale = side / max(rows, columns)
+    return columns * scale, rows * scale
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A place on a figure, in inches: the left end of a panel's lettering, the upper edge of what it shows."""
+
+    figure: Figure
+    left: float
+    top: float
+    side: float
+
+    def draw(self, panel: LayerPanel, head: float) -> None:
+        """The panel, its words in the `head` inches above it."""
+        width, height = _size(panel, self.side)
+        inset = _NAMES if panel.labels else _LEFT
+        axes = self._axes(inset, width, height)
+        if panel.labels:
+            _draw_classes(axes, panel)
+        elif panel.sheet is None:
+            _draw_bars(axes, panel, 72 * width / len(panel.values))
+        else:
+            dots = width * style.DPI / panel.sheet.cells.shape[1]
+            _draw_sheet(axes, panel, panel.sheet, dots)
+            bar = self._axes(inset + width + _BAR_GAP, _BAR, max(height, 0.8))
+            _draw_colour_bar(self.figure, bar, _shades(panel.values))
+        for number, text in enumerate((panel.title, *panel.lines)):
+            self._write(text, head - _LINE * number, title=number == 0)
+
+    def _axes(self, inset: float, width: float, height: float) -> Axes:
+        wide, high = self.figure.get_size_inches()
+        place = ((self.left + inset) / wide, (self.top - height) / high, width / wide, height / high)
+        return self.figure.add_axes(place)
+
+    def _write(self, text: str, above: float, title: bool) -> None:
+        wide, high = self.figure.get_size_inches()
+        words = self.figure.text((self.left + 0.04) / wide, (self.top + above) / high, text, va="top")
+        style.plain(words).set(size=style.SMALL_SIZE, color=style.MUTED)
+        if title:
+            words.set(size=style.TEXT_SIZE, color=style.INK, weight="bold")
+
+
+def _shades(values: FloatArray) -> ScalarMappable:
+    """The colours from 0 to the largest value, or, where there are negative ones, from -a to a."""
+    finite = values[np.isfinite(values)]
+    largest = float(np.abs(finite).max(initial=0.0)) or 1.0
+    signed = bool((finite < 0.0).any())
+    return ScalarMappable(Normalize(-largest if signed else 0.0, largest), SIGNED if signed else POSITIVE)
+
+
+def paint(panel: LayerPanel, sheet: Sheet) -> FloatArray:
+    """The sheet in its colours, (rows, columns, 3): white between the tiles, and grey where a ReLU is 0."""
+    shades = _shades(panel.values)
+    coloured = np.asarray(shades.cmap(shades.norm(np.nan_to_num(sheet.cells))))[..., :3]
+    if panel.dead is not None:
+        coloured[sheet.cells == 0.0] = to_rgb(OFF)
+    coloured[np.isnan(sheet.cells)] = 1.0
+    return coloured
+
+
+def _draw_sheet(axes: Axes, panel: LayerPanel, sheet: Sheet, dots: float) -> None:
+    """The sheet, with so many `dots` of the figure to a cell."""
+    rows, columns = sheet.cells.shape
+    # Few dots to a cell cannot be shared out evenly: there matplotlib smooths.
+    smoothing = "nearest" if dots >= 2 else "auto"
+    axes.imshow(paint(panel, sheet), extent=(0, columns, rows, 0), aspect="auto", interpolation=smoothing)
+    style.picture(axes)
+    _number(axes, sheet)
+    if panel.dead is not None:
+        height, width = sheet.tile
+        middles = sheet.corners[panel.dead] + (height / 2, width / 2)
+        _cross(axes, middles[:, 1], middles[:, 0], min(0.55 * 72 / style.DPI * dots * min(sheet.tile), 14.0))
+
+
+def _cross(axes: Axes, x: Any, y: Any, points: float) -> None:
+    width = max(0.8, points / 7)
+    axes.scatter(x, y, s=points**2, marker="x", color=style.VERMILLION, linewidth=width, zorder=4, clip_on=False)
+
+
+def _number(axes: Axes, sheet: Sheet) -> None:
+    """At each row of tiles the number of its first one; along a single tile those of its own rows and columns."""
+    if len(sheet.corners) == 1:
+        down, across = (range(0, side, 5) for side in sheet.tile)
+        axes.set_xticks([place + 0.5 for place in across], [str(place) for place in across])
+        axes.set_yticks([place + 0.5 for place in down], [str(place) for place in down])
+        return
+    firsts = sheet.corners[:: sheet.columns, 0] + sheet.tile[0] / 2
+    step = -(-len(firsts) // 14)
+    axes.set_xticks([])
+    axes.set_yticks(firsts[::step], [str(row * sheet.columns) for row in range(0, len(firsts), step)])
+
+
+def _draw_colour_bar(figure: Figure, axes: Axes, shades: ScalarMappable) -> None:
+    low, high = shades.get_clim()
+    assert low is not None
+    assert high is not None
+    ticks = [float(tick) for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
+    figure.colorbar(shades, cax=axes, ticks=ticks).outline.set_visible(False)
+    axes.tick_params(labelsize=style.SMALL_SIZE, labelcolor=style.INK, length=0)
+
+
+def _draw_bars(axes: Axes, panel: LayerPanel, room: float) -> None:
+    """Bars `room` points from one to the next; a grey dot where a ReLU is 0, a cross where it is dead."""
+    units = np.arange(len(panel.values))
+    axes.bar(units, panel.values, width=0.8, color=style.BLUE)
+    axes.axhline(0.0, color=style.MUTED, linewidth=0.8)
+    if panel.dead is not None:
+        off = units[(panel.values == 0.0) & ~panel.dead]
+        size = min(room, 4.5) ** 2
+        dots = axes.scatter(off, np.zeros(len(off)), s=size, color=OFF, edgecolor=style.MUTED, linewidth=0.5, zorder=3)
+        dots.set_clip_on(False)
+        _cross(axes, units[panel.dead], np.zeros(int(panel.dead.sum())), min(1.3 * room, 6.0))
+    axes.set_xlim(-0.8, len(units) - 0.2)
+    if not panel.values.any():
+        axes.set_ylim(0.0, 1.0)
+    style.panel(axes)
+    axes.set_xticks([tick for tick in MaxNLocator(8, integer=True).tick_values(0, units[-1]) if 0 <= tick <= units[-1]])
+
+
+def _draw_classes(axes: Axes, panel: LayerPanel) -> None:
+    """A bar for each class, the largest in a colour of its own, the `marked` class in bold."""
+    places = np.arange(len(panel.labels))
+    colours = [style.FAINT] * len(places)
+    colours[int(panel.values.argmax())] = style.BLUE
+    axes.barh(places, panel.values, color=colours)
+    axes.axvline(0.0, color=style.MUTED, linewidth=0.8)
+    style.panel(axes, grid="x")
+    axes.set_yticks(places, panel.labels, parse_math=False)
+    axes.set_ylim(len(places) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.locator_params(axis="x", nbins=5)
+    if panel.marked is not None:
+        axes.get_yticklabels()[panel.marked].set(weight="bold")
