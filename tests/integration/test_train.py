@@ -15,6 +15,7 @@ import yaml
 from mlflow.entities import Run
 from PIL import Image
 
+from harness.analysis.settings import NOT_CONTINUED
 from harness.composing import compose_config
 from harness.config import Config, DatasetConfig, flatten
 from harness.data import load_dataset
@@ -130,8 +131,9 @@ def test_final_scores_are_those_of_the_last_epoch_and_best_ones_those_of_the_lea
 
 
 def test_parameters_are_the_resolved_configuration_with_the_same_keys_on_every_run(run: Run, config: Config) -> None:
-    assert run.data.params == {key: str(value) for key, value in flatten(config).items()}
-    assert run.data.params.keys() == flatten(Config()).keys()
+    expected = flatten(config) | NOT_CONTINUED
+    assert run.data.params == {key: str(value) for key, value in expected.items()}
+    assert run.data.params.keys() == flatten(Config()).keys() | NOT_CONTINUED.keys()
 
 
 def test_the_configuration_and_the_overrides_are_kept_as_files(trained: Outcome, run: Run, config: Config) -> None:
