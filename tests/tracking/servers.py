@@ -45,6 +45,8 @@ def running(
         probe.bind((HOST, 0))
         port = probe.getsockname()[1]
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
+    # As in an activated environment: `mlflow models serve` starts the `uvicorn` that it finds there.
+    inherited["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     log = folder / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
