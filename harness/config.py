@@ -218,6 +218,7 @@ class TrackingConfig:
     parent_run: str | None = None
     log_model: bool = True
     log_state: bool = True
+    checkpoint_seconds: float | None = setting(10.0, at_least=0)
     system_metrics: bool = False
 
 

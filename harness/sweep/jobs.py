@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from harness.sweep.worker import stop_requested
 from harness.tracking.reading import read_runs
 from harness.tracking.selection import SWEPT_TAG
 from harness.tracking.store import store_uri
+from harness.training import TrainingState
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,9 @@ class _Stoppable:
     def training_started(self, epochs: range) -> None:
         self._end_with_sweep()
 
-    def epoch_ended(self, epoch: int, metrics: Mapping[str, float]) -> None:
+    def epoch_ended(self, epoch: int, metrics: Mapping[str, float]) -> None: ...
+
+    def epoch_completed(self, epoch: int, state: Callable[[], TrainingState]) -> None:
         self._end_with_sweep()
 
     def training_ended(self, reason: str) -> None: ...

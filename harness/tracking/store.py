@@ -181,3 +181,9 @@ def _exclusive(uri: str) -> Iterator[None]:
             f"Another process has held {lock} for a minute. Try again when it is done, or end it; "
             "the lock goes with its process, the file may stay."
         ) from error
+
+
+def wait_until_made(uri: str) -> None:
+    """Return when no other process is making the store's tables. Raises `StoreError` after a minute."""
+    with _exclusive(uri):
+        pass

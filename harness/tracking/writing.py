@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from harness import paths
 from harness.records import RunState, Split
 from harness.tracking.provenance import git_state, installed_packages, machine_tags, model_requirements
+from harness.tracking.reopening import Recorded, reopen
 from harness.tracking.store import ensure_experiment, explained, open_client, shown_uri
 
 if TYPE_CHECKING:
@@ -59,15 +60,21 @@ class UsedSplit(NamedTuple):
 class RunWriter:
     """Writes one run to the store; every call is on disk (or acknowledged by the server) when it returns."""
 
-    def __init__(self, uri: str, identity: RunIdentity) -> None:
+    def __init__(self, uri: str, identity: RunIdentity, run_id: str | None = None) -> None:
+        """Begin a new run; with `run_id` go on in that one: it is RUNNING again, and keeps what it has (`recorded`)."""
         self.uri = uri
         self._client = open_client(uri)
         self.experiment_id = ensure_experiment(uri, identity.experiment)
-        with explained(uri):
-            run = self._client.create_run(self.experiment_id, tags=_start_tags(identity), run_name=identity.name)
-        self.run_id: str = run.info.run_id
+        if run_id is None:
+            with explained(uri):
+                run = self._client.create_run(self.experiment_id, tags=_start_tags(identity), run_name=identity.name)
+            self.run_id: str = run.info.run_id
+            self.recorded = Recorded()
+        else:
+            self.run_id = run_id
+            self.recorded = reopen(self._client, uri, run_id, _start_tags(identity))
         self.name = identity.name
-        self._model_id: str | None = None
+        self._model_id = self.recorded.model_id
         self._tables: dict[str, dict[str, str]] = {}
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
@@ -78,9 +85,11 @@ class RunWriter:
             self._client.log_batch(self.run_id, tags=entries)
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """Those that the run does not have yet: a parameter never changes."""
         from mlflow.entities import Param
 
-        entries = [Param(key, str(value)[:PARAMETER_LIMIT]) for key, value in parameters.items()]
+        missing = {key: value for key, value in parameters.items() if key not in self.recorded.parameters}
+        entries = [Param(key, str(value)[:PARAMETER_LIMIT]) for key, value in missing.items()]
         with explained(self.uri):
             for start in range(0, len(entries), PARAMETERS_A_BATCH):
                 self._client.log_batch(self.run_id, params=entries[start : start + PARAMETERS_A_BATCH])
@@ -91,7 +100,8 @@ class RunWriter:
 
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
         """Scalars, logged once at step 0 and linked to the model, if one was logged before."""
-        self._log_metrics(metrics, step=0, model_id=self._model_id)
+        missing = {key: value for key, value in metrics.items() if key not in self.recorded.scalars}
+        self._log_metrics(missing, step=0, model_id=self._model_id)
 
     def _log_metrics(self, metrics: Mapping[str, float], step: int, model_id: str | None = None) -> None:
         from mlflow.entities import Metric
@@ -152,8 +162,11 @@ class RunWriter:
     def log_model(self, model: Any, example: Split) -> None:
         """`model` (raw images in, probabilities out) as an MLflow model with signature, input example, requirements.
 
-        The requirements are given, not guessed: guessing starts a process that imports TensorFlow.
+        The requirements are given, not guessed: guessing starts a process that imports TensorFlow. A run that has its
+        model from an earlier try keeps it.
         """
+        if self._model_id is not None:
+            return
         import mlflow
         import numpy as np
         from mlflow.entities import LoggedModelOutput
@@ -199,14 +212,18 @@ def _json_value(value: Any) -> Any:
 
 @contextmanager
 def tracked_run(
-    uri: str, identity: RunIdentity, log_file: Path | None = None, system_metrics: bool = False
+    uri: str,
+    identity: RunIdentity,
+    log_file: Path | None = None,
+    system_metrics: bool = False,
+    run_id: str | None = None,
 ) -> Iterator[RunWriter]:
     """A run that ends FINISHED, FAILED or KILLED, whatever the block does; exceptions are recorded and raised again.
 
     A failure keeps its message as the tag `harness.error` and its traceback as `traceback.txt`. `log_file` is kept as
-    an artifact at the end; `system_metrics` samples CPU, memory and disk meanwhile.
+    an artifact at the end; `system_metrics` samples CPU, memory and disk meanwhile. `run_id`: see `RunWriter`.
     """
-    writer = RunWriter(uri, identity)
+    writer = RunWriter(uri, identity, run_id)
     try:
         state = git_state(paths.project_root())
         if state.diff:
@@ -231,7 +248,8 @@ def _close(writer: RunWriter, state: RunState, log_file: Path | None, error: Bas
             log.info("%s: %s: %s", state, type(error).__name__, message)  # the last line of the log that is kept
             writer.log_text("traceback.txt", shown_uri("".join(traceback.format_exception(error))))
         if log_file is not None and log_file.is_file():
-            writer.log_file(log_file, "logs")
+            tries = writer.recorded.tries
+            writer.log_file(log_file, f"logs/try_{tries + 1}" if tries else "logs")
     finally:
         writer.end(state)
 
