@@ -151,9 +151,10 @@ def carry_out(job: Job) -> Failure | None:
                 job_dir_key="hydra.sweep.dir",
                 job_subdir_key="hydra.sweep.subdir",
             )
-        failure = done._return_value
-        assert failure is None or isinstance(failure, Failure)
-        return failure
+        if isinstance(done._return_value, Exception):
+            raise done._return_value
+        assert done._return_value is None or isinstance(done._return_value, Failure)
+        return done._return_value
     except KeyboardInterrupt:
         return None
     except Exception as error:  # noqa: BLE001 - Hydra's own, of any kind: reported as the failure of this job

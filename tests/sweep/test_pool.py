@@ -12,7 +12,6 @@ from harness.sweep.crew import Crew
 from harness.sweep.pool import ADDRESS, WORKER_MEMORY, crew_for, plan_slots
 from harness.sweep.worker import Job, Slot, stop_requested
 
-
 BASIC = {"_target_": "hydra._internal.core_plugins.basic_launcher.BasicLauncher"}
 
 
@@ -89,9 +88,7 @@ def test_another_launcher_needs_no_crew() -> None:
 )
 def test_what_another_launcher_would_not_heed_is_refused(config: Config) -> None:
     with (
-        pytest.raises(
-            ConfigError, match=r"(timeout=5\.0|retries=1|max_failures=2|fail_fast=True): only the workers of"
-        ),
+        pytest.raises(ConfigError, match=r"^(timeout|retries|max_failures|fail_fast)=.*: only the workers of"),
         crew_for(BASIC, 4, config),
     ):
         pytest.fail("it began")
