@@ -26,6 +26,8 @@ ENGINES = ("auto", "compiled", "keras")
 FIGURES = ("none", "few", "all")
 PALETTES = ("safe", "blue", "green")
 MIXED_PRECISIONS = ("none", "float16", "bfloat16")
+SWEEP_SETTINGS = ("timeout", "retries", "max_failures", "fail_fast")
+"""What a sweep does about jobs that fail: one answer for all its jobs, and no part of what is trained."""
 
 COMMON_OPTIMIZER_OPTIONS = frozenset({
     "learning_rate", "weight_decay", "clipnorm", "clipvalue", "global_clipnorm", "use_ema", "ema_momentum",
@@ -237,6 +239,10 @@ class Config:
     threads: int | None = setting(None, at_least=1)
     figures: str | None = setting(None, choices=FIGURES)
     palette: str = setting("safe", choices=PALETTES)
+    timeout: float | None = setting(None, above=0)
+    retries: int = setting(0, at_least=0)
+    max_failures: int | None = setting(None, at_least=1)
+    fail_fast: bool = False
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:

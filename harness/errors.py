@@ -24,12 +24,15 @@ class HarnessError(Exception):
     """The work failed for a reason that the message explains."""
 
     exit_code = 1
+    lasting = False
+    """Whether the same request is sure to fail in the same way again."""
 
 
 class RequestError(HarnessError):
     """The request cannot be carried out as given; nothing was started."""
 
     exit_code = 2
+    lasting = True
 
 
 class ConfigError(RequestError):
@@ -49,7 +52,9 @@ class StoreError(HarnessError):
 
 
 class TrainingError(HarnessError):
-    """Training cannot go on."""
+    """Training cannot go on. The same seed brings the same numbers, and so the same end."""
+
+    lasting = True
 
 
 class SweepFailed(HarnessError):

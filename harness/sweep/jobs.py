@@ -16,9 +16,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from harness.composing import typed_config
+from harness.errors import HarnessError
 from harness.run import RunContext, execute
 from harness.sweep.naming import run_name
-from harness.sweep.worker import stop_requested
+from harness.sweep.worker import LOG, Failure, stop_requested
 from harness.tracking.reading import read_runs
 from harness.tracking.selection import SWEPT_TAG
 from harness.tracking.store import store_uri
@@ -30,7 +31,7 @@ PARENT_SETTING = "tracking.parent_run"
 DEBUG_VARIABLE = "HARNESS_DEBUG"
 
 
-def run_job(composed: DictConfig) -> str | None:
+def run_job(composed: DictConfig) -> Failure | None:
     """Train and record what Hydra composed; why it failed, or None."""
     try:
         config = typed_config(composed)
@@ -42,14 +43,15 @@ def run_job(composed: DictConfig) -> str | None:
             overrides=[item for item in overrides if not item.startswith(f"{PARENT_SETTING}=")],
             parent_id=config.tracking.parent_run,
             job=int(HydraConfig.get().job.num),
-            log_file=Path(HydraConfig.get().runtime.output_dir) / "run.log",
+            log_file=Path(HydraConfig.get().runtime.output_dir) / LOG,
         )
         execute(config, context, _Stoppable())
         return None
     except Exception as error:
         # To the job's own file; the store has the message, from where it is shown. On the screen only with --debug.
         log.log(logging.ERROR if os.environ.get(DEBUG_VARIABLE) else logging.INFO, "the job failed", exc_info=True)
-        return str(error) or type(error).__name__
+        lasting = isinstance(error, HarnessError) and error.lasting
+        return Failure(str(error) or type(error).__name__, type(error).__name__, lasting)
 
 
 @lru_cache(maxsize=8)

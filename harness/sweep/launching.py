@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -38,9 +39,9 @@ from harness.config import Config
 from harness.continuing import check_start
 from harness.data import load_splits
 from harness.errors import RequestError, SweepFailed
-from harness.records import RunRecord, RunState
+from harness.records import RunState
 from harness.run import RunContext, execute
-from harness.sweep.ending import close_dead, end_runs
+from harness.sweep.ending import end_runs, record_failure
 from harness.sweep.jobs import PARENT_SETTING, run_job
 from harness.sweep.naming import run_name, sweep_name
 from harness.sweep.pool import crew_for
@@ -102,17 +103,14 @@ def _sweep(request: argparse.Namespace, display: SweepDisplay, report: Callable[
     where = (request.config_name or CONFIG_NAME, request.config_dir)
     jobs = expand_sweep(request.overrides, *where)
     configs = check_sweep(jobs, *where)
-    with ExitStack() as last, crew_for(jobs.launcher, len(jobs.jobs), configs[0].threads) as crew:
+    with ExitStack() as last, crew_for(jobs.launcher, len(jobs.jobs), configs[0]) as crew:
         _check_surroundings(configs)
         parent, title = _start_parent(configs[0], jobs, request.overrides)
+        if crew is not None:
+            crew.record = partial(record_failure, parent, jobs, configs[0])
         state = RunState.FAILED
-
-        def tend(runs: Sequence[RunRecord]) -> None:
-            close_dead(parent.uri, runs, crew.deaths if crew is not None else {})
-            display.show(runs)
-
         try:
-            with display.live(title, len(jobs.jobs)), watched(parent.uri, parent.run_id, tend):
+            with display.live(title, len(jobs.jobs)), watched(parent.uri, parent.run_id, display.show):
                 try:
                     _call_hydra(_command_line(request, [f"{PARENT_SETTING}={parent.run_id}"]), run_job)
                     state = RunState.FINISHED
@@ -121,7 +119,7 @@ def _sweep(request: argparse.Namespace, display: SweepDisplay, report: Callable[
                     raise
                 finally:
                     last.enter_context(_few_retries())
-                    failures = crew.failures if crew is not None else {}
+                    failures = crew.failures if crew is not None else None
                     end_runs(parent, jobs, configs[0], failures, interrupted=state is RunState.KILLED)
         finally:
             finished = _finish_parent(parent, jobs, title, state, report)
