@@ -9,7 +9,7 @@ from harness.errors import NotInStore, StoreError
 from harness.records import RunState
 from harness.tracking.operations import End, Operation, StoredRun
 from harness.tracking.spool import Origin, Spool, places
-from harness.tracking.store import few_retries, refused, shown_uri
+from harness.tracking.store import few_retries, refused
 from harness.tracking.syncing import bring_home, bring_home_before
 
 log = logging.getLogger(__name__)
@@ -63,9 +63,9 @@ class Delivery:
             log.info("still in the spool: %s", error)
             if state is RunState.FINISHED:
                 raise NotInStore(
-                    f"{self._origin.name} ({self._origin.run_id}) was trained to its end, but not all of its results are "
-                    f"in the store. {self._reason}\nThey are kept in {self._folder}: `harness sync` puts them into the "
-                    "store when it can be used again."
+                    f"{self._origin.name} ({self._origin.run_id}) was trained to its end, but not all of its results "
+                    f"are in the store. {self._said}\nThey are kept in {self._folder}: `harness sync` puts them into "
+                    "the store when it can be used again."
                 ) from self._reason
         finally:
             for spool in self._spools:
@@ -92,15 +92,23 @@ class Delivery:
             except OSError as error:
                 reasons.append(f"{place}: {error.strerror or error}")
         raise StoreError(
-            f"{self._reason}\nNor could the results be kept on this machine ({'; '.join(reasons)}). Make room, or name "
+            f"{self._said}\nNor could the results be kept on this machine ({'; '.join(reasons)}). Make room, or name "
             "another place for temporary files with TMPDIR, and start the run again."
         ) from self._reason
 
     def _warn(self) -> None:
         # Logs lie on the same disk as a rule: `logging` would print a traceback for each line that finds it full.
         logging.raiseExceptions = False
+        if len(self._spools) > 1:
+            log.error("The disk of %s is full too: the results go to %s now.", self._spools[0].folder, self._folder)
+            return
         log.error(
             "%s\nTraining goes on. From here on the results of %s (%s) are kept in %s; `harness sync` puts them into "
-            "%s when it can be used again.",
-            *(self._reason, self._origin.name, self._origin.run_id, self._folder, shown_uri(self._origin.uri)),
+            "the store when it can be used again.",
+            *(self._said, self._origin.name, self._origin.run_id, self._folder),
         )
+
+    @property
+    def _said(self) -> str:
+        """Why the store was given up, without how it is chosen."""
+        return str(self._reason).partition("\n")[0]

@@ -75,7 +75,7 @@ def _check_sound(database: Path, inode: int) -> None:
         if database.stat().st_size <= CHECKED_MEGABYTES * 1e6:
             (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if found != "ok":
-                raise sqlite3.DatabaseError(found)
+                raise sqlite3.DatabaseError(" ".join(found.removeprefix("*** in database main ***").split()))
         if "alembic_version" in tables:
             _check_version(
                 database, {found for (found,) in connection.execute("SELECT version_num FROM alembic_version")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
 import json
 import logging
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 PARAMETER_LIMIT = 6_000  # characters, MLflow's own limit
 TAG_LIMIT = 5_000
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 FAST_PNG = {"compress_level": 3}  # a tenth larger, encoded in two thirds of the time
 
 
@@ -143,6 +145,7 @@ class RunWriter:
         )
         with _temporary_folder() as temporary:
             folder = temporary / "model"
+            folder.mkdir()
             mlflow.keras.save_model(
                 model,
                 str(folder),
@@ -165,6 +168,8 @@ def _temporary_folder() -> Iterator[Path]:
         with tempfile.TemporaryDirectory() as temporary:
             yield Path(temporary)
     except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
         raise StoreError(
             f"A file of the run could not be written to {tempfile.gettempdir()}: {error.strerror or error}. Make room "
             "there, or name another place for temporary files with TMPDIR."
