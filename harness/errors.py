@@ -6,6 +6,7 @@
     │   └── UnknownRun      no run answers to what was given
     ├── DataError           a dataset cannot be had or is damaged
     ├── StoreError          the tracking store cannot be used
+    │   └── NotInStore      a run was trained, but its results wait in a spool
     ├── TrainingError       training broke down (for example: the loss became NaN)
     └── SweepFailed         some runs of a sweep failed; the rest are recorded
     Terminated              SIGTERM, raised where KeyboardInterrupt would be (exit code 143)
@@ -49,6 +50,10 @@ class DataError(HarnessError):
 
 class StoreError(HarnessError):
     """The tracking store cannot be opened, read or written."""
+
+
+class NotInStore(StoreError):
+    """A run was trained to its end; what the store did not take is in a spool, for `harness sync`."""
 
 
 class TrainingError(HarnessError):

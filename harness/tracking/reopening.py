@@ -14,19 +14,20 @@ TRIES_TAG = "harness.tries"
 
 @dataclass(frozen=True)
 class Recorded:
-    """What the store has of a run from earlier tries: parameters, names of scalars, epochs logged, tries, its model."""
+    """What the store has of a run from earlier tries: its parameters, the names of its scalars, how many epochs were
+    logged, how many tries there were, and whether it has its model."""
 
     parameters: Mapping[str, str] = field(default_factory=dict)
     scalars: frozenset[str] = frozenset()
     epochs: int = 0
     tries: int = 0
-    model_id: str | None = None
+    has_model: bool = False
 
 
 def reopen(client: Any, uri: str, run_id: str, tags: Mapping[str, str]) -> Recorded:
     """Set a run to RUNNING once more and say what it has; why its last try failed is kept as `harness.try.1.error`.
 
-    A model that was begun and never finished is deleted. Raises `StoreError`.
+    Raises `StoreError`.
     """
     with explained(uri):
         run = client.get_run(run_id)
@@ -39,21 +40,11 @@ def reopen(client: Any, uri: str, run_id: str, tags: Mapping[str, str]) -> Recor
         for key, value in {**tags, TRIES_TAG: str(tries + 1)}.items():
             client.set_tag(run_id, key, value)
         client.update_run(run_id, status="RUNNING")
-        model_id = _finished_model(client, run)
     series = {metric.key for metric in run.data._metric_objs if metric.step > 0}
     return Recorded(
         parameters=run.data.params,
         scalars=frozenset(run.data.metrics.keys() - series),
         epochs=max((point.step for point in points), default=0),
         tries=tries,
-        model_id=model_id,
+        has_model=bool(run.outputs and run.outputs.model_outputs),
     )
-
-
-def _finished_model(client: Any, run: Any) -> str | None:
-    linked = [output.model_id for output in run.outputs.model_outputs] if run.outputs else []
-    query = f"source_run_id = '{run.info.run_id}'"
-    for model in client.search_logged_models([run.info.experiment_id], filter_string=query):
-        if model.model_id not in linked:
-            client.delete_logged_model(model.model_id)
-    return linked[-1] if linked else None
