@@ -49,6 +49,11 @@ def cache_directory() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "harness"
 
 
+def checkpoint_file(run_id: str) -> Path:
+    """Where a run that trains keeps the state that it would go on from."""
+    return project_root() / "checkpoints" / f"{run_id}.npz"
+
+
 def default_store_uri() -> str:
     """MLflow's own default store, anchored at the project's root: a plain `mlflow ui` there finds every run."""
     return f"sqlite:///{project_root() / 'mlflow.db'}"

@@ -11,14 +11,15 @@ from typing import Any
 
 from harness import metrics
 from harness.config import Config
-from harness.continuing import find_start
+from harness.continuing import find_start, start_identity
 from harness.data import load_splits
 from harness.evaluation import evaluate
 from harness.figures import RunView, per_class_table, run_figures
+from harness.fingerprint import fingerprint
 from harness.models import build_model, log_probabilities, pixel_scale, probability_model
 from harness.recording import Recorded, log_configuration, log_data, log_start, log_state
 from harness.records import Split
-from harness.tracking.selection import JOB_TAG
+from harness.tracking.selection import FINGERPRINT_TAG, JOB_TAG
 from harness.tracking.store import load_mlflow, store_uri
 from harness.tracking.writing import RunIdentity, tracked_run
 from harness.training import (
@@ -47,6 +48,7 @@ class RunContext:
     parent_id: str | None = None
     job: int | None = None
     log_file: Path | None = None
+    run_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def execute(
     uri = store_uri(config.tracking.uri)
     tags = {} if context.job is None else {JOB_TAG: str(context.job)}
     identity = RunIdentity(context.name, config.tracking.experiment, context.parent_id, context.overrides, tags)
-    with tracked_run(uri, identity, context.log_file, config.tracking.system_metrics) as tracked:
+    with tracked_run(uri, identity, context.log_file, config.tracking.system_metrics, context.run_id) as tracked:
         log_configuration(tracked, config, context.overrides)
         validate(config)
         import_tensorflow(config.threads)
@@ -87,6 +89,7 @@ def execute(
         seed_everything(config.seed, config.threads)
         dataset, splits = load_splits(config.dataset, config.regime.validation)
         log_data(tracked, dataset, splits)
+        tracked.set_tags({FINGERPRINT_TAG: fingerprint(config, dataset.digest, start_identity(uri, config))})
 
         model = build_model(config.model, config.dataset.preprocessing, splits.train.images, config.mixed_precision)
         predict = log_probabilities(model)

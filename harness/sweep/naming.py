@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from harness.config import Config
 
 EXPERIMENTS = "experiments"
-UNNAMED = ("tracking.", "hydra.", "hydra/", "figures", "palette", "dataset.directory")
+UNNAMED = ("tracking.", "hydra.", "hydra/", "figures", "palette", "resume", "dataset.directory")
 """Settings that change no number; they name no run."""
 
 

@@ -59,12 +59,21 @@ class UsedSplit(NamedTuple):
 class RunWriter:
     """Writes one run to the store; every call is on disk (or acknowledged by the server) when it returns."""
 
-    def __init__(self, uri: str, identity: RunIdentity) -> None:
+    def __init__(self, uri: str, identity: RunIdentity, run_id: str | None = None) -> None:
+        """Begin a new run; with `run_id` go on in that one: it is RUNNING again."""
         self.uri = uri
         self._client = open_client(uri)
         self.experiment_id = ensure_experiment(uri, identity.experiment)
+        self._recorded: Mapping[str, str] = {}
         with explained(uri):
-            run = self._client.create_run(self.experiment_id, tags=_start_tags(identity), run_name=identity.name)
+            if run_id is None:
+                run = self._client.create_run(self.experiment_id, tags=_start_tags(identity), run_name=identity.name)
+            else:
+                run = self._client.get_run(run_id)
+                self._recorded = run.data.params
+                for key, value in _start_tags(identity).items():
+                    self._client.set_tag(run_id, key, value)
+                self._client.update_run(run_id, status=str(RunState.RUNNING))
         self.run_id: str = run.info.run_id
         self.name = identity.name
         self._model_id: str | None = None
@@ -80,7 +89,7 @@ class RunWriter:
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
 
-        entries = [Param(key, str(value)[:PARAMETER_LIMIT]) for key, value in parameters.items()]
+        entries = [Param(key, str(value)[:PARAMETER_LIMIT]) for key, value in parameters.items() if key not in self._recorded]
         with explained(self.uri):
             for start in range(0, len(entries), PARAMETERS_A_BATCH):
                 self._client.log_batch(self.run_id, params=entries[start : start + PARAMETERS_A_BATCH])
@@ -199,14 +208,18 @@ def _json_value(value: Any) -> Any:
 
 @contextmanager
 def tracked_run(
-    uri: str, identity: RunIdentity, log_file: Path | None = None, system_metrics: bool = False
+    uri: str,
+    identity: RunIdentity,
+    log_file: Path | None = None,
+    system_metrics: bool = False,
+    run_id: str | None = None,
 ) -> Iterator[RunWriter]:
     """A run that ends FINISHED, FAILED or KILLED, whatever the block does; exceptions are recorded and raised again.
 
     A failure keeps its message as the tag `harness.error` and its traceback as `traceback.txt`. `log_file` is kept as
     an artifact at the end; `system_metrics` samples CPU, memory and disk meanwhile.
     """
-    writer = RunWriter(uri, identity)
+    writer = RunWriter(uri, identity, run_id)
     try:
         state = git_state(paths.project_root())
         if state.diff:
