@@ -53,7 +53,9 @@ class PlannedJob:
     def epochs_kept(self) -> int:
         """The epochs that the run need not train again, as far as can be told without opening its checkpoint."""
         run = self.run
-        return run.epochs if run is not None and not self.finished and paths.checkpoint_file(run.run_id).is_file() else 0
+        return (
+            run.epochs if run is not None and not self.finished and paths.checkpoint_file(run.run_id).is_file() else 0
+        )
 
     @property
     def _identity(self) -> tuple[str, str]:
@@ -119,7 +121,7 @@ def earlier_sweeps(plan: SweepPlan, uri: str) -> list[RunRecord]:
 
 
 def resumed(plan: SweepPlan, uri: str, parent: RunRecord, swept: tuple[str, ...]) -> SweepPlan:
-    """`plan` with what the store has of it under `parent`, in one query; the jobs have the numbers that they have there.
+    """`plan` with what the store has of it under `parent`, in one query; jobs have the numbers that they have there.
 
     `swept` are the settings by which its runs are named. Raises `StoreError`.
     """
@@ -166,8 +168,8 @@ def _words(words: Sequence[str]) -> tuple[str, ...]:
 
 
 def job_configs(sweep: SweepJobs, config_name: str, config_dir: str | None) -> list[Config]:
-    """The configuration of every job. Composing takes 0.1 s, so only the choices of groups are composed, once each; single
-    settings are put on top as Hydra does. Raises `ConfigError`."""
+    """The configuration of every job. Composing takes 0.1 s, so only the choices of groups are composed, once each;
+    single settings are put on top as Hydra does. Raises `ConfigError`."""
     plain: dict[str, tuple[str, Any] | None] = {}
     bases: dict[tuple[str, ...], Config | None] = {}
     configs = []

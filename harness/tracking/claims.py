@@ -18,7 +18,7 @@ def is_local(uri: str) -> bool:
 def write_once(uri: str, run_id: str, key: str, value: str) -> bool:
     """Give a run the parameter `key`; whether it is `value` now, and not another's.
 
-    A parameter cannot be changed in any store of MLflow, so that of several processes one succeeds. Raises `StoreError`.
+    A parameter cannot be changed in any store of MLflow, so of several processes one succeeds. Raises `StoreError`.
     """
     from mlflow.exceptions import MlflowException
 

@@ -89,7 +89,9 @@ class RunWriter:
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
 
-        entries = [Param(key, str(value)[:PARAMETER_LIMIT]) for key, value in parameters.items() if key not in self._recorded]
+        entries = [
+            Param(key, str(value)[:PARAMETER_LIMIT]) for key, value in parameters.items() if key not in self._recorded
+        ]
         with explained(self.uri):
             for start in range(0, len(entries), PARAMETERS_A_BATCH):
                 self._client.log_batch(self.run_id, params=entries[start : start + PARAMETERS_A_BATCH])
