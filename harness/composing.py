@@ -74,9 +74,10 @@ class ExperimentsSearchPath(SearchPathPlugin):
 
 @lru_cache
 def register() -> None:
-    """Make Hydra know our schema, our experiments and `${harness_root:}`; once a process."""
+    """Make Hydra know our schema, our experiments and `${harness_...:}`; once a process."""
     ConfigStore.instance().store(name="harness_schema", node=Config, provider="harness")
     OmegaConf.register_new_resolver("harness_root", lambda: str(paths.project_root()), replace=True)
+    OmegaConf.register_new_resolver("harness_first", lambda *found: next(item for item in found if item is not None))
     Plugins.instance().register(ExperimentsSource)
     Plugins.instance().register(ExperimentsSearchPath)
 
@@ -114,24 +115,25 @@ def compose_config(
     overrides: Sequence[str] = (), config_name: str = CONFIG_NAME, config_dir: str | None = None
 ) -> Config:
     """The configuration of one run, from overrides as on the command line. Raises `ConfigError`."""
-    with _composer(config_dir) as extra, explained(overrides):
+    with composer(config_dir) as extra, explained(overrides):
         composed = compose(config_name, overrides=[*overrides, *extra])
         return to_config(composed, overrides)
 
 
 @dataclass(frozen=True)
 class SweepJobs:
-    """The jobs of a sweep in Hydra's order: each a list of overrides; `swept` names what takes several values, and
-    `launcher` is the configuration of what carries them out."""
+    """The jobs of a sweep in Hydra's order: each a list of overrides; `swept` names what takes several values,
+    `launcher` is the configuration of what carries them out, and `sweeper` the class that Hydra makes the grid with."""
 
     jobs: tuple[tuple[str, ...], ...]
     swept: tuple[str, ...]
     launcher: Mapping[str, Any] = field(default_factory=dict)
+    sweeper: str = ""
 
 
 def expand_sweep(overrides: Sequence[str], config_name: str = CONFIG_NAME, config_dir: str | None = None) -> SweepJobs:
     """The grid that Hydra's sweeper makes of `overrides` and of `hydra.sweeper.params`. Raises `ConfigError`."""
-    with _composer(config_dir) as extra, explained(overrides):
+    with composer(config_dir) as extra, explained(overrides):
         parser = OverridesParser.create()
         given = parser.parse_overrides(list(overrides))
         fixed = [item.input_line for item in given if not item.is_sweep_override() and item.input_line is not None]
@@ -144,7 +146,12 @@ def expand_sweep(overrides: Sequence[str], config_name: str = CONFIG_NAME, confi
     swept = tuple(key for key, item in last.items() if item.is_sweep_override())
     launcher = OmegaConf.to_container(with_hydra.hydra.launcher)
     assert isinstance(launcher, dict)
-    return SweepJobs(tuple(tuple(job) for job in jobs), swept, {str(key): value for key, value in launcher.items()})
+    return SweepJobs(
+        tuple(tuple(job) for job in jobs),
+        swept,
+        {str(key): value for key, value in launcher.items()},
+        str(OmegaConf.select(with_hydra, "hydra.sweeper._target_")),
+    )
 
 
 def check_sweep(sweep: SweepJobs, config_name: str = CONFIG_NAME, config_dir: str | None = None) -> list[Config]:
@@ -158,6 +165,8 @@ def check_sweep(sweep: SweepJobs, config_name: str = CONFIG_NAME, config_dir: st
             raise ConfigError(f"{key}: tracking cannot be swept, since the runs of a sweep are kept together.")
         if key.startswith(("hydra.", "hydra/")):
             raise ConfigError(f"{key}: Hydra's own settings are those of the whole sweep. Give one value.")
+        if key == "resume":
+            raise ConfigError("resume: says what the whole sweep does. Give one value.")
         if key == "threads":
             raise ConfigError("threads: cannot be swept, since TensorFlow keeps in a process what it was started with.")
         if key in SWEEP_SETTINGS:
@@ -166,7 +175,7 @@ def check_sweep(sweep: SweepJobs, config_name: str = CONFIG_NAME, config_dir: st
     every_combination = len(set(combinations.values())) <= FULL_CHECK_LIMIT
     seen: set[str | tuple[str, ...]] = set()
     checked = []
-    with _composer(config_dir) as extra:
+    with composer(config_dir) as extra:
         for job, combination in combinations.items():
             values = {item for item in job if not PLAIN_SEED.fullmatch(item)}
             wanted: set[str | tuple[str, ...]] = {*values, combination} if every_combination else {*values}
@@ -178,7 +187,7 @@ def check_sweep(sweep: SweepJobs, config_name: str = CONFIG_NAME, config_dir: st
 
 
 @contextmanager
-def _composer(config_dir: str | None) -> Iterator[list[str]]:
+def composer(config_dir: str | None) -> Iterator[list[str]]:
     """Hydra ready to compose; yields the overrides that make it look into `--config-dir` as well."""
     register()
     GlobalHydra.instance().clear()

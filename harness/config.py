@@ -24,6 +24,7 @@ SCHEDULES = ("constant", "step", "exponential", "cosine", "plateau")
 MONITORS = ("val/loss", "val/accuracy", "train/loss", "train/accuracy", "fit/loss", "fit/accuracy")
 ENGINES = ("auto", "compiled", "keras")
 FIGURES = ("none", "few", "all")
+RESUMES = ("true", "false", "only_failed")
 PALETTES = ("safe", "blue", "green")
 MIXED_PRECISIONS = ("none", "float16", "bfloat16")
 SWEEP_SETTINGS = ("timeout", "retries", "max_failures", "fail_fast")
@@ -212,12 +213,13 @@ class RegimeConfig:
 @dataclass
 class TrackingConfig:
     """Where and how much is recorded. `uri: null` is `MLFLOW_TRACKING_URI`, else the project's own store;
-    `parent_run` is the sweep that the run belongs to (`harness sweep` sets it)."""
+    `parent_run` is the sweep that the run belongs to, `job` its number there (`harness sweep` sets both)."""
 
     uri: str | None = None
     experiment: str = "harness"
     run_name: str | None = None
     parent_run: str | None = None
+    job: int | None = setting(None, at_least=0)
     log_model: bool = True
     log_state: bool = True
     checkpoint_seconds: float | None = setting(10.0, at_least=0)
@@ -243,6 +245,10 @@ class Config:
     retries: int = setting(0, at_least=0)
     max_failures: int | None = setting(None, at_least=1)
     fail_fast: bool = False
+    resume: str = setting("true", choices=RESUMES)
+
+    def __post_init__(self) -> None:
+        self.resume = str(self.resume).lower()  # YAML and Hydra read true and false as booleans
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:

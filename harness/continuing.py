@@ -15,7 +15,7 @@ from harness.errors import RequestError
 from harness.records import RunRecord, RunState
 from harness.tracking.models import find_trained, run_artifact
 from harness.tracking.reading import read_runs, runs_named
-from harness.tracking.selection import CONTINUED_EPOCHS, CONTINUED_FROM, CONTINUED_SETTINGS
+from harness.tracking.selection import CONTINUED_EPOCHS, CONTINUED_FROM, CONTINUED_SETTINGS, FINGERPRINT_TAG
 from harness.training.state import TrainingState, read_state, state_of_model
 
 STATE_FILE = "training/state.npz"
@@ -70,6 +70,19 @@ def check_start(uri: str, config: Config) -> None:
     """Raise what `find_start` would, as far as it can be known without reading the weights; no heavy import."""
     if (named := config.regime.continue_from) is not None and _file(named) is None:
         find_source(uri, config)
+
+
+def start_identity(uri: str, config: Config) -> str:
+    """What a run goes on from, for its fingerprint: the fingerprint of that run, or the file's SHA-256; empty for none.
+
+    Raises as `check_start`.
+    """
+    if (named := config.regime.continue_from) is None:
+        return ""
+    if (file := _file(named)) is not None:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    run = find_source(uri, config)
+    return run.tags.get(FINGERPRINT_TAG, run.run_id)
 
 
 def find_source(uri: str, config: Config) -> RunRecord:

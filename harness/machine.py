@@ -1,13 +1,18 @@
-"""What the machine offers."""
+"""What the machine offers, and which of its processes live."""
 
 from __future__ import annotations
 
 import os
+import platform
+from contextlib import suppress
 from ctypes.util import find_library
 from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
+
+_STARTED_WITHIN = 2.0
+"""Seconds by which two readings of the start of one process may differ (the clock is set now and then)."""
 
 
 def available_cpus() -> int:
@@ -34,3 +39,46 @@ def gpus() -> tuple[str, ...]:
     if named is None:
         return tuple(str(number) for number in range(len(there)))
     return tuple(device for device in named.split(",") if device.strip() not in ("", "-1"))
+
+
+def this_process() -> str:
+    """This process in a text that no other process has, on any machine: `is_alive` reads it."""
+    return f"{_here()} {os.getpid()} {psutil.Process().create_time():.2f}"
+
+
+def process_number(process: str) -> int:
+    """The number (pid) that `this_process` recorded."""
+    return int(process.split(" ")[-2])
+
+
+def is_here(process: str) -> bool:
+    """Whether a process that `this_process` recorded was one of this machine, since it was started last."""
+    return process.rsplit(" ", 2)[0] == _here()
+
+
+def is_alive(process: str) -> bool:
+    """Whether a process of this machine (`is_here`) still runs."""
+    number, started = process.rsplit(" ", 2)[1:]
+    with suppress(psutil.NoSuchProcess, ValueError):
+        found = psutil.Process(int(number))
+        return abs(found.create_time() - float(started)) < _STARTED_WITHIN and found.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def spawned_by(number: int) -> list[psutil.Process]:
+    """The processes here that Python's multiprocessing spawned from process `number`, which may be gone."""
+    mark = f"spawn_main(parent_pid={number},"
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if any(mark in word for word in process.info["cmdline"] or ())
+    ]
+
+
+def _here() -> str:
+    """The machine, its last start, and the container: what process numbers hold good in."""
+    parts = [platform.node().replace(" ", "_")]
+    with suppress(OSError):  # there on Linux
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8])
+        parts.append(str(Path("/proc/self/ns/pid").stat().st_ino))
+    return ":".join(parts)

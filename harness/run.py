@@ -12,14 +12,15 @@ from typing import Any
 from harness import metrics
 from harness.checkpointing import Checkpoint
 from harness.config import Config
-from harness.continuing import find_start
+from harness.continuing import find_start, start_identity
 from harness.data import load_splits
 from harness.evaluation import evaluate
 from harness.figures import RunView, per_class_table, run_figures
+from harness.fingerprint import fingerprint
 from harness.models import build_model, log_probabilities, pixel_scale, probability_model
 from harness.recording import Recorded, log_configuration, log_data, log_start, log_state
 from harness.records import Split
-from harness.tracking.selection import JOB_TAG
+from harness.tracking.selection import FINGERPRINT_TAG, JOB_TAG
 from harness.tracking.store import load_mlflow, store_uri
 from harness.tracking.writing import RunIdentity, tracked_run
 from harness.training import (
@@ -94,6 +95,7 @@ def execute(
         seed_everything(config.seed, config.threads)
         dataset, splits = load_splits(config.dataset, config.regime.validation)
         log_data(tracked, dataset, splits)
+        tracked.set_tags({FINGERPRINT_TAG: fingerprint(config, dataset.digest, start_identity(uri, config))})
 
         model = build_model(config.model, config.dataset.preprocessing, splits.train.images, config.mixed_precision)
         predict = log_probabilities(model)

@@ -68,7 +68,7 @@ def commands(program: str) -> list[list[str]]:
 
 def default_of(key: str, value: object) -> str:
     text = yaml.safe_dump(value, default_flow_style=True).removesuffix("\n...\n").strip()
-    return f"`{text.replace(' ', '')}`"
+    return f"`{text.replace(' ', '').strip(chr(39))}`"
 
 
 def test_every_setting_has_a_row_with_its_default() -> None:

@@ -24,6 +24,8 @@ def run_hydra(arguments: Sequence[str], multirun: bool = False) -> int:
     from harness.analysis.comparison import Comparison
     from harness.analysis.presenting import render
     from harness.analysis.table import print_table
+    from harness.commands.plans import plan_lines
+    from harness.sweep.conducting import Outlook
     from harness.sweep.launching import launch
 
     def report(comparison: Comparison) -> None:
@@ -33,5 +35,9 @@ def run_hydra(arguments: Sequence[str], multirun: bool = False) -> int:
         else:
             click.echo(render(comparison, "table"), nl=False)
 
-    launch(arguments, report, multirun)
+    def show_plan(outlook: Outlook) -> None:
+        for line in plan_lines(outlook):
+            click.echo(line)
+
+    launch(arguments, report, multirun, show_plan)
     return 0

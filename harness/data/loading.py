@@ -38,6 +38,13 @@ def load_dataset(config: DatasetConfig) -> Dataset:
     return _load(config.name, _named_folder(config), cache.default_root())
 
 
+def dataset_digest(config: DatasetConfig) -> str:
+    """The digest of the dataset that `load_dataset` would return; nothing is fetched for it. Raises as that does."""
+    if _named_folder(config) is None:
+        return digest(publication(config.name).sums)
+    return load_dataset(config).digest
+
+
 def load_splits(config: DatasetConfig, validation: ValidationConfig) -> tuple[Dataset, Splits]:
     """The dataset, and what a run trains on, chooses by and is judged by.
 

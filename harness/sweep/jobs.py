@@ -16,18 +16,22 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from harness.composing import typed_config
+from harness.config import Config
 from harness.errors import HarnessError
+from harness.machine import available_cpus
 from harness.run import RunContext, execute
 from harness.sweep.naming import run_name
 from harness.sweep.worker import LOG, Failure, stop_requested
 from harness.tracking.reading import read_runs
-from harness.tracking.selection import SWEPT_TAG
+from harness.tracking.selection import SWEPT_TAG, THREADS_TAG
 from harness.tracking.store import store_uri
 from harness.training import TrainingState
 
 log = logging.getLogger(__name__)
 
 PARENT_SETTING = "tracking.parent_run"
+TIES = (PARENT_SETTING, "tracking.job")
+"""Settings that tie a job to its sweep; nobody typed them."""
 DEBUG_VARIABLE = "HARNESS_DEBUG"
 
 
@@ -37,14 +41,18 @@ def run_job(composed: DictConfig) -> Failure | None:
         config = typed_config(composed)
         assert config.tracking.parent_run is not None
         overrides = list(HydraConfig.get().overrides.task)
-        swept = _swept(store_uri(config.tracking.uri), config.tracking.parent_run)
+        uri, parent = store_uri(config.tracking.uri), config.tracking.parent_run
+        number = int(HydraConfig.get().job.num) if config.tracking.job is None else config.tracking.job
         context = RunContext(
-            name=run_name(config, overrides, swept),
-            overrides=[item for item in overrides if not item.startswith(f"{PARENT_SETTING}=")],
-            parent_id=config.tracking.parent_run,
-            job=int(HydraConfig.get().job.num),
+            name=run_name(config, overrides, _swept(uri, parent)),
+            overrides=[item for item in overrides if item.partition("=")[0] not in TIES],
+            parent_id=parent,
+            job=number,
             log_file=Path(HydraConfig.get().runtime.output_dir) / LOG,
+            run_id=_earlier_run(uri, parent, number, config),
         )
+        if stop_requested():
+            return None
         execute(config, context, _Stoppable())
         return None
     except Exception as error:
@@ -59,6 +67,24 @@ def _swept(uri: str, parent_id: str) -> tuple[str, ...]:
     """The settings that differ among the jobs, as the sweep's own run says."""
     (parent,) = read_runs(uri, run_ids=[parent_id], include_parents=True)
     return tuple(json.loads(parent.tags[SWEPT_TAG]))
+
+
+def _earlier_run(uri: str, parent: str, number: int, config: Config) -> str | None:
+    """The run that an earlier try of this job has made, which is gone on in; None at the first."""
+    tries = read_runs(uri, parent_id=parent, job=number)
+    if not tries:
+        return None
+    before = tries[-1].tags.get(THREADS_TAG)
+    now = str(config.threads or available_cpus())
+    if before is not None and before != now:
+        log.warning(
+            "This run was begun with %s threads and goes on with %s: its last digits will not be those of a run that "
+            "was never cut off.",
+            before,
+            now,
+        )
+    log.info("going on in run %s", tries[-1].run_id)
+    return tries[-1].run_id
 
 
 class _Stoppable:

@@ -7,13 +7,10 @@ then the data, then the store.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from functools import partial
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,7 +24,6 @@ from harness.analysis.comparison import Comparison
 from harness.composing import (
     CONFIG_NAME,
     VERSION_BASE,
-    SweepJobs,
     check_sweep,
     compose_config,
     expand_sweep,
@@ -38,39 +34,42 @@ from harness.composing import (
 from harness.config import Config
 from harness.continuing import check_start
 from harness.data import load_splits
-from harness.errors import RequestError, SweepFailed
-from harness.records import RunState
+from harness.errors import RequestError
 from harness.run import RunContext, execute
-from harness.sweep.ending import end_runs, record_failure
-from harness.sweep.jobs import PARENT_SETTING, run_job
-from harness.sweep.naming import run_name, sweep_name
-from harness.sweep.pool import crew_for
+from harness.sweep.conducting import Outlook, Sweep, conduct, environment, few_retries
+from harness.sweep.jobs import run_job
+from harness.sweep.naming import run_name
+from harness.sweep.planning import job_configs, plan_sweep
 from harness.sweep.progress import RunDisplay, SweepDisplay
-from harness.sweep.summary import read_comparison, record_comparison
-from harness.sweep.watching import watched
-from harness.tracking.selection import SWEPT_TAG
+from harness.sweep.watching import watch
 from harness.tracking.store import ensure_experiment, store_uri
-from harness.tracking.writing import RunIdentity, RunWriter
 
 log = logging.getLogger(__name__)
 
-RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
-
 Task = Callable[[DictConfig], Any]
+Report = Callable[[Comparison], None]
+ShowPlan = Callable[[Outlook], None]
+
+PLAN, WATCH = "--plan", "--watch"
+"""Flags of ours, which Hydra does not know."""
 
 
-def launch(arguments: Sequence[str], report: Callable[[Comparison], None], multirun: bool = False) -> None:
-    """Carry out `arguments` (Hydra's overrides and flags): a run, a sweep, or one of Hydra's own answers.
+def launch(
+    arguments: Sequence[str], report: Report, multirun: bool = False, show_plan: ShowPlan = lambda outlook: None
+) -> None:
+    """Carry out `arguments` (Hydra's overrides and flags, `--plan`, `--watch`): a run, a sweep, or an answer.
 
-    `report` is given what a sweep found, also when it is cut short. Raises `ConfigError` before anything is written;
-    `HarnessError` when the run failed, `SweepFailed` when some runs of a sweep did.
+    `report` is given what a sweep found, also when it is cut short; `show_plan` what one would do. Raises `ConfigError`
+    before anything is written; `HarnessError` when the run failed, `SweepFailed` when some runs of a sweep did.
     """
     request = _parse(arguments, multirun)
     if not (request.run or request.multirun):
         with explained(request.overrides):
             _call_hydra(_command_line(request), _no_task)
+    elif request.watch is not None:
+        _watch(request, report)
     elif request.multirun:
-        _sweep(request, SweepDisplay(), report)
+        _sweep(request, report, show_plan)
     else:
         _train(request, RunDisplay())
 
@@ -99,68 +98,27 @@ def _train(request: argparse.Namespace, display: RunDisplay) -> None:
         raise failure
 
 
-def _sweep(request: argparse.Namespace, display: SweepDisplay, report: Callable[[Comparison], None]) -> None:
+def _sweep(request: argparse.Namespace, report: Report, show_plan: ShowPlan) -> None:
     where = (request.config_name or CONFIG_NAME, request.config_dir)
     jobs = expand_sweep(request.overrides, *where)
-    configs = check_sweep(jobs, *where)
-    with ExitStack() as last, crew_for(jobs.launcher, len(jobs.jobs), configs[0]) as crew:
-        _check_surroundings(configs)
-        parent, title = _start_parent(configs[0], jobs, request.overrides)
-        if crew is not None:
-            crew.record = partial(record_failure, parent, jobs, configs[0])
-        state = RunState.FAILED
-        try:
-            with display.live(title, len(jobs.jobs)), watched(parent.uri, parent.run_id, display.show):
-                try:
-                    _call_hydra(_command_line(request, [f"{PARENT_SETTING}={parent.run_id}"]), run_job)
-                    state = RunState.FINISHED
-                except KeyboardInterrupt:
-                    state = RunState.KILLED
-                    raise
-                finally:
-                    last.enter_context(_few_retries())
-                    failures = crew.failures if crew is not None else None
-                    end_runs(parent, jobs, configs[0], failures, interrupted=state is RunState.KILLED)
-        finally:
-            finished = _finish_parent(parent, jobs, title, state, report)
-    if failed := len(jobs.jobs) - finished:
-        raise SweepFailed(
-            f"{failed} of {len(jobs.jobs)} runs failed; the others are recorded. `harness ui` shows each failure's "
-            "message (tag harness.error) and traceback (artifact traceback.txt)."
-        )
+    checked = check_sweep(jobs, *where)
+    configs = job_configs(jobs, *where)
+    sweep = Sweep(
+        jobs=jobs,
+        work=plan_sweep(jobs, configs, store_uri(configs[0].tracking.uri)),
+        overrides=request.overrides,
+        check=lambda: _check_surroundings(checked),
+        start=lambda extra: _call_hydra(_command_line(request, extra), run_job),
+    )
+    if request.plan:
+        show_plan(sweep.outlook())
+    else:
+        conduct(sweep, SweepDisplay(), report)
 
 
-def _start_parent(config: Config, jobs: SweepJobs, overrides: Sequence[str]) -> tuple[RunWriter, str]:
-    title = config.tracking.run_name or sweep_name(jobs.swept, overrides)
-    tags = {"harness.kind": "sweep", SWEPT_TAG: json.dumps(jobs.swept), "harness.jobs": str(len(jobs.jobs))}
-    identity = RunIdentity(title, config.tracking.experiment, overrides=overrides, tags=tags)
-    return RunWriter(store_uri(config.tracking.uri), identity), title
-
-
-def _finish_parent(
-    parent: RunWriter, jobs: SweepJobs, title: str, state: RunState, report: Callable[[Comparison], None]
-) -> int:
-    """Record what the sweep found, end its run, report; return how many of its jobs the store has as finished."""
-    finished, comparison = 0, None
-    try:
-        comparison = read_comparison(parent.uri, parent.run_id, jobs.swept, title)
-        if comparison is not None:
-            finished = comparison.finished
-            record_comparison(parent, comparison)
-        parent.set_tags({"harness.finished": str(finished)})
-        if finished < len(jobs.jobs) and state is RunState.FINISHED:
-            state = RunState.FAILED
-    except KeyboardInterrupt:
-        state = RunState.KILLED
-        raise
-    except BaseException:
-        state = RunState.FAILED
-        raise
-    finally:
-        parent.end(state)
-    if comparison is not None:
-        report(comparison)
-    return finished
+def _watch(request: argparse.Namespace, report: Report) -> None:
+    config = compose_config(request.overrides, request.config_name or CONFIG_NAME, request.config_dir)
+    watch(store_uri(config.tracking.uri), request.watch, SweepDisplay(), report)
 
 
 def _check_surroundings(configs: Sequence[Config]) -> None:
@@ -168,23 +126,20 @@ def _check_surroundings(configs: Sequence[Config]) -> None:
     wanted = {repr((config.dataset, config.regime.validation)): config for config in configs}
     for config in wanted.values():
         load_splits(config.dataset, config.regime.validation)
-    with _few_retries():
+    with few_retries():
         for uri, experiment in {(store_uri(config.tracking.uri), config.tracking.experiment) for config in configs}:
             ensure_experiment(uri, experiment)
         for config in configs:
             check_start(store_uri(config.tracking.uri), config)
 
 
-def _few_retries() -> AbstractContextManager[None]:
-    """MLflow's own seven take minutes to give up on a server; they are for a run that has something to lose."""
-    return _environment(RETRIES, os.environ.get(RETRIES, "2"))
-
-
 def _parse(arguments: Sequence[str], multirun: bool) -> argparse.Namespace:
     """Hydra's own reading of the command line, flags and overrides in any order."""
+    arguments, plan, watched = _own_flags(arguments)
     parser = get_args_parser()
     parser.error = _refuse_flag  # type: ignore[method-assign]
     request = parser.parse_intermixed_args(list(arguments))
+    request.plan, request.watch = plan, watched
     request.flags = [item for item in arguments if item not in request.overrides]
     # An experiment is an option of a group that is in the defaults list already; both spellings of Hydra are welcome.
     request.overrides = [
@@ -195,7 +150,21 @@ def _parse(arguments: Sequence[str], multirun: bool) -> argparse.Namespace:
     answers = request.help or request.hydra_help or request.cfg or request.info or request.shell_completion
     request.multirun = bool(request.multirun or (multirun and not answers))
     request.run = not request.multirun and not answers
+    if (plan or watched is not None) and not request.multirun:
+        raise RequestError(f"{PLAN if plan else WATCH}: only a sweep has it. Use `harness sweep`.")
     return request
+
+
+def _own_flags(arguments: Sequence[str]) -> tuple[list[str], bool, str | None]:
+    """The arguments without the flags that Hydra does not know; whether `--plan` was there; what `--watch` names, or
+    None without it."""
+    rest, watched = [item for item in arguments if item != PLAN], None
+    if WATCH in rest:
+        place = rest.index(WATCH)
+        named = next(iter(rest[place + 1 :]), "-")
+        watched = "" if named.startswith("-") or "=" in named else named
+        del rest[place : place + (2 if watched else 1)]
+    return rest, PLAN in arguments, watched
 
 
 def _refuse_flag(message: str) -> NoReturn:
@@ -218,7 +187,7 @@ def _call_hydra(command_line: Sequence[str], task: Task) -> None:
     decorated = hydra.main(
         version_base=VERSION_BASE, config_path=str(paths.configuration_directory()), config_name=CONFIG_NAME
     )(task)
-    with _arguments(command_line), _environment("HYDRA_FULL_ERROR", "1"):
+    with _arguments(command_line), environment("HYDRA_FULL_ERROR", "1"):
         decorated()
 
 
@@ -230,16 +199,3 @@ def _arguments(command_line: Sequence[str]) -> Iterator[None]:
         yield
     finally:
         sys.argv = kept
-
-
-@contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    kept = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if kept is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = kept

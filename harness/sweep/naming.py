@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from harness.config import SWEEP_SETTINGS, Config
 
 EXPERIMENTS = "experiments"
-UNNAMED = ("tracking.", "hydra.", "hydra/", "figures", "palette", "dataset.directory", *SWEEP_SETTINGS)
+UNNAMED = ("tracking.", "hydra.", "hydra/", "figures", "palette", "resume", "dataset.directory", *SWEEP_SETTINGS)
 """Settings that change no number; they name no run."""
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console
@@ -20,6 +22,8 @@ from harness.run import RunResult
 from harness.tracking.selection import CONTINUED_EPOCHS, ERROR_TAG
 from harness.tracking.store import shown_uri
 from harness.training import TrainingState
+
+STANDING = {RunState.RUNNING: "running", RunState.FAILED: "failed", RunState.KILLED: "stopped"}
 
 
 class RunDisplay:
@@ -90,17 +94,31 @@ class SweepDisplay:
         self._progress: Progress | None = None
         self._whole: TaskID | None = None
         self._bars: dict[str, TaskID] = {}
-        self._ended: set[str] = set()
+        self._told: dict[str, datetime | None] = {}
+        self._earlier: dict[str, datetime | None] = {}
         self._jobs = 0
 
+    def say(self, text: str) -> None:
+        """A line for the person who waits."""
+        _line(self.console, escape(text))
+
     @contextmanager
-    def live(self, title: str, jobs: int) -> Iterator[None]:
-        """Announce the sweep; show bars, on a terminal, while the block lasts."""
+    def live(self, title: str, jobs: int, before: Sequence[RunRecord] = (), due: int | None = None) -> Iterator[None]:
+        """Announce the sweep; show bars, on a terminal, while the block lasts.
+
+        Of the runs that were there `before`, those that finished are counted and not told again; what became of the
+        others is told when they end anew. `due` is the number of jobs to be carried out, if not all.
+        """
         self._jobs = jobs
+        self._told = {run.run_id: run.ended for run in before if run.state is RunState.FINISHED}
+        self._earlier = {run.run_id: run.ended for run in before if run.state is not RunState.FINISHED}
         _line(self.console, f"{escape(title)}: {jobs} runs")
+        if before:
+            rest = jobs - len(self._told) if due is None else due
+            _line(self.console, f"{len(self._told)} of {jobs} are finished already, {rest} to do")
         with _progress(self.console) as self._progress:
             if self._progress is not None:
-                self._whole = self._progress.add_task("[bold]sweep", total=jobs, metrics="")
+                self._whole = self._progress.add_task("[bold]sweep", total=jobs, completed=len(self._told), metrics="")
             try:
                 yield
             finally:
@@ -112,28 +130,30 @@ class SweepDisplay:
         for run in sorted(runs, key=lambda run: (run.ended or run.started, run.started)):
             if run.state is RunState.RUNNING:
                 self._show_running(run)
-            elif run.run_id not in self._ended:
-                self._ended.add(run.run_id)
+                self._earlier.pop(run.run_id, None)
+            elif self._told.get(run.run_id, ...) != run.ended and self._earlier.get(run.run_id, ...) != run.ended:
+                self._told[run.run_id] = run.ended
                 self._show_ended(run)
+        if self._progress is not None and self._whole is not None:
+            self._progress.update(
+                self._whole, completed=len(self._told) + sum(map(_share, runs)), metrics=escape(_standing(runs))
+            )
 
     def _show_running(self, run: RunRecord) -> None:
+        self._told.pop(run.run_id, None)  # it ended before, and is tried again
         if self._progress is None:
             return
         if run.run_id not in self._bars:
             self._bars[run.run_id] = self._progress.add_task(escape(run.name), total=None, metrics="starting")
         if run.epochs:
-            total = int(run.parameters["regime.epochs"]) + int(run.parameters.get(CONTINUED_EPOCHS, 0))
             self._progress.update(
-                self._bars[run.run_id], total=total, completed=run.epochs, metrics=_scores(run.metrics)
+                self._bars[run.run_id], total=_epochs(run), completed=run.epochs, metrics=_scores(run.metrics)
             )
 
     def _show_ended(self, run: RunRecord) -> None:
-        if self._progress is not None:
-            if (bar := self._bars.pop(run.run_id, None)) is not None:
-                self._progress.remove_task(bar)
-            if self._whole is not None:
-                self._progress.update(self._whole, completed=len(self._ended))
-        count = rf"\[{len(self._ended):>{len(str(self._jobs))}}/{self._jobs}] "
+        if self._progress is not None and (bar := self._bars.pop(run.run_id, None)) is not None:
+            self._progress.remove_task(bar)
+        count = rf"\[{len(self._told):>{len(str(self._jobs))}}/{self._jobs}] "
         if run.state is RunState.FINISHED:
             seconds = (run.ended - run.started).total_seconds() if run.ended else 0.0
             _line(self.console, f"{count}{escape(run.name)}  {_outcome(run.metrics)}  {seconds:.1f} s")
@@ -142,6 +162,29 @@ class SweepDisplay:
             _line(self.console, f"[red]{count}{escape(run.name)}  failed:[/red] {message}")
         else:
             _line(self.console, f"[yellow]{count}{escape(run.name)}  stopped[/yellow] after {run.epochs} epochs")
+
+
+def _epochs(run: RunRecord) -> int:
+    return int(run.parameters["regime.epochs"]) + int(run.parameters.get(CONTINUED_EPOCHS, 0))
+
+
+def _share(run: RunRecord) -> float:
+    """How much of a job that trains is done: the time left of a sweep goes by it. Its last epoch is not its end."""
+    return min(run.epochs / _epochs(run), 0.9) if run.state is RunState.RUNNING and run.epochs else 0.0
+
+
+def _standing(runs: Sequence[RunRecord]) -> str:
+    """`2 running   1 failed   best val 88.10 % (adam seed=0)`: the highest accuracy on images not trained on."""
+    counts = Counter(run.state for run in runs)
+    parts = [f"{counts[state]} {word}" for state, word in STANDING.items() if counts[state]]
+    for split in ("val", "test"):
+        key = f"final/{split}_accuracy"
+        scored = [run for run in runs if run.state is RunState.FINISHED and key in run.metrics]
+        if scored:
+            best = max(scored, key=lambda run: run.metrics[key])
+            parts.append(f"best {split} {100 * best.metrics[key]:.2f} % ({best.name})")
+            break
+    return "   ".join(parts)
 
 
 def stderr_console() -> Console:

@@ -2,18 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.analysis.comparison import Comparison, compare
 from harness.analysis.presenting import render
 from harness.analysis.settings import headings
+from harness.errors import SweepFailed
 from harness.records import RunRecord, RunState
+from harness.sweep.planning import SweepPlan
 from harness.tracking.reading import read_runs
 from harness.tracking.writing import RunWriter
 
 if TYPE_CHECKING:
     from harness.figures.comparison import GroupValues
+
+
+Report = Callable[[Comparison], None]
+
+
+def finish_parent(parent: RunWriter, plan: SweepPlan, state: RunState, report: Report) -> None:
+    """Record what the sweep found, end its run in `state` (FAILED if not every job finished), report."""
+    comparison = None
+    try:
+        comparison = read_comparison(parent.uri, parent.run_id, plan.swept, parent.name)
+        finished = comparison.finished if comparison is not None else 0
+        if comparison is not None:
+            record_comparison(parent, comparison)
+        parent.set_tags({"harness.finished": str(finished)})
+        if finished < len(plan.jobs) and state is RunState.FINISHED:
+            state = RunState.FAILED
+    except KeyboardInterrupt:
+        state = RunState.KILLED
+        raise
+    except BaseException:
+        state = RunState.FAILED
+        raise
+    finally:
+        parent.end(state)
+    if comparison is not None:
+        report(comparison)
+
+
+def conclude(uri: str, plan: SweepPlan, report: Report) -> None:
+    """Report a sweep that another command has ended. Raises as `raise_if_unfinished`."""
+    assert plan.parent is not None
+    comparison = read_comparison(uri, plan.parent.run_id, plan.swept, plan.parent.name)
+    if comparison is not None:
+        report(comparison)
+    raise_if_unfinished(uri, plan.parent.run_id, len(plan.jobs))
+
+
+def raise_if_unfinished(uri: str, parent_id: str, jobs: int) -> None:
+    """Raise `SweepFailed`, with the numbers, if the store has not every one of the `jobs` as finished."""
+    states = [run.state for run in read_runs(uri, parent_id=parent_id)]
+    unfinished, failed = jobs - states.count(RunState.FINISHED), states.count(RunState.FAILED)
+    if unfinished and failed == unfinished:
+        raise SweepFailed(
+            f"{failed} of {jobs} runs failed; the others are recorded. `harness ui` shows each failure's message (tag "
+            "harness.error) and traceback (artifact traceback.txt). The same command again runs what failed."
+        )
+    if unfinished:
+        raise SweepFailed(
+            f"{unfinished} of {jobs} runs are not finished ({failed} failed). The same command goes on with them."
+        )
 
 
 def read_comparison(uri: str, parent_id: str, swept: Sequence[str], title: str) -> Comparison | None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from harness.errors import StoreError
+from harness.errors import RequestError, StoreError
 from harness.records import RunRecord
-from harness.tracking.reading import read_runs
+from harness.sweep.claiming import Vigil, holder_of, is_held
+from harness.sweep.progress import SweepDisplay
+from harness.sweep.summary import Report, read_comparison
+from harness.tracking.reading import read_runs, read_sweeps, resolve_run
+from harness.tracking.selection import SWEPT_TAG, is_sweep
 
 log = logging.getLogger(__name__)
 
@@ -52,3 +57,54 @@ def _look(uri: str, parent_id: str, show: Show) -> None:
         show(read_runs(uri, parent_id=parent_id))
     except StoreError as error:  # it may come back; if it does not, the jobs say so
         log.warning("The store could not be read for the display: %s", error)
+
+
+def follow(uri: str, parent_id: str, show: Show) -> bool:
+    """Call `show` with the runs of a sweep that another command carries out, until that is over; whether it ended in
+    order (its command may have gone in the middle)."""
+    vigil, pause = Vigil(), SHORTEST_PAUSE
+    while True:
+        started = time.perf_counter()
+        [parent] = read_runs(uri, run_ids=[parent_id], include_parents=True)
+        over = vigil.is_over(parent)
+        _look(uri, parent_id, show)
+        if over:
+            holder = holder_of(parent)
+            return holder is None or holder.released
+        time.sleep(pause)
+        pause = max(SHORTEST_PAUSE, (time.perf_counter() - started - pause) / SHARE_OF_TIME)
+
+
+def watch(uri: str, named: str, display: SweepDisplay, report: Report) -> None:
+    """Show a sweep that another command carries out, until it ends, then `report`: the one that is `named`, or else the
+    newest at work.
+
+    Raises `RequestError` where there is none, `UnknownRun`, or `StoreError`.
+    """
+    parent = _sweep_named(uri, named)
+    try:
+        with display.live(parent.name, int(parent.tags.get("harness.jobs", "0"))):
+            ended = follow(uri, parent.run_id, display.show)
+    except KeyboardInterrupt:
+        display.say("No longer watching; the sweep goes on.")
+        raise
+    if not ended:
+        display.say("The command that was at work has gone. The same `harness sweep ...` goes on with the sweep.")
+    comparison = read_comparison(uri, parent.run_id, tuple(json.loads(parent.tags[SWEPT_TAG])), parent.name)
+    if comparison is not None:
+        report(comparison)
+
+
+def _sweep_named(uri: str, named: str) -> RunRecord:
+    if named:
+        run = resolve_run(uri, named)
+        if not is_sweep(run):
+            raise RequestError(f"--watch {named}: {run.name} ({run.run_id}) is a single run. Name a sweep's own run.")
+        return run
+    at_work = [sweep for sweep in read_sweeps(uri) if is_held(sweep)]
+    if not at_work:
+        raise RequestError(
+            "--watch: no sweep is at work in this store. `harness compare` shows the last one; tracking.uri=... names "
+            "another store."
+        )
+    return at_work[-1]

@@ -10,7 +10,7 @@ from mlflow.entities import ViewType
 
 from harness.errors import RequestError
 from harness.records import RunRecord, RunState, from_milliseconds
-from harness.tracking.selection import EPOCH_METRIC, KIND_TAG, PARENT_TAG, SWEEP, Selection, Series, in_order
+from harness.tracking.selection import EPOCH_METRIC, JOB_TAG, KIND_TAG, PARENT_TAG, SWEEP, Selection, Series, in_order
 from harness.tracking.store import explained
 
 _PAGE = 1000
@@ -93,6 +93,8 @@ def _filters(selection: Selection) -> list[str]:
     conditions = []
     if selection.parent_id is not None:
         conditions.append(f"tags.`{PARENT_TAG}` = {_quoted(selection.parent_id)}")
+    if selection.job is not None:
+        conditions.append(f"tags.`{JOB_TAG}` = '{selection.job}'")
     if selection.sweeps_only:
         conditions.append(f"tags.`{KIND_TAG}` = '{SWEEP}'")
     if selection.name is not None:

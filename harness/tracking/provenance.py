@@ -11,7 +11,8 @@ from functools import lru_cache
 from importlib.metadata import distributions, version
 from pathlib import Path
 
-from harness.machine import available_cpus
+from harness.machine import available_cpus, this_process
+from harness.tracking.selection import PROCESS_TAG
 
 GIT_SECONDS = 20
 PINNED = ("tensorflow", "keras", "numpy", "mlflow")
@@ -77,6 +78,7 @@ def machine_tags() -> dict[str, str]:
         "harness.cpus": str(available_cpus()),
         "harness.host": platform.node(),
         "harness.command": _command(),
+        PROCESS_TAG: this_process(),
     }
 
 

@@ -61,6 +61,7 @@ def read_runs(
     *,
     experiment: str | None = None,
     parent_id: str | None = None,
+    job: int | None = None,
     run_ids: Sequence[str] | None = None,
     include_parents: bool = False,
 ) -> list[RunRecord]:
@@ -70,6 +71,7 @@ def read_runs(
         uri: the store.
         experiment: an experiment's name, or its id.
         parent_id: the sweep that the runs belong to.
+        job: the number of a job in its sweep.
         run_ids: full run ids; each must exist.
         include_parents: whether the runs that stand for a whole sweep are among them.
 
@@ -80,9 +82,9 @@ def read_runs(
     with open_reader(uri) as reader:
         experiments = None if experiment is None else (_experiment_id(reader, experiment),)
         wanted = None if run_ids is None else tuple(dict.fromkeys(run_ids))
-        runs = reader.select(Selection(experiments, parent_id=parent_id, run_ids=wanted))
+        runs = reader.select(Selection(experiments, parent_id, job, wanted))
     missing = set(wanted or ()) - {run.run_id for run in runs}
-    if missing and experiment is None and parent_id is None:
+    if missing and experiment is None and parent_id is None and job is None:
         raise RequestError(f"The store {shown_uri(uri)} has no run {', '.join(sorted(missing))} (or it was deleted).")
     return [run for run in runs if include_parents or not is_sweep(run)]
 
@@ -109,6 +111,21 @@ def latest_sweep(uri: str, experiment: str | None = None) -> RunRecord | None:
         RequestError, StoreError: as `read_runs`.
     """
     return _newest(uri, experiment, sweeps_only=True)
+
+
+def read_sweeps(uri: str, experiment: str | None = None) -> list[RunRecord]:
+    """The parent runs of sweeps, oldest first; none where there is no such experiment, or no local store yet.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    file = sqlite_file(uri.partition("?")[0])
+    if file is not None and not file.is_file():
+        return []
+    with open_reader(uri) as reader:
+        known = reader.experiments()
+        wanted = tuple(identity for identity, name in known.items() if experiment in (None, name))
+        return reader.select(Selection(wanted, sweeps_only=True)) if wanted else []
 
 
 def _newest(uri: str, experiment: str | None, *, sweeps_only: bool) -> RunRecord | None:

@@ -14,6 +14,10 @@ PARENT_TAG = "mlflow.parentRunId"
 NAME_TAG = "mlflow.runName"
 SWEPT_TAG = "harness.swept"
 JOB_TAG = "harness.job"
+FINGERPRINT_TAG = "harness.fingerprint"
+SWEEP_FINGERPRINT_TAG = "harness.sweep_fingerprint"
+PROCESS_TAG = "harness.process"
+THREADS_TAG = "harness.intra_op_threads"
 ERROR_TAG = "harness.error"
 ERROR_TYPE_TAG = "harness.error_type"
 TRIES_TAG = "harness.tries"
@@ -31,6 +35,7 @@ class Selection:
 
     experiment_ids: tuple[str, ...] | None = None
     parent_id: str | None = None
+    job: int | None = None
     run_ids: tuple[str, ...] | None = None
     name: str | None = None
     prefix: str | None = None

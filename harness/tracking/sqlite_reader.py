@@ -20,7 +20,17 @@ from urllib.parse import quote
 
 from harness.errors import StoreError
 from harness.records import RunRecord, RunState, from_milliseconds
-from harness.tracking.selection import EPOCH_METRIC, KIND_TAG, NAME_TAG, PARENT_TAG, SWEEP, Selection, Series, in_order
+from harness.tracking.selection import (
+    EPOCH_METRIC,
+    JOB_TAG,
+    KIND_TAG,
+    NAME_TAG,
+    PARENT_TAG,
+    SWEEP,
+    Selection,
+    Series,
+    in_order,
+)
 
 KNOWN_SCHEMAS = frozenset({
     "dc11669786a5",  # MLflow 3.17
@@ -174,6 +184,8 @@ def _statement(selection: Selection) -> tuple[str, list[Any]]:
         conditions.append((f"r.experiment_id {_LISTED}", (identities,)))
     if selection.parent_id is not None:
         conditions.append((_TAGGED, (PARENT_TAG, selection.parent_id)))
+    if selection.job is not None:
+        conditions.append((_TAGGED, (JOB_TAG, str(selection.job))))
     if selection.sweeps_only:
         conditions.append((_TAGGED, (KIND_TAG, SWEEP)))
     if selection.run_ids is not None:

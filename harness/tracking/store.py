@@ -168,7 +168,7 @@ def ensure_experiment(uri: str, name: str) -> str:
     """The id of the experiment `name`, made if need be. Raises `StoreError` if it was deleted; see `check_writable`."""
     check_writable(uri)
     client = open_client(uri)
-    with explained(uri), _exclusive(uri):
+    with explained(uri), exclusive(uri):
         found = client.get_experiment_by_name(name)
         if found is None:
             return str(client.create_experiment(name, tags=EXPERIMENT_TAGS, **_artifact_location(uri, name)))
@@ -199,7 +199,7 @@ def _make_tables(uri: str, database: Path) -> None:
         database.parent.mkdir(parents=True, exist_ok=True)
     if not database.parent.is_dir():
         raise StoreError(f"The tracking store {uri} cannot be made: there is no folder {database.parent}.")
-    with _exclusive(uri):
+    with exclusive(uri):
         SqlAlchemyStore(uri, artifact_root(database).as_uri())
 
 
@@ -218,7 +218,7 @@ def _artifact_location(uri: str, experiment: str) -> dict[str, str]:
 
 
 @contextmanager
-def _exclusive(uri: str) -> Iterator[None]:
+def exclusive(uri: str) -> Iterator[None]:
     """One process at a time, for a local store; a server keeps its own order."""
     from filelock import FileLock, Timeout
 
@@ -228,7 +228,7 @@ def _exclusive(uri: str) -> Iterator[None]:
         return
     lock = database.with_name(database.name + ".lock")
     try:
-        with FileLock(lock, timeout=60):
+        with FileLock(lock, timeout=60, is_singleton=True):  # a process that holds it may ask again
             yield
     except Timeout as error:
         raise StoreError(
@@ -239,5 +239,5 @@ def _exclusive(uri: str) -> Iterator[None]:
 
 def wait_until_made(uri: str) -> None:
     """Return when no other process is making the store's tables. Raises `StoreError` after a minute."""
-    with _exclusive(uri):
+    with exclusive(uri):
         pass

@@ -1,0 +1,75 @@
+"""`harness sweep --plan`: what a sweep would do, in words and a table."""
+
+from __future__ import annotations
+
+from harness.commands.tables import text_table
+from harness.records import RunState
+from harness.sweep.conducting import Outlook
+from harness.sweep.planning import PlannedJob
+
+MINUTE, HOUR = 60, 3600
+
+
+def plan_lines(outlook: Outlook) -> list[str]:
+    """The lines that `--plan` prints: what there is, a row for each job, and how long the rest would take."""
+    plan = outlook.plan
+    jobs, due = len(plan.jobs), {job.number for job in outlook.due.values()}
+    if plan.parent is None:
+        lines = [f"{_counted(jobs, 'job')}, a new sweep."]
+    else:
+        started = plan.parent.started.astimezone()
+        lines = [
+            f"{_counted(jobs, 'job')}, {plan.finished} of them finished: the sweep {plan.parent.name} "
+            f"({plan.parent.run_id[:8]}, begun {started:%Y-%m-%d %H:%M}) would go on."
+            if due
+            else f"{_counted(jobs, 'job')}: nothing is left to do of the sweep {plan.parent.name} "
+            f"({plan.parent.run_id[:8]})."
+        ]
+    if outlook.busy is not None:
+        lines.append(f"It is at work now, in {outlook.busy}: the command would watch it.")
+    rows = [
+        [
+            str(job.number),
+            job.name,
+            _state(job),
+            _would(job, job.number in due),
+            _duration(outlook.forecast.job_seconds(job)) if job.number in due else "",
+        ]
+        for job in sorted(plan.jobs, key=lambda job: job.number)
+    ]
+    lines += ["", *text_table(("job", "name", "so far", "would", "takes"), rows, numbers=("job", "takes")), ""]
+    if due:
+        workers = min(outlook.workers, len(due))
+        total = _duration(outlook.forecast.total_seconds(list(outlook.due.values()), workers))
+        basis = "" if total == "unknown" else ", by earlier runs of the same structure on this machine"
+        lines.append(f"{_counted(len(due), 'job')} to do with {_counted(workers, 'worker')}: {total}{basis}.")
+    lines.append("Nothing was trained or written.")
+    return lines
+
+
+def _state(job: PlannedJob) -> str:
+    if job.run is None:
+        return "-"
+    words = {RunState.FINISHED: "finished", RunState.FAILED: "failed", RunState.KILLED: "stopped",
+             RunState.RUNNING: "running"}  # fmt: skip
+    state = words.get(job.run.state, str(job.run.state).lower())
+    return state if job.finished or not job.run.epochs else f"{state} after epoch {job.run.epochs}"
+
+
+def _would(job: PlannedJob, due: bool) -> str:
+    if not due:
+        return "be skipped"
+    return f"go on after epoch {job.epochs_kept}" if job.epochs_kept else "run"
+
+
+def _duration(seconds: float | None) -> str:
+    """`12 s`, `3 min`, `1.5 h`."""
+    if seconds is None:
+        return "unknown"
+    if seconds < MINUTE:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / MINUTE:.0f} min" if seconds < HOUR else f"{seconds / HOUR:.1f} h"
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

@@ -1,0 +1,205 @@
+"""One command at a time works on a sweep: it has a claim in the store, and shows there that it lives.
+
+A claim is a parameter of the sweep's own run (`claim.1`, then `claim.2`, ...): a parameter cannot be changed once it is
+written, in any of MLflow's stores, so that of several commands one gets it. Its owner renews a tag as long as it lives.
+A claim ends when its owner releases it, or dies: on the same machine that is seen at once, of another machine when its
+tag has not moved for a while.
+"""
+
+from __future__ import annotations
+
+import _thread
+import logging
+import re
+import threading
+import time
+import uuid
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import psutil
+
+from harness.errors import StoreError
+from harness.machine import is_alive, is_here, process_number, spawned_by, this_process
+from harness.records import RunRecord, RunState
+from harness.sweep.planning import SweepPlan, earlier_sweeps
+from harness.tracking import claims
+from harness.tracking.closing import close_abandoned
+from harness.tracking.reading import read_runs
+from harness.tracking.selection import PROCESS_TAG
+from harness.tracking.writing import RunIdentity, RunWriter
+
+log = logging.getLogger(__name__)
+
+BEAT_SECONDS = 10.0
+EXPIRY_SECONDS = 60.0
+"""Without a beat for so long, a claim has expired."""
+STILL_SECONDS = 15.0
+"""A claim that looks expired is watched for so long: the clocks of two machines may differ."""
+SETTLING_SECONDS = 1.0
+"""What a server may take to show one command what another has written."""
+
+HEARTBEAT_TAG = "harness.heartbeat"
+RELEASED_TAG = "harness.claim_released"
+CLAIM = re.compile(r"claim\.(\d+)")
+CUT_OFF = "Its sweep ended before the run did."
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The last claim on a sweep: its number, its owner, the owner's last sign of life, whether it was given up."""
+
+    number: int
+    process: str
+    beat: str
+    released: bool
+
+    @property
+    def gone(self) -> bool:
+        """Whether the owner was a process of this machine, and is no more."""
+        return is_here(self.process) and not is_alive(self.process)
+
+    @property
+    def looks_expired(self) -> bool:
+        return time.time() - float(self.beat or 0) > EXPIRY_SECONDS
+
+    def __str__(self) -> str:
+        where = "this machine" if is_here(self.process) else self.process.partition(":")[0].partition(" ")[0]
+        return f"process {process_number(self.process)} on {where}"
+
+
+def holder_of(parent: RunRecord) -> Holder | None:
+    """Who claimed the sweep last; None where nobody has."""
+    numbers = [int(found[1]) for key in parent.parameters if (found := CLAIM.fullmatch(key))]
+    if not numbers:
+        return None
+    number, tags = max(numbers), parent.tags
+    process = parent.parameters[f"claim.{number}"].rpartition(" ")[0]
+    return Holder(number, process, tags.get(HEARTBEAT_TAG, ""), tags.get(RELEASED_TAG) == str(number))
+
+
+def is_held(parent: RunRecord) -> bool:
+    """Whether somebody is, or may be, at work on the sweep."""
+    holder = holder_of(parent)
+    return holder is not None and not holder.released and not holder.gone
+
+
+class Vigil:
+    """Watches a claim for its end; asked again and again, with the sweep as the store has it by then."""
+
+    def __init__(self) -> None:
+        self._seen: tuple[int, str] | None = None
+        self._since = time.monotonic()
+
+    def is_over(self, parent: RunRecord) -> bool:
+        """Whether nobody holds the sweep: released, or its owner gone, or without a beat for too long."""
+        holder = holder_of(parent)
+        if holder is None or holder.released or holder.gone:
+            return True
+        if is_here(holder.process):
+            return False
+        if self._seen != (holder.number, holder.beat):
+            self._seen, self._since = (holder.number, holder.beat), time.monotonic()
+        still = time.monotonic() - self._since
+        return still > EXPIRY_SECONDS or (holder.looks_expired and still > STILL_SECONDS)
+
+
+class Claim:
+    """This process's claim on a sweep. As a context it beats while the block lasts, then releases the claim.
+
+    If another command takes the sweep over meanwhile (this machine slept for a minute), `lost` is set and the main
+    thread interrupted.
+    """
+
+    def __init__(self, uri: str, parent_id: str, number: int) -> None:
+        self._uri, self._parent_id, self._number = uri, parent_id, number
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self.lost = False
+
+    def __enter__(self) -> Claim:
+        claims.tag_run(self._uri, self._parent_id, {HEARTBEAT_TAG: f"{time.time():.1f}"})
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._over.set()
+        self._thread.join(BEAT_SECONDS)
+        if not self.lost:
+            claims.tag_run(self._uri, self._parent_id, {RELEASED_TAG: str(self._number)})
+
+    def _beat(self) -> None:
+        while not self._over.wait(BEAT_SECONDS):
+            try:
+                if f"claim.{self._number + 1}" in claims.read_run(self._uri, self._parent_id).data.params:
+                    self.lost = True
+                    _thread.interrupt_main()
+                    return
+                claims.tag_run(self._uri, self._parent_id, {HEARTBEAT_TAG: f"{time.time():.1f}"})
+            except StoreError as error:  # it may come back; jobs that cannot write say so themselves
+                log.info("no heartbeat: %s", error)
+
+
+def take_claim(uri: str, parent_id: str, after: int = 0) -> Claim | None:
+    """Claim a sweep whose claim number `after` is over (0: it had none); None where another command was faster.
+
+    Raises `StoreError`.
+    """
+    owner = f"{this_process()} {uuid.uuid4().hex[:8]}"
+    return Claim(uri, parent_id, after + 1) if claims.write_once(uri, parent_id, f"claim.{after + 1}", owner) else None
+
+
+def new_parent(uri: str, plan: SweepPlan, identity: RunIdentity) -> RunWriter | None:
+    """Begin the run that stands for a sweep; None where another command has begun one of the same jobs meanwhile.
+
+    Raises `StoreError`.
+    """
+    if claims.is_local(uri):
+        with claims.exclusive(uri):
+            return None if earlier_sweeps(plan, uri) else RunWriter(uri, identity)
+    if earlier_sweeps(plan, uri):
+        return None
+    own = RunWriter(uri, identity)
+    time.sleep(SETTLING_SECONDS)
+    if earlier_sweeps(plan, uri)[0].run_id == own.run_id:  # the oldest of those begun in the same second stays
+        return own
+    claims.delete_run(uri, own.run_id)
+    return None
+
+
+def take_over(uri: str, parent: RunRecord, say: Any) -> None:
+    """End what an earlier command of the sweep has left: wait for its processes, close its runs.
+
+    Its workers end by themselves, at the end of their epoch. `say` is given words for the person who waits.
+    """
+    owners = [value.rpartition(" ")[0] for key, value in parent.parameters.items() if CLAIM.fullmatch(key)]
+    dead = {process_number(owner) for owner in owners if is_here(owner) and not is_alive(owner)}
+    orphans = [process for number in dead for process in spawned_by(number) if _parent(process) != number]
+    if orphans:
+        say(f"Waiting for {len(orphans)} workers of the command that was cut off: they stop at the end of their epoch.")
+        psutil.wait_procs(orphans)
+    told = False
+    while living := [run for run in _running(uri, parent.run_id) if _lives_here(run)]:
+        if not told:
+            say(f"Waiting for {', '.join(run.name for run in living)}: still at work in a process of this machine.")
+            told = True
+        time.sleep(1.0)
+    for run in _running(uri, parent.run_id):
+        close_abandoned(uri, run, RunState.KILLED, CUT_OFF, "ProcessDied")
+
+
+def _running(uri: str, parent_id: str) -> list[RunRecord]:
+    return [run for run in read_runs(uri, parent_id=parent_id) if run.state is RunState.RUNNING]
+
+
+def _lives_here(run: RunRecord) -> bool:
+    process = run.tags.get(PROCESS_TAG, "")
+    return bool(process) and is_here(process) and is_alive(process)
+
+
+def _parent(process: psutil.Process) -> int | None:
+    try:
+        return process.ppid()
+    except psutil.NoSuchProcess:
+        return None

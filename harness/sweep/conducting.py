@@ -1,0 +1,282 @@
+"""A sweep from its plan to its table: find what there is of it, claim it, have the rest carried out, sum up.
+
+The store is the truth. What was begun before is looked up there, by what the jobs are; nothing else is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
+
+from harness.composing import SweepJobs
+from harness.config import Config
+from harness.errors import HarnessError, RequestError, StoreError
+from harness.records import RunRecord, RunState
+from harness.sweep.claiming import Claim, Holder, holder_of, is_held, new_parent, take_claim, take_over
+from harness.sweep.crew import Crew
+from harness.sweep.ending import end_runs, job_number, record_failure
+from harness.sweep.forecast import Forecast
+from harness.sweep.jobs import PARENT_SETTING
+from harness.sweep.naming import sweep_name
+from harness.sweep.planning import GRID_SWEEPER, PlannedJob, SweepPlan, earlier_sweeps, only, resumed
+from harness.sweep.pool import ADDRESS, crew_for, plan_slots
+from harness.sweep.progress import SweepDisplay
+from harness.sweep.summary import Report, conclude, finish_parent, raise_if_unfinished
+from harness.sweep.watching import follow, watched
+from harness.sweep.worker import Failure
+from harness.tracking.closing import close_abandoned
+from harness.tracking.reading import read_runs
+from harness.tracking.selection import SWEEP_FINGERPRINT_TAG, SWEPT_TAG
+from harness.tracking.store import store_uri
+from harness.tracking.writing import RunIdentity, RunWriter
+
+RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a sweep would do: its plan, the jobs that are due by their place in it, and how long they would take."""
+
+    plan: SweepPlan
+    due: Mapping[int, PlannedJob]
+    forecast: Forecast
+    workers: int
+    busy: Holder | None
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep as it was asked for.
+
+    `work` are its jobs as new ones. `check` raises what stands in the way before anything starts; `start` has Hydra
+    carry out the jobs, with more overrides.
+    """
+
+    jobs: SweepJobs
+    work: SweepPlan
+    overrides: Sequence[str]
+    check: Callable[[], None]
+    start: Callable[[Sequence[str]], None]
+
+    @property
+    def config(self) -> Config:
+        """That of any job, for what they have in common."""
+        return self.work.jobs[0].config
+
+    @property
+    def uri(self) -> str:
+        return store_uri(self.config.tracking.uri)
+
+    @property
+    def filtered(self) -> bool:
+        """Whether jobs can be left out: only our own sweeper does that."""
+        return self.jobs.sweeper == GRID_SWEEPER
+
+    @property
+    def fresh(self) -> bool:
+        return self.config.resume == "false" or not self.filtered
+
+    def look_up(self) -> SweepPlan:
+        """The plan with what the store has of it."""
+        earlier = [] if self.fresh else earlier_sweeps(self.work, self.uri)
+        return self.under(earlier[-1]) if earlier else self.work
+
+    def under(self, parent: RunRecord) -> SweepPlan:
+        """The plan with what was done under `parent`."""
+        return resumed(self.work, self.uri, parent, tuple(json.loads(parent.tags[SWEPT_TAG])))
+
+    def identity(self, plan: SweepPlan) -> RunIdentity:
+        """How the run that stands for the sweep is called and tagged."""
+        name = self.config.tracking.run_name or sweep_name(plan.swept, self.overrides)
+        tags = {
+            "harness.kind": "sweep",
+            SWEPT_TAG: json.dumps(plan.swept),
+            SWEEP_FINGERPRINT_TAG: self.work.fingerprint,
+            "harness.jobs": str(len(plan.jobs)),
+        }
+        return RunIdentity(
+            plan.parent.name if plan.parent else name,
+            self.config.tracking.experiment,
+            overrides=self.overrides,
+            tags=tags,
+        )
+
+    def outlook(self) -> Outlook:
+        """What `conduct` would do now; nothing is written. Raises as it does."""
+        plan = self.look_up()
+        due = plan.due(self.config.resume)
+        try:
+            known = read_runs(self.uri)
+        except StoreError:
+            if plan.parent is not None:
+                raise
+            known = []  # there is no store yet
+        threads = self.config.threads or plan.threads
+        pooled = self.jobs.launcher.get("_target_") == ADDRESS
+        slots = plan_slots(self.jobs.launcher.get("workers"), max(len(due), 1), threads) if pooled else [None]
+        busy = holder_of(plan.parent) if plan.parent is not None and is_held(plan.parent) else None
+        return Outlook(plan, due, Forecast(known), len(slots), busy)
+
+
+def conduct(sweep: Sweep, display: SweepDisplay, report: Report) -> None:
+    """Carry out what is left of a sweep, or watch another command do it; `report` what was found.
+
+    Raises `SweepFailed` where not every run finished, `RequestError` where nothing is there to go on with.
+    """
+    if not sweep.filtered:
+        display.say(f"Every job runs: {sweep.jobs.sweeper} cannot leave out what is finished.")
+    while True:
+        plan = sweep.look_up()
+        parent = plan.parent
+        holder = holder_of(parent) if parent is not None else None
+        if parent is not None and is_held(parent):
+            display.say(f"This sweep is at work in {holder}. Watching; Ctrl-C ends the watching only.")
+            with display.live(parent.name, len(plan.jobs)):
+                ended = follow(sweep.uri, parent.run_id, display.show)
+            if ended:
+                conclude(sweep.uri, plan, report)
+                return
+            display.say("The command that was at work has gone. Going on in its place.")
+            plan = sweep.under(parent)
+        elif _nothing_to_do(sweep, plan, display):
+            conclude(sweep.uri, plan, report)
+            return
+        if _work(sweep, plan, holder.number if holder is not None else 0, display, report):
+            return
+
+
+def _nothing_to_do(sweep: Sweep, plan: SweepPlan, display: SweepDisplay) -> bool:
+    resume, parent = sweep.config.resume, plan.parent
+    if resume == "only_failed" and parent is None:
+        raise RequestError(
+            f"resume=only_failed: the experiment {sweep.config.tracking.experiment} has no earlier sweep of these "
+            "jobs. Leave the setting out to begin one."
+        )
+    if parent is None or plan.due(resume):
+        return False
+    if resume == "only_failed":
+        display.say("No job has failed: nothing to do.")
+        return True
+    if parent.state is not RunState.FINISHED:
+        return False  # it was cut off when only its table was left to make
+    display.say(f"All {len(plan.jobs)} jobs are finished already. resume=false would train them again.")
+    return True
+
+
+def _work(sweep: Sweep, plan: SweepPlan, over: int, display: SweepDisplay, report: Report) -> bool:
+    """Claim the sweep and carry out what is due; whether it did: another command may have been faster.
+
+    `over` is the number of the last claim, which has ended.
+    """
+    due, uri = plan.due(sweep.config.resume), sweep.uri
+    threads = sweep.config.threads or plan.threads
+    config = replace(sweep.config, threads=threads)
+    with crew_for(sweep.jobs.launcher, max(len(due), 1), config) as crew:
+        sweep.check()
+        parent: RunWriter | None = None
+        if plan.parent is None:
+            identity = sweep.identity(plan)
+            parent = RunWriter(uri, identity) if sweep.fresh else new_parent(uri, sweep.work, identity)
+            if parent is None:
+                return False
+        parent_id = parent.run_id if parent is not None else plan.parent.run_id if plan.parent else ""
+        claim = take_claim(uri, parent_id, over)
+        if claim is None:
+            return False
+        with claim:
+            if parent is None:
+                [record] = read_runs(uri, run_ids=[parent_id], include_parents=True)
+                take_over(uri, record, display.say)
+                plan = sweep.under(record)
+                parent = RunWriter(uri, sweep.identity(plan), parent_id)
+            _carry_out(sweep, plan, parent, crew, claim, display, report)
+    raise_if_unfinished(uri, parent_id, len(plan.jobs))
+    return True
+
+
+def _carry_out(
+    sweep: Sweep,
+    plan: SweepPlan,
+    parent: RunWriter,
+    crew: Crew | None,
+    claim: Claim,
+    display: SweepDisplay,
+    report: Report,
+) -> None:
+    due = plan.due(sweep.config.resume)
+    numbers = [job.number for job in due.values()]
+    before = [job.run for job in plan.jobs if job.run is not None]
+    state = RunState.FAILED
+
+    def record(position: int, failure: Failure) -> None:
+        record_failure(parent, plan.numbered(sweep.jobs), sweep.config, numbers[position], failure)
+
+    if crew is not None:
+        crew.record = record
+
+    with ExitStack() as last:
+        try:
+            with (
+                display.live(parent.name, len(plan.jobs), before, len(due)),
+                watched(parent.uri, parent.run_id, display.show),
+            ):
+                try:
+                    if due:
+                        with only({place: job.number for place, job in due.items()} if sweep.filtered else None):
+                            sweep.start([f"{PARENT_SETTING}={parent.run_id}"])
+                    state = RunState.FINISHED
+                except KeyboardInterrupt:
+                    state = RunState.KILLED
+                    raise
+                finally:
+                    last.enter_context(few_retries())
+                    if not claim.lost:
+                        failed = None
+                        if crew is not None:
+                            failed = {numbers[position]: reason for position, reason in crew.failures.items()}
+                        _end_jobs(sweep, plan, parent, failed, interrupted=state is RunState.KILLED)
+        finally:
+            if claim.lost:
+                raise HarnessError(
+                    "This machine was not heard of for a minute, and another command has taken the sweep over. "
+                    "`harness sweep --watch` shows it."
+                )
+            finish_parent(parent, plan, state, report)
+
+
+def _end_jobs(
+    sweep: Sweep, plan: SweepPlan, parent: RunWriter, failures: Mapping[int, str] | None, interrupted: bool
+) -> None:
+    """Every job that was due has a run which says how it ended."""
+    jobs = plan.numbered(sweep.jobs)
+    if sweep.config.resume == "only_failed":
+        jobs = replace(jobs, jobs=())  # those without a run were not asked for
+    end_runs(parent, jobs, sweep.config, failures, interrupted)
+    ended = {job.run.run_id: job.run.ended for job in plan.jobs if job.run is not None}
+    for run in read_runs(parent.uri, parent_id=parent.run_id):
+        number = job_number(run)
+        if failures and number in failures and ended.get(run.run_id, ...) == run.ended:
+            # It failed before it was opened again.
+            close_abandoned(parent.uri, run, RunState.FAILED, failures[number], "NotBegun")
+
+
+def few_retries() -> AbstractContextManager[None]:
+    """MLflow's own seven take minutes to give up on a server; they are for a run that has something to lose."""
+    return environment(RETRIES, os.environ.get(RETRIES, "2"))
+
+
+@contextmanager
+def environment(name: str, value: str) -> Iterator[None]:
+    """An environment variable while the block lasts."""
+    kept = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if kept is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = kept
