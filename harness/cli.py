@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "inspect": ("harness.commands.inspect", "Show the layers of a trained model and what they put out."),
     "export": ("harness.commands.export", "Write a run's model as a Keras file or a SavedModel."),
     "register": ("harness.commands.register", "Put a run's model into MLflow's model registry."),
+    "sync": ("harness.commands.sync", "Put into the store what runs kept while it was away."),
     "data": ("harness.commands.data", "List, fetch, verify, show and describe the datasets."),
     "ui": ("harness.commands.ui", "Open the MLflow UI on the project's store."),
 }

@@ -30,7 +30,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from harness import paths
-from harness.config import Config, flatten
+from harness.config import SWEEP_SETTINGS, Config, flatten
 from harness.errors import ConfigError, suggestion
 from harness.validation import validate
 
@@ -169,6 +169,8 @@ def check_sweep(sweep: SweepJobs, config_name: str = CONFIG_NAME, config_dir: st
             raise ConfigError("resume: says what the whole sweep does. Give one value.")
         if key == "threads":
             raise ConfigError("threads: cannot be swept, since TensorFlow keeps in a process what it was started with.")
+        if key in SWEEP_SETTINGS:
+            raise ConfigError(f"{key}: cannot be swept, since a sweep deals with all its jobs alike. Give one value.")
     combinations = {job: tuple(item for item in job if not item.startswith("seed=")) for job in sweep.jobs}
     every_combination = len(set(combinations.values())) <= FULL_CHECK_LIMIT
     seen: set[str | tuple[str, ...]] = set()

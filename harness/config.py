@@ -27,6 +27,8 @@ FIGURES = ("none", "few", "all")
 RESUMES = ("true", "false", "only_failed")
 PALETTES = ("safe", "blue", "green")
 MIXED_PRECISIONS = ("none", "float16", "bfloat16")
+SWEEP_SETTINGS = ("timeout", "retries", "max_failures", "fail_fast")
+"""What a sweep does about jobs that fail: one answer for all its jobs, and no part of what is trained."""
 
 COMMON_OPTIMIZER_OPTIONS = frozenset({
     "learning_rate", "weight_decay", "clipnorm", "clipvalue", "global_clipnorm", "use_ema", "ema_momentum",
@@ -220,6 +222,7 @@ class TrackingConfig:
     job: int | None = setting(None, at_least=0)
     log_model: bool = True
     log_state: bool = True
+    checkpoint_seconds: float | None = setting(10.0, at_least=0)
     system_metrics: bool = False
 
 
@@ -239,6 +242,10 @@ class Config:
     figures: str | None = setting(None, choices=FIGURES)
     palette: str = setting("safe", choices=PALETTES)
     resume: str = setting("true", choices=RESUMES)
+    timeout: float | None = setting(None, above=0)
+    retries: int = setting(0, at_least=0)
+    max_failures: int | None = setting(None, at_least=1)
+    fail_fast: bool = False
 
     def __post_init__(self) -> None:
         self.resume = str(self.resume).lower()  # YAML and Hydra read true and false as booleans

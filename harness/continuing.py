@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from harness.analysis.settings import NOT_CONTINUED, deciding, settings_digest
 from harness.config import Config, flatten
@@ -40,8 +41,11 @@ class Start:
     parameters: Mapping[str, str] = field(default_factory=lambda: NOT_CONTINUED)
 
 
-def find_start(uri: str, config: Config) -> Start:
+def find_start(uri: str, config: Config, recorded: Mapping[str, str] = MappingProxyType({})) -> Start:
     """Read what `regime.continue_from` names, from the store at `uri` or from a file.
+
+    `recorded` are the parameters that a run has from an earlier try: what it went on from then holds, whatever the name
+    means by now.
 
     Raises:
         RequestError: it does not exist, is ambiguous or unfinished, keeps no state, or does not fit `config`.
@@ -49,6 +53,9 @@ def find_start(uri: str, config: Config) -> Start:
     """
     if (named := config.regime.continue_from) is None:
         return Start()
+    if (before := recorded.get(CONTINUED_FROM)) is not None:
+        config = replace(config, regime=replace(config.regime, continue_from=before))
+        named = before
     if (file := _file(named)) is not None:
         state = read_state(file) if file.suffix == STATE_SUFFIX else state_of_model(file)
         digest = hashlib.sha256(file.read_bytes()).hexdigest()[:8]

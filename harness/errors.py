@@ -6,6 +6,7 @@
     │   └── UnknownRun      no run answers to what was given
     ├── DataError           a dataset cannot be had or is damaged
     ├── StoreError          the tracking store cannot be used
+    │   └── NotInStore      a run was trained, but its results wait in a spool
     ├── TrainingError       training broke down (for example: the loss became NaN)
     └── SweepFailed         some runs of a sweep failed; the rest are recorded
     Terminated              SIGTERM, raised where KeyboardInterrupt would be (exit code 143)
@@ -24,12 +25,15 @@ class HarnessError(Exception):
     """The work failed for a reason that the message explains."""
 
     exit_code = 1
+    lasting = False
+    """Whether the same request is sure to fail in the same way again."""
 
 
 class RequestError(HarnessError):
     """The request cannot be carried out as given; nothing was started."""
 
     exit_code = 2
+    lasting = True
 
 
 class ConfigError(RequestError):
@@ -48,8 +52,14 @@ class StoreError(HarnessError):
     """The tracking store cannot be opened, read or written."""
 
 
+class NotInStore(StoreError):
+    """A run was trained to its end; what the store did not take is in a spool, for `harness sync`."""
+
+
 class TrainingError(HarnessError):
-    """Training cannot go on."""
+    """Training cannot go on. The same seed brings the same numbers, and so the same end."""
+
+    lasting = True
 
 
 class SweepFailed(HarnessError):

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from harness.config import OPTIMIZERS, Config, flatten
+from harness.config import OPTIMIZERS, SWEEP_SETTINGS, Config, flatten
 
 DIGITS = 32
 
@@ -20,6 +20,7 @@ LEFT_OUT: Mapping[str, str] = {
     "figures": "what is drawn afterwards",
     "palette": "colours of what is drawn",
     "resume": "which jobs of a sweep are due",
+    **dict.fromkeys(SWEEP_SETTINGS, "what a sweep does about jobs that fail"),
     "threads": "decides the last digits only; each run records it, and a resumed sweep keeps to it",
     "dataset.directory": "where the files lie; the dataset's digest says what is in them",
     "model.name": "a label",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import yaml
 
+from harness.checkpointing import Checkpoint
 from harness.config import Config, flatten
 from harness.continuing import STATE_FILE, Start
 from harness.records import Dataset, Splits
@@ -57,19 +58,32 @@ def log_data(tracked: RunWriter, dataset: Dataset, splits: Splits) -> None:
 
 
 class Recorded:
-    """Passes an engine's events to the store first, then to whoever watches."""
+    """Passes an engine's events to the store first, then to whoever watches; keeps checkpoints.
 
-    def __init__(self, tracked: RunWriter, watcher: TrainingObserver) -> None:
+    Epochs that the store has from an earlier try are not logged again: trained once more, they have the same values.
+    """
+
+    def __init__(self, tracked: RunWriter, watcher: TrainingObserver, checkpoint: Checkpoint) -> None:
         self._tracked = tracked
         self._watcher = watcher
+        self._checkpoint = checkpoint
 
     def training_started(self, epochs: range) -> None:
         self._watcher.training_started(epochs)
 
     def epoch_ended(self, epoch: int, values: Mapping[str, float]) -> None:
-        self._tracked.log_epoch(epoch, values)
+        if epoch > self._tracked.recorded.epochs:
+            self._tracked.log_epoch(epoch, values)
         log.info("epoch %d: %s", epoch, {name: round(value, 4) for name, value in values.items()})
         self._watcher.epoch_ended(epoch, values)
+
+    def epoch_completed(self, epoch: int, state: Callable[[], TrainingState]) -> None:
+        try:
+            self._watcher.epoch_completed(epoch, state)
+        except KeyboardInterrupt:
+            self._checkpoint.keep(state())
+            raise
+        self._checkpoint.keep_if_due(state)
 
     def training_ended(self, reason: str) -> None:
         log.info("training ended: %s", reason)

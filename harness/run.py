@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import metrics
+from harness.checkpointing import Checkpoint
 from harness.config import Config
 from harness.continuing import find_start, start_identity
 from harness.data import load_splits
@@ -41,7 +42,10 @@ EXAMPLES = 5
 
 @dataclass(frozen=True)
 class RunContext:
-    """What surrounds a run and does not change its numbers; `job` is its number in a sweep."""
+    """What surrounds a run and does not change its numbers.
+
+    `job` is its number in a sweep; `run_id` is the run to go on in, which an earlier try of the same work made.
+    """
 
     name: str
     overrides: Sequence[str] = ()
@@ -80,11 +84,13 @@ def execute(
     uri = store_uri(config.tracking.uri)
     tags = {} if context.job is None else {JOB_TAG: str(context.job)}
     identity = RunIdentity(context.name, config.tracking.experiment, context.parent_id, context.overrides, tags)
-    with tracked_run(uri, identity, context.log_file, config.tracking.system_metrics, context.run_id) as tracked:
+    watching = config.tracking.system_metrics
+    with tracked_run(uri, identity, context.log_file, watching, context.run_id) as tracked:
         log_configuration(tracked, config, context.overrides)
         validate(config)
         import_tensorflow(config.threads)
-        start = find_start(uri, config)
+        checkpoint = Checkpoint(tracked.run_id, config.tracking.checkpoint_seconds)
+        start = find_start(uri, config, tracked.recorded.parameters)
         log_start(tracked, start)
         seed_everything(config.seed, config.threads)
         dataset, splits = load_splits(config.dataset, config.regime.validation)
@@ -104,8 +110,8 @@ def execute(
         )
 
         fit_started = time.perf_counter()
-        recorded = Recorded(tracked, observer)
-        history = fit(engine, model, config, splits.train, splits.validation, recorded, callbacks, start.state)
+        recorded, state = Recorded(tracked, observer, checkpoint), checkpoint.read() or start.state
+        history = fit(engine, model, config, splits.train, splits.validation, recorded, callbacks, state)
         fit_seconds = time.perf_counter() - fit_started
 
         evaluations = {name: evaluate(predict, split, dataset.class_names) for name, split in splits.named()}
@@ -129,4 +135,5 @@ def execute(
         }
         tracked.log_metrics(scalars)
         log.info("finished: %s", {name: round(value, 4) for name, value in scalars.items()})
+    checkpoint.remove()
     return RunResult(tracked.run_id, context.name, config.tracking.experiment, scalars)

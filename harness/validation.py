@@ -58,6 +58,8 @@ def _cross_problems(config: Config) -> Iterator[str]:
     yield from _regime_problems(config.regime)
     yield from _average_problems(config)
     yield from _precision_problems(config)
+    if config.fail_fast and config.max_failures not in (None, 1):
+        yield f"fail_fast=True with max_failures={config.max_failures}: it means max_failures=1. Set one of the two."
 
 
 def _model_problems(model: ModelConfig) -> Iterator[str]:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
+from harness.checkpointing import Checkpoint
 from harness.composing import compose_config
 from harness.config import Config, RegimeConfig, ScheduleConfig
 from harness.errors import ConfigError
 from harness.recording import Recorded, log_configuration
 from harness.run import RunContext, execute
 from harness.tracking.writing import RunIdentity, tracked_run
+from harness.training import TrainingState
 
 
 class Watcher:
@@ -32,6 +34,8 @@ class Watcher:
         stored = self._client.get_metric_history(self._run_id, "train/loss")
         self.told.append((epoch, metrics["train/loss"], [(metric.step, metric.value) for metric in stored]))
 
+    def epoch_completed(self, epoch: int, state: Callable[[], TrainingState]) -> None: ...
+
     def training_ended(self, reason: str) -> None:
         self.told.append(("ended", reason))
 
@@ -44,7 +48,7 @@ def uri(project: Path) -> str:
 def test_an_epoch_is_in_the_store_before_whoever_watches_hears_of_it(uri: str) -> None:
     with tracked_run(uri, RunIdentity("a run", "study")) as tracked:
         watcher = Watcher(MlflowClient(uri), tracked.run_id)
-        recorded = Recorded(tracked, watcher)
+        recorded = Recorded(tracked, watcher, Checkpoint(tracked.run_id, None))
         recorded.training_started(range(1, 3))
         recorded.epoch_ended(1, {"train/loss": 2.0})
         recorded.epoch_ended(2, {"train/loss": 1.0})

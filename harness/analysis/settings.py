@@ -11,12 +11,12 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.config import Config, flatten
+from harness.config import SWEEP_SETTINGS, Config, flatten
 
 SEED = "seed"
 NOT_SETTINGS = (
     "tracking.", "figures", "palette", "resume", "threads", "dataset.directory", "regime.continue_from",
-    "continued.from",
+    "continued.from", *SWEEP_SETTINGS,
 )  # fmt: skip
 """Parameters that say where and how a run is carried out and recorded, or where its files came from: no part of what
 was trained (the number of threads decides the last digits only; of what was continued, `continued.epochs` and

@@ -10,18 +10,21 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 from harness.composing import SweepJobs
 from harness.config import Config
 from harness.errors import HarnessError, RequestError, StoreError
 from harness.records import RunRecord, RunState
 from harness.sweep.claiming import Claim, Holder, holder_of, is_held, new_parent, take_claim, take_over
-from harness.sweep.ending import close_dead, end_runs, job_number
+from harness.sweep.crew import Crew
+from harness.sweep.ending import end_runs, job_number, record_failure
 from harness.sweep.forecast import Forecast
 from harness.sweep.jobs import PARENT_SETTING
 from harness.sweep.naming import sweep_name
 from harness.sweep.planning import GRID_SWEEPER, PlannedJob, SweepPlan, earlier_sweeps, only, resumed
-from harness.sweep.pool import ADDRESS, Crew, crew_for, plan_slots
+from harness.sweep.pool import ADDRESS, crew_for, plan_slots
+from harness.sweep.process import DIED
 from harness.sweep.progress import SweepDisplay
 from harness.sweep.summary import Report, conclude, finish_parent, raise_if_unfinished
 from harness.sweep.watching import follow, watched
@@ -170,8 +173,8 @@ def _work(sweep: Sweep, plan: SweepPlan, over: int, display: SweepDisplay, repor
     `over` is the number of the last claim, which has ended.
     """
     due, uri = plan.due(sweep.config.resume), sweep.uri
-    threads = sweep.config.threads or plan.threads
-    with crew_for(sweep.jobs.launcher, max(len(due), 1), threads) as crew:
+    config = replace(sweep.config, threads=sweep.config.threads or plan.threads)
+    with crew_for(sweep.jobs.launcher, max(len(due), 1), config) as crew:
         sweep.check()
         parent: RunWriter | None = None
         if plan.parent is None:
@@ -204,22 +207,16 @@ def _carry_out(
     report: Report,
 ) -> None:
     due = plan.due(sweep.config.resume)
-    numbers = [job.number for job in due.values()]
     before = [job.run for job in plan.jobs if job.run is not None]
+    jobs = plan.numbered(sweep.jobs)
+    if crew is not None:
+        crew.record = partial(record_failure, parent, jobs, sweep.config)
     state = RunState.FAILED
-
-    def failures(by_position: Mapping[int, str]) -> dict[int, str]:
-        return {numbers[position]: reason for position, reason in by_position.items()}
-
-    def tend(runs: Sequence[RunRecord]) -> None:
-        close_dead(parent.uri, runs, failures(crew.deaths) if crew is not None else {})
-        display.show(runs)
-
     with ExitStack() as last:
         try:
             with (
                 display.live(parent.name, len(plan.jobs), before, len(due)),
-                watched(parent.uri, parent.run_id, tend),
+                watched(parent.uri, parent.run_id, display.show),
             ):
                 try:
                     if due:
@@ -232,8 +229,11 @@ def _carry_out(
                 finally:
                     last.enter_context(few_retries())
                     if not claim.lost:
-                        failed = failures(crew.failures) if crew is not None else {}
-                        _end_jobs(sweep, plan, parent, failed, interrupted=state is RunState.KILLED)
+                        failures = crew.failures if crew is not None else None
+                        if sweep.config.resume == "only_failed":
+                            jobs = replace(jobs, jobs=())  # those without a run were not asked for
+                        end_runs(parent, jobs, sweep.config, failures, interrupted=state is RunState.KILLED)
+                        _close_unopened(parent, before, failures or {})
         finally:
             if claim.lost:
                 raise HarnessError(
@@ -243,17 +243,12 @@ def _carry_out(
             finish_parent(parent, plan, state, report)
 
 
-def _end_jobs(sweep: Sweep, plan: SweepPlan, parent: RunWriter, failures: Mapping[int, str], interrupted: bool) -> None:
-    """Every job that was due has a run which says how it ended."""
-    jobs = plan.numbered(sweep.jobs)
-    if sweep.config.resume == "only_failed":
-        jobs = replace(jobs, jobs=())  # those without a run were not asked for
-    end_runs(parent, jobs, sweep.config, failures, interrupted)
-    ended = {job.run.run_id: job.run.ended for job in plan.jobs if job.run is not None}
+def _close_unopened(parent: RunWriter, before: Sequence[RunRecord], failures: Mapping[int, str]) -> None:
+    """Say of a run that was to be gone on in, and could not even be opened, why."""
+    ended = {run.run_id: run.ended for run in before}
     for run in read_runs(parent.uri, parent_id=parent.run_id):
-        number = job_number(run)
-        if number in failures and ended.get(run.run_id, ...) == run.ended:  # it failed before it was opened again
-            close_abandoned(parent.uri, run, RunState.FAILED, failures[number], "NotBegun")
+        if (reason := failures.get(job_number(run))) and ended.get(run.run_id, ...) == run.ended:
+            close_abandoned(parent.uri, run, RunState.FAILED, reason, DIED)
 
 
 def few_retries() -> AbstractContextManager[None]:

@@ -2,36 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Mapping
+from pathlib import Path
 
 from harness.composing import SweepJobs
 from harness.config import Config
 from harness.records import RunRecord, RunState
 from harness.sweep.naming import run_name
+from harness.sweep.process import DIED
+from harness.sweep.worker import LOG, TRACEBACK, Failure
 from harness.tracking.closing import close_abandoned
 from harness.tracking.reading import read_runs
-from harness.tracking.selection import ERROR_TAG, JOB_TAG
+from harness.tracking.selection import JOB_TAG
 from harness.tracking.writing import RunIdentity, RunWriter
 
-DIED = "ProcessDied"
 STOPPED = "KeyboardInterrupt"
 UNRECORDED = "It ended before its run was recorded. Its log: outputs/sweeps, in the newest folder, JOB/run.log."
 
+NO_TRACEBACK = "The process was ended without time to write down where it was. The end of its log:\n\n"
+LOG_LINES = 20
+"""How many of the log's last lines stand in for a traceback."""
 
-def close_dead(uri: str, runs: Iterable[RunRecord], deaths: Mapping[int, str]) -> None:
-    """End the runs of jobs whose process has died."""
+
+def record_failure(parent: RunWriter, jobs: SweepJobs, config: Config, number: int, failure: Failure) -> None:
+    """See that the store has a job's failed try: its run ends FAILED, with the reason; with log and traceback too.
+
+    A job whose process lived has recorded all of it, unless it failed before it had a run. `config` is that of any
+    job. Raises `StoreError`.
+    """
+    runs = _runs_of(parent, number)
+    if not runs:
+        RunWriter(parent.uri, _identity(parent, jobs, config, number))
+        runs = _runs_of(parent, number)
     for run in runs:
-        if run.state is RunState.RUNNING and (reason := deaths.get(job_number(run))):
-            close_abandoned(uri, run, RunState.FAILED, reason, DIED)
+        if run.state is RunState.RUNNING:
+            log, traceback = _remains(failure)
+            close_abandoned(parent.uri, run, RunState.FAILED, failure.reason, failure.kind, log, traceback)
 
 
 def end_runs(
-    parent: RunWriter, jobs: SweepJobs, config: Config, failures: Mapping[int, str], interrupted: bool
+    parent: RunWriter, jobs: SweepJobs, config: Config, failures: Mapping[int, str] | None, interrupted: bool
 ) -> None:
     """Now that every job is over: end what is left RUNNING, and give a job without a run one that says why.
 
-    `config` is that of any job; `failures` are reasons by the jobs' numbers. Jobs that an interruption kept from being
-    begun have no run.
+    `config` is that of any job; `failures` are reasons by the jobs' numbers, None where the launcher does not tell:
+    then a job without a run counts as failed. Jobs that were never begun have no run.
     """
     recorded = set()
     for run in read_runs(parent.uri, parent_id=parent.run_id):
@@ -41,18 +57,40 @@ def end_runs(
         if interrupted:
             close_abandoned(parent.uri, run, RunState.KILLED, "It was stopped at once.", STOPPED)
         else:
-            reason = failures.get(job_number(run), "Its process ended before the job did.")
+            reason = (failures or {}).get(job_number(run), "Its process ended before the job did.")
             close_abandoned(parent.uri, run, RunState.FAILED, reason, DIED)
     if interrupted:
         return
-    for number, overrides in enumerate(jobs.jobs):
-        if number not in recorded:
-            name = run_name(config, list(overrides), jobs.swept)
-            tags = {JOB_TAG: str(number), ERROR_TAG: failures.get(number, UNRECORDED)}
-            identity = RunIdentity(name, config.tracking.experiment, parent.run_id, overrides, tags)
-            RunWriter(parent.uri, identity).end(RunState.FAILED)
+    reasons = dict.fromkeys(range(len(jobs.jobs)), UNRECORDED) if failures is None else failures
+    for number in sorted(reasons.keys() - recorded):
+        record_failure(parent, jobs, config, number, Failure(reasons[number], DIED))
 
 
 def job_number(run: RunRecord) -> int:
     """Which job of its sweep a run is of; -1 where that is not known."""
     return int(run.tags.get(JOB_TAG, -1))
+
+
+def _runs_of(parent: RunWriter, number: int) -> list[RunRecord]:
+    return [run for run in read_runs(parent.uri, parent_id=parent.run_id) if job_number(run) == number]
+
+
+def _identity(parent: RunWriter, jobs: SweepJobs, config: Config, number: int) -> RunIdentity:
+    overrides = jobs.jobs[number]
+    name = run_name(config, list(overrides), jobs.swept)
+    return RunIdentity(name, config.tracking.experiment, parent.run_id, overrides, {JOB_TAG: str(number)})
+
+
+def _remains(failure: Failure) -> tuple[Path | None, str | None]:
+    """The log of a process that died, its last line as that of any other failure, and what there is of a traceback."""
+    if failure.folder is None or not (log := failure.folder / LOG).is_file():
+        return None, None
+    dump = failure.folder / TRACEBACK
+    traceback = dump.read_text(errors="replace") if dump.is_file() else ""
+    with log.open("a") as file:
+        stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+        file.write(f"{traceback}{stamp} INFO    {__name__}: {RunState.FAILED}: {failure.kind}: {failure.reason}\n")
+    if not traceback:
+        lines = log.read_text(errors="replace").splitlines(keepends=True)
+        traceback = NO_TRACEBACK + "".join(lines[-LOG_LINES:])
+    return log, traceback

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,13 +17,15 @@ from omegaconf import DictConfig
 
 from harness.composing import typed_config
 from harness.config import Config
+from harness.errors import HarnessError
 from harness.machine import available_cpus
 from harness.run import RunContext, execute
 from harness.sweep.naming import run_name
-from harness.sweep.worker import stop_requested
+from harness.sweep.worker import LOG, Failure, stop_requested
 from harness.tracking.reading import read_runs
 from harness.tracking.selection import SWEPT_TAG, THREADS_TAG
 from harness.tracking.store import store_uri
+from harness.training import TrainingState
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +35,7 @@ TIES = (PARENT_SETTING, "tracking.job")
 DEBUG_VARIABLE = "HARNESS_DEBUG"
 
 
-def run_job(composed: DictConfig) -> str | None:
+def run_job(composed: DictConfig) -> Failure | None:
     """Train and record what Hydra composed; why it failed, or None."""
     try:
         config = typed_config(composed)
@@ -46,7 +48,7 @@ def run_job(composed: DictConfig) -> str | None:
             overrides=[item for item in overrides if item.partition("=")[0] not in TIES],
             parent_id=parent,
             job=number,
-            log_file=Path(HydraConfig.get().runtime.output_dir) / "run.log",
+            log_file=Path(HydraConfig.get().runtime.output_dir) / LOG,
             run_id=_earlier_run(uri, parent, number, config),
         )
         if stop_requested():
@@ -56,7 +58,8 @@ def run_job(composed: DictConfig) -> str | None:
     except Exception as error:
         # To the job's own file; the store has the message, from where it is shown. On the screen only with --debug.
         log.log(logging.ERROR if os.environ.get(DEBUG_VARIABLE) else logging.INFO, "the job failed", exc_info=True)
-        return str(error) or type(error).__name__
+        lasting = isinstance(error, HarnessError) and error.lasting
+        return Failure(str(error) or type(error).__name__, type(error).__name__, lasting)
 
 
 @lru_cache(maxsize=8)
@@ -90,7 +93,9 @@ class _Stoppable:
     def training_started(self, epochs: range) -> None:
         self._end_with_sweep()
 
-    def epoch_ended(self, epoch: int, metrics: Mapping[str, float]) -> None:
+    def epoch_ended(self, epoch: int, metrics: Mapping[str, float]) -> None: ...
+
+    def epoch_completed(self, epoch: int, state: Callable[[], TrainingState]) -> None:
         self._end_with_sweep()
 
     def training_ended(self, reason: str) -> None: ...

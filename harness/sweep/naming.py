@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from harness.config import Config
+from harness.config import SWEEP_SETTINGS, Config
 
 EXPERIMENTS = "experiments"
-UNNAMED = ("tracking.", "hydra.", "hydra/", "figures", "palette", "resume", "dataset.directory")
+UNNAMED = ("tracking.", "hydra.", "hydra/", "figures", "palette", "resume", "dataset.directory", *SWEEP_SETTINGS)
 """Settings that change no number; they name no run."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from datetime import datetime
@@ -21,6 +21,7 @@ from harness.records import RunRecord, RunState
 from harness.run import RunResult
 from harness.tracking.selection import CONTINUED_EPOCHS, ERROR_TAG
 from harness.tracking.store import shown_uri
+from harness.training import TrainingState
 
 STANDING = {RunState.RUNNING: "running", RunState.FAILED: "failed", RunState.KILLED: "stopped"}
 
@@ -61,7 +62,7 @@ class RunDisplay:
         _line(self.console, f"see it: harness ui    beside others: harness compare --experiment '{experiment}'")
 
     def training_started(self, epochs: range) -> None:
-        self._last = epochs[-1]
+        self._last = epochs.stop - 1
         if self._progress is not None and self._bar is not None:
             self._progress.update(self._bar, total=self._last, completed=epochs.start - 1, metrics="")
         else:
@@ -76,6 +77,8 @@ class RunDisplay:
         else:
             count = f"epoch {epoch:>{len(str(self._last))}}/{self._last}"
             _line(self.console, f"{count}   {_scores(metrics)}   {metrics['time/epoch_seconds']:.2f} s")
+
+    def epoch_completed(self, epoch: int, state: Callable[[], TrainingState]) -> None: ...
 
     def training_ended(self, reason: str) -> None:
         if reason.startswith("stopped"):

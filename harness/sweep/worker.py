@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.synchronize import Event
+from pathlib import Path
 from types import FrameType
+from typing import Protocol
 
 from hydra.core.utils import run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
@@ -14,8 +19,15 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from harness.composing import register
 
-SHARED = ("seed", "optimizer.learning_rate", "regime.epochs")
+SHARED = ("seed", "optimizer.learning_rate", "regime.epochs", "tracking.job")
 """Settings in which runs of one compiled program may differ."""
+
+LOG = "run.log"
+TRACEBACK = "traceback.txt"
+"""Files of a job's folder. The second is there only when the process died in the job or was ended."""
+
+DUMP = signal.SIGUSR1
+"""Has a worker write down where it is, also where Python itself is stuck."""
 
 
 @dataclass(frozen=True)
@@ -43,31 +55,56 @@ class Job:
         return tuple(item for item in self.overrides if item.partition("=")[0] not in SHARED)
 
 
+@dataclass(frozen=True)
+class Failure:
+    """Why a job failed: in words, and by the name of the error.
+
+    `lasting`: it would fail in the same way if it were tried again. `folder`: where a process that died in the job has
+    left `LOG` and `TRACEBACK`.
+    """
+
+    reason: str
+    kind: str
+    lasting: bool = False
+    folder: Path | None = None
+
+
+class Shared(Protocol):
+    """A number in memory that processes share. It has no lock: a process that is killed could take one with it."""
+
+    value: int
+
+
 def stop_requested() -> bool:
     """Whether the sweep that this worker belongs to is to end, or has died; always false outside a worker."""
-    return _worker is not None and (_worker.stop.is_set() or os.getppid() != _worker.launcher)
+    return _worker is not None and (bool(_worker.stop.value) or os.getppid() != _worker.launcher)
 
 
 @dataclass
 class _Worker:
-    """What a worker process knows of itself."""
+    """What a worker process knows of itself; `screen` is the file descriptor of the command's standard error."""
 
     slot: Slot
-    stop: Event
+    stop: Shared
     launcher: int
+    screen: int
     busy: bool = False
 
 
 _worker: _Worker | None = None
 
 
-def start_worker(slot: Slot, stop: Event) -> None:
-    """The first thing that a worker process does."""
+def start_worker(slot: Slot, stop: Shared, pid: Shared) -> None:
+    """The first thing that a worker process does. It answers with its `pid`."""
     global _worker
-    _worker = _Worker(slot, stop, os.getppid())
+    screen = os.dup(2)
+    sys.stderr = os.fdopen(screen, "w", buffering=1)
+    _worker = _Worker(slot, stop, os.getppid(), screen)
     signal.signal(signal.SIGTERM, _stop_at_once)
+    signal.signal(DUMP, signal.SIG_IGN)  # between two jobs there is nothing to say
     if slot.device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = slot.device
+    pid.value = os.getpid()
 
 
 def _stop_at_once(number: int, frame: FrameType | None) -> None:
@@ -77,35 +114,70 @@ def _stop_at_once(number: int, frame: FrameType | None) -> None:
     os._exit(0)
 
 
-def carry_out(job: Job) -> str | None:
+def compose_job(job: Job) -> DictConfig:
+    """The job's configuration, Hydra's own included. Raises what Hydra and OmegaConf raise."""
+    register()
+    setup_globals()
+    config = job.context.config_loader.load_sweep_config(job.config, list(job.overrides))
+    with open_dict(config):
+        config.hydra.job.id = config.hydra.job.num = job.number
+    return config
+
+
+def job_folder(config: DictConfig) -> Path:
+    """Where Hydra keeps what a job of this configuration writes."""
+    return Path(str(config.hydra.sweep.dir), str(config.hydra.sweep.subdir))
+
+
+def carry_out(job: Job) -> Failure | None:
     """One job in a worker, as Hydra's own launcher does it; why it failed, or None."""
     assert _worker is not None
     if stop_requested():
         return None
     _worker.busy = True
     try:
-        register()
-        setup_globals()
-        config = job.context.config_loader.load_sweep_config(job.config, list(job.overrides))
+        config = compose_job(job)
         with open_dict(config):
-            config.hydra.job.id = config.hydra.job.num = job.number
             if config.get("threads") is None:
                 config.threads = _worker.slot.threads
             # What there is to warn of, the command has said before it started the workers; their logs repeat it.
             if (screen := OmegaConf.select(config, "hydra.job_logging.handlers.screen")) is not None:
                 screen.level = "ERROR"
-        done = run_job(
-            hydra_context=job.context,
-            task_function=job.task,
-            config=config,
-            job_dir_key="hydra.sweep.dir",
-            job_subdir_key="hydra.sweep.subdir",
-        )
-        failure = done._return_value
-        return None if failure is None else str(failure) or type(failure).__name__
+        with _last_words(job_folder(config)):
+            done = run_job(
+                hydra_context=job.context,
+                task_function=job.task,
+                config=config,
+                job_dir_key="hydra.sweep.dir",
+                job_subdir_key="hydra.sweep.subdir",
+            )
+        if isinstance(done._return_value, Exception):
+            raise done._return_value
+        assert done._return_value is None or isinstance(done._return_value, Failure)
+        return done._return_value
     except KeyboardInterrupt:
         return None
     except Exception as error:  # noqa: BLE001 - Hydra's own, of any kind: reported as the failure of this job
-        return f"{type(error).__name__}: {error}"
+        return Failure(f"{type(error).__name__}: {error}", type(error).__name__)
     finally:
         _worker.busy = False
+
+
+@contextmanager
+def _last_words(folder: Path) -> Iterator[None]:
+    """What compiled code says (why it aborts) goes to the job's log and not, mixed with others', to the screen; where
+    the process is when it dies of a fault, or when it is asked (`DUMP`), goes to `TRACEBACK`."""
+    assert _worker is not None
+    folder.mkdir(parents=True, exist_ok=True)
+    traceback = folder / TRACEBACK
+    with (folder / LOG).open("a") as log, traceback.open("w") as dump:
+        faulthandler.enable(dump)
+        faulthandler.register(DUMP, dump)
+        os.dup2(log.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(_worker.screen, 2)
+            faulthandler.unregister(DUMP)
+            faulthandler.disable()
+            traceback.unlink(missing_ok=True)

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from harness.records import RunRecord, RunState
-from harness.tracking.selection import ERROR_TAG, ERROR_TYPE_TAG
+from harness.tracking.selection import ERROR_TAG, ERROR_TYPE_TAG, TRIES_TAG
 from harness.tracking.store import explained, open_client
 
 
-def close_abandoned(uri: str, run: RunRecord, state: RunState, reason: str, kind: str) -> None:
-    """Give a run that was left RUNNING its end, and say why: in words, and by the `kind` of error."""
+def close_abandoned(
+    uri: str,
+    run: RunRecord,
+    state: RunState,
+    reason: str,
+    kind: str,
+    log_file: Path | None = None,
+    traceback: str | None = None,
+) -> None:
+    """Give a run that was left RUNNING its end, and say why: in words, and by the `kind` of error.
+
+    What there is of its log and of a traceback is kept as the run itself would have kept it. Raises `StoreError`.
+    """
     client = open_client(uri)
     with explained(uri):
         client.set_tag(run.run_id, ERROR_TAG, reason)
         client.set_tag(run.run_id, ERROR_TYPE_TAG, kind)
+        if log_file is not None:
+            tries = run.tags.get(TRIES_TAG, "1")
+            client.log_artifact(run.run_id, str(log_file), "logs" if tries == "1" else f"logs/try_{tries}")
+        if traceback is not None:
+            client.log_text(run.run_id, traceback, "traceback.txt")
         client.set_terminated(run.run_id, status=str(state))

@@ -15,7 +15,7 @@ from harness.errors import RequestError, StoreError, UnknownRun, suggestion
 from harness.records import RunRecord
 from harness.tracking.selection import Reader, Selection, Series, is_sweep
 from harness.tracking.sqlite_reader import SqliteReader, UnknownSchema
-from harness.tracking.store import shown_uri, sqlite_file
+from harness.tracking.store import shown_uri, sqlite_file, wait_until_made
 
 _log = logging.getLogger(__name__)
 _CANDIDATES_SHOWN = 5
@@ -35,7 +35,11 @@ def open_reader(uri: str) -> Iterator[Reader]:
     if not file.is_file():
         raise StoreError(f"There are no runs yet: the store {file} does not exist. Make some with `harness sweep`.")
     try:
-        reader = SqliteReader(file)
+        try:
+            reader = SqliteReader(file)
+        except UnknownSchema:
+            wait_until_made(uri)  # a store that is only being made goes through every schema that MLflow ever had
+            reader = SqliteReader(file)
     except UnknownSchema as unknown:
         _log.warning("%s Reading %s through MLflow's client instead, which is slower.", unknown, file)
         yield _client_reader(uri)

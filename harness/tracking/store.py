@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from harness import paths
 from harness.errors import StoreError
+from harness.tracking.soundness import check_sqlite
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
 SQLITE = "sqlite:///"
@@ -24,6 +25,13 @@ EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",  # the UI opens in its model-training layout
     "mlflow.experiment.primaryMetric.name": "final/gap_test_accuracy",
 }
+
+RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+REFUSALS = ("INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST")
+
+DATASET_ATTEMPTS = 5
+TAKEN = re.compile("unique|duplicate", re.IGNORECASE)
+"""How databases say that a row is there already."""
 
 # The harness talks to the store that it was given and to nobody else.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -58,12 +66,46 @@ def explained(uri: str) -> Iterator[None]:
             f"The tracking store {shown_uri(uri)} cannot be used: {error}. Install that driver of its database."
         ) from error
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        said = error.orig if isinstance(error, DBAPIError) else error  # without the SQL
+        cause = next((one for one in (error, error.__cause__) if isinstance(one, DBAPIError)), None)
+        said = error if cause is None else cause.orig  # without the SQL
         reason = shown_uri(" ".join(str(said).split())).rstrip(".")
         raise StoreError(
             f"The tracking store {shown_uri(uri)} cannot be used: {reason}.\nThe store is set by tracking.uri, else by "
             "MLFLOW_TRACKING_URI, else it is mlflow.db in the project's root."
         ) from error
+
+
+def refused(error: StoreError) -> bool:
+    """Whether the store was there and did not want what it was given; it would not later either."""
+    return getattr(error.__cause__, "error_code", None) in REFUSALS
+
+
+def taken_retried(write: Callable[[], object]) -> None:
+    """Do `write`, once more where another process has inserted the same row meanwhile.
+
+    MLflow looks for a dataset and then inserts it; the next time it is found.
+    """
+    from mlflow.exceptions import MlflowException
+
+    for attempt in range(DATASET_ATTEMPTS):
+        try:
+            write()
+            return
+        except MlflowException as error:
+            if attempt + 1 == DATASET_ATTEMPTS or not TAKEN.search(str(error)):
+                raise
+
+
+@contextmanager
+def few_retries() -> Iterator[None]:
+    """MLflow's own seven tries take minutes to give up on a server; they are for a run that has something to lose."""
+    given = os.environ.get(RETRIES)
+    os.environ[RETRIES] = given or "2"
+    try:
+        yield
+    finally:
+        if given is None:
+            del os.environ[RETRIES]
 
 
 @contextmanager
@@ -114,6 +156,8 @@ def open_client(uri: str) -> Any:
 
     for talker in ("mlflow", "alembic"):
         logging.getLogger(talker).setLevel(logging.WARNING)
+    # It prints a traceback for each error of the database, which is then raised too.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     with explained(uri):
         if database := sqlite_file(uri):
             _make_tables(uri, database)
@@ -121,7 +165,8 @@ def open_client(uri: str) -> Any:
 
 
 def ensure_experiment(uri: str, name: str) -> str:
-    """The id of the experiment `name`, made if need be. Raises `StoreError` if it was deleted."""
+    """The id of the experiment `name`, made if need be. Raises `StoreError` if it was deleted; see `check_writable`."""
+    check_writable(uri)
     client = open_client(uri)
     with explained(uri), exclusive(uri):
         found = client.get_experiment_by_name(name)
@@ -134,6 +179,15 @@ def ensure_experiment(uri: str, name: str) -> str:
                 "tracking.experiment."
             )
         return str(found.experiment_id)
+
+
+def check_writable(uri: str) -> None:
+    """Make sure, before anything is written, that a local store can take runs; a server says so itself.
+
+    Raises `StoreError` as `check_sqlite` does.
+    """
+    if database := sqlite_file(uri):
+        check_sqlite(database, artifact_root(database))
 
 
 def _make_tables(uri: str, database: Path) -> None:
@@ -181,3 +235,9 @@ def exclusive(uri: str) -> Iterator[None]:
             f"Another process has held {lock} for a minute. Try again when it is done, or end it; "
             "the lock goes with its process, the file may stay."
         ) from error
+
+
+def wait_until_made(uri: str) -> None:
+    """Return when no other process is making the store's tables. Raises `StoreError` after a minute."""
+    with exclusive(uri):
+        pass

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
 import json
 import logging
 import math
-import re
 import tempfile
 import time
 import traceback
@@ -17,8 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness import paths
+from harness.errors import StoreError
 from harness.records import RunState, Split
+from harness.tracking.delivery import Delivery
+from harness.tracking.operations import Datasets, File, Metrics, Parameters, Tags, Text, TrainedModel
 from harness.tracking.provenance import git_state, installed_packages, machine_tags, model_requirements
+from harness.tracking.reopening import Recorded, reopen
+from harness.tracking.spool import Origin
 from harness.tracking.store import ensure_experiment, explained, open_client, shown_uri
 
 if TYPE_CHECKING:
@@ -28,12 +33,7 @@ log = logging.getLogger(__name__)
 
 PARAMETER_LIMIT = 6_000  # characters, MLflow's own limit
 TAG_LIMIT = 5_000
-PARAMETERS_A_BATCH = 100
-
-DATASET_ATTEMPTS = 5
-TAKEN = re.compile("unique|duplicate", re.IGNORECASE)
-"""How databases say that a row is there already. MLflow looks for a dataset and then inserts it: another run may have
-done so in between, and it is found the next time."""
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 FAST_PNG = {"compress_level": 3}  # a tenth larger, encoded in two thirds of the time
 
 
@@ -57,44 +57,36 @@ class UsedSplit(NamedTuple):
 
 
 class RunWriter:
-    """Writes one run to the store; every call is on disk (or acknowledged by the server) when it returns."""
+    """Writes one run to the store; every call is on disk (or acknowledged by the server) when it returns.
+
+    Where the store fails, the run goes on, and a spool on this machine takes the rest: see `delivery`.
+    """
 
     def __init__(self, uri: str, identity: RunIdentity, run_id: str | None = None) -> None:
-        """Begin a new run; with `run_id` go on in that one: it is RUNNING again."""
+        """Begin a new run; with `run_id` go on in that one: it is RUNNING again, and keeps what it has (`recorded`)."""
         self.uri = uri
         self._client = open_client(uri)
         self.experiment_id = ensure_experiment(uri, identity.experiment)
-        self._recorded: Mapping[str, str] = {}
-        with explained(uri):
-            if run_id is None:
+        if run_id is None:
+            with explained(uri):
                 run = self._client.create_run(self.experiment_id, tags=_start_tags(identity), run_name=identity.name)
-            else:
-                run = self._client.get_run(run_id)
-                self._recorded = run.data.params
-                for key, value in _start_tags(identity).items():
-                    self._client.set_tag(run_id, key, value)
-                self._client.update_run(run_id, status=str(RunState.RUNNING))
-        self.run_id: str = run.info.run_id
+        self.run_id: str = run.info.run_id if run_id is None else run_id
         self.name = identity.name
-        self._model_id: str | None = None
+        # What an earlier try left in a spool comes home first.
+        self._delivery = Delivery(Origin(uri, self.run_id, identity.name, self.experiment_id))
+        self.recorded = Recorded()
+        if run_id is not None:
+            self.recorded = reopen(self._client, uri, run_id, _start_tags(identity))
+        self._has_model = self.recorded.has_model
         self._tables: dict[str, dict[str, str]] = {}
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        from mlflow.entities import RunTag
-
-        entries = [RunTag(key, value[:TAG_LIMIT]) for key, value in tags.items()]
-        with explained(self.uri):
-            self._client.log_batch(self.run_id, tags=entries)
+        self._delivery.put(Tags({key: value[:TAG_LIMIT] for key, value in tags.items()}))
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
-        from mlflow.entities import Param
-
-        entries = [
-            Param(key, str(value)[:PARAMETER_LIMIT]) for key, value in parameters.items() if key not in self._recorded
-        ]
-        with explained(self.uri):
-            for start in range(0, len(entries), PARAMETERS_A_BATCH):
-                self._client.log_batch(self.run_id, params=entries[start : start + PARAMETERS_A_BATCH])
+        """Those that the run does not have yet: a parameter never changes."""
+        missing = {key: value for key, value in parameters.items() if key not in self.recorded.parameters}
+        self._delivery.put(Parameters({key: str(value)[:PARAMETER_LIMIT] for key, value in missing.items()}))
 
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """The series' values at `epoch` (from 1), at once, so that the UI is live."""
@@ -102,19 +94,15 @@ class RunWriter:
 
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
         """Scalars, logged once at step 0 and linked to the model, if one was logged before."""
-        self._log_metrics(metrics, step=0, model_id=self._model_id)
+        missing = {key: value for key, value in metrics.items() if key not in self.recorded.scalars}
+        self._log_metrics(missing, step=0, of_model=self._has_model)
 
-    def _log_metrics(self, metrics: Mapping[str, float], step: int, model_id: str | None = None) -> None:
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        entries = [Metric(key, float(value), now, step, model_id=model_id) for key, value in metrics.items()]
-        with explained(self.uri):
-            self._client.log_batch(self.run_id, metrics=entries)
+    def _log_metrics(self, metrics: Mapping[str, float], step: int, of_model: bool = False) -> None:
+        values = {key: float(value) for key, value in metrics.items()}
+        self._delivery.put(Metrics(values, step, _now(), of_model))
 
     def log_text(self, name: str, text: str) -> None:
-        with explained(self.uri):
-            self._client.log_text(self.run_id, text, name)
+        self._delivery.put(Text(name, text))
 
     def log_table(self, name: str, columns: Mapping[str, Sequence[Any]]) -> None:
         """A table that the UI shows as one; `columns` are lists of equal length, and what is not finite is left empty.
@@ -130,12 +118,11 @@ class RunWriter:
         self.set_tags({MLFLOW_LOGGED_ARTIFACTS: json.dumps(list(self._tables.values()))})
 
     def log_file(self, file: Path, folder: str | None = None) -> None:
-        with explained(self.uri):
-            self._client.log_artifact(self.run_id, str(file), folder)
+        self._delivery.put(File(str(file), folder))
 
     def log_figure(self, name: str, figure: Figure) -> None:
-        with tempfile.TemporaryDirectory() as temporary:
-            file = Path(temporary) / Path(name).name
+        with _temporary_folder() as temporary:
+            file = temporary / Path(name).name
             figure.savefig(file, pil_kwargs=FAST_PNG)
             self.log_file(file, "figures")
 
@@ -143,32 +130,25 @@ class RunWriter:
         """What the run was given, as its dataset inputs; `source` says where all of it came from."""
         import mlflow.data
         from mlflow.data.sources import LocalArtifactDatasetSource
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-        from mlflow.exceptions import MlflowException
 
         origin = LocalArtifactDatasetSource(source)
-        inputs = []
-        for name, context, split in used:
-            described = mlflow.data.from_numpy(split.images, origin, split.labels, name=name, digest=split.digest)
-            inputs.append(DatasetInput(Dataset(**described.to_dict()), [InputTag("mlflow.data.context", context)]))
-        with explained(self.uri):
-            for attempt in range(DATASET_ATTEMPTS):
-                try:
-                    self._client.log_inputs(self.run_id, inputs)
-                    break
-                except MlflowException as error:
-                    if attempt + 1 == DATASET_ATTEMPTS or not TAKEN.search(str(error)):
-                        raise
+        described = tuple(
+            mlflow.data.from_numpy(split.images, origin, split.labels, name=name, digest=split.digest).to_dict()
+            for name, _, split in used
+        )
+        self._delivery.put(Datasets(described, tuple(context for _, context, _ in used)))
 
     def log_model(self, model: Any, example: Split) -> None:
         """`model` (raw images in, probabilities out) as an MLflow model with signature, input example, requirements.
 
-        The requirements are given, not guessed: guessing starts a process that imports TensorFlow.
+        The requirements are given, not guessed: guessing starts a process that imports TensorFlow. A run that has its
+        model from an earlier try keeps it.
         """
+        if self._has_model:
+            return
         import mlflow
         import numpy as np
-        from mlflow.entities import LoggedModelOutput
-        from mlflow.models import Model, ModelSignature
+        from mlflow.models import ModelSignature
         from mlflow.types.schema import Schema, TensorSpec
 
         # Without a name the input reaches the model as an array; under one, as a dict, of which Keras warns.
@@ -176,32 +156,42 @@ class RunWriter:
             inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, 28, 28))]),
             outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, 10))]),
         )
-        with explained(self.uri):
-            logged = self._client.create_logged_model(self.experiment_id, name="model", source_run_id=self.run_id)
-        description = Model(
-            artifact_path=logged.artifact_location,
-            run_id=self.run_id,
-            model_uuid=logged.model_id,
-            model_id=logged.model_id,
-        )
-        with tempfile.TemporaryDirectory() as temporary:
+        with _temporary_folder() as temporary:
+            folder = temporary / "model"
+            folder.mkdir()
             mlflow.keras.save_model(
                 model,
-                temporary,
-                mlflow_model=description,
+                str(folder),
                 signature=signature,
                 input_example=example.images,
                 pip_requirements=model_requirements(),
             )
-            with explained(self.uri):
-                self._client.log_model_artifacts(logged.model_id, temporary)
-                self._client.finalize_logged_model(logged.model_id, "READY")
-                self._client.log_outputs(self.run_id, [LoggedModelOutput(logged.model_id, step=0)])
-        self._model_id = logged.model_id
+            self._delivery.put(TrainedModel(str(folder)))
+        self._has_model = True
 
     def end(self, state: RunState) -> None:
-        with explained(self.uri):
-            self._client.set_terminated(self.run_id, status=str(state))
+        """Record the state that the run ends in. Raises `NotInStore` if it FINISHED and is in a spool in part."""
+        self._delivery.end(state, _now())
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """A folder for files on their way. Raises `StoreError` where there is no room for them."""
+    try:
+        with tempfile.TemporaryDirectory() as temporary:
+            yield Path(temporary)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise StoreError(
+            f"A file of the run could not be written to {tempfile.gettempdir()}: {error.strerror or error}. Make room "
+            "there, or name another place for temporary files with TMPDIR."
+        ) from error
+
+
+def _now() -> int:
+    """Milliseconds since 1970."""
+    return int(time.time() * 1000)
 
 
 def _json_value(value: Any) -> Any:
@@ -219,7 +209,7 @@ def tracked_run(
     """A run that ends FINISHED, FAILED or KILLED, whatever the block does; exceptions are recorded and raised again.
 
     A failure keeps its message as the tag `harness.error` and its traceback as `traceback.txt`. `log_file` is kept as
-    an artifact at the end; `system_metrics` samples CPU, memory and disk meanwhile.
+    an artifact at the end; `system_metrics` samples CPU, memory and disk meanwhile. `run_id`: see `RunWriter`.
     """
     writer = RunWriter(uri, identity, run_id)
     try:
@@ -246,7 +236,8 @@ def _close(writer: RunWriter, state: RunState, log_file: Path | None, error: Bas
             log.info("%s: %s: %s", state, type(error).__name__, message)  # the last line of the log that is kept
             writer.log_text("traceback.txt", shown_uri("".join(traceback.format_exception(error))))
         if log_file is not None and log_file.is_file():
-            writer.log_file(log_file, "logs")
+            tries = writer.recorded.tries
+            writer.log_file(log_file, f"logs/try_{tries + 1}" if tries else "logs")
     finally:
         writer.end(state)
 

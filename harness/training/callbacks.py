@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,13 @@ from harness.metrics import gap_accuracy, gap_loss
 from harness.records import History, Split
 from harness.training.events import TrainingObserver
 from harness.training.schedules import learning_rate_factor
+from harness.training.state import EpochSpan, Progress, TrainingState, capture
+
+KEPT: Mapping[str, tuple[str, ...]] = {
+    "EarlyStopping": ("wait", "stopped_epoch", "best", "best_epoch", "best_weights"),
+    "ReduceLROnPlateau": ("wait", "best", "cooldown_counter"),
+}
+"""What Keras's callbacks know of earlier epochs: attributes by the name of the class."""
 
 
 class EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]
@@ -27,10 +34,10 @@ class EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]
         splits: Mapping[str, Split],
         score: Callable[[Split], tuple[float, float]],
         observer: TrainingObserver,
-        before: int = 0,
+        start: TrainingState | None = None,
     ) -> None:
         super().__init__()
-        self.history = History(before=before)
+        self.history = history_so_far(start)
         self._splits = splits
         self._score = score
         self._observer = observer
@@ -76,10 +83,47 @@ class EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]
             swap.on_test_end()
 
 
-def stop_reason(history: History, epochs: range) -> str:
-    """Why training that was to go through `epochs` ended after those in `history`, in words."""
-    trained, last = history.last_epoch, epochs[-1]
-    return "all epochs trained" if trained == last else f"stopped early after epoch {trained} of {last}"
+class StateKeeper(keras.callbacks.Callback):  # type: ignore[misc]
+    """Gives the callbacks before it the state that they had when the run was cut off, and offers the whole state at the
+    end of every epoch. It must be the last."""
+
+    def __init__(
+        self, callbacks: Sequence[Any], history: History, observer: TrainingObserver, start: TrainingState | None
+    ) -> None:
+        super().__init__()
+        self._kept = {type(callback).__name__: callback for callback in callbacks if type(callback).__name__ in KEPT}
+        self._history = history
+        self._observer = observer
+        self._progress = None if start is None else start.progress
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        if self._progress is not None:  # only now: the callbacks themselves forget everything here
+            for name, state in self._progress.callbacks.items():
+                for key, value in state.items():
+                    setattr(self._kept[name], key, value)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._observer.epoch_completed(epoch + 1, lambda: capture(self.model, epoch + 1, self._reached()))
+
+    def _reached(self) -> Progress:
+        callbacks = {name: {key: getattr(callback, key) for key in KEPT[name]} for name, callback in self._kept.items()}
+        series = {name: tuple(values) for name, values in self._history.series.items()}
+        return Progress(self._history.before, series, bool(self.model.stop_training), callbacks)
+
+
+def history_so_far(start: TrainingState | None) -> History:
+    """The history that training goes on with: empty, but for a run that was cut off."""
+    if start is None:
+        return History()
+    if start.progress is None:
+        return History(before=start.epochs)
+    return History({name: list(values) for name, values in start.progress.series.items()}, start.progress.before)
+
+
+def stop_reason(history: History, span: EpochSpan) -> str:
+    """Why training that was to go through `span` ended after the epochs in `history`, in words."""
+    trained = history.last_epoch
+    return "all epochs trained" if trained == span.last else f"stopped early after epoch {trained} of {span.last}"
 
 
 def regime_callbacks(config: Config, before: int = 0) -> list[Any]:

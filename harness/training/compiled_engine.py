@@ -24,7 +24,7 @@ from harness.training.device import on_device
 from harness.training.events import TrainingObserver
 from harness.training.scoring import Scorer, build_scorer
 from harness.training.seeding import epoch_order
-from harness.training.state import TrainingState, begin
+from harness.training.state import TrainingState, begin, stopped_already
 
 PROGRAMS_KEPT = 8
 """Structures whose programs a process keeps; the one unused for longest goes first."""
@@ -55,7 +55,7 @@ def fit(
     """Train `model` in place, an epoch in one call. See `engines.fit`."""
     import keras
 
-    from harness.training.callbacks import EpochRecorder, regime_callbacks, stop_reason
+    from harness.training.callbacks import EpochRecorder, StateKeeper, regime_callbacks, stop_reason
 
     regime = config.regime
     program = _program(model, config, len(train))
@@ -66,37 +66,38 @@ def fit(
         jit_compile=False,
     )
     model.optimizer.build(model.trainable_variables)
-    epochs = begin(model, start, regime.epochs)
+    span = begin(model, start, regime.epochs)
     _copy(model.variables, program.model.variables)
     _copy(model.optimizer.variables, program.optimizer.variables)
 
     splits = {"train": train} if validation is None else {"train": train, "val": validation}
-    recorder = EpochRecorder(splits, program.score, observer, epochs.start - 1)
+    recorder = EpochRecorder(splits, program.score, observer, start)
+    asked_for = regime_callbacks(config, span.before)
     listeners = keras.callbacks.CallbackList(
-        [recorder, *regime_callbacks(config, epochs.start - 1), *callbacks],
+        [recorder, *asked_for, *callbacks, StateKeeper(asked_for, recorder.history, observer, start)],
         model=program.model,
-        epochs=epochs[-1],
+        epochs=span.last,
         verbose=0,
     )
     images, labels = on_device(train.images), on_device(train.labels)
-    program.model.stop_training = False
-    observer.training_started(epochs)
+    program.model.stop_training = stopped_already(start)
+    observer.training_started(span.due)
     steps = math.ceil(len(train) / regime.batch_size)
     listeners.on_train_begin()
-    for epoch in epochs:
+    for epoch in span.due:
+        if program.model.stop_training:
+            break
         listeners.on_epoch_begin(epoch - 1)
         order = epoch_order(config.seed, epoch, len(train)) if regime.shuffle else np.arange(len(train))
         loss, accuracy = program.epoch(images, labels, order.astype(np.int32))
         logs = {"loss": float(loss), "accuracy": float(accuracy)}
         listeners.on_train_batch_end(steps - 1, logs)  # for TerminateOnNaN
         listeners.on_epoch_end(epoch - 1, logs)
-        if program.model.stop_training:
-            break
     program.optimizer.finalize_variable_values(program.model.trainable_variables)
     listeners.on_train_end()
     _copy(program.model.variables, model.variables)
     _copy(program.optimizer.variables, model.optimizer.variables)
-    observer.training_ended(stop_reason(recorder.history, epochs))
+    observer.training_ended(stop_reason(recorder.history, span))
     return recorder.history
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
+
+from harness.training.state import TrainingState
 
 
 class TrainingObserver(Protocol):
@@ -15,6 +17,12 @@ class TrainingObserver(Protocol):
 
     def epoch_ended(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Epoch `epoch` has ended with these values of every series."""
+
+    def epoch_completed(self, epoch: int, state: Callable[[], TrainingState]) -> None:
+        """Everything that belongs to `epoch` is done, callbacks included; `state()` is what to go on from.
+
+        May raise `KeyboardInterrupt` to stop training here.
+        """
 
     def training_ended(self, reason: str) -> None:
         """Training has ended in an orderly way; `reason` says why, in words."""

@@ -14,7 +14,7 @@ from harness.training.compiling import build_accuracy, build_loss, build_optimiz
 from harness.training.events import TrainingObserver
 from harness.training.scoring import build_scorer
 from harness.training.seeding import epoch_order
-from harness.training.state import TrainingState, begin
+from harness.training.state import TrainingState, begin, stopped_already
 
 STEPS_PER_EXECUTION = 50
 """Batches between two returns to Python: the same numbers, bit for bit, in half the time."""
@@ -32,7 +32,7 @@ def fit(
     """Train `model` in place with `keras.Model.fit`. See `engines.fit`."""
     import keras
 
-    from harness.training.callbacks import EpochRecorder, regime_callbacks, stop_reason
+    from harness.training.callbacks import EpochRecorder, StateKeeper, regime_callbacks, stop_reason
 
     regime = config.regime
     model.compile(
@@ -45,7 +45,7 @@ def fit(
     )
     # Built inside `fit`, ScheduleFreeAdamW would start its averages from zero instead of from the weights (Keras 3.15).
     model.optimizer.build(model.trainable_variables)
-    epochs = begin(model, start, regime.epochs)
+    span = begin(model, start, regime.epochs)
     batches, set_order = _batches(train, regime.batch_size, regime.labels)
 
     def reorder(epoch: int, logs: Any) -> None:
@@ -53,23 +53,24 @@ def fit(
         set_order(order)
 
     splits = {"train": train} if validation is None else {"train": train, "val": validation}
-    before = epochs.start - 1
-    recorder = EpochRecorder(splits, build_scorer(model, config.model.head, jit_compile=False), observer, before)
-    observer.training_started(epochs)
+    recorder = EpochRecorder(splits, build_scorer(model, config.model.head, jit_compile=False), observer, start)
+    asked_for = regime_callbacks(config, span.before)
+    observer.training_started(span.due)
     model.fit(
         batches,
-        epochs=epochs[-1],
-        initial_epoch=before,
+        epochs=span.done if stopped_already(start) else span.last,
+        initial_epoch=span.done,
         verbose=0,
         shuffle=False,  # the batches come in an order of our own
         callbacks=[
             keras.callbacks.LambdaCallback(on_epoch_begin=reorder),
             recorder,
-            *regime_callbacks(config, before),
+            *asked_for,
             *callbacks,
+            StateKeeper(asked_for, recorder.history, observer, start),
         ],
     )
-    observer.training_ended(stop_reason(recorder.history, epochs))
+    observer.training_ended(stop_reason(recorder.history, span))
     return recorder.history
 
 

@@ -2,14 +2,18 @@
 
 The order of the images of an epoch follows from (seed, epoch), so nothing else is needed: a run that is continued from
 its state ends with the weights of one that was never interrupted, bit for bit on the same machine.
+
+A state serves two ends. A new run starts from it, with a regime of its own; and a run that was cut off goes on in
+itself, for which the state of its callbacks and its history (`Progress`) are kept too.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +25,37 @@ from harness.paths import atomic_path
 log = logging.getLogger(__name__)
 
 VERSION = 1
-_LEARNING_RATE = "learning_rate"
+_LEARNING_RATE = "/learning_rate"
 
 Arrays = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come that was cut off.
+
+    `before` epochs had been trained when it began; `series` are its metrics by epoch; `stopped` says that a callback
+    has ended training; `callbacks` has the state of Keras's callbacks by the name of their class: numbers, None, or
+    lists of arrays.
+    """
+
+    before: int
+    series: Mapping[str, Sequence[float]]
+    stopped: bool = False
+    callbacks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EpochSpan:
+    """Which epochs a run trains: those after `before` up to `last`, of which all up to `done` are trained."""
+
+    before: int
+    done: int
+    last: int
+
+    @property
+    def due(self) -> range:
+        return range(self.done + 1, self.last + 1)
 
 
 @dataclass(frozen=True)
@@ -32,7 +64,7 @@ class TrainingState:
 
     `epochs` have been trained so far. `weights` and `optimizer_variables` are in Keras's order, `generators` are the
     states of the model's random generators (dropout). `optimizer` is the Keras class; empty where there is none, as
-    in a model that was saved for prediction.
+    in a model that was saved for prediction. With `progress` it is that of a run that was cut off.
     """
 
     epochs: int
@@ -40,9 +72,10 @@ class TrainingState:
     generators: Arrays = ()
     optimizer: str = ""
     optimizer_variables: Arrays = ()
+    progress: Progress | None = None
 
 
-def capture(model: Any, epochs: int) -> TrainingState:
+def capture(model: Any, epochs: int, progress: Progress | None = None) -> TrainingState:
     """The state of a Keras model as it stands; `epochs` lie behind it."""
     optimizer = getattr(model, "optimizer", None)
     return TrainingState(
@@ -51,6 +84,7 @@ def capture(model: Any, epochs: int) -> TrainingState:
         _values(_generators(model)),
         "" if optimizer is None else type(optimizer).__name__,
         () if optimizer is None else _values(optimizer.variables),
+        progress,
     )
 
 
@@ -72,7 +106,7 @@ def restore_model(model: Any, state: TrainingState) -> None:
 
 
 def restore_optimizer(optimizer: Any, state: TrainingState) -> str:
-    """Put the state into a built optimizer, all but the learning rate, which the configuration sets.
+    """Put the state into a built optimizer; the learning rate of a new run is that of its configuration.
 
     Another optimizer, or one of other options, has no use for it and starts afresh. Returns which it was, in words.
     """
@@ -83,20 +117,27 @@ def restore_optimizer(optimizer: Any, state: TrainingState) -> str:
     if _shapes(_values(optimizer.variables)) != _shapes(state.optimizer_variables):
         return f"fresh: this {state.optimizer} has other options than the saved one"
     pairs = zip(optimizer.variables, state.optimizer_variables, strict=True)
-    kept = [(variable, value) for variable, value in pairs if variable.path.rpartition("/")[2] != _LEARNING_RATE]
+    everything = state.progress is not None
+    kept = [(variable, value) for variable, value in pairs if everything or not variable.path.endswith(_LEARNING_RATE)]
     _assign([variable for variable, _ in kept], [value for _, value in kept])
     return "kept"
 
 
-def begin(model: Any, start: TrainingState | None, epochs: int) -> range:
-    """Put `start` into a compiled model whose optimizer is built, and say which epochs are to be trained."""
+def begin(model: Any, start: TrainingState | None, epochs: int) -> EpochSpan:
+    """Put `start` into a compiled model whose optimizer is built, and say which of `epochs` are to be trained."""
     if start is None:
-        return range(1, epochs + 1)
+        return EpochSpan(0, 0, epochs)
     restore_model(model, start)
     log.info(
         "training goes on after epoch %d, optimizer state %s", start.epochs, restore_optimizer(model.optimizer, start)
     )
-    return range(start.epochs + 1, start.epochs + epochs + 1)
+    before = start.epochs if start.progress is None else start.progress.before
+    return EpochSpan(before, start.epochs, before + epochs)
+
+
+def stopped_already(start: TrainingState | None) -> bool:
+    """Whether a callback had ended training before the run was cut off."""
+    return start is not None and start.progress is not None and start.progress.stopped
 
 
 def write_state(file: Path, state: TrainingState) -> None:
@@ -109,6 +150,9 @@ def write_state(file: Path, state: TrainingState) -> None:
         **_numbered("generator", state.generators),
         **_numbered("optimizer_variable", state.optimizer_variables),
     }
+    if state.progress is not None:
+        described, kept = _described(state.progress)
+        arrays |= {"progress": np.array(json.dumps(described)), **_numbered("callback_array", kept)}
     with atomic_path(file) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **arrays)
 
@@ -125,9 +169,42 @@ def read_state(file: Path) -> TrainingState:
                 _series(archive, "generator"),
                 str(archive["optimizer"]),
                 _series(archive, "optimizer_variable"),
+                _progress(archive) if "progress" in archive.files else None,
             )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
         raise RequestError(f"{file} is no training state of the harness ({error}).") from error
+
+
+def _described(progress: Progress) -> tuple[dict[str, Any], Arrays]:
+    """The progress as JSON keeps it (floats to the last bit), and apart from it the arrays that it refers to."""
+    arrays: list[Any] = []
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, list):  # of weights
+            arrays.extend(value)
+            return {"first": len(arrays) - len(value), "count": len(value)}
+        return value
+
+    callbacks = {
+        name: {key: plain(value) for key, value in state.items()} for name, state in progress.callbacks.items()
+    }
+    described = {**vars(progress), "series": dict(progress.series), "callbacks": callbacks}
+    return described, tuple(arrays)
+
+
+def _progress(archive: Any) -> Progress:
+    described = json.loads(str(archive["progress"]))
+    arrays = _series(archive, "callback_array")
+
+    def whole(value: Any) -> Any:
+        if isinstance(value, dict):
+            return list(arrays[value["first"] : value["first"] + value["count"]])
+        return value
+
+    callbacks = {
+        name: {key: whole(value) for key, value in state.items()} for name, state in described["callbacks"].items()
+    }
+    return Progress(described["before"], described["series"], described["stopped"], callbacks)
 
 
 def state_of_model(file: Path) -> TrainingState:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from harness.composing import expand_sweep
+from harness.composing import check_sweep, expand_sweep
+from harness.config import Config
 from harness.errors import ConfigError
 from harness.sweep import pool
-from harness.sweep.pool import ADDRESS, WORKER_MEMORY, Crew, crew_for, plan_slots
+from harness.sweep.crew import Crew
+from harness.sweep.pool import ADDRESS, WORKER_MEMORY, crew_for, plan_slots
 from harness.sweep.worker import Job, Slot, stop_requested
+
+BASIC = {"_target_": "hydra._internal.core_plugins.basic_launcher.BasicLauncher"}
 
 
 @pytest.fixture(autouse=True)
@@ -69,19 +73,36 @@ def test_outside_a_worker_nothing_asks_to_stop() -> None:
 def test_a_setting_that_the_pool_does_not_have_is_refused_before_a_worker_starts() -> None:
     with (
         pytest.raises(ConfigError, match=r"hydra\.launcher\.wrokers: .* it has workers"),
-        crew_for({"_target_": ADDRESS, "workers": 1, "wrokers": 2}, 4, None),
+        crew_for({"_target_": ADDRESS, "workers": 1, "wrokers": 2}, 4, Config()),
     ):
         pytest.fail("it began")
 
 
 def test_another_launcher_needs_no_crew() -> None:
-    with crew_for({"_target_": "hydra._internal.core_plugins.basic_launcher.BasicLauncher"}, 4, None) as crew:
+    with crew_for(BASIC, 4, Config()) as crew:
         assert crew is None
+
+
+@pytest.mark.parametrize(
+    "config", [Config(timeout=5.0), Config(retries=1), Config(max_failures=2), Config(fail_fast=True)]
+)
+def test_what_another_launcher_would_not_heed_is_refused(config: Config) -> None:
+    with (
+        pytest.raises(ConfigError, match=r"^(timeout|retries|max_failures|fail_fast)=.*: only the workers of"),
+        crew_for(BASIC, 4, config),
+    ):
+        pytest.fail("it began")
+
+
+@pytest.mark.parametrize("swept", ["timeout=5,6", "retries=0,1", "max_failures=1,2", "fail_fast=true,false"])
+def test_what_a_sweep_does_about_failures_cannot_be_swept(swept: str) -> None:
+    with pytest.raises(ConfigError, match=r": cannot be swept, since a sweep deals with all its jobs alike"):
+        check_sweep(expand_sweep([swept]))
 
 
 def test_a_worker_keeps_to_what_it_has_compiled_for_and_helps_the_others_in_the_end() -> None:
     grid = [(f"model={model}", f"seed={seed}") for model in ("a", "b") for seed in (0, 1, 2)]
-    crew = Crew([])
+    crew = Crew([], Config())
     crew._waiting.extend(Job(number, overrides, None, None, None) for number, overrides in enumerate(grid))  # type: ignore[arg-type]
     one, two = Slot(0, 1, None), Slot(1, 1, None)
     taken = [crew._next(slot) for slot in (one, two, one, one, one, two, two)]
@@ -89,7 +110,7 @@ def test_a_worker_keeps_to_what_it_has_compiled_for_and_helps_the_others_in_the_
 
 
 def test_jobs_that_share_a_program_are_taken_in_their_order() -> None:
-    crew = Crew([])
+    crew = Crew([], Config())
     grid = [(f"seed={seed}", f"regime.epochs={epochs}") for seed in (0, 1) for epochs in (1, 2)]
     crew._waiting.extend(Job(number, overrides, None, None, None) for number, overrides in enumerate(grid))  # type: ignore[arg-type]
     taken = [crew._next(Slot(number % 2, 1, None)) for number in range(4)]

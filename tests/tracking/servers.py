@@ -23,7 +23,7 @@ OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @contextmanager
-def mlflow_server(folder: Path) -> Iterator[str]:
+def mlflow_server(folder: Path, port: int | None = None) -> Iterator[str]:
     """The address of an MLflow server that keeps everything in `folder` and hands artifacts out over HTTP."""
     store = [
         "--backend-store-uri",
@@ -32,19 +32,27 @@ def mlflow_server(folder: Path) -> Iterator[str]:
         str(folder / "kept"),
     ]
     # No jobs (they serve language models): up in half the time.
-    with running(["server", "--workers", "1", *store], folder, {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}) as url:
+    quick = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with running(["server", "--workers", "1", *store], folder, quick, port=port) as url:
         yield url
 
 
 @contextmanager
 def running(
-    arguments: Sequence[str], folder: Path, environment: Mapping[str, str], ready: str = "/health"
+    arguments: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    ready: str = "/health",
+    port: int | None = None,
 ) -> Iterator[str]:
     """The address of `mlflow ARGUMENTS`, run in `folder`, once it answers at the path `ready`."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port = probe.getsockname()[1]
+    if port is None:
+        with socket.socket() as probe:
+            probe.bind((HOST, 0))
+            port = probe.getsockname()[1]
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
+    # As in an activated environment: `mlflow models serve` starts the `uvicorn` that it finds there.
+    inherited["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     log = folder / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -11,7 +11,7 @@ import pytest
 
 from harness.errors import ConfigError, RequestError
 from harness.training.state import TrainingState, capture, read_state, restore_optimizer, state_of_model, write_state
-from tests.training.training_runs import VALIDATED, Trained, train
+from tests.training.training_runs import VALIDATED, Trained, Watcher, train
 
 pytestmark = pytest.mark.slow  # TensorFlow takes seconds to import
 
@@ -52,6 +52,57 @@ def test_two_epochs_and_three_more_are_five_bit_for_bit(
     for name, values in whole.history.series.items():
         if name != "time/epoch_seconds":
             assert parts.history.series[name] == values[2:], name
+
+
+def cut_off(engine: str, *overrides: str, after: int) -> TrainingState:
+    """The state of a run that was stopped at the end of an epoch."""
+    watcher = Watcher(stop_after=after)
+    with pytest.raises(KeyboardInterrupt):
+        train(engine, *overrides, watcher=watcher)
+    assert watcher.state is not None
+    return watcher.state
+
+
+@pytest.mark.parametrize("engine", ["compiled", "keras"])
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("optimizer=adam", "model.dropout=0.3"),
+        ("regime.schedule.name=plateau", "regime.schedule.patience=0", "optimizer.learning_rate=0.02"),
+        ("regime.schedule.name=cosine", "regime.schedule.warmup_epochs=2"),
+        ("optimizer=sgd", "optimizer.momentum=0.9", "optimizer.use_ema=true"),
+        ("regime.early_stopping.enabled=true", "regime.early_stopping.patience=2", "optimizer.learning_rate=0.02"),
+    ],
+    ids=" ".join,
+)
+def test_a_run_that_was_cut_off_goes_on_as_if_it_had_not_been(
+    engine: str, overrides: tuple[str, ...], tmp_path: Path
+) -> None:
+    overrides = (*VALIDATED, *overrides, "regime.epochs=8")
+    whole = train(engine, *overrides)
+    file = tmp_path / "state.npz"
+    for after in (1, 3, whole.history.epochs):  # the last: cut off when all that was left is to judge the model
+        write_state(file, cut_off(engine, *overrides, after=after))
+        rest = train(engine, *overrides, start=read_state(file))
+        same_bits(rest.model.get_weights(), whole.model.get_weights())
+        same_bits(rest.model.optimizer.variables, whole.model.optimizer.variables)
+        assert [epoch for epoch, _ in rest.watcher.epochs] == list(range(after + 1, whole.history.epochs + 1))
+        assert rest.watcher.reason == whole.watcher.reason
+        assert rest.history.before == 0
+        for name, values in whole.history.series.items():
+            if name != "time/epoch_seconds":
+                assert rest.history.series[name] == values, name
+
+
+def test_a_continued_run_can_be_cut_off_too(tmp_path: Path) -> None:
+    start = capture(train("compiled", "regime.epochs=2").model, 2)
+    whole = train("compiled", "regime.epochs=3", start=start)
+    watcher = Watcher(stop_after=4)
+    with pytest.raises(KeyboardInterrupt):
+        train("compiled", "regime.epochs=3", start=start, watcher=watcher)
+    rest = train("compiled", "regime.epochs=3", start=watcher.state)
+    same_bits(rest.model.get_weights(), whole.model.get_weights())
+    assert (rest.history.before, rest.history.epochs, rest.watcher.started) == (2, 3, range(5, 6))
 
 
 def test_the_learning_rate_and_its_schedule_are_those_of_the_new_regime(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ class Watcher:
     """Keeps what an engine reports."""
 
     epochs: list[tuple[int, Mapping[str, float]]] = field(default_factory=list)
+    stop_after: int | None = None
+    state: TrainingState | None = None
     started: range = range(0)
     reason: str = ""
 
@@ -31,6 +33,11 @@ class Watcher:
 
     def epoch_ended(self, epoch: int, metrics: Mapping[str, float]) -> None:
         self.epochs.append((epoch, dict(metrics)))
+
+    def epoch_completed(self, epoch: int, state: Callable[[], TrainingState]) -> None:
+        if epoch == self.stop_after:
+            self.state = state()
+            raise KeyboardInterrupt
 
     def training_ended(self, reason: str) -> None:
         self.reason = reason
@@ -47,12 +54,18 @@ class Trained:
     splits: Splits
 
 
-def train(engine: str, *overrides: str, callbacks: Sequence[Any] = (), start: TrainingState | None = None) -> Trained:
+def train(
+    engine: str,
+    *overrides: str,
+    callbacks: Sequence[Any] = (),
+    start: TrainingState | None = None,
+    watcher: Watcher | None = None,
+) -> Trained:
     """Train on 600 images of the bundled subset (the last batch of 32 is ragged)."""
     config = compose_config([f"dataset.directory={SUBSET}", "dataset.train_size=600", *overrides])
     seed_everything(config.seed)
     splits = split_dataset(load_dataset(config.dataset), config.dataset, config.regime.validation)
     model = build_model(config.model, config.dataset.preprocessing, splits.train.images, config.mixed_precision)
-    watcher = Watcher()
+    watcher = watcher or Watcher()
     history = fit(engine, model, config, splits.train, splits.validation, watcher, callbacks, start)
     return Trained(history, model, watcher, config, splits)

@@ -1,0 +1,50 @@
+"""The state of a run that still trains, on this machine's disk: what it goes on from when it was cut off."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from harness import paths
+from harness.errors import RequestError
+from harness.training.state import TrainingState, read_state, write_state
+
+log = logging.getLogger(__name__)
+
+
+class Checkpoint:
+    """The one checkpoint of a run: each replaces the one before, whole or not at all."""
+
+    def __init__(self, run_id: str, seconds: float | None) -> None:
+        """At least `seconds` lie between two checkpoints; 0: one an epoch; None: only where training is stopped."""
+        self._file = paths.checkpoint_file(run_id)
+        self._seconds = seconds
+        self._last = time.monotonic()
+
+    def read(self) -> TrainingState | None:
+        """What the run goes on from; None where it must start anew (the log says why, if there was a file)."""
+        if not self._file.is_file():
+            return None
+        try:
+            return read_state(self._file)
+        except RequestError as error:
+            log.warning("The checkpoint cannot be used, training starts anew: %s", error)
+            return None
+
+    def keep_if_due(self, capture: Callable[[], TrainingState]) -> None:
+        """Write the state if the last one was written long enough ago."""
+        if self._seconds is not None and time.monotonic() - self._last >= self._seconds:
+            self.keep(capture())
+
+    def keep(self, state: TrainingState) -> None:
+        """Write the state now. A disk that does not take it costs the checkpoint, not the run."""
+        try:
+            write_state(self._file, state)
+        except OSError as error:
+            log.warning("No checkpoint after epoch %d: %s cannot be written (%s).", state.epochs, self._file, error)
+        self._last = time.monotonic()
+
+    def remove(self) -> None:
+        """The run has ended well and needs it no more."""
+        self._file.unlink(missing_ok=True)

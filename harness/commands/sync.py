@@ -1,0 +1,67 @@
+"""`harness sync`: what runs kept in spools while their store could not be used, brought home."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import click
+
+from harness.errors import StoreError
+from harness.tracking.spool import Spool, find_spools, held
+from harness.tracking.store import shown_uri
+from harness.tracking.syncing import Home, bring_home
+
+
+@click.command(name="sync")
+@click.option("--store", metavar="URI", help="Only what was meant for this MLflow store; by default everything.")
+def command(store: str | None) -> None:
+    """Put into the store what runs kept on this machine while it could not be used, each thing once.
+
+    A run whose store fails in the middle of training goes on, and keeps the rest in a spool: spool/ in the project's
+    root, or a folder for temporary files where the disk is full. This command may be cut short and called again at any
+    time. The exit code is 1 where a store is still away.
+    """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # MLflow's own seven take minutes to give up
+    waiting = [spools for spools in find_spools().values() if store in (None, spools[0].origin.uri)]
+    if not waiting:
+        click.echo("Nothing to do: no run has results waiting in a spool.")
+    away: dict[str, StoreError] = {}
+    left: list[str] = []
+    late: dict[str, str] = {}
+    for spools in waiting:
+        origin = spools[0].origin
+        if origin.uri not in away:
+            try:
+                if (home := _brought_home(spools)) is not None and home.parent_id is not None:
+                    late[home.parent_id] = origin.uri
+                continue
+            except StoreError as error:
+                away[origin.uri] = error
+        left.append(f"  {_named(spools)} in {spools[0].folder}")
+    for parent, uri in late.items():
+        click.echo(
+            f"The sweep {parent[:8]} made its table without them. The same `harness sweep ...` again makes it anew; "
+            f"`harness compare {parent[:8]} --store {shown_uri(uri)}` shows it now."
+        )
+    if away:
+        reasons = "\n".join(str(error) for error in away.values())
+        raise StoreError(f"{reasons}\nNothing is lost. Until the next `harness sync` these wait:\n" + "\n".join(left))
+
+
+def _brought_home(spools: Sequence[Spool]) -> Home | None:
+    """Bring one run home and say so; None if it is not ours to bring. Raises `StoreError`."""
+    with held(spools) as ours:
+        if not ours:
+            click.echo(f"{_named(spools)}: still at work, or in the hands of another sync; left alone")
+            return None
+        home = bring_home(spools)
+    entries = "1 entry" if home.written == 1 else f"{home.written} entries"
+    state = home.state or "cut off before its end, the same `harness sweep ...` again goes on with it"
+    click.echo(f"{_named(spools)}: {entries} put into {shown_uri(spools[0].origin.uri)}; {state}")
+    return home
+
+
+def _named(spools: Sequence[Spool]) -> str:
+    origin = spools[0].origin
+    return f"{origin.name} ({origin.run_id[:8]})"

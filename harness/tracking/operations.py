@@ -1,0 +1,235 @@
+"""What a run writes, as plain data, and how each thing is written into the store: at once, or later from a spool.
+
+Whatever is written twice is in the store once: parameters, tags and artifacts by their names, metrics by key and step,
+datasets by name and digest, the model by the run that it comes from. So an entry of which nobody knows whether it
+arrived (an answer that was lost, a process that was killed) is simply written again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness.records import RunState
+from harness.tracking.selection import ERROR_TAG, ERROR_TYPE_TAG, PARENT_TAG
+from harness.tracking.store import explained, open_client, taken_retried
+
+PARAMETERS_A_BATCH = 100
+MODEL = "model"
+"""The name of a run's model, of which it has one."""
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Settings as text."""
+
+    values: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Tags:
+    """Tags, in place of those of the same name."""
+
+    values: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Values at one step; `time` in milliseconds since 1970; `of_model`: they are the scores of the run's model too."""
+
+    values: Mapping[str, float]
+    step: int
+    time: int
+    of_model: bool = False
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text as the artifact `name`."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class File:
+    """The file at `path` as an artifact in `folder`."""
+
+    path: str
+    folder: str | None
+
+
+@dataclass(frozen=True)
+class Datasets:
+    """What the run was given: MLflow's description of each dataset, and its `context`."""
+
+    described: tuple[Mapping[str, str], ...]
+    contexts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """The folder at `path` as the run's model, in MLflow's format."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class End:
+    """The state that the run ends in, and when (milliseconds since 1970)."""
+
+    state: str
+    time: int
+
+
+Operation = Parameters | Tags | Metrics | Text | File | Datasets | TrainedModel | End
+_KINDS: Mapping[str, Callable[..., Operation]] = {
+    kind.__name__: kind for kind in (Parameters, Tags, Metrics, Text, File, Datasets, TrainedModel, End)
+}
+
+
+def to_json(operation: Operation) -> dict[str, Any]:
+    """An operation as what JSON can hold."""
+    return {"kind": type(operation).__name__, **asdict(operation)}
+
+
+def from_json(entry: Mapping[str, Any], folder: Path) -> Operation:
+    """What `to_json` was given; a relative `path` is one in `folder`."""
+    values = dict(entry)
+    operation = _KINDS[values.pop("kind")](**values)
+    if isinstance(operation, File | TrainedModel):
+        return replace(operation, path=str(folder / operation.path))
+    return operation
+
+
+class StoredRun:
+    """One run in the store, to which operations are applied."""
+
+    def __init__(self, uri: str, run_id: str, experiment_id: str, again: bool = False) -> None:
+        """`again`: what is applied may be in the store already."""
+        self.uri = uri
+        self.run_id = run_id
+        self.experiment_id = experiment_id
+        self._again = again
+        self._client = open_client(uri)
+        self._model_id: str | None = None
+        self._steps: dict[str, set[int]] = {}
+
+    def apply(self, operation: Operation) -> None:
+        """Write one operation; it is on disk, or acknowledged by the server, at return. Raises `StoreError`."""
+        with explained(self.uri):
+            match operation:
+                case Parameters():
+                    self._parameters(operation)
+                case Tags():
+                    self._tags(operation.values)
+                case Metrics():
+                    self._metrics(operation)
+                case Text():
+                    self._client.log_text(self.run_id, operation.text, operation.name)
+                case File():
+                    self._client.log_artifact(self.run_id, operation.path, operation.folder)
+                case Datasets():
+                    self._datasets(operation)
+                case TrainedModel():
+                    self._model(Path(operation.path))
+                case End():
+                    self._end(operation)
+
+    @property
+    def parent_id(self) -> str | None:
+        """The sweep that the run belongs to. Raises `StoreError`."""
+        with explained(self.uri):
+            tags: Mapping[str, str] = self._client.get_run(self.run_id).data.tags
+        return tags.get(PARENT_TAG)
+
+    def _parameters(self, operation: Parameters) -> None:
+        from mlflow.entities import Param
+
+        entries = [Param(key, value) for key, value in operation.values.items()]
+        for start in range(0, len(entries), PARAMETERS_A_BATCH):
+            self._client.log_batch(self.run_id, params=entries[start : start + PARAMETERS_A_BATCH])
+
+    def _tags(self, values: Mapping[str, str]) -> None:
+        from mlflow.entities import RunTag
+
+        self._client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in values.items()])
+
+    def _metrics(self, operation: Metrics) -> None:
+        from mlflow.entities import Metric
+
+        model_id = self._find_model() if operation.of_model else None
+        values = self._missing(operation, model_id) if self._again else operation.values
+        entries = [
+            Metric(key, value, operation.time, operation.step, model_id=model_id) for key, value in values.items()
+        ]
+        if entries:
+            self._client.log_batch(self.run_id, metrics=entries)
+
+    def _missing(self, operation: Metrics, model_id: str | None) -> dict[str, float]:
+        """Of the values, those that the run lacks at this step.
+
+        The store writes the scores of a run before those of its model: where only the second part is missing, both go
+        again, and the store drops the first by their equal time.
+        """
+        scored = set()
+        if model_id is not None:
+            found = self._client.get_logged_model(model_id).metrics or []
+            scored = {(metric.key, metric.step) for metric in found}
+        missing = {}
+        for key, value in operation.values.items():
+            if key not in self._steps:
+                self._steps[key] = {metric.step for metric in self._client.get_metric_history(self.run_id, key)}
+            of_model_only = model_id is not None and (key, operation.step) not in scored
+            if operation.step not in self._steps[key] or of_model_only:
+                missing[key] = value
+                self._steps[key].add(operation.step)
+        return missing
+
+    def _datasets(self, operation: Datasets) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        inputs = [
+            DatasetInput(Dataset(**described), [InputTag("mlflow.data.context", context)])
+            for described, context in zip(operation.described, operation.contexts, strict=True)
+        ]
+        taken_retried(lambda: self._client.log_inputs(self.run_id, inputs))
+
+    def _model(self, folder: Path) -> None:
+        from mlflow.entities import LoggedModelOutput
+        from mlflow.models import Model
+
+        model_id = self._find_model()
+        if model_id is None:
+            created = self._client.create_logged_model(self.experiment_id, name=MODEL, source_run_id=self.run_id)
+            model_id = self._model_id = str(created.model_id)
+        description = Model.load(str(folder))
+        description.artifact_path = self._client.get_logged_model(model_id).artifact_location
+        description.run_id = self.run_id
+        description.model_uuid = description.model_id = model_id
+        description.save(str(folder / "MLmodel"))
+        self._client.log_model_artifacts(model_id, str(folder))
+        self._client.finalize_logged_model(model_id, "READY")
+        outputs = self._client.get_run(self.run_id).outputs
+        if model_id not in [output.model_id for output in (outputs.model_outputs if outputs else [])]:
+            self._client.log_outputs(self.run_id, [LoggedModelOutput(model_id, step=0)])
+
+    def _find_model(self) -> str | None:
+        """The run's model, made now or by an earlier try whose answer may have been lost."""
+        if self._model_id is None:
+            found = self._client.search_logged_models(
+                [self.experiment_id], filter_string=f"source_run_id = '{self.run_id}'"
+            )
+            self._model_id = next((str(model.model_id) for model in found if model.name == MODEL), None)
+        return self._model_id
+
+    def _end(self, operation: End) -> None:
+        if self._again and operation.state == RunState.FINISHED:
+            # While it was away, somebody may have taken the run for dead and said why.
+            tags = self._client.get_run(self.run_id).data.tags
+            for tag in (ERROR_TAG, ERROR_TYPE_TAG):
+                if tag in tags:
+                    self._client.delete_tag(self.run_id, tag)
+        self._client.set_terminated(self.run_id, status=operation.state, end_time=operation.time)

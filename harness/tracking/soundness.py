@@ -1,0 +1,155 @@
+"""Whether a local store can take a run, found out before training starts, in milliseconds and without MLflow.
+
+Nothing is written: the lock of a writer is taken and given back.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from urllib.parse import quote
+
+from harness.errors import StoreError
+
+FREE_MEGABYTES = 100
+"""A run takes five with everything that it records; the rest is for the log, the checkpoint and the others."""
+LOCK_SECONDS = 20.0
+CHECKED_MEGABYTES = 64
+"""Databases up to this size are read through for damage: a fifth of a second. Of a larger one the first pages."""
+
+
+def check_sqlite(database: Path, artifacts: Path) -> None:
+    """Make sure that runs can be recorded in `database` (which need not exist yet) and in the folder `artifacts`.
+
+    Raises `StoreError`: no right to write, a read-only or full disk, a database that is locked for long, damaged, none
+    at all, or of another version of MLflow.
+    """
+    _check_places(database, artifacts)
+    _check_space(database, artifacts)
+    if database.is_file() and database.stat().st_size:
+        _check_lock(database)
+        _check_sound(database, database.stat().st_ino)
+
+
+def _check_places(database: Path, artifacts: Path) -> None:
+    folder = next(parent for parent in database.parents if parent.exists())
+    for path, what in ((database, "database"), (folder, "folder"), (artifacts, "artifacts' folder")):
+        if path.exists() and not os.access(path, os.W_OK):
+            raise StoreError(
+                f"The tracking store {database} cannot be written: its {what} {path} is read-only. Give this user the "
+                "right to write there (or mount it writable), or name another store with tracking.uri=sqlite:////PATH."
+            )
+
+
+def _check_space(database: Path, artifacts: Path) -> None:
+    for path in (database, artifacts):
+        folder = next(parent for parent in (path, *path.parents) if parent.is_dir())
+        free = shutil.disk_usage(folder).free / 1e6
+        if free < FREE_MEGABYTES:
+            raise StoreError(
+                f"The disk of the tracking store {database} is full: {free:.0f} MB are free, and a run wants "
+                f"{FREE_MEGABYTES} MB. Make room in {folder}, or name a store elsewhere with tracking.uri=sqlite:////PATH."
+            )
+
+
+def _check_lock(database: Path) -> None:
+    """Take the lock of a writer, and give it back."""
+    with _explained(database), closing(_opened(database)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+
+
+@lru_cache
+def _check_sound(database: Path, inode: int) -> None:
+    """Version and pages, once a process: they do not change while runs are made."""
+    with _explained(database), closing(_opened(database)) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if database.stat().st_size <= CHECKED_MEGABYTES * 1e6:
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if found != "ok":
+                raise sqlite3.DatabaseError(" ".join(found.removeprefix("*** in database main ***").split()))
+        if "alembic_version" in tables:
+            _check_version(
+                database, {found for (found,) in connection.execute("SELECT version_num FROM alembic_version")}
+            )
+
+
+def _check_version(database: Path, found: set[str]) -> None:
+    known, head = _migrations()
+    if found == {head} or not found:
+        return
+    here, schema = f"MLflow {version('mlflow')}", " ".join(sorted(found))
+    if found <= known:
+        raise StoreError(
+            f"The tracking store {database} was made by an older MLflow (schema {schema}; {here} needs {head}). Make a "
+            f"copy of the file first, then bring it up to date, which cannot be undone:\n"
+            f"  cp {database} {database}.{schema}\n  mlflow db upgrade sqlite:///{database}"
+        )
+    raise StoreError(
+        f"The tracking store {database} was migrated by another, newer MLflow (its schema {schema} is not known to "
+        f"{here}), and there is no way back. Use that version of MLflow, or a copy of the file from before, or name "
+        "another store with tracking.uri=sqlite:////PATH."
+    )
+
+
+@lru_cache
+def _migrations() -> tuple[frozenset[str], str]:
+    """Every schema that the installed MLflow knows, and the one that it uses.
+
+    Read from the text of its migrations: Alembic would import them, and with them MLflow, which takes seconds.
+    """
+    package = importlib.util.find_spec("mlflow")
+    assert package is not None
+    assert package.origin is not None
+    own: set[str] = set()
+    earlier: set[str] = set()
+    for file in (Path(package.origin).parent / "store" / "db_migrations" / "versions").glob("*.py"):
+        for name, value in re.findall(r"^(revision|down_revision) = (.+)$", file.read_text(), flags=re.MULTILINE):
+            (own if name == "revision" else earlier).update(re.findall(r"\w{12}", value))
+    (head,) = own - earlier
+    return frozenset(own), head
+
+
+def _opened(database: Path) -> sqlite3.Connection:
+    address = f"file:{quote(str(database))}?mode=rw"
+    return sqlite3.connect(address, uri=True, timeout=LOCK_SECONDS, isolation_level=None)
+
+
+@contextmanager
+def _explained(database: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        name = getattr(error, "sqlite_errorname", "")
+        raise StoreError(_in_words(database, name, str(error))) from error
+
+
+def _in_words(database: Path, name: str, said: str) -> str:
+    """What SQLite means by its error, and what to do."""
+    store = f"The tracking store {database}"
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return (
+            f"{store} has been locked by another process for {LOCK_SECONDS:.0f} seconds. Close the program that writes "
+            f"to it (`fuser {database}` or `lsof {database}` names it), and try again."
+        )
+    if name.startswith("SQLITE_READONLY"):
+        return f"{store} cannot be written: {said}. Mount its disk writable, or name another store with tracking.uri."
+    if name.startswith("SQLITE_NOTADB"):
+        return (
+            f"{store} cannot be used: the file is not a database. Nothing was changed. If it should be one, restore a "
+            "copy; else move it away, or name another store with tracking.uri=sqlite:////PATH."
+        )
+    if name.startswith(("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN")):
+        return f"{store} cannot be used: {said}. Look at its disk and at the rights on its folder."
+    return (
+        f"{store} is damaged ({said}). Nothing was changed. Restore a copy, or save what can be read into a new file, "
+        f"and put that in its place:\n  sqlite3 {database} .recover | sqlite3 recovered.db"
+    )

@@ -1,0 +1,73 @@
+"""Spooled results brought into the store that they were meant for, in order, each exactly once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.errors import StoreError
+from harness.tracking.operations import End, StoredRun
+from harness.tracking.spool import Spool, find_spools, held
+from harness.tracking.store import check_writable, sqlite_file
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Home:
+    """What came of a run's spool: how many operations went into the store, and the state that the run ended in.
+
+    `state` is None for a run whose process died before it could say; `parent_id` is the sweep that the run belongs to.
+    """
+
+    written: int
+    state: str | None
+    parent_id: str | None
+
+
+def bring_home(spools: Sequence[Spool], ending: bool = True) -> Home:
+    """Write the parts of one run's spool, held by the caller, into the store, and remove them.
+
+    `ending=False` leaves out the end of the run, for one that is going on again.
+    Raises `StoreError`: what is in the store by then is marked, the rest stays.
+    """
+    origin = spools[0].origin
+    file = sqlite_file(origin.uri)
+    if file is not None and not file.is_file():  # MLflow would make an empty one
+        raise StoreError(
+            f"The tracking store {file} is not there. Bring it back; the results wait in {spools[0].folder}."
+        )
+    check_writable(origin.uri)
+    stored = StoredRun(origin.uri, origin.run_id, origin.experiment_id, again=True)
+    parent_id = stored.parent_id
+    written, state = 0, None
+    try:
+        for spool in spools:
+            done = spool.done
+            for number, operation in enumerate(spool.operations(), start=1):
+                if isinstance(operation, End):
+                    state = operation.state
+                if number <= done:
+                    continue
+                if ending or not isinstance(operation, End):
+                    stored.apply(operation)
+                    written += 1
+                spool.mark_done(number)
+        for spool in spools:
+            spool.remove()
+    except OSError as error:
+        raise StoreError(f"The spool {spools[0].folder} cannot be read or marked: {error}.") from error
+    return Home(written, state, parent_id)
+
+
+def bring_home_before(run_id: str) -> None:
+    """Before a run of an earlier try goes on: what that try left in a spool. Raises `StoreError`."""
+    for spools in find_spools(run_id).values():
+        with held(spools) as ours:
+            if not ours:
+                raise StoreError(
+                    f"The run {run_id} is being trained or synced by another process ({spools[0].folder})."
+                )
+            home = bring_home(spools, ending=False)
+            log.info("brought %d entries of an earlier try from %s into the store", home.written, spools[0].folder)

@@ -1,0 +1,382 @@
+"""What a run writes while its store cannot be used: kept, and in the store once, in whatever order things break."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.models import Model
+
+from harness.errors import NotInStore, StoreError
+from harness.records import RunState
+from harness.tracking.delivery import Delivery
+from harness.tracking.operations import (
+    Datasets,
+    File,
+    Metrics,
+    Operation,
+    Parameters,
+    Tags,
+    Text,
+    TrainedModel,
+)
+from harness.tracking.spool import Origin, Spool, find_spools, held, places
+from harness.tracking.store import ensure_experiment
+from harness.tracking.syncing import bring_home, bring_home_before
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a store that the tests here share; making one takes seconds."""
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture
+def origin(store: Path, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Origin:
+    """A new run, RUNNING, of a project whose folder for temporary files is its own."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    uri = f"sqlite:///{store / 'mlflow.db'}"
+    experiment = ensure_experiment(uri, "study")
+    run = MlflowClient(uri).create_run(experiment, run_name="a run")
+    return Origin(uri, run.info.run_id, "a run", experiment)
+
+
+@contextmanager
+def away(store: Path) -> Iterator[None]:
+    """The database is somewhere else: SQLite refuses to write to a file that was moved."""
+    database, aside = store / "mlflow.db", store / "aside.db"
+    database.rename(aside)
+    try:
+        yield
+    finally:
+        aside.rename(database)
+
+
+def everything(folder: Path) -> list[Operation]:
+    """What a run writes from its second epoch on."""
+    model, log = folder / "model", folder / "run.log"
+    model.mkdir()
+    Model(flavors={"none": {"data": "weights"}}).save(str(model / "MLmodel"))
+    (model / "weights").write_bytes(b"\x00\x01")
+    log.write_text("it went on")
+    described = {
+        "name": "tiny",
+        "digest": "d1",
+        "source_type": "local",
+        "source": "{}",
+        "schema": "{}",
+        "profile": "{}",
+    }
+    return [
+        Metrics({"train/loss": 0.5, "train/odd": math.nan}, 2, 2000),
+        Metrics({"train/loss": 0.25}, 3, 3000),
+        Parameters({"seed": "3"}),
+        Tags({"harness.engine": "keras"}),
+        Datasets((described,), ("training",)),
+        TrainedModel(str(model)),
+        Text("notes/über.txt", "zwei\nZeilen\n"),
+        File(str(log), "logs"),
+        Metrics({"final/test_accuracy": 0.75}, 0, 4000, of_model=True),
+    ]
+
+
+def in_store(origin: Origin) -> dict[str, object]:
+    """All that the store has of a run, as plain data."""
+    client = MlflowClient(origin.uri)
+    run = client.get_run(origin.run_id)
+    models = client.search_logged_models([origin.experiment_id], filter_string=f"source_run_id = '{origin.run_id}'")
+    history = {
+        key: [(point.step, repr(point.value)) for point in client.get_metric_history(origin.run_id, key)]
+        for key in run.data.metrics
+    }
+    files = [
+        *client.list_artifacts(origin.run_id, "notes"),
+        *client.list_artifacts(origin.run_id, "logs"),
+    ]
+    return {
+        "status": (run.info.status, run.info.end_time),
+        "history": history,
+        "params": run.data.params,
+        "engine": run.data.tags.get("harness.engine"),
+        "inputs": [(item.dataset.name, item.tags[0].value) for item in run.inputs.dataset_inputs],
+        "outputs": len(run.outputs.model_outputs) if run.outputs else 0,
+        "models": [
+            (model.status, [(metric.key, metric.step, metric.value) for metric in model.metrics or []])
+            for model in models
+        ],
+        "files": {
+            item.path: Path(client.download_artifacts(origin.run_id, item.path)).read_text()
+            for item in sorted(files, key=lambda item: item.path)
+        },
+    }
+
+
+EXPECTED = {
+    "status": ("FINISHED", 5000),
+    "history": {
+        "train/loss": [(1, "1.0"), (2, "0.5"), (3, "0.25")],
+        "train/odd": [(2, "nan")],
+        "final/test_accuracy": [(0, "0.75")],
+    },
+    "params": {"seed": "3"},
+    "engine": "keras",
+    "inputs": [("tiny", "training")],
+    "outputs": 1,
+    "models": [("READY", [("final/test_accuracy", 0, 0.75)])],
+    "files": {"logs/run.log": "it went on", "notes/über.txt": "zwei\nZeilen\n"},
+}
+
+
+def spooled(origin: Origin, store: Path, folder: Path) -> Delivery:
+    """A run whose store went away after the first epoch and stays away beyond its end."""
+    delivery = Delivery(origin)
+    delivery.put(Metrics({"train/loss": 1.0}, 1, 1000))
+    with away(store):
+        for operation in everything(folder):
+            delivery.put(operation)
+        with pytest.raises(NotInStore, match=r"not all of its results are in the store.*\n.*harness sync"):
+            delivery.end(RunState.FINISHED, 5000)
+    return delivery
+
+
+def sync(origin: Origin) -> None:
+    (spools,) = find_spools(origin.run_id).values()
+    with held(spools) as ours:
+        assert ours
+        bring_home(spools)
+
+
+def test_a_run_whose_store_never_fails_has_no_spool(origin: Origin, project: Path, tmp_path: Path) -> None:
+    delivery = Delivery(origin)
+    delivery.put(Metrics({"train/loss": 1.0}, 1, 1000))
+    for operation in everything(tmp_path):
+        delivery.put(operation)
+    delivery.end(RunState.FINISHED, 5000)
+    assert in_store(origin) == EXPECTED
+    assert not any(place.exists() for place in places())
+
+
+def test_what_was_kept_is_in_the_store_after_the_sync_as_if_it_had_never_been_away(
+    origin: Origin, store: Path, tmp_path: Path
+) -> None:
+    spooled(origin, store, tmp_path)
+    assert in_store(origin)["history"] == {"train/loss": [(1, "1.0")]}
+    shutil.rmtree(tmp_path / "model")  # the spool has a copy of its own
+    (tmp_path / "run.log").unlink()
+    sync(origin)
+    assert in_store(origin) == EXPECTED
+    assert not any(place.exists() for place in places())
+
+
+def test_a_journal_that_is_replayed_again_from_any_place_doubles_nothing(
+    origin: Origin, store: Path, project: Path, tmp_path: Path
+) -> None:
+    """A sync that is killed between writing and marking leaves the store ahead of `done`."""
+    spooled(origin, store, tmp_path)
+    folder, copy = project / "spool" / origin.run_id, tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    sync(origin)
+    for done in (0, 3, 5, 6, 8):
+        shutil.copytree(copy, folder)
+        (folder / "done").write_text(f"{done}\n")
+        sync(origin)
+        assert in_store(origin) == EXPECTED, done
+
+
+def test_an_epoch_that_was_written_though_its_answer_was_lost_is_in_the_store_once(
+    origin: Origin, project: Path
+) -> None:
+    written = Metrics({"train/loss": 1.0, "train/accuracy": 0.5}, 1, 1000)
+    Delivery(origin).put(written)
+    spool = Spool.create(project / "spool", origin, 1)
+    spool.append(written)
+    spool.append(Metrics({"train/loss": 9.0}, 1, 1001))  # the same step, measured again by a second try
+    spool.lock.release()
+    sync(origin)
+    assert in_store(origin)["history"] == {"train/loss": [(1, "1.0")], "train/accuracy": [(1, "0.5")]}
+
+
+def test_scores_that_a_killed_sync_had_written_for_the_run_but_not_for_its_model_are_completed(
+    origin: Origin, project: Path, tmp_path: Path
+) -> None:
+    model = next(item for item in everything(tmp_path) if isinstance(item, TrainedModel))
+    Delivery(origin).put(model)
+    scores = Metrics({"final/test_accuracy": 0.75}, 0, 4000)
+    Delivery(origin).put(scores)
+    spool = Spool.create(project / "spool", origin, 1)
+    spool.append(Metrics(scores.values, 0, 4000, of_model=True))
+    spool.lock.release()
+    sync(origin)
+    found = in_store(origin)
+    assert found["history"] == {"final/test_accuracy": [(0, "0.75")]}
+    assert found["models"] == [("READY", [("final/test_accuracy", 0, 0.75)])]
+
+
+def test_a_store_that_is_back_at_the_end_has_everything_and_the_run_is_no_failure(
+    origin: Origin, store: Path, tmp_path: Path
+) -> None:
+    delivery = Delivery(origin)
+    delivery.put(Metrics({"train/loss": 1.0}, 1, 1000))
+    with away(store):
+        for operation in everything(tmp_path):
+            delivery.put(operation)
+    delivery.end(RunState.FINISHED, 5000)
+    assert in_store(origin) == EXPECTED
+    assert not any(place.exists() for place in places())
+
+
+def test_a_run_that_failed_keeps_its_own_error(origin: Origin, store: Path) -> None:
+    delivery = Delivery(origin)
+    with away(store):
+        delivery.put(Tags({"harness.error": "the loss became nan"}))
+        delivery.end(RunState.FAILED, 5000)
+    sync(origin)
+    assert in_store(origin)["status"] == ("FAILED", 5000)
+    assert MlflowClient(origin.uri).get_run(origin.run_id).data.tags["harness.error"] == "the loss became nan"
+
+
+def test_a_run_that_was_taken_for_dead_meanwhile_is_cleared(origin: Origin, store: Path, tmp_path: Path) -> None:
+    spooled(origin, store, tmp_path)
+    client = MlflowClient(origin.uri)
+    client.set_tag(origin.run_id, "harness.error", "Its process ended before the job did.")
+    client.set_terminated(origin.run_id, "FAILED")
+    sync(origin)
+    assert in_store(origin) == EXPECTED
+    assert "harness.error" not in client.get_run(origin.run_id).data.tags
+
+
+def test_where_the_projects_folder_cannot_be_written_the_temporary_one_takes_the_spool(
+    origin: Origin, store: Path, project: Path, tmp_path: Path
+) -> None:
+    (project / "spool").write_text("in the way")
+    spooled(origin, store, tmp_path)
+    (spools,) = find_spools(origin.run_id).values()
+    assert [spool.folder.parent for spool in spools] == [places()[1]]
+    assert places()[1].is_relative_to(tmp_path / "temporary")
+    sync(origin)
+    assert in_store(origin) == EXPECTED
+
+
+def test_a_spool_that_can_no_longer_be_written_goes_on_in_the_next_place_and_comes_home_in_order(
+    origin: Origin, store: Path, project: Path, tmp_path: Path
+) -> None:
+    delivery = Delivery(origin)
+    delivery.put(Metrics({"train/loss": 1.0}, 1, 1000))
+    first, *others = everything(tmp_path)
+    with away(store):
+        delivery.put(first)
+        journal = project / "spool" / origin.run_id / "journal.jsonl"
+        journal.rename(journal.with_suffix(".kept"))
+        for operation in others:
+            delivery.put(operation)
+        with pytest.raises(NotInStore):
+            delivery.end(RunState.FINISHED, 5000)
+    journal.with_suffix(".kept").rename(journal)
+    (spools,) = find_spools(origin.run_id).values()
+    assert [(spool.part, len(list(spool.operations()))) for spool in spools] == [(1, 1), (2, 9)]
+    sync(origin)
+    assert in_store(origin) == EXPECTED
+
+
+def test_where_nothing_can_be_written_all_reasons_are_told(
+    origin: Origin, store: Path, project: Path, tmp_path: Path
+) -> None:
+    (project / "spool").write_text("in the way")
+    (tmp_path / "temporary").rmdir()
+    (tmp_path / "temporary").write_text("in the way")
+    delivery = Delivery(origin)
+    with (
+        away(store),
+        pytest.raises(StoreError, match=r"readonly database(.|\n)*File exists; .*Not a directory(.|\n)*TMPDIR"),
+    ):
+        delivery.put(Metrics({"train/loss": 1.0}, 1, 1000))
+
+
+def test_what_the_store_refuses_is_an_error_and_not_kept(origin: Origin) -> None:
+    delivery = Delivery(origin)
+    delivery.put(Parameters({"seed": "3"}))
+    with pytest.raises(StoreError, match="seed"):
+        delivery.put(Parameters({"seed": "4"}))
+    assert not any(place.exists() for place in places())
+
+
+def test_a_line_that_its_writer_did_not_live_to_end_is_none_and_is_overwritten_by_the_next_try(
+    origin: Origin, project: Path
+) -> None:
+    spool = Spool.create(project / "spool", origin, 1)
+    spool.append(Metrics({"train/loss": 1.0}, 1, 1000))
+    spool.lock.release()
+    with (spool.folder / "journal.jsonl").open("a") as journal:
+        journal.write('{"kind": "Metr')
+    assert len(list(Spool(spool.folder).operations())) == 1
+    again = Spool.create(project / "spool", origin, 1)
+    again.append(Metrics({"train/loss": 0.5}, 2, 2000))
+    again.lock.release()
+    sync(origin)
+    assert in_store(origin)["history"] == {"train/loss": [(1, "1.0"), (2, "0.5")]}
+    assert in_store(origin)["status"] == ("RUNNING", None), "how it ended is not known"
+
+
+def test_a_spool_that_its_run_still_writes_is_nobody_elses(origin: Origin, project: Path) -> None:
+    spool = Spool.create(project / "spool", origin, 1)
+    (spools,) = find_spools().values()
+    with held(spools) as ours:
+        assert not ours
+    spool.lock.release()
+    with held(spools) as ours, held(next(iter(find_spools().values()))) as also:
+        assert (ours, also) == (True, False)
+
+
+def test_a_spool_that_was_brought_home_while_we_waited_for_it_is_nobodys(origin: Origin, project: Path) -> None:
+    Spool.create(project / "spool", origin, 1).lock.release()
+    (spools,) = find_spools().values()
+    sync(origin)
+    with held(spools) as ours:
+        assert not ours
+    assert not spools[0].folder.exists()
+
+
+def test_a_run_that_goes_on_first_brings_home_what_it_kept_and_does_not_end(
+    origin: Origin, store: Path, tmp_path: Path
+) -> None:
+    spooled(origin, store, tmp_path)
+    bring_home_before(origin.run_id)
+    assert in_store(origin) == EXPECTED | {"status": ("RUNNING", None)}
+    assert find_spools() == {}
+
+
+def test_others_can_neither_read_nor_replace_a_spool(
+    origin: Origin, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The address of the store, which may hold a password, is in it."""
+    spool = Spool.create(project / "spool", origin, 1)
+    spool.lock.release()
+    assert [folder.stat().st_mode & 0o077 for folder in (spool.folder, spool.folder.parent)] == [0, 0]
+    monkeypatch.setattr("os.getuid", lambda: 12345)
+    with pytest.raises(PermissionError, match="belongs to another user"):
+        Spool.create(project / "spool", origin, 1)
+
+
+def test_a_damaged_spool_is_named(origin: Origin, project: Path) -> None:
+    spool = Spool.create(project / "spool", origin, 1)
+    spool.lock.release()
+    (spool.folder / "journal.jsonl").write_text("no JSON\n")
+    with pytest.raises(StoreError, match=f"{spool.folder} cannot be read"):
+        find_spools()
+
+
+def test_a_store_that_is_not_there_is_not_made_anew(origin: Origin, store: Path, tmp_path: Path) -> None:
+    spooled(origin, store, tmp_path)
+    with away(store):
+        with pytest.raises(StoreError, match=r"is not there\. Bring it back"):
+            sync(origin)
+        assert not (store / "mlflow.db").exists()
+    sync(origin)
+    assert in_store(origin) == EXPECTED
