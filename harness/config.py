@@ -241,11 +241,11 @@ class Config:
     threads: int | None = setting(None, at_least=1)
     figures: str | None = setting(None, choices=FIGURES)
     palette: str = setting("safe", choices=PALETTES)
+    resume: str = setting("true", choices=RESUMES)
     timeout: float | None = setting(None, above=0)
     retries: int = setting(0, at_least=0)
     max_failures: int | None = setting(None, at_least=1)
     fail_fast: bool = False
-    resume: str = setting("true", choices=RESUMES)
 
     def __post_init__(self) -> None:
         self.resume = str(self.resume).lower()  # YAML and Hydra read true and false as booleans

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 from harness.composing import SweepJobs
 from harness.config import Config
@@ -23,10 +24,10 @@ from harness.sweep.jobs import PARENT_SETTING
 from harness.sweep.naming import sweep_name
 from harness.sweep.planning import GRID_SWEEPER, PlannedJob, SweepPlan, earlier_sweeps, only, resumed
 from harness.sweep.pool import ADDRESS, crew_for, plan_slots
+from harness.sweep.process import DIED
 from harness.sweep.progress import SweepDisplay
 from harness.sweep.summary import Report, conclude, finish_parent, raise_if_unfinished
 from harness.sweep.watching import follow, watched
-from harness.sweep.worker import Failure
 from harness.tracking.closing import close_abandoned
 from harness.tracking.reading import read_runs
 from harness.tracking.selection import SWEEP_FINGERPRINT_TAG, SWEPT_TAG
@@ -172,8 +173,7 @@ def _work(sweep: Sweep, plan: SweepPlan, over: int, display: SweepDisplay, repor
     `over` is the number of the last claim, which has ended.
     """
     due, uri = plan.due(sweep.config.resume), sweep.uri
-    threads = sweep.config.threads or plan.threads
-    config = replace(sweep.config, threads=threads)
+    config = replace(sweep.config, threads=sweep.config.threads or plan.threads)
     with crew_for(sweep.jobs.launcher, max(len(due), 1), config) as crew:
         sweep.check()
         parent: RunWriter | None = None
@@ -207,16 +207,11 @@ def _carry_out(
     report: Report,
 ) -> None:
     due = plan.due(sweep.config.resume)
-    numbers = [job.number for job in due.values()]
     before = [job.run for job in plan.jobs if job.run is not None]
-    state = RunState.FAILED
-
-    def record(position: int, failure: Failure) -> None:
-        record_failure(parent, plan.numbered(sweep.jobs), sweep.config, numbers[position], failure)
-
+    jobs = plan.numbered(sweep.jobs)
     if crew is not None:
-        crew.record = record
-
+        crew.record = partial(record_failure, parent, jobs, sweep.config)
+    state = RunState.FAILED
     with ExitStack() as last:
         try:
             with (
@@ -234,10 +229,11 @@ def _carry_out(
                 finally:
                     last.enter_context(few_retries())
                     if not claim.lost:
-                        failed = None
-                        if crew is not None:
-                            failed = {numbers[position]: reason for position, reason in crew.failures.items()}
-                        _end_jobs(sweep, plan, parent, failed, interrupted=state is RunState.KILLED)
+                        failures = crew.failures if crew is not None else None
+                        if sweep.config.resume == "only_failed":
+                            jobs = replace(jobs, jobs=())  # those without a run were not asked for
+                        end_runs(parent, jobs, sweep.config, failures, interrupted=state is RunState.KILLED)
+                        _close_unopened(parent, before, failures or {})
         finally:
             if claim.lost:
                 raise HarnessError(
@@ -247,20 +243,12 @@ def _carry_out(
             finish_parent(parent, plan, state, report)
 
 
-def _end_jobs(
-    sweep: Sweep, plan: SweepPlan, parent: RunWriter, failures: Mapping[int, str] | None, interrupted: bool
-) -> None:
-    """Every job that was due has a run which says how it ended."""
-    jobs = plan.numbered(sweep.jobs)
-    if sweep.config.resume == "only_failed":
-        jobs = replace(jobs, jobs=())  # those without a run were not asked for
-    end_runs(parent, jobs, sweep.config, failures, interrupted)
-    ended = {job.run.run_id: job.run.ended for job in plan.jobs if job.run is not None}
+def _close_unopened(parent: RunWriter, before: Sequence[RunRecord], failures: Mapping[int, str]) -> None:
+    """Say of a run that was to be gone on in, and could not even be opened, why."""
+    ended = {run.run_id: run.ended for run in before}
     for run in read_runs(parent.uri, parent_id=parent.run_id):
-        number = job_number(run)
-        if failures and number in failures and ended.get(run.run_id, ...) == run.ended:
-            # It failed before it was opened again.
-            close_abandoned(parent.uri, run, RunState.FAILED, failures[number], "NotBegun")
+        if (reason := failures.get(job_number(run))) and ended.get(run.run_id, ...) == run.ended:
+            close_abandoned(parent.uri, run, RunState.FAILED, reason, DIED)
 
 
 def few_retries() -> AbstractContextManager[None]:

@@ -25,6 +25,8 @@ from harness.sweep.worker import Job, Slot
 ADDRESS = "hydra_plugins.harness.PoolLauncher"
 """Where Hydra finds `PoolLauncher`."""
 
+JOB_SETTING = "tracking.job="
+
 WORKER_MEMORY = 2 * 2**30
 """Bytes that a worker may come to need: TensorFlow, a dataset, the programs of some models."""
 
@@ -66,13 +68,19 @@ class PoolLauncher(Launcher):
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         jobs = [
-            Job(initial_job_idx + offset, tuple(overrides), self.config, self.context, self.task)
+            Job(_number(overrides, initial_job_idx + offset), tuple(overrides), self.config, self.context, self.task)
             for offset, overrides in enumerate(job_overrides)
         ]
         if _crew is not None:
             return _crew.work(jobs)
         with crew_at_hand(plan_slots(self.workers, len(jobs)), typed_config(self.config)) as crew:
             return crew.work(jobs)
+
+
+def _number(overrides: Sequence[str], place: int) -> int:
+    """A job's number in its sweep: `place` among all, unless some were left out."""
+    given = [item.partition("=")[2] for item in overrides if item.startswith(JOB_SETTING)]
+    return int(given[-1]) if given else place
 
 
 _crew: Crew | None = None

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from harness.composing import register
 
-SHARED = ("seed", "optimizer.learning_rate", "regime.epochs")
+SHARED = ("seed", "optimizer.learning_rate", "regime.epochs", "tracking.job")
 """Settings in which runs of one compiled program may differ."""
 
 LOG = "run.log"
