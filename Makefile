@@ -15,7 +15,7 @@ STAMP := .venv/.set-up-$(KEY)$(addprefix -,$(strip $(EXTRAS)))
 FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep ui test test-fast lint format bench tutorial lock clean
+.PHONY: help setup sweep ui test test-fast test-kills lint format bench tutorial lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test: $(STAMP) ## Run every test, on every core
 
 test-fast: $(STAMP) ## Run the tests that take seconds
 	$(BIN)/pytest -m "not slow" $(ARGS)
+
+test-kills: $(STAMP) ## Kill a sweep and its workers 20 times at random moments and compare the outcome
+	HARNESS_KILLS=20 $(BIN)/pytest tests/integration/test_kills.py $(ARGS)
 
 lint: $(STAMP) ## Check style, types and which module may import which
 	$(BIN)/ruff check .

@@ -1,0 +1,112 @@
+"""`kill -9` at moments drawn at random, of a whole sweep and of single workers: nothing is lost or doubled in the end.
+
+`make test-kills` kills 20 times, the usual tests three times.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+from contextlib import suppress
+
+import numpy as np
+import psutil
+import pytest
+from mlflow.entities import Run
+
+from harness.records import RunState
+from harness.training.state import read_state
+from tests.integration.conftest import SMALL, NewProject, Outcome, Project, waited
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+
+KILLS = int(os.environ.get("HARNESS_KILLS", "3"))
+SEED = 7
+GRID = (
+    *SMALL, "optimizer=adam,sgd", "seed=range(3)", "regime.epochs=200", "model.dropout=0.1", "figures=none",
+    "threads=1", "tracking.checkpoint_seconds=0",
+)  # fmt: skip
+
+
+def kill_something(command: int, draw: random.Random) -> str:
+    """Kill the sweep's command with all of its processes, or one of its workers."""
+    with suppress(psutil.NoSuchProcess):
+        processes = psutil.Process(command).children(recursive=True)
+        workers = [child for child in processes if "spawn_main" in " ".join(child.cmdline())]
+        if workers and draw.random() < 0.5:
+            os.kill(draw.choice(workers).pid, signal.SIGKILL)
+            return "worker"
+        for process in [psutil.Process(command), *processes]:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+    return "command"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(new_project: NewProject) -> Outcome:
+    project = new_project()
+    return Outcome(project, project.run("sweep", *GRID))
+
+
+@pytest.fixture(scope="module")
+def disturbed(new_project: NewProject) -> tuple[Outcome, list[str]]:
+    """The same sweep, and what was killed of it: it is started again whenever its command is gone, until it is done."""
+    project, draw, killed = new_project(), random.Random(SEED), []
+    process = project.start("sweep", *GRID, stderr=subprocess.DEVNULL)
+    while len(killed) < KILLS:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(draw.uniform(3.0, 25.0))
+        if process.poll() is None:
+            killed.append(kill_something(process.pid, draw))
+        if (killed and killed[-1] == "command") or process.poll() is not None:
+            waited(process)
+            process = project.start("sweep", *GRID, stderr=subprocess.DEVNULL)
+    waited(process)
+    for _ in range(3):  # what a killed worker left FAILED is tried again by the next command
+        done = project.run("sweep", *GRID)
+    return Outcome(project, done), killed
+
+
+def test_the_kills_met_a_sweep_at_work(disturbed: tuple[Outcome, list[str]]) -> None:
+    outcome, killed = disturbed
+    assert len(killed) == KILLS
+    tries = [int(run.data.tags.get("harness.tries", "1")) for run in outcome.children]
+    assert max(tries) > 1, "no run was ever cut off"
+
+
+def test_the_table_is_that_of_an_undisturbed_sweep(undisturbed: Outcome, disturbed: tuple[Outcome, list[str]]) -> None:
+    outcome, _ = disturbed
+    assert outcome.done.returncode == 0, outcome.done.stderr
+    assert outcome.done.stdout == undisturbed.done.stdout
+    assert outcome.parent.info.status == RunState.FINISHED
+
+
+def test_no_run_is_lost_or_there_twice(undisturbed: Outcome, disturbed: tuple[Outcome, list[str]]) -> None:
+    names = [[run.info.run_name for run in each.children] for each in (undisturbed, disturbed[0])]
+    assert names[0] == names[1]
+    assert {run.info.status for run in disturbed[0].children} == {RunState.FINISHED}
+    assert list((disturbed[0].project.root / "checkpoints").glob("*")) == []
+
+
+def test_every_value_of_every_run_is_there_once_and_the_same_to_the_last_bit(
+    undisturbed: Outcome, disturbed: tuple[Outcome, list[str]]
+) -> None:
+    for whole, broken in zip(undisturbed.children, disturbed[0].children, strict=True):
+        assert values(undisturbed.project, whole) == values(disturbed[0].project, broken)
+        weights = [
+            read_state(project.artifact(run, "training/state.npz")).weights
+            for project, run in ((undisturbed.project, whole), (disturbed[0].project, broken))
+        ]
+        for ours, theirs in zip(*weights, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def values(project: Project, run: Run) -> dict[str, list[tuple[int, float]]]:
+    """Every point of every metric but the measured times, of which only the steps are kept."""
+    client, found = project.client(), {}
+    for name in run.data.metrics:
+        points = client.get_metric_history(run.info.run_id, name)
+        found[name] = [(point.step, 0.0 if name.startswith("time/") else point.value) for point in points]
+    return found
