@@ -18,7 +18,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
-from harness.composing import CONFIG_NAME, _composer
+from harness.composing import CONFIG_NAME, composer
 from harness.sweep.process import DIED, TIMED_OUT, WorkerProcess, cause_of_death
 from harness.sweep.worker import LOG, TRACEBACK, Failure, Job, Slot
 
@@ -87,7 +87,7 @@ Do = Callable[..., Failure | None]
 @pytest.fixture
 def do(worker: WorkerProcess, project: Path) -> Do:
     """Have the worker carry out a task; its job's folder is `job`."""
-    with _composer(None):
+    with composer(None):
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         overrides = ["seed=0", f"hydra.sweep.dir={project}", "hydra.sweep.subdir=job"]
