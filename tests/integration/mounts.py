@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -39,12 +39,16 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[None]:
 @contextmanager
 def read_only(folder: Path) -> Iterator[None]:
     """Nothing in `folder` can be opened for writing while the block lasts, by root either."""
-    _mount("--bind", str(folder), str(folder))
-    try:
-        _mount("-o", "remount,ro,bind", str(folder))
+    aside = folder.with_name(f"{folder.name}.aside")
+    aside.mkdir()
+    with ExitStack() as mounted:
+        # Made read-only beside it first: on the folder itself somebody might open a file before it is.
+        _mount("--bind", str(folder), str(aside))
+        mounted.callback(subprocess.run, ["umount", "--lazy", str(aside)], check=True)
+        _mount("-o", "remount,ro,bind", str(aside))
+        _mount("--bind", str(aside), str(folder))
+        mounted.callback(subprocess.run, ["umount", "--lazy", str(folder)], check=True)
         yield
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def fill(folder: Path) -> Path:

@@ -8,6 +8,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -32,10 +33,12 @@ EPOCHS_BEFORE = 5
 def in_training(project: Project, process: Any, uri: str) -> None:
     """Wait until the run has a few epochs in the store, without disturbing it."""
     deadline = time.monotonic() + 120
+    folder = None if "://1" in uri else Path(uri.removeprefix("sqlite:///")).parent
     while True:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
-        if any(project.root.glob("mlruns/*/*/artifacts/config")) or not uri.startswith(f"sqlite:///{project.root}"):
+        # A client that opens a store while its tables are made would disturb.
+        if folder is None or any(folder.glob("mlruns/*/*/artifacts/config")):
             runs = project.runs(uri)
             if runs and len(history(project, runs[0], uri).get("train/loss", [])) >= EPOCHS_BEFORE:
                 return
@@ -182,7 +185,7 @@ def test_a_database_that_another_process_keeps_locked(empty: Project, undisturbe
 
 
 def test_a_lock_that_goes_before_the_end_costs_nothing(empty: Project, undisturbed: Outcome) -> None:
-    process = empty.start("train", *TRAINING, "regime.epochs=250")
+    process = empty.start("train", *TRAINING)
     in_training(empty, process, empty.store)
     with closing(sqlite3.connect(empty.root / "mlflow.db", isolation_level=None, timeout=30)) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -218,8 +221,8 @@ def test_every_worker_of_a_sweep_keeps_its_own_run(empty: Project) -> None:
     grid = (*SMALL, "optimizer=sgd", "regime.epochs=250", "seed=range(2)", "threads=1", "figures=none")
     process = empty.start("sweep", *grid, "hydra.launcher.workers=2")
     deadline = time.monotonic() + 120
-    while not any(empty.root.glob("mlruns/*/*/artifacts/config")) or not all(
-        sum("train/loss" in run.data.metrics for run in empty.runs()) == 2 for _ in (1,)
+    while not any(empty.root.glob("mlruns/*/*/artifacts/config")) or (
+        sum("train/loss" in run.data.metrics for run in empty.runs()) < 2
     ):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline

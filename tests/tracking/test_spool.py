@@ -314,7 +314,7 @@ def test_a_line_that_its_writer_did_not_live_to_end_is_none_and_is_overwritten_b
     spool.append(Metrics({"train/loss": 1.0}, 1, 1000))
     spool.lock.release()
     with (spool.folder / "journal.jsonl").open("a") as journal:
-        journal.write('{"kind": "Metr')
+        journal.write('{"kind": "Metrics", "values": {' + '"loss": 1.0, ' * 50)
     assert len(list(Spool(spool.folder).operations())) == 1
     again = Spool.create(project / "spool", origin, 1)
     again.append(Metrics({"train/loss": 0.5}, 2, 2000))
