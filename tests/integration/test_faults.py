@@ -217,7 +217,7 @@ def test_a_server_that_is_gone_in_the_middle_and_comes_back(empty: Project, undi
 
 
 def test_every_worker_of_a_sweep_keeps_its_own_run(empty: Project) -> None:
-    """The store is locked while both jobs train; the sweep's own run is kept like theirs."""
+    """The store is locked until both jobs have ended: their sweep takes them for dead, until they come home."""
     grid = (*SMALL, "optimizer=sgd", "regime.epochs=250", "seed=range(2)", "threads=1", "figures=none")
     process = empty.start("sweep", *grid, "hydra.launcher.workers=2")
     deadline = time.monotonic() + 120
@@ -229,9 +229,14 @@ def test_every_worker_of_a_sweep_keeps_its_own_run(empty: Project) -> None:
         time.sleep(0.2)
     with closing(sqlite3.connect(empty.root / "mlflow.db", isolation_level=None, timeout=30)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        done = waited(process)
+        while sum('"End"' in journal.read_text() for journal in empty.root.glob("spool/*/journal.jsonl")) < 2:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.2)
+        time.sleep(25)  # longer than they wait, at their end, for the lock to go
         other.execute("ROLLBACK")
-    assert done.returncode == 1
+    done = waited(process)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.count("Training goes on.") == 2
     assert "Traceback" not in done.stderr
     brought = empty.run("sync")
     assert brought.returncode == 0, brought.stderr
