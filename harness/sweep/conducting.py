@@ -28,7 +28,6 @@ from harness.sweep.process import DIED
 from harness.sweep.progress import SweepDisplay
 from harness.sweep.summary import Report, conclude, finish_parent, raise_if_unfinished
 from harness.sweep.watching import follow, watched
-from harness.sweep.worker import Failure
 from harness.tracking.closing import close_abandoned
 from harness.tracking.reading import read_runs
 from harness.tracking.selection import SWEEP_FINGERPRINT_TAG, SWEPT_TAG
