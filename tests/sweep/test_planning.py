@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from mlflow.entities import Metric, Param
 
 from harness.composing import CONFIG_NAME, SweepJobs, compose_config, expand_sweep
 from harness.config import flatten
@@ -144,3 +147,38 @@ def test_a_thousand_jobs_are_planned_in_seconds(project: Path) -> None:
     plan = plan_sweep(jobs, configs, store_uri())
     assert len({job.fingerprint for job in plan.jobs}) == 1000
     assert time.perf_counter() - started < 20
+
+
+def test_a_thousand_finished_runs_are_looked_up_in_two_seconds(project: Path) -> None:
+    jobs = expand_sweep(["seed=range(1000)"])
+    plan = plan_sweep(jobs, job_configs(jobs, CONFIG_NAME, None), store_uri())
+    client = open_client(store_uri())
+    experiment = client.create_experiment("harness")
+    tags = {"harness.kind": "sweep", SWEEP_FINGERPRINT_TAG: plan.fingerprint}
+    parent = client.create_run(experiment, tags=tags).info.run_id
+    first = client.create_run(experiment, tags={PARENT_TAG: parent, "harness.kind": "run"}, run_name="seed=0")
+    values = [Param(key, str(value)) for key, value in flatten(plan.jobs[0].config).items()]
+    scores = [Metric(f"final/{name}", 0.5, 0, 0) for name in range(30)]
+    for start in range(0, len(values), 100):
+        client.log_batch(first.info.run_id, params=values[start : start + 100], metrics=scores)
+    client.set_terminated(first.info.run_id)
+    with closing(sqlite3.connect(project / "mlflow.db")) as database, database:
+        for number, job in enumerate(plan.jobs):
+            copy = f"{number:032x}"
+            for table in ("runs", "params", "latest_metrics", "tags"):
+                columns = [row[1] for row in database.execute(f"PRAGMA table_info({table})")]
+                taken = ", ".join("?" if column == "run_uuid" else f'"{column}"' for column in columns)
+                database.execute(
+                    f"INSERT INTO {table} SELECT {taken} FROM {table} WHERE run_uuid = ?", (copy, first.info.run_id)
+                )
+            pairs = [(JOB_TAG, str(number), copy), (FINGERPRINT_TAG, job.fingerprint, copy)]
+            database.executemany("INSERT INTO tags (key, value, run_uuid) VALUES (?, ?, ?)", pairs)
+    client.delete_run(first.info.run_id)
+    started = time.process_time()  # other tests may use the processors meanwhile
+    [found] = earlier_sweeps(plan, store_uri())
+    looked_up = resumed(plan, store_uri(), found, ("seed",))
+    seconds = time.process_time() - started
+    assert looked_up.finished == 1000
+    assert looked_up.due("true") == {}
+    assert [job.number for job in looked_up.jobs] == list(range(1000))
+    assert seconds < 2.0
