@@ -17,14 +17,8 @@ def plan_lines(outlook: Outlook) -> list[str]:
     if plan.parent is None:
         lines = [f"{_counted(jobs, 'job')}, a new sweep."]
     else:
-        started = plan.parent.started.astimezone()
-        lines = [
-            f"{_counted(jobs, 'job')}, {plan.finished} of them finished: the sweep {plan.parent.name} "
-            f"({plan.parent.run_id[:8]}, begun {started:%Y-%m-%d %H:%M}) would go on."
-            if due
-            else f"{_counted(jobs, 'job')}: nothing is left to do of the sweep {plan.parent.name} "
-            f"({plan.parent.run_id[:8]})."
-        ]
+        begun = f"'{plan.parent.name}' ({plan.parent.run_id[:8]}, {plan.parent.started.astimezone():%Y-%m-%d %H:%M})"
+        lines = [f"{_counted(jobs, 'job')}, {plan.finished} of them finished in the sweep {begun}."]
     if outlook.busy is not None:
         lines.append(f"It is at work now, in {outlook.busy}: the command would watch it.")
     rows = [
@@ -43,6 +37,8 @@ def plan_lines(outlook: Outlook) -> list[str]:
         total = _duration(outlook.forecast.total_seconds(list(outlook.due.values()), workers))
         basis = "" if total == "unknown" else ", by earlier runs of the same structure on this machine"
         lines.append(f"{_counted(len(due), 'job')} to do with {_counted(workers, 'worker')}: {total}{basis}.")
+    else:
+        lines.append("Nothing is left to do.")
     lines.append("Nothing was trained or written.")
     return lines
 

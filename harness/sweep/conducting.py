@@ -135,7 +135,8 @@ def conduct(sweep: Sweep, display: SweepDisplay, report: Report) -> None:
         holder = holder_of(parent) if parent is not None else None
         if parent is not None and is_held(parent):
             display.say(f"This sweep is at work in {holder}. Watching; Ctrl-C ends the watching only.")
-            with display.live(parent.name, len(plan.jobs)):
+            done = [job.run for job in plan.jobs if job.run is not None and job.finished]
+            with display.live(parent.name, len(plan.jobs), done):
                 ended = follow(sweep.uri, parent.run_id, display.show)
             if ended:
                 conclude(sweep.uri, plan, report)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,7 +27,8 @@ from harness.tracking.selection import FINGERPRINT_TAG, JOB_TAG, SWEEP_FINGERPRI
 GRID_SWEEPER = "hydra_plugins.harness.GridSweeper"
 """The sweeper that can leave out jobs."""
 
-ENDED = (RunState.FINISHED, RunState.FAILED, RunState.KILLED)
+Plain = tuple[str, Any] | None
+"""A setting and its value."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,8 @@ def _words(words: Sequence[str]) -> tuple[str, ...]:
 def job_configs(sweep: SweepJobs, config_name: str, config_dir: str | None) -> list[Config]:
     """The configuration of every job. Composing takes 0.1 s, so only the choices of groups are composed, once each;
     single settings are put on top as Hydra does. Raises `ConfigError`."""
-    plain: dict[str, tuple[str, Any] | None] = {}
+    parser, schema, known = OverridesParser.create(), OmegaConf.structured(Config), set(flatten(Config()))
+    plain: dict[str, Plain] = {}
     bases: dict[tuple[str, ...], Config | None] = {}
     configs = []
     with composer(config_dir) as extra:
@@ -178,7 +180,7 @@ def job_configs(sweep: SweepJobs, config_name: str, config_dir: str | None) -> l
             with explained(job):
                 for item in job:
                     if item not in plain:
-                        plain[item] = _plain(item)
+                        plain[item] = _plain(item, parser, schema, known)
                 rest = tuple(item for item in job if plain[item] is None)
                 if rest not in bases:
                     composed = compose(config_name, overrides=[*rest, *extra])
@@ -195,18 +197,15 @@ def job_configs(sweep: SweepJobs, config_name: str, config_dir: str | None) -> l
     return configs
 
 
-def _plain(override: str) -> tuple[str, Any] | None:
+def _plain(override: str, parser: OverridesParser, schema: DictConfig, known: Collection[str]) -> Plain:
     """A single setting and its typed value; None for a choice of a group and all that is not so simple."""
-    parsed = OverridesParser.create().parse_override(override)
-    key = parsed.get_key_element()
-    if key not in flatten(Config()) or not isinstance(parsed.value(), (bool, int, float, str, list, type(None))):
+    parsed = parser.parse_override(override)
+    key, value = parsed.get_key_element(), parsed.value()
+    if key not in known or "${" in override or not isinstance(value, (bool, int, float, str, list, type(None))):
         return None
-    if "${" in override or (key in ("dataset", "model", "optimizer", "regime", "tracking")):
-        return None
-    schema = OmegaConf.structured(Config)
-    OmegaConf.update(schema, key, parsed.value())
-    value = OmegaConf.select(schema, key)
-    return key, OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
+    OmegaConf.update(schema, key, value)
+    typed = OmegaConf.select(schema, key)
+    return key, OmegaConf.to_object(typed) if OmegaConf.is_config(typed) else typed
 
 
 def _set(config: Config, key: str, value: Any) -> None:

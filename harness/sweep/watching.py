@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from harness.errors import RequestError, StoreError
-from harness.records import RunRecord
+from harness.records import RunRecord, RunState
 from harness.sweep.claiming import Vigil, holder_of, is_held
 from harness.sweep.progress import SweepDisplay
 from harness.sweep.summary import Report, read_comparison
@@ -83,7 +83,8 @@ def watch(uri: str, named: str, display: SweepDisplay, report: Report) -> None:
     """
     parent = _sweep_named(uri, named)
     try:
-        with display.live(parent.name, int(parent.tags.get("harness.jobs", "0"))):
+        done = [run for run in read_runs(uri, parent_id=parent.run_id) if run.state is RunState.FINISHED]
+        with display.live(parent.name, int(parent.tags.get("harness.jobs", "0")), done):
             ended = follow(uri, parent.run_id, display.show)
     except KeyboardInterrupt:
         display.say("No longer watching; the sweep goes on.")

@@ -49,3 +49,28 @@ def test_an_experiment_may_be_asked_for_in_hydras_spelling_of_an_addition() -> N
 def test_a_wrong_flag_is_a_wrong_request(arguments: list[str], said: str) -> None:
     with pytest.raises(RequestError, match=said):
         _parse(arguments, multirun=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "plan", "watched", "rest"),
+    [
+        (["seed=0,1", "--plan"], True, None, ["seed=0,1"]),
+        (["--watch"], False, "", []),
+        (["--watch", "tracking.uri=x"], False, "", ["tracking.uri=x"]),
+        (["--watch", "0123abcd", "tracking.uri=x"], False, "0123abcd", ["tracking.uri=x"]),
+        (["--watch", "--config-dir", "mine"], False, "", []),
+        (["seed=0,1"], False, None, ["seed=0,1"]),
+    ],
+)
+def test_flags_of_ours_never_reach_hydra(
+    arguments: list[str], plan: bool, watched: str | None, rest: list[str]
+) -> None:
+    request = _parse(arguments, multirun=True)
+    assert (request.plan, request.watch, request.overrides) == (plan, watched, rest)
+    assert not {"--plan", "--watch"} & set(_command_line(request))
+
+
+@pytest.mark.parametrize("flag", ["--plan", "--watch"])
+def test_a_flag_of_sweeps_is_refused_for_a_single_run(flag: str) -> None:
+    with pytest.raises(RequestError, match=f"{flag}: only a sweep has it"):
+        _parse([flag], multirun=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -103,6 +104,37 @@ def test_without_a_terminal_a_sweep_has_a_line_for_each_run_that_ended_and_tells
         "[ 2/12] second  failed: no [luck] at all",
         "[ 3/12] 3  stopped after 2 epochs",
     ]
+
+
+def test_what_had_finished_before_is_counted_once_and_what_is_tried_again_is_told_anew() -> None:
+    where, screen = console()
+    shown = SweepDisplay(where)
+    done, failed = run("done", RunState.FINISHED, 10), run("failed", RunState.FAILED, 4, "no luck")
+    later = START + timedelta(seconds=60)
+    with shown.live("sweep of seed", 3, [done, failed], 2):
+        shown.show([done, failed])
+        shown.show([done, run("failed", epochs=2), run("new", RunState.FAILED, 1, "died")])
+        shown.show([done, replace(run("failed", RunState.FINISHED, 10), ended=later), run("new", epochs=2)])
+        shown.show([done, replace(run("failed", RunState.FINISHED, 10), ended=later), run("new", RunState.FAILED, 3)])
+    assert [line[:24] for line in screen.getvalue().splitlines()] == [
+        "sweep of seed: 3 runs",
+        "1 of 3 are finished alre",
+        "[2/3] new  failed: died",
+        "[2/3] failed  train 90.0",
+        "[3/3] new  failed: no re",
+    ]
+
+
+def test_the_bar_of_a_sweep_says_how_it_stands() -> None:
+    where, screen = console(terminal=True)
+    shown = SweepDisplay(where)
+    good = replace(run("good", RunState.FINISHED, 10), metrics=FINAL | {"final/test_accuracy": 0.9})
+    with shown.live("sweep of seed", 9):
+        shown.show([run("plain", RunState.FINISHED, 10), good, run("broken", RunState.FAILED), run("third", epochs=5)])
+        shown._progress.refresh() if shown._progress else pytest.fail("no bars")
+        said = screen.getvalue()
+    assert "1 running   1 failed   best test 90.00 % (good)" in said
+    assert "3/9" in said
 
 
 def test_on_a_terminal_a_sweep_has_a_bar_for_each_run_at_work_and_one_for_the_whole() -> None:

@@ -1,0 +1,178 @@
+"""One command at a time works on a sweep."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from harness import machine
+from harness.errors import StoreError
+from harness.machine import is_alive, is_here, this_process
+from harness.records import RunRecord, RunState
+from harness.sweep import claiming
+from harness.sweep.claiming import Vigil, holder_of, is_held, take_claim, take_over
+from harness.tracking.claims import tag_run, write_once
+from harness.tracking.reading import read_runs
+from harness.tracking.store import open_client, store_uri
+
+ELSEWHERE = "elsewhere:0123:1 4711 1.00"
+
+
+@pytest.fixture
+def parent(project: Path) -> str:
+    client = open_client(store_uri())
+    experiment = client.create_experiment("harness")
+    return str(client.create_run(experiment, tags={"harness.kind": "sweep"}).info.run_id)
+
+
+def record(parent: str) -> RunRecord:
+    [run] = read_runs(store_uri(), run_ids=[parent], include_parents=True)
+    return run
+
+
+def ended_process() -> str:
+    told = [sys.executable, "-c", "from harness.machine import this_process; print(this_process())"]
+    return subprocess.run(told, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_a_process_is_known_again_and_its_end_is_seen() -> None:
+    assert is_here(this_process())
+    assert is_alive(this_process())
+    ended = ended_process()
+    assert is_here(ended)
+    assert not is_alive(ended)
+    assert not is_here(ELSEWHERE)
+
+
+def test_a_process_of_the_same_number_is_not_the_one_that_was_recorded() -> None:
+    here, number, started = this_process().rsplit(" ", 2)
+    assert not is_alive(f"{here} {number} {float(started) - 100:.2f}")
+
+
+def test_of_many_that_claim_at_once_one_has_it(parent: str) -> None:
+    found = []
+    ready = threading.Barrier(6)
+
+    def claim() -> None:
+        ready.wait()
+        found.append(take_claim(store_uri(), parent))
+
+    threads = [threading.Thread(target=claim) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 6
+    assert sum(claim is not None for claim in found) == 1
+
+
+def test_a_claim_holds_until_it_is_released_and_the_next_has_the_next_number(parent: str) -> None:
+    assert not is_held(record(parent))
+    claim = take_claim(store_uri(), parent)
+    assert claim is not None
+    assert is_held(record(parent)), "before it first beats, too"
+    with claim:
+        assert not Vigil().is_over(record(parent))
+        assert take_claim(store_uri(), parent) is None
+    assert not is_held(record(parent))
+    assert Vigil().is_over(record(parent))
+    holder = holder_of(record(parent))
+    assert holder is not None
+    assert (holder.number, holder.released) == (1, True)
+    assert take_claim(store_uri(), parent, after=1) is not None
+
+
+def test_a_claim_whose_process_has_gone_is_over_at_once(parent: str) -> None:
+    write_once(store_uri(), parent, "claim.1", f"{ended_process()} 0123")
+    tag_run(store_uri(), parent, {claiming.HEARTBEAT_TAG: f"{time.time():.1f}"})
+    assert not is_held(record(parent))
+
+
+def test_a_claim_of_another_machine_is_over_when_it_no_longer_moves(
+    parent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claiming, "STILL_SECONDS", 0.3)
+    monkeypatch.setattr(claiming, "EXPIRY_SECONDS", 1.0)
+    write_once(store_uri(), parent, "claim.1", f"{ELSEWHERE} 0123")
+    vigil = Vigil()
+    for _ in range(4):
+        tag_run(store_uri(), parent, {claiming.HEARTBEAT_TAG: f"{time.time() - 100:.2f}"})
+        assert not vigil.is_over(record(parent)), "its clock is behind, but it lives"
+        time.sleep(0.2)
+    time.sleep(0.4)
+    assert is_held(record(parent)), "nobody can tell at a glance"
+    assert vigil.is_over(record(parent))
+
+
+def test_who_finds_that_another_has_taken_over_stops(parent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claiming, "BEAT_SECONDS", 0.1)
+    claim = take_claim(store_uri(), parent)
+    assert claim is not None
+
+    def work() -> None:
+        with claim:
+            write_once(store_uri(), parent, "claim.2", f"{ELSEWHERE} 4567")
+            time.sleep(20)
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert claim.lost
+    assert is_held(record(parent)), "what the other has is not given up"
+
+
+def test_what_a_dead_command_left_running_is_closed_with_the_reason(parent: str) -> None:
+    client = open_client(store_uri())
+    experiment = record(parent).experiment_id
+    tags = {"mlflow.parentRunId": parent, "harness.process": ended_process()}
+    left = client.create_run(experiment, tags=tags).info.run_id
+    said: list[str] = []
+    take_over(store_uri(), record(parent), said.append)
+    [run] = read_runs(store_uri(), run_ids=[left])
+    assert run.state is RunState.KILLED
+    assert run.tags["harness.error"] == claiming.CUT_OFF
+    assert said == []
+
+
+def test_a_run_that_still_trains_here_is_waited_for(parent: str) -> None:
+    client = open_client(store_uri())
+    program = "from harness.machine import this_process as t; print(t(), flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as worker:
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        tags = {"mlflow.parentRunId": parent, "harness.process": worker.stdout.readline().strip()}
+        client.create_run(record(parent).experiment_id, tags=tags, run_name="at work")
+        said: list[str] = []
+        over = threading.Thread(target=take_over, args=(store_uri(), record(parent), said.append))
+        over.start()
+        time.sleep(1.0)
+        assert over.is_alive()
+        worker.stdin.write("\n")
+        worker.stdin.flush()
+        worker.wait()
+        over.join(10)
+    assert not over.is_alive()
+    assert "at work" in said[0]
+
+
+def test_a_store_that_does_not_take_a_claim_says_so(parent: str) -> None:
+    with pytest.raises(StoreError):
+        write_once(store_uri(), "0" * 32, "claim.1", "x")
+
+
+def test_processes_that_were_spawned_are_found_by_the_number_of_who_spawned_them() -> None:
+    code = "import time; 'spawn_main(parent_pid=987654321, pipe_handle=1)'; time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code]) as worker:
+        try:
+            deadline = time.monotonic() + 10
+            while not (found := [process.pid for process in machine.spawned_by(987654321)]):
+                assert time.monotonic() < deadline
+            assert found == [worker.pid]
+        finally:
+            worker.kill()
