@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from harness.tracking.store import exclusive, explained, open_client, sqlite_file
+from harness.tracking.store import exclusive, explained, open_client, sqlite_file, taken_retried
 
 __all__ = ["delete_run", "exclusive", "is_local", "read_run", "tag_run", "write_once"]
 
@@ -37,7 +38,7 @@ def tag_run(uri: str, run_id: str, tags: Mapping[str, str]) -> None:
     client = open_client(uri)
     with explained(uri):
         for key, value in tags.items():
-            client.set_tag(run_id, key, value)
+            taken_retried(partial(client.set_tag, run_id, key, value))
 
 
 def delete_run(uri: str, run_id: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from harness.records import RunRecord, RunState
 from harness.tracking.selection import ERROR_TAG, ERROR_TYPE_TAG, TRIES_TAG
-from harness.tracking.store import explained, open_client
+from harness.tracking.store import explained, open_client, taken_retried
 
 
 def close_abandoned(
@@ -24,8 +24,8 @@ def close_abandoned(
     """
     client = open_client(uri)
     with explained(uri):
-        client.set_tag(run.run_id, ERROR_TAG, reason)
-        client.set_tag(run.run_id, ERROR_TYPE_TAG, kind)
+        taken_retried(lambda: client.set_tag(run.run_id, ERROR_TAG, reason))
+        taken_retried(lambda: client.set_tag(run.run_id, ERROR_TYPE_TAG, kind))
         if log_file is not None:
             tries = run.tags.get(TRIES_TAG, "1")
             client.log_artifact(run.run_id, str(log_file), "logs" if tries == "1" else f"logs/try_{tries}")

@@ -155,7 +155,8 @@ class StoredRun:
     def _tags(self, values: Mapping[str, str]) -> None:
         from mlflow.entities import RunTag
 
-        self._client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in values.items()])
+        entries = [RunTag(key, value) for key, value in values.items()]
+        taken_retried(lambda: self._client.log_batch(self.run_id, tags=entries))
 
     def _metrics(self, operation: Metrics) -> None:
         from mlflow.entities import Metric

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from harness.tracking.selection import EPOCH_METRIC, ERROR_TAG, ERROR_TYPE_TAG
-from harness.tracking.store import explained
+from harness.tracking.store import explained, taken_retried
 
 TRIES_TAG = "harness.tries"
 
@@ -38,7 +39,7 @@ def reopen(client: Any, uri: str, run_id: str, tags: Mapping[str, str]) -> Recor
                 client.set_tag(run_id, f"harness.try.{tries}.{tag.rpartition('.')[2]}", run.data.tags[tag])
                 client.delete_tag(run_id, tag)
         for key, value in {**tags, TRIES_TAG: str(tries + 1)}.items():
-            client.set_tag(run_id, key, value)
+            taken_retried(partial(client.set_tag, run_id, key, value))
         client.update_run(run_id, status="RUNNING")
     series = {metric.key for metric in run.data._metric_objs if metric.step > 0}
     return Recorded(

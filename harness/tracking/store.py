@@ -83,7 +83,8 @@ def refused(error: StoreError) -> bool:
 def taken_retried(write: Callable[[], object]) -> None:
     """Do `write`, once more where another process has inserted the same row meanwhile.
 
-    MLflow looks for a dataset and then inserts it; the next time it is found.
+    MLflow looks for a dataset or a tag and then inserts it; the next time it is found. Two runs may be given the same
+    images, and a command may end a run whose worker is just ending it.
     """
     from mlflow.exceptions import MlflowException
 

@@ -32,7 +32,7 @@ GRID = (
 
 def kill_something(command: int, draw: random.Random) -> str:
     """Kill the sweep's command with all of its processes, or one of its workers."""
-    with suppress(psutil.NoSuchProcess):
+    with suppress(psutil.NoSuchProcess):  # a zombie too
         processes = psutil.Process(command).children(recursive=True)
         workers = [child for child in processes if "spawn_main" in " ".join(child.cmdline())]
         if workers and draw.random() < 0.5:

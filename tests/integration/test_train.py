@@ -250,7 +250,7 @@ def test_everything_lies_below_the_root_and_nothing_in_the_working_directory(tra
     root = trained.project.root
     assert list(trained.project.elsewhere.iterdir()) == []
     assert {item.name for item in root.iterdir() if not item.name.startswith(("mlflow.db", ".git"))} == {
-        "model.py", "mlruns", "outputs"
+        "model.py", "mlruns", "outputs", "checkpoints"
     }  # fmt: skip
     assert Path(run.info.artifact_uri.removeprefix("file://")).is_relative_to(root / "mlruns")
 
