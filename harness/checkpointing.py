@@ -48,3 +48,5 @@ class Checkpoint:
     def remove(self) -> None:
         """The run has ended well and needs it no more."""
         self._file.unlink(missing_ok=True)
+        for cut_off in self._file.parent.glob(f".{self._file.name}.*"):  # by `kill -9` while it was written
+            cut_off.unlink(missing_ok=True)

@@ -41,6 +41,10 @@ def gpus() -> tuple[str, ...]:
     return tuple(device for device in named.split(",") if device.strip() not in ("", "-1"))
 
 
+PARENT_VARIABLE = "HARNESS_COMMAND"
+"""In the environment of workers: the number of the process that they work for."""
+
+
 def this_process() -> str:
     """This process in a text that no other process has, on any machine: `is_alive` reads it."""
     return f"{_here()} {os.getpid()} {psutil.Process().create_time():.2f}"
@@ -66,13 +70,19 @@ def is_alive(process: str) -> bool:
 
 
 def spawned_by(number: int) -> list[psutil.Process]:
-    """The processes here that Python's multiprocessing spawned from process `number`, which may be gone."""
-    mark = f"spawn_main(parent_pid={number},"
-    return [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if any(mark in word for word in process.info["cmdline"] or ())
-    ]
+    """The processes here that come from process `number`, which may be gone, since it called `mark_children`."""
+
+    def is_one(process: psutil.Process) -> bool:
+        with suppress(psutil.Error):  # it has just ended, or is somebody else's
+            return process.pid != number and process.environ().get(PARENT_VARIABLE) == str(number)
+        return False
+
+    return [process for process in psutil.process_iter() if is_one(process)]
+
+
+def mark_children() -> None:
+    """Have every process that comes from this one from now on be found by `spawned_by`."""
+    os.environ[PARENT_VARIABLE] = str(os.getpid())
 
 
 def _here() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from harness import metrics
 from harness.checkpointing import Checkpoint
 from harness.config import Config
 from harness.continuing import find_start, start_identity
-from harness.data import load_splits
+from harness.data import dataset_digest, load_splits
+from harness.errors import HarnessError
 from harness.evaluation import evaluate
 from harness.figures import RunView, per_class_table, run_figures
 from harness.fingerprint import fingerprint
@@ -82,7 +84,7 @@ def execute(
     """
     started = time.perf_counter()
     uri = store_uri(config.tracking.uri)
-    tags = {} if context.job is None else {JOB_TAG: str(context.job)}
+    tags = _identifying_tags(uri, config, context)
     identity = RunIdentity(context.name, config.tracking.experiment, context.parent_id, context.overrides, tags)
     watching = config.tracking.system_metrics
     with tracked_run(uri, identity, context.log_file, watching, context.run_id) as tracked:
@@ -95,7 +97,6 @@ def execute(
         seed_everything(config.seed, config.threads)
         dataset, splits = load_splits(config.dataset, config.regime.validation)
         log_data(tracked, dataset, splits)
-        tracked.set_tags({FINGERPRINT_TAG: fingerprint(config, dataset.digest, start_identity(uri, config))})
 
         model = build_model(config.model, config.dataset.preprocessing, splits.train.images, config.mixed_precision)
         predict = log_probabilities(model)
@@ -137,3 +138,15 @@ def execute(
         log.info("finished: %s", {name: round(value, 4) for name, value in scalars.items()})
     checkpoint.remove()
     return RunResult(tracked.run_id, context.name, config.tracking.experiment, scalars)
+
+
+def _identifying_tags(uri: str, config: Config, context: RunContext) -> dict[str, str]:
+    """By what a later command knows the run, from its first moment on: its number in a sweep, and its fingerprint.
+
+    A run that cannot be fingerprinted will fail for the same reason, and say so then.
+    """
+    tags = {} if context.job is None else {JOB_TAG: str(context.job)}
+    with suppress(HarnessError):
+        validate(config)
+        tags[FINGERPRINT_TAG] = fingerprint(config, dataset_digest(config.dataset), start_identity(uri, config))
+    return tags

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -31,10 +31,8 @@ from harness.sweep.watching import follow, watched
 from harness.tracking.closing import close_abandoned
 from harness.tracking.reading import read_runs
 from harness.tracking.selection import SWEEP_FINGERPRINT_TAG, SWEPT_TAG
-from harness.tracking.store import store_uri
+from harness.tracking.store import few_retries, store_uri
 from harness.tracking.writing import RunIdentity, RunWriter
-
-RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 
 
 @dataclass(frozen=True)
@@ -250,11 +248,6 @@ def _close_unopened(parent: RunWriter, before: Sequence[RunRecord], failures: Ma
     for run in read_runs(parent.uri, parent_id=parent.run_id):
         if (reason := failures.get(job_number(run))) and ended.get(run.run_id, ...) == run.ended:
             close_abandoned(parent.uri, run, RunState.FAILED, reason, DIED)
-
-
-def few_retries() -> AbstractContextManager[None]:
-    """MLflow's own seven take minutes to give up on a server; they are for a run that has something to lose."""
-    return environment(RETRIES, os.environ.get(RETRIES, "2"))
 
 
 @contextmanager

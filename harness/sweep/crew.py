@@ -14,6 +14,7 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from harness.config import Config
 from harness.errors import StoreError, SweepFailed
+from harness.machine import mark_children
 from harness.sweep.process import WorkerProcess
 from harness.sweep.worker import Failure, Job, Shared, Slot
 
@@ -42,6 +43,7 @@ class Crew:
         self._in_a_row = 0
         self._gave_up: str | None = None
         self._errors: list[BaseException] = []
+        mark_children()
         processes = multiprocessing.get_context("spawn")
         self._stop: Shared = processes.Value("b", 0, lock=False)
         with _interrupts_blocked():

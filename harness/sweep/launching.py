@@ -36,13 +36,13 @@ from harness.continuing import check_start
 from harness.data import load_splits
 from harness.errors import RequestError
 from harness.run import RunContext, execute
-from harness.sweep.conducting import Outlook, Sweep, conduct, environment, few_retries
+from harness.sweep.conducting import Outlook, Sweep, conduct, environment
 from harness.sweep.jobs import run_job
 from harness.sweep.naming import run_name
 from harness.sweep.planning import job_configs, plan_sweep
 from harness.sweep.progress import RunDisplay, SweepDisplay
 from harness.sweep.watching import watch
-from harness.tracking.store import ensure_experiment, store_uri
+from harness.tracking.store import ensure_experiment, few_retries, store_uri
 
 log = logging.getLogger(__name__)
 

@@ -126,7 +126,7 @@ def resumed(plan: SweepPlan, uri: str, parent: RunRecord, swept: tuple[str, ...]
 
     `swept` are the settings by which its runs are named. Raises `StoreError`.
     """
-    runs = _one_a_job(read_runs(uri, parent_id=parent.run_id))
+    runs = one_a_job(read_runs(uri, parent_id=parent.run_id))
     by_identity: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     by_words: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
     for number, run in runs.items():
@@ -154,7 +154,7 @@ def resumed(plan: SweepPlan, uri: str, parent: RunRecord, swept: tuple[str, ...]
     return SweepPlan(tuple(named), swept, parent)
 
 
-def _one_a_job(runs: Sequence[RunRecord]) -> dict[int, RunRecord]:
+def one_a_job(runs: Sequence[RunRecord]) -> dict[int, RunRecord]:
     """The run of each job by its number; of several the one that finished, or the last."""
     found: dict[int, RunRecord] = {}
     for run in runs:

@@ -10,7 +10,7 @@ from harness.analysis.presenting import render
 from harness.analysis.settings import headings
 from harness.errors import SweepFailed
 from harness.records import RunRecord, RunState
-from harness.sweep.planning import SweepPlan
+from harness.sweep.planning import SweepPlan, one_a_job
 from harness.tracking.reading import read_runs
 from harness.tracking.writing import RunWriter
 
@@ -55,7 +55,7 @@ def conclude(uri: str, plan: SweepPlan, report: Report) -> None:
 
 def raise_if_unfinished(uri: str, parent_id: str, jobs: int) -> None:
     """Raise `SweepFailed`, with the numbers, if the store has not every one of the `jobs` as finished."""
-    states = [run.state for run in read_runs(uri, parent_id=parent_id)]
+    states = [run.state for run in one_a_job(read_runs(uri, parent_id=parent_id)).values()]
     unfinished, failed = jobs - states.count(RunState.FINISHED), states.count(RunState.FAILED)
     if unfinished and failed == unfinished:
         raise SweepFailed(

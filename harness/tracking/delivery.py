@@ -18,11 +18,14 @@ log = logging.getLogger(__name__)
 class Delivery:
     """Takes a run's operations in order. After the first that the store does not take, all go to the spool."""
 
-    def __init__(self, origin: Origin) -> None:
-        """Raises `StoreError` if the store does not take what an earlier try of the run left in a spool."""
+    def __init__(self, origin: Origin, again: bool = False) -> None:
+        """`again`: an earlier try may have written some of it already.
+
+        Raises `StoreError` if the store does not take what an earlier try of the run left in a spool.
+        """
         bring_home_before(origin.run_id)
         self._origin = origin
-        self._stored = StoredRun(origin.uri, origin.run_id, origin.experiment_id)
+        self._stored = StoredRun(origin.uri, origin.run_id, origin.experiment_id, again)
         self._spools: list[Spool] = []
         self._places = iter(places())
         self._reason: StoreError | None = None

@@ -7,19 +7,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from harness.tracking.selection import EPOCH_METRIC, ERROR_TAG, ERROR_TYPE_TAG
+from harness.tracking.selection import EPOCH_METRIC, ERROR_TAG, ERROR_TYPE_TAG, TRIES_TAG
 from harness.tracking.store import explained, taken_retried
-
-TRIES_TAG = "harness.tries"
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """What the store has of a run from earlier tries: its parameters, the names of its scalars, how many epochs were
-    logged, how many tries there were, and whether it has its model."""
+    """What the store has of a run from earlier tries: its parameters, how many epochs were logged, how many tries there
+    were, and whether it has its model."""
 
     parameters: Mapping[str, str] = field(default_factory=dict)
-    scalars: frozenset[str] = frozenset()
     epochs: int = 0
     tries: int = 0
     has_model: bool = False
@@ -41,10 +38,8 @@ def reopen(client: Any, uri: str, run_id: str, tags: Mapping[str, str]) -> Recor
         for key, value in {**tags, TRIES_TAG: str(tries + 1)}.items():
             taken_retried(partial(client.set_tag, run_id, key, value))
         client.update_run(run_id, status="RUNNING")
-    series = {metric.key for metric in run.data._metric_objs if metric.step > 0}
     return Recorded(
         parameters=run.data.params,
-        scalars=frozenset(run.data.metrics.keys() - series),
         epochs=max((point.step for point in points), default=0),
         tries=tries,
         has_model=bool(run.outputs and run.outputs.model_outputs),

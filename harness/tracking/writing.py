@@ -73,7 +73,7 @@ class RunWriter:
         self.run_id: str = run.info.run_id if run_id is None else run_id
         self.name = identity.name
         # What an earlier try left in a spool comes home first.
-        self._delivery = Delivery(Origin(uri, self.run_id, identity.name, self.experiment_id))
+        self._delivery = Delivery(Origin(uri, self.run_id, identity.name, self.experiment_id), run_id is not None)
         self.recorded = Recorded()
         if run_id is not None:
             self.recorded = reopen(self._client, uri, run_id, _start_tags(identity))
@@ -94,8 +94,7 @@ class RunWriter:
 
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
         """Scalars, logged once at step 0 and linked to the model, if one was logged before."""
-        missing = {key: value for key, value in metrics.items() if key not in self.recorded.scalars}
-        self._log_metrics(missing, step=0, of_model=self._has_model)
+        self._log_metrics(metrics, step=0, of_model=self._has_model)
 
     def _log_metrics(self, metrics: Mapping[str, float], step: int, of_model: bool = False) -> None:
         values = {key: float(value) for key, value in metrics.items()}

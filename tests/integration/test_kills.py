@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import subprocess
+import time
 from contextlib import suppress
 
 import numpy as np
@@ -16,7 +17,9 @@ import psutil
 import pytest
 from mlflow.entities import Run
 
+from harness.errors import StoreError
 from harness.records import RunState
+from harness.tracking.reading import read_runs
 from harness.training.state import read_state
 from tests.integration.conftest import SMALL, NewProject, Outcome, Project, waited
 
@@ -24,8 +27,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 KILLS = int(os.environ.get("HARNESS_KILLS", "3"))
 SEED = 7
+EPOCHS = 200 + 60 * KILLS
 GRID = (
-    *SMALL, "optimizer=adam,sgd", "seed=range(3)", "regime.epochs=200", "model.dropout=0.1", "figures=none",
+    *SMALL, "optimizer=adam,sgd", "seed=range(3)", f"regime.epochs={EPOCHS}", "model.dropout=0.1", "figures=none",
     "threads=1", "tracking.checkpoint_seconds=0",
 )  # fmt: skip
 
@@ -55,18 +59,35 @@ def disturbed(new_project: NewProject) -> tuple[Outcome, list[str]]:
     """The same sweep, and what was killed of it: it is started again whenever its command is gone, until it is done."""
     project, draw, killed = new_project(), random.Random(SEED), []
     process = project.start("sweep", *GRID, stderr=subprocess.DEVNULL)
-    while len(killed) < KILLS:
+    while len(killed) < KILLS and came_further(project, process):
         with suppress(subprocess.TimeoutExpired):
-            process.wait(draw.uniform(3.0, 25.0))
-        if process.poll() is None:
-            killed.append(kill_something(process.pid, draw))
-        if (killed and killed[-1] == "command") or process.poll() is not None:
+            process.wait(draw.uniform(0.0, 3.0))
+        killed.append(kill_something(process.pid, draw))
+        if killed[-1] == "command":
             waited(process)
             process = project.start("sweep", *GRID, stderr=subprocess.DEVNULL)
     waited(process)
     for _ in range(3):  # what a killed worker left FAILED is tried again by the next command
         done = project.run("sweep", *GRID)
     return Outcome(project, done), killed
+
+
+def came_further(project: Project, process: subprocess.Popen[str]) -> bool:
+    """Wait until the sweep has trained more than it had; whether it has, rather than ended."""
+    before, deadline = epochs(project), time.monotonic() + 180
+    while epochs(project) <= before:
+        if process.poll() is not None:
+            return False
+        assert time.monotonic() < deadline, "the sweep does not come further"
+        time.sleep(0.1)
+    return True
+
+
+def epochs(project: Project) -> int:
+    """What all runs together have trained."""
+    with suppress(StoreError):  # it is only being made
+        return sum(run.epochs for run in read_runs(project.store))
+    return 0
 
 
 def test_the_kills_met_a_sweep_at_work(disturbed: tuple[Outcome, list[str]]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import subprocess
 import sys
 import threading
@@ -166,13 +168,19 @@ def test_a_store_that_does_not_take_a_claim_says_so(parent: str) -> None:
         write_once(store_uri(), "0" * 32, "claim.1", "x")
 
 
-def test_processes_that_were_spawned_are_found_by_the_number_of_who_spawned_them() -> None:
-    code = "import time; 'spawn_main(parent_pid=987654321, pipe_handle=1)'; time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", code]) as worker:
-        try:
-            deadline = time.monotonic() + 10
-            while not (found := [process.pid for process in machine.spawned_by(987654321)]):
-                assert time.monotonic() < deadline
-            assert found == [worker.pid]
-        finally:
-            worker.kill()
+def test_processes_that_were_spawned_are_found_by_the_number_of_who_spawned_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(machine.PARENT_VARIABLE, raising=False)
+    before = multiprocessing.get_context("spawn").Process(target=time.sleep, args=[60])
+    worker = multiprocessing.get_context("spawn").Process(target=time.sleep, args=[60])
+    try:
+        before.start()
+        machine.mark_children()
+        worker.start()
+        assert [process.pid for process in machine.spawned_by(os.getpid())] == [worker.pid]
+    finally:
+        before.kill()
+        worker.kill()
+        before.join()
+        worker.join()
