@@ -20,7 +20,6 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from harness import paths
-from harness.analysis.comparison import Comparison
 from harness.composing import (
     CONFIG_NAME,
     VERSION_BASE,
@@ -41,13 +40,13 @@ from harness.sweep.jobs import run_job
 from harness.sweep.naming import run_name
 from harness.sweep.planning import job_configs, plan_sweep
 from harness.sweep.progress import RunDisplay, SweepDisplay
+from harness.sweep.summary import Report
 from harness.sweep.watching import watch
 from harness.tracking.store import ensure_experiment, few_retries, store_uri
 
 log = logging.getLogger(__name__)
 
 Task = Callable[[DictConfig], Any]
-Report = Callable[[Comparison], None]
 ShowPlan = Callable[[Outlook], None]
 
 PLAN, WATCH = "--plan", "--watch"

@@ -29,7 +29,7 @@ EXPERIMENT_TAGS = {
 RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 REFUSALS = ("INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST")
 
-DATASET_ATTEMPTS = 5
+WRITE_ATTEMPTS = 5
 TAKEN = re.compile("unique|duplicate", re.IGNORECASE)
 """How databases say that a row is there already."""
 
@@ -88,12 +88,12 @@ def taken_retried(write: Callable[[], object]) -> None:
     """
     from mlflow.exceptions import MlflowException
 
-    for attempt in range(DATASET_ATTEMPTS):
+    for attempt in range(WRITE_ATTEMPTS):
         try:
             write()
             return
         except MlflowException as error:
-            if attempt + 1 == DATASET_ATTEMPTS or not TAKEN.search(str(error)):
+            if attempt + 1 == WRITE_ATTEMPTS or not TAKEN.search(str(error)):
                 raise
 
 
