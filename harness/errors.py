@@ -7,6 +7,7 @@
     ├── DataError           a dataset cannot be had or is damaged
     ├── StoreError          the tracking store cannot be used
     │   └── NotInStore      a run was trained, but its results wait in a spool
+    ├── TakenOver           another process goes on with the run; nothing more is written
     ├── TrainingError       training broke down (for example: the loss became NaN)
     └── SweepFailed         some runs of a sweep failed; the rest are recorded
     Terminated              SIGTERM, raised where KeyboardInterrupt would be (exit code 143)
@@ -54,6 +55,12 @@ class StoreError(HarnessError):
 
 class NotInStore(StoreError):
     """A run was trained to its end; what the store did not take is in a spool, for `harness sync`."""
+
+
+class TakenOver(HarnessError):
+    """Another process has opened the run again: it is that one's now, and this one writes nothing more into it."""
+
+    lasting = True
 
 
 class TrainingError(HarnessError):

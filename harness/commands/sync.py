@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 import click
 
+from harness import paths
 from harness.errors import StoreError
+from harness.records import RunState
 from harness.tracking.spool import Spool, find_spools, held
 from harness.tracking.store import shown_uri
 from harness.tracking.syncing import Home, bring_home
@@ -56,6 +58,11 @@ def _brought_home(spools: Sequence[Spool]) -> Home | None:
             click.echo(f"{_named(spools)}: still at work, or in the hands of another sync; left alone")
             return None
         home = bring_home(spools)
+    if home.elsewhere:
+        click.echo(f"{_named(spools)}: trained to its end by another process meanwhile; these results were not needed")
+        return None
+    if home.state == RunState.FINISHED:
+        paths.checkpoint_file(spools[0].origin.run_id).unlink(missing_ok=True)  # it needs it no more
     entries = "1 entry" if home.written == 1 else f"{home.written} entries"
     state = home.state or "cut off before its end, the same `harness sweep ...` again goes on with it"
     click.echo(f"{_named(spools)}: {entries} put into {shown_uri(spools[0].origin.uri)}; {state}")

@@ -14,9 +14,10 @@ import re
 import threading
 import time
 import uuid
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
 
 import psutil
 
@@ -39,6 +40,8 @@ STILL_SECONDS = 15.0
 """A claim that looks expired is watched for so long: the clocks of two machines may differ."""
 SETTLING_SECONDS = 1.0
 """What a server may take to show one command what another has written."""
+LOOK_SECONDS = 0.2
+"""Between two looks at processes that are to end."""
 
 HEARTBEAT_TAG = "harness.heartbeat"
 RELEASED_TAG = "harness.claim_released"
@@ -108,15 +111,26 @@ class Vigil:
 class Claim:
     """This process's claim on a sweep. As a context it beats while the block lasts, then releases the claim.
 
-    If another command takes the sweep over meanwhile (this machine slept for a minute), `lost` is set and the main
-    thread interrupted.
+    If another command takes the sweep over meanwhile (this machine slept for a minute), the claim `is_lost`, and the
+    main thread is interrupted.
     """
 
     def __init__(self, uri: str, parent_id: str, number: int) -> None:
         self._uri, self._parent_id, self._number = uri, parent_id, number
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
-        self.lost = False
+        self._lost = False
+
+    def is_lost(self) -> bool:
+        """Whether another command has the sweep now, as the store says; False while it cannot be asked."""
+        try:
+            self._lost = self._lost or self._is_followed()
+        except StoreError as error:
+            log.info("not known whether the claim still holds: %s", error)
+        return self._lost
+
+    def _is_followed(self) -> bool:
+        return f"claim.{self._number + 1}" in claims.read_run(self._uri, self._parent_id).data.params
 
     def __enter__(self) -> Claim:
         claims.tag_run(self._uri, self._parent_id, {HEARTBEAT_TAG: f"{time.time():.1f}"})
@@ -126,14 +140,14 @@ class Claim:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._over.set()
         self._thread.join(BEAT_SECONDS)
-        if not self.lost:
+        if not self.is_lost():
             claims.tag_run(self._uri, self._parent_id, {RELEASED_TAG: str(self._number)})
 
     def _beat(self) -> None:
         while not self._over.wait(BEAT_SECONDS):
             try:
-                if f"claim.{self._number + 1}" in claims.read_run(self._uri, self._parent_id).data.params:
-                    self.lost = True
+                if self._is_followed():
+                    self._lost = True
                     _thread.interrupt_main()
                     return
                 claims.tag_run(self._uri, self._parent_id, {HEARTBEAT_TAG: f"{time.time():.1f}"})
@@ -168,34 +182,61 @@ def new_parent(uri: str, plan: SweepPlan, identity: RunIdentity) -> RunWriter | 
     return None
 
 
-def take_over(uri: str, parent: RunRecord, say: Any) -> None:
+def take_over(uri: str, parent: RunRecord, say: Callable[[str], None], timeout: float | None = None) -> None:
     """End what an earlier command of the sweep has left: wait for its processes, close its runs.
 
-    Its workers end by themselves, at the end of their epoch. `say` is given words for the person who waits.
+    Its workers end by themselves, at the end of their epoch; those that have not after `timeout` seconds are killed.
+    `say` is given words for the person who waits.
     """
-    owners = [value.rpartition(" ")[0] for key, value in parent.parameters.items() if CLAIM.fullmatch(key)]
-    dead = {process_number(owner) for owner in owners if is_here(owner) and not is_alive(owner)}
-    orphans = [process for number in dead for process in spawned_by(number) if _parent(process) != number]
-    if orphans:
-        say(f"Waiting for {len(orphans)} workers of the command that was cut off: they stop at the end of their epoch.")
-        psutil.wait_procs(orphans)
-    told = False
-    while living := [run for run in _running(uri, parent.run_id) if _lives_here(run)]:
-        if not told:
-            say(f"Waiting for {', '.join(run.name for run in living)}: still at work in a process of this machine.")
-            told = True
-        time.sleep(1.0)
+    if left := _left_behind(uri, parent):
+        numbers = " ".join(str(process.pid) for process in left)
+        bound = f"`kill -9 {numbers}` ends them now" if timeout is None else f"at most timeout={timeout:g} s"
+        say(
+            f"Waiting for {len(left)} workers of the command that was cut off: they stop at the end of their epoch "
+            f"({bound})."
+        )
+        if hung := _outlast(left, timeout):
+            say(f"{len(hung)} of them did not and were killed.")
+            for process in hung:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            _outlast(hung, None)
     for run in _running(uri, parent.run_id):
         close_abandoned(uri, run, RunState.KILLED, CUT_OFF, "ProcessDied")
 
 
+def _left_behind(uri: str, parent: RunRecord) -> list[psutil.Process]:
+    """The processes of earlier commands that live here: children of a dead one, and whoever has a run RUNNING."""
+    owners = [value.rpartition(" ")[0] for key, value in parent.parameters.items() if CLAIM.fullmatch(key)]
+    dead = {process_number(owner) for owner in owners if is_here(owner) and not is_alive(owner)}
+    found = {child.pid: child for number in dead for child in spawned_by(number) if _parent(child) != number}
+    for run in _running(uri, parent.run_id):
+        process = run.tags.get(PROCESS_TAG, "")
+        if process not in ("", this_process()) and is_here(process) and is_alive(process):
+            with suppress(psutil.NoSuchProcess):
+                found[process_number(process)] = psutil.Process(process_number(process))
+    return list(found.values())
+
+
+def _outlast(processes: list[psutil.Process], timeout: float | None) -> list[psutil.Process]:
+    """Wait until they have ended; those that still live after `timeout` seconds."""
+    began = time.monotonic()
+    while (living := [process for process in processes if _lives(process)]) and (
+        timeout is None or time.monotonic() - began < timeout
+    ):
+        time.sleep(LOOK_SECONDS)
+    return living
+
+
+def _lives(process: psutil.Process) -> bool:
+    """A zombie does not: nobody may ever ask how it ended."""
+    with suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
 def _running(uri: str, parent_id: str) -> list[RunRecord]:
     return [run for run in read_runs(uri, parent_id=parent_id) if run.state is RunState.RUNNING]
-
-
-def _lives_here(run: RunRecord) -> bool:
-    process = run.tags.get(PROCESS_TAG, "")
-    return bool(process) and is_here(process) and is_alive(process)
 
 
 def _parent(process: psutil.Process) -> int | None:

@@ -17,7 +17,7 @@ from harness.config import Config
 from harness.errors import HarnessError, RequestError, StoreError
 from harness.records import RunRecord, RunState
 from harness.sweep.claiming import Claim, Holder, holder_of, is_held, new_parent, take_claim, take_over
-from harness.sweep.crew import Crew
+from harness.sweep.crew import Crew, Record
 from harness.sweep.ending import end_runs, job_number, record_failure
 from harness.sweep.forecast import Forecast
 from harness.sweep.jobs import PARENT_SETTING
@@ -28,6 +28,7 @@ from harness.sweep.process import DIED
 from harness.sweep.progress import SweepDisplay
 from harness.sweep.summary import Report, conclude, finish_parent, raise_if_unfinished
 from harness.sweep.watching import follow, watched
+from harness.sweep.worker import Failure
 from harness.tracking.closing import close_abandoned
 from harness.tracking.reading import read_runs
 from harness.tracking.selection import SWEEP_FINGERPRINT_TAG, SWEPT_TAG
@@ -188,7 +189,7 @@ def _work(sweep: Sweep, plan: SweepPlan, over: int, display: SweepDisplay, repor
         with claim:
             if parent is None:
                 [record] = read_runs(uri, run_ids=[parent_id], include_parents=True)
-                take_over(uri, record, display.say)
+                take_over(uri, record, display.say, config.timeout)
                 plan = sweep.under(record)
                 parent = RunWriter(uri, sweep.identity(plan), parent_id)
             _carry_out(sweep, plan, parent, crew, claim, display, report)
@@ -209,7 +210,7 @@ def _carry_out(
     before = [job.run for job in plan.jobs if job.run is not None]
     jobs = plan.numbered(sweep.jobs)
     if crew is not None:
-        crew.record = partial(record_failure, parent, jobs, sweep.config)
+        crew.record = partial(_record, claim, partial(record_failure, parent, jobs, sweep.config))
     state = RunState.FAILED
     with ExitStack() as last:
         try:
@@ -227,19 +228,25 @@ def _carry_out(
                     raise
                 finally:
                     last.enter_context(few_retries())
-                    if not claim.lost:
+                    if not claim.is_lost():
                         failures = crew.failures if crew is not None else None
                         if sweep.config.resume == "only_failed":
                             jobs = replace(jobs, jobs=())  # those without a run were not asked for
                         end_runs(parent, jobs, sweep.config, failures, interrupted=state is RunState.KILLED)
                         _close_unopened(parent, before, failures or {})
         finally:
-            if claim.lost:
+            if claim.is_lost():
                 raise HarnessError(
                     "This machine was not heard of for a minute, and another command has taken the sweep over. "
                     "`harness sweep --watch` shows it."
                 )
             finish_parent(parent, plan, state, report)
+
+
+def _record(claim: Claim, record: Record, number: int, failure: Failure) -> None:
+    """Record a failure, unless the sweep is another command's by now, and the job with it."""
+    if not claim.is_lost():
+        record(number, failure)
 
 
 def _close_unopened(parent: RunWriter, before: Sequence[RunRecord], failures: Mapping[int, str]) -> None:

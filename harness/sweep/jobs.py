@@ -17,10 +17,11 @@ from omegaconf import DictConfig
 
 from harness.composing import typed_config
 from harness.config import Config
-from harness.errors import HarnessError
+from harness.errors import HarnessError, TakenOver
 from harness.machine import available_cpus
 from harness.run import RunContext, execute
 from harness.sweep.naming import run_name
+from harness.sweep.planning import one_a_job
 from harness.sweep.worker import LOG, Failure, stop_requested
 from harness.tracking.reading import read_runs
 from harness.tracking.selection import SWEPT_TAG, THREADS_TAG
@@ -55,6 +56,9 @@ def run_job(composed: DictConfig) -> Failure | None:
             return None
         execute(config, context, _Stoppable())
         return None
+    except TakenOver as error:
+        log.warning("%s", error)
+        return None
     except Exception as error:
         # To the job's own file; the store has the message, from where it is shown. On the screen only with --debug.
         log.log(logging.ERROR if os.environ.get(DEBUG_VARIABLE) else logging.INFO, "the job failed", exc_info=True)
@@ -71,10 +75,10 @@ def _swept(uri: str, parent_id: str) -> tuple[str, ...]:
 
 def _earlier_run(uri: str, parent: str, number: int, config: Config) -> str | None:
     """The run that an earlier try of this job has made, which is gone on in; None at the first."""
-    tries = read_runs(uri, parent_id=parent, job=number)
-    if not tries:
+    earlier = one_a_job(read_runs(uri, parent_id=parent, job=number)).get(number)
+    if earlier is None:
         return None
-    before = tries[-1].tags.get(THREADS_TAG)
+    before = earlier.tags.get(THREADS_TAG)
     now = str(config.threads or available_cpus())
     if before is not None and before != now:
         log.warning(
@@ -83,8 +87,8 @@ def _earlier_run(uri: str, parent: str, number: int, config: Config) -> str | No
             before,
             now,
         )
-    log.info("going on in run %s", tries[-1].run_id)
-    return tries[-1].run_id
+    log.info("going on in run %s", earlier.run_id)
+    return earlier.run_id
 
 
 class _Stoppable:

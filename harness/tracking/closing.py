@@ -20,10 +20,13 @@ def close_abandoned(
 ) -> None:
     """Give a run that was left RUNNING its end, and say why: in words, and by the `kind` of error.
 
-    What there is of its log and of a traceback is kept as the run itself would have kept it. Raises `StoreError`.
+    One whose state is no longer that of `run` has ended by itself meanwhile, and is left as it is. What there is of its
+    log and of a traceback is kept as the run itself would have kept it. Raises `StoreError`.
     """
     client = open_client(uri)
     with explained(uri):
+        if client.get_run(run.run_id).info.status != run.state:
+            return
         taken_retried(lambda: client.set_tag(run.run_id, ERROR_TAG, reason))
         taken_retried(lambda: client.set_tag(run.run_id, ERROR_TYPE_TAG, kind))
         if log_file is not None:

@@ -10,7 +10,7 @@ from harness.records import RunState
 from harness.tracking.operations import End, Operation, StoredRun
 from harness.tracking.spool import Origin, Spool, places
 from harness.tracking.store import few_retries, refused
-from harness.tracking.syncing import bring_home, bring_home_before
+from harness.tracking.syncing import bring_home
 
 log = logging.getLogger(__name__)
 
@@ -18,14 +18,11 @@ log = logging.getLogger(__name__)
 class Delivery:
     """Takes a run's operations in order. After the first that the store does not take, all go to the spool."""
 
-    def __init__(self, origin: Origin, again: bool = False) -> None:
-        """`again`: an earlier try may have written some of it already.
-
-        Raises `StoreError` if the store does not take what an earlier try of the run left in a spool.
-        """
-        bring_home_before(origin.run_id)
+    def __init__(self, origin: Origin) -> None:
+        """An earlier try than `origin.attempt` may have written some of it already."""
         self._origin = origin
-        self._stored = StoredRun(origin.uri, origin.run_id, origin.experiment_id, again)
+        again = origin.attempt > 1
+        self._stored = StoredRun(origin.uri, origin.run_id, origin.experiment_id, origin.attempt, again)
         self._spools: list[Spool] = []
         self._places = iter(places())
         self._reason: StoreError | None = None
@@ -34,7 +31,7 @@ class Delivery:
         """Deliver one operation.
 
         Raises `StoreError` where the store is there but does not want it (the run was deleted, say), or where neither
-        store nor any spool can be written.
+        store nor any spool can be written; `TakenOver` where a later try at the run has begun.
         """
         if self._reason is None:
             try:

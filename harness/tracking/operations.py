@@ -7,18 +7,23 @@ arrived (an answer that was lost, a process that was killed) is simply written a
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from harness.errors import TakenOver
 from harness.records import RunState
-from harness.tracking.selection import ERROR_TAG, ERROR_TYPE_TAG, PARENT_TAG
+from harness.tracking.selection import ERROR_TAG, ERROR_TYPE_TAG, PARENT_TAG, TRIES_TAG
 from harness.tracking.store import explained, open_client, taken_retried
 
 PARAMETERS_A_BATCH = 100
 MODEL = "model"
 """The name of a run's model, of which it has one."""
+
+OURS_SECONDS = 30.0
+"""For so long a run stays ours after it was found to be: half of what a claim on a sweep lasts without a beat."""
 
 
 @dataclass(frozen=True)
@@ -104,22 +109,46 @@ def from_json(entry: Mapping[str, Any], folder: Path) -> Operation:
     return operation
 
 
+@dataclass(frozen=True)
+class RunNow:
+    """A run as the store has it: its state, how many tries at it have begun, and the sweep that it belongs to."""
+
+    state: RunState
+    tries: int
+    parent_id: str | None
+
+
+def look(uri: str, run_id: str) -> RunNow:
+    """A run as the store has it. Raises `StoreError`."""
+    client = open_client(uri)
+    with explained(uri):
+        run = client.get_run(run_id)
+    tags = run.data.tags
+    return RunNow(RunState(run.info.status), int(tags.get(TRIES_TAG, "1")), tags.get(PARENT_TAG))
+
+
 class StoredRun:
     """One run in the store, to which operations are applied."""
 
-    def __init__(self, uri: str, run_id: str, experiment_id: str, again: bool = False) -> None:
-        """`again`: what is applied may be in the store already."""
+    def __init__(self, uri: str, run_id: str, experiment_id: str, attempt: int, again: bool = False) -> None:
+        """`attempt`: the try at the run that writes, from 1; `again`: what is applied may be in the store already."""
         self.uri = uri
         self.run_id = run_id
         self.experiment_id = experiment_id
+        self.attempt = attempt
         self._again = again
+        self._ours_at = time.time()
         self._client = open_client(uri)
         self._model_id: str | None = None
         self._steps: dict[str, set[int]] = {}
 
     def apply(self, operation: Operation) -> None:
-        """Write one operation; it is on disk, or acknowledged by the server, at return. Raises `StoreError`."""
+        """Write one operation; it is on disk, or acknowledged by the server, at return.
+
+        Raises `StoreError`, and `TakenOver` where a later try at the run has begun.
+        """
         with explained(self.uri):
+            self._make_sure_of_it()
             match operation:
                 case Parameters():
                     self._parameters(operation)
@@ -138,12 +167,19 @@ class StoredRun:
                 case End():
                     self._end(operation)
 
-    @property
-    def parent_id(self) -> str | None:
-        """The sweep that the run belongs to. Raises `StoreError`."""
-        with explained(self.uri):
-            tags: Mapping[str, str] = self._client.get_run(self.run_id).data.tags
-        return tags.get(PARENT_TAG)
+    def _make_sure_of_it(self) -> None:
+        """A machine that slept, or had lost its store, may wake when another goes on with its runs."""
+        # The time of day: other clocks stand still while the machine sleeps.
+        if abs(time.time() - self._ours_at) < OURS_SECONDS:
+            return
+        tries = look(self.uri, self.run_id).tries
+        if tries > self.attempt:
+            self._ours_at = 0.0
+            raise TakenOver(
+                f"Another command goes on with the run {self.run_id} since this machine was last heard of "
+                f"(try {tries}, this was try {self.attempt}): it is left to that one."
+            )
+        self._ours_at = time.time()
 
     def _parameters(self, operation: Parameters) -> None:
         from mlflow.entities import Param

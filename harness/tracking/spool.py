@@ -32,12 +32,13 @@ JOURNAL, FILES, DONE, LOCK = "journal.jsonl", "files", "done", "lock"
 
 @dataclass(frozen=True)
 class Origin:
-    """Whose results a spool keeps: a run, by name and id, of a store and an experiment in it."""
+    """Whose results a spool keeps: a run, by name and id, of a store and an experiment in it, in one try at it."""
 
     uri: str
     run_id: str
     name: str
     experiment_id: str
+    attempt: int = 1
 
 
 def places() -> list[Path]:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.errors import StoreError
-from harness.tracking.operations import End, StoredRun
+from harness.records import RunState
+from harness.tracking.operations import End, StoredRun, look
 from harness.tracking.spool import Spool, find_spools, held
 from harness.tracking.store import check_writable, sqlite_file
 
@@ -18,19 +19,22 @@ log = logging.getLogger(__name__)
 class Home:
     """What came of a run's spool: how many operations went into the store, and the state that the run ended in.
 
-    `state` is None for a run whose process died before it could say; `parent_id` is the sweep that the run belongs to.
+    `state` is None for a run whose process died before it could say; `parent_id` is the sweep that the run belongs to;
+    `elsewhere`: another try has ended the same work meanwhile, so that nothing of this one was needed.
     """
 
     written: int
     state: str | None
     parent_id: str | None
+    elsewhere: bool = False
 
 
 def bring_home(spools: Sequence[Spool], ending: bool = True) -> Home:
     """Write the parts of one run's spool, held by the caller, into the store, and remove them.
 
     `ending=False` leaves out the end of the run, for one that is going on again.
-    Raises `StoreError`: what is in the store by then is marked, the rest stays.
+    Raises `StoreError`: what is in the store by then is marked, the rest stays. So it does where another process is at
+    work on the run.
     """
     origin = spools[0].origin
     file = sqlite_file(origin.uri)
@@ -39,11 +43,17 @@ def bring_home(spools: Sequence[Spool], ending: bool = True) -> Home:
             f"The tracking store {file} is not there. Bring it back; the results wait in {spools[0].folder}."
         )
     check_writable(origin.uri)
-    stored = StoredRun(origin.uri, origin.run_id, origin.experiment_id, again=True)
-    parent_id = stored.parent_id
+    now = look(origin.uri, origin.run_id)
+    if now.tries > origin.attempt and now.state is RunState.RUNNING:
+        raise StoreError(
+            f"The run {origin.run_id} is being trained by another process, which has taken it over. The results of "
+            f"before wait in {spools[0].folder}."
+        )
+    elsewhere = now.tries > origin.attempt and now.state is RunState.FINISHED
+    stored = StoredRun(origin.uri, origin.run_id, origin.experiment_id, now.tries, again=True)
     written, state = 0, None
     try:
-        for spool in spools:
+        for spool in () if elsewhere else spools:
             done = spool.done
             for number, operation in enumerate(spool.operations(), start=1):
                 if isinstance(operation, End):
@@ -58,7 +68,7 @@ def bring_home(spools: Sequence[Spool], ending: bool = True) -> Home:
             spool.remove()
     except OSError as error:
         raise StoreError(f"The spool {spools[0].folder} cannot be read or marked: {error}.") from error
-    return Home(written, state, parent_id)
+    return Home(written, str(now.state) if elsewhere else state, now.parent_id, elsewhere)
 
 
 def bring_home_before(run_id: str) -> None:

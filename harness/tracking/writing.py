@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness import paths
-from harness.errors import StoreError
+from harness.errors import StoreError, TakenOver
 from harness.records import RunState, Split
 from harness.tracking.delivery import Delivery
 from harness.tracking.operations import Datasets, File, Metrics, Parameters, Tags, Text, TrainedModel
@@ -25,6 +25,7 @@ from harness.tracking.provenance import git_state, installed_packages, machine_t
 from harness.tracking.reopening import Recorded, reopen
 from harness.tracking.spool import Origin
 from harness.tracking.store import ensure_experiment, explained, open_client, shown_uri
+from harness.tracking.syncing import bring_home_before
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,11 +73,12 @@ class RunWriter:
                 run = self._client.create_run(self.experiment_id, tags=_start_tags(identity), run_name=identity.name)
         self.run_id: str = run.info.run_id if run_id is None else run_id
         self.name = identity.name
-        # What an earlier try left in a spool comes home first.
-        self._delivery = Delivery(Origin(uri, self.run_id, identity.name, self.experiment_id), run_id is not None)
         self.recorded = Recorded()
         if run_id is not None:
+            bring_home_before(run_id)  # what an earlier try left in a spool
             self.recorded = reopen(self._client, uri, run_id, _start_tags(identity))
+        attempt = self.recorded.tries + 1
+        self._delivery = Delivery(Origin(uri, self.run_id, identity.name, self.experiment_id, attempt))
         self._has_model = self.recorded.has_model
         self._tables: dict[str, dict[str, str]] = {}
 
@@ -209,6 +211,7 @@ def tracked_run(
 
     A failure keeps its message as the tag `harness.error` and its traceback as `traceback.txt`. `log_file` is kept as
     an artifact at the end; `system_metrics` samples CPU, memory and disk meanwhile. `run_id`: see `RunWriter`.
+    Raises `TakenOver` once another process has opened the run again; nothing is written from then on.
     """
     writer = RunWriter(uri, identity, run_id)
     try:
@@ -218,6 +221,8 @@ def tracked_run(
         writer.log_text("code/packages.txt", installed_packages())
         with _system_metrics(uri, writer.run_id) if system_metrics else nullcontext():
             yield writer
+    except TakenOver:
+        raise  # whoever has the run now records its end
     except KeyboardInterrupt as interruption:
         _close(writer, RunState.KILLED, log_file, interruption)
         raise

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from harness import paths
 from harness.cli import main
 from harness.records import RunState
 from harness.tracking.operations import End, Metrics
@@ -52,7 +53,11 @@ def test_each_run_that_came_home_is_told_and_the_sweep_that_missed_it(
     parent.end(RunState.FINISHED)
     whole = spool_of(uri, project, "whole", parent=parent.run_id)
     cut = spool_of(uri, project, "cut", ended=False)
+    for spool in (whole, cut):
+        paths.write_text(paths.checkpoint_file(spool.origin.run_id), "what it would go on from")
     assert main(["sync"]) == 0
+    assert not paths.checkpoint_file(whole.origin.run_id).exists()
+    assert paths.checkpoint_file(cut.origin.run_id).exists()
     lines = sorted(capsys.readouterr().out.splitlines())
     assert [line for line in lines if line.startswith("whole")] == [
         f"whole ({whole.origin.run_id[:8]}): 2 entries put into {uri}; FINISHED"

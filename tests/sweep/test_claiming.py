@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -123,7 +124,7 @@ def test_who_finds_that_another_has_taken_over_stops(parent: str, monkeypatch: p
 
     with pytest.raises(KeyboardInterrupt):
         work()
-    assert claim.lost
+    assert claim.is_lost()
     assert is_held(record(parent)), "what the other has is not given up"
 
 
@@ -160,7 +161,30 @@ def test_a_run_that_still_trains_here_is_waited_for(parent: str) -> None:
         worker.wait()
         over.join(10)
     assert not over.is_alive()
-    assert "at work" in said[0]
+    assert "1 workers" in said[0]
+    assert f"kill -9 {worker.pid}" in said[0]
+
+
+def test_a_worker_that_hangs_is_waited_for_as_long_as_a_job_may_take_and_then_killed(parent: str) -> None:
+    client = open_client(store_uri())
+    program = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "from harness.machine import this_process as t; print(t(), flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as worker:
+        try:
+            assert worker.stdout is not None
+            tags = {"mlflow.parentRunId": parent, "harness.process": worker.stdout.readline().strip()}
+            left = client.create_run(record(parent).experiment_id, tags=tags).info.run_id
+            said: list[str] = []
+            take_over(store_uri(), record(parent), said.append, timeout=0.5)
+            assert worker.wait(10) == -signal.SIGKILL
+        finally:
+            worker.kill()
+    assert "timeout=0.5" in said[0]
+    assert "killed" in said[1]
+    [run] = read_runs(store_uri(), run_ids=[left])
+    assert run.state is RunState.KILLED
 
 
 def test_a_store_that_does_not_take_a_claim_says_so(parent: str) -> None:

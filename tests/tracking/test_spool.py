@@ -380,3 +380,27 @@ def test_a_store_that_is_not_there_is_not_made_anew(origin: Origin, store: Path,
         assert not (store / "mlflow.db").exists()
     sync(origin)
     assert in_store(origin) == EXPECTED
+
+
+@pytest.mark.parametrize(("state", "home"), [("FINISHED", False), ("KILLED", True), ("RUNNING", False)])
+def test_what_a_try_kept_is_needed_only_where_no_later_one_has_done_the_work(
+    origin: Origin, store: Path, state: str, home: bool
+) -> None:
+    delivery = Delivery(origin)
+    with away(store):
+        delivery.put(Metrics({"train/loss": 0.5}, 1, 1000))
+    client = MlflowClient(origin.uri)
+    client.set_tag(origin.run_id, "harness.tries", "2")
+    client.log_metric(origin.run_id, "train/loss", 0.75, step=2)
+    client.update_run(origin.run_id, status=state)
+    spools = find_spools(origin.run_id)[origin.run_id]
+    if state == "RUNNING":
+        with pytest.raises(StoreError, match="another process"):
+            bring_home(spools)
+        assert find_spools(origin.run_id)
+    else:
+        assert bring_home(spools).elsewhere == (not home)
+        assert not find_spools(origin.run_id)
+    steps = {point.step for point in client.get_metric_history(origin.run_id, "train/loss")}
+    assert steps == ({1, 2} if home else {2})
+    assert client.get_run(origin.run_id).info.status == state

@@ -19,8 +19,9 @@ from mlflow.entities import Run
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from harness.errors import Terminated, TrainingError
+from harness.errors import TakenOver, Terminated, TrainingError
 from harness.records import RunState, Split
+from harness.tracking import operations
 from harness.tracking.writing import RunIdentity, RunWriter, UsedSplit, tracked_run
 
 IDENTITY = RunIdentity("a run", "study", overrides=("model=cnn", "seed=3"))
@@ -218,3 +219,29 @@ def test_a_signal_in_the_middle_of_a_write_waits_for_its_end_and_the_run_is_kill
     run = read(uri, ids[0])
     assert run.info.status == "KILLED"
     assert run.data.metrics == {"train/loss": 2.0}
+
+
+def test_who_wakes_when_another_goes_on_with_the_run_writes_nothing_more_into_it(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sleep_and_wake(error: BaseException | None) -> None:
+        with tracked_run(uri, IDENTITY) as sleeper:
+            ids.append(sleeper.run_id)
+            sleeper.log_epoch(1, {"fit/loss": 1.0})
+            other = RunWriter(uri, IDENTITY, sleeper.run_id)
+            other.log_epoch(2, {"fit/loss": 0.5})
+            other.end(RunState.FINISHED)
+            monkeypatch.setattr(operations, "OURS_SECONDS", 0.0)  # as after a sleep of more than that
+            if error is not None:
+                raise error
+            sleeper.log_epoch(2, {"fit/loss": 0.25})
+
+    ids: list[str] = []
+    for error in (None, KeyboardInterrupt(), TrainingError("broken")):
+        with pytest.raises(TakenOver, match="try 2, this was try 1"):
+            sleep_and_wake(error)
+        monkeypatch.undo()
+        run = read(uri, ids[-1])
+        assert run.info.status == "FINISHED"
+        assert "harness.error" not in run.data.tags
+        assert [point.value for point in MlflowClient(uri).get_metric_history(ids[-1], "fit/loss")] == [1.0, 0.5]
