@@ -90,10 +90,10 @@ class Project:
         return Path(self.client(uri).download_artifacts(run.info.run_id, name))
 
 
-def waited(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
-    """The outcome of a started process, at its end."""
+def waited(process: subprocess.Popen[str], timeout: float = 300.0) -> subprocess.CompletedProcess[str]:
+    """The outcome of a started process, at its end, which must come within `timeout` seconds."""
     try:
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate(timeout=timeout)
     finally:
         process.kill()
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)

@@ -27,7 +27,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 KILLS = int(os.environ.get("HARNESS_KILLS", "3"))
 SEED = 7
-EPOCHS = 200 + 60 * KILLS
+EPOCHS = 200 + 30 * KILLS
+PATIENCE = 300.0 + 60.0 * KILLS
 GRID = (
     *SMALL, "optimizer=adam,sgd", "seed=range(3)", f"regime.epochs={EPOCHS}", "model.dropout=0.1", "figures=none",
     "threads=1", "tracking.checkpoint_seconds=0",
@@ -51,7 +52,7 @@ def kill_something(command: int, draw: random.Random) -> str:
 @pytest.fixture(scope="module")
 def undisturbed(new_project: NewProject) -> Outcome:
     project = new_project()
-    return Outcome(project, project.run("sweep", *GRID))
+    return Outcome(project, waited(project.start("sweep", *GRID), PATIENCE))
 
 
 @pytest.fixture(scope="module")
@@ -64,11 +65,11 @@ def disturbed(new_project: NewProject) -> tuple[Outcome, list[str]]:
             process.wait(draw.uniform(0.0, 3.0))
         killed.append(kill_something(process.pid, draw))
         if killed[-1] == "command":
-            waited(process)
+            waited(process, PATIENCE)
             process = project.start("sweep", *GRID, stderr=subprocess.DEVNULL)
-    waited(process)
+    waited(process, PATIENCE)
     for _ in range(3):  # what a killed worker left FAILED is tried again by the next command
-        done = project.run("sweep", *GRID)
+        done = waited(project.start("sweep", *GRID), PATIENCE)
     return Outcome(project, done), killed
 
 
