@@ -6,13 +6,14 @@ Accuracies are fractions, losses are mean cross-entropies in nats, epochs count 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.records import ClassScore, Evaluation, FloatArray, History, IntArray
+from harness.records import ClassScore, Evaluation, FloatArray, History, IntArray, Score, Stages
 
 Labels = npt.NDArray[np.integer]
 
@@ -24,6 +25,9 @@ ONSET_DEVIATIONS = 4.0
 ONSET_EPOCHS_SEEN = 3
 _ONSET_EPOCHS_NEEDED = 5
 
+NORMAL_QUANTILE = 1.959963984540054
+"""Between plus and minus this lies 95 % of a standard normal distribution."""
+
 
 def cross_entropy(log_probabilities: FloatArray, labels: Labels) -> float:
     """Mean cross-entropy in nats, from natural-log probabilities (n, classes) and labels (n,)."""
@@ -34,6 +38,28 @@ def cross_entropy(log_probabilities: FloatArray, labels: Labels) -> float:
 def accuracy(predictions: Labels, labels: Labels) -> float:
     """The share of predicted classes (n,) that equal the labels (n,)."""
     return float(np.mean(predictions == labels))
+
+
+def wilson_interval(right: int, n: int) -> tuple[float, float]:
+    """The 95 % interval (low, high) of an accuracy of which `right` of `n` images are the sample.
+
+    The score interval (Wilson 1927, "Probable inference, the law of succession, and statistical inference", JASA 22):
+    it stays within 0 and 1, and covers near them too, where p +- 1.96 deviations shrinks to nothing (Newcombe 1998,
+    Statistics in Medicine 17, method 3).
+
+    Raises:
+        ValueError: there is no image, or `right` is not among 0..n.
+    """
+    if not 0 <= right <= n or n == 0:
+        raise ValueError(f"{right} right of {n} images: from 0 to all of at least one image can be right")
+    share, squared = right / n, NORMAL_QUANTILE**2
+    centre = share + squared / (2 * n)
+    margin = NORMAL_QUANTILE * math.sqrt(share * (1 - share) / n + squared / (4 * n**2))
+    scale = 1 + squared / n
+    # Exactly 0 and 1 at the ends, where the two terms are equal but for rounding.
+    low = 0.0 if right == 0 else (centre - margin) / scale
+    high = 1.0 if right == n else (centre + margin) / scale
+    return low, high
 
 
 def gap_accuracy(train: float, held_out: float) -> float:
@@ -92,6 +118,26 @@ def onset_epoch(train_loss: Sequence[float], validation_loss: Sequence[float]) -
     if epochs.size - 1 - onset < ONSET_EPOCHS_SEEN or np.median(train[-ONSET_EPOCHS_SEEN:]) > train[onset]:
         return None
     return int(epochs[onset]) + 1
+
+
+def gap_growth(train_loss: Sequence[float], validation_loss: Sequence[float], onset: int) -> float:
+    """How fast the gap of loss grows from epoch `onset` (from 1) on, in nats an epoch; negative where it shrinks.
+
+    The Theil-Sen slope (Sen 1968, "Estimates of the regression coefficient based on Kendall's tau", JASA 63): the
+    median of the slopes between all pairs of epochs, which single wild epochs do not move. Epochs with a loss that is
+    not finite are passed over.
+
+    Raises:
+        ValueError: fewer than two epochs from the onset on are finite.
+    """
+    pairs = zip(train_loss[onset - 1 :], validation_loss[onset - 1 :], strict=True)
+    gaps = np.array([gap_loss(train, held_out) for train, held_out in pairs])
+    epochs = np.flatnonzero(np.isfinite(gaps))
+    if epochs.size < 2:
+        raise ValueError(f"{epochs.size} epochs with a finite gap from epoch {onset} on: a slope needs two")
+    gaps = gaps[epochs]
+    slopes = [(gaps[lag:] - gaps[:-lag]) / (epochs[lag:] - epochs[:-lag]) for lag in range(1, epochs.size)]
+    return float(np.median(np.concatenate(slopes)))
 
 
 @dataclass(frozen=True)
@@ -160,47 +206,50 @@ def _ratio(part: int, whole: int) -> float:
     return float(part / whole) if whole else 0.0
 
 
-def summarize(history: History, evaluations: Mapping[str, Evaluation]) -> dict[str, float]:
+def summarize(history: History, stages: Stages) -> dict[str, float]:
     """The scalars that are logged once for a run, by their names in the store.
 
-    `history` holds the series of every epoch; `evaluations` holds `train`, `test` and, where there is a validation
-    split, `val`, all judged with the weights that the run ends with. After early stopping these may be the weights of
-    an earlier epoch; `final/fit_*` always comes from the last epoch trained. What cannot be computed is absent:
-    everything of validation without such a split, `best/*` where no validation loss is finite,
-    `overfit/onset_epoch` where `onset_epoch` finds none.
+    `history` holds the series of every epoch, `stages` what the weights of each stage score. `final/*` differs from
+    `last/*` where early stopping restored earlier weights; `final/fit_*` always comes from the last epoch trained. What
+    cannot be computed is absent: everything of validation without such a split, `best/*` where no validation loss is
+    finite, `overfit/*` where `onset_epoch` finds none.
     """
     scalars = {f"final/fit_{name}": history.last(f"fit/{name}") for name in ("loss", "accuracy")}
-    for split, evaluation in evaluations.items():
-        scalars[f"final/{split}_loss"] = evaluation.loss
-        scalars[f"final/{split}_accuracy"] = evaluation.accuracy
-    train, test = evaluations["train"], evaluations["test"]
-    for split in ("val", "test"):
-        if (held_out := evaluations.get(split)) is not None:
-            scalars[f"final/gap_{split}_loss"] = gap_loss(train.loss, held_out.loss)
-            scalars[f"final/gap_{split}_accuracy"] = gap_accuracy(train.accuracy, held_out.accuracy)
-    scalars["final/gap_test_accuracy_running"] = gap_accuracy(scalars["final/fit_accuracy"], test.accuracy)
-    scalars["final/test_ece"] = test.ece
-    return scalars | _summarize_validation(history)
+    for stage, scores in stages.named():
+        scalars |= _scored(stage, scores)
+    for split in stages.final.keys() - {"train"}:
+        scalars |= _trusted(f"final/{split}", stages.final[split])
+    running = gap_accuracy(scalars["final/fit_accuracy"], scalars["final/test_accuracy"])
+    scalars["final/gap_test_accuracy_running"] = running
+    scalars["final/gap_running_minus_clean"] = running - scalars["final/gap_test_accuracy"]
+    if stages.last is not None:
+        scalars["last/epoch"] = float(history.last_epoch)
+    if stages.best is not None:
+        scalars["best/epoch"] = float(history.before + best_epoch(history.series["val/loss"]))
+    return scalars | _summarize_overfitting(history)
 
 
-def _summarize_validation(history: History) -> dict[str, float]:
-    validation_loss = history.series.get("val/loss", [])
-    if not np.isfinite(validation_loss).any():
-        return {}
-    best = best_epoch(validation_loss)
-    train, val = (
-        {name: history.series[f"{split}/{name}"][best - 1] for name in ("loss", "accuracy")}
-        for split in ("train", "val")
-    )
-    scalars = {
-        "best/epoch": float(history.before + best),
-        "best/train_loss": train["loss"],
-        "best/train_accuracy": train["accuracy"],
-        "best/val_loss": val["loss"],
-        "best/val_accuracy": val["accuracy"],
-        "best/gap_val_loss": gap_loss(train["loss"], val["loss"]),
-        "best/gap_val_accuracy": gap_accuracy(train["accuracy"], val["accuracy"]),
-    }
-    if (onset := onset_epoch(history.series["train/loss"], validation_loss)) is not None:
-        scalars["overfit/onset_epoch"] = float(history.before + onset)
+def _scored(stage: str, scores: Mapping[str, Score]) -> dict[str, float]:
+    """Losses, accuracies and gaps of one set of weights."""
+    scalars: dict[str, float] = {}
+    for split, score in scores.items():
+        scalars |= {f"{stage}/{split}_loss": score.loss, f"{stage}/{split}_accuracy": score.accuracy}
+    train = scores["train"]
+    for split in scores.keys() & {"val", "test"}:
+        scalars[f"{stage}/gap_{split}_loss"] = gap_loss(train.loss, scores[split].loss)
+        scalars[f"{stage}/gap_{split}_accuracy"] = gap_accuracy(train.accuracy, scores[split].accuracy)
     return scalars
+
+
+def _trusted(prefix: str, evaluation: Evaluation) -> dict[str, float]:
+    """How far an accuracy and the model's own confidence can be trusted."""
+    low, high = wilson_interval(evaluation.right, len(evaluation.labels))
+    return {f"{prefix}_accuracy_low": low, f"{prefix}_accuracy_high": high, f"{prefix}_ece": evaluation.ece}
+
+
+def _summarize_overfitting(history: History) -> dict[str, float]:
+    train, validation = history.series["train/loss"], history.series.get("val/loss", [])
+    if not validation or (onset := onset_epoch(train, validation)) is None:
+        return {}
+    growth = gap_growth(train, validation, onset)
+    return {"overfit/onset_epoch": float(history.before + onset), "overfit/growth": growth}

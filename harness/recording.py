@@ -57,6 +57,11 @@ def log_data(tracked: RunWriter, dataset: Dataset, splits: Splits) -> None:
     tracked.log_datasets(used, dataset.source)
 
 
+def data_counts(splits: Splits) -> dict[str, float]:
+    """How many images the run is given, as metrics: what a chart can draw a gap against."""
+    return {f"data/{name}_images": float(len(split)) for name, split in splits.named()}
+
+
 class Recorded:
     """Passes an engine's events to the store first, then to whoever watches; keeps checkpoints.
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 UInt8Array = npt.NDArray[np.uint8]
+Weights = tuple[npt.NDArray[Any], ...]
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
@@ -94,6 +96,30 @@ class History:
 
 
 @dataclass(frozen=True)
+class Fitted:
+    """What training leaves behind besides the model: its history, and the weights of two epochs in Keras's order.
+
+    `last` are those after the last epoch trained, `best` those after the epoch of the least validation loss (None where
+    no validation loss was finite). Both are the weights that the epoch was judged by.
+    """
+
+    history: History
+    last: Weights
+    best: Weights | None = None
+
+
+@dataclass(frozen=True)
+class Score:
+    """A model on one split, in inference mode.
+
+    `loss` is the mean cross-entropy in nats (regularisation penalties left out), `accuracy` a fraction.
+    """
+
+    loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
 class ClassScore:
     """How one class fared: fractions, and `support`, the number of images that truly belong to it."""
 
@@ -105,16 +131,13 @@ class ClassScore:
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """A model judged on one split of n images in inference mode.
+class Evaluation(Score):
+    """A model judged on one split of n images.
 
-    `loss` is the mean cross-entropy in nats (regularisation penalties left out), `accuracy` and `ece` (expected
-    calibration error) are fractions; `probabilities` is (n, classes); `confusion[i, j]` counts images of class i
-    that were taken for class j.
+    `ece` (expected calibration error) is a fraction; `probabilities` is (n, classes); `confusion[i, j]` counts images
+    of class i that were taken for class j.
     """
 
-    loss: float
-    accuracy: float
     ece: float
     probabilities: FloatArray
     labels: UInt8Array
@@ -125,6 +148,30 @@ class Evaluation:
     def predictions(self) -> IntArray:
         """The most probable class of each image, (n,)."""
         return np.asarray(self.probabilities.argmax(axis=1), dtype=np.int64)
+
+    @property
+    def right(self) -> int:
+        """How many images were taken for what they are."""
+        return int(np.trace(self.confusion))
+
+
+@dataclass(frozen=True)
+class Stages:
+    """What three sets of weights score on `train`, `val` (where there is one) and `test`.
+
+    `final` are those that the run ends with, `last` those after the last epoch trained, `best` those after the epoch of
+    the least validation loss. None: there are no such weights, or what they answer is no number.
+    """
+
+    final: Mapping[str, Evaluation]
+    last: Mapping[str, Score] | None = None
+    best: Mapping[str, Score] | None = None
+
+    def named(self) -> Iterator[tuple[str, Mapping[str, Score]]]:
+        """Those that there are, under the prefixes of their metrics."""
+        for name, scores in (("final", self.final), ("last", self.last), ("best", self.best)):
+            if scores is not None:
+                yield name, scores
 
 
 class RunState(StrEnum):

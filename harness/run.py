@@ -16,11 +16,11 @@ from harness.config import Config
 from harness.continuing import find_start, start_identity
 from harness.data import dataset_digest, load_splits
 from harness.errors import HarnessError
-from harness.evaluation import evaluate
 from harness.figures import RunView, per_class_table, run_figures
 from harness.fingerprint import fingerprint
-from harness.models import build_model, log_probabilities, pixel_scale, probability_model
-from harness.recording import Recorded, log_configuration, log_data, log_start, log_state
+from harness.judging import judge
+from harness.models import build_model, pixel_scale, probability_model
+from harness.recording import Recorded, data_counts, log_configuration, log_data, log_start, log_state
 from harness.records import Split
 from harness.tracking.selection import FINGERPRINT_TAG, JOB_TAG
 from harness.tracking.store import load_mlflow, store_uri
@@ -99,7 +99,6 @@ def execute(
         log_data(tracked, dataset, splits)
 
         model = build_model(config.model, config.dataset.preprocessing, splits.train.images, config.mixed_precision)
-        predict = log_probabilities(model)
         engine, reason = choose_engine(config, callbacks)
         log.info("engine %s (%s), %d parameters", engine, reason, model.count_params())
         tracked.set_tags(
@@ -112,11 +111,11 @@ def execute(
 
         fit_started = time.perf_counter()
         recorded, state = Recorded(tracked, observer, checkpoint), checkpoint.read() or start.state
-        history = fit(engine, model, config, splits.train, splits.validation, recorded, callbacks, state)
+        fitted = fit(engine, model, config, splits.train, splits.validation, recorded, callbacks, state)
         fit_seconds = time.perf_counter() - fit_started
 
-        evaluations = {name: evaluate(predict, split, dataset.class_names) for name, split in splits.named()}
-        test = evaluations["test"]
+        stages = judge(model, fitted, splits, dataset.class_names)
+        history, test = fitted.history, stages.final["test"]
         if config.tracking.log_model:
             examples = Split(splits.test.images[:EXAMPLES], splits.test.labels[:EXAMPLES])
             tracked.log_model(probability_model(model, config.model.head), examples)
@@ -129,7 +128,8 @@ def execute(
         for name, figure in run_figures(view, selection):
             tracked.log_figure(name, figure)
 
-        scalars = metrics.summarize(history, evaluations) | {
+        scalars = metrics.summarize(history, stages) | {
+            **data_counts(splits),
             "model/parameters": float(model.count_params()),
             "time/fit_seconds": fit_seconds,
             "time/total_seconds": time.perf_counter() - started,

@@ -21,7 +21,8 @@ from harness.cli import COMMANDS
 from harness.composing import check_sweep, compose_config, expand_sweep
 from harness.config import OPTIMIZERS, Config, flatten
 from harness.evaluation import evaluate
-from harness.records import History, Split
+from harness.recording import data_counts
+from harness.records import History, Split, Splits, Stages
 from tests.conftest import REPOSITORY
 
 DOCUMENTS = [
@@ -222,9 +223,11 @@ def test_every_metric_of_a_run_is_described() -> None:
     history = History({name: rising if name == "val/loss" else falling for name in series})
     split = Split(np.zeros((4, 28, 28), np.uint8), np.zeros(4, np.uint8))
     judged = evaluate(lambda images: np.log(np.full((len(images), 2), 0.5)), split, ("a", "b"))
-    scalars = metrics.summarize(history, {"train": judged, "val": judged, "test": judged})
+    final = {"train": judged, "val": judged, "test": judged}
+    scalars = metrics.summarize(history, Stages(final, final, final))
+    counts = data_counts(Splits(split, split, split))
     assert "overfit/onset_epoch" in scalars
-    assert {*series, *scalars} <= described
+    assert {*series, *scalars, *counts} <= described
 
 
 def _expanded(pattern: str) -> Iterator[str]:

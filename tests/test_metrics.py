@@ -8,19 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import metrics
-from harness.records import Evaluation, History
+from harness.records import Evaluation, History, Score, Stages
 
 RNG_SEED = 0
 
 
 def evaluation(loss: float, accuracy: float, ece: float = 0.0) -> Evaluation:
+    """Of 100 images."""
+    right = round(100 * accuracy)
     return Evaluation(
         loss=loss,
         accuracy=accuracy,
         ece=ece,
-        probabilities=np.array([[1.0, 0.0]]),
-        labels=np.array([0], dtype=np.uint8),
-        confusion=np.array([[1, 0], [0, 0]]),
+        probabilities=np.tile([1.0, 0.0], (100, 1)),
+        labels=np.repeat(np.array([0, 1], dtype=np.uint8), [right, 100 - right]),
+        confusion=np.array([[right, 0], [100 - right, 0]]),
         per_class=(),
     )
 
@@ -45,6 +47,36 @@ def test_cross_entropy_takes_unsigned_labels() -> None:
 
 def test_accuracy_is_the_share_of_right_predictions() -> None:
     assert metrics.accuracy(np.array([0, 1, 2, 2]), np.array([0, 1, 1, 2])) == 0.75
+
+
+# Newcombe 1998, Statistics in Medicine 17, table I, method 3.
+@pytest.mark.parametrize(
+    ("right", "n", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_wilson_intervals_are_the_published_ones(right: int, n: int, low: float, high: float) -> None:
+    assert metrics.wilson_interval(right, n) == pytest.approx((low, high), abs=5e-5)
+    mirrored = metrics.wilson_interval(n - right, n)
+    assert mirrored == pytest.approx((1 - high, 1 - low), abs=5e-5)
+
+
+def test_wilson_intervals_are_those_of_scipy() -> None:
+    from scipy import stats
+
+    for right, n in ((8_807, 10_000), (9_611, 10_000), (200, 200), (3, 7)):
+        reference = stats.binomtest(right, n).proportion_ci(method="wilson")
+        assert metrics.wilson_interval(right, n) == pytest.approx((reference.low, reference.high), abs=1e-12)
+
+
+def test_wilson_intervals_end_at_none_and_all() -> None:
+    assert metrics.wilson_interval(0, 7)[0] == 0.0
+    assert metrics.wilson_interval(7, 7)[1] == 1.0
+
+
+@pytest.mark.parametrize(("right", "n"), [(0, 0), (-1, 5), (6, 5)])
+def test_more_right_images_than_there_are_have_no_interval(right: int, n: int) -> None:
+    with pytest.raises(ValueError, match=f"{right} right of {n} images"):
+        metrics.wilson_interval(right, n)
 
 
 def test_both_gaps_are_positive_for_a_model_that_overfits() -> None:
@@ -132,6 +164,32 @@ def test_four_epochs_are_too_few_for_an_onset() -> None:
     assert metrics.onset_epoch([0.5, 0.4, 0.3, 0.2, 0.1], [0.3, 0.4, 0.5, 0.6, 0.7]) == 1
 
 
+def test_growth_is_the_slope_of_the_gap_from_the_onset_on() -> None:
+    # From epoch 10 on the validation loss rises by 0.3/20 or so, the training loss falls by 0.5/29 an epoch.
+    epochs = np.arange(30)
+    train, validation = 0.6 - 0.01 * epochs, np.where(epochs < 9, 0.6 - 0.02 * epochs, 0.42 + 0.005 * (epochs - 9))
+    assert metrics.gap_growth(train, validation, onset=10) == pytest.approx(0.015)
+
+
+def test_growth_is_not_moved_by_a_wild_epoch_and_passes_over_one_without_a_number() -> None:
+    train, validation = np.zeros(12), 0.02 * np.arange(12.0)
+    validation[4], train[7], validation[9] = 5.0, math.nan, math.inf
+    assert metrics.gap_growth(train, validation, onset=2) == pytest.approx(0.02)
+
+
+def test_growth_is_that_of_scipy() -> None:
+    from scipy import stats
+
+    gaps = np.cumsum(np.random.default_rng(RNG_SEED).normal(0.01, 0.02, size=25))
+    expected = stats.theilslopes(gaps[4:]).slope
+    assert metrics.gap_growth(np.zeros(25), gaps, onset=5) == pytest.approx(expected, abs=1e-12)
+
+
+def test_growth_of_a_single_epoch_is_refused() -> None:
+    with pytest.raises(ValueError, match="1 epochs with a finite gap from epoch 5 on"):
+        metrics.gap_growth([0.5] * 5, [0.6] * 5, onset=5)
+
+
 def test_a_calibrated_model_has_no_calibration_error() -> None:
     probabilities = np.tile([0.75, 0.25], (4, 1))
     assert metrics.expected_calibration_error(probabilities, np.array([0, 0, 0, 1])) == pytest.approx(0.0)
@@ -192,53 +250,81 @@ def test_scores_agree_with_each_other_on_any_predictions(pairs: list[tuple[int, 
 
 def test_summary_without_a_validation_split_has_no_word_of_validation() -> None:
     run = history(fit_loss=[0.9, 0.5], fit_accuracy=[0.7, 0.85], train_loss=[0.6, 0.4], train_accuracy=[0.8, 0.9])
-    summary = metrics.summarize(run, {"train": evaluation(0.4, 0.9), "test": evaluation(0.45, 0.87, ece=0.02)})
-    assert summary == pytest.approx(
-        {
+    final = {"train": evaluation(0.4, 0.9), "test": evaluation(0.45, 0.87, ece=0.02)}
+    low, high = metrics.wilson_interval(87, 100)
+    scored = {
+        "train_loss": 0.4,
+        "train_accuracy": 0.9,
+        "test_loss": 0.45,
+        "test_accuracy": 0.87,
+        "gap_test_loss": 0.05,
+        "gap_test_accuracy": 0.03,
+    }
+    assert metrics.summarize(run, Stages(final, last=final)) == pytest.approx(
+        {f"{stage}/{name}": value for stage in ("final", "last") for name, value in scored.items()}
+        | {
             "final/fit_loss": 0.5,
             "final/fit_accuracy": 0.85,
-            "final/train_loss": 0.4,
-            "final/train_accuracy": 0.9,
-            "final/test_loss": 0.45,
-            "final/test_accuracy": 0.87,
-            "final/gap_test_loss": 0.05,
-            "final/gap_test_accuracy": 0.03,
             "final/gap_test_accuracy_running": -0.02,
+            "final/gap_running_minus_clean": -0.05,
+            "final/test_accuracy_low": low,
+            "final/test_accuracy_high": high,
             "final/test_ece": 0.02,
+            "last/epoch": 2.0,
         }
     )
 
 
-def test_summary_with_a_validation_split_adds_its_gaps_and_the_best_epoch() -> None:
+def test_summary_sets_last_best_and_final_weights_side_by_side() -> None:
+    """Early stopping by accuracy has restored epoch 3 of 4; the least loss was that of epoch 2."""
     run = history(
-        fit_loss=[0.9, 0.5, 0.3],
-        fit_accuracy=[0.7, 0.85, 0.9],
-        train_loss=[0.6, 0.4, 0.2],
-        train_accuracy=[0.8, 0.9, 0.95],
-        val_loss=[0.65, 0.5, 0.55],
-        val_accuracy=[0.78, 0.86, 0.87],
+        fit_loss=[0.9, 0.5, 0.3, 0.2],
+        fit_accuracy=[0.7, 0.85, 0.9, 0.95],
+        train_loss=[0.6, 0.4, 0.2, 0.1],
+        train_accuracy=[0.8, 0.9, 0.95, 0.99],
+        val_loss=[0.65, 0.5, 0.55, 0.7],
+        val_accuracy=[0.78, 0.86, 0.87, 0.84],
     )
-    evaluations = {"train": evaluation(0.2, 0.95), "val": evaluation(0.55, 0.87), "test": evaluation(0.6, 0.86)}
-    summary = metrics.summarize(run, evaluations)
-    assert {name: value for name, value in summary.items() if "val" in name or "best" in name} == pytest.approx(
+    run.before = 10
+    stages = Stages(
+        final={"train": evaluation(0.2, 0.95), "val": evaluation(0.55, 0.87, ece=0.03), "test": evaluation(0.6, 0.86)},
+        last={"train": Score(0.1, 0.99), "val": Score(0.7, 0.84), "test": Score(0.75, 0.83)},
+        best={"train": Score(0.4, 0.9), "val": Score(0.5, 0.86), "test": Score(0.52, 0.85)},
+    )
+    summary = metrics.summarize(run, stages)
+    assert {name: value for name, value in summary.items() if "gap" in name} == pytest.approx(
         {
-            "final/val_loss": 0.55,
-            "final/val_accuracy": 0.87,
             "final/gap_val_loss": 0.35,
             "final/gap_val_accuracy": 0.08,
-            "best/epoch": 2.0,
-            "best/train_loss": 0.4,
-            "best/train_accuracy": 0.9,
-            "best/val_loss": 0.5,
-            "best/val_accuracy": 0.86,
+            "final/gap_test_loss": 0.4,
+            "final/gap_test_accuracy": 0.09,
+            "final/gap_test_accuracy_running": 0.09,
+            "final/gap_running_minus_clean": 0.0,
+            "last/gap_val_loss": 0.6,
+            "last/gap_val_accuracy": 0.15,
+            "last/gap_test_loss": 0.65,
+            "last/gap_test_accuracy": 0.16,
             "best/gap_val_loss": 0.1,
             "best/gap_val_accuracy": 0.04,
+            "best/gap_test_loss": 0.12,
+            "best/gap_test_accuracy": 0.05,
         }
     )
-    assert "overfit/onset_epoch" not in summary
+    assert (summary["last/epoch"], summary["best/epoch"]) == (14.0, 12.0)
+    assert (summary["last/test_accuracy"], summary["best/test_accuracy"]) == (0.83, 0.85)
+    assert (summary["final/val_accuracy_low"], summary["final/val_accuracy_high"]) == metrics.wilson_interval(87, 100)
+    assert summary["final/val_ece"] == 0.03
+    assert not any(name.startswith("overfit/") for name in summary)
 
 
-def test_summary_names_the_onset_where_there_is_one() -> None:
+def test_a_stage_whose_weights_cannot_be_judged_is_left_out_of_the_summary() -> None:
+    run = history(fit_loss=[0.9], fit_accuracy=[0.7], train_loss=[0.6], train_accuracy=[0.8], val_loss=[0.65])
+    final = {name: evaluation(0.6, 0.8) for name in ("train", "val", "test")}
+    names = {name.partition("/")[0] for name in metrics.summarize(run, Stages(final))}
+    assert names == {"final"}
+
+
+def test_summary_names_the_onset_where_there_is_one_and_how_fast_the_gap_grows() -> None:
     flat = [0.5] * 30
     run = history(
         fit_loss=flat,
@@ -248,5 +334,8 @@ def test_summary_names_the_onset_where_there_is_one() -> None:
         val_loss=TURNING.tolist(),
         val_accuracy=flat,
     )
-    evaluations = {"train": evaluation(0.1, 0.5), "val": evaluation(0.6, 0.5), "test": evaluation(0.6, 0.5)}
-    assert metrics.summarize(run, evaluations)["overfit/onset_epoch"] == 10.0
+    run.before = 40
+    final = {name: evaluation(0.6, 0.5) for name in ("train", "val", "test")}
+    summary = metrics.summarize(run, Stages(final))
+    assert summary["overfit/onset_epoch"] == 50.0
+    assert summary["overfit/growth"] == pytest.approx(0.5 / 29 + 0.29 / 19, rel=0.01)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.records import FloatArray, UInt8Array
+from harness.records import FloatArray, UInt8Array, Weights
 
 CHUNK = 2_000
 """Images in one forward pass: large enough to be fast, small enough for a convolution's memory."""
@@ -40,16 +40,16 @@ def probability_model(model: Any, head: str) -> Any:
     return keras.Model(model.input, keras.layers.Softmax(name="probabilities")(model.output), name=model.name)
 
 
-def log_probabilities(model: Any) -> Callable[[UInt8Array], FloatArray]:
+def log_probabilities(model: Any, weights: Weights | None = None) -> Callable[[UInt8Array], FloatArray]:
     """A function from images (n, 28, 28) uint8 to natural-log probabilities (n, 10) float64, in inference mode.
 
-    It answers with the weights that `model` has at each call. The logits are taken whatever the head, as Keras's own
-    losses do, so that a confident mistake keeps its full loss.
+    It answers with `weights`, or else with those that `model` has at each call. The logits are taken whatever the head,
+    as Keras's own losses do, so that a confident mistake keeps its full loss.
     """
 
     def predict(images: UInt8Array) -> FloatArray:
         program = _program(model)
-        for ours, theirs in zip(model.weights, program.model.weights, strict=True):
+        for ours, theirs in zip(weights or model.weights, program.model.weights, strict=True):
             theirs.assign(ours)
         chunks = [program.logits(images[start : start + CHUNK]).numpy() for start in range(0, len(images), CHUNK)]
         return _log_softmax(np.concatenate(chunks).astype(np.float64))

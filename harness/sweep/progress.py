@@ -23,6 +23,12 @@ from harness.tracking.selection import CONTINUED_EPOCHS, ERROR_TAG
 from harness.tracking.store import shown_uri
 from harness.training import TrainingState
 
+STAGE_COLUMNS: Mapping[str, tuple[float, str]] = {
+    **{f"{split}_accuracy": (100.0, "7.2f") for split in ("train", "val", "test")},
+    **{f"gap_{split}_accuracy": (100.0, "+8.2f") for split in ("val", "test")},
+    **{f"gap_{split}_loss": (1.0, "+9.4f") for split in ("val", "test")},
+}
+"""What is printed of each stage: metric, scale, form; with the names of the stages 80 columns wide."""
 STANDING = {RunState.RUNNING: "running", RunState.FAILED: "failed", RunState.KILLED: "stopped"}
 
 
@@ -57,6 +63,8 @@ class RunDisplay:
     def run_finished(self, result: RunResult) -> None:
         seconds = time.perf_counter() - self._started
         _line(self.console, f"{escape(result.name)}  {_outcome(result.metrics)}  {seconds:.1f} s")
+        for line in stage_lines(result.metrics):
+            _line(self.console, line)
         experiment = escape(result.experiment)
         _line(self.console, f"run {result.run_id} in experiment {experiment}")
         _line(self.console, f"see it: harness ui    beside others: harness compare --experiment '{experiment}'")
@@ -227,6 +235,32 @@ def _outcome(metrics: Mapping[str, float]) -> str:
         if (gap := metrics.get(f"final/gap_{split}_accuracy")) is not None:
             parts.append(f"gap to {split} {100 * gap:+.2f} points")
     return "  ".join(parts)
+
+
+def stage_lines(metrics: Mapping[str, float]) -> list[str]:
+    """The last epoch, the best one and what was kept, side by side; nothing where they have the same weights."""
+    found = {
+        stage: [metrics[f"{stage}/{name}"] for name in STAGE_COLUMNS]
+        for stage in ("last", "best", "final")
+        if f"{stage}/gap_val_loss" in metrics
+    }
+    if all(values == found["final"] for values in found.values()):
+        return []
+    rows: dict[str, str] = {
+        f"{stage} epoch ({metrics[f'{stage}/epoch']:.0f})" + (", kept" if found[stage] == found["final"] else ""): stage
+        for stage in ("last", "best")
+        if stage in found
+    }
+    if not any(label.endswith("kept") for label in rows):
+        rows["kept"] = "final"
+    lines = [
+        f"{'':22}{'accuracy (%)':^21}  {'gap (points)':^14}  {'gap of loss (nats)':^18}",
+        f"{'':22}{'train':>7}{'val':>7}{'test':>7}{'val':>8}{'test':>8}{'val':>9}{'test':>9}",
+    ]
+    for label, stage in rows.items():
+        cells = zip(found[stage], STAGE_COLUMNS.values(), strict=True)
+        lines.append(f"{label:22}" + "".join(f"{scale * value:{form}}" for value, (scale, form) in cells))
+    return lines
 
 
 def _tree(config: Config) -> Tree:

@@ -9,25 +9,29 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
+import numpy as np
 
 from harness.config import MONITORS, Config, RegimeConfig
 from harness.errors import TrainingError
-from harness.metrics import gap_accuracy, gap_loss
-from harness.records import History, Split
+from harness.metrics import best_epoch, gap_accuracy, gap_loss
+from harness.records import Fitted, History, Split, Weights
 from harness.training.events import TrainingObserver
 from harness.training.schedules import learning_rate_factor
-from harness.training.state import EpochSpan, Progress, TrainingState, capture
+from harness.training.state import EpochSpan, Progress, TrainingState, capture, weights_of
 
 KEPT: Mapping[str, tuple[str, ...]] = {
+    "EpochRecorder": ("best_weights",),
     "EarlyStopping": ("wait", "stopped_epoch", "best", "best_epoch", "best_weights"),
     "ReduceLROnPlateau": ("wait", "best", "cooldown_counter"),
 }
-"""What Keras's callbacks know of earlier epochs: attributes by the name of the class."""
+"""What callbacks know of earlier epochs, besides the history: attributes by the name of the class."""
 
 
 class EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]
     """Measures every epoch the same way for all splits, and hands the values on: to the history, the observer, and
-    (through `logs`) to the callbacks behind it, under the harness's names and under Keras's."""
+    (through `logs`) to the callbacks behind it, under the harness's names and under Keras's.
+
+    It keeps the weights of the best epoch and of the last. It must be the first: what others restore comes after."""
 
     def __init__(
         self,
@@ -38,6 +42,8 @@ class EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self.history = history_so_far(start)
+        self.best_weights: list[Any] | None = None
+        self._last_weights: Weights = ()
         self._splits = splits
         self._score = score
         self._observer = observer
@@ -55,9 +61,11 @@ class EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]
                 f"The training loss became {values['fit/loss']} in epoch {epoch + 1}. A smaller "
                 "optimizer.learning_rate or optimizer.clipnorm=1.0 usually helps."
             )
-        with self._averaged_weights():
+        with judged_weights(self.model):
             for name, split in self._splits.items():
                 values[f"{name}/loss"], values[f"{name}/accuracy"] = self._score(split)
+            if self._is_best(values.get("val/loss", math.nan)):
+                self.best_weights = list(weights_of(self.model))
         if "val" in self._splits:
             values["gap/loss"] = gap_loss(values["train/loss"], values["val/loss"])
             values["gap/accuracy"] = gap_accuracy(values["train/accuracy"], values["val/accuracy"])
@@ -68,19 +76,34 @@ class EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]
         logs.update(values)
         logs.update({name.replace("/", "_"): values[name] for name in MONITORS if name in values})
 
-    @contextmanager
-    def _averaged_weights(self) -> Iterator[None]:
-        """Where the optimizer averages the weights (`use_ema`), judge the averages: they are what the run ends with."""
-        if not self.model.optimizer.use_ema:
-            yield
-            return
-        swap = keras.callbacks.SwapEMAWeights()
-        swap.set_model(self.model)
-        swap.on_test_begin()
-        try:
-            yield
-        finally:
-            swap.on_test_end()
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        self._last_weights = weights_of(self.model)
+
+    def fitted(self) -> Fitted:
+        """What training came to, at its end."""
+        return Fitted(self.history, self._last_weights, None if self.best_weights is None else tuple(self.best_weights))
+
+    def _is_best(self, validation_loss: float) -> bool:
+        earlier = self.history.series.get("val/loss", [])
+        return math.isfinite(validation_loss) and best_epoch([*earlier, validation_loss]) > len(earlier)
+
+
+@contextmanager
+def judged_weights(model: Any) -> Iterator[None]:
+    """The weights that a run ending here would end with: their averages, where the optimizer keeps such (`use_ema`).
+
+    Keras's `SwapEMAWeights` swaps by adding and subtracting: what it puts back differs in the last digits.
+    """
+    if not model.optimizer.use_ema:
+        yield
+        return
+    moving = [np.array(variable) for variable in model.trainable_variables]
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+    try:
+        yield
+    finally:
+        for variable, value in zip(model.trainable_variables, moving, strict=True):
+            variable.assign(value)
 
 
 class StateKeeper(keras.callbacks.Callback):  # type: ignore[misc]

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from harness.config import Config
-from harness.records import History, Split
+from harness.records import Fitted, Split
 from harness.training.compiling import build_accuracy, build_loss, build_optimizer
 from harness.training.device import on_device
 from harness.training.events import TrainingObserver
@@ -51,7 +51,7 @@ def fit(
     observer: TrainingObserver,
     callbacks: Sequence[Any] = (),
     start: TrainingState | None = None,
-) -> History:
+) -> Fitted:
     """Train `model` in place, an epoch in one call. See `engines.fit`."""
     import keras
 
@@ -74,7 +74,7 @@ def fit(
     recorder = EpochRecorder(splits, program.score, observer, start)
     asked_for = regime_callbacks(config, span.before)
     listeners = keras.callbacks.CallbackList(
-        [recorder, *asked_for, *callbacks, StateKeeper(asked_for, recorder.history, observer, start)],
+        [recorder, *asked_for, *callbacks, StateKeeper([recorder, *asked_for], recorder.history, observer, start)],
         model=program.model,
         epochs=span.last,
         verbose=0,
@@ -98,7 +98,7 @@ def fit(
     _copy(program.model.variables, model.variables)
     _copy(program.optimizer.variables, model.optimizer.variables)
     observer.training_ended(stop_reason(recorder.history, span))
-    return recorder.history
+    return recorder.fitted()
 
 
 def helped_by_xla(model: Any) -> bool:

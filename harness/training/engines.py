@@ -7,12 +7,12 @@ from typing import Any
 
 from harness.config import Config
 from harness.errors import ConfigError
-from harness.records import History, Split
+from harness.records import Fitted, Split
 from harness.training import compiled_engine, keras_engine
 from harness.training.events import TrainingObserver
 from harness.training.state import TrainingState
 
-Engine = Callable[[Any, Config, Split, Split | None, TrainingObserver, Sequence[Any], TrainingState | None], History]
+Engine = Callable[[Any, Config, Split, Split | None, TrainingObserver, Sequence[Any], TrainingState | None], Fitted]
 
 ENGINES: Mapping[str, Engine] = {"compiled": compiled_engine.fit, "keras": keras_engine.fit}
 
@@ -55,8 +55,8 @@ def fit(
     observer: TrainingObserver,
     callbacks: Sequence[Any] = (),
     start: TrainingState | None = None,
-) -> History:
-    """Compile `model` and train it in place on `train`; every series of design has one value an epoch in the result.
+) -> Fitted:
+    """Compile `model` and train it in place on `train`; every series of the history has one value an epoch.
 
     `callbacks` are Keras callbacks besides those that the configuration asks for. Training begins with the weights and
     optimizer state of `start`, and with the epoch after its last; its learning rate, schedule and number of epochs are

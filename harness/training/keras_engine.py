@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from harness.config import Config
-from harness.records import History, Split
+from harness.records import Fitted, Split
 from harness.training.compiling import build_accuracy, build_loss, build_optimizer
 from harness.training.events import TrainingObserver
 from harness.training.scoring import build_scorer
@@ -28,7 +28,7 @@ def fit(
     observer: TrainingObserver,
     callbacks: Sequence[Any] = (),
     start: TrainingState | None = None,
-) -> History:
+) -> Fitted:
     """Train `model` in place with `keras.Model.fit`. See `engines.fit`."""
     import keras
 
@@ -67,11 +67,11 @@ def fit(
             recorder,
             *asked_for,
             *callbacks,
-            StateKeeper(asked_for, recorder.history, observer, start),
+            StateKeeper([recorder, *asked_for], recorder.history, observer, start),
         ],
     )
     observer.training_ended(stop_reason(recorder.history, span))
-    return recorder.history
+    return recorder.fitted()
 
 
 def _batches(train: Split, batch_size: int, labels: str) -> tuple[Any, Callable[[Any], None]]:

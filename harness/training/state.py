@@ -80,12 +80,17 @@ def capture(model: Any, epochs: int, progress: Progress | None = None) -> Traini
     optimizer = getattr(model, "optimizer", None)
     return TrainingState(
         epochs,
-        _values(model.weights),
+        weights_of(model),
         _values(_generators(model)),
         "" if optimizer is None else type(optimizer).__name__,
         () if optimizer is None else _values(optimizer.variables),
         progress,
     )
+
+
+def weights_of(model: Any) -> Arrays:
+    """Copies of a Keras model's weights, in its order."""
+    return _values(model.weights)
 
 
 def restore_model(model: Any, state: TrainingState) -> None:
@@ -94,7 +99,7 @@ def restore_model(model: Any, state: TrainingState) -> None:
     Generators stay as they were seeded where the state has none that fit. Raises `ConfigError` if the weights are not
     those of such a model.
     """
-    wanted, found = _shapes(_values(model.weights)), _shapes(state.weights)
+    wanted, found = _shapes(weights_of(model)), _shapes(state.weights)
     if wanted != found:
         raise ConfigError(
             f"The weights to continue from are of another model: {_listed(found)}; this configuration builds "

@@ -27,6 +27,9 @@ SETTINGS = (
     *SMALL, "regime.epochs=400", "model.dropout=0.1", "figures=few", "threads=1", "tracking.checkpoint_seconds=0",
     "regime.validation.strategy=first", "regime.validation.size=100",
     "regime.schedule.name=plateau", "regime.schedule.patience=40",
+    # Stops nothing, but restores weights at the end: the last, the best and the final ones are all to be right.
+    "regime.early_stopping.enabled=true", "regime.early_stopping.patience=400",
+    "regime.early_stopping.monitor=val/accuracy",
 )  # fmt: skip
 DRIVER = """
 import sys
@@ -102,6 +105,13 @@ def test_every_series_is_that_of_an_undisturbed_run_with_no_value_twice(
         assert [point.step for point in theirs] == [point.step for point in ours], name
         if not name.startswith("time/"):
             assert [point.value for point in theirs] == [point.value for point in ours], name
+
+
+def test_the_last_the_best_and_the_final_weights_were_three(disturbed: tuple[Project, Run, list[int]]) -> None:
+    """So that their figures, which are among those compared above, tell something."""
+    metrics = disturbed[1].data.metrics
+    assert metrics["best/epoch"] < metrics["last/epoch"] == 400
+    assert len({metrics[f"{stage}/test_loss"] for stage in ("last", "best", "final")}) == 3
 
 
 def test_the_weights_are_the_same_to_the_last_bit(

@@ -38,10 +38,17 @@ SCALARS = {
     *(f"final/{split}_{score}" for split in ("fit", "train", "val", "test") for score in ("loss", "accuracy")),
     *(f"final/gap_{split}_{score}" for split in ("val", "test") for score in ("loss", "accuracy")),
     "final/gap_test_accuracy_running",
-    "final/test_ece",
+    "final/gap_running_minus_clean",
+    *(f"final/{split}_{name}" for split in ("val", "test") for name in ("ece", "accuracy_low", "accuracy_high")),
+    *(
+        f"{stage}/{name}_{score}"
+        for stage in ("last", "best")
+        for name in ("train", "val", "test", "gap_val", "gap_test")
+        for score in ("loss", "accuracy")
+    ),
+    "last/epoch",
     "best/epoch",
-    *(f"best/{split}_{score}" for split in ("train", "val") for score in ("loss", "accuracy")),
-    *(f"best/gap_val_{score}" for score in ("loss", "accuracy")),
+    *(f"data/{split}_images" for split in ("train", "val", "test")),
     "model/parameters",
     "time/fit_seconds",
     "time/total_seconds",
@@ -125,7 +132,11 @@ def test_final_scores_are_those_of_the_last_epoch_and_best_ones_those_of_the_lea
         for score in ("loss", "accuracy"):
             values = series(trained.project, run, f"{split}/{score}")
             assert scalars[f"final/{split}_{score}"] == pytest.approx(values[3], rel=1e-6)
-            assert scalars[f"best/{split}_{score}"] == values[best]
+            assert scalars[f"last/{split}_{score}"] == scalars[f"final/{split}_{score}"]
+            assert scalars[f"best/{split}_{score}"] == pytest.approx(values[best], rel=1e-6)
+    assert scalars["last/epoch"] == 3
+    assert [scalars[f"data/{split}_images"] for split in ("train", "val", "test")] == [600, 100, 200]
+    assert scalars["final/test_accuracy_low"] < scalars["final/test_accuracy"] < scalars["final/test_accuracy_high"]
     assert scalars["final/fit_loss"] == series(trained.project, run, "fit/loss")[3]
     assert scalars["model/parameters"] == 784 * 128 + 128 + 128 * 10 + 10
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from harness.composing import compose_config
 from harness.records import RunRecord, RunState
 from harness.run import RunResult
-from harness.sweep.progress import RunDisplay, SweepDisplay
+from harness.sweep.progress import RunDisplay, SweepDisplay, stage_lines
 
 EPOCH = {"fit/loss": 0.5, "fit/accuracy": 0.8, "train/loss": 0.4, "train/accuracy": 0.85, "time/epoch_seconds": 1.25}
 FINAL = {"final/train_accuracy": 0.9, "final/test_accuracy": 0.86, "final/gap_test_accuracy": 0.04}
@@ -62,6 +62,32 @@ def test_without_a_terminal_a_run_is_told_in_plain_lines() -> None:
     assert lines[5] == "run 0123abcd in experiment studies"
     assert "harness compare --experiment 'studies'" in lines[6]
     assert "\x1b" not in screen.getvalue()
+
+
+def stage(name: str, train: float, epoch: int) -> dict[str, float]:
+    """A model that gets 80 % of the validation and test images right, and `train` of its own."""
+    scores = {"train_accuracy": train, "val_accuracy": 0.8, "test_accuracy": 0.8}
+    gaps = {f"gap_{split}_accuracy": train - 0.8 for split in ("val", "test")}
+    losses = {f"gap_{split}_loss": 10 * train for split in ("val", "test")}
+    return {f"{name}/{key}": value for key, value in ({"epoch": epoch} | scores | gaps | losses).items()}
+
+
+def test_weights_that_score_otherwise_are_told_apart() -> None:
+    lines = stage_lines(stage("last", 0.95, 12) | stage("best", 0.9, 7) | stage("final", 0.9, 0))
+    assert lines[2:] == [
+        "last epoch (12)         95.00  80.00  80.00  +15.00  +15.00  +9.5000  +9.5000",
+        "best epoch (7), kept    90.00  80.00  80.00  +10.00  +10.00  +9.0000  +9.0000",
+    ]
+    assert max(map(len, lines)) <= 80
+    lines = stage_lines(stage("last", 0.95, 12) | stage("best", 0.9, 7) | stage("final", 0.85, 0))
+    assert [line[:22].strip() for line in lines[2:]] == ["last epoch (12)", "best epoch (7)", "kept"]
+    lines = stage_lines(stage("last", 0.95, 12) | stage("best", 0.9, 7) | stage("final", 0.95, 0))
+    assert [line[:22].strip() for line in lines[2:]] == ["last epoch (12), kept", "best epoch (7)"]
+
+
+def test_nothing_is_told_apart_where_the_last_epoch_is_the_best_or_no_epoch_is() -> None:
+    assert stage_lines(stage("last", 0.95, 12) | stage("best", 0.95, 12) | stage("final", 0.95, 0)) == []
+    assert stage_lines(FINAL) == []
 
 
 def test_on_a_terminal_a_bar_is_drawn_and_gone_in_the_end() -> None:

@@ -102,6 +102,43 @@ def test_early_stopping_stops_and_restores_the_best_weights(train: Train) -> Non
     assert loss == pytest.approx(history.series["val/loss"][best], rel=1e-4)
 
 
+AVERAGED = ("optimizer.use_ema=true", "optimizer.ema_momentum=0.9", "regime.early_stopping.restore_best_weights=false")
+EARLY_STOPPING = ("regime.early_stopping.enabled=true", "regime.early_stopping.patience=4", "regime.epochs=60")
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        ("model.batch_norm=true",),
+        AVERAGED,
+    ],
+    ids=" ".join,
+)
+def test_the_weights_of_the_best_and_the_last_epoch_are_kept_as_they_were_judged(
+    train: Train, overrides: tuple[str, ...]
+) -> None:
+    trained = train("optimizer.learning_rate=0.01", *VALIDATED, *EARLY_STOPPING, *overrides)
+    fitted, losses, model = trained.fitted, trained.history.series["val/loss"], trained.model
+    assert fitted.best is not None
+    assert min(losses) < losses[-1], "training went beyond its best epoch"
+    kept = fitted.best if trained.config.regime.early_stopping.restore_best_weights else fitted.last
+    for ours, theirs in zip(kept, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    validation = trained.splits.validation
+    assert validation is not None
+    for weights, loss in ((fitted.last, losses[-1]), (fitted.best, min(losses))):
+        model.set_weights(weights)
+        assert model.evaluate(validation.images, validation.labels, verbose=0)[0] == pytest.approx(loss, rel=1e-4)
+
+
+def test_without_a_validation_split_no_epoch_is_the_best(train: Train) -> None:
+    trained = train("regime.epochs=2")
+    assert trained.fitted.best is None
+    for ours, theirs in zip(trained.fitted.last, trained.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_the_schedule_sets_the_rate_of_each_epoch(train: Train) -> None:
     history = train(
         "regime.epochs=4", "optimizer.learning_rate=0.008",
@@ -163,6 +200,20 @@ def test_averaged_weights_are_judged_each_epoch_as_at_the_end(train: Train) -> N
     split = trained.splits.train
     loss = trained.model.evaluate(split.images, split.labels, verbose=0)[0]
     assert trained.history.last("train/loss") == pytest.approx(loss, rel=1e-4)
+
+
+def test_judging_averaged_weights_leaves_the_moving_ones_as_they_are() -> None:
+    """To the last bit: a run must not depend on how often it was looked at."""
+    from harness.training.callbacks import judged_weights
+
+    model = train_with("keras", "regime.epochs=1", "optimizer.use_ema=true").model
+    generator = np.random.default_rng(0)
+    moving = [generator.normal(size=array.shape).astype(np.float32) for array in model.get_weights()]
+    model.set_weights(moving)
+    with judged_weights(model):
+        assert not np.array_equal(model.get_weights()[0], moving[0])
+    for ours, theirs in zip(model.get_weights(), moving, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_a_finished_run_leaves_no_graph_behind(train: Train) -> None:

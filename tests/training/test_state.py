@@ -27,6 +27,14 @@ def same_bits(ours: Any, theirs: Any) -> None:
         np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
 
 
+def same_kept(ours: Trained, theirs: Trained) -> None:
+    """The weights of the best epoch and of the last."""
+    assert ours.fitted.best is not None
+    assert theirs.fitted.best is not None
+    same_bits(ours.fitted.best, theirs.fitted.best)
+    same_bits(ours.fitted.last, theirs.fitted.last)
+
+
 @pytest.mark.parametrize("engine", ["compiled", "keras"])
 @pytest.mark.parametrize(
     "overrides",
@@ -86,6 +94,7 @@ def test_a_run_that_was_cut_off_goes_on_as_if_it_had_not_been(
         rest = train(engine, *overrides, start=read_state(file))
         same_bits(rest.model.get_weights(), whole.model.get_weights())
         same_bits(rest.model.optimizer.variables, whole.model.optimizer.variables)
+        same_kept(rest, whole)
         assert [epoch for epoch, _ in rest.watcher.epochs] == list(range(after + 1, whole.history.epochs + 1))
         assert rest.watcher.reason == whole.watcher.reason
         assert rest.history.before == 0
@@ -94,14 +103,16 @@ def test_a_run_that_was_cut_off_goes_on_as_if_it_had_not_been(
                 assert rest.history.series[name] == values, name
 
 
-def test_a_continued_run_can_be_cut_off_too(tmp_path: Path) -> None:
-    start = capture(train("compiled", "regime.epochs=2").model, 2)
-    whole = train("compiled", "regime.epochs=3", start=start)
+def test_a_continued_run_can_be_cut_off_too_and_counts_its_best_among_its_own_epochs() -> None:
+    start = capture(train("compiled", *VALIDATED, "regime.epochs=2").model, 2)
+    overrides = (*VALIDATED, "optimizer.learning_rate=0.02", "regime.epochs=3")
+    whole = train("compiled", *overrides, start=start)
     watcher = Watcher(stop_after=4)
     with pytest.raises(KeyboardInterrupt):
-        train("compiled", "regime.epochs=3", start=start, watcher=watcher)
-    rest = train("compiled", "regime.epochs=3", start=watcher.state)
+        train("compiled", *overrides, start=start, watcher=watcher)
+    rest = train("compiled", *overrides, start=watcher.state)
     same_bits(rest.model.get_weights(), whole.model.get_weights())
+    same_kept(rest, whole)
     assert (rest.history.before, rest.history.epochs, rest.watcher.started) == (2, 3, range(5, 6))
 
 

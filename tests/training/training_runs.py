@@ -11,7 +11,7 @@ from harness.composing import compose_config
 from harness.config import Config
 from harness.data import load_dataset, split_dataset
 from harness.models import build_model
-from harness.records import History, Splits
+from harness.records import Fitted, History, Splits
 from harness.training import TrainingState, fit, seed_everything
 
 SUBSET = Path(__file__).resolve().parents[1] / "data"
@@ -47,11 +47,15 @@ class Watcher:
 class Trained:
     """What came out, and what went in."""
 
-    history: History
+    fitted: Fitted
     model: Any
     watcher: Watcher
     config: Config
     splits: Splits
+
+    @property
+    def history(self) -> History:
+        return self.fitted.history
 
 
 def train(
@@ -67,5 +71,5 @@ def train(
     splits = split_dataset(load_dataset(config.dataset), config.dataset, config.regime.validation)
     model = build_model(config.model, config.dataset.preprocessing, splits.train.images, config.mixed_precision)
     watcher = watcher or Watcher()
-    history = fit(engine, model, config, splits.train, splits.validation, watcher, callbacks, start)
-    return Trained(history, model, watcher, config, splits)
+    fitted = fit(engine, model, config, splits.train, splits.validation, watcher, callbacks, start)
+    return Trained(fitted, model, watcher, config, splits)
