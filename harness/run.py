@@ -130,6 +130,7 @@ def execute(
             tracked.log_figure(name, figure)
 
         scalars = metrics.summarize(history, evaluations) | {
+            "data/noisy_labels": float(splits.noisy_labels),
             "model/parameters": float(model.count_params()),
             "time/fit_seconds": fit_seconds,
             "time/total_seconds": time.perf_counter() - started,
