@@ -14,6 +14,7 @@ from harness.records import Splits
 from tests.dataset.test_splits import HELD_OUT, LABELS, SEEDS, UNHURRIED, dataset, numbers
 
 SHARES = st.floats(0, 1, exclude_max=True)
+SOME = st.floats(0.001, 1, exclude_max=True)
 TEN_CLASSES = [number % 10 for number in range(400)]
 
 
@@ -52,7 +53,7 @@ def test_only_the_labels_that_are_listed_differ_from_the_published_ones_and_each
 
 
 @UNHURRIED
-@given(HELD_OUT, SEEDS, SHARES, SHARES, st.integers(1, 300), st.integers(1, 300))
+@given(HELD_OUT, SEEDS, SOME, SOME, st.integers(1, 300), st.integers(1, 300))
 def test_a_label_that_is_replaced_stays_so_with_more_noise_and_with_more_images(
     strategy: str, seed: int, share: float, other_share: float, size: int, other_size: int
 ) -> None:
@@ -60,7 +61,7 @@ def test_a_label_that_is_replaced_stays_so_with_more_noise_and_with_more_images(
     validation = ValidationConfig(strategy, 100, seed)
 
     def noisy(amount: float, images: int) -> Splits:
-        return splits_of(TEN_CLASSES, validation, label_noise=amount or 0.01, train_size=images, seed=seed)
+        return splits_of(TEN_CLASSES, validation, label_noise=amount, train_size=images, seed=seed)
 
     assert replacements(noisy(less, small)).items() <= replacements(noisy(more, small)).items()
     whole, part = noisy(less, large), noisy(less, small)
@@ -76,7 +77,7 @@ def test_the_share_is_met_within_a_few_labels_at_every_size(seed: int, share: fl
 
 
 def test_every_class_has_its_share_and_every_other_class_is_taken_equally_often() -> None:
-    labels = np.arange(60_000, dtype=np.uint8) % 10
+    labels = (np.arange(60_000) % 10).astype(np.uint8)
     replaced = replace_labels(labels, stratified_order(labels, len(labels), 3), 0.3, 10, 3)
     assert np.abs(np.bincount(replaced.published) - 0.3 * 6_000).max() < 10
     steps = np.bincount((replaced.given.astype(int) - replaced.published) % 10, minlength=10)
@@ -94,7 +95,7 @@ def test_the_seed_draws_which_labels_are_replaced_and_by_what() -> None:
 
 def test_which_labels_a_seed_replaces_is_the_same_today_and_tomorrow() -> None:
     found = replacements(splits_of([number % 10 for number in range(20)], label_noise=0.2, seed=0))
-    assert found == {}
+    assert found == {4: 5, 7: 5, 12: 8, 17: 6}
 
 
 def test_without_noise_nothing_is_listed_and_arrays_are_the_published_ones() -> None:
