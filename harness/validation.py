@@ -97,7 +97,7 @@ def _width_problems(model: ModelConfig) -> Iterator[str]:
     elif model.hidden != ModelConfig().hidden:
         yield (
             f"model.width={model.width} with model.hidden={model.hidden}: both say how many units the hidden layers "
-            "have. Leave one of them out; model=mlp has no hidden layers of its own."
+            "have. Leave model.hidden out and choose model=mlp, or set model.width to null."
         )
 
 
