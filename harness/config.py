@@ -83,23 +83,28 @@ def setting(
 
 @dataclass
 class DatasetConfig:
-    """Which images, how they are scaled inside the model, and how many of them."""
+    """Which images, how they are scaled inside the model, how many of them, and how many labels are wrong."""
 
     name: str = setting("fashion_mnist", choices=DATASETS)
     preprocessing: str = setting("unit_range", choices=PREPROCESSING)
     directory: str | None = None
     train_size: int | None = setting(None, at_least=1)
     test_size: int | None = setting(None, at_least=1)
+    label_noise: float = setting(0.0, at_least=0, below=1)
     seed: int = setting(0, at_least=0)
 
 
 @dataclass
 class ModelConfig:
-    """An architecture and its settings; `name` is the label under which runs are compared."""
+    """An architecture and its settings; `name` is the label under which runs are compared.
+
+    `width` and `depth` say in two numbers what `hidden` says as a list, so that capacity can be swept and drawn."""
 
     name: str = "mlp"
     architecture: str = setting("mlp", choices=ARCHITECTURES)
     hidden: list[int] = setting([128], at_least=1)
+    width: int | None = setting(None, at_least=1)
+    depth: int | None = setting(None, at_least=1)
     filters: list[int] = setting([], at_least=1)
     kernel_size: int = setting(3, at_least=1, at_most=28)
     pool_size: int = setting(2, at_least=1, at_most=28)
@@ -107,7 +112,12 @@ class ModelConfig:
     dropout: float = setting(0.0, at_least=0, below=1)
     l2: float = setting(0.0, at_least=0)
     batch_norm: bool = False
+    shift: int = setting(0, at_least=0, at_most=8)
     head: str = setting("logits", choices=HEADS)
+
+    def hidden_units(self) -> list[int]:
+        """The units of each fully connected hidden layer, however they were given."""
+        return list(self.hidden) if self.width is None else [self.width] * (self.depth or 1)
 
 
 @dataclass
@@ -204,6 +214,7 @@ class RegimeConfig:
     batch_size: int = setting(32, at_least=1)
     shuffle: bool = True
     labels: str = setting("integers", choices=LABELS)
+    label_smoothing: float = setting(0.0, at_least=0, below=1)
     continue_from: str | None = None
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)

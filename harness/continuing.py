@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from harness.analysis.settings import NOT_CONTINUED, deciding, settings_digest
+from harness.analysis.settings import NOT_CONTINUED, deciding, setting_of, settings_digest
 from harness.config import Config, flatten
 from harness.errors import RequestError
 from harness.records import RunRecord, RunState
@@ -23,8 +23,8 @@ STATE_FILE = "training/state.npz"
 
 MODEL_SUFFIX, STATE_SUFFIX = ".keras", ".npz"
 DECIDING = (
-    "model.architecture", "model.hidden", "model.filters", "model.kernel_size", "model.pool_size", "model.activation",
-    "model.batch_norm", "dataset.preprocessing",
+    "model.architecture", "model.hidden", "model.width", "model.depth", "model.filters", "model.kernel_size",
+    "model.pool_size", "model.activation", "model.batch_norm", "dataset.preprocessing",
 )  # fmt: skip
 """Settings without which weights have another meaning, or no place."""
 
@@ -107,7 +107,8 @@ def find_source(uri: str, config: Config) -> RunRecord:
             f"harness export {run.run_id[:8]} --format keras DIR."
         )
     wanted = flatten(config)
-    other = [f"{key}={run.parameters.get(key)}" for key in DECIDING if str(wanted[key]) != run.parameters.get(key)]
+    found = {key: setting_of(run.parameters, key) for key in DECIDING}
+    other = [f"{key}={value}" for key, value in found.items() if str(wanted[key]) != value]
     if other:
         raise RequestError(
             f"regime.continue_from={named}: that run was trained with {', '.join(other)}, and its weights need the "

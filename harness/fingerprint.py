@@ -71,6 +71,7 @@ KERAS_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 }  # fmt: skip
 """What Keras 3.15 takes an option for that it is not given; the learning rate always is."""
 
+_NOTHING_AT_ZERO = ("dataset.label_noise", "model.shift", "regime.label_smoothing")
 _CONVOLUTIONS = ("model.filters", "model.kernel_size", "model.pool_size")
 _SCHEDULE_DETAILS: Mapping[str, tuple[str, ...]] = {
     "constant": ("warmup_epochs",),
@@ -98,7 +99,7 @@ def combined(fingerprints: Iterable[tuple[str, ...]]) -> str:
 
 def essential(config: Config) -> dict[str, Any]:
     """The settings that have an effect on the numbers of this run, each in its one form."""
-    settings = flatten(config)
+    settings = flatten(config) | {"model.hidden": config.model.hidden_units()}
     without_effect = _without_effect(config)
     kept = {
         key: value
@@ -112,15 +113,19 @@ def essential(config: Config) -> dict[str, Any]:
 
 def _without_effect(config: Config) -> set[str]:
     dataset, model, regime = config.dataset, config.model, config.regime
-    dropped: set[str] = set()
-    if dataset.train_size is None:
+    dropped = {"model.width", "model.depth"}  # another way to write `model.hidden`
+    settings = flatten(config)
+    dropped.update(key for key in _NOTHING_AT_ZERO if not settings[key])
+    if dataset.train_size is None and not dataset.label_noise:
         dropped.add("dataset.seed")
     if model.architecture == "mlp":
         dropped.update(_CONVOLUTIONS)
-    if not model.hidden:
+    if not model.hidden_units():
         dropped.add("model.dropout")
         if model.architecture == "mlp":
             dropped.update(("model.activation", "model.batch_norm"))
+    if regime.label_smoothing:
+        dropped.add("regime.labels")  # they are one-hot then
     if regime.validation.strategy == "none":
         dropped.add("regime.validation.size")
     if regime.validation.strategy in ("none", "first"):

@@ -13,12 +13,15 @@ import yaml
 from harness.checkpointing import Checkpoint
 from harness.config import Config, flatten
 from harness.continuing import STATE_FILE, Start
-from harness.records import Dataset, Splits
+from harness.records import Dataset, ReplacedLabels, Splits
 from harness.tracking.store import shown_uri
 from harness.tracking.writing import RunWriter, UsedSplit
 from harness.training import TrainingObserver, TrainingState, write_state
 
 log = logging.getLogger(__name__)
+
+NOISY_LABELS = "data/noisy_labels.csv"
+"""The artifact that says which training labels were replaced, and by what."""
 
 
 def log_configuration(tracked: RunWriter, config: Config, overrides: Sequence[str]) -> None:
@@ -55,11 +58,21 @@ def log_data(tracked: RunWriter, dataset: Dataset, splits: Splits) -> None:
     contexts = {"train": "training", "val": "validation", "test": "testing"}
     used = [UsedSplit(f"{dataset.name}_{name}", contexts[name], split) for name, split in splits.named()]
     tracked.log_datasets(used, dataset.source)
+    if splits.replaced is not None:
+        tracked.log_text(NOISY_LABELS, _as_csv(splits.replaced))
+
+
+def _as_csv(replaced: ReplacedLabels) -> str:
+    """A line for each label: the number of its image in the published training set, its label there, the given one."""
+    rows = zip(replaced.images, replaced.published, replaced.given, strict=True)
+    return "\n".join(("image,published,given", *(",".join(map(str, row)) for row in rows), ""))
 
 
 def data_counts(splits: Splits) -> dict[str, float]:
-    """How many images the run is given, as metrics: what a chart can draw a gap against."""
-    return {f"data/{name}_images": float(len(split)) for name, split in splits.named()}
+    """How many images the run is given and how many labels were replaced, as metrics: a chart can draw a gap against
+    them."""
+    counts = {f"data/{name}_images": float(len(split)) for name, split in splits.named()}
+    return counts | {"data/noisy_labels": float(splits.noisy_labels)}
 
 
 class Recorded:

@@ -53,12 +53,34 @@ class Dataset:
 
 
 @dataclass(frozen=True)
+class ReplacedLabels:
+    """Labels that were replaced by wrong ones, each array (k,): `images` are the numbers of the images in the published
+    training set, ascending; `published` their labels there, `given` what is trained on instead."""
+
+    images: IntArray
+    published: UInt8Array
+    given: UInt8Array
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True)
 class Splits:
-    """What one run trains on, chooses by, and is judged by. The three never share an image of the training set."""
+    """What one run trains on, chooses by, and is judged by. The three never share an image of the training set.
+
+    `replaced` are the labels of `train` that are wrong on purpose; None where none were asked for.
+    """
 
     train: Split
     validation: Split | None
     test: Split
+    replaced: ReplacedLabels | None = None
+
+    @property
+    def noisy_labels(self) -> int:
+        """How many training labels were replaced."""
+        return 0 if self.replaced is None else len(self.replaced)
 
     def named(self) -> Iterator[tuple[str, Split]]:
         """`train`, `val` (where there is one) and `test`, under the prefixes of their metrics."""

@@ -124,7 +124,8 @@ def execute(
         tracked.log_table("per_class.json", per_class_table(test))
         selection = config.figures or ("all" if context.parent_id is None else "few")
         scale, palette = pixel_scale(model), config.palette
-        view = RunView(history, test, splits.test, splits.train, scale, dataset.class_names, context.name, palette)
+        names, wrong = dataset.class_names, splits.noisy_labels
+        view = RunView(history, test, splits.test, splits.train, scale, names, context.name, palette, wrong)
         for name, figure in run_figures(view, selection):
             tracked.log_figure(name, figure)
 

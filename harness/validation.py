@@ -63,6 +63,7 @@ def _cross_problems(config: Config) -> Iterator[str]:
 
 
 def _model_problems(model: ModelConfig) -> Iterator[str]:
+    yield from _width_problems(model)
     if model.architecture == "mlp" and model.filters:
         yield (
             f"model.filters={model.filters}: an mlp has no convolutions, so model.filters must be []. "
@@ -79,6 +80,25 @@ def _model_problems(model: ModelConfig) -> Iterator[str]:
                 f"model.filters={model.filters} with model.pool_size={model.pool_size}: {len(model.filters)} pools "
                 "shrink a 28 x 28 image to nothing. Use fewer filters or a smaller pool."
             )
+
+
+def _width_problems(model: ModelConfig) -> Iterator[str]:
+    if model.width is None:
+        if model.depth is not None:
+            yield (
+                f"model.depth={model.depth}: it counts layers of model.width units, which is null. Set model.width "
+                "too, or list the layers in model.hidden."
+            )
+    elif model.architecture != "mlp":
+        yield (
+            f"model.width={model.width}: only an mlp has a width, this is a {model.architecture}. Set it to null and "
+            "give model.filters and model.hidden."
+        )
+    elif model.hidden != ModelConfig().hidden:
+        yield (
+            f"model.width={model.width} with model.hidden={model.hidden}: both say how many units the hidden layers "
+            "have. Leave model.hidden out and choose model=mlp, or set model.width to null."
+        )
 
 
 def _optimizer_problems(optimizer: OptimizerConfig) -> Iterator[str]:

@@ -17,6 +17,7 @@ from harness.config import (
     PREPROCESSING,
     SCHEDULES,
     Config,
+    ModelConfig,
     OptimizerConfig,
     flatten,
 )
@@ -56,6 +57,15 @@ def test_the_defaults_are_valid() -> None:
         ({"model__hidden": [128, 0]}, ["model.hidden=0", "at least 1"]),
         ({"model__activation": "rellu"}, ["model.activation=rellu", "must be one of", "Did you mean 'relu'?"]),
         ({"dataset__name": "cifar10"}, ["dataset.name=cifar10", "fashion_mnist, mnist"]),
+        ({"dataset__label_noise": 1.0}, ["dataset.label_noise=1.0", "at least 0 and below 1"]),
+        ({"model__shift": 9}, ["model.shift=9", "at least 0 and at most 8"]),
+        ({"regime__label_smoothing": -0.1}, ["regime.label_smoothing=-0.1", "at least 0 and below 1"]),
+        ({"model__depth": 2}, ["model.depth=2", "Set model.width too", "model.hidden"]),
+        ({"model__width": 8, "model__hidden": [300, 100]}, ["model.width=8 with model.hidden=[300, 100]", "model=mlp"]),
+        (
+            {"model__width": 8, "model__architecture": "cnn", "model__filters": [4]},
+            ["model.width=8", "only an mlp has a width", "model.filters and model.hidden"],
+        ),
         ({"model__filters": [8]}, ["model.filters=[8]", "model=cnn"]),
         ({"model__architecture": "cnn"}, ["model.filters=[]", "at least one convolution"]),
         ({"model__architecture": "cnn", "model__filters": [4] * 6}, ["shrink", "fewer filters"]),
@@ -76,6 +86,17 @@ def test_a_broken_rule_is_named_with_value_and_rule(changes: dict[str, object], 
 def test_every_problem_is_named_at_once() -> None:
     message = refusal(regime__epochs=0, model__dropout=2.0)
     assert len(message.splitlines()) == 2
+
+
+def test_width_and_depth_stand_for_a_list_of_hidden_layers() -> None:
+    for model, units in (
+        (ModelConfig(), [128]),
+        (ModelConfig(hidden=[]), []),
+        (ModelConfig(width=8), [8]),
+        (ModelConfig(width=8, depth=3), [8, 8, 8]),
+    ):
+        validate(Config(model=model))
+        assert model.hidden_units() == units
 
 
 def test_flattening_names_every_leaf_once() -> None:

@@ -24,6 +24,7 @@ STOPPING = {**HELD_OUT, "regime.early_stopping.enabled": True}
 
 EFFECTIVE: dict[str, dict[str, Any]] = {
     "dataset.seed": {"dataset.train_size": 100},
+    "model.depth": {"model.width": 4},
     "model.filters": CNN,
     "model.kernel_size": CNN,
     "model.pool_size": CNN,
@@ -128,6 +129,10 @@ def test_what_is_left_out_are_settings_each_with_a_reason() -> None:
         (["regime.schedule.factor=0.3"], ["regime.schedule.final_fraction=0.4", "regime.schedule.patience=1"]),
         (["model.kernel_size=5"], ["model.pool_size=3"]),
         (["dataset.seed=4"], []),
+        (["dataset.label_noise=0"], ["model.shift=0", "regime.label_smoothing=0"]),
+        (["model=mlp", "model.width=64", "model.depth=2"], ["model=mlp", "model.hidden=[64,64]"]),
+        (["model=mlp", "model.width=64"], ["model=mlp", "model.width=64", "model.depth=1"]),
+        (["regime.label_smoothing=0.1"], ["regime.label_smoothing=0.1", "regime.labels=one_hot"]),
         (["model=mlp_128"], ["model=mlp", "model.hidden=[128]", "model.name=wide"]),
         (["optimizer.beta_1=null", "optimizer.amsgrad=null"], []),
         (["optimizer=adamw", "optimizer.weight_decay=null"], ["optimizer=adamw", "optimizer.weight_decay=0.004"]),
@@ -152,6 +157,9 @@ def test_what_means_the_same_has_the_same_fingerprint(one: list[str], other: lis
         (["regime.schedule.warmup_epochs=1"], []),
         (["model=mlp", "model.hidden=[12,8]"], ["model=mlp", "model.hidden=[128]"]),
         (["regime.shuffle=false"], []),
+        (["dataset.label_noise=0.2", "dataset.seed=1"], ["dataset.label_noise=0.2"]),
+        (["model.shift=1"], []),
+        (["regime.labels=one_hot"], []),
     ],
     ids=str,
 )

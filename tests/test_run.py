@@ -13,8 +13,9 @@ from mlflow import MlflowClient
 from harness.checkpointing import Checkpoint
 from harness.composing import compose_config
 from harness.config import Config, RegimeConfig, ScheduleConfig
+from harness.data import load_splits
 from harness.errors import ConfigError
-from harness.recording import Recorded, log_configuration
+from harness.recording import NOISY_LABELS, Recorded, log_configuration, log_data
 from harness.run import RunContext, execute
 from harness.tracking.writing import RunIdentity, tracked_run
 from harness.training import TrainingState
@@ -38,6 +39,18 @@ class Watcher:
 
     def training_ended(self, reason: str) -> None:
         self.told.append(("ended", reason))
+
+
+class Unwatched:
+    """Listens to nothing."""
+
+    def training_started(self, epochs: range) -> None: ...
+
+    def epoch_ended(self, epoch: int, metrics: Mapping[str, float]) -> None: ...
+
+    def epoch_completed(self, epoch: int, state: Callable[[], TrainingState]) -> None: ...
+
+    def training_ended(self, reason: str) -> None: ...
 
 
 @pytest.fixture
@@ -84,3 +97,33 @@ def test_the_module_is_imported_without_a_framework() -> None:
         "import sys, harness.run; sys.exit(any(name in sys.modules for name in ('tensorflow', 'mlflow', 'matplotlib')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_replaced_labels_are_listed_in_an_artifact(uri: str, subset: Path) -> None:
+    config = compose_config([f"dataset.directory={subset}", "dataset.train_size=100", "dataset.label_noise=0.2"])
+    dataset, splits = load_splits(config.dataset, config.regime.validation)
+    with tracked_run(uri, RunIdentity("a run", "study")) as tracked:
+        log_data(tracked, dataset, splits)
+    file = Path(MlflowClient(uri).download_artifacts(tracked.run_id, NOISY_LABELS))
+    heading, *lines = file.read_text().splitlines()
+    assert heading == "image,published,given"
+    assert len(lines) == splits.noisy_labels > 15
+    for image, published, given in (map(int, line.split(",")) for line in lines):
+        assert dataset.train.labels[image] == published != given
+
+
+@pytest.mark.slow
+def test_a_run_with_every_axis_of_overfitting_records_what_it_was_trained_on(uri: str, subset: Path) -> None:
+    config = compose_config(
+        [
+            f"dataset.directory={subset}", "dataset.train_size=200", "dataset.test_size=100", "dataset.label_noise=0.3",
+            "model=mlp", "model.width=8", "model.depth=2", "model.shift=2", "model.dropout=0.1", "model.l2=0.001",
+            "regime.label_smoothing=0.1", "regime.epochs=1", "figures=all", "tracking.log_model=false",
+        ]
+    )  # fmt: skip
+    result = execute(config, RunContext("every axis"), Unwatched())
+    run = MlflowClient(uri).get_run(result.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["data/noisy_labels"] == pytest.approx(60, abs=3)
+    assert run.data.metrics["model/parameters"] == 785 * 8 + 9 * 8 + 9 * 10
+    assert (run.data.params["model.width"], run.data.params["model.shift"]) == ("8", "2")

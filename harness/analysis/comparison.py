@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.analysis.settings import ABSENT, SEED, distinguish, headings, is_setting, swept_settings
+from harness.analysis.settings import ABSENT, SEED, distinguish, headings, is_setting, setting_of, swept_settings
 from harness.errors import RequestError, suggestion
 from harness.records import RunRecord, RunState
 
@@ -128,7 +128,7 @@ def compare(
     keys = tuple(sorted(filter(is_setting, set().union(*(run.parameters for run in every)))))
     groups: defaultdict[tuple[str, ...], list[RunRecord]] = defaultdict(list)
     for run in every:
-        groups[tuple(run.parameters.get(key, ABSENT) for key in keys)].append(run)
+        groups[tuple(setting_of(run.parameters, key) for key in keys)].append(run)
     distinction = distinguish(keys, list(groups), swept_settings(swept, keys))
     place = {key: keys.index(key) for key in distinction.shown}
     rows = [

@@ -25,6 +25,15 @@ was trained (the number of threads decides the last digits only; of what was con
 NOT_CONTINUED: Mapping[str, str] = {"continued.from": "None", "continued.epochs": "0", "continued.settings": "None"}
 """Parameters of every run: what it went on from, the epochs that lay behind that, and `settings_digest` of it."""
 
+ADDED_LATER: Mapping[str, str] = {
+    "dataset.label_noise": "0.0",
+    "model.width": "None",
+    "model.depth": "None",
+    "model.shift": "0",
+    "regime.label_smoothing": "0.0",
+}
+"""Settings that runs of earlier versions do not have, each with the value that these runs were trained with."""
+
 FIRST = ("model.name", "optimizer.name", "dataset.name")
 SELECTORS = {
     "model.name": "model.",
@@ -59,11 +68,21 @@ def is_setting(key: str) -> bool:
     return key != SEED and not key.startswith(NOT_SETTINGS)
 
 
+def setting_of(parameters: Mapping[str, str], key: str) -> str:
+    """The value of a setting in the parameters of a run of any version; `ABSENT` where there is none."""
+    return parameters.get(key, ADDED_LATER.get(key, ABSENT))
+
+
 def deciding(parameters: Mapping[str, object]) -> dict[str, str]:
-    """The parameters that decide a run's numbers, seed included, as text; runs recorded before runs could be continued
-    count as not continued."""
-    every = {**NOT_CONTINUED, **parameters}
-    return {key: str(value) for key, value in every.items() if key == SEED or is_setting(key)}
+    """The parameters that decide a run's numbers, seed included, as text, the same for runs of every version.
+
+    Runs recorded before runs could be continued count as not continued; a setting that was added later is left out
+    where it has the value that earlier runs were trained with.
+    """
+    every = {key: str(value) for key, value in {**NOT_CONTINUED, **parameters}.items()}
+    return {
+        key: value for key, value in every.items() if (key == SEED or is_setting(key)) and ADDED_LATER.get(key) != value
+    }
 
 
 def settings_digest(parameters: Mapping[str, object]) -> str:

@@ -4,41 +4,58 @@ in which they were published, so shuffling is left to training."""
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from harness.config import DatasetConfig, ValidationConfig
+from harness.data.label_noise import replace_labels
 from harness.errors import ConfigError, suggestion
-from harness.records import Dataset, IntArray, Split, Splits, UInt8Array
+from harness.records import Dataset, IntArray, ReplacedLabels, Split, Splits, UInt8Array
 
 
 def split_dataset(dataset: Dataset, config: DatasetConfig, validation: ValidationConfig) -> Splits:
-    """Hold out the validation images, then keep `config.train_size` of the rest and the first `config.test_size` test
-    images. Raises `ConfigError` for a size that the dataset does not have."""
-    train, held_out = _hold_out(dataset.train, validation)
-    if config.train_size is not None:
-        if config.train_size > len(train):
-            kept_back = "" if held_out is None else f" ({len(held_out):,} of {len(dataset.train):,} are for validation)"
-            raise ConfigError(
-                f"dataset.train_size={config.train_size}: {dataset.name} has {len(train):,} training images"
-                f"{kept_back}. Set it to at most {len(train)}, or to null for all of them."
+    """Hold out the validation images, keep `config.train_size` of the rest and the first `config.test_size` test
+    images, and replace `config.label_noise` of the training labels.
+
+    In this order, so that neither the size nor the noise changes which images are held out, nor their labels.
+    Raises `ConfigError` for a size that the dataset does not have.
+    """
+    published = dataset.train
+    held_out = _held_out(published, validation)
+    rest = np.setdiff1d(np.arange(len(published)), held_out, assume_unique=True)
+    if config.train_size is not None and config.train_size > len(rest):
+        kept_back = f" ({len(held_out):,} of {len(published):,} are for validation)" if len(held_out) else ""
+        raise ConfigError(
+            f"dataset.train_size={config.train_size}: {dataset.name} has {len(rest):,} training images"
+            f"{kept_back}. Set it to at most {len(rest)}, or to null for all of them."
+        )
+    if config.test_size is not None and config.test_size > len(dataset.test):
+        raise ConfigError(
+            f"dataset.test_size={config.test_size}: {dataset.name} has {len(dataset.test):,} test images. Set it to at "
+            f"most {len(dataset.test)}, or to null for all of them."
+        )
+    chosen, replaced = rest, None
+    if config.train_size is not None or config.label_noise:
+        order = rest[stratified_order(published.labels[rest], config.train_size or len(rest), config.seed)]
+        chosen = np.sort(order)
+        if config.label_noise:
+            replaced = replace_labels(
+                published.labels, order, config.label_noise, len(dataset.class_names), config.seed
             )
-        train = _select(train, stratified_subset(train.labels, config.train_size, config.seed))
-    test = dataset.test
-    if config.test_size is not None:
-        if config.test_size > len(test):
-            raise ConfigError(
-                f"dataset.test_size={config.test_size}: {dataset.name} has {len(test):,} test images. Set it to at "
-                f"most {len(test)}, or to null for all of them."
-            )
-        test = _select(test, slice(config.test_size))
-    return Splits(train, held_out, test)
+    train = _select(published, chosen)
+    return Splits(
+        train if replaced is None else Split(train.images, _relabelled(train.labels, chosen, replaced)),
+        _select(published, held_out) if len(held_out) else None,
+        _select(dataset.test, np.arange(config.test_size or len(dataset.test))),
+        replaced,
+    )
 
 
-def _hold_out(train: Split, validation: ValidationConfig) -> tuple[Split, Split | None]:
+def _held_out(train: Split, validation: ValidationConfig) -> IntArray:
+    """The numbers of the validation images, ascending."""
     if validation.strategy == "none":
-        return train, None
+        return np.arange(0)
     if validation.strategy not in _CHOOSERS:
         choices = ("none", *_CHOOSERS)
         raise ConfigError(
@@ -50,16 +67,24 @@ def _hold_out(train: Split, validation: ValidationConfig) -> tuple[Split, Split 
             f"regime.validation.size={validation.size}: there are {len(train):,} training images and at least one must "
             f"be left to train on. Set it to at most {len(train) - 1}, or set regime.validation.strategy=none."
         )
-    chosen = _CHOOSERS[validation.strategy](train.labels, validation.size, validation.seed)
-    rest = np.ones(len(train), dtype=bool)
-    rest[chosen] = False
-    return _select(train, np.flatnonzero(rest)), _select(train, chosen)
+    return _CHOOSERS[validation.strategy](train.labels, validation.size, validation.seed)
 
 
-def _select(split: Split, which: IntArray | slice) -> Split:
-    images, labels = np.ascontiguousarray(split.images[which]), np.ascontiguousarray(split.labels[which])
+def _select(split: Split, which: IntArray) -> Split:
+    """The images `which` (ascending, no two the same); all of them are `split` itself, not a copy."""
+    if len(which) == len(split):
+        return split
+    images, labels = split.images[which], split.labels[which]
     images.flags.writeable = labels.flags.writeable = False  # runs share them
     return Split(images, labels)
+
+
+def _relabelled(labels: UInt8Array, images: IntArray, replaced: ReplacedLabels) -> UInt8Array:
+    """`labels` of `images` (both (n,), ascending) with those that are `replaced`."""
+    relabelled = labels.copy()
+    relabelled[np.searchsorted(images, replaced.images)] = replaced.given
+    relabelled.flags.writeable = False  # runs share them
+    return relabelled
 
 
 def _first(labels: UInt8Array, size: int, seed: int) -> IntArray:
@@ -72,7 +97,8 @@ def _random(labels: UInt8Array, size: int, seed: int) -> IntArray:
 
 def stratified_sample(labels: UInt8Array, size: int, seed: int) -> IntArray:
     """`size` indices in ascending order, classes in the proportion that they have in `labels` (largest remainder)."""
-    return _first_of_each_class(labels, largest_remainder(np.bincount(labels), size), seed)
+    counts = largest_remainder(np.bincount(labels), size).tolist()
+    return np.sort(np.concatenate(_first_of_each_class(labels, counts, seed)))
 
 
 def largest_remainder(counts: IntArray, size: int) -> IntArray:
@@ -86,34 +112,43 @@ def largest_remainder(counts: IntArray, size: int) -> IntArray:
 
 def stratified_subset(labels: UInt8Array, size: int, seed: int) -> IntArray:
     """`size` indices in ascending order; less than one image off proportional in each class; for one seed a smaller
-    subset is part of every larger one. `size` is at most the number of labels.
+    subset is part of every larger one. `size` is at most the number of labels."""
+    return np.sort(stratified_order(labels, size, seed))
 
-    A fixed order of classes of which every beginning is that well balanced: image j (from 0) of a class of m among N
-    must come after place floor(jN / m) and by place ceil((j + 1)N / m), and taking the earliest deadline first meets
-    them all (Baruah, Cohen, Plaxton and Varvel, "Proportionate progress", Algorithmica 15, 1996).
+
+def stratified_order(labels: UInt8Array, size: int, seed: int) -> IntArray:
+    """The first `size` indices of an order that the seed draws, every beginning of which has the classes in proportion.
+
+    Image j (from 0) of a class of m among N must come after place floor(jN / m) and by place ceil((j + 1)N / m), and
+    taking the earliest deadline first meets them all (Baruah, Cohen, Plaxton and Varvel, "Proportionate progress",
+    Algorithmica 15, 1996).
     """
-    counts = np.bincount(labels)
-    taken = np.zeros_like(counts)
+    counts = np.bincount(labels).tolist()
+    taken = [0] * len(counts)
     total = len(labels)
-    waiting = [(0, label) for label in np.flatnonzero(counts).tolist()]  # (place after which it may come, class)
+    waiting = [(0, label) for label, count in enumerate(counts) if count]  # (place after which it may come, class)
     due: list[tuple[int, int]] = []  # (place by which it must come, class)
+    classes = np.empty(size, dtype=np.int64)
     for place in range(size):
         while waiting and waiting[0][0] <= place:
             _, label = heapq.heappop(waiting)
-            heapq.heappush(due, (-(-(int(taken[label]) + 1) * total // int(counts[label])), label))
+            heapq.heappush(due, (-(-(taken[label] + 1) * total // counts[label]), label))
         _, label = heapq.heappop(due)
+        classes[place] = label
         taken[label] += 1
         if taken[label] < counts[label]:
-            heapq.heappush(waiting, (int(taken[label]) * total // int(counts[label]), label))
-    return _first_of_each_class(labels, taken, seed)
+            heapq.heappush(waiting, (taken[label] * total // counts[label], label))
+    order = np.empty(size, dtype=np.int64)
+    for label, chosen in enumerate(_first_of_each_class(labels, taken, seed)):
+        order[classes == label] = chosen
+    return order
 
 
-def _first_of_each_class(labels: UInt8Array, counts: IntArray, seed: int) -> IntArray:
-    """The indices of the first `counts[c]` images of each class c in a shuffled order of all images, ascending."""
+def _first_of_each_class(labels: UInt8Array, counts: Sequence[int], seed: int) -> list[IntArray]:
+    """For each class c the indices of its first `counts[c]` images in a shuffled order of all images."""
     order = np.random.default_rng(seed).permutation(len(labels))
     shuffled = labels[order]
-    chosen = [order[np.flatnonzero(shuffled == label)[:count]] for label, count in enumerate(counts)]
-    return np.sort(np.concatenate(chosen))
+    return [order[np.flatnonzero(shuffled == label)[:count]] for label, count in enumerate(counts)]
 
 
 _CHOOSERS: Mapping[str, Callable[[UInt8Array, int, int], IntArray]] = {

@@ -34,13 +34,15 @@ def _unit_curves(run: RunView) -> Figure:
 
 
 def _training_image(run: RunView) -> Figure:
-    name = run.class_names[run.train.labels[0]]
-    return training_images.draw_image(run.train.images[0], f"The first training image: {name}", run.title)
+    named = f"{', labelled' if run.noisy_labels else ':'} {run.class_names[run.train.labels[0]]}"
+    return training_images.draw_image(run.train.images[0], f"The first training image{named}", run.title)
 
 
 def _training_images(run: RunView) -> Figure:
     first = Split(run.train.images[:SHEET], run.train.labels[:SHEET])
     note = f"The first {len(first)} of {len(run.train):,} training images."
+    if run.noisy_labels:
+        note += f"\nLabels as trained on: {run.noisy_labels:,} of the {len(run.train):,} are wrong on purpose."
     return training_images.draw_images(first, run.class_names, note, run.title)
 
 

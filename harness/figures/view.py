@@ -13,7 +13,8 @@ class RunView:
     """A run after training: its epochs, its data and what its final weights say.
 
     `evaluation` judges `split`, the test images; `train` is what it was trained on. `pixel_scale` (256,) is what the
-    model's preprocessing makes of each grey value; `palette` is the setting of that name.
+    model's preprocessing makes of each grey value; `palette` is the setting of that name; so many labels of `train` as
+    `noisy_labels` says are wrong on purpose.
     """
 
     history: History
@@ -24,3 +25,4 @@ class RunView:
     class_names: Sequence[str]
     title: str
     palette: str = "safe"
+    noisy_labels: int = 0

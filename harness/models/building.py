@@ -21,13 +21,13 @@ def build_model(
     """A fresh, uncompiled `keras.Model` with weights drawn from Keras's global seed.
 
     `training_images` (n, 28, 28) uint8 are what the preprocessing is adapted on. Layers have stable names
-    (`preprocessing`, `convolution_1`, `hidden_1`, `output`, ...). With `mixed_precision` the hidden layers compute in
-    float16 or bfloat16; their weights, the preprocessing and the output stay float32.
+    (`shift`, `preprocessing`, `convolution_1`, `hidden_1`, `output`, ...). With `mixed_precision` the hidden layers
+    compute in float16 or bfloat16; their weights, what comes before them and the output stay float32.
     """
     import keras
 
     inputs = keras.Input(IMAGE_SHAPE, dtype="uint8", name="pixels")
-    scaled = preprocessing_layer(preprocessing, training_images)(inputs)
+    scaled = preprocessing_layer(preprocessing, training_images)(_shift(model.shift, inputs))
     with _computing_in(mixed_precision):
         features = ARCHITECTURES[model.architecture](model, scaled)
     outputs = keras.layers.Dense(
@@ -53,6 +53,28 @@ def _computing_in(mixed_precision: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
+def _shift(most: int, pixels: Any) -> Any:
+    """In training each image moved by whole pixels, up to `most` each way, all moves equally likely; 0 comes in behind.
+
+    It is done to raw pixels, where 0 is the background whatever the preprocessing. The layer draws real numbers and
+    takes the nearest pixel, so half a pixel is added at both ends: else the largest moves would be half as likely.
+    """
+    import keras
+
+    if not most:
+        return pixels
+    share = (most + 0.5) / IMAGE_SHAPE[0]
+    move = keras.layers.RandomTranslation(share, share, fill_mode="constant", interpolation="nearest", name="shift")
+    return move(_with_channel(pixels))
+
+
+def _with_channel(images: Any) -> Any:
+    """(n, 28, 28, 1), as layers for images want them."""
+    import keras
+
+    return images if len(images.shape) == 4 else keras.layers.Reshape((*IMAGE_SHAPE, 1), name="channel")(images)
+
+
 def _mlp(model: ModelConfig, images: Any) -> Any:
     import keras
 
@@ -62,7 +84,7 @@ def _mlp(model: ModelConfig, images: Any) -> Any:
 def _cnn(model: ModelConfig, images: Any) -> Any:
     import keras
 
-    maps = keras.layers.Reshape((*IMAGE_SHAPE, 1), name="channel")(images)
+    maps = _with_channel(images)
     for number, filters in enumerate(model.filters, start=1):
         convolution = keras.layers.Conv2D(
             filters, model.kernel_size, padding="same", kernel_regularizer=_penalty(model), name=f"convolution_{number}"
@@ -78,7 +100,7 @@ ARCHITECTURES: Mapping[str, Callable[[ModelConfig, Any], Any]] = {"mlp": _mlp, "
 def _dense_stack(model: ModelConfig, features: Any) -> Any:
     import keras
 
-    for number, units in enumerate(model.hidden, start=1):
+    for number, units in enumerate(model.hidden_units(), start=1):
         name = f"hidden_{number}"
         dense = keras.layers.Dense(units, kernel_regularizer=_penalty(model), name=name)
         features = _activate(model, dense(features), name)

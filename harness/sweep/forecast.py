@@ -7,18 +7,20 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from statistics import median
 
+from harness.analysis.settings import setting_of
 from harness.config import flatten
 from harness.records import RunRecord
 from harness.sweep.planning import PlannedJob
 from harness.tracking.selection import CONTINUED_EPOCHS
 
 STRUCTURE = (
-    "dataset.name", "dataset.train_size", "dataset.test_size", "model.architecture", "model.hidden", "model.filters",
-    "model.kernel_size", "model.pool_size", "model.dropout", "model.l2", "model.batch_norm", "optimizer.name",
+    "dataset.name", "dataset.train_size", "dataset.test_size", "model.architecture", "model.hidden", "model.width",
+    "model.depth", "model.filters", "model.kernel_size", "model.pool_size", "model.dropout", "model.l2",
+    "model.batch_norm", "model.shift", "optimizer.name",
     "regime.batch_size", "regime.validation.strategy", "mixed_precision",
 )  # fmt: skip
 """Settings on which the time of an epoch depends; dropout, penalties and the like by whether there are any."""
-_BY_PRESENCE = ("model.dropout", "model.l2")
+_BY_PRESENCE = ("model.dropout", "model.l2", "model.shift")
 
 EPOCH_SECONDS, TOTAL_SECONDS = "time/epoch_seconds", "time/total_seconds"
 
@@ -41,7 +43,9 @@ class Forecast:
 
     def job_seconds(self, job: PlannedJob) -> float | None:
         """Seconds that a job still takes; None where no run of its structure is known."""
-        if (found := self._medians.get(_structure(flatten(job.config)))) is None:
+        if (
+            found := self._medians.get(_structure({key: str(value) for key, value in flatten(job.config).items()}))
+        ) is None:
             return None
         epoch, rest = found
         return rest + epoch * max(job.config.regime.epochs - job.epochs_kept, 0)
@@ -53,6 +57,6 @@ class Forecast:
         return sum(known) / max(workers, 1) if len(known) == len(times) else None
 
 
-def _structure(settings: Mapping[str, object]) -> tuple[str, ...]:
-    values = {key: str(settings.get(key)) for key in STRUCTURE}
+def _structure(settings: Mapping[str, str]) -> tuple[str, ...]:
+    values = {key: setting_of(settings, key) for key in STRUCTURE}
     return tuple(str(values[key] not in ("0", "0.0")) if key in _BY_PRESENCE else values[key] for key in STRUCTURE)

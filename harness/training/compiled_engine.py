@@ -19,7 +19,7 @@ import numpy as np
 
 from harness.config import Config
 from harness.records import Fitted, Split
-from harness.training.compiling import build_accuracy, build_loss, build_optimizer
+from harness.training.compiling import build_accuracy, build_loss, build_optimizer, labels_form
 from harness.training.device import on_device
 from harness.training.events import TrainingObserver
 from harness.training.scoring import Scorer, build_scorer
@@ -61,8 +61,8 @@ def fit(
     program = _program(model, config, len(train))
     model.compile(
         optimizer=build_optimizer(config.optimizer, config.mixed_precision),
-        loss=build_loss(regime.labels, config.model.head),
-        metrics=[build_accuracy(regime.labels)],
+        loss=build_loss(regime, config.model.head),
+        metrics=[build_accuracy(labels_form(regime))],
         jit_compile=False,
     )
     model.optimizer.build(model.trainable_variables)
@@ -110,6 +110,11 @@ def helped_by_xla(model: Any) -> bool:
     return bool(tf.config.list_physical_devices("GPU")) or not convolves
 
 
+def compilable_by_xla(model: Any) -> bool:
+    """Whether XLA can compile a training step of the model: not one with a layer that moves images."""
+    return all(layer.supports_jit for layer in model.layers)
+
+
 def _program(model: Any, config: Config, size: int) -> Program:
     key = _structure(model, config, size)
     if key in _programs:
@@ -123,9 +128,10 @@ def _program(model: Any, config: Config, size: int) -> Program:
 
 def _structure(model: Any, config: Config, size: int) -> Hashable:
     """What is compiled into a program: everything but seed, weights, learning rate and the number of epochs."""
-    optimizer = dataclasses.replace(config.optimizer, learning_rate=1.0)
+    optimizer, regime = dataclasses.replace(config.optimizer, learning_rate=1.0), config.regime
     return repr((
-        model.get_config(), optimizer, config.mixed_precision, config.regime.labels, config.regime.batch_size, size,
+        model.get_config(), optimizer, config.mixed_precision, labels_form(regime), regime.label_smoothing,
+        regime.batch_size, size,
     ))  # fmt: skip
 
 
@@ -140,7 +146,7 @@ def _build(model: Any, config: Config, size: int) -> Program:
     return Program(
         copy,
         optimizer,
-        _epoch(copy, optimizer, config, size, jit_compile),
+        _epoch(copy, optimizer, config, size, jit_compile and compilable_by_xla(copy)),
         build_scorer(copy, config.model.head, jit_compile),
     )
 
@@ -149,12 +155,12 @@ def _epoch(model: Any, optimizer: Any, config: Config, size: int, jit_compile: b
     """The compiled epoch: (images, labels, order) to the running averages of loss and accuracy, as `fit` has them."""
     import tensorflow as tf
 
-    batch_size, labels_form = config.regime.batch_size, config.regime.labels
-    measure = build_loss(labels_form, config.model.head)
+    batch_size, form = config.regime.batch_size, labels_form(config.regime)
+    measure = build_loss(config.regime, config.model.head)
     steps, rest = divmod(size, batch_size)
 
     def train_on(images: Any, labels: Any, count: int) -> tuple[Any, Any]:
-        targets = labels if labels_form == "integers" else tf.one_hot(labels, 10)
+        targets = labels if form == "integers" else tf.one_hot(labels, 10)
         with tf.GradientTape() as tape:
             outputs = model(images, training=True)
             loss = measure(targets, outputs)

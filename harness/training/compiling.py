@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from harness.config import OptimizerConfig
+from harness.config import OptimizerConfig, RegimeConfig
 
 KERAS_OPTIMIZERS: Mapping[str, str] = {
     "adadelta": "Adadelta",
@@ -37,15 +37,18 @@ def build_optimizer(config: OptimizerConfig, mixed_precision: str = "none") -> A
     return keras.optimizers.LossScaleOptimizer(optimizer) if mixed_precision == "float16" else optimizer
 
 
-def build_loss(labels: str, head: str) -> Any:
-    """The cross-entropy that fits the form of the labels (`integers`, `one_hot`) and the head of the model."""
+def labels_form(regime: RegimeConfig) -> str:
+    """The form in which labels meet the loss, `integers` or `one_hot`: a smoothed label is no whole number."""
+    return "one_hot" if regime.label_smoothing else regime.labels
+
+
+def build_loss(regime: RegimeConfig, head: str) -> Any:
+    """The cross-entropy that fits the form of the labels (`labels_form`) and the head of the model."""
     import keras
 
-    losses = {
-        "integers": keras.losses.SparseCategoricalCrossentropy,
-        "one_hot": keras.losses.CategoricalCrossentropy,
-    }
-    return losses[labels](from_logits=head == "logits")
+    if labels_form(regime) == "integers":
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=head == "logits")
+    return keras.losses.CategoricalCrossentropy(from_logits=head == "logits", label_smoothing=regime.label_smoothing)
 
 
 def build_accuracy(labels: str) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.config import Config
 from harness.records import Fitted, Split
-from harness.training.compiling import build_accuracy, build_loss, build_optimizer
+from harness.training.compiling import build_accuracy, build_loss, build_optimizer, labels_form
 from harness.training.events import TrainingObserver
 from harness.training.scoring import build_scorer
 from harness.training.seeding import epoch_order
@@ -37,8 +37,8 @@ def fit(
     regime = config.regime
     model.compile(
         optimizer=build_optimizer(config.optimizer, config.mixed_precision),
-        loss=build_loss(regime.labels, config.model.head),
-        metrics=[build_accuracy(regime.labels)],
+        loss=build_loss(regime, config.model.head),
+        metrics=[build_accuracy(labels_form(regime))],
         # Under XLA a convolution on a CPU takes many times as long, and Keras refuses it with deterministic kernels.
         jit_compile=False,
         steps_per_execution=1 if callbacks else STEPS_PER_EXECUTION,  # theirs may watch every batch
@@ -46,7 +46,7 @@ def fit(
     # Built inside `fit`, ScheduleFreeAdamW would start its averages from zero instead of from the weights (Keras 3.15).
     model.optimizer.build(model.trainable_variables)
     span = begin(model, start, regime.epochs)
-    batches, set_order = _batches(train, regime.batch_size, regime.labels)
+    batches, set_order = _batches(train, regime.batch_size, labels_form(regime))
 
     def reorder(epoch: int, logs: Any) -> None:
         order = epoch_order(config.seed, epoch + 1, len(train)) if regime.shuffle else np.arange(len(train))

@@ -5,7 +5,18 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.settings import Distinction, distinguish, headings, is_setting, swept_settings
+from harness.analysis.settings import (
+    ADDED_LATER,
+    Distinction,
+    deciding,
+    distinguish,
+    headings,
+    is_setting,
+    setting_of,
+    settings_digest,
+    swept_settings,
+)
+from harness.config import Config, flatten
 
 
 def split(*rows: dict[str, object], swept: tuple[str, ...] = ()) -> Distinction:
@@ -93,6 +104,17 @@ def test_where_a_run_is_recorded_is_no_setting() -> None:
         map(is_setting, ("seed", "tracking.experiment", "figures", "palette", "threads", "dataset.directory"))
     )
     assert all(map(is_setting, ("dataset.seed", "engine", "regime.validation.seed")))
+
+
+def test_a_run_of_an_earlier_version_counts_as_one_with_later_settings_at_their_defaults() -> None:
+    now = {key: str(value) for key, value in flatten(Config()).items()}
+    before = {key: value for key, value in now.items() if key not in ADDED_LATER}
+    assert len(before) == len(now) - len(ADDED_LATER)
+    assert deciding(before) == deciding(now)
+    assert settings_digest(before) == settings_digest(now)
+    assert {key: setting_of(before, key) for key in now} == now
+    for key in ADDED_LATER:
+        assert deciding(now | {key: "3"}) != deciding(now)
 
 
 def test_the_choice_of_a_group_counts_as_its_name() -> None:

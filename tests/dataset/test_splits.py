@@ -130,13 +130,22 @@ def test_every_size_of_a_very_uneven_dataset_is_balanced() -> None:
         assert np.all(np.abs(drawn - counts * size / 100) < 1), size
 
 
-def test_training_subsets_never_touch_the_validation_images() -> None:
-    data = dataset([i % 10 for i in range(300)])
-    validation = ValidationConfig("random", 100, 5)
-    whole = split_dataset(data, DatasetConfig(), validation)
-    small = split_dataset(data, DatasetConfig(train_size=50), validation)
-    assert numbers(small.validation) == numbers(whole.validation)
-    assert set(numbers(small.train)) < set(numbers(whole.train))
+@UNHURRIED
+@given(LABELS, HELD_OUT, SEEDS, SEEDS, st.data())
+def test_training_sets_of_every_size_are_nested_beside_the_same_validation_images(
+    labels: list[int], strategy: str, seed: int, drawn: int, data: st.DataObject
+) -> None:
+    validation = ValidationConfig(strategy, data.draw(st.integers(1, len(labels) - 1)), seed)
+    whole = split_dataset(dataset(labels), DatasetConfig(), validation)
+    pool = np.bincount(whole.train.labels, minlength=10)
+    smaller: set[int] = set()
+    for size in sorted({1, len(whole.train) // 2, len(whole.train)} - {0}):
+        splits = split_dataset(dataset(labels), DatasetConfig(train_size=size, seed=drawn), validation)
+        assert numbers(splits.validation) == numbers(whole.validation)
+        assert smaller <= set(numbers(splits.train)) <= set(numbers(whole.train))
+        classes = np.bincount(splits.train.labels, minlength=10)
+        assert np.all(np.abs(classes - pool * size / len(whole.train)) < 1)
+        smaller = set(numbers(splits.train))
 
 
 @pytest.mark.parametrize(

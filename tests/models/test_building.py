@@ -27,6 +27,9 @@ def images() -> UInt8Array:
         (["model=mlp_128_128"], 118_282),
         (["model=mlp_300_100"], 266_610),
         (["model=mlp", "model.hidden=[]"], 7_850),
+        (["model=mlp", "model.width=8"], 785 * 8 + 9 * 10),
+        (["model=mlp", "model.width=8", "model.depth=3"], 785 * 8 + 2 * 9 * 8 + 9 * 10),
+        (["model=mlp_128", "model.shift=2"], 101_770),
         (["model=mlp_128", "model.batch_norm=true"], 101_770 + 4 * 128),
         (["model=cnn"], 320 + 18_496 + 3_136 * 128 + 128 + 1_290),
     ],
@@ -92,6 +95,47 @@ def test_dropout_and_penalties_are_where_they_should_be(images: UInt8Array) -> N
     assert len(model.losses) == 3
 
 
+@pytest.mark.parametrize(("choice", "behind"), [("mlp", ["flatten"]), ("cnn", ["convolution_1"])])
+def test_images_are_moved_before_anything_else_is_done_to_them(
+    choice: str, behind: list[str], images: UInt8Array
+) -> None:
+    model = build_model(compose_config([f"model={choice}", "model.shift=2"]).model, "unit_range", images)
+    names = [layer.name for layer in model.layers]
+    assert names[:5] == ["pixels", "channel", "shift", "preprocessing", *behind]
+
+
+def moved(most: int, images: UInt8Array, training: bool) -> UInt8Array:
+    import keras
+
+    model = build_model(compose_config([f"model.shift={most}"]).model, "standardize", images)
+    outputs = keras.Model(model.input, model.get_layer("shift").output)(images, training=training)
+    return np.asarray(outputs)[..., 0]
+
+
+def test_in_training_images_move_by_whole_pixels_each_move_equally_often() -> None:
+    import keras
+
+    keras.utils.set_random_seed(1)
+    dots = np.zeros((5_000, 28, 28), np.uint8)
+    dots[:, 14, 10] = 200
+    found = moved(2, dots, training=True)
+    rows, columns = (np.argwhere(found == 200)[:, axis] for axis in (1, 2))
+    assert len(rows) == 5_000, "one dot in each image, as bright as it was"
+    assert (found > 0).sum() == 5_000
+    counts = np.zeros((5, 5))
+    np.add.at(counts, (rows - 12, columns - 8), 1)
+    assert np.abs(counts - 200).max() < 5 * np.sqrt(200)
+
+
+def test_what_moves_in_is_black_and_in_inference_nothing_moves(images: UInt8Array) -> None:
+    import keras
+
+    keras.utils.set_random_seed(1)
+    white = np.full((64, 28, 28), 255, np.uint8)
+    assert set(np.unique(moved(8, white, training=True))) == {0, 255}
+    np.testing.assert_array_equal(moved(8, images, training=False), images)
+
+
 def test_standardizing_uses_scalars_of_the_training_split(images: UInt8Array) -> None:
     import keras
 
@@ -101,10 +145,13 @@ def test_standardizing_uses_scalars_of_the_training_split(images: UInt8Array) ->
     np.testing.assert_allclose(scaled, expected, atol=1e-5)
 
 
-def test_a_saved_model_loads_without_our_code_and_takes_raw_pixels(images: UInt8Array, tmp_path: Path) -> None:
+@pytest.mark.parametrize("override", ["model.shift=0", "model.shift=3"])
+def test_a_saved_model_loads_without_our_code_and_takes_raw_pixels(
+    override: str, images: UInt8Array, tmp_path: Path
+) -> None:
     import keras
 
-    model = probability_model(build_model(compose_config([]).model, "standardize", images), "logits")
+    model = probability_model(build_model(compose_config([override]).model, "standardize", images), "logits")
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded.predict(images, verbose=0), model.predict(images, verbose=0))

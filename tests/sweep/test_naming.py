@@ -16,6 +16,8 @@ from harness.sweep.naming import run_name, sweep_name
         (["model=cnn", "optimizer=sgd", "optimizer.learning_rate=0.1"], "cnn sgd learning_rate=0.1"),
         (["dataset=mnist", "seed=3"], "mlp_128 adam mnist seed=3"),
         (["figures=none", "palette=green", "tracking.experiment=x", "tracking.log_model=false"], "mlp_128 adam"),
+        (["model=mlp", "model.width=64", "model.depth=2"], "mlp adam width=64 depth=2"),
+        (["dataset.label_noise=0.2", "model.shift=1"], "mlp_128 adam label_noise=0.2 shift=1"),
         (["tracking.run_name=mine", "seed=3"], "mine"),
     ],
 )

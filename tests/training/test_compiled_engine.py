@@ -8,8 +8,10 @@ import keras
 import numpy as np
 import pytest
 
+from harness.composing import compose_config
 from harness.config import OPTIMIZERS
 from harness.errors import ConfigError, TrainingError
+from harness.models import build_model
 from harness.training import choose_engine, compiled_engine
 from tests.training.training_runs import VALIDATED, Trained, train
 
@@ -38,6 +40,13 @@ def test_every_head_and_loss_ends_where_fit_ends(head: str, labels: str) -> None
     assert_equal_to_fit("optimizer=sgd", f"model.head={head}", f"regime.labels={labels}")
 
 
+@pytest.mark.parametrize("head", ["logits", "softmax"])
+@pytest.mark.parametrize("labels", ["integers", "one_hot"])
+def test_smoothed_labels_end_where_fit_ends(head: str, labels: str) -> None:
+    smoothed = "regime.label_smoothing=0.2"
+    assert_equal_to_fit("optimizer=sgd", smoothed, f"model.head={head}", f"regime.labels={labels}")
+
+
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -45,6 +54,9 @@ def test_every_head_and_loss_ends_where_fit_ends(head: str, labels: str) -> None
         ("model.batch_norm=true",),
         ("model=mlp_300_100", "model.l2=0.001", "model.batch_norm=true"),
         ("model=cnn", "model.filters=[4,8]"),
+        ("model.shift=2", "model.batch_norm=true"),
+        ("model=cnn", "model.filters=[4,8]", "model.shift=8", "dataset.preprocessing=standardize"),
+        ("model=mlp", "model.width=16", "model.depth=3", "dataset.label_noise=0.3"),
         ("regime.batch_size=601",),
         ("regime.batch_size=1", "dataset.train_size=20"),
         ("dataset.preprocessing=standardize",),
@@ -72,6 +84,22 @@ def test_runs_that_differ_in_seed_rate_and_length_share_one_program() -> None:
     train("compiled", "regime.epochs=2", "seed=7", "optimizer.learning_rate=0.01")
     (program,) = compiled_engine._programs.values()
     assert program.epoch.experimental_get_tracing_count() == 1
+
+
+def test_runs_that_differ_in_smoothing_share_none() -> None:
+    compiled_engine._programs.clear()
+    less, more = (train("compiled", "regime.epochs=1", f"regime.label_smoothing={share}") for share in (0.1, 0.3))
+    assert len(compiled_engine._programs) == 2
+    assert more.history.last("fit/loss") > less.history.last("fit/loss")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "compilable"),
+    [((), True), (("model.dropout=0.2", "model.batch_norm=true"), True), (("model.shift=1",), False)],
+)
+def test_only_a_step_that_moves_images_is_kept_from_xla(overrides: tuple[str, ...], compilable: bool) -> None:
+    model = build_model(compose_config(overrides).model, "unit_range", np.zeros((1, 28, 28), np.uint8))
+    assert compiled_engine.compilable_by_xla(model) is compilable
 
 
 def test_a_shared_program_carries_nothing_from_run_to_run() -> None:
@@ -124,8 +152,6 @@ def test_a_callback_on_epochs_sees_them_and_may_stop_training() -> None:
 
 
 def choice(engine: str, *callbacks: Any) -> tuple[str, str]:
-    from harness.composing import compose_config
-
     return choose_engine(compose_config([f"engine={engine}"]), callbacks)
 
 

@@ -74,6 +74,48 @@ def test_one_hot_labels_train_as_integers_do(train: Train, head: str) -> None:
     assert one_hot.series["train/accuracy"] == pytest.approx(integers.series["train/accuracy"], abs=0.01)
 
 
+@pytest.mark.parametrize("head", ["logits", "softmax"])
+@pytest.mark.parametrize("labels", ["integers", "one_hot"])
+def test_the_loss_that_smoothed_labels_are_trained_on_is_that_of_keras(train: Train, head: str, labels: str) -> None:
+    """All images in one batch: the running average is the loss of the initial weights."""
+    import keras
+
+    batch = ("regime.epochs=1", "regime.batch_size=600", "regime.label_smoothing=0.3")
+    trained = train(*batch, f"model.head={head}", f"regime.labels={labels}")
+    split, config = trained.splits.train, trained.config
+    seed_everything(config.seed)
+    fresh = build_model(config.model, config.dataset.preprocessing, split.images)
+    theirs = keras.losses.CategoricalCrossentropy(from_logits=head == "logits", label_smoothing=0.3)
+    expected = theirs(keras.utils.to_categorical(split.labels, 10), fresh(split.images))
+    assert trained.history.last("fit/loss") == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["model.l2=0.05", "model.dropout=0.5", "model.shift=4", "regime.label_smoothing=0.5", "dataset.label_noise=0.4"],
+)
+def test_scores_are_plain_cross_entropies_whatever_training_adds(train: Train, override: str) -> None:
+    from harness import metrics
+    from harness.models import log_probabilities
+
+    trained = train("regime.epochs=2", "model=mlp_300_100", override, *VALIDATED)
+    predict, validation = log_probabilities(trained.model), trained.splits.validation
+    assert validation is not None
+    for name, split in (("train", trained.splits.train), ("val", validation)):
+        plain = metrics.cross_entropy(predict(split.images), split.labels)
+        assert trained.history.last(f"{name}/loss") == pytest.approx(plain, rel=1e-4)
+
+
+def test_images_move_anew_in_each_epoch_and_the_same_way_for_the_same_seed(train: Train) -> None:
+    """At a learning rate that changes nothing, the running loss says which images there were."""
+    still = ("optimizer=sgd", "optimizer.learning_rate=1e-12", "regime.epochs=2", "regime.shuffle=false")
+    fixed = train(*still).history.series["fit/loss"]
+    moving, again = (train(*still, "model.shift=3").history.series["fit/loss"] for _ in range(2))
+    assert fixed[0] == pytest.approx(fixed[1], rel=1e-6)
+    assert abs(moving[0] - moving[1]) > 1e-4
+    assert moving == again
+
+
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
 def test_every_optimizer_trains(name: str) -> None:
     """With Keras's engine; that the compiled one ends at the same weights is shown beside it."""

@@ -44,6 +44,7 @@ def same_kept(ours: Trained, theirs: Trained) -> None:
         ("optimizer=adamw", "optimizer.gradient_accumulation_steps=3", "regime.labels=one_hot"),
         ("optimizer=rmsprop", "dataset.preprocessing=standardize", "model=cnn", "model.filters=[4,8]"),
         ("mixed_precision=float16", "model.head=softmax"),
+        ("model.shift=2", "model.dropout=0.3", "regime.label_smoothing=0.1", "dataset.label_noise=0.2"),
     ],
     ids=" ".join,
 )
@@ -76,6 +77,7 @@ def cut_off(engine: str, *overrides: str, after: int) -> TrainingState:
     "overrides",
     [
         ("optimizer=adam", "model.dropout=0.3"),
+        ("model.shift=2", "regime.label_smoothing=0.1"),
         ("regime.schedule.name=plateau", "regime.schedule.patience=0", "optimizer.learning_rate=0.02"),
         ("regime.schedule.name=cosine", "regime.schedule.warmup_epochs=2"),
         ("optimizer=sgd", "optimizer.momentum=0.9", "optimizer.use_ema=true"),
