@@ -57,6 +57,25 @@ def wrapped(text: str, size: float, inches: float) -> list[str]:
     return lines
 
 
+def fitted(text: str, size: float, inches: float, lines: int = 2) -> str:
+    """`text` in at most so many lines of at most so many inches; an ellipsis stands for what has no room.
+
+    Words that are too long by themselves lose their middle, for the end of a setting is its value.
+    """
+    room = [_shortened(word, size, inches) for word in text.split()]
+    found = wrapped(" ".join(room), size, inches)
+    if len(found) > lines:
+        found = [*found[: lines - 1], _shortened(" ".join(found[lines - 1 :]), size, inches)]
+    return "\n".join(found)
+
+
+def _shortened(text: str, size: float, inches: float) -> str:
+    kept = len(text)
+    while kept > 1 and width(style.shortened(text, kept), size) > inches:
+        kept -= 1
+    return style.shortened(text, kept)
+
+
 @lru_cache(maxsize=2_000)
 def _outline(text: str, bold: bool, align: str, valign: str) -> Path:
     """All lines of `text` in ems; the point (0, 0) is where `align` and `valign` say."""
