@@ -36,18 +36,20 @@ class NumberAxis:
         return [((math.log10(value) if self.log else value) - low) / (high - low) for value in values]
 
 
-def number_axis(values: Sequence[float], inches: float, upright: bool = False, room: float = _ROOM) -> NumberAxis:
+def number_axis(
+    values: Sequence[float], inches: float, upright: bool = False, room: float = _ROOM, swept: bool = True
+) -> NumberAxis:
     """An axis that holds the finite ones of `values`, with room at both ends, for `inches` of paper.
 
-    Few different numbers are marked themselves (every second or third, if neighbours would touch); of many, round numbers
-    in their range. `upright` says that the labels stand beside the axis, not below it.
+    Few different numbers are marked themselves (every second or third, if neighbours would touch), of many the round
+    ones in their range; so of measured numbers (not `swept`). `upright` says that the labels stand beside the axis, not below it.
     """
     distinct = sorted({value for value in values if math.isfinite(value)})
     log = is_log(distinct)
     low, high = _widened(distinct, log, room)
     bare = NumberAxis(low, high, log, Ticks((), ()))
     round_ones = _powers(low, high) if log else list(even_ticks(low, high).values)
-    marks = distinct if len(distinct) <= _MOST_MARKS else round_ones
+    marks = distinct if swept and len(distinct) <= _MOST_MARKS else round_ones
     labels = [number_text(value) for value in marks]
     places = [share * inches for share in bare.shares(marks)]
     high_text = 1.1 * style.SMALL_SIZE / 72

@@ -25,6 +25,7 @@ def draw_intervals(
     colour: str = style.INK,
     transform: Transform | None = None,
     line: float = 1.3,
+    zorder: float = 3.2,
 ) -> None:
     """The interval of each estimate `along` one axis (x or y), at its place on the other. Set the limits before."""
     found = [
@@ -41,18 +42,18 @@ def draw_intervals(
         return np.stack([value, across] if along == "x" else [across, value], axis=-1)
 
     segments = np.stack([points(ends[:, 0], clipped[:, 0]), points(ends[:, 0], clipped[:, 1])], axis=1)
-    lines = LineCollection(list(segments), colors=colour, linewidths=line, transform=data, zorder=3.2)
+    lines = LineCollection(list(segments), colors=colour, linewidths=line, transform=data, zorder=zorder)
     axes.add_collection(lines, autolim=False)
     beyond = clipped != ends[:, 1:]
     heads = ("<", ">") if along == "x" else ("v", "^")
     for side in (0, 1):
-        _mark(axes, points(ends[:, 0], clipped[:, side])[beyond[:, side]], heads[side], 4.5, colour, data)
+        _mark(axes, points(ends[:, 0], clipped[:, side])[beyond[:, side]], heads[side], 4.5, colour, data, zorder)
     inside = np.concatenate([points(ends[:, 0], clipped[:, side])[~beyond[:, side]] for side in (0, 1)])
-    _mark(axes, inside, "|" if along == "x" else "_", _CAP, colour, data)
+    _mark(axes, inside, "|" if along == "x" else "_", _CAP, colour, data, zorder)
 
 
-def _mark(axes: Axes, points: Any, marker: str, size: float, colour: str, transform: Transform) -> None:
+def _mark(axes: Axes, points: Any, marker: str, size: float, colour: str, transform: Transform, zorder: float) -> None:
     if len(points):
         marks = Line2D(*points.T, linestyle="none", marker=marker, markersize=size, color=colour, transform=transform)
-        marks.set(zorder=3.2, clip_on=False)
+        marks.set(zorder=zorder, clip_on=False)
         axes.add_artist(marks)

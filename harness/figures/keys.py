@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from harness.figures import style
-from harness.figures.lettering import LINE, fitted, letter
+from harness.figures.lettering import LINE, fitted, letter, width
 
 _SAMPLE = 0.34  # inches that a piece of line takes
 _GAP = 0.08
@@ -51,12 +51,25 @@ def draw_key(figure: Figure, entries: Sequence[Entry], left: float, top: float, 
     texts, places = _fitted(entries, inches), []
     for entry, text in zip(entries, texts, strict=True):
         places.append((left + _SAMPLE + _GAP, top))
-        middle = top - 0.5 * row
-        xs = [left, left + 0.5 * _SAMPLE, left + _SAMPLE]
-        line: Any = entry.line
-        sample = Line2D(xs, [middle] * 3, color=entry.colour, linestyle=line, linewidth=1.6, transform=place)
-        sample.set(marker=entry.marker or "none", markevery=[1], markersize=5.5, markeredgecolor=entry.colour)
-        sample.set(markerfacecolor=entry.colour if entry.filled else "white")
-        figure.add_artist(sample)
+        _sample(figure, entry, left, top - 0.5 * row)
         top -= row * (text.count("\n") + 1) + _LEADING
     letter(figure, texts, places, **how)
+
+
+def draw_key_row(figure: Figure, entries: Sequence[Entry], left: float, middle: float) -> None:
+    """Write the entries beside each other, each on one line, `middle` inches above the figure's lower edge."""
+    place: Any = figure.dpi_scale_trans
+    places = []
+    for entry in entries:
+        _sample(figure, entry, left, middle)
+        places.append((left + _SAMPLE + _GAP, middle))
+        left += _SAMPLE + 4 * _GAP + width(entry.label, style.SMALL_SIZE)
+    letter(figure, [entry.label for entry in entries], places, align="left", transform=place)
+
+
+def _sample(figure: Figure, entry: Entry, left: float, middle: float) -> None:
+    xs, line = [left, left + 0.5 * _SAMPLE, left + _SAMPLE], cast(Any, entry.line)
+    sample = Line2D(xs, [middle] * 3, color=entry.colour, linestyle=line, linewidth=1.6)
+    sample.set(marker=entry.marker or "none", markevery=[1], markersize=5.5, markeredgecolor=entry.colour)
+    sample.set(markerfacecolor=entry.colour if entry.filled else "white", transform=figure.dpi_scale_trans)
+    figure.add_artist(sample)

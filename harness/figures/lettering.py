@@ -19,6 +19,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.path import Path
+from matplotlib.patheffects import withStroke
 from matplotlib.textpath import text_to_path
 from matplotlib.transforms import Affine2D, Bbox, IdentityTransform, Transform
 
@@ -135,13 +136,14 @@ def letter(
     shift: tuple[float, float] = (0.0, 0.0),
     angle: float = 0.0,
     transform: Transform | None = None,
+    halo: bool = False,
 ) -> Lettering:
     """Write each of `texts` at its place, moved by `shift` points, in coordinates of the data
     (of a figure: in shares of it) or those of `transform`.
 
     `align` is left, center or right of the place; `valign` has the text's top, center, bottom or (last) baseline there.
     `angle` turns each text about its place, in degrees against the clock. Lines are parted by newlines. Nothing is
-    clipped.
+    clipped. `halo` keeps a white rim around the letters, for those that stand upon lines.
     """
     heavy = [bold] * len(texts) if isinstance(bold, bool) else bold
     outlines = [_outline(text, weight, align, valign) for text, weight in zip(texts, heavy, strict=True)]
@@ -158,6 +160,8 @@ def letter(
     )
     lettering.set_transform(IdentityTransform())
     lettering.set_zorder(5)
+    if halo:
+        lettering.set_path_effects([withStroke(linewidth=2.4, foreground="white")])
     onto.add_artist(lettering)
     lettering.set_clip_on(False)
     return lettering
