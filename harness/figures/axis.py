@@ -41,8 +41,9 @@ def number_axis(
 ) -> NumberAxis:
     """An axis that holds the finite ones of `values`, with room at both ends, for `inches` of paper.
 
-    Few different numbers are marked themselves (every second or third, if neighbours would touch), of many the round
-    ones in their range; so of measured numbers (not `swept`). `upright` says that the labels stand beside the axis, not below it.
+    Few different numbers are marked themselves (every second or third, if neighbours would touch); of many, and of
+    numbers that were measured and not `swept`, the round ones in their range. `upright` says that the labels stand
+    beside the axis, not below it.
     """
     distinct = sorted({value for value in values if math.isfinite(value)})
     log = is_log(distinct)
@@ -76,7 +77,7 @@ def _widened(distinct: Sequence[float], log: bool, room: float) -> tuple[float, 
     if log:
         factor = (last / first) ** room
         return first / factor, last * factor
-    beyond = (last - first) * room or abs(first) * 0.5 or 0.5
+    beyond = (last - first) * room or abs(first) * 0.05 or 0.5
     return first - beyond, last + beyond
 
 

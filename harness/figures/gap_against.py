@@ -109,9 +109,9 @@ def draw(view: GapAgainst, title: str) -> Figure:
     for axes in (left, right):
         set_number_axis(axes, axis)
     gaps = [point.gap for point in points]
-    left.set_ylim(*limits(_levels(gaps), _ends(gaps)))
+    left.set_ylim(*limits(_levels(gaps), _ends(gaps), measure.least_range))
     both = [estimate for point in points for estimate in (point.train, point.held_out)]
-    right.set_ylim(*limits(_levels(both), _ends(both)))
+    right.set_ylim(*limits(_levels(both), _ends(both), measure.least_range))
     if left.get_ylim()[0] < 0 < left.get_ylim()[1]:
         left.axhline(0.0, color=style.MUTED, linewidth=0.9, zorder=1.5)
     for index, line in enumerate(view.lines):

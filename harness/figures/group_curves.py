@@ -26,7 +26,7 @@ MOST = 6
 _SERIES: Mapping[str, tuple[str, str]] = {"train": (style.TRAIN, "-"), "val": (style.HELD_OUT, "--")}
 _QUANTITIES: Mapping[str, tuple[float, str]] = {"loss": (1.0, "loss (nats)"), "accuracy": (100.0, "accuracy (%)")}
 _COLUMNS = (1, 2, 3, 2, 3, 3)
-_WIDTH, _LEFT, _HIGH = 10.0, 0.75, 1.45  # inches
+_WIDTH, _HIGH, _BETWEEN = 10.0, 1.45, 0.25  # inches
 
 
 Series = Mapping[str, Mapping[int, float]]
@@ -101,9 +101,8 @@ def _panel(group: GroupRuns, interval: bool) -> GroupPanel:
     for name in (f"{split}/{quantity}" for split in _SERIES for quantity in _QUANTITIES):
         having = [run[name] for run in group.runs.values() if run.get(name)]
         if having:
-            bands[name] = _band(
-                having, _QUANTITIES[name.partition("/")[2]][0], group.intervals[name] if interval else None
-            )
+            given = group.intervals.get(name, {}) if interval else None
+            bands[name] = _band(having, _QUANTITIES[name.partition("/")[2]][0], given)
     onsets = tuple(sorted(group.onsets.values()))
     median = float(np.median(onsets)) if onsets else None
     n = max((len(band.runs) for band in bands.values()), default=0)
@@ -139,16 +138,18 @@ def draw(view: GroupCurves, title: str) -> Figure:
     if view.left_out:
         heading += f" {counted(len(view.panels), 'group')} of {len(view.panels) + view.left_out} are shown."
     top = heading_height(heading, "", _WIDTH)
-    wide = (_WIDTH - _LEFT - style.EDGE - 0.25 * (columns - 1)) / columns
+    across, extents = _shared(view)
+    beside = max(even_ticks(*extent, most=5).breadth for extent in extents.values())
+    edge = beside + 0.3
+    wide = (_WIDTH - edge - style.EDGE - _BETWEEN * (columns - 1)) / columns
     labels = [fitted(panel.label, style.TEXT_SIZE, wide) for panel in view.panels]
     caption = 0.34 + LINE * style.TEXT_SIZE / 72 * max(label.count("\n") + 1 for label in labels)
     block = caption + 2 * _HIGH + 0.18 + 0.5
     figure, total = style.titled(_WIDTH, top + rows * block + 0.3, title)
     write_heading(figure, heading, "", top + rows * block + 0.3)
-    across, extents = _shared(view)
     for index, panel in enumerate(view.panels):
         row, column = divmod(index, columns)
-        left = _LEFT + column * (wide + 0.25)
+        left = edge + column * (wide + _BETWEEN)
         upper = 0.3 + (rows - row) * block - caption - _HIGH
         for place, quantity in enumerate(_QUANTITIES):
             bottom = upper - place * (_HIGH + 0.18)
@@ -162,11 +163,10 @@ def draw(view: GroupCurves, title: str) -> Figure:
             if place:
                 write_labels(axes, "epoch", across.depth)
             if column == 0:
-                beside = max(even_ticks(*extents[each], most=5).breadth for each in _QUANTITIES)
                 write_labels(axes, "", 0.0, _QUANTITIES[quantity][1], beside)
             if not place:
                 _caption(axes, labels[index], panel)
-    draw_key_row(figure, _entries(view), _LEFT, 0.17)
+    draw_key_row(figure, _entries(view), edge, 0.17)
     return figure
 
 
@@ -220,7 +220,7 @@ def _draw_bands(axes: Axes, panel: GroupPanel, quantity: str) -> None:
                                markersize=4.0, zorder=3))  # fmt: skip
     if panel.onset is not None:
         axes.axvline(panel.onset, color=style.MUTED, linewidth=1.1, linestyle=":", zorder=2)
-        floor = Line2D(panel.onsets, [0.0] * len(panel.onsets), linestyle="none", marker="^", markersize=4.5,
-                       color=style.MUTED, alpha=0.7, markeredgewidth=0, transform=axes.get_xaxis_transform())  # fmt: skip
-        floor.set(clip_on=False, zorder=3)
-        axes.add_artist(floor)
+        onsets = Line2D(panel.onsets, [0.0] * len(panel.onsets), linestyle="none", marker="^", markersize=4.5,
+                        color=style.MUTED, alpha=0.7, markeredgewidth=0)  # fmt: skip
+        onsets.set(clip_on=False, zorder=3, transform=axes.get_xaxis_transform())
+        axes.add_artist(onsets)

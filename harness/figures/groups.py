@@ -72,6 +72,11 @@ class Measure:
         return "%" if self.quantity == "accuracy" else "nats"
 
     @property
+    def least_range(self) -> float:
+        """The least range of an axis that is worth drawing, where all values are nearly one."""
+        return 1.0 if self.quantity == "accuracy" else 0.05
+
+    @property
     def gap_name(self) -> str:
         """What the gap is, with its sign: positive means overfitting."""
         sides = ("training", self.split)

@@ -91,7 +91,8 @@ def draw(view: HeatMap, title: str) -> Figure:
     rows = Ticks(
         tuple(middles[: len(view.rows)]), tuple(fitted(name, style.SMALL_SIZE, _LABEL, lines=1) for name in view.rows)
     )
-    left, right = max(rows.breadth, width(view.up, style.TEXT_SIZE)) + 0.15, _BESIDE
+    turned = columns.depth - 0.5 * cell if columns.angle else 0.0
+    left, right = max(rows.breadth, width(view.up, style.TEXT_SIZE), turned) + 0.15, _BESIDE
     across = max(left + wide + right, 6.4)
     heading = _heading(view, written)
     top = heading_height(heading, measure.note, across)

@@ -65,7 +65,7 @@ def compute(groups: Sequence[Group], measure: Measure, settings: Sequence[str] |
     gaps = np.array([gap_of[id(group)].mean for group in drawn])
     scores = [measure.estimate(group.held_out).mean for group in drawn]
     unit = f"{measure.split} {measure.quantity} ({measure.unit})"
-    axes = [_setting(name, drawn) for name in chosen]
+    axes = [_setting(name, drawn, ordered(group.settings.get(name) for group in groups)) for name in chosen]
     axes += [_numbers(unit, scores, swept=False), _numbers(f"gap ({measure.gap_unit})", gaps.tolist(), swept=False)]
     return ParallelCoordinates(tuple(axes), gaps, counts_text(gap_of[id(group)].n for group in groups), measure)
 
@@ -74,12 +74,11 @@ def _last(gap: float) -> float:
     return math.inf if math.isnan(gap) else gap
 
 
-def _setting(name: str, groups: Sequence[Group]) -> Axis:
+def _setting(name: str, groups: Sequence[Group], words: Sequence[str]) -> Axis:
     values = [group.settings.get(name) for group in groups]
     numbers = [number(value) for value in values]
     if all(map(math.isfinite, numbers)):
         return _numbers(name, numbers)
-    words = ordered(values)
     step = 1.0 / len(words)
     places = np.empty(len(values))
     for rank, word in enumerate(words):

@@ -98,7 +98,13 @@ def draw(view: Pareto, title: str) -> Figure:
         (axes.set_xlim, gaps, [one.gap for one in front]),
         (axes.set_ylim, scores, [one.held_out for one in front]),
     ):
-        setter(*limits([value.mean for value in shown], [end for value in sure for end in (value.low, value.high)]))
+        setter(
+            *limits(
+                [value.mean for value in shown],
+                [end for value in sure for end in (value.low, value.high)],
+                measure.least_range,
+            )
+        )
     across, up = even_ticks(*axes.get_xlim(), most=7), even_ticks(*axes.get_ylim(), most=7)
     dress(axes, "", across, up, grid="xy")
     gap_label = f"gap ({measure.gap_unit}; smaller overfits less)"

@@ -17,7 +17,7 @@ from harness.figures import mosaic, style
 from harness.figures.scales import Ticks, colour_bar, even_ticks
 from harness.records import FloatArray, UInt8Array
 
-_PALEST = 64  # of 256
+_PALEST = 80  # of 256
 _DARK = 0.179  # the luminance from which on white letters have less contrast than black ones (WCAG 2.2)
 BAR = 0.18
 """Inches that a bar is wide."""

@@ -127,7 +127,7 @@ def _set_limits(axes: Axes, view: Scatter) -> None:
         return
     train, held_out = points[:, 0], points[:, 1]
     reach = train.min() if view.measure.quantity == "accuracy" else train.max()
-    least = 2.0 if view.measure.quantity == "accuracy" else 0.1
+    least = view.measure.least_range
     axes.set_xlim(*limits(train, least=least))
     axes.set_ylim(*limits([*held_out, reach], least=least))
 
