@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -24,6 +25,7 @@ from harness.figures.shades import Shades
 _WIDTH, _KEY, _HIGH = 11.0, 2.2, 3.3  # inches
 _MOST_NAMED = 24  # lines of the key
 _STEP, _BREADTH = 8.0, 24.0  # points between lines, whose intervals stand beside each other, and of them all
+_OWN = 0.5  # of the space between two numbers, which the lines at one of them may take
 _DOTS = 3.5  # points from a mean to its single runs
 
 
@@ -114,10 +116,13 @@ def draw(view: GapAgainst, title: str) -> Figure:
     right.set_ylim(*limits(_levels(both), _ends(both), measure.least_range))
     if left.get_ylim()[0] < 0 < left.get_ylim()[1]:
         left.axhline(0.0, color=style.MUTED, linewidth=0.9, zorder=1.5)
+    shares = sorted(set(axis.shares(point.at for point in points)))
+    apart = 72 * wide * min((after - before for before, after in pairwise(shares)), default=1.0)
+    step = min(_STEP, min(_BREADTH, _OWN * apart) / max(len(view.lines) - 1, 1))
     for index, line in enumerate(view.lines):
         colour, marker = _look(view, index)
         several = len(view.lines) > 1
-        aside = min(_STEP, _BREADTH / max(len(view.lines) - 1, 1)) * (index - (len(view.lines) - 1) / 2)
+        aside = step * (index - (len(view.lines) - 1) / 2)
         _draw_line(left, line, [point.gap for point in line.points], colour if several else style.GAP, marker, aside)
         train, held_out = [point.train for point in line.points], [point.held_out for point in line.points]
         _draw_line(right, line, train, colour if several else style.TRAIN, marker, aside, training=True)

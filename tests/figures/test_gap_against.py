@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from harness.figures import gap_against
@@ -73,3 +74,15 @@ def test_more_lines_than_markers_are_told_apart_by_shade() -> None:
     groups = [group(str(index), (0.01, 0.02), x=index % 2, y=str(index // 2)) for index in range(60)]
     shown = texts(gap_against.draw(gap_against.compute(groups, Measure(), "x", "y"), "a sweep"))
     assert "and 6 more, darker" in shown
+
+
+def test_lines_stand_beside_each_other_but_nearer_to_their_own_number_than_to_the_next() -> None:
+    groups = [group(f"{x} {y}", (0.01, 0.02), x=x, y=str(y)) for x in range(20) for y in range(6)]
+    figure = gap_against.draw(gap_against.compute(groups, Measure(), "x", "y"), "a sweep")
+    axes = figure.axes[0]
+    means = [line for line in axes.lines if len(line.get_xdata()) == 20]
+    places = np.array([line.get_transform().transform(line.get_xydata())[:, 0] for line in means])
+    assert len(places) == 6
+    numbers = axes.transData.transform([(x, 0.0) for x in range(20)])[:, 0]
+    assert np.abs(places - numbers).max() < 0.3 * (numbers[1] - numbers[0])
+    assert np.unique(places[:, 0]).size == 6
