@@ -68,10 +68,8 @@ def compute(groups: Sequence[Group], measure: Measure, setting: str, by: str | N
     """Points by the number that `setting` has in each group, a line for each value of the setting `by`.
 
     Raises:
-        ValueError: no group has a number for `setting`.
+        ValueError: no group has a number for `setting` and a finite gap.
     """
-    if all(math.isnan(number(group.settings.get(setting))) for group in groups):
-        raise ValueError(f"no group has a number for {setting!r}")
     lines: dict[str, list[Point]] = {value: [] for value in ordered(_second(group, by) for group in groups)}
     for group in groups:
         gap, at = measure.estimate(group.gap), number(group.settings.get(setting))
@@ -80,6 +78,8 @@ def compute(groups: Sequence[Group], measure: Measure, setting: str, by: str | N
             lines[_second(group, by)].append(Point(at, gap, train, held_out, gap.n >= group.runs))
     found = [Line(label, tuple(sorted(points, key=lambda point: point.at))) for label, points in lines.items()]
     shown = sum(len(line.points) for line in found)
+    if not shown:
+        raise ValueError(f"no group has a number for {setting!r} and a finite gap")
     return GapAgainst(tuple(line for line in found if line.points), setting, by, len(groups) - shown, measure)
 
 
@@ -102,7 +102,7 @@ def draw(view: GapAgainst, title: str) -> Figure:
     top = heading_height(heading, note, _WIDTH)
     key = view.by or ""
     high = max(_HIGH + 0.6 + top + 0.4, key_height(entries, _KEY, key) + top + 0.3)
-    margins = style.Margins(0.8, _KEY + 0.3, high - _HIGH - top - 0.4, top + 0.4, 0.85)
+    margins = style.Margins(1.0, _KEY + 0.3, high - _HIGH - top - 0.4, top + 0.4, 1.0)
     figure, (left, right) = style.row_of_panels(_WIDTH, high, title, 2, margins)
     write_heading(figure, heading, note, high)
     draw_key(figure, entries, _WIDTH - _KEY - 0.1, high - top - 0.2, _KEY, key)

@@ -38,6 +38,8 @@ def test_groups_without_a_number_or_a_gap_are_counted_not_drawn() -> None:
     assert any("Left out: 3 groups" in text for text in texts(gap_against.draw(view, "a sweep")))
     with pytest.raises(ValueError, match="'depth'"):
         gap_against.compute(groups, Measure(), "depth")
+    with pytest.raises(ValueError, match="finite gap"):
+        gap_against.compute(groups[1:], Measure(), "width")
 
 
 def test_points_are_joined_only_where_each_number_comes_once() -> None:
@@ -67,6 +69,13 @@ def test_numbers_of_one_size_are_on_a_linear_axis() -> None:
 def test_no_text_is_cut(count: int, by: str | None, quantity: str) -> None:
     measure = Measure("accuracy" if quantity == "accuracy" else "loss", note="a note " * 30)
     figure = gap_against.draw(gap_against.compute(many(count), measure, "width", by), LONG)
+    assert texts_beyond_the_edge(figure) == []
+
+
+@pytest.mark.parametrize("gap", [0.0, 1e7, -1e-6])
+def test_losses_of_any_size_fit_beside_the_panels(gap: float) -> None:
+    groups = [group(str(x), (gap * x,), x=x) for x in range(3)]
+    figure = gap_against.draw(gap_against.compute(groups, Measure("loss"), "x"), "a sweep")
     assert texts_beyond_the_edge(figure) == []
 
 
