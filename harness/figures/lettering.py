@@ -19,6 +19,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.path import Path
+from matplotlib.patheffects import withStroke
 from matplotlib.textpath import text_to_path
 from matplotlib.transforms import Affine2D, Bbox, IdentityTransform, Transform
 
@@ -55,6 +56,25 @@ def wrapped(text: str, size: float, inches: float) -> list[str]:
         else:
             lines.append(word)
     return lines
+
+
+def fitted(text: str, size: float, inches: float, lines: int = 2) -> str:
+    """`text` in at most so many lines of at most so many inches; an ellipsis stands for what has no room.
+
+    Words that are too long by themselves lose their middle, for the end of a setting is its value.
+    """
+    room = [_shortened(word, size, inches) for word in text.split()]
+    found = wrapped(" ".join(room), size, inches)
+    if len(found) > lines:
+        found = [*found[: lines - 1], _shortened(" ".join(found[lines - 1 :]), size, inches)]
+    return "\n".join(found)
+
+
+def _shortened(text: str, size: float, inches: float) -> str:
+    kept = len(text)
+    while kept > 1 and width(style.shortened(text, kept), size) > inches:
+        kept -= 1
+    return style.shortened(text, kept)
 
 
 @lru_cache(maxsize=2_000)
@@ -116,13 +136,14 @@ def letter(
     shift: tuple[float, float] = (0.0, 0.0),
     angle: float = 0.0,
     transform: Transform | None = None,
+    halo: bool = False,
 ) -> Lettering:
     """Write each of `texts` at its place, moved by `shift` points, in coordinates of the data
     (of a figure: in shares of it) or those of `transform`.
 
     `align` is left, center or right of the place; `valign` has the text's top, center, bottom or (last) baseline there.
     `angle` turns each text about its place, in degrees against the clock. Lines are parted by newlines. Nothing is
-    clipped.
+    clipped. `halo` keeps a white rim around the letters, for those that stand upon lines.
     """
     heavy = [bold] * len(texts) if isinstance(bold, bool) else bold
     outlines = [_outline(text, weight, align, valign) for text, weight in zip(texts, heavy, strict=True)]
@@ -139,6 +160,8 @@ def letter(
     )
     lettering.set_transform(IdentityTransform())
     lettering.set_zorder(5)
+    if halo:
+        lettering.set_path_effects([withStroke(linewidth=2.4, foreground="white")])
     onto.add_artist(lettering)
     lettering.set_clip_on(False)
     return lettering

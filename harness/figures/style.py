@@ -49,6 +49,12 @@ HELD_OUT = VERMILLION
 RUNNING = SKY
 GAP = ORANGE
 
+SERIES: tuple[tuple[str, str], ...] = (
+    (BLUE, "o"), (VERMILLION, "s"), ("#009E73", "^"), (ORANGE, "D"), ("#CC79A7", "v"), (SKY, "P"),
+    (INK, "X"), (BLUE, "<"), (VERMILLION, ">"), ("#009E73", "p"), (ORANGE, "h"), ("#CC79A7", "*"),
+)  # fmt: skip
+"""A colour and a marker for each of up to twelve series; no marker comes twice."""
+
 TITLE_SIZE = 12.0
 TEXT_SIZE = 9.5
 SMALL_SIZE = 8.5

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from harness.figures.lettering import Lettering, letter, width, wrapped
+from harness.figures.lettering import Lettering, fitted, letter, width, wrapped
 from tests.figures.drawing import pixels
 
 
@@ -75,3 +75,13 @@ def test_lines_are_broken_where_they_would_be_too_wide() -> None:
     assert all(width(line, 10.0) <= 1.0 for line in lines if " " in line)
     assert lines[:2] == ["MMMM iiii", "MMMM iiii"]
     assert wrapped("", 10.0, 1.0) == []
+
+
+def test_a_text_without_room_loses_its_middle_and_keeps_its_value() -> None:
+    text = "optimizer.learning_rate=0.0001 model.name=" + "mlp_" * 30 + "=7"
+    shown = fitted(text, 8.5, 2.0)
+    assert shown.count("\n") == 1
+    assert width(shown, 8.5) <= 2.0
+    assert "…" in shown
+    assert shown.endswith("=7")
+    assert fitted("short", 8.5, 2.0) == "short"

@@ -1,0 +1,168 @@
+"""What the figures of a comparison are made from: groups of runs that differ in their seed only.
+
+Means and intervals are statistics, and statistics are not made here: whoever calls gives them. Numbers come in as the
+store has them (accuracies and their gaps as fractions, losses in nats) and are drawn in percent, points and nats.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+HeldOut = Literal["val", "test"]
+Quantity = Literal["accuracy", "loss"]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One score of a group: a value a seed, their mean and its interval (low, high).
+
+    Keys tell runs apart, so a seed that was run twice needs two keys. Values may be NaN or infinite. Where no `mean`
+    is given it is that of the finite values; where no `interval` is given none is drawn.
+    """
+
+    by_seed: Mapping[str, float] = field(default_factory=dict)
+    mean: float | None = None
+    interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that share their settings; `settings` holds those that tell groups apart, by name, as text or number.
+
+    `runs` is how many were asked for: with fewer finite gaps than that, the group is marked as incomplete. 0 stands for
+    as many as `gap` has.
+    """
+
+    label: str
+    settings: Mapping[str, str | float]
+    gap: Scores = Scores()
+    train: Scores = Scores()
+    held_out: Scores = Scores()
+    runs: int = 0
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Which gap is drawn: of what, against which split. `note` is written on the figure ("selected on ...")."""
+
+    quantity: Quantity = "accuracy"
+    held_out: HeldOut = "test"
+    note: str = ""
+
+    @property
+    def split(self) -> str:
+        """The held-out split in a word."""
+        return "validation" if self.held_out == "val" else "test"
+
+    @property
+    def scale(self) -> float:
+        """From the store's numbers to those that are drawn."""
+        return 100.0 if self.quantity == "accuracy" else 1.0
+
+    @property
+    def gap_unit(self) -> str:
+        return "points" if self.quantity == "accuracy" else "nats"
+
+    @property
+    def unit(self) -> str:
+        return "%" if self.quantity == "accuracy" else "nats"
+
+    @property
+    def least_range(self) -> float:
+        """The least range of an axis that is worth drawing, where all values are nearly one."""
+        return 1.0 if self.quantity == "accuracy" else 0.05
+
+    @property
+    def gap_name(self) -> str:
+        """What the gap is, with its sign: positive means overfitting."""
+        sides = ("training", self.split)
+        return f"gap of {self.quantity}: {' - '.join(sides if self.quantity == 'accuracy' else sides[::-1])}"
+
+    def gap_text(self, gap: float) -> str:
+        """A gap as it is drawn, with its sign."""
+        return f"{gap:+z.1f}" if self.quantity == "accuracy" else _nats(gap, "+")
+
+    def text(self, value: float) -> str:
+        """An accuracy or a loss as it is drawn."""
+        return f"{value:.1f}" if self.quantity == "accuracy" else _nats(value, "")
+
+    def estimate(self, scores: Scores) -> Estimate:
+        """The scores as they are drawn."""
+        values = tuple(value * self.scale for value in scores.by_seed.values() if math.isfinite(value))
+        mean = math.nan if not values else math.fsum(values) / len(values)
+        if scores.mean is not None:
+            mean = scores.mean * self.scale if math.isfinite(scores.mean) else math.nan
+        low, high = scores.interval or (math.nan, math.nan)
+        return Estimate(values, mean, low * self.scale, high * self.scale)
+
+
+def _nats(value: float, sign: str) -> str:
+    return f"{value:{sign}z.3f}" if abs(value) < 100 else f"{value:{sign}.2g}"  # of a run that diverged
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Finite values, their mean and its interval, in the numbers that are drawn; NaN stands for what there is not."""
+
+    values: tuple[float, ...]
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def n(self) -> int:
+        return len(self.values)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether there is an interval."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+
+def count_text(n: int, group: Group) -> str:
+    """How many runs a group's figures rest on: `n=5`, `n=3 of 5`, or why there are none."""
+    if not n:
+        return "no finite value" if group.gap.by_seed else "no finished run"
+    return f"n={n}" if n >= group.runs else f"n={n} of {group.runs}"
+
+
+def counts_text(counts: Iterable[int]) -> str:
+    """The numbers of runs of several groups: `n=5`, `n=3 to 5`."""
+    known = sorted({count for count in counts if count})
+    if not known:
+        return "n=0"
+    return f"n={known[0]}" if len(known) == 1 else f"n={known[0]} to {known[-1]}"
+
+
+def number(value: str | float | None) -> float:
+    """The number that a setting's value is, a list of one number (`[128]`) included; NaN for what is none."""
+    if isinstance(value, str):
+        value = re.sub(r"^\s*[\[(]([^,\[\]()]*),?\s*[\])]\s*$", r"\1", value)
+    try:
+        found = float(value) if value is not None else math.nan
+    except ValueError:
+        return math.nan
+    return found if math.isfinite(found) else math.nan
+
+
+def value_text(value: str | float | None) -> str:
+    """A setting's value as it is written: a whole number without its `.0`, and a dash for none."""
+    if isinstance(value, float) and math.isfinite(value):
+        return f"{value:g}" if value != round(value) else f"{value:.0f}"
+    return "-" if value is None else str(value)
+
+
+def ordered(values: Iterable[str | float | None]) -> list[str]:
+    """The different values as text: numbers by size, then words as they come."""
+    found = list(dict.fromkeys(value_text(value) for value in values))
+    return sorted(found, key=lambda text: (math.isnan(number(text)), 0.0 if math.isnan(number(text)) else number(text)))
+
+
+def varied(groups: Sequence[Group]) -> tuple[str, ...]:
+    """The settings that take more than one value, in the order in which the groups name them."""
+    names = dict.fromkeys(name for group in groups for name in group.settings)
+    return tuple(name for name in names if len({value_text(group.settings.get(name)) for group in groups}) > 1)

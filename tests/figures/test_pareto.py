@@ -1,0 +1,69 @@
+"""The Pareto front of held-out score and gap."""
+
+import math
+
+import pytest
+
+from harness.figures import pareto
+from harness.figures.groups import Group, Measure, Scores
+from tests.figures.comparisons import LONG, group, many, scores
+from tests.figures.drawing import overlapping, texts, texts_beyond_the_edge
+
+
+def front(points: list[tuple[float, float]], measure: Measure) -> list[str]:
+    """Which of the (gap, held-out score) are on the front, by number."""
+    groups = [
+        Group(str(place), {}, scores([gap]), Scores(), scores([score])) for place, (gap, score) in enumerate(points)
+    ]
+    return [standing.label for standing in pareto.compute(groups, measure).front]
+
+
+def test_the_front_has_high_accuracies_and_small_gaps() -> None:
+    points = [(0.10, 0.90), (0.05, 0.80), (0.07, 0.79), (-0.01, 0.50), (0.20, 0.89)]
+    assert front(points, Measure("accuracy")) == ["3", "1", "0"]
+
+
+def test_the_front_of_losses_has_low_ones() -> None:
+    assert front([(0.1, 0.5), (0.2, 0.4), (0.3, 0.45), (0.1, 0.6)], Measure("loss")) == ["0", "1"]
+
+
+def test_equal_groups_are_both_on_the_front() -> None:
+    assert front([(0.1, 0.9), (0.1, 0.9), (0.1, 0.8)], Measure()) == ["0", "1"]
+
+
+def test_groups_without_both_means_are_left_out() -> None:
+    view = pareto.compute([group("a", (0.1,)), group("none", ()), group("nan", (math.nan,))], Measure())
+    assert [standing.label for standing in view.standings] == ["a"]
+    assert view.left_out == 2
+    with pytest.raises(ValueError, match="one group"):
+        pareto.compute([], Measure())
+
+
+def test_groups_on_the_front_are_numbered_and_named_with_their_figures() -> None:
+    groups = [group("small", (0.01, 0.02), 0.8, runs=3), group("large", (0.1, 0.1), 0.9), group("bad", (0.2,), 0.7)]
+    shown = texts(pareto.draw(pareto.compute(groups, Measure("accuracy", "val", "a note")), "a sweep"))
+    assert {"small", "80.0 %, gap +1.5 points, n=2 of 3", "large", "90.0 %, gap +10.0 points, n=2", "a note"} <= set(
+        shown
+    )
+    assert shown.count("1") == shown.count("2") == 2
+    assert "bad" not in shown
+    assert {"gap (points; smaller overfits less)", "validation accuracy (%)"} <= set(shown)
+
+
+@pytest.mark.parametrize("count", [1, 12, 50])
+@pytest.mark.parametrize("quantity", ["accuracy", "loss"])
+def test_no_text_is_cut_or_laid_over_another(count: int, quantity: str) -> None:
+    measure = Measure("accuracy" if quantity == "accuracy" else "loss", note="a note " * 30)
+    figure = pareto.draw(pareto.compute(many(count, label=LONG), measure), LONG)
+    assert texts_beyond_the_edge(figure) == []
+    assert overlapping(figure) == []
+
+
+def test_numbers_of_points_that_nearly_touch_are_kept_apart() -> None:
+    groups = [group(str(place), (0.05 + 0.0001 * place,), 0.8 + 0.0001 * place) for place in range(9)]
+    far = group("far", (0.3,), 0.9)
+    assert overlapping(pareto.draw(pareto.compute([*groups, far], Measure()), "a sweep")) == []
+
+
+def test_a_sweep_of_failures_is_still_drawn() -> None:
+    assert texts(pareto.draw(pareto.compute([group("a", ())], Measure()), "a sweep"))
