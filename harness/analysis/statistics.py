@@ -119,8 +119,8 @@ def bca_interval(values: Sequence[float], seed: int = 0) -> Interval | None:
 
 
 def bca_intervals(groups: Sequence[Sequence[float]], seed: int = 0) -> list[Interval | None]:
-    """`bca_interval` of each group. Groups of one size are resampled together, and alike: what a group is given does
-    not depend on the others."""
+    """`bca_interval` of each group. Groups of one size are resampled together, and alike: but for the rounding of
+    ties, what a group is given does not depend on the others."""
     found: list[Interval | None] = [None] * len(groups)
     by_size: defaultdict[int, list[int]] = defaultdict(list)
     for place, values in enumerate(groups):
