@@ -65,7 +65,7 @@ def _above(findings: Findings) -> list[str]:
         return [*lines, f"Differences to {findings.baseline}: below 0 is less than it has."]
     short = headings([*findings.comparison.settings, *findings.comparison.follows])
     part = [short[key] for key, source in findings.comparison.follows.items() if source == findings.effect]
-    level = f" (and of {', '.join(part)}, which follow from it)" if part else ""
+    level = f" (and what follows from it: {', '.join(part)})" if part else ""
     return [*lines, f"Effect of {short[findings.effect]}{level}: differences to {findings.baseline}, all else matched."]
 
 
@@ -115,7 +115,7 @@ def _number(value: float, form: str) -> str:
 
 
 def _p_value(value: float) -> str:
-    return "<0.0001" if value < 0.0001 else _number(value, ".4f")
+    return "<0.001" if value < 0.001 else _number(value, ".3f")
 
 
 def _below(findings: Findings) -> list[str]:

@@ -142,11 +142,10 @@ def find_row(comparison: Comparison, text: str) -> Row:
 
 
 def setting_named(wanted: str, known: Iterable[str]) -> str | None:
-    """The setting that `wanted` means, by its whole name or its short one (`model` is `model.name`)."""
+    """The setting that `wanted` means, by its whole name or its short one (`model` is `model.name`); the first of
+    `known` where several are called so."""
     keys = tuple(known)
-    if wanted in keys:
-        return wanted
-    return next((key for key, heading in headings(keys).items() if heading == wanted), None)
+    return wanted if wanted in keys else next((key for key in keys if headings([key])[key] == wanted), None)
 
 
 def same_value(one: str, other: str) -> bool:
@@ -160,6 +159,7 @@ def same_value(one: str, other: str) -> bool:
 def _pairs(comparison: Comparison, text: str) -> list[tuple[str, str]]:
     shown = tuple(comparison.settings)
     every = (*shown, *comparison.follows, *comparison.constants)
+    names = (*headings(shown).values(), *every)
     pairs = []
     for part in _BETWEEN_SETTINGS.split(text):
         name, _, value = part.partition("=")
@@ -168,7 +168,7 @@ def _pairs(comparison: Comparison, text: str) -> list[tuple[str, str]]:
         key = setting_named(name, shown) or setting_named(name, every)
         if key is None:
             raise RequestError(
-                f"--baseline {text}: no run here has a setting '{name}'.{suggestion(name, every)} "
+                f"--baseline {text}: no run here has a setting '{name}'.{suggestion(name, names)} "
                 f"The rows differ in {', '.join(shown) or 'nothing'}."
             )
         pairs.append((key, value))

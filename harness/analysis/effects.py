@@ -19,7 +19,7 @@ from collections.abc import Mapping
 
 from harness.analysis.comparison import Comparison, Row, sortable
 from harness.analysis.differences import Finding, Findings, corrected, measures, same_value, setting_named
-from harness.analysis.settings import ABSENT, SEED
+from harness.analysis.settings import ABSENT, SEED, headings
 from harness.analysis.statistics import paired_difference
 from harness.errors import RequestError, suggestion
 from harness.records import RunState
@@ -114,7 +114,7 @@ def _varied(comparison: Comparison, setting: str) -> str:
         raise RequestError(
             f"--effect {setting}: {same} is {comparison.constants[same]} in every run. The runs differ in {varied}."
         )
-    near = suggestion(setting, comparison.settings)
+    near = suggestion(setting, [*headings(comparison.settings).values(), *comparison.settings])
     raise RequestError(f"--effect {setting}: no run here has such a setting.{near} The runs differ in {varied}.")
 
 
