@@ -95,7 +95,8 @@ def differences(comparison: Comparison, baseline: Row) -> Findings:
     """Every other row held to `baseline`, in each of `measures`.
 
     Two rows are paired by seed where at least two seeds are common to both (the rest of the seeds is then left out),
-    since runs of one seed share their split and the order of their batches; else they are compared by Welch's test.
+    since runs of one seed share the order of their batches, and models that are alike their first weights; else they
+    are compared by Welch's test.
     """
     others = [row for row in comparison.rows if row is not baseline]
     found = [row_difference(row, baseline, name) for name in measures(comparison) for row in others]
