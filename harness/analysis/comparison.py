@@ -1,6 +1,7 @@
 """Runs side by side, ranked by how much they overfit.
 
-Runs that differ only in their seed are one row: the sample mean and standard deviation over the finished ones.
+Runs that differ only in their seed are one row: mean, sample standard deviation and 95 % interval over the finished
+ones. The least gap is first among rows that are accurate enough (ranking.py); the others follow.
 Every gap is positive where the model fares better on what it was trained on (see metrics.py).
 """
 
@@ -9,10 +10,13 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from harness.analysis.ranking import Demand, is_underfit, pareto_front
+from harness.analysis.selected import selected_on
 from harness.analysis.settings import ABSENT, SEED, distinguish, headings, is_setting, setting_of, swept_settings
+from harness.analysis.statistics import Interval, mean_and_deviation, t_interval
 from harness.errors import RequestError, suggestion
 from harness.records import RunRecord, RunState
 
@@ -29,21 +33,38 @@ COUNT = "n"
 
 @dataclass(frozen=True)
 class Score:
-    """The mean and the sample standard deviation (None for n = 1) over the n finished runs that have the metric."""
+    """Over the n finished runs that have the metric: mean, sample standard deviation and 95 % t interval of the mean.
+
+    The last two are None for n = 1, and where a value is not finite; the mean then is NaN.
+    """
 
     mean: float
     deviation: float | None
     n: int
+    interval: Interval | None
 
 
 @dataclass(frozen=True)
 class Row:
-    """Runs of one configuration, whatever their seed. `repeats` counts those whose seed another run of it has too."""
+    """Runs of one configuration, whatever their seed.
+
+    `repeats` counts those whose seed another run of it has too, `missing` are seeds that other rows have and this one
+    lacks. `underfit`: its held-out accuracy is too low for its gap to count; `on_front`: no other row is better in one
+    of the two and as good in the other.
+    """
 
     settings: Mapping[str, str]
     runs: tuple[RunRecord, ...]
     scores: Mapping[str, Score]
     repeats: int
+    missing: tuple[str, ...] = ()
+    underfit: bool = False
+    on_front: bool = False
+
+    @property
+    def label(self) -> str:
+        """What tells the row apart, in words."""
+        return " ".join(self.settings.values()) or "all runs"
 
     @property
     def n(self) -> int:
@@ -52,6 +73,29 @@ class Row:
     @property
     def finished(self) -> int:
         return sum(run.state is RunState.FINISHED for run in self.runs)
+
+    @property
+    def expected(self) -> int:
+        """How many finished runs the row would have if none had failed and no seed were missing."""
+        return self.n + len(self.missing)
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether its means rest on fewer runs than they should."""
+        return self.finished < self.expected
+
+    def values(self, name: str) -> list[float]:
+        """The score of each finished run that has it."""
+        finished = (run for run in self.runs if run.state is RunState.FINISHED)
+        return [run.metrics[f"final/{name}"] for run in finished if f"final/{name}" in run.metrics]
+
+    def by_seed(self, name: str) -> dict[str, float]:
+        """The score of each seed that finished; of a seed that ran more than once the mean."""
+        found: defaultdict[str, list[float]] = defaultdict(list)
+        for run in self.runs:
+            if run.state is RunState.FINISHED and f"final/{name}" in run.metrics:
+                found[run.parameters.get(SEED, ABSENT)].append(run.metrics[f"final/{name}"])
+        return {seed: math.fsum(values) / len(values) for seed, values in found.items()}
 
     @property
     def unfinished(self) -> Mapping[RunState, int]:
@@ -70,6 +114,10 @@ class Comparison:
     `settings` are the parameters that the rows show, `scores` the scores that any row has; `constants` are the
     parameters that all runs share; `follows` names, for each parameter that differs but is not shown, the shown one
     that it is a function of.
+
+    `ranked` says whether rows below `accuracy_floor` (a fraction, made of `demand`; None: no floor) come after the
+    others, `selected_on` by what each split was used to select. `configurations` counts the rows before all but the
+    Pareto front were left out.
     """
 
     title: str
@@ -81,6 +129,11 @@ class Comparison:
     held_out: HeldOut
     sorted_by: str
     ascending: bool
+    ranked: bool
+    demand: Demand
+    accuracy_floor: float | None
+    selected_on: Mapping[str, tuple[str, ...]]
+    configurations: int
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -108,6 +161,8 @@ def compare(
     ascending: bool = True,
     swept: Iterable[str] = (),
     title: str = "",
+    demand: Demand | None = None,
+    only_front: bool = False,
 ) -> Comparison:
     """Group runs by configuration and rank the groups.
 
@@ -115,11 +170,13 @@ def compare(
         runs: of any state; sweeps' parents must have been left out.
         held_out: the split whose gap is ranked and shown first; None: validation, where every finished run has one,
             else test.
-        sort_by: a column's name, or a setting's short one (`learning_rate`); None: the gap in accuracy of `held_out`.
-            Rows without a value come last in either direction.
+        sort_by: a column's name, or a setting's short one (`learning_rate`); None: the gap in accuracy of `held_out`
+            among the rows that meet `demand`, then that of the others. Rows without a value come last in any case.
         ascending: whether the smallest comes first.
         swept: keys that were varied on purpose: shown wherever they differ (see settings.py).
         title: what is compared, in words.
+        demand: the held-out accuracy that a row must reach not to be called underfit; None: the usual one.
+        only_front: keep the rows on the Pareto front of held-out accuracy and gap.
 
     Raises:
         RequestError: `sort_by` is no column of this comparison.
@@ -136,11 +193,17 @@ def compare(
         for configuration, members in groups.items()
     ]
     chosen: HeldOut = held_out if held_out is not None else _held_out(every)
+    demand = demand or Demand()
+    floor = demand.floor(_mean(row.scores.get(f"{chosen}_accuracy")) for row in rows)
+    rows = _placed(rows, chosen, floor)
     found = tuple(name for name in SCORES if any(name in row.scores for row in rows))
     column = f"gap_{chosen}_accuracy" if sort_by is None else _column(sort_by, distinction.shown, found)
+    ordered = _sorted(rows, column, distinction.shown, ascending)
+    if sort_by is None:
+        ordered.sort(key=lambda row: (math.isnan(_mean(row.scores.get(column))), row.underfit))
     return Comparison(
         title=title,
-        rows=tuple(_sorted(rows, column, distinction.shown, ascending)),
+        rows=tuple(row for row in ordered if row.on_front or not only_front),
         settings=distinction.shown,
         scores=found,
         constants=distinction.constant,
@@ -148,7 +211,31 @@ def compare(
         held_out=chosen,
         sorted_by=column,
         ascending=ascending,
+        ranked=sort_by is None,
+        demand=demand,
+        accuracy_floor=floor,
+        selected_on=selected_on(every, len(rows), column),
+        configurations=len(rows),
     )
+
+
+def _placed(rows: Sequence[Row], held_out: HeldOut, floor: float | None) -> list[Row]:
+    """The rows with what can be said of each only beside the others."""
+    accuracies = [_mean(row.scores.get(f"{held_out}_accuracy")) for row in rows]
+    front = pareto_front(accuracies, [_mean(row.scores.get(f"gap_{held_out}_accuracy")) for row in rows])
+    return [
+        replace(row, missing=missing, underfit=is_underfit(accuracy, floor), on_front=on_front)
+        for row, missing, accuracy, on_front in zip(rows, _missing(rows), accuracies, front, strict=True)
+    ]
+
+
+def _missing(rows: Sequence[Row]) -> list[tuple[str, ...]]:
+    """The seeds that each row lacks. Of rows with no seed in common none is expected to have another's."""
+    had = [set(row.seeds) - {ABSENT} for row in rows]
+    counts = Counter(seed for seeds in had for seed in seeds)
+    shared = [seeds for seeds in had if any(counts[seed] > 1 for seed in seeds)]
+    expected = sorted(set().union(*shared), key=sortable)
+    return [tuple(seed for seed in expected if seed not in seeds) for seeds in had]
 
 
 def _row(settings: Mapping[str, str], members: Sequence[RunRecord]) -> Row:
@@ -159,17 +246,12 @@ def _row(settings: Mapping[str, str], members: Sequence[RunRecord]) -> Row:
         if values:
             scores[name] = _score(values)
     seeds = Counter(run.parameters.get(SEED, ABSENT) for run in members)
-    ordered = sorted(members, key=lambda run: (_sortable(run.parameters.get(SEED, ABSENT)), run.started, run.run_id))
+    ordered = sorted(members, key=lambda run: (sortable(run.parameters.get(SEED, ABSENT)), run.started, run.run_id))
     return Row(settings, tuple(ordered), scores, sum(count for count in seeds.values() if count > 1))
 
 
 def _score(values: Sequence[float]) -> Score:
-    if not all(map(math.isfinite, values)):
-        return Score(math.nan, None, len(values))
-    n, mean = len(values), math.fsum(values) / len(values)
-    if n == 1:
-        return Score(mean, None, n)
-    return Score(mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1)), n)
+    return Score(*mean_and_deviation(values), len(values), t_interval(values))
 
 
 def _held_out(runs: Sequence[RunRecord]) -> HeldOut:
@@ -191,9 +273,9 @@ def _column(wanted: str, settings: Sequence[str], scores: Sequence[str]) -> str:
 
 
 def _sorted(rows: list[Row], column: str, settings: Sequence[str], ascending: bool) -> list[Row]:
-    tidy = sorted(rows, key=lambda row: tuple(_sortable(row.settings[key]) for key in settings))
+    tidy = sorted(rows, key=lambda row: tuple(sortable(row.settings[key]) for key in settings))
     if column in settings:
-        return sorted(tidy, key=lambda row: _sortable(row.settings[column]), reverse=not ascending)
+        return sorted(tidy, key=lambda row: sortable(row.settings[column]), reverse=not ascending)
     value: Callable[[Row], float] = (
         (lambda row: row.finished) if column == COUNT else (lambda row: _mean(row.scores.get(column)))
     )
@@ -205,7 +287,7 @@ def _mean(score: Score | None) -> float:
     return math.nan if score is None else score.mean
 
 
-def _sortable(text: str) -> tuple[int, float, str]:
+def sortable(text: str) -> tuple[int, float, str]:
     """Numbers by size and before words."""
     try:
         number = float(text)

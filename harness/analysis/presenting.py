@@ -13,8 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from harness.analysis.comparison import COUNT, Comparison, Row, Score
+from harness.analysis.legend import context, headline, legend, warnings
 from harness.analysis.settings import SEED
-from harness.analysis.table import context, headline, legend, plain_table, table_columns, warnings
+from harness.analysis.statistics import LEVEL, Interval, bca_intervals
+from harness.analysis.table import plain_table, table_columns
 from harness.errors import RequestError, suggestion
 from harness.records import RunState
 
@@ -35,9 +37,9 @@ def _markdown(comparison: Comparison) -> str:
     lines = [f"**{headline(comparison)}**", ""]
     for line in context(comparison):
         lines += [line, ""]
-    lines.append(_markdown_row([column.heading for column in columns]))
-    lines.append(_markdown_row(["---:" if column.is_number else "---" for column in columns]))
-    lines += [_markdown_row([column.cell(row) for column in columns]) for row in comparison.rows]
+    lines.append(markdown_row([column.heading for column in columns]))
+    lines.append(markdown_row(["---:" if column.is_number else "---" for column in columns]))
+    lines += [markdown_row([column.cell(row) for column in columns]) for row in comparison.rows]
     order = "ascending" if comparison.ascending else "descending"
     lines += ["", f"Sorted by `{comparison.sorted_by}`, {order}. " + " ".join(legend(comparison)[:-1])]
     for line in warnings(comparison):
@@ -45,7 +47,8 @@ def _markdown(comparison: Comparison) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _markdown_row(cells: Sequence[str]) -> str:
+def markdown_row(cells: Sequence[str]) -> str:
+    """A line of a Markdown table."""
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
@@ -53,52 +56,82 @@ def _csv(comparison: Comparison) -> str:
     states = [state for state in RunState if state is not RunState.FINISHED]
     target = io.StringIO()
     writer = csv.writer(target, lineterminator="\n")
-    scores = [heading for name in comparison.scores for heading in (name, f"{name}_sd", f"{name}_n")]
-    counts = [COUNT, "finished", *(state.lower() for state in states)]
+    parts = ("", "_sd", "_n", "_low", "_high", "_bca_low", "_bca_high")
+    scores = [f"{name}{part}" for name in comparison.scores for part in parts]
+    counts = [COUNT, "finished", *(state.lower() for state in states), "expected", "missing_seeds", "underfit", "front"]
     writer.writerow([*comparison.settings, *counts, *scores, "seeds", "run_ids"])
-    for row in comparison.rows:
+    for row, resampled in zip(comparison.rows, _resampled(comparison), strict=True):
         values: list[object] = [row.settings[key] for key in comparison.settings]
         values += [row.n, row.finished, *(row.unfinished.get(state, 0) for state in states)]
+        values += [row.expected, " ".join(row.missing), *(str(mark).lower() for mark in (row.underfit, row.on_front))]
         for name in comparison.scores:
             score = row.scores.get(name)
             values += ["", "", 0] if score is None else [score.mean, score.deviation, score.n]
+            for interval in (None if score is None else score.interval, resampled.get(name)):
+                values += ["", ""] if interval is None else [interval.low, interval.high]
         writer.writerow([*values, " ".join(row.seeds), " ".join(run.run_id for run in row.runs)])
     return target.getvalue()
 
 
 def _json(comparison: Comparison) -> str:
+    resampled = _resampled(comparison)
     document = {
         "title": comparison.title,
         "held_out": comparison.held_out,
         "sorted_by": comparison.sorted_by,
         "ascending": comparison.ascending,
+        "ranked": comparison.ranked,
+        "accuracy_floor": comparison.accuracy_floor,
+        "selected_on": {split: list(reasons) for split, reasons in comparison.selected_on.items()},
+        "level": LEVEL,
         "runs": comparison.runs,
         "finished": comparison.finished,
         "repeats": comparison.repeats,
+        "configurations": comparison.configurations,
         "settings": comparison.settings,
         "constants": dict(comparison.constants),
         "follows": dict(comparison.follows),
-        "rows": [_json_row(row) for row in comparison.rows],
+        "rows": [_json_row(row, intervals) for row, intervals in zip(comparison.rows, resampled, strict=True)],
     }
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _json_row(row: Row) -> dict[str, Any]:
+def _json_row(row: Row, resampled: Mapping[str, Interval | None]) -> dict[str, Any]:
     return {
         "settings": dict(row.settings),
         "n": row.n,
         "finished": row.finished,
         "unfinished": {state.lower(): count for state, count in row.unfinished.items()},
+        "incomplete": row.incomplete,
+        "missing_seeds": list(row.missing),
         "repeats": row.repeats,
-        "scores": {name: _json_score(score) for name, score in row.scores.items()},
+        "underfit": row.underfit,
+        "front": row.on_front,
+        "scores": {name: _json_score(score, resampled.get(name)) for name, score in row.scores.items()},
         "runs": [{"run_id": run.run_id, "name": run.name, "state": run.state, "seed": run.parameters.get(SEED)}
                  for run in row.runs],
     }  # fmt: skip
 
 
-def _json_score(score: Score) -> dict[str, float | int | None]:
+def _json_score(score: Score, resampled: Interval | None) -> dict[str, Any]:
     mean = score.mean if math.isfinite(score.mean) else None  # JSON has no NaN
-    return {"mean": mean, "sd": score.deviation, "n": score.n}
+    return {"mean": mean, "sd": score.deviation, "n": score.n,
+            "interval": json_interval(score.interval), "bca": json_interval(resampled)}  # fmt: skip
+
+
+def json_interval(interval: Interval | None) -> list[float] | None:
+    """`[low, high]`."""
+    return None if interval is None else [interval.low, interval.high]
+
+
+def _resampled(comparison: Comparison) -> list[dict[str, Interval | None]]:
+    """The bootstrap intervals of each row's scores, of all rows at once."""
+    wanted = [(place, name) for place, row in enumerate(comparison.rows) for name in row.scores]
+    intervals = bca_intervals([comparison.rows[place].values(name) for place, name in wanted])
+    found: list[dict[str, Interval | None]] = [{} for _ in comparison.rows]
+    for (place, name), interval in zip(wanted, intervals, strict=True):
+        found[place][name] = interval
+    return found
 
 
 FORMATS: Mapping[str, Callable[[Comparison], str]] = {

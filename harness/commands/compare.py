@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -13,8 +14,12 @@ import click
 from rich.console import Console
 
 from harness import paths
-from harness.analysis.comparison import compare
+from harness.analysis import difference_tables
+from harness.analysis.comparison import Comparison, compare
+from harness.analysis.differences import Findings, differences, find_row
+from harness.analysis.effects import effects
 from harness.analysis.presenting import FORMATS, render
+from harness.analysis.ranking import WITHIN, Demand
 from harness.analysis.table import print_table
 from harness.errors import RequestError
 from harness.records import RunRecord
@@ -39,7 +44,24 @@ class _Chosen:
 @click.argument("runs", nargs=-1)
 @click.option("--experiment", metavar="NAME", help="Every run of this experiment.")
 @click.option("--sweep", metavar="RUN", help="Every run of this sweep: its id, the beginning of it, or its name.")
-@click.option("--sort", "sort_by", metavar="COLUMN", help="A setting, n or a score; by default the gap in accuracy.")
+@click.option(
+    "--baseline",
+    metavar="ROW",
+    help="Hold every other row to this one, with tests: settings (model=mlp_128,optimizer=sgd), a row as its cells "
+    "read, or a run. With --effect, the value to hold the others to.",
+)
+@click.option("--effect", metavar="SETTING", help="The effect of one setting on the gap, all else matched.")
+@click.option(
+    "--min-accuracy", metavar="SHARE", help="Rank by gap only rows of this held-out accuracy at least: 0.88 or 88%."
+)
+@click.option(
+    "--within",
+    metavar="POINTS",
+    help="Rank by gap only rows so near to the best held-out accuracy; 'all' for every row.  "
+    f"[default: {100 * WITHIN:g}, or all with --min-accuracy]",
+)
+@click.option("--pareto", is_flag=True, help="Only rows that none beats in accuracy and gap.")
+@click.option("--sort", "sort_by", metavar="COLUMN", help="A setting, n or a score, whatever the accuracy.")
 @click.option("--descending", is_flag=True, help="The largest first.")
 @click.option(
     "--format", "form", type=click.Choice(list(FORMATS)), help="By default that of FILE's suffix, else table."
@@ -54,6 +76,11 @@ def command(
     runs: tuple[str, ...],
     experiment: str | None,
     sweep: str | None,
+    baseline: str | None,
+    effect: str | None,
+    min_accuracy: str | None,
+    within: str | None,
+    pareto: bool,
     sort_by: str | None,
     descending: bool,
     form: str | None,
@@ -63,25 +90,75 @@ def command(
     """Show runs side by side, ranked by overfitting gap.
 
     RUNS are run ids, beginnings of ids, or names; a sweep stands for all of its runs. By default the latest sweep
-    is shown, or the latest experiment where there has been no sweep. Runs that differ only in seed share a row.
+    is shown, or the latest experiment where there has been no sweep. Runs that differ only in seed share a row. Rows
+    whose held-out accuracy is far below the best come last: a model that learnt nothing has no gap either.
     """
+    demand = _demand(min_accuracy, within)
+    if pareto and (baseline or effect):
+        raise RequestError(
+            "--pareto picks rows by the figures that --baseline and --effect would test. Use one of them."
+        )
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # MLflow's own seven take minutes to give up
     chosen = _choose(store_uri(store), runs, experiment, sweep)
-    comparison = compare(chosen.runs, sort_by=sort_by, ascending=not descending, swept=chosen.swept, title=chosen.title)
+    comparison = compare(
+        chosen.runs, sort_by=sort_by, ascending=not descending, swept=chosen.swept, title=chosen.title, demand=demand,
+        only_front=pareto,
+    )  # fmt: skip
     form = form or (_SUFFIXES.get(output.suffix.lower()) if output is not None else None) or "table"
+    shown = _tested(comparison, baseline, effect)
     console = Console()
     if output is not None:
         try:
-            paths.write_text(output, render(comparison, form))
+            paths.write_text(output, _rendered(shown, form))
         except OSError as error:
             raise RequestError(
                 f"--output {output}: cannot be written ({error.strerror}). Name another file."
             ) from error
         click.echo(f"Wrote {output}", err=True)
-    elif form == "table" and console.is_terminal:
-        print_table(comparison, console)
+    elif form == "table" and console.is_terminal and isinstance(shown, Comparison):
+        print_table(shown, console)
     else:
-        click.echo(render(comparison, form), nl=False)
+        click.echo(_rendered(shown, form), nl=False)
+
+
+def _tested(comparison: Comparison, baseline: str | None, effect: str | None) -> Comparison | Findings:
+    if effect is not None:
+        return effects(comparison, effect, baseline)
+    if baseline is None:
+        return comparison
+    if len(comparison.rows) == 1:
+        raise RequestError(f"--baseline {baseline}: there is no other row to hold to it. Compare more runs.")
+    return differences(comparison, find_row(comparison, baseline))
+
+
+def _rendered(shown: Comparison | Findings, form: str) -> str:
+    return render(shown, form) if isinstance(shown, Comparison) else difference_tables.render(shown, form)
+
+
+def _demand(minimum: str | None, within: str | None) -> Demand:
+    least = None if minimum is None else _fraction(minimum)
+    if within is None:
+        return Demand(least, None if least is not None else WITHIN)
+    if within == "all":
+        return Demand(least, None)
+    points = _number(within.removesuffix("%"))
+    if not 0 <= points <= 100:
+        raise RequestError(f"--within {within}: give points of accuracy, from 0 to 100 (2.0), or all.")
+    return Demand(least, points / 100)
+
+
+def _fraction(text: str) -> float:
+    share = _number(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    if not 0 <= share <= 1:
+        raise RequestError(f"--min-accuracy {text}: give a fraction from 0 to 1 (0.88), or per cent (88%).")
+    return share
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _choose(uri: str, named: Sequence[str], experiment: str | None, sweep: str | None) -> _Chosen:

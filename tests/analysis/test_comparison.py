@@ -4,10 +4,12 @@ import math
 import statistics
 
 import pytest
+from statsmodels.stats.weightstats import DescrStatsW
 
 from harness.analysis.comparison import Comparison, compare
+from harness.analysis.ranking import WITHIN, Demand
 from harness.errors import RequestError
-from harness.records import RunState
+from harness.records import RunRecord, RunState
 from tests.analysis.records import run
 
 
@@ -26,8 +28,9 @@ def test_runs_that_differ_only_in_seed_share_a_row_with_sample_deviation() -> No
     assert row.scores["gap_test_accuracy"].mean == pytest.approx(statistics.mean(accuracies) - 0.8)
 
 
-def test_one_run_has_no_deviation() -> None:
-    assert compare([run()]).rows[0].scores["test_accuracy"].deviation is None
+def test_one_run_has_neither_deviation_nor_interval() -> None:
+    score = compare([run()]).rows[0].scores["test_accuracy"]
+    assert (score.deviation, score.interval) == (None, None)
 
 
 def test_where_a_run_is_recorded_does_not_part_rows() -> None:
@@ -47,7 +50,11 @@ def test_unfinished_runs_are_counted_and_never_averaged() -> None:
 
 
 def test_a_row_without_finished_runs_stays_and_comes_last_in_either_direction() -> None:
-    runs = [run(model__name="a", state=RunState.FAILED), run(0.9, 0.8, model__name="b"), run(0.9, 0.7, model__name="c")]
+    runs = [
+        run(model__name="a", state=RunState.FAILED),
+        run(0.9, 0.8, model__name="b"),
+        run(0.9, 0.79, model__name="c"),
+    ]
     assert models(compare(runs)) == ["b", "c", "a"]
     assert models(compare(runs, ascending=False)) == ["c", "b", "a"]
     assert compare(runs).rows[-1].scores == {}
@@ -58,14 +65,74 @@ def test_a_seed_that_ran_twice_is_kept_and_noted() -> None:
     assert (comparison.rows[0].n, comparison.repeats) == (3, 2)
 
 
-def test_the_smallest_gap_is_first_and_an_underfitting_one_before_it() -> None:
-    runs = [
-        run(0.95, 0.80, model__name="over"),
+def three() -> list[RunRecord]:
+    return [
+        run(0.95, 0.90, model__name="over"),
         run(0.80, 0.81, model__name="under"),
-        run(0.90, 0.88, model__name="fair"),
+        run(0.90, 0.885, model__name="fair"),
     ]
-    assert models(compare(runs)) == ["under", "fair", "over"]
-    assert compare(runs).rows[-1].scores["gap_test_accuracy"].mean > 0
+
+
+def test_the_smallest_gap_is_first_but_an_underfitting_model_never_wins() -> None:
+    comparison = compare(three())
+    assert models(comparison) == ["fair", "over", "under"]
+    assert [row.underfit for row in comparison.rows] == [False, False, True]
+    assert comparison.accuracy_floor == pytest.approx(0.90 - WITHIN)
+    assert comparison.rows[1].scores["gap_test_accuracy"].mean > 0
+
+
+def test_the_demand_on_accuracy_can_be_set_and_dropped() -> None:
+    assert models(compare(three(), demand=Demand(within=None))) == ["under", "fair", "over"]
+    assert models(compare(three(), demand=Demand(within=0.01))) == ["over", "under", "fair"]
+    strict = compare(three(), demand=Demand(minimum=0.89, within=None))
+    assert (models(strict), strict.accuracy_floor) == (["over", "under", "fair"], 0.89)
+    assert compare(three(), demand=Demand(minimum=0.5, within=0.02)).accuracy_floor == pytest.approx(0.88)
+
+
+def test_an_explicit_sorting_sorts_as_asked_and_marks_underfitting_all_the_same() -> None:
+    comparison = compare(three(), sort_by="gap_test_accuracy")
+    assert models(comparison) == ["under", "fair", "over"]
+    assert comparison.rows[0].underfit
+
+
+def test_the_front_has_the_rows_that_none_beats_in_both_and_can_be_all_that_is_kept() -> None:
+    beaten = run(0.95, 0.88, model__name="beaten")
+    comparison = compare([*three(), beaten], only_front=True)
+    assert set(models(comparison)) == {"under", "fair", "over"}
+    assert comparison.configurations == 4
+
+
+def test_a_row_that_lacks_a_seed_of_others_is_incomplete_and_names_it() -> None:
+    whole = [run(model__name="a", seed=seed) for seed in range(3)]
+    lacking = [run(model__name="b", seed=0), run(model__name="b", seed=1, state=RunState.FAILED)]
+    rows = {row.label: row for row in compare([*whole, *lacking]).rows}
+    assert (rows["a"].incomplete, rows["a"].expected) == (False, 3)
+    assert (rows["b"].incomplete, rows["b"].missing, rows["b"].finished, rows["b"].expected) == (True, ("2",), 1, 3)
+
+
+def test_rows_without_a_common_seed_owe_each_other_none() -> None:
+    runs = [run(model__name="a", seed=0), run(model__name="b", seed=1)]
+    assert not any(row.incomplete for row in compare(runs).rows)
+
+
+def test_a_score_has_the_t_interval_of_its_mean() -> None:
+    gaps = [0.10, 0.12, 0.17]
+    (row,) = compare([run(0.8 + gap, 0.8, seed=seed) for seed, gap in enumerate(gaps)]).rows
+    score = row.scores["gap_test_accuracy"]
+    assert score.interval is not None
+    assert (score.interval.low, score.interval.high) == pytest.approx(DescrStatsW(gaps).tconfint_mean())
+    assert row.by_seed("gap_test_accuracy") == pytest.approx({"0": 0.10, "1": 0.12, "2": 0.17})
+
+
+def test_what_a_split_selected_is_known() -> None:
+    stopped = {"regime__early_stopping__enabled": True, "regime__early_stopping__monitor": "val/loss"}
+    slowed = {"regime__schedule__name": "plateau", "regime__schedule__monitor": "train/loss"}
+    alone = compare([run(val=0.85, **stopped), run(val=0.85, seed=1, **stopped)]).selected_on
+    assert alone == {"val": ("early stopping chose the epoch by it in all runs",)}
+    several = compare([run(val=0.85, **stopped), run(val=0.85, model__name="b", **slowed)])
+    assert several.selected_on == {"val": ("it ranks the rows", "early stopping chose the epoch by it in 1 of 2 runs")}
+    assert compare(three(), sort_by="train_accuracy").selected_on == {}
+    assert compare(three()).selected_on == {"test": ("it ranks the rows",)}
 
 
 def test_the_validation_gap_ranks_only_where_every_finished_run_has_one() -> None:

@@ -6,6 +6,7 @@ import json
 import math
 
 import pytest
+from statsmodels.stats.weightstats import DescrStatsW
 
 from harness.analysis.comparison import Comparison, compare
 from harness.analysis.presenting import FORMATS, render
@@ -32,6 +33,10 @@ def test_json_keeps_fractions_and_full_names() -> None:
     assert row["scores"]["train_accuracy"]["mean"] == pytest.approx(0.91)
     assert row["scores"]["train_accuracy"]["n"] == 2
     assert [entry["seed"] for entry in row["runs"]] == ["0", "1"]
+    assert row["scores"]["train_accuracy"]["interval"] == pytest.approx(DescrStatsW([0.9, 0.92]).tconfint_mean())
+    assert row["scores"]["train_accuracy"]["bca"] == pytest.approx([0.9, 0.92])
+    assert (row["incomplete"], document["rows"][1]["incomplete"]) == (False, True)
+    assert document["selected_on"] == {"test": ["it ranks the rows"]}
     assert document["rows"][1]["unfinished"] == {"running": 1}
     assert (document["sorted_by"], document["ascending"], document["finished"]) == ("gap_test_accuracy", True, 2)
 
@@ -47,6 +52,11 @@ def test_csv_has_a_line_for_each_row_with_fractions() -> None:
     assert first["model.name"] == "a|b"
     assert float(first["gap_test_accuracy"]) == pytest.approx(0.11)
     assert float(first["train_accuracy_sd"]) == pytest.approx(0.0141421, abs=1e-6)
+    limits = DescrStatsW([0.9, 0.92]).tconfint_mean()
+    assert (float(first["train_accuracy_low"]), float(first["train_accuracy_high"])) == pytest.approx(limits)
+    assert (float(first["train_accuracy_bca_low"]), float(first["train_accuracy_bca_high"])) == (0.9, 0.92)
+    assert (first["expected"], first["missing_seeds"], second["missing_seeds"]) == ("2", "", "1")
+    assert (first["underfit"], first["front"]) == ("false", "true")
     assert (first["n"], first["finished"], first["seeds"]) == ("2", "2", "0 1")
     assert (second["running"], second["train_accuracy"], second["train_accuracy_n"]) == ("1", "", "0")
 
@@ -56,7 +66,7 @@ def test_markdown_is_one_table_whose_cells_keep_their_bars() -> None:
     table = [line for line in text.splitlines() if line.startswith("|")]
     assert len(table) == 4
     assert {line.replace("\\|", "").count("|") for line in table} == {table[0].count("|")}
-    assert "+11.0 ± 1.4" in text
+    assert "+11.0 ± 12.7" in text
     assert "Sorted by `gap_test_accuracy`, ascending." in text
 
 

@@ -5,6 +5,7 @@ import io
 from rich.console import Console
 
 from harness.analysis.comparison import Comparison, compare
+from harness.analysis.ranking import Demand
 from harness.analysis.table import plain_table, print_table
 from harness.records import RunState
 from tests.analysis.records import run
@@ -43,11 +44,44 @@ def test_the_title_constants_and_what_follows_stand_above_the_table() -> None:
 def test_accuracies_are_percent_and_gaps_points_with_a_sign() -> None:
     comparison = compare([run(0.9, 0.871, seed=0), run(0.91, 0.871, seed=1), run(0.8, 0.81, seed=0, model__name="b")])
     text = plain_table(comparison)
-    assert "90.5 ± 0.7" in text
-    assert "+3.4 ± 0.7" in text
-    assert "+0.034 ± 0.007" in text
+    assert "90.5 ± 6.4" in text  # two runs: 12.7 / sqrt(2) times their deviation of 0.7
+    assert "+3.4 ± 6.4" in text
+    assert "+0.034 ± 0.064" in text
     assert "-1.0 " in text
-    assert "gap test ▲" in text
+    assert "gap test† ▲" in text
+
+
+def test_rows_that_are_underfit_stand_below_a_line_and_are_called_so() -> None:
+    runs = [run(0.9, 0.87, model__name="a"), run(0.85, 0.86, model__name="b"), run(0.5, 0.5, model__name="c")]
+    lines = plain_table(compare(runs)).splitlines()
+    (rule,) = [place for place, line in enumerate(lines) if line.startswith("┄")]
+    assert lines[rule - 1].startswith("a ")
+    assert lines[rule + 1].startswith("c ")
+    assert lines[rule + 1].endswith("underfit")
+    assert "more than 2 points below the best, 87.0 %" in " ".join(lines)
+    assert "underfit" in on_terminal(compare(runs), 100)
+    asked = plain_table(compare(runs, demand=Demand(0.95, None)))
+    assert "No row is accurate enough: test accuracy below the 95 % asked for." in asked
+
+
+def test_what_was_selected_by_a_split_is_marked_in_heading_and_legend() -> None:
+    text = plain_table(usual())
+    assert "val %†" in text
+    assert "test %†" not in text
+    assert "† selected on val" in text
+    assert "†" not in plain_table(compare([run(seed=0), run(seed=1)]))
+
+
+def test_an_incomplete_row_shows_how_many_and_a_line_says_which() -> None:
+    runs = [run(model__name="a", seed=seed) for seed in range(3)] + [run(model__name="b", seed=0)]
+    text = plain_table(compare(runs))
+    assert "1/3  2 missing" in text
+    assert "Incomplete, n is finished/expected: b (seeds 1, 2 missing)." in text
+
+
+def test_the_front_says_of_how_many_it_is() -> None:
+    runs = [run(0.9, 0.87, model__name="a"), run(0.95, 0.87, model__name="b")]
+    assert "1 run, the Pareto front: 1 of 2 configurations" in plain_table(compare(runs, only_front=True))
 
 
 def test_the_legend_says_that_positive_is_overfitting_and_where_the_ui_is() -> None:
@@ -73,14 +107,14 @@ def test_the_usual_table_fits_100_columns_on_a_terminal_with_every_setting_whole
     text = on_terminal(usual(), 100)
     assert max(map(len, text.splitlines())) <= 100
     assert "…" not in text
-    for word in ("mlp_128_128", "mlp_300_100", "optimizer", "gap val ▲", "gap test"):
+    for word in ("mlp_128_128", "mlp_300_100", "optimizer", "gap val† ▲", "gap test"):
         assert word in text
 
 
 def test_a_narrow_terminal_loses_lesser_columns_and_says_which() -> None:
     text = on_terminal(usual(), 80)
     assert max(map(len, text.splitlines())) <= 80
-    assert "gap val ▲" in text
+    assert "gap val† ▲" in text
     assert "loss gap  " not in text
     assert "Left out for want of room: gap_val_loss" in text.replace("\n", " ")
 

@@ -81,9 +81,30 @@ def test_the_table_reads_as_documented(ids: dict[str, str]) -> None:
     lines = invoke(ids["uri"]).splitlines()
     assert lines[0] == "grid (experiment study): 8 runs, 4 configurations"
     (line,) = [line for line in lines if line.startswith("mlp_128  sgd")]
-    assert "+1.5 ± 0.7" in line
+    assert "+1.5 ± 6.4" in line
     assert max(map(len, lines)) <= 100
     assert any("1 run did not finish" in line for line in lines)
+
+
+def test_rows_are_held_to_a_baseline_paired_by_seed(ids: dict[str, str]) -> None:
+    document = as_json(ids["uri"], "--baseline", "model=mlp_128,optimizer=sgd")
+    assert document["baseline"] == "mlp_128 sgd"
+    gaps = [one for one in document["differences"] if one["measure"] == "gap_test_accuracy"]
+    assert [one["n"] for one in gaps] == [2, 2, 1]
+    assert gaps[-1]["finding"] == "too few seeds (n=1)"
+    assert as_json(ids["uri"], "--baseline", ids["mlp_128 sgd 1"])["baseline"] == "mlp_128 sgd"
+    effect = invoke(ids["uri"], "--effect", "optimizer", "--baseline", "sgd")
+    assert "differences to optimizer.name=sgd" in " ".join(effect.split())
+
+
+def test_a_demand_on_accuracy_decides_what_is_ranked(ids: dict[str, str]) -> None:
+    def underfit(*arguments: str) -> int:
+        return sum(row["underfit"] for row in as_json(ids["uri"], *arguments)["rows"])
+
+    assert [underfit(), underfit("--within", "all"), underfit("--within", "1.5")] == [1, 0, 2]
+    assert underfit("--min-accuracy", "0.88") == underfit("--min-accuracy", "88%") == 2
+    assert underfit("--min-accuracy", "0.88", "--within", "0.5") == 3
+    assert len(as_json(ids["uri"], "--pareto")["rows"]) == 1
 
 
 def test_without_a_sweep_the_latest_experiment_is_compared(tmp_path: Path) -> None:
@@ -136,6 +157,13 @@ def test_the_form_follows_the_suffix_of_the_output(ids: dict[str, str], tmp_path
         (["nonesuch"], r"No run in the store"),
         (["grid", "--experiment", "study"], r"RUNS and --experiment were given together"),
         (["--experiment", "Default"], r"has no runs"),
+        (["--min-accuracy", "88"], r"0\.88.*88%"),
+        (["--min-accuracy", "nan"], r"0\.88.*88%"),
+        (["--within", "some"], r"or all"),
+        (["--pareto", "--effect", "model"], r"--pareto picks rows"),
+        (["--baseline", "cnn"], r"no row of this comparison"),
+        (["--effect", "epochs"], r"regime\.epochs is 5 in every run"),
+        (["epochs 5", "--baseline", "all runs"], r"no other row"),
     ],
 )
 def test_a_wrong_request_is_refused(ids: dict[str, str], arguments: list[str], message: str) -> None:

@@ -26,9 +26,9 @@ def broken(new_project: NewProject) -> Outcome:
 
 
 def rows(text: str) -> list[list[str]]:
-    """The cells of the printed table between its rule and the next empty line."""
+    """The cells of the printed table between its rule and the next empty line, without the line above underfit rows."""
     _, _, below = text.partition("───\n")
-    return [line.split() for line in below.partition("\n\n")[0].splitlines()]
+    return [line.split() for line in below.partition("\n\n")[0].splitlines() if not line.startswith("┄")]
 
 
 def test_a_sweep_succeeds_with_one_parent_and_a_finished_child_for_each_job(swept: Outcome) -> None:

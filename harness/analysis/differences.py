@@ -1,0 +1,185 @@
+"""Each row of a comparison held to one of them: how much more or less it overfits, and whether that may be chance."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from harness.analysis.comparison import Comparison, Row
+from harness.analysis.settings import ABSENT, SEED, headings
+from harness.analysis.statistics import ALPHA, Difference, holm, paired_difference, welch_difference
+from harness.errors import RequestError, suggestion
+
+_BETWEEN_SETTINGS = re.compile(r",(?=[\w./@]+=)")  # a list holds commas too: `model.hidden=[64,64],optimizer=sgd`
+_CHOICES_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One difference of one measure, as tested among all that are shown with it.
+
+    `cells` say what was compared, by column. `seeds` is how many each side could have had at most; `corrected` is
+    Holm's p-value; `agreeing` of `contexts` configurations, where the setting was changed in several, have a mean
+    difference of the same sign. `difference` is None where one side has no finished run.
+    """
+
+    cells: Mapping[str, str]
+    measure: str
+    difference: Difference | None
+    seeds: int
+    underfit: bool = False
+    agreeing: int = 0
+    contexts: int = 0
+    corrected: float = math.nan
+
+    @property
+    def verdict(self) -> str:
+        """The finding in words; a difference is claimed only where the corrected p-value is below `ALPHA`."""
+        if self.difference is None:
+            return "no finished run"
+        if math.isnan(self.difference.mean):
+            return "not a number"
+        if self.difference.interval is None:
+            return f"too few seeds (n={min(self.difference.n, self.difference.n_baseline)})"
+        if not self.difference.testable:
+            return "cannot be tested: no variation"
+        if not self.corrected < ALPHA:
+            return "no difference shown"
+        less, more = ("smaller gap", "larger gap") if is_gap(self.measure) else ("lower accuracy", "higher accuracy")
+        words = less if self.difference.mean < 0 else more
+        return f"{words}, underfit" if self.underfit and is_gap(self.measure) else words
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Differences to `baseline`, by measure and then in the order of the rows; `keys` are the columns of their cells.
+
+    `tests` counts those that have a p-value, which Holm's correction is for. `effect` is the setting whose levels are
+    compared with all else matched; None where rows are. `unmatched` counts the finished runs that then had no partner.
+    """
+
+    comparison: Comparison
+    baseline: str
+    keys: tuple[str, ...]
+    measures: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    effect: str | None = None
+    unmatched: int = 0
+
+    @property
+    def tests(self) -> int:
+        return sum(finding.difference is not None and finding.difference.testable for finding in self.findings)
+
+
+def is_gap(measure: str) -> bool:
+    """Whether less of it is better, and positive means overfitting."""
+    return measure.startswith("gap_")
+
+
+def measures(comparison: Comparison) -> tuple[str, ...]:
+    """What is held to a baseline: the ranked split's gap of accuracy and of loss, and its accuracy."""
+    split = comparison.held_out
+    wanted = (f"gap_{split}_accuracy", f"gap_{split}_loss", f"{split}_accuracy")
+    return tuple(name for name in wanted if name in comparison.scores)
+
+
+def corrected(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """The findings with Holm's p-values, over all of them."""
+    p_values = [math.nan if finding.difference is None else finding.difference.p_value for finding in findings]
+    return tuple(replace(finding, corrected=p) for finding, p in zip(findings, holm(p_values), strict=True))
+
+
+def differences(comparison: Comparison, baseline: Row) -> Findings:
+    """Every other row held to `baseline`, in each of `measures`.
+
+    Two rows are paired by seed where at least two seeds are common to both (the rest of the seeds is then left out),
+    since runs of one seed share the order of their batches, and models that are alike their first weights; else they
+    are compared by Welch's test.
+    """
+    others = [row for row in comparison.rows if row is not baseline]
+    found = [row_difference(row, baseline, name) for name in measures(comparison) for row in others]
+    return Findings(comparison, baseline.label, comparison.settings, measures(comparison), corrected(found))
+
+
+def row_difference(row: Row, baseline: Row, measure: str) -> Finding:
+    """`row` minus `baseline`; not corrected."""
+    values, others = row.by_seed(measure), baseline.by_seed(measure)
+    common = [seed for seed in values if seed in others and seed != ABSENT]
+    difference: Difference | None = None
+    if len(common) > 1:
+        difference = paired_difference([values[seed] for seed in common], [others[seed] for seed in common])
+    elif values and others:
+        difference = welch_difference(list(values.values()), list(others.values()))
+    return Finding(row.settings, measure, difference, max(len(values), len(others)), row.underfit)
+
+
+def find_row(comparison: Comparison, text: str) -> Row:
+    """The one row that `text` means: `key=value` (several parted by commas), a row's label, or a run's id or name.
+
+    Raises:
+        RequestError: no row, or more than one, answers to it.
+    """
+    rows = comparison.rows
+    if "=" in text:
+        found = [row for row in rows if all(_has(row, *pair) for pair in _pairs(comparison, text))]
+    else:
+        found = [row for row in rows if row.label == text] or [
+            row for row in rows if any(text == run.name or run.run_id.startswith(text) for run in row.runs)
+        ]
+    if len(found) == 1 and text:
+        return found[0]
+    labels = [row.label for row in (found or rows)]
+    shown = "; ".join(labels[:_CHOICES_SHOWN]) + ("; ..." if len(labels) > _CHOICES_SHOWN else "")
+    if found:
+        raise RequestError(
+            f"--baseline {text} means {len(found)} rows: {shown}. Name one, for example as {_as_settings(found[0])}."
+        )
+    raise RequestError(
+        f"--baseline {text}: no row of this comparison is called so.{suggestion(text, labels)} "
+        f"Give settings (key=value,key=value), a run, or one of: {shown}."
+    )
+
+
+def setting_named(wanted: str, known: Iterable[str]) -> str | None:
+    """The setting that `wanted` means, by its whole name or its short one (`model` is `model.name`); the first of
+    `known` where several are called so."""
+    keys = tuple(known)
+    return wanted if wanted in keys else next((key for key in keys if headings([key])[key] == wanted), None)
+
+
+def same_value(one: str, other: str) -> bool:
+    """Whether two values are the same text or the same number."""
+    try:
+        return one == other or float(one) == float(other)
+    except ValueError:
+        return False
+
+
+def _pairs(comparison: Comparison, text: str) -> list[tuple[str, str]]:
+    shown = tuple(comparison.settings)
+    every = (*shown, *comparison.follows, *comparison.constants)
+    names = (*headings(shown).values(), *every)
+    pairs = []
+    for part in _BETWEEN_SETTINGS.split(text):
+        name, _, value = part.partition("=")
+        if name == SEED:
+            raise RequestError(f"--baseline {text}: a row holds every seed of its settings. Leave {part} out.")
+        key = setting_named(name, shown) or setting_named(name, every)
+        if key is None:
+            raise RequestError(
+                f"--baseline {text}: no run here has a setting '{name}'.{suggestion(name, names)} "
+                f"The rows differ in {', '.join(shown) or 'nothing'}."
+            )
+        pairs.append((key, value))
+    return pairs
+
+
+def _has(row: Row, key: str, value: str) -> bool:
+    return same_value(row.runs[0].parameters.get(key, ABSENT), value)
+
+
+def _as_settings(row: Row) -> str:
+    short = headings(tuple(row.settings))
+    return "'" + ",".join(f"{short[key]}={value}" for key, value in row.settings.items()) + "'"

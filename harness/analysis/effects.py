@@ -1,0 +1,126 @@
+"""The effect of one setting on the gap, with all else matched.
+
+Two runs make a pair if they have the same seed and differ in that setting only, or in what follows from it (a learning
+rate that is each optimizer's own is part of the choice of an optimizer). The effect of a level is the mean over all
+pairs with a run of the reference level.
+
+What the mean is about: the configurations that were run, each counted with its number of seeds. Pairs of one
+configuration share whatever the setting does differently there (an interaction). In the deviation over all pairs this
+counts as noise, so that for the configurations at hand the interval comes out too wide rather than too narrow. It says
+nothing of configurations that were not run: for those the number of configurations would count, not that of pairs.
+So it is said beside each effect in how many of the configurations the mean difference has the same sign.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+
+from harness.analysis.comparison import Comparison, Row, sortable
+from harness.analysis.differences import Finding, Findings, corrected, measures, same_value, setting_named
+from harness.analysis.settings import ABSENT, SEED, headings
+from harness.analysis.statistics import paired_difference
+from harness.errors import RequestError, suggestion
+from harness.records import RunState
+
+Levels = Mapping[str, Row]
+"""Rows that differ in one setting, by its value."""
+
+
+def effects(comparison: Comparison, setting: str, reference: str | None = None) -> Findings:
+    """Every other value of `setting` held to `reference` (None: its first value), in each measure.
+
+    Raises:
+        RequestError: `setting` does not vary by itself here, `reference` is none of its values, or no runs match.
+    """
+    key = _varied(comparison, setting)
+    levels = sorted({row.settings[key] for row in comparison.rows}, key=sortable)
+    first = levels[0] if reference is None else _level(reference, key, levels)
+    contexts = _contexts(comparison, key)
+    found = [
+        _effect(contexts, key, level, first, measure)
+        for measure in measures(comparison)
+        for level in levels
+        if level != first
+    ]
+    matched = _matched(contexts, first, f"gap_{comparison.held_out}_accuracy")
+    if not matched:
+        others = [other for other in comparison.settings if other != key]
+        raise RequestError(
+            f"--effect {setting}: no finished run has a partner of {key}={first} that differs from it in nothing else "
+            f"(seed, {', '.join(others) or 'no other setting'}). Run the missing combinations, or compare whole rows "
+            "with --baseline."
+        )
+    return Findings(
+        comparison, f"{key}={first}", (key,), measures(comparison), corrected(found), key, comparison.finished - matched
+    )
+
+
+def _effect(contexts: list[Levels], key: str, level: str, reference: str, measure: str) -> Finding:
+    values: list[float] = []
+    others: list[float] = []
+    means = []
+    for rows in contexts:
+        if level not in rows or reference not in rows:
+            continue
+        here, there = rows[level].by_seed(measure), rows[reference].by_seed(measure)
+        common = [seed for seed in here if seed in there and seed != ABSENT]
+        if common:
+            values += [here[seed] for seed in common]
+            others += [there[seed] for seed in common]
+            means.append(math.fsum(here[seed] - there[seed] for seed in common) / len(common))
+    difference = paired_difference(values, others) if values else None
+    sign = 0.0 if difference is None else difference.mean
+    agreeing = sum(mean * sign > 0 for mean in means)
+    underfit = all(rows[level].underfit for rows in contexts if level in rows and reference in rows)
+    return Finding({key: level}, measure, difference, len(values), underfit, agreeing, len(means))
+
+
+def _contexts(comparison: Comparison, key: str) -> list[Levels]:
+    """Rows that are equal in every shown setting but `key`, by its value.
+
+    What is not shown is constant, or follows from a shown setting: the same for them, or part of the level.
+    """
+    found: defaultdict[tuple[str, ...], dict[str, Row]] = defaultdict(dict)
+    for row in comparison.rows:
+        found[tuple(value for other, value in row.settings.items() if other != key)][row.settings[key]] = row
+    return list(found.values())
+
+
+def _matched(contexts: list[Levels], reference: str, measure: str) -> int:
+    """How many finished runs are in a pair, those of the reference level included."""
+    count = 0
+    for rows in contexts:
+        seeds = {level: row.by_seed(measure).keys() - {ABSENT} for level, row in rows.items()}
+        base = seeds.pop(reference, set())
+        paired = set().union(*(base & other for other in seeds.values()))
+        for level, row in rows.items():
+            wanted = paired if level == reference else base
+            finished = (run for run in row.runs if run.state is RunState.FINISHED)
+            count += sum(run.parameters.get(SEED) in wanted for run in finished)
+    return count
+
+
+def _varied(comparison: Comparison, setting: str) -> str:
+    key = setting_named(setting, comparison.settings)
+    if key is not None:
+        return key
+    varied = ", ".join(comparison.settings) or "nothing"
+    if (hidden := setting_named(setting, comparison.follows)) is not None:
+        source = comparison.follows[hidden]
+        raise RequestError(f"--effect {setting}: {hidden} follows from {source} in these runs. Ask for {source}.")
+    if (same := setting_named(setting, comparison.constants)) is not None:
+        raise RequestError(
+            f"--effect {setting}: {same} is {comparison.constants[same]} in every run. The runs differ in {varied}."
+        )
+    near = suggestion(setting, [*headings(comparison.settings).values(), *comparison.settings])
+    raise RequestError(f"--effect {setting}: no run here has such a setting.{near} The runs differ in {varied}.")
+
+
+def _level(text: str, key: str, levels: list[str]) -> str:
+    name, equals, value = text.rpartition("=")
+    for level in levels:
+        if same_value(level, value) and (not equals or setting_named(name, (key,)) == key):
+            return level
+    raise RequestError(f"--baseline {text}: {key} has no such value here. Choose from {', '.join(levels)}.")

@@ -1,0 +1,40 @@
+"""On which splits something was selected, so that their figures flatter what was selected by them.
+
+The least of several gaps is smaller than what the same settings would show again, and so is the loss at an epoch that
+was chosen for its loss (Cawley and Talbot 2010, "On over-fitting in model selection and subsequent selection bias in
+performance evaluation", Journal of Machine Learning Research 11).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from harness.records import RunRecord
+
+HELD_OUT = ("val", "test")
+
+
+def selected_on(runs: Sequence[RunRecord], rows: int, sorted_by: str) -> dict[str, tuple[str, ...]]:
+    """For each held-out split by which something was selected, what: rows, where there are several and they are sorted
+    by a figure of it; epochs of runs; learning rates of runs."""
+    found = {}
+    for split in HELD_OUT:
+        reasons = ["it ranks the rows"] if rows > 1 and split in sorted_by.split("_") else []
+        stopped = sum(_watches(run.parameters, "regime.early_stopping", "enabled", "True", split) for run in runs)
+        if stopped:
+            reasons.append(f"early stopping chose the epoch by it in {_share(stopped, len(runs))}")
+        slowed = sum(_watches(run.parameters, "regime.schedule", "name", "plateau", split) for run in runs)
+        if slowed:
+            reasons.append(f"the learning rate fell by it in {_share(slowed, len(runs))}")
+        if reasons:
+            found[split] = tuple(reasons)
+    return found
+
+
+def _watches(parameters: Mapping[str, str], group: str, switch: str, on: str, split: str) -> bool:
+    monitor = parameters.get(f"{group}.monitor", "")
+    return parameters.get(f"{group}.{switch}") == on and monitor.startswith(f"{split}/")
+
+
+def _share(count: int, of: int) -> str:
+    return ("all runs" if of > 1 else "the run") if count == of else f"{count} of {of} runs"

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import pytest
+from scipy import stats
+
+from harness.analysis.comparison import Comparison, compare
+from harness.analysis.difference_tables import FORMATS, render
+from harness.analysis.differences import Finding, Findings
+from harness.analysis.effects import effects
+from harness.errors import RequestError
+from harness.records import RunRecord, RunState
+from tests.analysis.records import run
+
+RATES = {"sgd": 0.01, "adam": 0.001, "adamw": 0.002}
+
+
+def one(model: str, optimizer: str, seed: int, gap: float, state: RunState = RunState.FINISHED) -> RunRecord:
+    return run(
+        0.88 + gap, 0.88, seed=seed, model__name=model, optimizer__name=optimizer,
+        optimizer__learning_rate=RATES[optimizer], state=state,
+    )  # fmt: skip
+
+
+def grid(cells: dict[tuple[str, str], list[float]]) -> Comparison:
+    return compare([one(*cell, seed, gap) for cell, gaps in cells.items() for seed, gap in enumerate(gaps)])
+
+
+CELLS = {
+    ("a", "sgd"): [0.010, 0.012, 0.011],
+    ("a", "adam"): [0.020, 0.023, 0.021],
+    ("b", "sgd"): [0.030, 0.031, 0.033],
+    ("b", "adam"): [0.041, 0.040, 0.044],
+}
+
+
+def of_gap(findings: Findings, level: str) -> Finding:
+    (found,) = [
+        one for one in findings.findings if one.measure == "gap_test_accuracy" and level in one.cells.values()
+    ]  # fmt: skip
+    return found
+
+
+def test_the_effect_is_the_mean_over_all_pairs_that_differ_in_nothing_else() -> None:
+    findings = effects(grid(CELLS), "optimizer", "sgd")
+    adam = of_gap(findings, "adam")
+    expected = stats.ttest_rel(CELLS["a", "adam"] + CELLS["b", "adam"], CELLS["a", "sgd"] + CELLS["b", "sgd"])
+    assert adam.difference is not None
+    assert (adam.difference.n, adam.verdict) == (6, "larger gap")
+    assert adam.difference.p_value == pytest.approx(expected.pvalue, rel=1e-6)
+    assert (adam.agreeing, adam.contexts) == (2, 2)
+    assert findings.unmatched == 0
+
+
+def test_what_follows_from_the_level_is_part_of_it_and_named() -> None:
+    text = render(effects(grid(CELLS), "optimizer"), "table")
+    assert "Effect of optimizer (and what follows from it: learning_rate): differences to optimizer.name=adam" in text
+    with pytest.raises(RequestError, match=r"learning_rate follows from optimizer\.name"):
+        effects(grid(CELLS), "learning_rate")
+
+
+def test_runs_without_a_partner_are_left_out_and_counted() -> None:
+    lonely = [one("c", "adam", 0, 0.9), one("a", "adam", 7, 0.9), one("b", "sgd", 8, 0.9, RunState.FAILED)]
+    usual = [one(*cell, seed, gap) for cell, gaps in CELLS.items() for seed, gap in enumerate(gaps)]
+    findings = effects(compare([*usual, *lonely]), "optimizer")
+    sgd = of_gap(findings, "sgd")
+    assert sgd.difference is not None
+    assert sgd.difference.n == 6
+    assert findings.unmatched == 2
+    assert "2 of 14 finished runs have no partner" in render(findings, "table")
+
+
+def test_configurations_that_go_the_other_way_are_counted_and_widen_the_interval() -> None:
+    crossed = {**CELLS, ("b", "adam"): [0.021, 0.021, 0.024]}  # here adam's gap is smaller
+    adam = of_gap(effects(grid(crossed), "optimizer", "sgd"), "adam")
+    plain = of_gap(effects(grid(CELLS), "optimizer", "sgd"), "adam")
+    assert (adam.agreeing, adam.contexts, adam.verdict) == (1, 2, "no difference shown")
+    assert adam.difference is not None
+    assert plain.difference is not None
+    assert adam.difference.interval is not None
+    assert plain.difference.interval is not None
+    assert adam.difference.interval.half_width > 5 * plain.difference.interval.half_width
+
+
+def test_every_level_is_held_to_the_first_and_all_are_corrected_for() -> None:
+    cells = {**CELLS, ("a", "adamw"): [0.022, 0.024, 0.023], ("b", "adamw"): [0.041, 0.043, 0.045]}
+    findings = effects(grid(cells), "optimizer.name")
+    assert findings.baseline == "optimizer.name=adam"
+    assert [one.cells["optimizer.name"] for one in findings.findings[:2]] == ["adamw", "sgd"]
+    assert findings.tests == 4
+    for form in FORMATS:
+        assert "smaller gap" in render(findings, form)
+
+
+@pytest.mark.parametrize(
+    ("setting", "reference", "message"),
+    [
+        ("optimzer", None, "no run here has such a setting.*Did you mean 'optimizer'"),
+        ("engine", None, "engine is keras in every run"),
+        ("optimizer", "rmsprop", "no such value here. Choose from adam, sgd"),
+        ("optimizer", "model=sgd", "no such value here"),
+    ],
+)
+def test_what_has_no_effect_to_show_is_refused(setting: str, reference: str | None, message: str) -> None:
+    runs = [one(*cell, 0, gaps[0]) for cell, gaps in CELLS.items()]
+    every = [run(0.9, 0.88, **{**{k.replace(".", "__"): v for k, v in r.parameters.items() if k != "seed"},
+                               "engine": "keras"}) for r in runs]  # fmt: skip
+    with pytest.raises(RequestError, match=message):
+        effects(compare(every), setting, reference)
+
+
+def test_levels_that_never_meet_in_one_configuration_are_refused() -> None:
+    with pytest.raises(RequestError, match=r"no finished run has a partner.*--baseline"):
+        effects(grid({("a", "sgd"): [0.01, 0.02], ("b", "adam"): [0.02, 0.03]}), "optimizer")
