@@ -91,7 +91,7 @@ def _train(request: argparse.Namespace, display: RunDisplay) -> None:
             display.run_finished(result)
             with not_decisive(result.name):
                 uri = store_uri(config.tracking.uri)
-                show_experiment(uri, ensure_experiment(uri, result.experiment), anew=False)
+                show_experiment(uri, ensure_experiment(uri, result.experiment))
         except Exception as error:
             log.info("the run failed", exc_info=True)  # to the run's file; the message is printed once, at the end
             failures.append(error)  # raised below: Hydra would print words of its own

@@ -20,7 +20,7 @@ from harness.tracking.view_states import (
     learning_curves,
     settings_chart,
 )
-from harness.tracking.views import View, saved_views, sweep_key, write_views
+from harness.tracking.views import View, sweep_key, write_views
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +40,12 @@ def show_sweep(uri: str, parent: RunRecord) -> None:
     _write(uri, parent.experiment_id, [view, *_of_experiment(uri, parent.experiment_id)])
 
 
-def show_experiment(uri: str, experiment_id: str, anew: bool = True) -> None:
-    """Write the views of an experiment, as far as they changed; unless `anew`, only where it has none yet.
+def show_experiment(uri: str, experiment_id: str) -> None:
+    """Write the views of an experiment, as far as they changed. Raises `StoreError`.
 
-    Raises `StoreError`.
+    A new run may differ in a setting that no run differed in before: until then the views would average it with others.
     """
-    if anew or GAP not in saved_views(uri, experiment_id):
-        _write(uri, experiment_id, _of_experiment(uri, experiment_id))
+    _write(uri, experiment_id, _of_experiment(uri, experiment_id))
 
 
 @contextmanager
