@@ -9,6 +9,7 @@ import json
 import re
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -36,13 +37,20 @@ def main() -> None:
         done = project.run(*SWEEP, environment=cache, program=(sys.executable, "-m", "harness"))
         assert done.returncode == 0, done.stderr
         with serving(project) as addresses, browsing() as browser:
-            keep(browser.open(addresses["sweep"]), "ui_gap", "final/gap_test_loss")
-            keep(browser.open(addresses["sweep"].replace("CHART", "TABLE")), "ui_runs", "Group: mlp_128 sgd", 760)
-            address = re.sub("viewStateShareKey=[^&]*", "viewStateShareKey=harness-settings", addresses["sweep"])
-            keep(browser.open(address), "ui_settings", "Parallel Coordinates", 860)
-            address = re.sub("viewStateShareKey=[^&]*", "viewStateShareKey=harness-curves", addresses["sweep"])
-            keep(browser.open(address), "ui_curves", "gap/accuracy")
-            compare(browser, project, addresses["MLflow UI"])
+            picture(browser, project, addresses)
+
+
+def picture(browser: Browser, project: Project, addresses: Mapping[str, str]) -> None:
+    """Every picture, of the UI at these addresses."""
+    keep(browser.open(addresses["sweep"]), "ui_gap", "final/gap_test_loss")
+    keep(browser.open(addresses["sweep"].replace("CHART", "TABLE")), "ui_runs", "Group: mlp_128 sgd", 820)
+    for key, name, text, height in (
+        ("harness-settings", "ui_settings", "Parallel Coordinates", 900),
+        ("harness-curves", "ui_curves", "gap/accuracy", 1000),
+    ):
+        address = re.sub("viewStateShareKey=[^&]*", f"viewStateShareKey={key}", addresses["sweep"])
+        keep(browser.open(address), name, text, height)
+    compare(browser, project, addresses["MLflow UI"])
 
 
 def compare(browser: Browser, project: Project, host: str) -> None:
