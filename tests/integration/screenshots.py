@@ -59,8 +59,12 @@ def compare(browser: Browser, project: Project, host: str) -> None:
     runs.sort(key=lambda run: run.data.metrics["final/gap_val_accuracy"])
     identities = quote(json.dumps([runs[0].info.run_id, runs[-1].info.run_id]))
     experiments = quote(json.dumps([runs[0].info.experiment_id]))
-    page = browser.open(f"{host}/#/compare-runs?runs={identities}&experiments={experiments}")
-    page.get_by_text("optimizer.name").last.scroll_into_view_if_needed()
+    page = browser.open(
+        f"{host}/#/compare-runs?runs={identities}&experiments={experiments}&workflowType=machine_learning"
+    )
+    for part in ("Parameters", "Metrics"):
+        page.get_by_role("switch", name=f"{part} - Show diff only").click()
+    page.get_by_role("switch", name="Parameters - Show diff only").evaluate("switch => switch.scrollIntoView()")
     keep(page, "ui_compare", "optimizer.name", 900)
 
 

@@ -34,8 +34,10 @@ def browser() -> Iterator[Browser]:
 
 def card(page: Page, title: str) -> list[dict[str, list[str]]]:
     """The traces of the chart with this title, as plotly was given them."""
-    chart = page.locator('[data-testid="experiment-view-compare-runs-card"]', has_text=title).locator(PLOT).first
-    chart.scroll_into_view_if_needed()
+    cards = page.locator('[data-testid="experiment-view-compare-runs-card"]')
+    wanted = cards.filter(has=page.get_by_role("heading", name=title, exact=True))
+    wanted.scroll_into_view_if_needed()  # the page draws what is in sight
+    chart = wanted.locator(PLOT)
     expect(chart.locator("svg.main-svg").first).to_be_visible()
     traces: list[dict[str, list[str]]] = chart.evaluate(
         "plot => plot.data.map(trace => ({x: Array.from(trace.x).map(String), y: Array.from(trace.y).map(String)}))"
@@ -109,6 +111,7 @@ def test_comparing_two_runs_shows_the_settings_that_differ(
     runs = quote(json.dumps([first.info.run_id, last.info.run_id]))
     experiments = quote(json.dumps([first.info.experiment_id]))
     page = browser.open(f"{ui['MLflow UI']}/#/compare-runs?runs={runs}&experiments={experiments}")
+    page.get_by_role("switch", name="Parameters - Show diff only").click()
     row = page.get_by_role("row").filter(has_text="optimizer.name")
     row.scroll_into_view_if_needed()
     expect(row).to_contain_text("sgd")
@@ -119,9 +122,9 @@ def test_comparing_two_runs_shows_the_settings_that_differ(
 def test_a_run_and_its_sweep_say_what_they_are(ui: dict[str, str], browser: Browser, swept: Outcome) -> None:
     run = swept.children[0]
     page = browser.open(f"{ui['MLflow UI']}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}")
-    expect(page.get_by_text("harness train optimizer=sgd")).to_be_visible()
+    expect(page.get_by_text("harness train optimizer=sgd").first).to_be_visible()
     page = browser.open(f"{ui['MLflow UI']}/#/experiments/{run.info.experiment_id}/runs/{swept.parent.info.run_id}")
-    expect(page.get_by_text("harness sweep optimizer=sgd,adam")).to_be_visible()
+    expect(page.get_by_text("harness sweep optimizer=sgd,adam").first).to_be_visible()
     expect(page.get_by_role("columnheader", name="gap val")).to_be_visible()
 
 
