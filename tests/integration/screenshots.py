@@ -64,7 +64,7 @@ def compare(browser: Browser, project: Project, host: str) -> None:
     )
     for part in ("Parameters", "Metrics"):
         page.get_by_role("switch", name=f"{part} - Show diff only").click()
-    page.get_by_role("switch", name="Parameters - Show diff only").evaluate("switch => switch.scrollIntoView()")
+    page.get_by_role("switch", name="Parameters - Show diff only").evaluate("element => element.scrollIntoView()")
     keep(page, "ui_compare", "optimizer.name", 900)
 
 
@@ -78,7 +78,7 @@ def keep(page: Page, name: str, text: str, height: int = 1000) -> None:
     file = IMAGES / f"{name}.png"
     page.screenshot(path=file)
     with Image.open(file) as taken:
-        reduced = taken.convert("RGB").quantize(128, dither=Image.Dither.NONE)
+        reduced = taken.convert("RGB").quantize(256, dither=Image.Dither.NONE)
     reduced.save(file, optimize=True)
     print(f"{file.relative_to(REPOSITORY)}: {file.stat().st_size // 1024} KB")
 
