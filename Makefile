@@ -15,7 +15,7 @@ STAMP := .venv/.set-up-$(KEY)$(addprefix -,$(strip $(EXTRAS)))
 FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep ui test test-fast test-kills lint format bench tutorial lock clean
+.PHONY: help setup sweep ui browser screenshots test test-fast test-kills lint format bench tutorial lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,7 +31,13 @@ sweep: $(STAMP) ## Fetch Fashion-MNIST, run the demonstration sweep and compare 
 ui: $(STAMP) ## Open the MLflow UI on the project's runs
 	@$(BIN)/harness ui $(ARGS)
 
-test: $(STAMP) ## Run every test, on every core
+browser: ## Install Chromium, which the tests of the MLflow UI look through, unless there is one
+	@$(install_browser)
+
+screenshots: $(STAMP) browser ## Take the pictures of the MLflow UI in docs/images anew
+	@$(BIN)/python -m tests.integration.screenshots $(ARGS)
+
+test: $(STAMP) browser ## Run every test, on every core
 	$(BIN)/pytest --numprocesses auto --dist loadfile $(ARGS)
 
 test-fast: $(STAMP) ## Run the tests that take seconds
@@ -93,6 +99,19 @@ done; \
 echo "error: no Python 3.11, 3.12 or 3.13 with its venv module among: $(or $(strip $(PYTHON)),python3 python3.12 python3.13 python3.11 python)." >&2; \
 echo "Install one (Debian and Ubuntu: python3 and python3-venv), or name one: make setup PYTHON=/path/to/python3.12" >&2; \
 exit 1
+endef
+
+# A browser is a matter of the system's packages: with the rights to install it, do; else say what is missing.
+define install_browser
+for candidate in chromium chromium-browser google-chrome google-chrome-stable; do \
+	if command -v $$candidate >/dev/null; then exit 0; fi; \
+done; \
+root=; [ "$$(id -u)" = 0 ] || root="sudo -n"; \
+if command -v apt-get >/dev/null && $$root true 2>/dev/null; then \
+	echo "Installing Chromium"; \
+	$$root apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$root apt-get install -y -qq chromium >/dev/null && exit 0; \
+fi; \
+echo "warning: no Chromium here; the tests of the MLflow UI will fail. Install chromium or google-chrome." >&2
 endef
 
 # uv does not read pip's configuration. Where pip is told of a mirror, a proxy or a certificate, tell uv, for this one

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import yaml
 
+from harness.analysis.notes import run_note
 from harness.checkpointing import Checkpoint
 from harness.config import Config, flatten
 from harness.continuing import STATE_FILE, Start
 from harness.records import Dataset, ReplacedLabels, Splits
+from harness.tracking.selection import NOTE_TAG
 from harness.tracking.store import shown_uri
 from harness.tracking.writing import RunWriter, UsedSplit
 from harness.training import TrainingObserver, TrainingState, write_state
@@ -33,6 +35,11 @@ def log_configuration(tracked: RunWriter, config: Config, overrides: Sequence[st
     tracked.log_parameters(flatten(config))
     tracked.log_text("config/config.yaml", resolved)
     tracked.log_text("config/overrides.yaml", yaml.safe_dump([shown_uri(item) for item in overrides]))
+
+
+def log_note(tracked: RunWriter, config: Config, overrides: Sequence[str], scalars: Mapping[str, float]) -> None:
+    """What the UI says of the run under its name."""
+    tracked.set_tags({NOTE_TAG: shown_uri(run_note(flatten(config), scalars, overrides))})
 
 
 def log_start(tracked: RunWriter, start: Start) -> None:

@@ -20,9 +20,9 @@ from harness.figures import RunView, per_class_table, run_figures
 from harness.fingerprint import fingerprint
 from harness.judging import judge
 from harness.models import build_model, pixel_scale, probability_model
-from harness.recording import Recorded, data_counts, log_configuration, log_data, log_start, log_state
+from harness.recording import Recorded, data_counts, log_configuration, log_data, log_note, log_start, log_state
 from harness.records import Split
-from harness.tracking.selection import FINGERPRINT_TAG, JOB_TAG
+from harness.tracking.selection import FINGERPRINT_TAG, GROUP_TAG, JOB_TAG
 from harness.tracking.store import load_mlflow, store_uri
 from harness.tracking.writing import RunIdentity, tracked_run
 from harness.training import (
@@ -46,13 +46,15 @@ EXAMPLES = 5
 class RunContext:
     """What surrounds a run and does not change its numbers.
 
-    `job` is its number in a sweep; `run_id` is the run to go on in, which an earlier try of the same work made.
+    `job` is its number in a sweep, `group` its name there without the seed; `run_id` is the run to go on in, which an
+    earlier try of the same work made.
     """
 
     name: str
     overrides: Sequence[str] = ()
     parent_id: str | None = None
     job: int | None = None
+    group: str | None = None
     log_file: Path | None = None
     run_id: str | None = None
 
@@ -136,6 +138,7 @@ def execute(
             "time/total_seconds": time.perf_counter() - started,
         }
         tracked.log_metrics(scalars)
+        log_note(tracked, config, context.overrides, scalars)
         log.info("finished: %s", {name: round(value, 4) for name, value in scalars.items()})
     checkpoint.remove()
     return RunResult(tracked.run_id, context.name, config.tracking.experiment, scalars)
@@ -147,6 +150,8 @@ def _identifying_tags(uri: str, config: Config, context: RunContext) -> dict[str
     A run that cannot be fingerprinted will fail for the same reason, and say so then.
     """
     tags = {} if context.job is None else {JOB_TAG: str(context.job)}
+    if context.group is not None:
+        tags[GROUP_TAG] = context.group
     with suppress(HarnessError):
         validate(config)
         tags[FINGERPRINT_TAG] = fingerprint(config, dataset_digest(config.dataset), start_identity(uri, config))

@@ -19,8 +19,10 @@ import click
 
 from harness import paths
 from harness.errors import RequestError, StoreError
-from harness.tracking.reading import latest_run
+from harness.sweep.showing import show_experiment, show_sweep
+from harness.tracking.reading import latest_run, latest_sweep
 from harness.tracking.store import SQLITE, shown_uri, sqlite_file, store_uri
+from harness.tracking.views import saved_views, sweep_key, view_page
 
 HOST = "127.0.0.1"
 START_SECONDS = 120
@@ -49,8 +51,8 @@ def command(port: int, store: str | None) -> int:
     try:
         with _running_server(uri, port) as (server, log):
             click.echo(f"MLflow UI: http://{HOST}:{port}")
-            if page := _runs_page(uri):
-                click.echo(f"runs:      http://{HOST}:{port}{page}")
+            for what, page in _pages(uri):
+                click.echo(f"{what + ':':<11}http://{HOST}:{port}{page}")
             click.echo(f"store:     {shown_uri(uri)}\nCtrl-C stops it.")
             sys.stdout.flush()
             server.wait()
@@ -61,12 +63,26 @@ def command(port: int, store: str | None) -> int:
         raise
 
 
-def _runs_page(uri: str) -> str:
-    """The page of the latest experiment's runs; the bare address opens MLflow's pages for language models."""
+def _pages(uri: str) -> list[tuple[str, str]]:
+    """The pages worth opening, by what they show; the bare address opens MLflow's pages for language models.
+
+    The saved views of the latest experiment and sweep are brought up to date on the way.
+    """
     if (database := sqlite_file(uri)) is None or not database.exists():
-        return ""
-    latest = latest_run(uri)
-    return "" if latest is None else f"/#/experiments/{latest.experiment_id}/runs?workflowType=machine_learning"
+        return []
+    latest, sweep = latest_run(uri), latest_sweep(uri)
+    if latest is None:
+        return []
+    pages = [("runs", f"/#/experiments/{latest.experiment_id}/runs?workflowType=machine_learning")]
+    try:
+        show_experiment(uri, latest.experiment_id)
+        if sweep is not None:
+            show_sweep(uri, sweep)
+    except StoreError as error:
+        click.echo(f"The saved views could not be written. {error}", err=True)
+    if sweep is not None and (key := sweep_key(sweep.run_id)) in saved_views(uri, sweep.experiment_id):
+        pages.append(("sweep", view_page(sweep.experiment_id, key)))
+    return pages
 
 
 def _require_free_port(port: int) -> None:

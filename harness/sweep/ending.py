@@ -9,12 +9,12 @@ from pathlib import Path
 from harness.composing import SweepJobs
 from harness.config import Config
 from harness.records import RunRecord, RunState
-from harness.sweep.naming import run_name
+from harness.sweep.naming import group_name, run_name
 from harness.sweep.process import DIED
 from harness.sweep.worker import LOG, TRACEBACK, Failure
 from harness.tracking.closing import close_abandoned
 from harness.tracking.reading import read_runs
-from harness.tracking.selection import JOB_TAG
+from harness.tracking.selection import GROUP_TAG, JOB_TAG
 from harness.tracking.writing import RunIdentity, RunWriter
 
 STOPPED = "KeyboardInterrupt"
@@ -78,7 +78,8 @@ def _runs_of(parent: RunWriter, number: int) -> list[RunRecord]:
 def _identity(parent: RunWriter, jobs: SweepJobs, config: Config, number: int) -> RunIdentity:
     overrides = jobs.jobs[number]
     name = run_name(config, list(overrides), jobs.swept)
-    return RunIdentity(name, config.tracking.experiment, parent.run_id, overrides, {JOB_TAG: str(number)})
+    tags = {JOB_TAG: str(number), GROUP_TAG: group_name(config, list(overrides), jobs.swept)}
+    return RunIdentity(name, config.tracking.experiment, parent.run_id, overrides, tags)
 
 
 def _remains(failure: Failure) -> tuple[Path | None, str | None]:

@@ -20,7 +20,7 @@ from harness.config import Config
 from harness.errors import HarnessError, TakenOver
 from harness.machine import available_cpus
 from harness.run import RunContext, execute
-from harness.sweep.naming import run_name
+from harness.sweep.naming import group_name, run_name
 from harness.sweep.planning import one_a_job
 from harness.sweep.worker import LOG, Failure, stop_requested
 from harness.tracking.reading import read_runs
@@ -44,11 +44,13 @@ def run_job(composed: DictConfig) -> Failure | None:
         overrides = list(HydraConfig.get().overrides.task)
         uri, parent = store_uri(config.tracking.uri), config.tracking.parent_run
         number = int(HydraConfig.get().job.num) if config.tracking.job is None else config.tracking.job
+        swept = _swept(uri, parent)
         context = RunContext(
-            name=run_name(config, overrides, _swept(uri, parent)),
+            name=run_name(config, overrides, swept),
             overrides=[item for item in overrides if item.partition("=")[0] not in TIES],
             parent_id=parent,
             job=number,
+            group=group_name(config, overrides, swept),
             log_file=Path(HydraConfig.get().runtime.output_dir) / LOG,
             run_id=_earlier_run(uri, parent, number, config),
         )

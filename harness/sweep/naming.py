@@ -28,6 +28,11 @@ def run_name(config: Config, overrides: Sequence[str], differing: Iterable[str] 
     return " ".join(_part(key, value) for key, value in (named or chosen).items() if not key.startswith(UNNAMED))
 
 
+def group_name(config: Config, overrides: Sequence[str], differing: Iterable[str]) -> str:
+    """What runs of a sweep that differ in their seed only are called together: `mlp_128 sgd`."""
+    return run_name(config, overrides, [key for key in differing if key != "seed"])
+
+
 def sweep_name(swept: Sequence[str], overrides: Sequence[str]) -> str:
     """`sweep of model, optimizer, seed`, led by the experiment's name where there is one."""
     experiments = [item.partition("=")[2] for item in overrides if item.lstrip("+").startswith(f"{EXPERIMENTS}=")]

@@ -6,12 +6,16 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.analysis.comparison import Comparison, compare
+from harness.analysis.notes import sweep_note
 from harness.analysis.presenting import render
 from harness.analysis.settings import headings
 from harness.errors import SweepFailed
 from harness.records import RunRecord, RunState
 from harness.sweep.planning import SweepPlan, one_a_job
+from harness.sweep.showing import not_decisive, show_sweep
 from harness.tracking.reading import read_runs
+from harness.tracking.selection import ERROR_TAG, NOTE_TAG
+from harness.tracking.store import shown_uri
 from harness.tracking.writing import RunWriter
 
 if TYPE_CHECKING:
@@ -30,6 +34,9 @@ def finish_parent(parent: RunWriter, plan: SweepPlan, state: RunState, report: R
         if comparison is not None:
             record_comparison(parent, comparison)
         parent.set_tags({"harness.finished": str(finished)})
+        with not_decisive(parent.name):
+            [record] = read_runs(parent.uri, run_ids=[parent.run_id], include_parents=True)
+            show_sweep(parent.uri, record)
         if finished < len(plan.jobs) and state is RunState.FINISHED:
             state = RunState.FAILED
     except KeyboardInterrupt:
@@ -78,7 +85,8 @@ def record_comparison(parent: RunWriter, comparison: Comparison) -> None:
     """Keep the comparison with the sweep: a table that the UI shows, a CSV file and one figure."""
     parent.log_text("comparison.csv", render(comparison, "csv"))
     parent.log_table("comparison.json", _columns(comparison))
-    parent.set_tags({"mlflow.note.content": render(comparison, "markdown")})
+    errors = {run.run_id: run.tags.get(ERROR_TAG, "") for row in comparison.rows for run in row.runs}
+    parent.set_tags({NOTE_TAG: shown_uri(sweep_note(comparison, errors, parent.identity.overrides))})
     if groups := comparison_groups(comparison):
         from harness.figures.comparison import compute_comparison, draw_comparison
 

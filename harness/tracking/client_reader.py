@@ -31,12 +31,10 @@ class ClientReader:
             self._client = MlflowClient(tracking_uri=uri)
 
     def experiments(self) -> dict[str, str]:
-        found = self._pages(
-            lambda token: self._client.search_experiments(
-                view_type=ViewType.ACTIVE_ONLY, max_results=_PAGE, page_token=token
-            )
-        )
-        return {experiment.experiment_id: experiment.name for experiment in found}
+        return {experiment.experiment_id: experiment.name for experiment in self._experiments()}
+
+    def experiment_tags(self, experiment_id: str) -> dict[str, str]:
+        return next((dict(one.tags) for one in self._experiments() if one.experiment_id == experiment_id), {})
 
     def select(self, selection: Selection) -> list[RunRecord]:
         experiments = self.experiments()
@@ -60,6 +58,13 @@ class ClientReader:
                     ordered = sorted(points, key=lambda point: point.timestamp)
                     found.setdefault(identity, {})[key] = {point.step: float(point.value) for point in ordered}
         return found
+
+    def _experiments(self) -> Iterator[Any]:
+        return self._pages(
+            lambda token: self._client.search_experiments(
+                view_type=ViewType.ACTIVE_ONLY, max_results=_PAGE, page_token=token
+            )
+        )
 
     def _search(self, experiment_ids: list[str], text: str, newest: int | None) -> list[Any]:
         def page(token: str | None, size: int = newest or _PAGE) -> Any:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from harness.records import RunRecord, RunState
-from harness.tracking.selection import ERROR_TAG, ERROR_TYPE_TAG, TRIES_TAG
+from harness.tracking.notes import end_note
+from harness.tracking.selection import ERROR_TAG, ERROR_TYPE_TAG, NOTE_TAG, OVERRIDES_TAG, TRIES_TAG
 from harness.tracking.store import explained, open_client, taken_retried
 
 
@@ -24,11 +26,12 @@ def close_abandoned(
     log and of a traceback is kept as the run itself would have kept it. Raises `StoreError`.
     """
     client = open_client(uri)
+    note = end_note(state, kind, reason, run.tags.get(OVERRIDES_TAG, ""))
     with explained(uri):
         if client.get_run(run.run_id).info.status != run.state:
             return
-        taken_retried(lambda: client.set_tag(run.run_id, ERROR_TAG, reason))
-        taken_retried(lambda: client.set_tag(run.run_id, ERROR_TYPE_TAG, kind))
+        for tag, value in ((ERROR_TAG, reason), (ERROR_TYPE_TAG, kind), (NOTE_TAG, note)):
+            taken_retried(partial(client.set_tag, run.run_id, tag, value))
         if log_file is not None:
             tries = run.tags.get(TRIES_TAG, "1")
             client.log_artifact(run.run_id, str(log_file), "logs" if tries == "1" else f"logs/try_{tries}")

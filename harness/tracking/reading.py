@@ -95,6 +95,12 @@ def read_series(uri: str, run_ids: Sequence[str], metrics: Sequence[str]) -> Ser
         return reader.series(run_ids, metrics)
 
 
+def experiment_tags(uri: str, experiment_id: str) -> dict[str, str]:
+    """The tags of one experiment; none where there is no such experiment. Raises `StoreError` as `open_reader`."""
+    with open_reader(uri) as reader:
+        return reader.experiment_tags(experiment_id)
+
+
 def latest_run(uri: str, experiment: str | None = None) -> RunRecord | None:
     """The run that started last, sweeps included; None where there is none.
 

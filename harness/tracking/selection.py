@@ -15,6 +15,11 @@ NAME_TAG = "mlflow.runName"
 SWEPT_TAG = "harness.swept"
 JOB_TAG = "harness.job"
 FINGERPRINT_TAG = "harness.fingerprint"
+GROUP_TAG = "harness.group"
+"""On a run of a sweep: its settings in words, shared by runs that differ in seed only."""
+OVERRIDES_TAG = "harness.overrides"
+NOTE_TAG = "mlflow.note.content"
+"""A run's description in the UI, in Markdown."""
 SWEEP_FINGERPRINT_TAG = "harness.sweep_fingerprint"
 PROCESS_TAG = "harness.process"
 THREADS_TAG = "harness.intra_op_threads"
@@ -55,6 +60,9 @@ class Reader(Protocol):
 
     def select(self, selection: Selection) -> list[RunRecord]:
         """The runs selected, by start, then by id."""
+
+    def experiment_tags(self, experiment_id: str) -> dict[str, str]:
+        """The tags of one experiment; none where there is no such experiment."""
 
     def series(self, run_ids: Sequence[str], metrics: Sequence[str]) -> Series:
         """Every value of `metrics` of these runs. A run without any is absent."""

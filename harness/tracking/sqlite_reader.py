@@ -90,6 +90,9 @@ class SqliteReader:
         rows = self._query("SELECT experiment_id, name FROM experiments WHERE lifecycle_stage = 'active'")
         return {str(identity): name for identity, name in rows}
 
+    def experiment_tags(self, experiment_id: str) -> dict[str, str]:
+        return dict(self._query("SELECT key, value FROM experiment_tags WHERE experiment_id = ?", (experiment_id,)))
+
     def select(self, selection: Selection) -> list[RunRecord]:
         rows = self._query(*_statement(selection))
         identities = json.dumps([row[0] for row in rows])

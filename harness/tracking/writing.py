@@ -20,9 +20,11 @@ from harness import paths
 from harness.errors import StoreError, TakenOver
 from harness.records import RunState, Split
 from harness.tracking.delivery import Delivery
+from harness.tracking.notes import end_note
 from harness.tracking.operations import Datasets, File, Metrics, Parameters, Tags, Text, TrainedModel
 from harness.tracking.provenance import git_state, installed_packages, machine_tags, model_requirements
 from harness.tracking.reopening import Recorded, reopen
+from harness.tracking.selection import ERROR_TAG, ERROR_TYPE_TAG, NOTE_TAG, OVERRIDES_TAG
 from harness.tracking.spool import Origin
 from harness.tracking.store import ensure_experiment, explained, open_client, shown_uri
 from harness.tracking.syncing import bring_home_before
@@ -73,6 +75,7 @@ class RunWriter:
                 run = self._client.create_run(self.experiment_id, tags=_start_tags(identity), run_name=identity.name)
         self.run_id: str = run.info.run_id if run_id is None else run_id
         self.name = identity.name
+        self.identity = identity
         self.recorded = Recorded()
         if run_id is not None:
             bring_home_before(run_id)  # what an earlier try left in a spool
@@ -236,7 +239,9 @@ def _close(writer: RunWriter, state: RunState, log_file: Path | None, error: Bas
     try:
         if error is not None:
             message = shown_uri(str(error)) or type(error).__name__
-            writer.set_tags({"harness.error": message, "harness.error_type": type(error).__name__})
+            kind, overrides = type(error).__name__, shown_uri(" ".join(writer.identity.overrides))
+            note = end_note(state, kind, message, overrides)
+            writer.set_tags({ERROR_TAG: message, ERROR_TYPE_TAG: kind, NOTE_TAG: note})
             log.info("%s: %s: %s", state, type(error).__name__, message)  # the last line of the log that is kept
             writer.log_text("traceback.txt", shown_uri("".join(traceback.format_exception(error))))
         if log_file is not None and log_file.is_file():
@@ -269,7 +274,7 @@ def _start_tags(identity: RunIdentity) -> dict[str, str]:
         **identity.tags,
     }
     if identity.overrides:
-        tags["harness.overrides"] = " ".join(identity.overrides)
+        tags[OVERRIDES_TAG] = " ".join(identity.overrides)
     if state.commit:
         tags |= {
             "mlflow.source.git.commit": state.commit,

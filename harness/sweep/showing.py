@@ -1,0 +1,92 @@
+"""What a person finds in the MLflow UI: views of an experiment and of its sweeps, made from the runs that there are."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from harness.analysis.comparison import compare
+from harness.errors import StoreError
+from harness.records import RunRecord
+from harness.tracking.reading import read_runs
+from harness.tracking.selection import GROUP_TAG, KIND_TAG, PARENT_TAG, SWEPT_TAG
+from harness.tracking.view_states import (
+    Grouping,
+    Subject,
+    gap_and_curves,
+    gap_chart,
+    learning_curves,
+    settings_chart,
+)
+from harness.tracking.views import View, sweep_key, write_views
+
+log = logging.getLogger(__name__)
+
+GAP, CURVES, SETTINGS = "harness-gap", "harness-curves", "harness-settings"
+MOST_SETTINGS = 8
+"""Runs that differ in more settings are not averaged by them: the groups' names would fill the page."""
+
+
+def show_sweep(uri: str, parent: RunRecord) -> None:
+    """Write the view of a sweep and those of its experiment, as far as they changed. Raises `StoreError`."""
+    runs = read_runs(uri, parent_id=parent.run_id)
+    if not runs:
+        return
+    condition = f"tags.{PARENT_TAG} = '{parent.run_id}'"
+    subject = _subject(runs, condition, json.loads(parent.tags.get(SWEPT_TAG, "[]")), named=True)
+    view = View(sweep_key(parent.run_id), parent.name, _milliseconds(parent), gap_and_curves(subject))
+    _write(uri, parent.experiment_id, [view, *_of_experiment(uri, parent.experiment_id)])
+
+
+def show_experiment(uri: str, experiment_id: str) -> None:
+    """Write the views of an experiment, as far as they changed. Raises `StoreError`.
+
+    A new run may differ in a setting that no run differed in before: until then the views would average it with others.
+    """
+    _write(uri, experiment_id, _of_experiment(uri, experiment_id))
+
+
+@contextmanager
+def not_decisive(what: str) -> Iterator[None]:
+    """Work is not lost for want of a view: where the store fails, the log says so."""
+    try:
+        yield
+    except StoreError as error:
+        log.warning("%s: the views of the MLflow UI were not written; `harness ui` does it again. %s", what, error)
+
+
+def _write(uri: str, experiment_id: str, views: Sequence[View]) -> None:
+    if views:
+        write_views(uri, experiment_id, views)
+
+
+def _of_experiment(uri: str, experiment_id: str) -> list[View]:
+    """The views of all runs of an experiment that the harness made; none where there is none of them."""
+    runs = [run for run in read_runs(uri, experiment=experiment_id) if KIND_TAG in run.tags]
+    if not runs:
+        return []
+    subject = _subject(runs, f"tags.`{KIND_TAG}` = 'run'", (), named=False)
+    created = min(map(_milliseconds, runs))
+    return [
+        View(GAP, "Overfitting gap by setting", created + 2, gap_chart(subject)),
+        View(CURVES, "Learning curves", created + 1, learning_curves(subject)),
+        View(SETTINGS, "Settings against the gap", created, settings_chart(subject)),
+    ]
+
+
+def _subject(runs: Sequence[RunRecord], condition: str, swept: Sequence[str], named: bool) -> Subject:
+    """`named`: runs may be grouped by their names without the seed. Those tell only the runs of one sweep apart."""
+    comparison = compare(runs, swept=swept)
+    metrics = frozenset(name for run in runs for name in run.metrics)
+    grouping: Grouping = tuple(("param", key) for key in comparison.settings)
+    if named and all(GROUP_TAG in run.tags for run in runs):
+        grouping = (("tag", GROUP_TAG),)
+    elif len(grouping) > MOST_SETTINGS:
+        grouping = ()
+    return Subject(condition, comparison.settings, metrics, comparison.held_out, grouping, len(runs))
+
+
+def _milliseconds(run: RunRecord) -> int:
+    return round(run.started.timestamp() * 1000)

@@ -1,0 +1,114 @@
+"""Saved views of the MLflow UI: tags of an experiment that its page lists under "Views" and opens by an address.
+
+The harness keeps its own under keys that begin with `harness-`, writes one only where it changes, and leaves all others
+alone. A page that is not known is left as it is.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from typing import Any
+
+from harness.errors import StoreError
+from harness.tracking.reading import experiment_tags
+from harness.tracking.store import explained, few_retries, open_client, shown_uri, taken_retried
+
+log = logging.getLogger(__name__)
+
+TAG = "mlflow.sharedViewState."
+OWN = "harness-"
+OF_SWEEP = f"{OWN}sweep-"
+MOST_SWEEPS = 20
+"""The page holds forty views of an experiment. Those of the latest sweeps are kept, and room is left to people."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A view: `key` tells it from others of its experiment, `name` is what people read.
+
+    `created` (milliseconds since 1970) orders the page's list, latest first; `state` is as in `view_states`.
+    """
+
+    key: str
+    name: str
+    created: int
+    state: Mapping[str, Any]
+
+
+def sweep_key(parent_id: str) -> str:
+    """The key of a sweep's view: the same whenever it is written."""
+    return OF_SWEEP + parent_id
+
+
+def view_page(experiment_id: str, key: str) -> str:
+    """Where in the UI a view is: what follows the host, its charts in sight."""
+    query = f"viewStateShareKey={key}&compareRunsMode=CHART&workflowType=machine_learning"
+    return f"/#/experiments/{experiment_id}/runs?{query}"
+
+
+def named_view(view: View) -> str:
+    """The tag's value: an envelope with the name and, compressed, the state. Equal views give equal text."""
+    text = json.dumps(view.state, separators=(",", ":"), ensure_ascii=False)
+    state = "deflate;" + base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+    return json.dumps({"name": view.name, "createdAt": view.created, "updatedAt": view.created, "state": state})
+
+
+KNOWN_PAGES: Mapping[str, Callable[[View], str]] = {"3.17": named_view, "3.18": named_view}
+"""How a view is written for each version of MLflow whose page it was tried on."""
+
+
+def write_views(uri: str, experiment_id: str, views: Sequence[View]) -> bool:
+    """Write those of `views` that the experiment does not have as they are; whether the page is one that can show them.
+
+    Raises `StoreError`.
+    """
+    page = page_version(uri)
+    write = KNOWN_PAGES.get(".".join(page.split(".")[:2]))
+    if write is None:
+        log.info("No views are saved: the page of MLflow %s is not among %s.", page, ", ".join(KNOWN_PAGES))
+        return False
+    present = experiment_tags(uri, experiment_id)
+    own = {key: value for key, value in present.items() if key.startswith(TAG + OWN)}
+    wanted = {TAG + view.key: write(view) for view in views}
+    changed = {key: value for key, value in wanted.items() if own.get(key) != value}
+    surplus = _surplus(own | wanted)
+    if changed or surplus:
+        client = open_client(uri)  # seconds, where MLflow is not imported yet: only for something to write
+        with explained(uri):
+            for key, value in changed.items():
+                taken_retried(partial(client.set_experiment_tag, experiment_id, key, value))
+            for key in surplus & own.keys():
+                client.delete_experiment_tag(experiment_id, key)
+    return True
+
+
+def saved_views(uri: str, experiment_id: str) -> set[str]:
+    """The keys of the harness's own views of an experiment. Raises `StoreError`."""
+    return {key.removeprefix(TAG) for key in experiment_tags(uri, experiment_id) if key.startswith(TAG + OWN)}
+
+
+def page_version(uri: str) -> str:
+    """The version of the MLflow that shows the store: a server's own, else that installed here. Raises `StoreError`."""
+    if not uri.startswith(("http://", "https://")):
+        return version("mlflow")
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+
+    with explained(uri), few_retries():
+        answer = http_request(get_default_host_creds(uri), "/version", "GET")
+        if answer.status_code != 200:
+            raise StoreError(f"{shown_uri(uri)} does not say which version of MLflow it is ({answer.status_code}).")
+        return str(answer.text).strip()
+
+
+def _surplus(values: Mapping[str, str]) -> set[str]:
+    """The keys of the views of our oldest sweeps beyond `MOST_SWEEPS`."""
+    of_sweeps = [key for key in values if key.startswith(TAG + OF_SWEEP)]
+    return set(sorted(of_sweeps, key=lambda key: int(json.loads(values[key])["createdAt"]), reverse=True)[MOST_SWEEPS:])

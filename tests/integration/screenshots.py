@@ -1,0 +1,87 @@
+"""Takes the pictures of the MLflow UI for docs/images: `make screenshots`.
+
+Trains a small sweep in a project of its own (a minute), opens it with `harness ui`, and keeps what a person would see.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+from playwright.sync_api import Page
+
+from harness import paths
+from tests.conftest import REPOSITORY
+from tests.integration.browser import Browser, browsing, serving
+from tests.integration.conftest import Project
+
+IMAGES = REPOSITORY / "docs" / "images"
+SWEEP = (
+    "sweep", "model=mlp_128,mlp_300_100", "optimizer=sgd,adam", "seed=range(3)", "dataset.train_size=5000",
+    "regime.epochs=10", "regime.validation.strategy=stratified", "regime.validation.size=1000",
+)  # fmt: skip
+SETTLED = 4_000  # milliseconds: the page draws its charts one after the other
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        project = Project(Path(folder))
+        project.root.mkdir()
+        project.elsewhere.mkdir()
+        cache = {"HARNESS_CACHE": str(paths.cache_directory())}
+        done = project.run(*SWEEP, environment=cache, program=(sys.executable, "-m", "harness"))
+        assert done.returncode == 0, done.stderr
+        with serving(project) as addresses, browsing() as browser:
+            picture(browser, project, addresses)
+
+
+def picture(browser: Browser, project: Project, addresses: Mapping[str, str]) -> None:
+    """Every picture, of the UI at these addresses."""
+    keep(browser.open(addresses["sweep"]), "ui_gap", "final/gap_test_loss")
+    keep(browser.open(addresses["sweep"].replace("CHART", "TABLE")), "ui_runs", "Group: mlp_128 sgd", 820)
+    for key, name, text, height in (
+        ("harness-settings", "ui_settings", "Parallel Coordinates", 900),
+        ("harness-curves", "ui_curves", "gap/accuracy", 1000),
+    ):
+        address = re.sub("viewStateShareKey=[^&]*", f"viewStateShareKey={key}", addresses["sweep"])
+        keep(browser.open(address), name, text, height)
+    compare(browser, project, addresses["MLflow UI"])
+
+
+def compare(browser: Browser, project: Project, host: str) -> None:
+    """Two runs side by side: the least gap and the greatest."""
+    runs = [run for run in project.runs() if run.data.tags["harness.kind"] == "run"]
+    runs.sort(key=lambda run: run.data.metrics["final/gap_val_accuracy"])
+    identities = quote(json.dumps([runs[0].info.run_id, runs[-1].info.run_id]))
+    experiments = quote(json.dumps([runs[0].info.experiment_id]))
+    page = browser.open(
+        f"{host}/#/compare-runs?runs={identities}&experiments={experiments}&workflowType=machine_learning"
+    )
+    for part in ("Parameters", "Metrics"):
+        page.get_by_role("switch", name=f"{part} - Show diff only").click()
+    page.get_by_role("switch", name="Parameters - Show diff only").evaluate("element => element.scrollIntoView()")
+    keep(page, "ui_compare", "optimizer.name", 900)
+
+
+def keep(page: Page, name: str, text: str, height: int = 1000) -> None:
+    """A picture of the page once `text` is there, in few enough colours to be small."""
+    from PIL import Image
+
+    page.set_viewport_size({"width": 1600, "height": height})
+    page.get_by_text(text).last.wait_for()
+    page.wait_for_timeout(SETTLED)
+    file = IMAGES / f"{name}.png"
+    page.screenshot(path=file)
+    with Image.open(file) as taken:
+        reduced = taken.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    reduced.save(file, optimize=True)
+    print(f"{file.relative_to(REPOSITORY)}: {file.stat().st_size // 1024} KB")
+
+
+if __name__ == "__main__":
+    main()
