@@ -29,6 +29,7 @@ SCORES = (
 """What is compared. Each is the metric `final/NAME` of a run: accuracies are fractions, losses in nats."""
 
 COUNT = "n"
+DATASET = "dataset.name"
 
 
 @dataclass(frozen=True)
@@ -115,9 +116,9 @@ class Comparison:
     parameters that all runs share; `follows` names, for each parameter that differs but is not shown, the shown one
     that it is a function of.
 
-    `ranked` says whether rows below `accuracy_floor` (a fraction, made of `demand`; None: no floor) come after the
-    others, `selected_on` by what each split was used to select. `configurations` counts the rows before all but the
-    Pareto front were left out.
+    `ranked` says whether rows below their floor of accuracy come after the others; `accuracy_floors` has it by dataset,
+    as a fraction made of `demand` (none: no floor). `selected_on` says what each split was used to select.
+    `configurations` counts the rows before all but the Pareto front were left out.
     """
 
     title: str
@@ -131,9 +132,14 @@ class Comparison:
     ascending: bool
     ranked: bool
     demand: Demand
-    accuracy_floor: float | None
+    accuracy_floors: Mapping[str, float]
     selected_on: Mapping[str, tuple[str, ...]]
     configurations: int
+
+    @property
+    def accuracy_floor(self) -> float | None:
+        """The floor of all rows; None where there is none, or one for each of several datasets."""
+        return next(iter(self.accuracy_floors.values())) if len(self.accuracy_floors) == 1 else None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -194,8 +200,7 @@ def compare(
     ]
     chosen: HeldOut = held_out if held_out is not None else _held_out(every)
     demand = demand or Demand()
-    floor = demand.floor(_mean(row.scores.get(f"{chosen}_accuracy")) for row in rows)
-    rows = _placed(rows, chosen, floor)
+    rows, floors = _placed(rows, chosen, demand)
     found = tuple(name for name in SCORES if any(name in row.scores for row in rows))
     column = f"gap_{chosen}_accuracy" if sort_by is None else _column(sort_by, distinction.shown, found)
     ordered = _sorted(rows, column, distinction.shown, ascending)
@@ -213,20 +218,32 @@ def compare(
         ascending=ascending,
         ranked=sort_by is None,
         demand=demand,
-        accuracy_floor=floor,
+        accuracy_floors=floors,
         selected_on=selected_on(every, len(rows), column),
         configurations=len(rows),
     )
 
 
-def _placed(rows: Sequence[Row], held_out: HeldOut, floor: float | None) -> list[Row]:
-    """The rows with what can be said of each only beside the others."""
+def _placed(rows: Sequence[Row], held_out: HeldOut, demand: Demand) -> tuple[list[Row], dict[str, float]]:
+    """The rows with what can be said of each only beside the others, and the floors of accuracy by dataset.
+
+    Accuracies on different images say nothing of each other: rows are held to those of the same dataset.
+    """
+    peers: defaultdict[str, list[int]] = defaultdict(list)
+    for place, row in enumerate(rows):
+        peers[row.runs[0].parameters.get(DATASET, ABSENT)].append(place)
     accuracies = [_mean(row.scores.get(f"{held_out}_accuracy")) for row in rows]
-    front = pareto_front(accuracies, [_mean(row.scores.get(f"gap_{held_out}_accuracy")) for row in rows])
-    return [
-        replace(row, missing=missing, underfit=is_underfit(accuracy, floor), on_front=on_front)
-        for row, missing, accuracy, on_front in zip(rows, _missing(rows), accuracies, front, strict=True)
-    ]
+    gaps = [_mean(row.scores.get(f"gap_{held_out}_accuracy")) for row in rows]
+    missing, placed, floors = _missing(rows), list(rows), {}
+    for dataset, places in peers.items():
+        floor = demand.floor(accuracies[place] for place in places)
+        if floor is not None:
+            floors[dataset] = floor
+        front = pareto_front([accuracies[place] for place in places], [gaps[place] for place in places])
+        for place, on_front in zip(places, front, strict=True):
+            underfit = is_underfit(accuracies[place], floor)
+            placed[place] = replace(rows[place], missing=missing[place], underfit=underfit, on_front=on_front)
+    return placed, floors
 
 
 def _missing(rows: Sequence[Row]) -> list[tuple[str, ...]]:

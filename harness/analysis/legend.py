@@ -86,16 +86,16 @@ def marks(comparison: Comparison) -> list[str]:
 
 
 def floor_in_words(comparison: Comparison) -> str:
-    """What an underfit row's accuracy is: `below 86.2 % (more than 2 points below the best)`."""
-    assert comparison.accuracy_floor is not None
+    """What an underfit row's accuracy is: `more than 2 points below the best, 88.2 %`."""
     demand, floor = comparison.demand, comparison.accuracy_floor
-    if demand.minimum is not None and floor == demand.minimum:
-        return f"below the {100 * floor:.4g} % asked for"
+    if demand.minimum is not None and set(comparison.accuracy_floors.values()) == {demand.minimum}:
+        return f"below the {100 * demand.minimum:.4g} % asked for"
     assert demand.within is not None
-    points = f"{100 * demand.within:.3g}"
-    return (
-        f"more than {points} point{'' if points == '1' else 's'} below the best, {100 * (floor + demand.within):.1f} %"
-    )
+    points = f"{100 * demand.within:.3g} point{'' if demand.within == 0.01 else 's'}"
+    if floor is None:
+        asked = "" if demand.minimum is None else f"below the {100 * demand.minimum:.4g} % asked for, or "
+        return f"{asked}more than {points} below the best of its dataset"
+    return f"more than {points} below the best, {100 * (floor + demand.within):.1f} %"
 
 
 def warnings(comparison: Comparison) -> list[str]:

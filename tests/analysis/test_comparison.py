@@ -7,6 +7,7 @@ import pytest
 from statsmodels.stats.weightstats import DescrStatsW
 
 from harness.analysis.comparison import Comparison, compare
+from harness.analysis.legend import legend
 from harness.analysis.ranking import WITHIN, Demand
 from harness.errors import RequestError
 from harness.records import RunRecord, RunState
@@ -87,6 +88,20 @@ def test_the_demand_on_accuracy_can_be_set_and_dropped() -> None:
     strict = compare(three(), demand=Demand(minimum=0.89, within=None))
     assert (models(strict), strict.accuracy_floor) == (["over", "under", "fair"], 0.89)
     assert compare(three(), demand=Demand(minimum=0.5, within=0.02)).accuracy_floor == pytest.approx(0.88)
+
+
+def test_a_row_is_held_to_the_accuracies_on_its_own_dataset() -> None:
+    runs = [
+        run(0.99, 0.98, dataset__name="mnist", model__name="a"),
+        run(0.97, 0.95, dataset__name="mnist", model__name="b"),
+        run(0.92, 0.88, dataset__name="fashion_mnist", model__name="a"),
+        run(0.80, 0.79, dataset__name="fashion_mnist", model__name="b"),
+    ]
+    comparison = compare(runs)
+    rows = {(row.settings["dataset.name"], row.settings["model.name"]): row for row in comparison.rows}
+    assert {name for name, row in rows.items() if row.underfit} == {("mnist", "b"), ("fashion_mnist", "b")}
+    assert rows["fashion_mnist", "a"].on_front
+    assert "below the best of its dataset" in "\n".join(legend(comparison))
 
 
 def test_an_explicit_sorting_sorts_as_asked_and_marks_underfitting_all_the_same() -> None:
