@@ -60,9 +60,15 @@ def disturbed(new_project: NewProject) -> tuple[Outcome, list[str]]:
     """The same sweep, and what was killed of it: it is started again whenever its command is gone, until it is done."""
     project, draw, killed = new_project(), random.Random(SEED), []
     process = project.start("sweep", *GRID, stderr=subprocess.DEVNULL)
-    while len(killed) < KILLS and came_further(project, process):
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(draw.uniform(0.0, 3.0))
+    while len(killed) < KILLS:
+        if came_further(project, process):
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(draw.uniform(0.0, 3.0))
+        if process.poll() is not None:  # done, or every job that was left has lost its worker
+            if waited(process, PATIENCE).returncode == 0:
+                break
+            process = project.start("sweep", *GRID, stderr=subprocess.DEVNULL)
+            continue
         killed.append(kill_something(process.pid, draw))
         if killed[-1] == "command":
             waited(process, PATIENCE)
