@@ -77,6 +77,7 @@ def test_the_link_to_a_sweep_opens_charts_of_the_gap_averaged_over_seeds(
     means = sorted(sum(gaps) / len(gaps) for gaps in by_optimizer.values())
     assert sorted(map(float, bars["x"])) == pytest.approx(means)
     assert len(means) == 2
+    page.get_by_text("Learning curves").last.scroll_into_view_if_needed()  # a section is filled when it is in sight
     curves = card(page, "gap/loss")
     assert [trace["x"] for trace in curves if len(trace["x"]) == 3].count(["1", "2", "3"]) >= 2
 
