@@ -26,7 +26,15 @@ SCORES = (
     "train_accuracy", "val_accuracy", "test_accuracy", "gap_val_accuracy", "gap_test_accuracy",
     "gap_val_loss", "gap_test_loss",
 )  # fmt: skip
-"""What is compared. Each is the metric `final/NAME` of a run: accuracies are fractions, losses in nats."""
+"""What is compared. Each is the metric `STAGE/NAME` of a run: accuracies are fractions, losses in nats."""
+
+Stage = Literal["final", "last", "best"]
+STAGES: Mapping[Stage, str] = {
+    "final": "with the weights that each run ended with",
+    "last": "with the weights after the last epoch of each run",
+    "best": "with the weights of each run's epoch of least validation loss",
+}
+"""With which weights a run is judged, in words."""
 
 COUNT = "n"
 DATASET = "dataset.name"
@@ -58,6 +66,7 @@ class Row:
     runs: tuple[RunRecord, ...]
     scores: Mapping[str, Score]
     repeats: int
+    stage: Stage = "final"
     missing: tuple[str, ...] = ()
     underfit: bool = False
     on_front: bool = False
@@ -88,14 +97,15 @@ class Row:
     def values(self, name: str) -> list[float]:
         """The score of each finished run that has it."""
         finished = (run for run in self.runs if run.state is RunState.FINISHED)
-        return [run.metrics[f"final/{name}"] for run in finished if f"final/{name}" in run.metrics]
+        metric = f"{self.stage}/{name}"
+        return [run.metrics[metric] for run in finished if metric in run.metrics]
 
     def by_seed(self, name: str) -> dict[str, float]:
         """The score of each seed that finished; of a seed that ran more than once the mean."""
         found: defaultdict[str, list[float]] = defaultdict(list)
         for run in self.runs:
-            if run.state is RunState.FINISHED and f"final/{name}" in run.metrics:
-                found[run.parameters.get(SEED, ABSENT)].append(run.metrics[f"final/{name}"])
+            if run.state is RunState.FINISHED and (metric := f"{self.stage}/{name}") in run.metrics:
+                found[run.parameters.get(SEED, ABSENT)].append(run.metrics[metric])
         return {seed: math.fsum(values) / len(values) for seed, values in found.items()}
 
     @property
@@ -127,6 +137,7 @@ class Comparison:
     scores: tuple[str, ...]
     constants: Mapping[str, str]
     follows: Mapping[str, str]
+    stage: Stage
     held_out: HeldOut
     sorted_by: str
     ascending: bool
@@ -162,6 +173,7 @@ class Comparison:
 def compare(
     runs: Iterable[RunRecord],
     *,
+    stage: Stage = "final",
     held_out: HeldOut | None = None,
     sort_by: str | None = None,
     ascending: bool = True,
@@ -174,6 +186,7 @@ def compare(
 
     Args:
         runs: of any state; sweeps' parents must have been left out.
+        stage: with which weights each run is judged (`STAGES`).
         held_out: the split whose gap is ranked and shown first; None: validation, where every finished run has one,
             else test.
         sort_by: a column's name, or a setting's short one (`learning_rate`); None: the gap in accuracy of `held_out`
@@ -195,10 +208,10 @@ def compare(
     distinction = distinguish(keys, list(groups), swept_settings(swept, keys))
     place = {key: keys.index(key) for key in distinction.shown}
     rows = [
-        _row({key: configuration[place[key]] for key in distinction.shown}, members)
+        _row({key: configuration[place[key]] for key in distinction.shown}, members, stage)
         for configuration, members in groups.items()
     ]
-    chosen: HeldOut = held_out if held_out is not None else _held_out(every)
+    chosen: HeldOut = held_out if held_out is not None else _held_out(every, stage)
     demand = demand or Demand()
     rows, floors = _placed(rows, chosen, demand)
     found = tuple(name for name in SCORES if any(name in row.scores for row in rows))
@@ -213,13 +226,14 @@ def compare(
         scores=found,
         constants=distinction.constant,
         follows=distinction.follows,
+        stage=stage,
         held_out=chosen,
         sorted_by=column,
         ascending=ascending,
         ranked=sort_by is None,
         demand=demand,
         accuracy_floors=floors,
-        selected_on=selected_on(every, len(rows), column),
+        selected_on=selected_on(every, len(rows), column, stage),
         configurations=len(rows),
     )
 
@@ -255,25 +269,25 @@ def _missing(rows: Sequence[Row]) -> list[tuple[str, ...]]:
     return [tuple(seed for seed in expected if seed not in seeds) for seeds in had]
 
 
-def _row(settings: Mapping[str, str], members: Sequence[RunRecord]) -> Row:
+def _row(settings: Mapping[str, str], members: Sequence[RunRecord], stage: Stage) -> Row:
     finished = [run for run in members if run.state is RunState.FINISHED]
     scores = {}
     for name in SCORES:
-        values = [run.metrics[f"final/{name}"] for run in finished if f"final/{name}" in run.metrics]
-        if values:
+        metric = f"{stage}/{name}"
+        if values := [run.metrics[metric] for run in finished if metric in run.metrics]:
             scores[name] = _score(values)
     seeds = Counter(run.parameters.get(SEED, ABSENT) for run in members)
     ordered = sorted(members, key=lambda run: (sortable(run.parameters.get(SEED, ABSENT)), run.started, run.run_id))
-    return Row(settings, tuple(ordered), scores, sum(count for count in seeds.values() if count > 1))
+    return Row(settings, tuple(ordered), scores, sum(count for count in seeds.values() if count > 1), stage)
 
 
 def _score(values: Sequence[float]) -> Score:
     return Score(*mean_and_deviation(values), len(values), t_interval(values))
 
 
-def _held_out(runs: Sequence[RunRecord]) -> HeldOut:
+def _held_out(runs: Sequence[RunRecord], stage: Stage) -> HeldOut:
     finished = [run for run in runs if run.state is RunState.FINISHED]
-    validated = all("final/gap_val_accuracy" in run.metrics for run in finished)
+    validated = all(f"{stage}/gap_val_accuracy" in run.metrics for run in finished)
     return "val" if finished and validated else "test"
 
 

@@ -177,6 +177,7 @@ def _json(findings: Findings) -> str:
     comparison = findings.comparison
     document = {
         "title": comparison.title,
+        "stage": comparison.stage,
         "held_out": comparison.held_out,
         "baseline": findings.baseline,
         "effect": findings.effect,

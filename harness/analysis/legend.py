@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.analysis.comparison import Comparison, Row
+from harness.analysis.comparison import STAGES, Comparison, Row
 from harness.analysis.settings import ABSENT, SEED, headings
 from harness.config import Config, flatten
 from harness.records import RunState
@@ -34,7 +34,7 @@ def context(comparison: Comparison) -> list[str]:
     defaults = {key: str(value) for key, value in flatten(Config()).items()}
     named = [key for key in comparison.constants if _is_named(key, comparison.constants[key], defaults)]
     short = headings([*comparison.settings, *comparison.follows, *named])
-    lines = []
+    lines = [] if comparison.stage == "final" else [f"Judged {STAGES[comparison.stage]}."]
     if named:
         lines.append("All: " + ", ".join(f"{short[key]} {comparison.constants[key]}" for key in named))
     for key, source in comparison.follows.items():

@@ -77,6 +77,7 @@ def _json(comparison: Comparison) -> str:
     resampled = _resampled(comparison)
     document = {
         "title": comparison.title,
+        "stage": comparison.stage,
         "held_out": comparison.held_out,
         "sorted_by": comparison.sorted_by,
         "ascending": comparison.ascending,

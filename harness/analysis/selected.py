@@ -14,12 +14,14 @@ from harness.records import RunRecord
 HELD_OUT = ("val", "test")
 
 
-def selected_on(runs: Sequence[RunRecord], rows: int, sorted_by: str) -> dict[str, tuple[str, ...]]:
+def selected_on(runs: Sequence[RunRecord], rows: int, sorted_by: str, stage: str) -> dict[str, tuple[str, ...]]:
     """For each held-out split by which something was selected, what: rows, where there are several and they are sorted
     by a figure of it; epochs of runs; learning rates of runs."""
     found = {}
     for split in HELD_OUT:
         reasons = ["it ranks the rows"] if rows > 1 and split in sorted_by.split("_") else []
+        if stage == "best" and split == "val":
+            reasons.append("the epoch of its least loss was chosen")
         stopped = sum(_watches(run.parameters, "regime.early_stopping", "enabled", "True", split) for run in runs)
         if stopped:
             reasons.append(f"early stopping chose the epoch by it in {_share(stopped, len(runs))}")

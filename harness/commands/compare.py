@@ -15,7 +15,7 @@ from rich.console import Console
 
 from harness import paths
 from harness.analysis import difference_tables
-from harness.analysis.comparison import Comparison, compare
+from harness.analysis.comparison import STAGES, Comparison, Stage, compare
 from harness.analysis.differences import Findings, differences, find_row
 from harness.analysis.effects import effects
 from harness.analysis.presenting import FORMATS, render
@@ -60,6 +60,14 @@ class _Chosen:
     help="Rank by gap only rows so near to the best held-out accuracy; 'all' for every row.  "
     f"[default: {100 * WITHIN:g}, or all with --min-accuracy]",
 )
+@click.option(
+    "--at",
+    "stage",
+    type=click.Choice(list(STAGES)),
+    default="final",
+    show_default=True,
+    help="Judge each run with its final weights, those after its last epoch, or those of its least validation loss.",
+)
 @click.option("--pareto", is_flag=True, help="Only rows that none beats in accuracy and gap.")
 @click.option("--sort", "sort_by", metavar="COLUMN", help="A setting, n or a score, whatever the accuracy.")
 @click.option("--descending", is_flag=True, help="The largest first.")
@@ -80,6 +88,7 @@ def command(
     effect: str | None,
     min_accuracy: str | None,
     within: str | None,
+    stage: Stage,
     pareto: bool,
     sort_by: str | None,
     descending: bool,
@@ -102,8 +111,13 @@ def command(
     chosen = _choose(store_uri(store), runs, experiment, sweep)
     comparison = compare(
         chosen.runs, sort_by=sort_by, ascending=not descending, swept=chosen.swept, title=chosen.title, demand=demand,
-        only_front=pareto,
+        only_front=pareto, stage=stage,
     )  # fmt: skip
+    if not comparison.scores and stage != "final" and comparison.finished:
+        raise RequestError(
+            f"--at {stage}: no run here has such figures. Only a run with a validation split (regime.validation) has "
+            "an epoch of least validation loss, and runs of earlier versions of the harness have neither."
+        )
     form = form or (_SUFFIXES.get(output.suffix.lower()) if output is not None else None) or "table"
     shown = _tested(comparison, baseline, effect)
     console = Console()

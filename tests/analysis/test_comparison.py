@@ -7,11 +7,12 @@ import pytest
 from statsmodels.stats.weightstats import DescrStatsW
 
 from harness.analysis.comparison import Comparison, compare
-from harness.analysis.legend import legend
+from harness.analysis.legend import context, legend
 from harness.analysis.ranking import WITHIN, Demand
 from harness.errors import RequestError
 from harness.records import RunRecord, RunState
 from tests.analysis.records import run
+from tests.tracking.stores import scores
 
 
 def models(comparison: Comparison) -> list[str]:
@@ -194,3 +195,17 @@ def test_a_parameter_that_one_run_lacks_parts_it_from_the_others() -> None:
 
 def test_nothing_compares_to_nothing() -> None:
     assert compare([]).rows == ()
+
+
+def test_runs_are_compared_with_the_weights_that_are_asked_for() -> None:
+    def judged(final: float, best: float, name: str) -> RunRecord:
+        at = {f"best/{key.partition('/')[2]}": value for key, value in scores(best, 0.8, 0.8).items()}
+        return run(model__name=name, metrics=scores(final, 0.8, 0.8) | at)
+
+    runs = [judged(0.90, 0.83, "a"), judged(0.95, 0.82, "b")]
+    assert [row.label for row in compare(runs).rows] == ["a", "b"]
+    best = compare(runs, stage="best")
+    assert [row.label for row in best.rows] == ["b", "a"]
+    assert best.rows[0].by_seed("gap_val_accuracy") == {"0": pytest.approx(0.02)}
+    assert "the epoch of its least loss was chosen" in best.selected_on["val"]
+    assert "least validation loss" in context(best)[0]
