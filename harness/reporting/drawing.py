@@ -186,8 +186,8 @@ def _against(subject: _Subject) -> Iterator[Picture]:
         png = png_bytes(gap_against.draw(gap_against.compute(subject.every, subject.measure, name, by), ""))
         measure, lines = subject.measure, f", a line for each {by}" if by else ""
         caption = (
-            f"Left: mean gap of accuracy ({measure.gap_unit}) with its 95 % interval over {name}{lines}; dots are "
-            f"single runs ({subject.n}). Right: the training and {measure.split} accuracy (percent) that it lies between."
+            f"Left: mean gap of accuracy ({measure.gap_unit}) with its 95 % interval over {name}{lines}; dots "
+            f"are runs ({subject.n}). Right: training and {measure.split} accuracy (percent) that it lies between."
         )
         alt = f"Gap of accuracy over {name}: {_extremes(subject.every, measure)}"
         yield _picture(f"gap_against_{name.replace('.', '_')}", f"Gap against {name}", caption, alt, png)

@@ -14,7 +14,7 @@ from harness.analysis.legend import floor_in_words
 from harness.analysis.statistics import ALPHA
 from harness.records import RunRecord, RunState
 from harness.reporting.content import shortened
-from harness.reporting.testing import Tested, setting_name, subject
+from harness.reporting.testing import Tested, reference, setting_name, subject
 from harness.reporting.wording import (
     SPLITS,
     amount,
@@ -24,8 +24,8 @@ from harness.reporting.wording import (
     seeds_in_words,
 )
 
-SINGLY = 3
-"""So many values of a setting are told one by one; of more only the one that differs most."""
+LISTED = 4
+"""So many values of a setting are told in full in one sentence; of more only the one that differs most."""
 NAMED = 6
 CLAIMED_AT_ONCE = 2
 
@@ -87,8 +87,10 @@ def _of_block(block: Findings, tests: int) -> list[str]:
     sentences = []
     for measure in block.measures:
         of_measure = [finding for finding in block.findings if finding.measure == measure]
-        if len(of_measure) <= SINGLY:
-            sentences += [sentence(block, finding, tests) for finding in of_measure]
+        if len(of_measure) == 1:
+            sentences.append(sentence(block, of_measure[0], tests))
+        elif len(of_measure) <= LISTED:
+            sentences.append(_listed(block, of_measure, measure, tests))
         else:
             sentences.append(_summary(block, of_measure, measure, tests))
     return sentences
@@ -99,14 +101,15 @@ def sentence(block: Findings, finding: Finding, tests: int) -> str:
     about, what = subject(block, finding), measure_in_words(finding.measure)
     if finding.difference is None:
         return f"{about}: no finished runs to compare in the {what}."
-    size = difference_in_words(finding, tests)
+    size = difference_in_words(finding)
+    corrected = f" {_corrected_for(tests)}".rstrip()
     if not finding.difference.testable:
         return f"{about}: {finding.verdict}; the {what} differs by {size}."
     if _is_shown(finding):
         words = finding.verdict.replace(", underfit", ", of an underfit model").partition(",")
         less_or_more = words[0].split()[0]
-        return f"{about}: {less_or_more} {what}{words[1]}{words[2]}: {size}."
-    return f"{about}: no difference shown in the {what}: {size}{_alone(finding)}."
+        return f"{about}: {less_or_more} {what}{words[1]}{words[2]}: {size}.{corrected}"
+    return f"{about}: no difference shown in the {what}: {size}{_alone(finding)}.{corrected}"
 
 
 def _alone(finding: Finding) -> str:
@@ -117,12 +120,38 @@ def _alone(finding: Finding) -> str:
     return ""
 
 
+def _listed(block: Findings, of_measure: Sequence[Finding], measure: str, tests: int) -> str:
+    """A few findings of one measure, each with its difference, interval and n; those of one verdict stand together."""
+    verdicts: dict[str, list[str]] = {}
+    for finding in of_measure:
+        if finding.difference is None:
+            verdicts.setdefault("no finished runs", []).append(_cells(finding))
+            continue
+        size = f"{_cells(finding)} {difference_in_words(finding)}{_alone(finding)}"
+        verdicts.setdefault(_verdict(finding), []).append(size)
+    said = "; ".join(f"{verdict} for {', '.join(of)}" for verdict, of in verdicts.items())
+    about = "the rows" if block.effect is None else setting_name(block)
+    return f"{about} held to {reference(block)}, {measure_in_words(measure)}: {said}. {_corrected_for(tests)}"
+
+
+def _verdict(finding: Finding) -> str:
+    """`larger`, `smaller (underfit)`, `higher`, `no difference shown`."""
+    if not _is_shown(finding):
+        return finding.verdict
+    word = finding.verdict.split()[0]
+    return f"{word} (underfit)" if finding.verdict.endswith("underfit") else word
+
+
+def _corrected_for(tests: int) -> str:
+    return f"p after Holm for {tests} tests." if tests > 1 else ""
+
+
 def _summary(block: Findings, of_measure: Sequence[Finding], measure: str, tests: int) -> str:
     """Many findings at once: how many are shown either way, and the greatest in full."""
     shown = [finding for finding in of_measure if _is_shown(finding)]
     what = measure_in_words(measure)
     others = "rows" if block.effect is None else f"values of {setting_name(block)}"
-    against = block.baseline if block.effect is None else block.baseline.partition("=")[2]
+    against = reference(block)
     if not shown:
         known = [finding for finding in of_measure if math.isfinite(_mean(finding))]
         if not known:
@@ -130,7 +159,7 @@ def _summary(block: Findings, of_measure: Sequence[Finding], measure: str, tests
         most = max(known, key=lambda finding: abs(_mean(finding)))
         return (
             f"{len(of_measure)} {others} held to {against}: no difference shown in the {what}; the greatest is that of "
-            f"{_cells(most)}: {difference_in_words(most, tests)}."
+            f"{_cells(most)}: {difference_in_words(most)}. {_corrected_for(tests)}"
         )
     most = max(shown, key=lambda finding: abs(_mean(finding)))
     gap = measure.startswith("gap_")
@@ -145,7 +174,7 @@ def _summary(block: Findings, of_measure: Sequence[Finding], measure: str, tests
         parts.append(f"no difference shown for {'the other ' if rest > 1 else 'the '}{rest if rest > 1 else 'other'}")
     return (
         f"{len(of_measure)} {others} held to {against}: {what} {', '.join(parts)}; the greatest difference is that of "
-        f"{_cells(most)}: {difference_in_words(most, tests)}."
+        f"{_cells(most)}: {difference_in_words(most)}. {_corrected_for(tests)}"
     )
 
 

@@ -18,4 +18,5 @@ def render(report: Report) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["base64"] = lambda content: base64.b64encode(content).decode()
+    environment.filters["tied"] = lambda text: text.replace(" %", "\u00a0%").replace("p = ", "p\u00a0=\u00a0")
     return environment.get_template("report.html").render(report=report)

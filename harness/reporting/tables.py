@@ -153,7 +153,7 @@ def stages(comparison: Comparison) -> Table | None:
     wanted: list[tuple[str, str]] = []
     for name in names:
         group = f"{measure_in_words(name)}, {unit(name)}"
-        for stage in kept:
+        for stage in [stage for stage in kept if any(f"{stage}/{name}" in run.metrics for run in every)]:
             columns.append(Column(_STAGES[stage], True, group))
             wanted.append((f"{stage}/{name}", name))
     more = [(metric, column, form) for metric, column, form in _MORE if any(metric in run.metrics for run in every)]

@@ -51,20 +51,29 @@ def all_tests(comparison: Comparison, baseline: str | None = None) -> Tested:
     for key in comparison.settings:
         try:
             first = min((row.settings[key] for row in comparison.rows), key=by_size)
-            blocks.append(effects(comparison, key, first))
+            block = effects(comparison, key, first)
         except RequestError:
             untested.append(
                 f"The effect of {short[key]} cannot be told: no two finished runs of one seed differ in it alone."
             )
+            continue
+        place = {measure: number for number, measure in enumerate(block.measures)}
+        ordered = sorted(block.findings, key=lambda finding: (place[finding.measure], by_size(finding.cells[key])))
+        blocks.append(replace(block, findings=tuple(ordered)))
     return Tested(_together(blocks), tuple(untested))
 
 
 def subject(block: Findings, finding: Finding) -> str:
     """What is compared with what: `optimizer sgd rather than adam`, `cnn sgd rather than cnn adam`."""
     if block.effect is None:
-        return f"{' '.join(finding.cells.values())} rather than {block.baseline}"
+        return f"{' '.join(finding.cells.values())} rather than {reference(block)}"
     name = setting_name(block)
-    return f"{name} {finding.cells[block.effect]} rather than {block.baseline.partition('=')[2]}"
+    return f"{name} {finding.cells[block.effect]} rather than {reference(block)}"
+
+
+def reference(block: Findings) -> str:
+    """What the others of a block are held to: a row's label, or a value of the setting."""
+    return block.baseline if block.effect is None else block.baseline.partition("=")[2]
 
 
 def setting_name(block: Findings) -> str:

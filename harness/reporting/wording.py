@@ -46,8 +46,8 @@ def interval_in_words(measure: str, interval: Interval, decimals: int | None = N
     return f"95 % interval {amount(measure, interval.low, decimals)} to {amount(measure, interval.high, decimals)}"
 
 
-def difference_in_words(finding: Finding, tests: int) -> str:
-    """`+0.87 points (95 % interval +0.52 to +1.22; 6 pairs of equal seed; p = 0.004 after Holm for 9 tests)`."""
+def difference_in_words(finding: Finding) -> str:
+    """`+0.87 points (95 % interval +0.52 to +1.22; n=6 pairs of equal seed; p = 0.004)`, p corrected."""
     difference = finding.difference
     assert difference is not None
     decimals = 4 if finding.measure.endswith("_loss") else 2
@@ -56,11 +56,11 @@ def difference_in_words(finding: Finding, tests: int) -> str:
     if difference.interval is not None:
         parts.append(interval_in_words(finding.measure, difference.interval, decimals))
     if difference.kind == "paired":
-        parts.append(f"{difference.n} pair{'' if difference.n == 1 else 's'} of runs of equal seed")
+        parts.append(f"n={difference.n} pair{'' if difference.n == 1 else 's'} of equal seed")
     else:
-        parts.append(f"{difference.n} and {difference.n_baseline} seeds, not paired")
+        parts.append(f"n={difference.n} and {difference.n_baseline} seeds, not paired")
     if difference.testable:
-        parts.append(f"p {p_value(finding.corrected)} after Holm for {tests} tests")
+        parts.append(f"p {p_value(finding.corrected)}")
     if finding.contexts > 1:
         parts.append(f"same sign in {finding.agreeing} of {finding.contexts} configurations")
     return f"{size} ({'; '.join(parts)})"
