@@ -104,8 +104,8 @@ class Again:
 class Report:
     """Everything that a report says, in reading order.
 
-    `answer` is one line. `expected` is what the study said beforehand, empty where it said nothing. `tests` and
-    `stages` are None where there is nothing to test, or where no run finished.
+    `answer` is one line. `expected` is what the study said beforehand, `corrected` for how many tests p-values are
+    corrected; both are empty where there is nothing to say. `tests` and `stages` are None where there is nothing to test, or where no run finished.
     """
 
     title: str
@@ -116,6 +116,7 @@ class Report:
     shared: tuple[Fact, ...]
     origin: tuple[Fact, ...]
     findings: tuple[str, ...]
+    corrected: str
     warnings: tuple[str, ...]
     ranking: Table
     tests: Table | None

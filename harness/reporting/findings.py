@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from harness.analysis.comparison import Comparison, Row
-from harness.analysis.differences import Finding, Findings
+from harness.analysis.differences import Finding, Findings, is_gap
 from harness.analysis.legend import floor_in_words
 from harness.analysis.statistics import ALPHA
 from harness.records import RunRecord, RunState
@@ -18,6 +18,7 @@ from harness.reporting.testing import Tested, reference, setting_name, subject
 from harness.reporting.wording import (
     SPLITS,
     amount,
+    count_in_words,
     difference_in_words,
     gap_in_words,
     measure_in_words,
@@ -61,7 +62,7 @@ def answer(comparison: Comparison, tests: Tested) -> str:
 def findings(comparison: Comparison, tests: Tested) -> tuple[str, ...]:
     """The sentences of a report: the tests, then the ranking, then what the training curves showed."""
     runs = [run for row in comparison.rows for run in row.runs if run.state is RunState.FINISHED]
-    sentences = [sentence for block in tests.blocks for sentence in _of_block(block, tests.tests)]
+    sentences = [sentence for block in tests.blocks for sentence in _of_block(block)]
     sentences += [*tests.untested, *_ranking(comparison), *_onset(runs), *_restored(comparison, runs)]
     return (*sentences, *_running(runs))
 
@@ -82,56 +83,58 @@ def _claim(block: Findings, finding: Finding) -> str:
     )
 
 
-def _of_block(block: Findings, tests: int) -> list[str]:
+def _of_block(block: Findings) -> list[str]:
     """The sentences about one setting, or about the rows held to the baseline."""
     sentences = []
     for measure in block.measures:
         of_measure = [finding for finding in block.findings if finding.measure == measure]
         if len(of_measure) == 1:
-            sentences.append(sentence(block, of_measure[0], tests))
+            sentences.append(sentence(block, of_measure[0]))
         elif len(of_measure) <= LISTED:
-            sentences.append(_listed(block, of_measure, measure, tests))
+            sentences.append(_listed(block, of_measure, measure))
         else:
-            sentences.append(_summary(block, of_measure, measure, tests))
+            sentences.append(_summary(block, of_measure, measure))
     return sentences
 
 
-def sentence(block: Findings, finding: Finding, tests: int) -> str:
+def sentence(block: Findings, finding: Finding) -> str:
     """One finding: what was compared, the verdict, the measure with its split, the difference, its interval and n."""
     about, what = subject(block, finding), measure_in_words(finding.measure)
     if finding.difference is None:
         return f"{about}: no finished runs to compare in the {what}."
     size = difference_in_words(finding)
-    corrected = f" {_corrected_for(tests)}".rstrip()
     if not finding.difference.testable:
         return f"{about}: {finding.verdict}; the {what} differs by {size}."
     if _is_shown(finding):
-        words = finding.verdict.replace(", underfit", ", of an underfit model").partition(",")
-        less_or_more = words[0].split()[0]
-        return f"{about}: {less_or_more} {what}{words[1]}{words[2]}: {size}.{corrected}"
-    return f"{about}: no difference shown in the {what}: {size}{_alone(finding)}.{corrected}"
+        pays = ", of an underfit model" if finding.verdict.endswith("underfit") else ""
+        return f"{about}: {finding.verdict.split()[0]} {what}{pays}: {size}."
+    return f"{about}: no difference shown in the {what}: {size}{_alone(finding)}."
 
 
 def _alone(finding: Finding) -> str:
     """For a reader who sees an interval without 0 and yet no claim."""
     assert finding.difference is not None
-    if finding.difference.p_value < ALPHA:
-        return f"; by itself p = {finding.difference.p_value:.3f}, which so many tests make by chance"
-    return ""
+    alone = finding.difference.p_value
+    if _is_shown(finding) or not alone < ALPHA:
+        return ""
+    return f", by itself p = {alone:.3f}, such as so many tests bring by chance"
 
 
-def _listed(block: Findings, of_measure: Sequence[Finding], measure: str, tests: int) -> str:
-    """A few findings of one measure, each with its difference, interval and n; those of one verdict stand together."""
+def _listed(block: Findings, of_measure: Sequence[Finding], measure: str) -> str:
+    """A few findings of one measure, each with its difference and interval; those of one verdict stand together."""
+    counts = {count_in_words(finding) for finding in of_measure if finding.difference is not None}
+    same = len(counts) == 1
     verdicts: dict[str, list[str]] = {}
     for finding in of_measure:
         if finding.difference is None:
             verdicts.setdefault("no finished runs", []).append(_cells(finding))
-            continue
-        size = f"{_cells(finding)} {difference_in_words(finding)}{_alone(finding)}"
-        verdicts.setdefault(_verdict(finding), []).append(size)
-    said = "; ".join(f"{verdict} for {', '.join(of)}" for verdict, of in verdicts.items())
-    about = "the rows" if block.effect is None else setting_name(block)
-    return f"{about} held to {reference(block)}, {measure_in_words(measure)}: {said}. {_corrected_for(tests)}"
+        else:
+            size = f"{_cells(finding)}, {difference_in_words(finding, n=not same)}{_alone(finding)}"
+            verdicts.setdefault(_verdict(finding), []).append(size)
+    said = "; ".join(f"{verdict} for {'; '.join(of)}" for verdict, of in verdicts.items())
+    about = "rows" if block.effect is None else setting_name(block)
+    each = f" ({counts.pop()} each)" if same else ""
+    return f"{about} held to {reference(block)}, {measure_in_words(measure)}{each}: {said}."
 
 
 def _verdict(finding: Finding) -> str:
@@ -142,40 +145,25 @@ def _verdict(finding: Finding) -> str:
     return f"{word} (underfit)" if finding.verdict.endswith("underfit") else word
 
 
-def _corrected_for(tests: int) -> str:
-    return f"p after Holm for {tests} tests." if tests > 1 else ""
-
-
-def _summary(block: Findings, of_measure: Sequence[Finding], measure: str, tests: int) -> str:
+def _summary(block: Findings, of_measure: Sequence[Finding], measure: str) -> str:
     """Many findings at once: how many are shown either way, and the greatest in full."""
     shown = [finding for finding in of_measure if _is_shown(finding)]
-    what = measure_in_words(measure)
+    known = shown or [finding for finding in of_measure if math.isfinite(_mean(finding))]
     others = "rows" if block.effect is None else f"values of {setting_name(block)}"
-    against = reference(block)
-    if not shown:
-        known = [finding for finding in of_measure if math.isfinite(_mean(finding))]
-        if not known:
-            return f"{len(of_measure)} {others} held to {against}: nothing to compare in the {what}."
-        most = max(known, key=lambda finding: abs(_mean(finding)))
-        return (
-            f"{len(of_measure)} {others} held to {against}: no difference shown in the {what}; the greatest is that of "
-            f"{_cells(most)}: {difference_in_words(most)}. {_corrected_for(tests)}"
-        )
-    most = max(shown, key=lambda finding: abs(_mean(finding)))
-    gap = measure.startswith("gap_")
-    lower = [_cells(finding) for finding in shown if _mean(finding) < 0]
-    higher = [_cells(finding) for finding in shown if _mean(finding) > 0]
+    opening = f"{len(of_measure):,} {others} held to {reference(block)}, {measure_in_words(measure)}"
+    if not known:
+        return f"{opening}: nothing to compare."
+    words = ("smaller", "larger") if is_gap(measure) else ("lower", "higher")
     parts = []
-    if higher:
-        parts.append(f"{'larger' if gap else 'higher'} for {shortened(higher, NAMED)}")
-    if lower:
-        parts.append(f"{'smaller' if gap else 'lower'} for {shortened(lower, NAMED)}")
-    if rest := len(of_measure) - len(shown):
-        parts.append(f"no difference shown for {'the other ' if rest > 1 else 'the '}{rest if rest > 1 else 'other'}")
-    return (
-        f"{len(of_measure)} {others} held to {against}: {what} {', '.join(parts)}; the greatest difference is that of "
-        f"{_cells(most)}: {difference_in_words(most)}. {_corrected_for(tests)}"
-    )
+    for word, sign in zip(words, (-1, 1), strict=True):
+        named = [_cells(finding) for finding in shown if sign * _mean(finding) > 0]
+        if named:
+            parts.append(f"{word} for {shortened(named, NAMED)}")
+    rest = len(of_measure) - len(shown)
+    if rest:
+        parts.append(f"no difference shown for {'any' if not shown else f'the other {rest:,}'}")
+    most = max(known, key=lambda finding: abs(_mean(finding)))
+    return f"{opening}: {'; '.join(parts)}. The greatest is that of {_cells(most)}: {difference_in_words(most)}."
 
 
 def _cells(finding: Finding) -> str:

@@ -45,6 +45,7 @@ def gather(
         shared=facts.shared(comparison),
         origin=facts.origin(runs),
         findings=findings.findings(comparison, made),
+        corrected=f"p: corrected by Holm's method for all {made.tests:,} tests of this page." if made.tests else "",
         warnings=tuple(warnings(comparison)),
         ranking=tables.ranking(comparison),
         tests=tables.tests(comparison, made),

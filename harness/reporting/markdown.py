@@ -24,6 +24,7 @@ def render(report: Report, folder: str) -> str:
         lines += [f"{heading}:", "", *_facts(known), ""]
     lines += ["## Findings", ""]
     lines += [f"- {sentence}" for sentence in report.findings] or ["- There is nothing to compare."]
+    lines += ["", report.corrected] if report.corrected else []
     lines += ["", *(_table(report.tests) if report.tests else [])]
     lines += ["## Table", "", *_table(report.ranking)]
     if report.pictures:

@@ -46,24 +46,34 @@ def interval_in_words(measure: str, interval: Interval, decimals: int | None = N
     return f"95 % interval {amount(measure, interval.low, decimals)} to {amount(measure, interval.high, decimals)}"
 
 
-def difference_in_words(finding: Finding) -> str:
-    """`+0.87 points (95 % interval +0.52 to +1.22; n=6 pairs of equal seed; p = 0.004)`, p corrected."""
+def difference_in_words(finding: Finding, *, n: bool = True) -> str:
+    """`+0.87 points (95 % interval +0.52 to +1.22, n=6 pairs, p = 0.004)`, p corrected, on request without n.
+
+    Where the setting was changed in several configurations and the difference does not go the same way in all of them,
+    that is said.
+    """
     difference = finding.difference
     assert difference is not None
     decimals = 4 if finding.measure.endswith("_loss") else 2
-    size = f"{amount(finding.measure, difference.mean, decimals)} {unit(finding.measure)}"
     parts = []
     if difference.interval is not None:
         parts.append(interval_in_words(finding.measure, difference.interval, decimals))
-    if difference.kind == "paired":
-        parts.append(f"n={difference.n} pair{'' if difference.n == 1 else 's'} of equal seed")
-    else:
-        parts.append(f"n={difference.n} and {difference.n_baseline} seeds, not paired")
+    if n:
+        parts.append(count_in_words(finding))
     if difference.testable:
         parts.append(f"p {p_value(finding.corrected)}")
-    if finding.contexts > 1:
-        parts.append(f"same sign in {finding.agreeing} of {finding.contexts} configurations")
-    return f"{size} ({'; '.join(parts)})"
+    if finding.agreeing < finding.contexts:
+        parts.append(f"this sign in {finding.agreeing} of {finding.contexts} configurations")
+    return f"{amount(finding.measure, difference.mean, decimals)} {unit(finding.measure)} ({', '.join(parts)})"
+
+
+def count_in_words(finding: Finding) -> str:
+    """`n=6 pairs of equal seed`, `n=5 and 3 seeds, not paired`."""
+    difference = finding.difference
+    assert difference is not None
+    if difference.kind == "paired":
+        return f"n={difference.n} pair{'' if difference.n == 1 else 's'} of equal seed"
+    return f"n={difference.n} and {difference.n_baseline} seeds, not paired"
 
 
 def p_value(p: float) -> str:
