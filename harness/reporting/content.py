@@ -105,7 +105,8 @@ class Report:
     """Everything that a report says, in reading order.
 
     `answer` is one line. `expected` is what the study said beforehand, `corrected` for how many tests p-values are
-    corrected; both are empty where there is nothing to say. `tests` and `stages` are None where there is nothing to test, or where no run finished.
+    corrected; both are empty where there is nothing to say. `tests` and `stages` are None where
+    there is nothing to test, or where no run finished.
     """
 
     title: str

@@ -29,6 +29,8 @@ from harness.reporting.content import Picture
 from harness.reporting.wording import SPLITS, seeds_in_words
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from harness.tracking.selection import Series
 
 GROUPS = 50
@@ -79,6 +81,19 @@ def groups_of(comparison: Comparison, rows: Sequence[Row], quantity: Quantity = 
     return found
 
 
+def draw_gaps(comparison: Comparison) -> Figure:
+    """The gap of accuracy of the first `GROUPS` rows as bars, under the comparison's title."""
+    rows = comparison.rows[:GROUPS]
+    view = gap_bars.compute(groups_of(comparison, rows), Measure("accuracy", comparison.held_out, _note(comparison)))
+    return gap_bars.draw(view, comparison.title)
+
+
+def _note(comparison: Comparison) -> str:
+    """What was selected on the split that is drawn."""
+    reasons = comparison.selected_on.get(comparison.held_out, ())
+    return f"† selected on {SPLITS[comparison.held_out]}: {', '.join(reasons)}" if reasons else ""
+
+
 def _parameters(row: Row) -> float | None:
     found = {run.metrics.get("model/parameters") for run in row.runs if run.state is RunState.FINISHED}
     return found.pop() if len(found) == 1 else None
@@ -112,8 +127,7 @@ def pictures(comparison: Comparison, series: Series, baseline: str | None = None
     held to.
     """
     few = comparison.rows[:GROUPS]
-    note = "; ".join(f"† selected on {SPLITS[split]}: {', '.join(why)}" for split, why in comparison.selected_on.items()
-                     if split == comparison.held_out)  # fmt: skip
+    note = _note(comparison)
     measure = Measure("accuracy", comparison.held_out, note)
     left_out = ""
     if more := len(comparison.rows) - len(few):
