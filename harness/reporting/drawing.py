@@ -26,7 +26,7 @@ from harness.figures.group_curves import GroupRuns
 from harness.figures.groups import Group, Measure, Quantity, Scores, number, ordered, value_text
 from harness.records import RunRecord, RunState
 from harness.reporting.content import Picture
-from harness.reporting.wording import SPLITS, seeds_in_words
+from harness.reporting.wording import SPLITS, label, seeds_in_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,7 +70,7 @@ def groups_of(comparison: Comparison, rows: Sequence[Row], quantity: Quantity = 
         held_out = comparison.held_out
         found.append(
             Group(
-                row.label,
+                label(row.settings),
                 settings,
                 gap=_scores(row, f"gap_{held_out}_{quantity}"),
                 train=_scores(row, f"train_{quantity}"),
@@ -132,7 +132,7 @@ def pictures(comparison: Comparison, series: Series, baseline: str | None = None
     left_out = ""
     if more := len(comparison.rows) - len(few):
         left_out = f" Only the first {len(few)} rows of the table are drawn, {more:,} more are left out."
-    drawn_baseline = baseline if any(row.label == baseline for row in few) else None
+    drawn_baseline = baseline if any(label(row.settings) == baseline for row in few) else None
     every = groups_of(comparison, comparison.rows)
     subject = _Subject(every[:GROUPS], every, measure, seeds_in_words(comparison), left_out, drawn_baseline)
     drawn = [_bars, _loss_bars(comparison, few, note), _scatter, _against, _heat, _front, _parallel]
@@ -281,7 +281,7 @@ def _curves_of(row: Row, series: Series) -> GroupRuns:
         for key, run in zip(keys, finished, strict=True)
         if "overfit/onset_epoch" in run.metrics
     }
-    return GroupRuns(row.label, runs, onsets, asked=row.expected)
+    return GroupRuns(label(row.settings), runs, onsets, asked=row.expected)
 
 
 def _intervals(runs: Mapping[str, Mapping[str, Mapping[int, float]]]) -> dict[str, dict[int, tuple[float, float]]]:

@@ -14,13 +14,14 @@ from harness.analysis.legend import floor_in_words
 from harness.analysis.statistics import ALPHA
 from harness.records import RunRecord, RunState
 from harness.reporting.content import shortened
-from harness.reporting.testing import Tested, reference, setting_name, subject
+from harness.reporting.testing import Tested, name_of, reference, setting_name, subject
 from harness.reporting.wording import (
     SPLITS,
     amount,
     count_in_words,
     difference_in_words,
     gap_in_words,
+    label,
     measure_in_words,
     seeds_in_words,
 )
@@ -47,7 +48,7 @@ def answer(comparison: Comparison, tests: Tested) -> str:
     claims.sort(key=lambda claim: -abs(_mean(claim[1])))
     if claims:
         said = "; ".join(_claim(block, finding) for block, finding in claims[:CLAIMED_AT_ONCE])
-        return f"{said[0].upper()}{said[1:]}."
+        return f"{said}."
     if not any(finding.difference and finding.difference.testable for _, finding in tests.of(measure)):
         return (
             f"{len(comparison.rows):,} configurations were compared, but their gaps cannot be tested "
@@ -117,7 +118,7 @@ def _alone(finding: Finding) -> str:
     alone = finding.difference.p_value
     if _is_shown(finding) or not alone < ALPHA:
         return ""
-    return f", by itself p = {alone:.3f}, such as so many tests bring by chance"
+    return f", by itself p = {alone:.3f}, but not after correction"
 
 
 def _listed(block: Findings, of_measure: Sequence[Finding], measure: str) -> str:
@@ -127,9 +128,9 @@ def _listed(block: Findings, of_measure: Sequence[Finding], measure: str) -> str
     verdicts: dict[str, list[str]] = {}
     for finding in of_measure:
         if finding.difference is None:
-            verdicts.setdefault("no finished runs", []).append(_cells(finding))
+            verdicts.setdefault("no finished runs", []).append(name_of(block, finding))
         else:
-            size = f"{_cells(finding)}, {difference_in_words(finding, n=not same)}{_alone(finding)}"
+            size = f"{name_of(block, finding)}, {difference_in_words(finding, n=not same)}{_alone(finding)}"
             verdicts.setdefault(_verdict(finding), []).append(size)
     said = "; ".join(f"{verdict} for {'; '.join(of)}" for verdict, of in verdicts.items())
     about = "rows" if block.effect is None else setting_name(block)
@@ -156,18 +157,16 @@ def _summary(block: Findings, of_measure: Sequence[Finding], measure: str) -> st
     words = ("smaller", "larger") if is_gap(measure) else ("lower", "higher")
     parts = []
     for word, sign in zip(words, (-1, 1), strict=True):
-        named = [_cells(finding) for finding in shown if sign * _mean(finding) > 0]
+        named = [name_of(block, finding) for finding in shown if sign * _mean(finding) > 0]
         if named:
             parts.append(f"{word} for {shortened(named, NAMED)}")
     rest = len(of_measure) - len(shown)
     if rest:
         parts.append(f"no difference shown for {'any' if not shown else f'the other {rest:,}'}")
     most = max(known, key=lambda finding: abs(_mean(finding)))
-    return f"{opening}: {'; '.join(parts)}. The greatest is that of {_cells(most)}: {difference_in_words(most)}."
-
-
-def _cells(finding: Finding) -> str:
-    return " ".join(finding.cells.values())
+    return (
+        f"{opening}: {'; '.join(parts)}. The greatest is that of {name_of(block, most)}: {difference_in_words(most)}."
+    )
 
 
 def _is_shown(finding: Finding) -> bool:
@@ -191,17 +190,17 @@ def _ranking(comparison: Comparison) -> list[str]:
         among = f"the {len(ranked)} that are accurate enough" if len(ranked) < len(scored) else f"all {len(scored)}"
         mark = f" It was picked by this figure, which flatters it (†, selected on {SPLITS[split]})."
         sentences.append(
-            f"Least mean {measure_in_words(measure)} among {among}: {best.label}, {gap_in_words(best, comparison)}, at "
-            f"{_accuracy(best, split)} accuracy on {SPLITS[split]}.{mark if split in comparison.selected_on else ''} "
+            f"Least mean {measure_in_words(measure)} among {among}: {label(best.settings)}, "
+            f"{gap_in_words(best, comparison)}, at {_accuracy(best, split)} accuracy on {SPLITS[split]}.{mark if split in comparison.selected_on else ''} "
             "Its lead over the next was not tested."
         )
-    underfit = [row.label for row in scored if row.underfit]
+    underfit = [label(row.settings) for row in scored if row.underfit]
     if underfit:
         sentences.append(
             f"{len(underfit)} of {len(scored)} configurations are underfit (mean accuracy on {SPLITS[split]} "
             f"{floor_in_words(comparison)}) and not ranked by their gap: {shortened(underfit, NAMED)}."
         )
-    front = [row.label for row in scored if row.on_front]
+    front = [label(row.settings) for row in scored if row.on_front]
     if len(scored) > 2:
         sentences.append(
             f"By their means, {shortened(front, NAMED)} {'is' if len(front) == 1 else 'are'} beaten by no other in "

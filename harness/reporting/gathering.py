@@ -13,6 +13,7 @@ from harness.analysis.statistics import ALPHA
 from harness.records import RunRecord, RunState
 from harness.reporting import facts, findings, tables, testing
 from harness.reporting.content import Report
+from harness.reporting.wording import label
 from harness.tracking.selection import Series
 
 CURVES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
@@ -62,8 +63,8 @@ def with_pictures(report: Report, comparison: Comparison, series: Series, baseli
     """The report with its figures; `series` has `CURVES` of the runs that `curve_runs` names."""
     from harness.reporting.drawing import pictures  # matplotlib: a second
 
-    label = None if baseline is None else find_row(comparison, baseline).label
-    return replace(report, pictures=tuple(pictures(comparison, series, label)))
+    row = None if baseline is None else label(find_row(comparison, baseline).settings)
+    return replace(report, pictures=tuple(pictures(comparison, series, row)))
 
 
 def curve_runs(comparison: Comparison, most: int) -> Sequence[str]:

@@ -14,7 +14,7 @@ from harness.analysis.table import table_columns
 from harness.records import RunRecord, RunState
 from harness.reporting.content import Cell, Column, Failure, Key, Line, Table
 from harness.reporting.testing import Tested, subject
-from harness.reporting.wording import amount, by_size, measure_in_words, unit
+from harness.reporting.wording import amount, by_size, label, measure_in_words, unit
 from harness.tracking.selection import ERROR_TAG, TRIES_TAG
 from harness.tracking.store import shown_uri
 
@@ -154,13 +154,13 @@ def stages(comparison: Comparison) -> Table | None:
     for name in names:
         group = f"{measure_in_words(name)}, {unit(name)}"
         for stage in [stage for stage in kept if any(f"{stage}/{name}" in run.metrics for run in every)]:
-            columns.append(Column(_STAGES[stage], True, group))
+            columns.append(Column("last, kept" if same and stage == "final" else _STAGES[stage], True, group))
             wanted.append((f"{stage}/{name}", name))
     more = [(metric, column, form) for metric, column, form in _MORE if any(metric in run.metrics for run in every)]
     columns += [column for _, column, _ in more]
     lines = []
     for row, run in runs[:RUNS]:
-        cells = [Cell(row.label, row.label), _seed(run)]
+        cells = [Cell(label(row.settings), label(row.settings)), _seed(run)]
         cells += [_gap(run, metric, name) for metric, name in wanted]
         cells += [_scaled(run, metric, form) for metric, _, form in more]
         lines.append(Line(tuple(cells), row.underfit))

@@ -10,7 +10,7 @@ from harness.analysis.differences import Finding, Findings, corrected, differenc
 from harness.analysis.effects import effects
 from harness.analysis.settings import headings
 from harness.errors import RequestError
-from harness.reporting.wording import by_size
+from harness.reporting.wording import by_size, label
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,21 @@ def all_tests(comparison: Comparison, baseline: str | None = None) -> Tested:
 def subject(block: Findings, finding: Finding) -> str:
     """What is compared with what: `optimizer sgd rather than adam`, `cnn sgd rather than cnn adam`."""
     if block.effect is None:
-        return f"{' '.join(finding.cells.values())} rather than {reference(block)}"
-    name = setting_name(block)
-    return f"{name} {finding.cells[block.effect]} rather than {reference(block)}"
+        return f"{name_of(block, finding)} rather than {reference(block)}"
+    return f"{setting_name(block)} {name_of(block, finding)} rather than {reference(block)}"
+
+
+def name_of(block: Findings, finding: Finding) -> str:
+    """What is held to the block's reference: a row's label, or a value of the setting."""
+    return label(finding.cells) if block.effect is None else finding.cells[block.effect]
 
 
 def reference(block: Findings) -> str:
     """What the others of a block are held to: a row's label, or a value of the setting."""
-    return block.baseline if block.effect is None else block.baseline.partition("=")[2]
+    if block.effect is None:
+        row = next(row for row in block.comparison.rows if row.label == block.baseline)
+        return label(row.settings)
+    return block.baseline.partition("=")[2]
 
 
 def setting_name(block: Findings) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from harness.analysis.comparison import Comparison, Row, sortable
 from harness.analysis.differences import Finding
+from harness.analysis.settings import headings
 from harness.analysis.statistics import Interval
 
 SPLITS = {"val": "validation", "test": "test", "train": "training"}
@@ -14,6 +16,13 @@ SPLITS = {"val": "validation", "test": "test", "train": "training"}
 def by_size(value: str) -> tuple[int, float, str]:
     """What values of a setting are sorted by: numbers by size and before words, `[128]` as 128."""
     return sortable(value[1:-1] if value.startswith("[") and value.endswith("]") else value)
+
+
+def label(settings: Mapping[str, str]) -> str:
+    """What tells a row apart, in words; a number says of which setting it is: `cnn width=64`."""
+    short = headings(tuple(settings))
+    parts = [value if by_size(value)[0] else f"{short[key]}={value}" for key, value in settings.items()]
+    return " ".join(parts) or "all runs"
 
 
 def split_of(measure: str) -> str:
