@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("harness.commands.train", "Train one model and track the run."),
     "sweep": ("harness.commands.sweep", "Train a grid of settings and compare the runs."),
     "compare": ("harness.commands.compare", "Show runs side by side, ranked by overfitting gap."),
+    "report": ("harness.commands.report", "Write what a sweep found as one page."),
     "guides": ("harness.commands.guides", "Reproduce the five guides and compare."),
     "predict": ("harness.commands.predict", "Show what a trained model takes images for."),
     "inspect": ("harness.commands.inspect", "Show the layers of a trained model and what they put out."),

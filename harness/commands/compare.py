@@ -32,7 +32,7 @@ _SUFFIXES = {".json": "json", ".csv": "csv", ".md": "markdown"}
 
 
 @dataclass(frozen=True)
-class _Chosen:
+class Chosen:
     """What to compare: its name in words, the runs, and the keys that their sweeps varied."""
 
     title: str
@@ -175,53 +175,55 @@ def _number(text: str) -> float:
         return math.nan
 
 
-def _choose(uri: str, named: Sequence[str], experiment: str | None, sweep: str | None) -> _Chosen:
+def _choose(uri: str, named: Sequence[str], experiment: str | None, sweep: str | None) -> Chosen:
     ways = {"RUNS": named, "--experiment": experiment, "--sweep": sweep}
     if len(given := [way for way, value in ways.items() if value]) > 1:
         raise RequestError(f"{' and '.join(given)} were given together. Each says what to compare: use one of them.")
     if named:
         return _named_runs(uri, named)
     if experiment:
-        return _whole_experiment(uri, experiment)
+        return whole_experiment(uri, experiment)
     if sweep:
         parent = resolve_run(uri, sweep)
         if not is_sweep(parent):
             raise RequestError(f"The run {parent.run_id} ({parent.name}) is no sweep. Give it without --sweep.")
-        return _whole_sweep(uri, parent)
+        return whole_sweep(uri, parent)
     if (latest := latest_sweep(uri)) is not None:
-        return _whole_sweep(uri, latest)
+        return whole_sweep(uri, latest)
     if (newest := latest_run(uri)) is None:
         raise RequestError("There are no runs to compare yet. Make some with `harness sweep` or `harness train`.")
-    return _whole_experiment(uri, newest.experiment)
+    return whole_experiment(uri, newest.experiment)
 
 
-def _whole_sweep(uri: str, parent: RunRecord) -> _Chosen:
+def whole_sweep(uri: str, parent: RunRecord) -> Chosen:
+    """The runs of a sweep. Raises `RequestError` where it has none."""
     runs = read_runs(uri, parent_id=parent.run_id)
     if not runs:
         raise RequestError(f"The sweep {parent.name} ({parent.run_id}) has no runs. Name another with --sweep.")
-    return _Chosen(f"{parent.name} (experiment {parent.experiment})", runs, _swept([parent, *runs]))
+    return Chosen(f"{parent.name} (experiment {parent.experiment})", runs, _swept([parent, *runs]))
 
 
-def _whole_experiment(uri: str, name: str) -> _Chosen:
+def whole_experiment(uri: str, name: str) -> Chosen:
+    """The runs of an experiment, sweeps' own runs left out. Raises `RequestError` where it has none."""
     every = read_runs(uri, experiment=name, include_parents=True)
     runs = [run for run in every if not is_sweep(run)]
     if not runs:
         raise RequestError(f"The experiment {name} has no runs. Name another with --experiment.")
-    return _Chosen(f"Experiment {runs[0].experiment}", runs, _swept(every))
+    return Chosen(f"Experiment {runs[0].experiment}", runs, _swept(every))
 
 
-def _named_runs(uri: str, named: Iterable[str]) -> _Chosen:
+def _named_runs(uri: str, named: Iterable[str]) -> Chosen:
     found: dict[str, RunRecord] = {}
     parents = []
     for text in named:
         run = resolve_run(uri, text)
         if is_sweep(run):
             parents.append(run)
-            found.update((child.run_id, child) for child in _whole_sweep(uri, run).runs)
+            found.update((child.run_id, child) for child in whole_sweep(uri, run).runs)
         else:
             found[run.run_id] = run
     experiments = ", ".join(sorted({run.experiment for run in found.values()}))
-    return _Chosen(f"Runs of {experiments}", list(found.values()), _swept([*parents, *found.values()]))
+    return Chosen(f"Runs of {experiments}", list(found.values()), _swept([*parents, *found.values()]))
 
 
 def _swept(runs: Iterable[RunRecord]) -> tuple[str, ...]:

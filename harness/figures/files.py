@@ -60,5 +60,5 @@ def png_bytes(figure: Figure, scale: float = 2.0) -> bytes:
     figure.savefig(drawn, format="png", dpi=scale * figure.dpi, pil_kwargs={"compress_level": 0})
     picture = Image.open(drawn).convert("RGB")
     few = picture.quantize(_COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    few.save(packed, format="png", optimize=True)
+    few.save(packed, format="png")  # `optimize` saves a twelfth of the bytes for ten times the time
     return packed.getvalue()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.analysis.comparison import Comparison, compare
 from harness.analysis.notes import sweep_note
 from harness.analysis.presenting import render
 from harness.analysis.settings import headings
 from harness.errors import SweepFailed
-from harness.records import RunRecord, RunState
+from harness.records import RunState
 from harness.sweep.planning import SweepPlan, one_a_job
 from harness.sweep.showing import not_decisive, show_sweep
 from harness.tracking.reading import read_runs
@@ -18,9 +19,7 @@ from harness.tracking.selection import ERROR_TAG, NOTE_TAG
 from harness.tracking.store import shown_uri
 from harness.tracking.writing import RunWriter
 
-if TYPE_CHECKING:
-    from harness.figures.comparison import GroupValues
-
+log = logging.getLogger(__name__)
 
 Report = Callable[[Comparison], None]
 
@@ -49,6 +48,25 @@ def finish_parent(parent: RunWriter, plan: SweepPlan, state: RunState, report: R
         parent.end(state)
     if comparison is not None:
         report(comparison)
+        if state is not RunState.KILLED and any(job.config.figures != "none" for job in plan.jobs):
+            keep_report(parent.uri, parent.run_id, comparison)
+
+
+def keep_report(uri: str, parent_id: str, comparison: Comparison) -> None:
+    """Keep the sweep's report with its run. The runs are safe by now: where it fails, the log says so, and that is all.
+
+    It takes two to three seconds, most of them for figures: a sweep that is to have none has no report either.
+    """
+    try:
+        from harness.reporting import keeping
+
+        [parent] = read_runs(uri, run_ids=[parent_id], include_parents=True)
+        keeping.keep(uri, parent_id, keeping.make(uri, comparison, parent, words=parent_id))
+    except Exception as error:  # noqa: BLE001 - of whatever kind: it would fail a sweep that has finished
+        log.warning(
+            "The report was not made (%s: %s). `harness report %s` does it again.",
+            type(error).__name__, error, parent_id,
+        )  # fmt: skip
 
 
 def conclude(uri: str, plan: SweepPlan, report: Report) -> None:
@@ -87,32 +105,10 @@ def record_comparison(parent: RunWriter, comparison: Comparison) -> None:
     parent.log_table("comparison.json", _columns(comparison))
     errors = {run.run_id: run.tags.get(ERROR_TAG, "") for row in comparison.rows for run in row.runs}
     parent.set_tags({NOTE_TAG: shown_uri(sweep_note(comparison, errors, parent.identity.overrides))})
-    if groups := comparison_groups(comparison):
-        from harness.figures.comparison import compute_comparison, draw_comparison
+    if comparison.rows:
+        from harness.reporting.drawing import draw_gaps
 
-        figure = draw_comparison(compute_comparison(groups, held_out=comparison.held_out), comparison.title)
-        parent.log_figure("comparison.png", figure)
-
-
-def comparison_groups(comparison: Comparison) -> list[GroupValues]:
-    """The rows that have finished runs, as the figure wants them: a value for each seed."""
-    from harness.figures.comparison import GroupValues
-
-    return [
-        GroupValues(
-            label=" ".join(row.settings.values()) or "all runs",
-            train_accuracy=_values(finished, "final/train_accuracy"),
-            held_out_accuracy=_values(finished, f"final/{comparison.held_out}_accuracy"),
-            gap_accuracy=_values(finished, f"final/gap_{comparison.held_out}_accuracy"),
-            gap_loss=_values(finished, f"final/gap_{comparison.held_out}_loss"),
-        )
-        for row in comparison.rows
-        if (finished := [run for run in row.runs if run.state is RunState.FINISHED])
-    ]
-
-
-def _values(runs: Sequence[RunRecord], metric: str) -> tuple[float, ...]:
-    return tuple(run.metrics[metric] for run in runs)
+        parent.log_figure("comparison.png", draw_gaps(comparison))
 
 
 def _columns(comparison: Comparison) -> dict[str, list[Any]]:

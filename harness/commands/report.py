@@ -1,0 +1,93 @@
+"""`harness report`: what a sweep found, as one self-contained page and as Markdown."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+import click
+
+from harness.analysis.comparison import compare
+from harness.commands.compare import Chosen, whole_experiment, whole_sweep
+from harness.errors import RequestError
+from harness.records import RunRecord
+from harness.tracking.reading import latest_sweep, resolve_run
+from harness.tracking.selection import is_sweep
+from harness.tracking.store import store_uri
+
+
+@click.command(name="report")
+@click.argument("sweep", required=False)
+@click.option("--experiment", metavar="NAME", help="Every run of this experiment; needs --output.")
+@click.option(
+    "--baseline",
+    metavar="ROW",
+    help="Hold every other row to this one: settings (model=mlp_128,optimizer=sgd), a row as its cells read, or a run. "
+    "By default each setting's values are held to its first.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write FILE.html, or FILE.md with its figures in FILE_figures/, as well.",
+)
+@click.option("--no-log", is_flag=True, help="Do not keep it with the sweep's run; needs --output.")
+@click.option(
+    "--store", metavar="URI", help="The MLflow store; by default MLFLOW_TRACKING_URI, else the project's own."
+)
+def command(
+    sweep: str | None, experiment: str | None, baseline: str | None, output: Path | None, no_log: bool,
+    store: str | None,
+) -> None:  # fmt: skip
+    """Say what a sweep found: one HTML page that needs no network, and Markdown.
+
+    SWEEP is a sweep's run: its id, the beginning of it, or its name; by default the latest. The report is kept with
+    that run as report.html and report.md, where MLflow's own pages show it.
+    """
+    from harness.reporting import keeping  # Jinja2
+
+    if sweep and experiment:
+        raise RequestError("SWEEP and --experiment were given together. Each says what to report: use one of them.")
+    if output is None and (no_log or experiment):
+        given = (
+            "--no-log" if no_log else f"--experiment {experiment}: there is no sweep's run to keep the report with, and"
+        )
+        raise RequestError(f"{given} leaves nowhere for the report to go. Add --output FILE.html or FILE.md.")
+    if output is not None:
+        keeping.check_target(output)
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # MLflow's own seven take minutes to give up
+    uri = store_uri(store)
+    parent, chosen = _choose(uri, sweep, experiment)
+    comparison = compare(chosen.runs, swept=chosen.swept, title=chosen.title)
+    words = ["--experiment", experiment] if experiment else [parent.run_id] if parent else []
+    words += ["--baseline", baseline] if baseline else []
+    words += ["--output", str(output)] if output is not None and parent is None else []
+    report = keeping.make(uri, comparison, parent, baseline, shlex.join(words))
+    if output is not None:
+        for place in keeping.write(report, output):
+            click.echo(f"Wrote {place}", err=True)
+    if parent is not None and not no_log:
+        keeping.keep(uri, parent.run_id, report)
+        click.echo(f"Kept as {keeping.PAGE} and {keeping.TEXT} with the run {parent.run_id}: harness ui", err=True)
+    click.echo(report.answer)
+
+
+def _choose(uri: str, sweep: str | None, experiment: str | None) -> tuple[RunRecord | None, Chosen]:
+    if experiment:
+        return None, whole_experiment(uri, experiment)
+    if sweep:
+        parent = resolve_run(uri, sweep)
+        if not is_sweep(parent):
+            raise RequestError(
+                f"The run {parent.run_id} ({parent.name}) is no sweep. Name a sweep, or report every run of an "
+                f"experiment: --experiment {shlex.quote(parent.experiment)} --output report.html"
+            )
+        return parent, whole_sweep(uri, parent)
+    latest = latest_sweep(uri)
+    if latest is None:
+        raise RequestError(
+            "There is no sweep to report yet. Make one with `harness sweep`, or report an experiment's single runs "
+            "with --experiment NAME --output FILE.html."
+        )
+    return latest, whole_sweep(uri, latest)

@@ -1,0 +1,273 @@
+"""What was found, in sentences. None says more than the tests do: a difference is claimed only where its p-value,
+corrected for every test on the page, is below `ALPHA`; else the words are "no difference shown".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import median
+
+from harness.analysis.comparison import Comparison, Row
+from harness.analysis.differences import Finding, Findings, is_gap
+from harness.analysis.legend import floor_in_words
+from harness.analysis.statistics import ALPHA
+from harness.records import RunRecord, RunState
+from harness.reporting.content import shortened
+from harness.reporting.testing import Tested, name_of, reference, setting_name, subject
+from harness.reporting.wording import (
+    SPLITS,
+    amount,
+    count_in_words,
+    difference_in_words,
+    gap_in_words,
+    label,
+    measure_in_words,
+    seeds_in_words,
+)
+
+LISTED = 4
+"""So many values of a setting are told in full in one sentence; of more only the one that differs most."""
+NAMED = 6
+CLAIMED_AT_ONCE = 2
+
+
+def answer(comparison: Comparison, tests: Tested) -> str:
+    """The report in one line: which differences in the gap of accuracy are shown, or that none is."""
+    measure = f"gap_{comparison.held_out}_accuracy"
+    scored = [row for row in comparison.rows if measure in row.scores]
+    if not scored:
+        return "No run finished: there is nothing to compare."
+    if len(comparison.rows) == 1:
+        return f"The {measure_in_words(measure)} is {gap_in_words(scored[0], comparison)}."
+    claims = []
+    for block in tests.blocks:
+        shown = [finding for finding in block.findings if finding.measure == measure and _is_shown(finding)]
+        if shown:
+            claims.append((block, max(shown, key=lambda finding: abs(_mean(finding)))))
+    claims.sort(key=lambda claim: -abs(_mean(claim[1])))
+    if claims:
+        said = "; ".join(_claim(block, finding) for block, finding in claims[:CLAIMED_AT_ONCE])
+        return f"{said}."
+    if not any(finding.difference and finding.difference.testable for _, finding in tests.of(measure)):
+        return (
+            f"{len(comparison.rows):,} configurations were compared, but their gaps cannot be tested "
+            f"({seeds_in_words(comparison)}): more seeds are needed."
+        )
+    return (
+        f"No difference shown in the {measure_in_words(measure)} between {len(comparison.rows):,} configurations "
+        f"({seeds_in_words(comparison)}, {tests.tests} tests)."
+    )
+
+
+def findings(comparison: Comparison, tests: Tested) -> tuple[str, ...]:
+    """The sentences of a report: the tests, then the ranking, then what the training curves showed."""
+    runs = [run for row in comparison.rows for run in row.runs if run.state is RunState.FINISHED]
+    sentences = [sentence for block in tests.blocks for sentence in _of_block(block)]
+    sentences += [*tests.untested, *_ranking(comparison), *_onset(runs), *_restored(comparison, runs)]
+    return (*sentences, *_running(runs))
+
+
+def _claim(block: Findings, finding: Finding) -> str:
+    assert finding.difference is not None
+    interval = finding.difference.interval
+    assert interval is not None
+    size = amount(finding.measure, finding.difference.mean, 2)
+    low, high = (amount(finding.measure, end, 2) for end in (interval.low, interval.high))
+    pays = ", but is underfit" if finding.underfit else ""
+    word = "less" if finding.difference.mean < 0 else "more"
+    n = finding.difference.n
+    on = "pairs" if finding.difference.kind == "paired" else "seeds"
+    return (
+        f"{subject(block, finding)} overfits {word}{pays}: {size} points in the {measure_in_words(finding.measure)} "
+        f"(95 % interval {low} to {high}, n={n} {on})"
+    )
+
+
+def _of_block(block: Findings) -> list[str]:
+    """The sentences about one setting, or about the rows held to the baseline."""
+    sentences = []
+    for measure in block.measures:
+        of_measure = [finding for finding in block.findings if finding.measure == measure]
+        if len(of_measure) == 1:
+            sentences.append(sentence(block, of_measure[0]))
+        elif len(of_measure) <= LISTED:
+            sentences.append(_listed(block, of_measure, measure))
+        else:
+            sentences.append(_summary(block, of_measure, measure))
+    return sentences
+
+
+def sentence(block: Findings, finding: Finding) -> str:
+    """One finding: what was compared, the verdict, the measure with its split, the difference, its interval and n."""
+    about, what = subject(block, finding), measure_in_words(finding.measure)
+    if finding.difference is None:
+        return f"{about}: no finished runs to compare in the {what}."
+    size = difference_in_words(finding)
+    if not finding.difference.testable:
+        return f"{about}: {finding.verdict}; the {what} differs by {size}."
+    if _is_shown(finding):
+        pays = ", of an underfit model" if finding.verdict.endswith("underfit") else ""
+        return f"{about}: {finding.verdict.split()[0]} {what}{pays}: {size}."
+    return f"{about}: no difference shown in the {what}: {size}{_alone(finding)}."
+
+
+def _alone(finding: Finding) -> str:
+    """For a reader who sees an interval without 0 and yet no claim."""
+    assert finding.difference is not None
+    alone = finding.difference.p_value
+    if _is_shown(finding) or not alone < ALPHA:
+        return ""
+    return f", by itself p = {alone:.3f}, but not after correction"
+
+
+def _listed(block: Findings, of_measure: Sequence[Finding], measure: str) -> str:
+    """A few findings of one measure, each with its difference and interval; those of one verdict stand together."""
+    counts = {count_in_words(finding) for finding in of_measure if finding.difference is not None}
+    same = len(counts) == 1
+    verdicts: dict[str, list[str]] = {}
+    for finding in of_measure:
+        if finding.difference is None:
+            verdicts.setdefault("no finished runs", []).append(name_of(block, finding))
+        else:
+            size = f"{name_of(block, finding)}, {difference_in_words(finding, n=not same)}{_alone(finding)}"
+            verdicts.setdefault(_verdict(finding), []).append(size)
+    said = "; ".join(f"{verdict} for {'; '.join(of)}" for verdict, of in verdicts.items())
+    about = "rows" if block.effect is None else setting_name(block)
+    each = f" ({counts.pop()} each)" if same else ""
+    return f"{about} held to {reference(block)}, {measure_in_words(measure)}{each}: {said}."
+
+
+def _verdict(finding: Finding) -> str:
+    """`larger`, `smaller (underfit)`, `higher`, `no difference shown`."""
+    if not _is_shown(finding):
+        return finding.verdict
+    word = finding.verdict.split()[0]
+    return f"{word} (underfit)" if finding.verdict.endswith("underfit") else word
+
+
+def _summary(block: Findings, of_measure: Sequence[Finding], measure: str) -> str:
+    """Many findings at once: how many are shown either way, and the greatest in full."""
+    shown = [finding for finding in of_measure if _is_shown(finding)]
+    known = shown or [finding for finding in of_measure if math.isfinite(_mean(finding))]
+    others = "rows" if block.effect is None else f"values of {setting_name(block)}"
+    opening = f"{len(of_measure):,} {others} held to {reference(block)}, {measure_in_words(measure)}"
+    if not known:
+        return f"{opening}: nothing to compare."
+    words = ("smaller", "larger") if is_gap(measure) else ("lower", "higher")
+    parts = []
+    for word, sign in zip(words, (-1, 1), strict=True):
+        named = [name_of(block, finding) for finding in shown if sign * _mean(finding) > 0]
+        if named:
+            parts.append(f"{word} for {shortened(named, NAMED)}")
+    rest = len(of_measure) - len(shown)
+    if rest:
+        parts.append(f"no difference shown for {'any' if not shown else f'the other {rest:,}'}")
+    most = max(known, key=lambda finding: abs(_mean(finding)))
+    return (
+        f"{opening}: {'; '.join(parts)}. The greatest is that of {name_of(block, most)}: {difference_in_words(most)}."
+    )
+
+
+def _is_shown(finding: Finding) -> bool:
+    return finding.difference is not None and finding.difference.testable and finding.corrected < ALPHA
+
+
+def _mean(finding: Finding) -> float:
+    return math.nan if finding.difference is None else finding.difference.mean
+
+
+def _ranking(comparison: Comparison) -> list[str]:
+    """Which row comes first and what that is worth; which are underfit."""
+    split, measure = comparison.held_out, f"gap_{comparison.held_out}_accuracy"
+    scored = [row for row in comparison.rows if measure in row.scores and math.isfinite(row.scores[measure].mean)]
+    if len(comparison.rows) < 2 or not scored:
+        return []
+    ranked = [row for row in scored if not row.underfit]
+    sentences = []
+    if ranked:
+        best = min(ranked, key=lambda row: row.scores[measure].mean)
+        among = f"the {len(ranked)} that are accurate enough" if len(ranked) < len(scored) else f"all {len(scored)}"
+        mark = f" It was picked by this figure, which flatters it (†, selected on {SPLITS[split]})."
+        sentences.append(
+            f"Least mean {measure_in_words(measure)} among {among}: {label(best.settings)}, "
+            f"{gap_in_words(best, comparison)}, at {_accuracy(best, split)} accuracy on {SPLITS[split]}.{mark if split in comparison.selected_on else ''} "
+            "Its lead over the next was not tested."
+        )
+    underfit = [label(row.settings) for row in scored if row.underfit]
+    if underfit:
+        sentences.append(
+            f"{len(underfit)} of {len(scored)} configurations are underfit (mean accuracy on {SPLITS[split]} "
+            f"{floor_in_words(comparison)}) and not ranked by their gap: {shortened(underfit, NAMED)}."
+        )
+    front = [label(row.settings) for row in scored if row.on_front]
+    if len(scored) > 2:
+        sentences.append(
+            f"By their means, {shortened(front, NAMED)} {'is' if len(front) == 1 else 'are'} beaten by no other in "
+            f"both accuracy and gap of accuracy on {SPLITS[split]} (the Pareto front; not tested)."
+        )
+    return sentences
+
+
+def _accuracy(row: Row, split: str) -> str:
+    return f"{100 * row.scores[f'{split}_accuracy'].mean:.1f} %"
+
+
+def _onset(runs: Sequence[RunRecord]) -> list[str]:
+    validated = [run for run in runs if "final/val_loss" in run.metrics]
+    if not validated:
+        return []
+    having = [run for run in validated if "overfit/onset_epoch" in run.metrics]
+    if not having:
+        return [
+            f"In none of {len(validated):,} runs did the loss on validation stay above its least value by more than "
+            "its noise: no onset of overfitting."
+        ]
+    growth = [run.metrics["overfit/growth"] for run in having if "overfit/growth" in run.metrics]
+    grows = f" From there the gap of loss grows by {median(growth):.4f} nats an epoch (median)." if growth else ""
+    epochs = [run.metrics["overfit/onset_epoch"] for run in having]
+    return [
+        f"Overfitting sets in (the loss on validation then stays above its least value by more than its noise) in "
+        f"{len(having):,} of {len(validated):,} runs, at epoch {median(epochs):g} (median; {min(epochs):g} to "
+        f"{max(epochs):g}).{grows}"
+    ]
+
+
+def _restored(comparison: Comparison, runs: Sequence[RunRecord]) -> list[str]:
+    """What the weights that early stopping restored changed."""
+    measure = f"gap_{comparison.held_out}_accuracy"
+    changes = [
+        run.metrics[f"final/{measure}"] - run.metrics[f"last/{measure}"]
+        for run in runs
+        if f"last/{measure}" in run.metrics
+        and f"final/{measure}" in run.metrics
+        and run.metrics.get("last/epoch") != run.metrics.get("best/epoch")
+        and run.metrics["final/" + measure] != run.metrics["last/" + measure]
+    ]
+    if not changes:
+        return []
+    return [
+        f"In {len(changes):,} of {len(runs):,} runs the weights of an earlier epoch were restored: that changed their "
+        f"{measure_in_words(measure)} by {_spread(changes)}."
+    ]
+
+
+def _running(runs: Sequence[RunRecord]) -> list[str]:
+    name = "final/gap_running_minus_clean"
+    changes = [run.metrics[name] for run in runs if math.isfinite(run.metrics.get(name, math.nan))]
+    if not changes:
+        return []
+    return [
+        "The gap of accuracy on test that a notebook would print, from training accuracy averaged over the last epoch, "
+        f"differs from the one here, which is measured with the final weights, by {_spread(changes)}."
+    ]
+
+
+def _spread(changes: Sequence[float]) -> str:
+    mean = math.fsum(changes) / len(changes)
+    if len(changes) == 1:
+        return f"{amount('', mean, 2)} points"
+    return (
+        f"{amount('', mean, 2)} points on average ({amount('', min(changes), 2)} to {amount('', max(changes), 2)}, "
+        f"n={len(changes):,} runs)"
+    )

@@ -1,0 +1,87 @@
+"""A report made of a comparison: everything that it says, and the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from harness.analysis.comparison import Comparison
+from harness.analysis.differences import find_row
+from harness.analysis.legend import warnings
+from harness.analysis.statistics import ALPHA
+from harness.records import RunRecord, RunState
+from harness.reporting import facts, findings, tables, testing
+from harness.reporting.content import Report
+from harness.reporting.wording import label
+from harness.tracking.selection import Series
+
+CURVES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
+
+
+def gather(
+    comparison: Comparison, parent: RunRecord | None = None, baseline: str | None = None, words: str = ""
+) -> Report:
+    """Everything that a report says, without its figures; see `with_pictures`.
+
+    Args:
+        comparison: ranked by its gap.
+        parent: the run that stands for the sweep; None where an experiment is reported.
+        baseline: the row that the others are held to; None: each setting's values are held to its first.
+        words: what stands behind `harness report` to make this one again.
+
+    Raises:
+        RequestError: see `testing.all_tests`.
+    """
+    made = testing.all_tests(comparison, baseline)
+    runs = [run for row in comparison.rows for run in row.runs]
+    question, expected = facts.question(comparison, parent)
+    failed, more = tables.failures(runs)
+    return Report(
+        title=comparison.title,
+        answer=findings.answer(comparison, made),
+        question=question,
+        expected=expected,
+        varied=facts.varied(comparison),
+        shared=facts.shared(comparison),
+        origin=facts.origin(runs),
+        findings=findings.findings(comparison, made),
+        corrected=f"p: corrected by Holm's method for all {made.tests:,} tests of this page." if made.tests else "",
+        warnings=tuple(warnings(comparison)),
+        ranking=tables.ranking(comparison),
+        tests=tables.tests(comparison, made),
+        stages=tables.stages(comparison),
+        failures=failed,
+        failures_left_out=more,
+        again=facts.again(comparison, parent, runs, words),
+        method=_method(comparison),
+        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+    )
+
+
+def with_pictures(report: Report, comparison: Comparison, series: Series, baseline: str | None = None) -> Report:
+    """The report with its figures; `series` has `CURVES` of the runs that `curve_runs` names."""
+    from harness.reporting.drawing import pictures  # matplotlib: a second
+
+    row = None if baseline is None else label(find_row(comparison, baseline).settings)
+    return replace(report, pictures=tuple(pictures(comparison, series, row)))
+
+
+def curve_runs(comparison: Comparison, most: int) -> Sequence[str]:
+    """The ids of the finished runs of the first `most` rows that have one: those whose curves are drawn."""
+    rows = [row for row in comparison.rows if row.finished][:most]
+    return [run.run_id for row in rows for run in row.runs if run.state is RunState.FINISHED]
+
+
+def _method(comparison: Comparison) -> tuple[str, ...]:
+    split = {"val": "validation", "test": "test"}[comparison.held_out]
+    return (
+        f"A gap is training minus {split} accuracy (points), or {split} minus training loss (nats): positive means "
+        "overfitting. Both sides are measured with the same weights in inference mode after training.",
+        "Runs that differ in their seed only form a row; intervals of means are Student's t at 95 %. Differences are "
+        "paired by seed where at least two seeds are common, else tested by Welch's test; p-values are two-sided and "
+        f"corrected by Holm's method for all tests of the page: the chance that even one claim on it is false is "
+        f"{100 * ALPHA:.0f} % at most.",
+        "The intervals hold what another seed changes, not what other images would. Few seeds show little: "
+        '"no difference shown" does not mean that there is none.',
+    )

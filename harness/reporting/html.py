@@ -1,0 +1,22 @@
+"""A report as one HTML page that needs nothing else: style, script and figures are inside it."""
+
+from __future__ import annotations
+
+import base64
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from harness.reporting.content import Report
+
+
+def render(report: Report) -> str:
+    """The page. It asks no network, which its Content-Security-Policy also forbids it."""
+    environment = Environment(
+        loader=PackageLoader("harness.reporting"),
+        autoescape=lambda name: name is not None and name.endswith(".html"),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    environment.filters["base64"] = lambda content: base64.b64encode(content).decode()
+    environment.filters["tied"] = lambda text: text.replace(" %", "\u00a0%").replace("p = ", "p\u00a0=\u00a0")
+    return environment.get_template("report.html").render(report=report)

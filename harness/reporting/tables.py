@@ -1,0 +1,233 @@
+"""The tables of a report: the ranked rows, the tests, and the runs one by one with three sets of weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from harness.analysis.comparison import COUNT, Comparison, Row
+from harness.analysis.differences import Finding, Findings
+from harness.analysis.legend import legend
+from harness.analysis.settings import SEED
+from harness.analysis.statistics import ALPHA
+from harness.analysis.table import table_columns
+from harness.records import RunRecord, RunState
+from harness.reporting.content import Cell, Column, Failure, Key, Line, Table
+from harness.reporting.testing import Tested, subject
+from harness.reporting.wording import amount, by_size, label, measure_in_words, unit
+from harness.tracking.selection import ERROR_TAG, TRIES_TAG
+from harness.tracking.store import shown_uri
+
+ROWS = 300
+"""So many rows a table has at most: a page is to be read, and `harness compare --format csv` has them all."""
+RUNS = 150
+FAILURES = 30
+_REASON = 300
+_LEGEND = (
+    "difference: the first minus the second, so that a negative difference of gaps overfits less. pairs: runs of "
+    "equal seed that differ in nothing else; n and n: no seeds in common, by Welch's test. effect size: in standard "
+    "deviations (of pairs d_z, else Hedges' g). The interval (t) is of each difference by itself; p after Holm is "
+    "corrected for the {tests} tests of this page, and a difference is claimed where it is below {alpha}."
+)
+_STAGES = {"last": "last epoch", "best": "best epoch", "final": "kept"}
+_UNITS = {"gap val": "points", "gap test": "points", "loss gap": "nats"}
+
+
+def ranking(comparison: Comparison) -> Table:
+    """The rows in their order, with means, intervals, counts and marks."""
+    columns = table_columns(comparison)
+    shown = comparison.rows[:ROWS]
+    lines = [
+        Line(
+            tuple(Cell(column.cell(row), _key(row, column.name, column.cell(row))) for column in columns), row.underfit
+        )
+        for row in shown
+    ]
+    notes = [*legend(comparison)[:-1]]
+    if left_out := len(comparison.rows) - len(shown):
+        notes.insert(0, f"{left_out:,} more rows are left out here; `harness compare --format csv` has them.")
+    what = measure_in_words(comparison.sorted_by)
+    below = "; underfit rows below" if any(row.underfit for row in comparison.rows) else ""
+    order = f", the least {what} first{below}" if len(comparison.rows) > 1 else ""
+    return Table(
+        f"Means over seeds{order}.",
+        tuple(Column(_with_unit(column.heading), column.is_number) for column in columns),
+        tuple(lines),
+        tuple(notes),
+    )
+
+
+def _with_unit(heading: str) -> str:
+    found = _UNITS.get(heading.replace("†", "").removesuffix(" test").removesuffix(" val")) or _UNITS.get(
+        heading.replace("†", "")
+    )
+    return f"{heading}, {found}" if found else heading
+
+
+def _key(row: Row, name: str, text: str) -> Key:
+    if name in row.settings:
+        return _setting_key(row.settings[name])
+    if name == COUNT:
+        return float(row.finished)
+    if name in row.scores:
+        mean = row.scores[name].mean
+        return mean if math.isfinite(mean) else None
+    return None if text == "-" else text or None
+
+
+def tests(comparison: Comparison, made: Tested) -> Table | None:
+    """Every test of the page; None where there is none."""
+    every = [(block, finding) for block in made.blocks for finding in block.findings]
+    if not every:
+        return None
+    several = any(finding.contexts > 1 for _, finding in every)
+    names = ["compared", "measure", "n", "difference", "95 % interval", "effect size", "p", "p after Holm"]
+    numbers = {"difference", "effect size", "p", "p after Holm"}
+    columns = [Column(name, name in numbers) for name in names]
+    if several:
+        columns.append(Column("same sign"))
+    columns.append(Column("finding"))
+    shown = every[:ROWS]
+    notes = [_LEGEND.format(tests=made.tests, alpha=ALPHA)]
+    if left_out := len(every) - len(shown):
+        notes.insert(0, f"{left_out:,} more tests are left out here, but counted in the correction.")
+    lines = tuple(Line(_test_cells(block, finding, several)) for block, finding in shown)
+    return Table("Every test of this page, corrected for all of them together.", tuple(columns), lines, tuple(notes))
+
+
+def _test_cells(block: Findings, finding: Finding, several: bool) -> tuple[Cell, ...]:
+    names = [Cell(text, text) for text in (subject(block, finding), measure_in_words(finding.measure))]
+    difference, measure = finding.difference, finding.measure
+    if difference is None:
+        return (*names, *[Cell("-")] * (7 if several else 6), Cell(finding.verdict, finding.verdict))
+    decimals = 4 if measure.endswith("_loss") else 2
+    interval = "-"
+    if difference.interval is not None:
+        ends = (difference.interval.low, difference.interval.high)
+        interval = " to ".join(amount(measure, end, decimals) for end in ends)
+    n = f"{difference.n} pairs" if difference.kind == "paired" else f"{difference.n} and {difference.n_baseline}"
+    cells = [
+        *names,
+        Cell(n, float(difference.n)),
+        Cell(f"{amount(measure, difference.mean, decimals)} {unit(measure)}", _finite(difference.mean)),
+        Cell(interval, None if difference.interval is None else _finite(difference.interval.low)),
+        _number(difference.effect_size, "+.1f"),
+        _p(difference.p_value),
+        _p(finding.corrected),
+    ]
+    if several:
+        cells.append(Cell(f"{finding.agreeing} of {finding.contexts}", finding.agreeing / max(finding.contexts, 1)))
+    return (*cells, Cell(finding.verdict, finding.verdict))
+
+
+def _setting_key(value: str) -> Key:
+    kind, number, text = by_size(value)
+    return number if kind == 0 and math.isfinite(number) else text
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _number(value: float, form: str) -> Cell:
+    return Cell(f"{value:{form}}", value) if math.isfinite(value) else Cell("-")
+
+
+def _p(value: float) -> Cell:
+    return Cell("<0.001", value) if value < 0.001 else _number(value, ".3f")
+
+
+def stages(comparison: Comparison) -> Table | None:
+    """Each finished run with three sets of weights side by side: of the last epoch, of the best, and those it kept."""
+    runs = [(row, run) for row in comparison.rows for run in row.runs if run.state is RunState.FINISHED]
+    if not runs:
+        return None
+    every = [run for _, run in runs]
+    splits = [split for split in ("val", "test") if any(f"final/gap_{split}_accuracy" in run.metrics for run in every)]
+    names = [f"gap_{split}_{quantity}" for quantity in ("accuracy", "loss") for split in splits]
+    same = all(_same(run, names) for run in every)
+    kept = [stage for stage in _STAGES if any(f"{stage}/{name}" in run.metrics for run in every for name in names)]
+    if same and "last" in kept and "final" in kept:
+        kept.remove("last")
+    columns = [Column("run"), Column("seed", True)]
+    wanted: list[tuple[str, str]] = []
+    for name in names:
+        group = f"{measure_in_words(name)}, {unit(name)}"
+        for stage in [stage for stage in kept if any(f"{stage}/{name}" in run.metrics for run in every)]:
+            columns.append(Column("last, kept" if same and stage == "final" else _STAGES[stage], True, group))
+            wanted.append((f"{stage}/{name}", name))
+    more = [(metric, column, form) for metric, column, form in _MORE if any(metric in run.metrics for run in every)]
+    columns += [column for _, column, _ in more]
+    lines = []
+    for row, run in runs[:RUNS]:
+        cells = [Cell(label(row.settings), label(row.settings)), _seed(run)]
+        cells += [_gap(run, metric, name) for metric, name in wanted]
+        cells += [_scaled(run, metric, form) for metric, _, form in more]
+        lines.append(Line(tuple(cells), row.underfit))
+    notes = []
+    if left_out := len(runs) - len(lines):
+        notes.append(f"{left_out:,} more runs are left out here; MLflow has their metrics under the same names.")
+    if same:
+        notes.append("No run kept other weights than those of its last epoch.")
+    if "best" in kept:
+        notes.append(
+            "best epoch: that of the least loss on validation, by which it was selected: its figures on validation "
+            "flatter it. kept: the weights that the run's model has."
+        )
+    return Table("Each run by the weights that it is judged with.", tuple(columns), tuple(lines), tuple(notes))
+
+
+_MORE = (
+    ("best/epoch", Column("best epoch", True, "epochs"), "0"),
+    ("last/epoch", Column("last epoch", True, "epochs"), "0"),
+    ("overfit/onset_epoch", Column("onset", True, "epochs"), "0"),
+    ("overfit/growth", Column("growth of the gap after the onset, nats an epoch", True), "4"),
+    ("final/gap_running_minus_clean", Column("running - clean gap, points", True), "p"),
+    ("final/test_ece", Column("calibration error on test, %", True), "%"),
+)
+
+
+def _same(run: RunRecord, names: Sequence[str]) -> bool:
+    return all(run.metrics.get(f"last/{name}", run.metrics.get(f"final/{name}")) == run.metrics.get(f"final/{name}")
+               for name in names)  # fmt: skip
+
+
+def _seed(run: RunRecord) -> Cell:
+    seed = run.parameters.get(SEED, "-")
+    return Cell(seed, _setting_key(seed))
+
+
+def _gap(run: RunRecord, metric: str, name: str) -> Cell:
+    if metric not in run.metrics:
+        return Cell("-")
+    value = run.metrics[metric]
+    return Cell(amount(name, value, 2 if name.endswith("accuracy") else 3), _finite(value))
+
+
+def _scaled(run: RunRecord, metric: str, form: str) -> Cell:
+    value = run.metrics.get(metric, math.nan)
+    if not math.isfinite(value):
+        return Cell("-")
+    text = {"0": f"{value:.0f}", "4": f"{value:.4f}", "p": f"{100 * value:+z.2f}", "%": f"{100 * value:.1f}"}[form]
+    return Cell(text, value)
+
+
+def failures(runs: Sequence[RunRecord]) -> tuple[tuple[Failure, ...], int]:
+    """The runs that did not finish, and how many more there are than are listed."""
+    found = [run for run in runs if run.state is not RunState.FINISHED]
+    listed = [Failure(run.name, run.run_id, run.state.lower(), _reason(run), _log(run)) for run in found[:FAILURES]]
+    return tuple(listed), len(found) - len(listed)
+
+
+def _reason(run: RunRecord) -> str:
+    line = shown_uri(run.tags.get(ERROR_TAG, "")).partition("\n")[0]
+    if not line:
+        return "not recorded" if run.state in (RunState.FAILED, RunState.KILLED) else "it has not ended"
+    return line if len(line) <= _REASON else f"{line[:_REASON]}…"
+
+
+def _log(run: RunRecord) -> str:
+    """Its artifacts that say more."""
+    tries = run.tags.get(TRIES_TAG, "1")
+    folder = "logs" if tries == "1" else f"logs/try_{tries}"
+    return f"{folder}/run.log, traceback.txt" if run.state in (RunState.FAILED, RunState.KILLED) else ""

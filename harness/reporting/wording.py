@@ -1,0 +1,112 @@
+"""Numbers and measures in words: points, percent and nats with their signs, intervals, counts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from harness.analysis.comparison import Comparison, Row, sortable
+from harness.analysis.differences import Finding
+from harness.analysis.settings import headings
+from harness.analysis.statistics import Interval
+
+SPLITS = {"val": "validation", "test": "test", "train": "training"}
+
+
+def by_size(value: str) -> tuple[int, float, str]:
+    """What values of a setting are sorted by: numbers by size and before words, `[128]` as 128."""
+    return sortable(value[1:-1] if value.startswith("[") and value.endswith("]") else value)
+
+
+def label(settings: Mapping[str, str]) -> str:
+    """What tells a row apart, in words; a number says of which setting it is: `cnn width=64`."""
+    short = headings(tuple(settings))
+    parts = [value if by_size(value)[0] else f"{short[key]}={value}" for key, value in settings.items()]
+    return " ".join(parts) or "all runs"
+
+
+def split_of(measure: str) -> str:
+    """The split in a score's name, in a word: `gap_val_loss` is of validation."""
+    return next(word for split, word in SPLITS.items() if split in measure.split("_"))
+
+
+def measure_in_words(measure: str) -> str:
+    """`gap of accuracy on test`, `accuracy on validation`."""
+    quantity = "loss" if measure.endswith("_loss") else "accuracy"
+    what = f"gap of {quantity}" if measure.startswith("gap_") else quantity
+    return f"{what} on {split_of(measure)}"
+
+
+def amount(measure: str, value: float, decimals: int | None = None) -> str:
+    """A gap or a difference with its sign, without its unit: points, or nats of a loss."""
+    if not math.isfinite(value):
+        return "not a number"
+    scale, usual = (1, 3) if measure.endswith("_loss") else (100, 1)
+    return f"{scale * value:+z.{usual if decimals is None else decimals}f}"
+
+
+def unit(measure: str) -> str:
+    """The unit of gaps and differences of a measure."""
+    return "nats" if measure.endswith("_loss") else "points"
+
+
+def interval_in_words(measure: str, interval: Interval, decimals: int | None = None) -> str:
+    """`95 % interval +0.5 to +1.2`."""
+    return f"95 % interval {amount(measure, interval.low, decimals)} to {amount(measure, interval.high, decimals)}"
+
+
+def difference_in_words(finding: Finding, *, n: bool = True) -> str:
+    """`+0.87 points (95 % interval +0.52 to +1.22, n=6 pairs, p = 0.004)`, p corrected, on request without n.
+
+    Where the setting was changed in several configurations and the difference does not go the same way in all of them,
+    that is said.
+    """
+    difference = finding.difference
+    assert difference is not None
+    decimals = 4 if finding.measure.endswith("_loss") else 2
+    parts = []
+    if difference.interval is not None:
+        parts.append(interval_in_words(finding.measure, difference.interval, decimals))
+    if n:
+        parts.append(count_in_words(finding))
+    if difference.testable:
+        parts.append(f"p {p_value(finding.corrected)}")
+    if finding.agreeing < finding.contexts:
+        parts.append(f"this sign in {finding.agreeing} of {finding.contexts} configurations")
+    return f"{amount(finding.measure, difference.mean, decimals)} {unit(finding.measure)} ({', '.join(parts)})"
+
+
+def count_in_words(finding: Finding) -> str:
+    """`n=6 pairs of equal seed`, `n=5 and 3 seeds, not paired`."""
+    difference = finding.difference
+    assert difference is not None
+    if difference.kind == "paired":
+        return f"n={difference.n} pair{'' if difference.n == 1 else 's'} of equal seed"
+    return f"n={difference.n} and {difference.n_baseline} seeds, not paired"
+
+
+def p_value(p: float) -> str:
+    """`= 0.031`, `< 0.001`."""
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
+def gap_in_words(row: Row, comparison: Comparison, quantity: str = "accuracy") -> str:
+    """`+2.5 points (95 % interval +1.7 to +3.3, n=2 seeds)` of a row that has a gap."""
+    measure = f"gap_{comparison.held_out}_{quantity}"
+    score = row.scores[measure]
+    inside = [f"n={score.n} seed{'' if score.n == 1 else 's'}"]
+    if score.interval is not None:
+        inside.insert(0, interval_in_words(measure, score.interval))
+    elif score.n == 1:
+        inside.append("no interval")
+    return f"{amount(measure, score.mean)} {unit(measure)} ({', '.join(inside)})"
+
+
+def seeds_in_words(comparison: Comparison) -> str:
+    """How many finished runs a row has: `5 seeds each`, `2 to 5 seeds`."""
+    counts = sorted({row.finished for row in comparison.rows if row.finished})
+    if not counts:
+        return "no finished run"
+    if len(counts) == 1:
+        return "one seed each" if counts[0] == 1 else f"{counts[0]} seeds each"
+    return f"{counts[0]} to {counts[-1]} seeds"
