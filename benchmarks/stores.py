@@ -36,8 +36,8 @@ _BATCH = 500
 
 
 def make_store(folder: Path, runs: int, epochs: int = 30) -> str:
-    """The URI of a new SQLite store in `folder` with one sweep of `runs` runs: 20 widths, 2 optimizers, as many learning
-    rates as it takes, 5 seeds; each run with the parameters, scalars, tags and series of a real one."""
+    """The URI of a new SQLite store in `folder` with one sweep of `runs` runs: 20 widths, 2 optimizers, as many
+    learning rates as it takes, 5 seeds; each run with the parameters, scalars, tags and series of a real one."""
     file = folder / "mlflow.db"
     uri = f"sqlite:///{file}"
     experiment = int(ensure_experiment(uri, EXPERIMENT))

@@ -22,7 +22,7 @@ from harness.analysis.settings import (
     distinguish,
     headings,
     is_setting,
-    setting_of,
+    settings_of,
     sortable,
     swept_settings,
 )
@@ -202,7 +202,7 @@ def compare(
         keys = tuple(sorted(filter(is_setting, set().union(*(run.parameters for run in every)))))
     groups: defaultdict[tuple[str, ...], list[RunRecord]] = defaultdict(list)
     for run in every:
-        groups[tuple(setting_of(run.parameters, key) for key in keys)].append(run)
+        groups[settings_of(run.parameters, keys)].append(run)
     distinction = distinguish(keys, list(groups), (*swept_settings(swept, keys), *reading.chosen))
     place = {key: keys.index(key) for key in distinction.shown}
     rows = [

@@ -11,6 +11,7 @@ import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from harness.config import SWEEP_SETTINGS, Config, flatten
 
@@ -80,6 +81,14 @@ def is_setting(key: str) -> bool:
 def setting_of(parameters: Mapping[str, str], key: str) -> str:
     """The value of a setting in the parameters of a run of any version; `ABSENT` where there is none."""
     return parameters.get(key, ADDED_LATER.get(key, ABSENT))
+
+
+def settings_of(parameters: Mapping[str, str], keys: Sequence[str]) -> tuple[str, ...]:
+    """The values of these settings, each as `setting_of` has it: at once where all are there, as they mostly are."""
+    if len(keys) > 1 and all(map(parameters.__contains__, keys)):
+        found: tuple[str, ...] = itemgetter(*keys)(parameters)
+        return found
+    return tuple(setting_of(parameters, key) for key in keys)
 
 
 def deciding(parameters: Mapping[str, object]) -> dict[str, str]:

@@ -26,7 +26,7 @@ from harness.commands.runs_of_others import naming_of, naming_options
 from harness.errors import RequestError
 from harness.records import RunRecord
 from harness.tracking.reading import latest_run, latest_sweep, read_runs, resolve_run
-from harness.tracking.selection import is_sweep
+from harness.tracking.selection import REPRODUCES_TAG, is_sweep
 from harness.tracking.store import store_uri
 
 _OVERRIDDEN = re.compile(r"(?:^|\s)([+~]*[\w./@]+)=")
@@ -203,7 +203,7 @@ def _whole_sweep(uri: str, parent: RunRecord) -> _Chosen:
 
 def _whole_experiment(uri: str, name: str) -> _Chosen:
     every = read_runs(uri, experiment=name, include_parents=True)
-    runs = [run for run in every if not is_sweep(run)]
+    runs = [run for run in every if not is_sweep(run) and REPRODUCES_TAG not in run.tags]
     if not runs:
         raise RequestError(f"The experiment {name} has no runs. Name another with --experiment.")
     return _Chosen(f"Experiment {runs[0].experiment}", runs, _swept(every))
