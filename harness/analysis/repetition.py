@@ -59,7 +59,7 @@ class Deviation:
 
 @dataclass(frozen=True)
 class Repetition:
-    """`metrics` were compared, `epochs` of them at the most; those of `deviations` differ, the farthest first. `reasons`
+    """`metrics` were compared, over `epochs`; those of `deviations` differ, the farthest first. `reasons`
     say what could explain it, `added` which metrics only the repetition has."""
 
     original: RunRecord
