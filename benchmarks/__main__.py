@@ -1,4 +1,4 @@
-"""`python -m benchmarks [all|epochs|grid|scaling|single]`: measure, keep the result, render the page."""
+"""`python -m benchmarks [all|comparing|epochs|grid|scaling|single]`: measure, keep the result, render the page."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import epochs, grid, scaling, single
+from benchmarks import comparing, epochs, grid, scaling, single
 from benchmarks.guides import GUIDES
 from benchmarks.page import page
 from benchmarks.picture import draw
@@ -16,7 +16,7 @@ from benchmarks.surroundings import Places
 from harness.errors import HarnessError
 from harness.paths import write_text
 
-BENCHMARKS = ("epochs", "grid", "scaling", "single")
+BENCHMARKS = ("comparing", "epochs", "grid", "scaling", "single")
 TRIALS = ROOT / "outputs" / "benchmarks"
 
 
@@ -24,6 +24,7 @@ def main() -> int:
     request = _parser().parse_args()
     places = _places(request.output, request.quick)
     measures = {
+        "comparing": lambda: comparing.measure(places, request.quick, request.rounds),
         "epochs": lambda: epochs.measure(places, request.quick, request.rounds, request.guides),
         "grid": lambda: grid.measure(places, request.quick, request.runs),
         "scaling": lambda: scaling.measure(places, request.quick),
@@ -78,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=[guide.letter for guide in GUIDES],
         help="measure the epochs of these guides only, and keep what there is of the others",
     )
-    parser.add_argument("--rounds", type=int, help="rounds of epochs and single (7 and 5)")
+    parser.add_argument("--rounds", type=int, help="rounds of epochs, single and comparing (7, 5 and 5)")
     parser.add_argument(
         "--runs",
         type=int,

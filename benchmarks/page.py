@@ -16,8 +16,8 @@ HEAD = """\
 # Benchmarks
 
 Written by `make bench` from `benchmarks/results/`; edit neither. `make bench ARGS=grid` measures one part again
-(`epochs`, `grid`, `scaling`, `single`); `make bench ARGS="all --quick"` tries everything in minutes and leaves this
-page alone.
+(`comparing`, `epochs`, `grid`, `scaling`, `single`); `make bench ARGS="all --quick"` tries everything in minutes and
+leaves this page alone.
 
 Contenders take turns in rounds, each in processes of its own, and a ratio is always between times of one benchmark.
 Seconds are medians, with the least and the greatest beside them. Each contender must have done the work: its training
@@ -153,7 +153,29 @@ def _single(result: Result) -> Iterator[str]:
     yield table(("contender", "seconds", "from, to", "times the script", "first run", "test accuracy"), lines)
 
 
-SECTIONS = {"epochs": _epochs, "grid": _grid, "scaling": _scaling, "single": _single}
+def _comparing(result: Result) -> Iterator[str]:
+    yield "## Comparing many runs"
+    yield (
+        f"One sweep of {result['runs']:,} runs of {result['epochs']} epochs in a SQLite store of "
+        f"{result['megabytes']:,.0f} MB, written by SQL into the tables that MLflow had made (`benchmarks/stores.py`); "
+        "whole commands, from start to exit. The usual way is `mlflow.search_runs` and means over seeds with pandas, "
+        "measured once: means and deviations of one score, no intervals, no ranks."
+    )
+    search = result["search_seconds"]
+    labels = {
+        "table": "**`harness compare`**",
+        "effect": "`harness compare --effect optimizer`",
+        "csv": "`harness compare --format csv`, bootstrap intervals included",
+    }
+    lines = [("`mlflow.search_runs` and pandas", f"{search:.1f}", "", times(1.0))]
+    for name, label in labels.items():
+        seconds = result["seconds"][name]
+        lines.append((label, f"{statistics.median(seconds):.1f}", f"{min(seconds):.1f}, {max(seconds):.1f}",
+                      times(search / statistics.median(seconds))))  # fmt: skip
+    yield table(("command", "seconds", "from, to", "times the usual way"), lines)
+
+
+SECTIONS = {"epochs": _epochs, "grid": _grid, "scaling": _scaling, "single": _single, "comparing": _comparing}
 
 
 def _where(result: Result) -> str:

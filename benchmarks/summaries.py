@@ -130,6 +130,7 @@ def goals(results: Mapping[str, Result]) -> list[Goal]:
         *_grid_goals(results.get("grid")),
         *_single_goals(results.get("single")),
         *_scaling_goals(results.get("scaling")),
+        *_comparing_goals(results.get("comparing")),
     ]
 
 
@@ -171,4 +172,14 @@ def _scaling_goals(result: Result | None) -> Iterator[Goal]:
             f"the cost of a run flat from {sizes[0]} to {sizes[-1]} runs",
             f"{measured:.2f} times (flat: up to {FLAT})",
             measured <= FLAT,
+        )
+
+
+def _comparing_goals(result: Result | None) -> Iterator[Goal]:
+    if result is not None:
+        seconds = statistics.median(result["seconds"]["table"])
+        yield Goal(
+            f"`harness compare` of {result['runs']:,} runs of {result['epochs']} epochs in under 5 s",
+            f"{seconds:.1f} s",
+            seconds < 5,
         )

@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "compare": ("harness.commands.compare", "Show runs side by side, ranked by overfitting gap."),
     "report": ("harness.commands.report", "Write what a sweep found as one page."),
     "guides": ("harness.commands.guides", "Reproduce the five guides and compare."),
+    "reproduce": ("harness.commands.reproduce", "Train a recorded run again and compare, bit for bit."),
     "predict": ("harness.commands.predict", "Show what a trained model takes images for."),
     "inspect": ("harness.commands.inspect", "Show the layers of a trained model and what they put out."),
     "export": ("harness.commands.export", "Write a run's model as a Keras file or a SavedModel."),

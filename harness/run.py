@@ -22,7 +22,7 @@ from harness.judging import judge
 from harness.models import build_model, pixel_scale, probability_model
 from harness.recording import Recorded, data_counts, log_configuration, log_data, log_note, log_start, log_state
 from harness.records import Split
-from harness.tracking.selection import FINGERPRINT_TAG, GROUP_TAG, JOB_TAG
+from harness.tracking.selection import FINGERPRINT_TAG, GROUP_TAG, JOB_TAG, REPRODUCES_TAG
 from harness.tracking.store import load_mlflow, store_uri
 from harness.tracking.writing import RunIdentity, tracked_run
 from harness.training import (
@@ -47,7 +47,7 @@ class RunContext:
     """What surrounds a run and does not change its numbers.
 
     `job` is its number in a sweep, `group` its name there without the seed; `run_id` is the run to go on in, which an
-    earlier try of the same work made.
+    earlier try of the same work made, and `reproduces` the one that this run repeats on purpose.
     """
 
     name: str
@@ -57,6 +57,7 @@ class RunContext:
     group: str | None = None
     log_file: Path | None = None
     run_id: str | None = None
+    reproduces: str | None = None
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,8 @@ def _identifying_tags(uri: str, config: Config, context: RunContext) -> dict[str
     tags = {} if context.job is None else {JOB_TAG: str(context.job)}
     if context.group is not None:
         tags[GROUP_TAG] = context.group
+    if context.reproduces is not None:
+        tags[REPRODUCES_TAG] = context.reproduces
     with suppress(HarnessError):
         validate(config)
         tags[FINGERPRINT_TAG] = fingerprint(config, dataset_digest(config.dataset), start_identity(uri, config))

@@ -87,6 +87,11 @@ def single() -> dict[str, Any]:
     }
 
 
+def comparing() -> dict[str, Any]:
+    seconds = {"table": [2.0, 3.0, 4.0], "effect": [2.0, 2.0, 2.0], "csv": [6.0, 6.0, 6.0]}
+    return {"runs": 10_000, "epochs": 30, "megabytes": 1297.0, "seconds": seconds, "search_seconds": 30.0}
+
+
 @pytest.fixture
 def places(tmp_path: Path) -> Places:
     return Places.below(tmp_path)
@@ -226,6 +231,16 @@ def test_what_is_committed_is_a_measurement_and_the_page_is_made_of_it() -> None
     assert results
     assert not any(result["quick"] for result in results.values())
     assert kept.page.read_text() == page(results, kept)
+
+
+def test_comparing_many_runs_is_held_to_five_seconds(places: Places) -> None:
+    places.write("comparing", False, comparing())
+    text = page(places.read(), places)
+    assert line(text, "**`harness compare`**")[1:] == ["3.0", "2.0, 4.0", "10.0"]
+    assert [goal.met for goal in goals({"comparing": comparing()})] == [True]
+    late = comparing()
+    late["seconds"]["table"] = [5.0, 5.0, 5.0]
+    assert [goal.met for goal in goals({"comparing": late})] == [False]
 
 
 @pytest.mark.slow

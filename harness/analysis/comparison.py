@@ -13,9 +13,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from harness.analysis.foreign import Reading
 from harness.analysis.ranking import Demand, is_underfit, pareto_front
 from harness.analysis.selected import selected_on
-from harness.analysis.settings import ABSENT, SEED, distinguish, headings, is_setting, setting_of, swept_settings
+from harness.analysis.settings import (
+    ABSENT,
+    SEED,
+    distinguish,
+    headings,
+    is_setting,
+    settings_of,
+    sortable,
+    swept_settings,
+)
 from harness.analysis.statistics import Interval, mean_and_deviation, t_interval
 from harness.errors import RequestError, suggestion
 from harness.records import RunRecord, RunState
@@ -126,6 +136,8 @@ class Comparison:
     parameters that all runs share; `follows` names, for each parameter that differs but is not shown, the shown one
     that it is a function of.
 
+    `reading` says how runs were read that the harness did not write.
+
     `ranked` says whether rows below their floor of accuracy come after the others; `accuracy_floors` has it by dataset,
     as a fraction made of `demand` (none: no floor). `selected_on` says what each split was used to select.
     `configurations` counts the rows before all but the Pareto front were left out.
@@ -146,6 +158,7 @@ class Comparison:
     accuracy_floors: Mapping[str, float]
     selected_on: Mapping[str, tuple[str, ...]]
     configurations: int
+    reading: Reading = Reading()
 
     @property
     def accuracy_floor(self) -> float | None:
@@ -181,6 +194,7 @@ def compare(
     title: str = "",
     demand: Demand | None = None,
     only_front: bool = False,
+    reading: Reading | None = None,
 ) -> Comparison:
     """Group runs by configuration and rank the groups.
 
@@ -196,16 +210,19 @@ def compare(
         title: what is compared, in words.
         demand: the held-out accuracy that a row must reach not to be called underfit; None: the usual one.
         only_front: keep the rows on the Pareto front of held-out accuracy and gap.
+        reading: how the runs were read, where others than the harness may have written them (see foreign.py).
 
     Raises:
         RequestError: `sort_by` is no column of this comparison.
     """
-    every = tuple(runs)
-    keys = tuple(sorted(filter(is_setting, set().union(*(run.parameters for run in every)))))
+    every, reading = tuple(runs), reading or Reading()
+    keys = reading.keys
+    if keys is None:
+        keys = tuple(sorted(filter(is_setting, set().union(*(run.parameters for run in every)))))
     groups: defaultdict[tuple[str, ...], list[RunRecord]] = defaultdict(list)
     for run in every:
-        groups[tuple(setting_of(run.parameters, key) for key in keys)].append(run)
-    distinction = distinguish(keys, list(groups), swept_settings(swept, keys))
+        groups[settings_of(run.parameters, keys)].append(run)
+    distinction = distinguish(keys, list(groups), (*swept_settings(swept, keys), *reading.chosen))
     place = {key: keys.index(key) for key in distinction.shown}
     rows = [
         _row({key: configuration[place[key]] for key in distinction.shown}, members, stage)
@@ -215,7 +232,7 @@ def compare(
     demand = demand or Demand()
     rows, floors = _placed(rows, chosen, demand)
     found = tuple(name for name in SCORES if any(name in row.scores for row in rows))
-    column = f"gap_{chosen}_accuracy" if sort_by is None else _column(sort_by, distinction.shown, found)
+    column = _ranking(chosen, found) if sort_by is None else _column(sort_by, distinction.shown, found)
     ordered = _sorted(rows, column, distinction.shown, ascending)
     if sort_by is None:
         ordered.sort(key=lambda row: (math.isnan(_mean(row.scores.get(column))), row.underfit))
@@ -235,6 +252,7 @@ def compare(
         accuracy_floors=floors,
         selected_on=selected_on(every, len(rows), column, stage),
         configurations=len(rows),
+        reading=reading,
     )
 
 
@@ -287,8 +305,15 @@ def _score(values: Sequence[float]) -> Score:
 
 def _held_out(runs: Sequence[RunRecord], stage: Stage) -> HeldOut:
     finished = [run for run in runs if run.state is RunState.FINISHED]
-    validated = all(f"{stage}/gap_val_accuracy" in run.metrics for run in finished)
+    gaps = (f"{stage}/gap_val_accuracy", f"{stage}/gap_val_loss")
+    validated = all(any(gap in run.metrics for gap in gaps) for run in finished)
     return "val" if finished and validated else "test"
+
+
+def _ranking(held_out: HeldOut, scores: Sequence[str]) -> str:
+    """The gap that rows are ranked by: of accuracy, unless there is one of loss only."""
+    accuracy, loss = f"gap_{held_out}_accuracy", f"gap_{held_out}_loss"
+    return loss if loss in scores and accuracy not in scores else accuracy
 
 
 def _column(wanted: str, settings: Sequence[str], scores: Sequence[str]) -> str:
@@ -316,12 +341,3 @@ def _sorted(rows: list[Row], column: str, settings: Sequence[str], ascending: bo
 
 def _mean(score: Score | None) -> float:
     return math.nan if score is None else score.mean
-
-
-def sortable(text: str) -> tuple[int, float, str]:
-    """Numbers by size and before words."""
-    try:
-        number = float(text)
-    except ValueError:
-        return 1, 0.0, text
-    return (0, number, text) if not math.isnan(number) else (1, 0.0, text)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from harness.analysis.comparison import Comparison
-from harness.analysis.differences import Finding, Findings
+from harness.analysis.differences import Finding, Findings, is_gap
 from harness.analysis.legend import context, floor_in_words, headline, marks, warnings
 from harness.analysis.presenting import json_interval, markdown_row
 from harness.analysis.settings import headings
@@ -72,7 +72,8 @@ def _above(findings: Findings) -> list[str]:
 def _title(comparison: Comparison, measure: str) -> str:
     split = comparison.held_out
     titles = {name.format(split): title.format(split) for name, title in _TITLES.items()}
-    return titles[measure] + ("†" if split in comparison.selected_on else "")
+    running = comparison.reading.running and is_gap(measure)
+    return titles[measure] + ("†" if split in comparison.selected_on else "") + ("‡" if running else "")
 
 
 def _table(findings: Findings, measure: str) -> tuple[list[str], list[list[str]]]:
@@ -186,6 +187,8 @@ def _json(findings: Findings) -> str:
         "alpha": ALPHA,
         "tests": findings.tests,
         "selected_on": {split: list(reasons) for split, reasons in comparison.selected_on.items()},
+        "running_averages": comparison.reading.running or None,
+        "remarks": list(comparison.reading.remarks),
         "constants": dict(comparison.constants),
         "follows": dict(comparison.follows),
         "differences": _records(findings),

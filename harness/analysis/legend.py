@@ -11,6 +11,7 @@ from harness.records import RunState
 
 _ALWAYS_NAMED = (
     "dataset.name", "model.name", "optimizer.name", "optimizer.learning_rate", "regime.epochs", "regime.batch_size",
+    "optimizer_name", "optimizer_learning_rate", "lr", "epochs", "batch_size",  # of autologging
 )  # fmt: skip
 _NAMED_OPTIONS = ("optimizer.momentum", "optimizer.weight_decay")
 _ROWS_NAMED = 5
@@ -66,8 +67,9 @@ def legend(comparison: Comparison) -> list[str]:
     counts = [row.finished for row in comparison.rows]
     if any(count > 1 for count in counts):
         lines.append(
-            "± is the half width of the 95 % interval (t) of the mean over the n finished runs of a row, which differ "
-            "in seed only." + (" Of two runs it is nine times their deviation." if 2 in counts else "")
+            "± is the half width of the 95 % interval (t) of the mean over the n finished runs of a row"
+            + (", which differ in seed only." if comparison.reading.alike else ".")
+            + (" Of two runs it is nine times their deviation." if 2 in counts else "")
         )
     held_out = comparison.held_out
     if any(row.on_front for row in comparison.rows) and comparison.configurations > 1:
@@ -78,11 +80,13 @@ def legend(comparison: Comparison) -> list[str]:
 
 
 def marks(comparison: Comparison) -> list[str]:
-    """What † says: by which split something was selected, and what."""
-    return [
+    """What † says: by which split something was selected, and what; and ‡, on what training figures rest."""
+    lines = [f"‡ rests on {comparison.reading.running}"] if comparison.reading.running else []
+    lines += [
         f"† selected on {split}, whose figures flatter what was selected: {'; '.join(reasons)}."
         for split, reasons in comparison.selected_on.items()
     ]
+    return lines
 
 
 def floor_in_words(comparison: Comparison) -> str:
@@ -99,8 +103,9 @@ def floor_in_words(comparison: Comparison) -> str:
 
 
 def warnings(comparison: Comparison) -> list[str]:
-    """What weakens the comparison: unfinished runs, missing and repeated ones, and a demand that nothing meets."""
-    lines = []
+    """What weakens the comparison: unfinished runs, missing and repeated ones, a demand that nothing meets; and what
+    must be known of runs that the harness did not write."""
+    lines = list(comparison.reading.remarks)
     if unfinished := comparison.runs - comparison.finished:
         lines.append(f"{counted(unfinished, 'run')} did not finish: in no mean.")
     if incomplete := [row for row in comparison.rows if row.incomplete]:
@@ -108,10 +113,9 @@ def warnings(comparison: Comparison) -> list[str]:
         more = f", and {len(incomplete) - len(named):,} more" if len(incomplete) > len(named) else ""
         lines.append(f"Incomplete, n is finished/expected: {', '.join(named)}{more}.")
     if comparison.repeats:
-        lines.append(
-            f"{counted(comparison.repeats, 'run')} repeat a configuration and seed that another has too: "
-            "equal numbers counted again make ± too small."
-        )
+        so = "equal numbers counted again make ± too small" if comparison.reading.alike else "± takes them for chance"
+        repeated = counted(comparison.repeats, "run")
+        lines.append(f"{repeated} repeat a configuration and seed that another has too: {so}.")
     judged = [row for row in comparison.rows if f"{comparison.held_out}_accuracy" in row.scores]
     if judged and all(row.underfit for row in judged):
         lines.append(f"No row is accurate enough: {comparison.held_out} accuracy {floor_in_words(comparison)}.")

@@ -84,6 +84,8 @@ def _json(comparison: Comparison) -> str:
         "ranked": comparison.ranked,
         "accuracy_floor": comparison.accuracy_floor,
         "selected_on": {split: list(reasons) for split, reasons in comparison.selected_on.items()},
+        "running_averages": comparison.reading.running or None,
+        "remarks": list(comparison.reading.remarks),
         "level": LEVEL,
         "runs": comparison.runs,
         "finished": comparison.finished,

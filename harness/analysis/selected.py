@@ -22,7 +22,10 @@ def selected_on(runs: Sequence[RunRecord], rows: int, sorted_by: str, stage: str
         reasons = ["it ranks the rows"] if rows > 1 and split in sorted_by.split("_") else []
         if stage == "best" and split == "val":
             reasons.append("the epoch of its least loss was chosen")
-        stopped = sum(_watches(run.parameters, "regime.early_stopping", "enabled", "True", split) for run in runs)
+        stopped = sum(
+            _watches(run.parameters, "regime.early_stopping", "enabled", "True", split) or _restored(run, split)
+            for run in runs
+        )
         if stopped:
             reasons.append(f"early stopping chose the epoch by it in {_share(stopped, len(runs))}")
         slowed = sum(_watches(run.parameters, "regime.schedule", "name", "plateau", split) for run in runs)
@@ -36,6 +39,11 @@ def selected_on(runs: Sequence[RunRecord], rows: int, sorted_by: str, stage: str
 def _watches(parameters: Mapping[str, str], group: str, switch: str, on: str, split: str) -> bool:
     monitor = parameters.get(f"{group}.monitor", "")
     return parameters.get(f"{group}.{switch}") == on and monitor.startswith(f"{split}/")
+
+
+def _restored(run: RunRecord, split: str) -> bool:
+    """As Keras's autologging through `mlflow.tensorflow` tells of early stopping."""
+    return "restored_epoch" in run.metrics and run.parameters.get("monitor", "").startswith(f"{split}_")
 
 
 def _share(count: int, of: int) -> str:

@@ -8,8 +8,10 @@ that the ones already shown do not.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from harness.config import SWEEP_SETTINGS, Config, flatten
 
@@ -43,8 +45,16 @@ SELECTORS = {
     "regime.early_stopping.enabled": "regime.early_stopping.",
     "regime.schedule.name": "regime.schedule.",
     "continued.epochs": "continued.",
+    "optimizer_name": "optimizer_",  # as Keras's autologging has it
 }
 """Settings whose value brings others with it, and the prefix of those others."""
+
+OPTIONS_OF_TORCH = frozenset({
+    "lr", "betas", "eps", "weight_decay", "amsgrad", "maximize", "foreach", "capturable", "differentiable", "fused",
+    "decoupled_weight_decay", "momentum", "dampening", "nesterov", "alpha", "centered", "rho", "momentum_decay",
+    "lr_decay", "initial_accumulator_value",
+})  # fmt: skip
+"""What Lightning's autologging records of an optimizer beside `optimizer_name`."""
 
 _ORDER = {key: place for place, key in enumerate(flatten(Config()))}
 ABSENT = "-"
@@ -71,6 +81,14 @@ def is_setting(key: str) -> bool:
 def setting_of(parameters: Mapping[str, str], key: str) -> str:
     """The value of a setting in the parameters of a run of any version; `ABSENT` where there is none."""
     return parameters.get(key, ADDED_LATER.get(key, ABSENT))
+
+
+def settings_of(parameters: Mapping[str, str], keys: Sequence[str]) -> tuple[str, ...]:
+    """The values of these settings, each as `setting_of` has it: at once where all are there, as they mostly are."""
+    if len(keys) > 1 and all(map(parameters.__contains__, keys)):
+        found: tuple[str, ...] = itemgetter(*keys)(parameters)
+        return found
+    return tuple(setting_of(parameters, key) for key in keys)
 
 
 def deciding(parameters: Mapping[str, object]) -> dict[str, str]:
@@ -139,7 +157,9 @@ def _place(key: str) -> tuple[int, str]:
 
 def _source(key: str, shown: Sequence[str], columns: Mapping[str, tuple[str, ...]]) -> str | None:
     for other in shown:
-        selects = key.startswith(SELECTORS.get(other, other + "."))
+        selects = key.startswith(SELECTORS.get(other, other + ".")) or (
+            other == "optimizer_name" and key in OPTIONS_OF_TORCH
+        )
         recurs = len(set(columns[other])) < len(columns[other])
         if (selects or (recurs and _group(key) == _group(other))) and _is_function(columns[key], columns[other]):
             return other
@@ -165,3 +185,12 @@ def _short(key: str) -> str:
     parts = key.split(".")
     named = len(parts) > 1 and parts[-1] in ("name", "enabled", "strategy")
     return parts[-2] if named else parts[-1]
+
+
+def sortable(text: str) -> tuple[int, float, str]:
+    """Numbers by size and before words."""
+    try:
+        number = float(text)
+    except ValueError:
+        return 1, 0.0, text
+    return (0, number, text) if not math.isnan(number) else (1, 0.0, text)

@@ -143,9 +143,10 @@ def _marked(comparison: Comparison, column: Column) -> str:
 
 
 def _heading(comparison: Comparison, name: str) -> str:
-    """A score's heading; † where its split was used to select something."""
+    """A score's heading; † where its split was used to select something, ‡ where it rests on running averages."""
     selected = any(split in comparison.selected_on for split in name.split("_"))
-    return _SCORE_HEADINGS[name] + ("†" if selected else "")
+    running = comparison.reading.running and name.startswith(("train_", "gap_"))
+    return _SCORE_HEADINGS[name] + ("†" if selected else "") + ("‡" if running else "")
 
 
 def table_columns(comparison: Comparison) -> list[Column]:

@@ -18,13 +18,15 @@ from harness.analysis import difference_tables
 from harness.analysis.comparison import STAGES, Comparison, Stage, compare
 from harness.analysis.differences import Findings, differences, find_row
 from harness.analysis.effects import effects
+from harness.analysis.foreign import adapt
 from harness.analysis.presenting import FORMATS, render
 from harness.analysis.ranking import WITHIN, Demand
 from harness.analysis.table import print_table
+from harness.commands.runs_of_others import naming_of, naming_options
 from harness.errors import RequestError
 from harness.records import RunRecord
 from harness.tracking.reading import latest_run, latest_sweep, read_runs, resolve_run
-from harness.tracking.selection import is_sweep
+from harness.tracking.selection import REPRODUCES_TAG, is_sweep
 from harness.tracking.store import store_uri
 
 _OVERRIDDEN = re.compile(r"(?:^|\s)([+~]*[\w./@]+)=")
@@ -71,6 +73,7 @@ class Chosen:
 @click.option("--pareto", is_flag=True, help="Only rows that none beats in accuracy and gap.")
 @click.option("--sort", "sort_by", metavar="COLUMN", help="A setting, n or a score, whatever the accuracy.")
 @click.option("--descending", is_flag=True, help="The largest first.")
+@naming_options
 @click.option(
     "--format", "form", type=click.Choice(list(FORMATS)), help="By default that of FILE's suffix, else table."
 )
@@ -92,6 +95,11 @@ def command(
     pareto: bool,
     sort_by: str | None,
     descending: bool,
+    train_metric: str | None,
+    held_out_metric: str | None,
+    train_loss_metric: str | None,
+    held_out_loss_metric: str | None,
+    group_by: str | None,
     form: str | None,
     output: Path | None,
     store: str | None,
@@ -101,7 +109,11 @@ def command(
     RUNS are run ids, beginnings of ids, or names; a sweep stands for all of its runs. By default the latest sweep
     is shown, or the latest experiment where there has been no sweep. Runs that differ only in seed share a row. Rows
     whose held-out accuracy is far below the best come last: a model that learnt nothing has no gap either.
+
+    Runs that the harness did not write are compared too: the metrics of Keras and of Lightning are known, others are
+    named, and runs are told apart by every parameter that differs, seeds aside, or by those of --group-by.
     """
+    naming = naming_of(train_metric, held_out_metric, train_loss_metric, held_out_loss_metric, group_by)
     demand = _demand(min_accuracy, within)
     if pareto and (baseline or effect):
         raise RequestError(
@@ -109,9 +121,10 @@ def command(
         )
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # MLflow's own seven take minutes to give up
     chosen = _choose(store_uri(store), runs, experiment, sweep)
+    runs_read, reading = adapt(chosen.runs, naming)
     comparison = compare(
-        chosen.runs, sort_by=sort_by, ascending=not descending, swept=chosen.swept, title=chosen.title, demand=demand,
-        only_front=pareto, stage=stage,
+        runs_read, sort_by=sort_by, ascending=not descending, swept=chosen.swept, title=chosen.title, demand=demand,
+        only_front=pareto, stage=stage, reading=reading,
     )  # fmt: skip
     if not comparison.scores and stage != "final" and comparison.finished:
         raise RequestError(
@@ -206,7 +219,7 @@ def whole_sweep(uri: str, parent: RunRecord) -> Chosen:
 def whole_experiment(uri: str, name: str) -> Chosen:
     """The runs of an experiment, sweeps' own runs left out. Raises `RequestError` where it has none."""
     every = read_runs(uri, experiment=name, include_parents=True)
-    runs = [run for run in every if not is_sweep(run)]
+    runs = [run for run in every if not is_sweep(run) and REPRODUCES_TAG not in run.tags]
     if not runs:
         raise RequestError(f"The experiment {name} has no runs. Name another with --experiment.")
     return Chosen(f"Experiment {runs[0].experiment}", runs, _swept(every))

@@ -11,7 +11,7 @@ from functools import lru_cache
 from importlib.metadata import distributions, version
 from pathlib import Path
 
-from harness.machine import available_cpus, this_process
+from harness.machine import available_cpus, gpus, this_process
 from harness.tracking.selection import PROCESS_TAG
 
 GIT_SECONDS = 20
@@ -76,6 +76,7 @@ def machine_tags() -> dict[str, str]:
         "harness.keras": version("keras"),
         "harness.platform": platform.platform(),
         "harness.cpus": str(available_cpus()),
+        "harness.gpus": ",".join(gpus()) or "none",
         "harness.host": platform.node(),
         "harness.command": _command(),
         PROCESS_TAG: this_process(),

@@ -8,6 +8,7 @@ version is checked first, and `reading.py` falls back to the client for one that
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import sqlite3
@@ -94,6 +95,10 @@ class SqliteReader:
         return dict(self._query("SELECT key, value FROM experiment_tags WHERE experiment_id = ?", (experiment_id,)))
 
     def select(self, selection: Selection) -> list[RunRecord]:
+        with _no_collection():
+            return self._select(selection)
+
+    def _select(self, selection: Selection) -> list[RunRecord]:
         rows = self._query(*_statement(selection))
         identities = json.dumps([row[0] for row in rows])
         shared: dict[str, str] = {}  # keys and values recur on thousands of runs: keep each text once
@@ -164,6 +169,19 @@ class SqliteReader:
                 f"The store {self._file} cannot be read as an MLflow store ({error}). "
                 "Name another with --store, or move this file away to begin a new one."
             ) from error
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Records of thousands of runs are millions of objects and no garbage, which Python's collector would look through
+    again and again: a fifth of the time of reading."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _roll_back_interrupted(file: Path) -> None:

@@ -1,0 +1,149 @@
+"""What other people call their scores: as Keras and Lightning name them, or as the user says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.errors import RequestError, suggestion
+from harness.records import RunRecord
+
+QUANTITIES: Mapping[str, tuple[str, ...]] = {
+    "accuracy": (
+        "accuracy", "acc", "sparse_categorical_accuracy", "categorical_accuracy", "binary_accuracy",
+        "multiclassaccuracy", "multiclass_accuracy",
+    ),
+    "loss": ("loss",),
+}  # fmt: skip
+"""What Keras and users of Lightning call a score, in lower case and without the split. Of several the first counts."""
+
+TRAIN, VALIDATION, TEST = "train", "val", "test"
+_PREFIXES: Mapping[str, tuple[str, ...]] = {
+    TRAIN: ("train_", "train/", "training_", "training/"),
+    VALIDATION: ("val_", "val/", "valid_", "valid/", "validation_", "validation/"),
+    TEST: ("test_", "test/"),
+}
+_EPOCH = "_epoch"
+"""Lightning's ending for the mean over an epoch of what was logged by step too."""
+
+OWN_TAG = "harness.kind"
+"""On every run of the harness from its start on."""
+_SHOWN = 20
+
+Names = Mapping[str, str]
+"""A run's own names of its scores, by `train_accuracy`, `val_loss` and so on."""
+
+
+@dataclass(frozen=True)
+class Naming:
+    """What the user says of runs: which metrics to read, and which parameters tell rows apart (none: all that differ,
+    but for seeds)."""
+
+    train_accuracy: str | None = None
+    held_out_accuracy: str | None = None
+    train_loss: str | None = None
+    held_out_loss: str | None = None
+    group_by: tuple[str, ...] = ()
+
+    @property
+    def names_metrics(self) -> bool:
+        """Whether metrics are named, of all runs then; else each is read by the names that are known."""
+        return any((self.train_accuracy, self.held_out_accuracy, self.train_loss, self.held_out_loss))
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first of many names, and how many more there are."""
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def recognised(metrics: Iterable[str]) -> Names:
+    """The first name of each score for which there are a training and a held-out value."""
+    actual = {name.lower(): name for name in metrics}
+    found: dict[str, str] = {}
+    for quantity, names in QUANTITIES.items():
+        for name in names:
+            train = _first(actual, [f"{prefix}{name}{end}" for end in (_EPOCH, "") for prefix in _PREFIXES[TRAIN]])
+            train = train or actual.get(name)  # Keras's name has no prefix
+            held_out = {
+                split: _first(actual, [f"{prefix}{name}{end}" for end in (_EPOCH, "") for prefix in _PREFIXES[split]])
+                for split in (VALIDATION, TEST)
+            }
+            if train is not None and any(held_out.values()):
+                found[f"{TRAIN}_{quantity}"] = train
+                found |= {f"{split}_{quantity}": metric for split, metric in held_out.items() if metric is not None}
+                break
+    return found
+
+
+def _first(actual: Mapping[str, str], candidates: Iterable[str]) -> str | None:
+    return next((actual[name] for name in candidates if name in actual), None)
+
+
+def split_of(name: str) -> str:
+    """Which split a held-out metric is of, as far as its name tells."""
+    return TEST if re.search(r"(^|[^a-z])(test|eval)", name.lower()) else VALIDATION
+
+
+def pairs(naming: Naming) -> list[tuple[str, str, str]]:
+    """`accuracy` and `loss`, as far as named, each with its training and its held-out metric."""
+    named = (
+        ("accuracy", naming.train_accuracy, naming.held_out_accuracy),
+        ("loss", naming.train_loss, naming.held_out_loss),
+    )
+    return [(quantity, train, held_out) for quantity, train, held_out in named if train and held_out]
+
+
+def check_pairs(naming: Naming) -> None:
+    """Raise `RequestError` where only one side of a gap was named."""
+    for middle, train, held_out in (
+        ("", naming.train_accuracy, naming.held_out_accuracy),
+        ("-loss", naming.train_loss, naming.held_out_loss),
+    ):
+        if (train is None) != (held_out is None):
+            given, other = ("train", "held-out") if train else ("held-out", "train")
+            raise RequestError(
+                f"--{given}{middle}-metric {train or held_out}: a gap is between two metrics. Name the other with "
+                f"--{other}{middle}-metric."
+            )
+
+
+def check_named(runs: Sequence[RunRecord], naming: Naming) -> None:
+    """Raise `RequestError` for a metric that no run has, or two that no run has together."""
+    there = {name for run in runs for name in run.metrics}
+    for _, train, held_out in pairs(naming):
+        for name in (train, held_out):
+            if name not in there:
+                raise RequestError(
+                    f"No run here has the metric '{name}'.{suggestion(name, there)} "
+                    f"They have {listed(sorted(there)) or 'none'}."
+                )
+        if not any(train in run.metrics and held_out in run.metrics for run in runs):
+            raise RequestError(f"No run here has both {train} and {held_out}: a gap is between two metrics of one run.")
+
+
+def running(runs: Sequence[RunRecord], chosen: Mapping[str, Names]) -> str:
+    """Which training figures were averaged while the weights moved, and what that means; empty if none were."""
+    used: dict[str, int] = {}
+    for run in runs:
+        for key, name in chosen.get(run.run_id, {}).items():
+            if key.startswith(TRAIN) and _is_running(run, name):
+                used[name] = used.get(name, 0) + 1
+    if not used:
+        return ""
+    share = "" if max(used.values()) == len(runs) else f" (in {max(used.values()):,} of {len(runs):,} runs)"
+    steps = [name for name in used if name.lower().startswith("train") and not name.endswith(_EPOCH)]
+    by_step = f"; if logged by step, {' and '.join(steps)} may be of the last batch only" if steps else ""
+    return (
+        f"{' and '.join(used)}{share}: running averages over the last epoch, while the weights moved and dropout was "
+        f"on, so that gaps come out smaller than with the weights at its end{by_step}."
+    )
+
+
+def _is_running(run: RunRecord, name: str) -> bool:
+    """The harness judges its training images again (`train/*`); others log what training itself reports."""
+    if OWN_TAG in run.tags:
+        return name.startswith(("fit/", "final/fit_"))
+    lower = name.lower()
+    return lower.startswith(_PREFIXES[TRAIN]) or any(lower in names for names in QUANTITIES.values())

@@ -1,0 +1,120 @@
+"""`harness reproduce`: a recorded run trained again, and its results held to the recorded ones."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from typing import Any
+
+import click
+
+from harness.analysis.repetition import Deviation, Repetition
+from harness.analysis.table import aligned
+from harness.errors import HarnessError
+from harness.tracking.store import store_uri
+
+SHOWN = 15
+
+
+@click.command(name="reproduce")
+@click.argument("run")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option(
+    "--store", metavar="URI", help="The MLflow store; by default MLFLOW_TRACKING_URI, else the project's own."
+)
+def command(run: str, form: str, store: str | None) -> None:
+    """Train a recorded run again and compare every metric, bit for bit.
+
+    RUN is a run's id, the beginning of it, or its name; latest; best; or a registered model (NAME, NAME/3, NAME@alias).
+    The configuration, the data and the number of threads are those that the run recorded; the code and the libraries
+    are those at hand. The result is a new run of the same experiment.
+
+    Exit code 0 if all metrics of every epoch are identical (times aside), 1 if not.
+    """
+    from harness.repeating import find_recorded, repeat
+    from harness.sweep.progress import RunDisplay
+
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # MLflow's own seven take minutes to give up
+    uri = store_uri(store)
+    recorded = find_recorded(uri, run)
+    record, display = recorded.record, RunDisplay()
+    click.echo(f"Again: {record.name} ({record.run_id}) of {record.started:%Y-%m-%d %H:%M} UTC", err=True)
+    display.show_configuration(recorded.config)
+    display.run_started(recorded.name)
+    with display.live():
+        result, repetition = repeat(uri, recorded, display)
+    display.run_finished(result)
+    click.echo(_as_json(repetition) if form == "json" else "\n".join(report(repetition)))
+    if not repetition.identical:
+        worst, count = repetition.deviations[0], len(repetition.deviations)
+        raise HarnessError(
+            f"Not reproduced: {count} of {repetition.metrics} metrics differ, {worst.metric} most "
+            f"({_number(worst.recorded)}, then {_number(worst.again)})."
+        )
+
+
+def report(repetition: Repetition) -> list[str]:
+    """The comparison in lines: that all is identical, or what differs and what could explain it."""
+    original, again = repetition.original, repetition.again
+    lines = []
+    if repetition.identical:
+        lines.append(
+            f"Identical: {repetition.metrics} metrics over {repetition.epochs} epochs have the same bits in "
+            f"{original.run_id[:8]} and {again.run_id[:8]}."
+        )
+    else:
+        lines += [f"{len(repetition.deviations)} of {repetition.metrics} metrics differ; where each differs most:", ""]
+        cells = [["metric", "epoch", "recorded", "again", "difference", "differs in"]]
+        cells += [_cells(one) for one in repetition.deviations[:SHOWN]]
+        lines += [*aligned(cells, [False, True, True, True, True, True]), ""]
+        if (more := len(repetition.deviations) - SHOWN) > 0:
+            lines.append(f"and {more} more; --format json has them.")
+        if repetition.reasons:
+            lines += ["What could explain it:", *(f"- {reason}" for reason in repetition.reasons)]
+        else:
+            lines.append(
+                "Nothing that is recorded explains it: threads, engine, versions, commit, data and machine are the "
+                "same. That is a bug of the harness or of a library below it."
+            )
+    if repetition.identical and repetition.reasons:
+        lines += ["Although these were not the same:", *(f"- {reason}" for reason in repetition.reasons)]
+    if repetition.added:
+        lines.append(f"Not recorded then: {', '.join(repetition.added)}.")
+    return lines
+
+
+def _cells(one: Deviation) -> list[str]:
+    difference = "-" if math.isinf(one.difference) else f"{one.difference:+.2g}"
+    epoch = str(one.step) if one.step else "-"
+    return [
+        one.metric, epoch, _number(one.recorded), _number(one.again), difference, f"{one.differing} of {one.of}"
+    ]  # fmt: skip
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.9g}"
+
+
+def _as_json(repetition: Repetition) -> str:
+    document: dict[str, Any] = {
+        "original": repetition.original.run_id,
+        "again": repetition.again.run_id,
+        "identical": repetition.identical,
+        "metrics": repetition.metrics,
+        "epochs": repetition.epochs,
+        "deviations": [
+            {
+                "metric": one.metric, "step": one.step, "recorded": _finite(one.recorded), "again": _finite(one.again),
+                "difference": _finite(one.difference), "differing": one.differing, "of": one.of,
+            }
+            for one in repetition.deviations
+        ],
+        "reasons": list(repetition.reasons),
+        "added": list(repetition.added),
+    }  # fmt: skip
+    return json.dumps(document, indent=2)
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,124 @@
+"""A recorded run carried out again, from nothing but what the store has of it."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import yaml
+
+from harness.analysis.repetition import Repetition, hold
+from harness.config import Config
+from harness.continuing import check_start
+from harness.data import dataset_digest
+from harness.errors import RequestError
+from harness.records import RunRecord, RunState
+from harness.run import RunContext, RunResult, execute
+from harness.tracking.models import find_trained, run_artifact
+from harness.tracking.reading import read_runs, read_series
+from harness.tracking.selection import CONTINUED_FROM, ERROR_TAG, THREADS_TAG
+from harness.tracking.store import ensure_experiment
+from harness.trained import read_config
+from harness.training import TrainingObserver
+
+DIGEST_TAG = "harness.dataset_digest"
+LOG = "run.log"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What is to be done again: the run, its configuration, and the overrides that had made it."""
+
+    record: RunRecord
+    config: Config
+    overrides: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.record.name} again"
+
+
+def find_recorded(uri: str, text: str) -> Recorded:
+    """The finished run that `text` means, ready to be carried out: same data, same number of threads, same start.
+
+    Nothing is written. Raises:
+        RequestError: no such run, a sweep, a run that did not finish or that another program wrote, one whose start is
+            gone or whose data are others now.
+        DataError: its data cannot be had.
+        StoreError: the store cannot be read.
+    """
+    record = find_trained(uri, text)
+    if record.state is not RunState.FINISHED:
+        why = f" ({record.tags[ERROR_TAG]})" if ERROR_TAG in record.tags else ""
+        raise RequestError(
+            f"The run {record.name} ({record.run_id}) is {record.state}{why}. Only a finished run has results to be "
+            "held to."
+        )
+    config = _config(uri, record)
+    check_start(uri, config)
+    digest = dataset_digest(config.dataset)
+    if record.tags.get(DIGEST_TAG, digest) != digest:
+        raise RequestError(
+            f"The run {record.name} ({record.run_id}) was trained on {config.dataset.name} with the digest "
+            f"{record.tags[DIGEST_TAG]}; what there is now has {digest}. Bring the files back that it was trained on "
+            "(dataset.directory)."
+        )
+    with run_artifact(uri, record, "config/overrides.yaml") as file:
+        overrides = tuple(map(str, yaml.safe_load(file.read_text()) or ()))
+    return Recorded(record, config, overrides)
+
+
+def repeat(uri: str, recorded: Recorded, observer: TrainingObserver) -> tuple[RunResult, Repetition]:
+    """Train once more, as a new run of the same experiment, and hold it to the recorded one. Raises as `execute`."""
+    ensure_experiment(uri, recorded.record.experiment)
+    with _log_file() as file:
+        context = RunContext(recorded.name, recorded.overrides, log_file=file, reproduces=recorded.record.run_id)
+        result = execute(recorded.config, context, observer)
+    return result, hold_to(uri, recorded.record, result.run_id)
+
+
+def hold_to(uri: str, original: RunRecord, run_id: str) -> Repetition:
+    """Another run of the store held to `original`."""
+    (again,) = read_runs(uri, run_ids=[run_id])
+    ids, names = [original.run_id, run_id], sorted({*original.metrics, *again.metrics})
+    series = read_series(uri, ids, names)
+    return hold(original, again, series.get(original.run_id, {}), series.get(run_id, {}))
+
+
+def _config(uri: str, record: RunRecord) -> Config:
+    """What was recorded, but for the ties to a sweep and a store; what had been left open then is now what it was."""
+    config = read_config(uri, record)
+    source = record.parameters.get(CONTINUED_FROM, "None")
+    threads = record.tags.get(THREADS_TAG)
+    return replace(
+        config,
+        threads=config.threads if threads is None else int(threads),
+        figures=config.figures or "few",
+        regime=replace(config.regime, continue_from=config.regime.continue_from if source == "None" else source),
+        tracking=replace(
+            config.tracking, uri=uri, experiment=record.experiment, parent_run=None, job=None, run_name=None
+        ),
+    )
+
+
+@contextmanager
+def _log_file() -> Iterator[Path]:
+    """A file that takes the harness's log while the block lasts, as Hydra's does for a job."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / LOG
+        handler = logging.FileHandler(file)
+        handler.setFormatter(logging.Formatter("[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"))
+        logger = logging.getLogger("harness")
+        level = logger.level
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        try:
+            yield file
+        finally:
+            logger.setLevel(level)
+            logger.removeHandler(handler)
+            handler.close()
