@@ -91,8 +91,8 @@ def _epochs(steps: int, images: int | None, batch_size: int) -> int:
     """
     if images is None:
         raise ConfigError(
-            f"dataset.train_size=null: this study sets its epochs so that every run takes {steps:,} steps, and has to know "
-            "the size. Give it as a number."
+            f"dataset.train_size=null: this study sets its epochs so that every run takes {steps:,} steps, and has to "
+            "know the size. Give it as a number."
         )
     if images < 1 or batch_size < 1:
         return 1  # either is refused, in its own words, by `validate`
@@ -256,8 +256,8 @@ def explained(overrides: Sequence[str] = ()) -> Iterator[None]:
             "key=value1,value2; quote what the shell would take apart: 'model.hidden=[64,64]'."
         ) from error
     except (HydraException, OmegaConfBaseException) as error:
-        if isinstance(error.__cause__, ConfigError):  # one of our own resolvers refused
-            raise error.__cause__ from error
+        if isinstance(error.__context__, ConfigError):  # a resolver of ours refused
+            raise error.__context__ from None
         raise ConfigError(_explain(error, overrides)) from error
     except ValueError as error:  # Hydra raises it bare for a group set to a number and the like
         raise ConfigError(_explain_text(str(error), overrides)) from error
