@@ -15,7 +15,8 @@ STAMP := .venv/.set-up-$(KEY)$(addprefix -,$(strip $(EXTRAS)))
 FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep ui browser screenshots test test-fast test-kills lint format bench tutorial lock clean
+.PHONY: help setup sweep ui browser screenshots test test-fast test-kills lint format bench studies tutorial lock \
+	clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +60,12 @@ format: $(STAMP) ## Rewrite the code in the house's style
 bench: $(STAMP) benchmarks/.venv/.installed ## Measure against peers, write docs/benchmarks.md (ARGS="epochs --quick")
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+studies: $(STAMP) ## Run the three studies of experiments/ and write what they found into docs/studies
+	@$(BIN)/harness data fetch fashion_mnist
+	@$(call study,capacity,width)
+	@$(call study,train_size,train_size)
+	@$(call study,label_noise,label_noise)
+
 tutorial: $(STAMP) ## Run the commands of docs/guides.md and write their output and pictures into it
 	@PYTHONPATH=docs $(BIN)/cog -r docs/guides.md
 
@@ -76,6 +83,10 @@ benchmarks/.venv/.installed: benchmarks/requirements.txt | $(STAMP)
 	@$(BIN)/python -m venv --clear benchmarks/.venv
 	@benchmarks/.venv/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt \
 		&& touch $@ || echo "They could not be installed; docs/benchmarks.md will say so."
+
+# A sweep that is finished already is not run again, and need not be the latest: so it is named.
+study = $(BIN)/harness sweep experiments=$(1) && \
+	$(BIN)/harness report '$(1): $(2), seed' --output docs/studies/$(1).md
 
 # The stamp is written last: an interrupted set-up starts again.
 $(STAMP):

@@ -7,6 +7,7 @@ the rule and the choices.
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -78,8 +79,24 @@ def register() -> None:
     ConfigStore.instance().store(name="harness_schema", node=Config, provider="harness")
     OmegaConf.register_new_resolver("harness_root", lambda: str(paths.project_root()), replace=True)
     OmegaConf.register_new_resolver("harness_first", lambda *found: next(item for item in found if item is not None))
+    OmegaConf.register_new_resolver("harness_epochs", _epochs, replace=True)
     Plugins.instance().register(ExperimentsSource)
     Plugins.instance().register(ExperimentsSearchPath)
+
+
+def _epochs(steps: int, images: int | None, batch_size: int) -> int:
+    """`${harness_epochs:STEPS,${dataset.train_size},${regime.batch_size}}`: the epochs that come nearest to STEPS.
+
+    For studies in which the size of the training set differs from run to run and the length of training must not.
+    """
+    if images is None:
+        raise ConfigError(
+            f"dataset.train_size=null: this study sets its epochs so that every run takes {steps:,} steps, and has to "
+            "know the size. Give it as a number."
+        )
+    if images < 1 or batch_size < 1:
+        return 1  # either is refused, in its own words, by `validate`
+    return max(1, round(steps / math.ceil(images / batch_size)))
 
 
 def to_config(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
@@ -239,6 +256,8 @@ def explained(overrides: Sequence[str] = ()) -> Iterator[None]:
             "key=value1,value2; quote what the shell would take apart: 'model.hidden=[64,64]'."
         ) from error
     except (HydraException, OmegaConfBaseException) as error:
+        if isinstance(error.__context__, ConfigError):  # a resolver of ours refused
+            raise error.__context__ from None
         raise ConfigError(_explain(error, overrides)) from error
     except ValueError as error:  # Hydra raises it bare for a group set to a number and the like
         raise ConfigError(_explain_text(str(error), overrides)) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,8 @@ from harness.errors import ConfigError
 GROUPS = ("dataset", "model", "optimizer", "regime", "tracking", "debug")
 
 DEPARTURES = {"adafactor": {"epsilon_1"}}  # see conf/optimizer/adafactor.yaml
+
+STUDIES = {"capacity": "model.width", "train_size": "dataset.train_size", "label_noise": "dataset.label_noise"}
 
 
 def options(group: str) -> list[str]:
@@ -41,6 +44,47 @@ def test_every_experiment_opens_with_question_command_duration_and_expectation(n
     text = (paths.experiments_directory() / f"{name}.yaml").read_text()
     for word in ("# Question:", "# Command:", "# Duration:", "# Expected:"):
         assert word in text
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_crosses_one_setting_with_at_least_five_seeds(name: str) -> None:
+    sweep = expand_sweep([f"experiments={name}"])
+    assert sweep.swept == (STUDIES[name], "seed")
+    seeds = {item for job in sweep.jobs for item in job if item.startswith("seed=")}
+    values = {item for job in sweep.jobs for item in job if item.startswith(f"{STUDIES[name]}=")}
+    assert len(seeds) >= 5
+    assert len(sweep.jobs) == len(seeds) * len(values)
+
+
+def test_every_size_of_a_training_set_is_trained_for_as_many_steps() -> None:
+    configs = check_sweep(expand_sweep(["experiments=train_size"]))
+    sizes = [config.dataset.train_size or 0 for config in configs]
+    steps = {
+        config.regime.epochs * math.ceil(size / config.regime.batch_size)
+        for config, size in zip(configs, sizes, strict=True)
+    }
+    assert (min(sizes), max(sizes), steps) == (500, 50_000, {4000})
+
+
+@pytest.mark.parametrize(
+    ("images", "batch", "epochs"),
+    [(100, 10, 4), (101, 10, 4), (160, 10, 2), (1000, 10, 1), (10, 100, 40)],
+    ids=["exactly", "a last batch that is not full", "2.5 epochs", "less than an epoch", "one batch"],
+)
+def test_epochs_follow_from_a_number_of_steps(images: int, batch: int, epochs: int) -> None:
+    asked = f"regime.epochs=${{harness_epochs:40,{images},{batch}}}"
+    assert compose_config([asked]).regime.epochs == epochs
+
+
+def test_epochs_of_a_training_set_of_unknown_size_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"dataset.train_size=null: .* 4,000 steps.* Give it as a number\.$"):
+        compose_config(["experiments=train_size", "dataset.train_size=null"])
+
+
+@pytest.mark.parametrize("wrong", ["dataset.train_size=0", "regime.batch_size=0"])
+def test_epochs_that_follow_from_steps_leave_a_wrong_size_to_its_own_rule(wrong: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{wrong}: must be at least 1"):
+        compose_config(["experiments=train_size", wrong])
 
 
 def test_there_is_an_option_for_every_optimizer() -> None:

@@ -31,8 +31,11 @@ DOCUMENTS = [
     REPOSITORY / "CHANGELOG.md",
     REPOSITORY / "mlruns" / "README.md",
     REPOSITORY / "experiments" / "README.md",
+    REPOSITORY / "docs" / "studies" / "README.md",
     *sorted((REPOSITORY / "docs").glob("*.md")),
 ]
+REPORTS = [file for file in sorted((REPOSITORY / "docs" / "studies").glob("*.md")) if file.name != "README.md"]
+"""Written by `harness report`."""
 CONFIGURATION = REPOSITORY / "docs" / "configuration.md"
 IMAGE_BYTES = 250_000
 
@@ -169,7 +172,7 @@ def test_a_target_that_is_shown_is_in_the_makefile(words: list[str]) -> None:
         assert re.search(rf"^{re.escape(target)}:", makefile, flags=re.MULTILINE), target
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=named)
+@pytest.mark.parametrize("document", [*DOCUMENTS, *REPORTS], ids=named)
 def test_links_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
         if "://" not in target:
@@ -184,12 +187,29 @@ def test_links_lead_somewhere(document: Path) -> None:
 def test_pictures_are_shown_and_small() -> None:
     shown = {
         (document.parent / target).resolve()
-        for document in DOCUMENTS
+        for document in [*DOCUMENTS, *REPORTS]
         for target in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", document.read_text())
     }
-    stored = {file.resolve() for file in (REPOSITORY / "docs" / "images").iterdir()}
+    docs = REPOSITORY / "docs"
+    stored = {file.resolve() for file in [*(docs / "images").iterdir(), *(docs / "studies").glob("*/*")]}
     assert shown == stored
     assert all(file.stat().st_size <= IMAGE_BYTES for file in stored)
+
+
+@pytest.mark.parametrize("report", REPORTS, ids=named)
+def test_a_report_is_of_a_study_and_says_how_to_run_it_again(report: Path) -> None:
+    study = (REPOSITORY / "experiments" / f"{report.stem}.yaml").read_text()
+    [question] = re.findall(r"# Question: +(.+)", study)
+    text = report.read_text()
+    assert question in text
+    assert f"\nharness sweep experiments={report.stem}\n" in text
+
+
+def test_every_study_has_its_report_and_a_paragraph() -> None:
+    asked = {file.stem for file in (REPOSITORY / "experiments").glob("*.yaml") if "make studies" in file.read_text()}
+    text = (REPOSITORY / "docs" / "studies" / "README.md").read_text()
+    assert {report.stem for report in REPORTS} == asked
+    assert set(re.findall(r"^\*\*.*\]\((\w+)\.md\)", text, flags=re.MULTILINE)) == asked
 
 
 def test_the_map_gives_each_module_the_floor_that_lint_holds_it_to() -> None:
