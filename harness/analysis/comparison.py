@@ -67,9 +67,9 @@ class Score:
 class Row:
     """Runs of one configuration, whatever their seed.
 
-    `repeats` counts those whose seed another run of it has too, `missing` are seeds that other rows have and this one
-    lacks. `underfit`: its held-out accuracy is too low for its gap to count; `on_front`: no other row is better in one
-    of the two and as good in the other.
+    `repeats` counts finished ones whose seed another finished one has too, `missing` are seeds that other rows have and
+    this one lacks. `underfit`: its held-out accuracy is too low for its gap to count; `on_front`: no other row is
+    better in one of the two and as good in the other.
     """
 
     settings: Mapping[str, str]
@@ -96,13 +96,20 @@ class Row:
 
     @property
     def expected(self) -> int:
-        """How many finished runs the row would have if none had failed and no seed were missing."""
-        return self.n + len(self.missing)
+        """How many finished runs the row would have if each seed, of its own or missing, had finished."""
+        return self.finished + len(self.lacking) + len(self.missing)
 
     @property
     def incomplete(self) -> bool:
         """Whether its means rest on fewer runs than they should."""
         return self.finished < self.expected
+
+    @property
+    def lacking(self) -> tuple[RunRecord, ...]:
+        """The runs that no finished run of their seed replaces, the latest of each seed."""
+        finished = {run.parameters.get(SEED, run.run_id) for run in self.runs if run.state is RunState.FINISHED}
+        latest = {run.parameters.get(SEED, run.run_id): run for run in self.runs}
+        return tuple(run for seed, run in latest.items() if seed not in finished)
 
     def values(self, name: str) -> list[float]:
         """The score of each finished run that has it."""
@@ -250,7 +257,7 @@ def compare(
         ranked=sort_by is None,
         demand=demand,
         accuracy_floors=floors,
-        selected_on=selected_on(every, len(rows), column, stage),
+        selected_on=selected_on(every, len(rows), column, stage, chosen if only_front else None),
         configurations=len(rows),
         reading=reading,
     )
@@ -294,7 +301,7 @@ def _row(settings: Mapping[str, str], members: Sequence[RunRecord], stage: Stage
         metric = f"{stage}/{name}"
         if values := [run.metrics[metric] for run in finished if metric in run.metrics]:
             scores[name] = _score(values)
-    seeds = Counter(run.parameters.get(SEED, ABSENT) for run in members)
+    seeds = Counter(run.parameters.get(SEED, ABSENT) for run in finished)
     ordered = sorted(members, key=lambda run: (sortable(run.parameters.get(SEED, ABSENT)), run.started, run.run_id))
     return Row(settings, tuple(ordered), scores, sum(count for count in seeds.values() if count > 1), stage)
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from harness.analysis.comparison import STAGES, Comparison, Row
 from harness.analysis.settings import ABSENT, SEED, headings
 from harness.config import Config, flatten
-from harness.records import RunState
 
 _ALWAYS_NAMED = (
     "dataset.name", "model.name", "optimizer.name", "optimizer.learning_rate", "regime.epochs", "regime.batch_size",
@@ -125,9 +124,8 @@ def warnings(comparison: Comparison) -> list[str]:
 def _lacking(row: Row) -> str:
     """`seed 1 failed; seeds 3, 4 missing`."""
     seeds: dict[str, list[str]] = {}
-    for run in row.runs:
-        if run.state is not RunState.FINISHED:
-            seeds.setdefault(run.state.lower(), []).append(run.parameters.get(SEED, ABSENT))
+    for run in row.lacking:
+        seeds.setdefault(run.state.lower(), []).append(run.parameters.get(SEED, ABSENT))
     if row.missing:
         seeds["missing"] = list(row.missing)
     return "; ".join(f"{'seed' if len(of) == 1 else 'seeds'} {_listed(of)} {state}" for state, of in seeds.items())

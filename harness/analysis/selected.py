@@ -14,12 +14,16 @@ from harness.records import RunRecord
 HELD_OUT = ("val", "test")
 
 
-def selected_on(runs: Sequence[RunRecord], rows: int, sorted_by: str, stage: str) -> dict[str, tuple[str, ...]]:
+def selected_on(
+    runs: Sequence[RunRecord], rows: int, sorted_by: str, stage: str, front_of: str | None = None
+) -> dict[str, tuple[str, ...]]:
     """For each held-out split by which something was selected, what: rows, where there are several and they are sorted
-    by a figure of it; epochs of runs; learning rates of runs."""
+    by a figure of it, or only the Pareto front by it is left (`front_of`); epochs of runs; learning rates of runs."""
     found = {}
     for split in HELD_OUT:
         reasons = ["it ranks the rows"] if rows > 1 and split in sorted_by.split("_") else []
+        if rows > 1 and split == front_of:
+            reasons.append("the rows left are the front by it")
         if stage == "best" and split == "val":
             reasons.append("the epoch of its least loss was chosen")
         stopped = sum(

@@ -182,7 +182,7 @@ def _setting(key: str, row: Row) -> str:
 
 
 def _count(row: Row) -> str:
-    return f"{row.finished}/{row.expected}" if row.incomplete else str(row.n)
+    return f"{row.finished}/{row.expected}" if row.incomplete else str(row.finished)
 
 
 def _states(row: Row) -> str:

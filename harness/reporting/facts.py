@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from harness import paths
-from harness.analysis.comparison import Comparison, sortable
+from harness.analysis.comparison import Comparison
 from harness.analysis.legend import context
-from harness.analysis.settings import ABSENT, SEED, headings
+from harness.analysis.settings import ABSENT, SEED, headings, sortable
 from harness.records import RunRecord
 from harness.reporting.content import Again, Fact, shortened
 from harness.reporting.wording import by_size

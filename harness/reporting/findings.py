@@ -188,10 +188,11 @@ def _ranking(comparison: Comparison) -> list[str]:
     if ranked:
         best = min(ranked, key=lambda row: row.scores[measure].mean)
         among = f"the {len(ranked)} that are accurate enough" if len(ranked) < len(scored) else f"all {len(scored)}"
-        mark = f" It was picked by this figure, which flatters it (†, selected on {SPLITS[split]})."
+        picked = f" It was picked by this figure, which flatters it (†, selected on {SPLITS[split]})."
         sentences.append(
             f"Least mean {measure_in_words(measure)} among {among}: {label(best.settings)}, "
-            f"{gap_in_words(best, comparison)}, at {_accuracy(best, split)} accuracy on {SPLITS[split]}.{mark if split in comparison.selected_on else ''} "
+            f"{gap_in_words(best, comparison)}, at {_accuracy(best, split)} accuracy on {SPLITS[split]}."
+            f"{picked if split in comparison.selected_on else ''} "
             "Its lead over the next was not tested."
         )
     underfit = [label(row.settings) for row in scored if row.underfit]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from harness.analysis.comparison import Comparison, Row, sortable
+from harness.analysis.comparison import Comparison, Row
 from harness.analysis.differences import Finding
-from harness.analysis.settings import headings
+from harness.analysis.settings import headings, sortable
 from harness.analysis.statistics import Interval
 
 SPLITS = {"val": "validation", "test": "test", "train": "training"}

@@ -40,7 +40,7 @@ from harness.sweep.jobs import run_job
 from harness.sweep.naming import run_name
 from harness.sweep.planning import job_configs, plan_sweep
 from harness.sweep.progress import RunDisplay, SweepDisplay
-from harness.sweep.showing import not_decisive, show_experiment
+from harness.sweep.showing import MOST_RUNS, not_decisive, show_experiment
 from harness.sweep.summary import Report
 from harness.sweep.watching import watch
 from harness.tracking.store import ensure_experiment, few_retries, store_uri
@@ -91,7 +91,7 @@ def _train(request: argparse.Namespace, display: RunDisplay) -> None:
             display.run_finished(result)
             with not_decisive(result.name):
                 uri = store_uri(config.tracking.uri)
-                show_experiment(uri, ensure_experiment(uri, result.experiment))
+                show_experiment(uri, ensure_experiment(uri, result.experiment), MOST_RUNS)
         except Exception as error:
             log.info("the run failed", exc_info=True)  # to the run's file; the message is printed once, at the end
             failures.append(error)  # raised below: Hydra would print words of its own

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from harness.analysis.comparison import compare
 from harness.errors import StoreError
 from harness.records import RunRecord
-from harness.tracking.reading import read_runs
-from harness.tracking.selection import GROUP_TAG, KIND_TAG, PARENT_TAG, SWEPT_TAG
+from harness.tracking.reading import read_runs, runs_of_experiment
+from harness.tracking.selection import GROUP_TAG, KIND_TAG, PARENT_TAG, SWEPT_TAG, is_sweep
 from harness.tracking.view_states import (
     Grouping,
     Subject,
@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 GAP, CURVES, SETTINGS = "harness-gap", "harness-curves", "harness-settings"
 MOST_SETTINGS = 8
 """Runs that differ in more settings are not averaged by them: the groups' names would fill the page."""
+MOST_RUNS = 500
+"""After a single run the views of a larger experiment are left as they are: of 10,000 runs they take four seconds."""
 
 
 def show_sweep(uri: str, parent: RunRecord) -> None:
@@ -37,15 +39,21 @@ def show_sweep(uri: str, parent: RunRecord) -> None:
     condition = f"tags.{PARENT_TAG} = '{parent.run_id}'"
     subject = _subject(runs, condition, json.loads(parent.tags.get(SWEPT_TAG, "[]")), named=True)
     view = View(sweep_key(parent.run_id), parent.name, _milliseconds(parent), gap_and_curves(subject))
-    _write(uri, parent.experiment_id, [view, *_of_experiment(uri, parent.experiment_id)])
+    of_experiment = runs_of_experiment(uri, parent.experiment_id)
+    _write(uri, parent.experiment_id, [view, *_of_experiment(of_experiment)])
 
 
-def show_experiment(uri: str, experiment_id: str) -> None:
+def show_experiment(uri: str, experiment_id: str, most: int | None = None) -> None:
     """Write the views of an experiment, as far as they changed. Raises `StoreError`.
 
     A new run may differ in a setting that no run differed in before: until then the views would average it with others.
+    An experiment of more than `most` runs is left to the next sweep, or to `harness ui`.
     """
-    _write(uri, experiment_id, _of_experiment(uri, experiment_id))
+    runs = runs_of_experiment(uri, experiment_id, newest=None if most is None else most + 1)
+    if most is not None and len(runs) > most:
+        log.info("more than %d runs: sweeps and `harness ui` bring the views of the MLflow UI up to date", most)
+        return
+    _write(uri, experiment_id, _of_experiment(runs))
 
 
 @contextmanager
@@ -62,9 +70,9 @@ def _write(uri: str, experiment_id: str, views: Sequence[View]) -> None:
         write_views(uri, experiment_id, views)
 
 
-def _of_experiment(uri: str, experiment_id: str) -> list[View]:
-    """The views of all runs of an experiment that the harness made; none where there is none of them."""
-    runs = [run for run in read_runs(uri, experiment=experiment_id) if KIND_TAG in run.tags]
+def _of_experiment(every: Sequence[RunRecord]) -> list[View]:
+    """The views of those runs of an experiment that the harness trained; none where there is none of them."""
+    runs = [run for run in every if KIND_TAG in run.tags and not is_sweep(run)]
     if not runs:
         return []
     subject = _subject(runs, f"tags.`{KIND_TAG}` = 'run'", (), named=False)

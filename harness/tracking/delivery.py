@@ -57,8 +57,12 @@ class Delivery:
             return
         try:
             with few_retries():
-                bring_home(self._spools)
-            log.warning("The store is back: everything that %s kept in its spool is in it now.", self._origin.name)
+                home = bring_home(self._spools)
+            name = self._origin.name
+            if home.elsewhere:
+                log.warning("The store is back: another process has ended %s, its spool was not needed.", name)
+            else:
+                log.warning("The store is back: everything that %s kept in its spool is in it now.", name)
         except StoreError as error:
             log.info("still in the spool: %s", error)
             if state is RunState.FINISHED:

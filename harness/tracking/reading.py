@@ -89,6 +89,16 @@ def read_runs(
     return [run for run in runs if include_parents or not is_sweep(run)]
 
 
+def runs_of_experiment(uri: str, experiment_id: str, newest: int | None = None) -> list[RunRecord]:
+    """The runs of the experiment with this id (not one of that name), sweeps' own among them, oldest first.
+
+    `newest`: only so many of those that started last, found without reading the others.
+    Raises `StoreError` as `open_reader`.
+    """
+    with open_reader(uri) as reader:
+        return reader.select(Selection((experiment_id,), newest=newest))
+
+
 def read_series(uri: str, run_ids: Sequence[str], metrics: Sequence[str]) -> Series:
     """The values by epoch of these metrics: `series[run_id]["fit/loss"][1]`. Raises `StoreError` as `open_reader`."""
     with open_reader(uri) as reader:

@@ -29,6 +29,9 @@ EXPERIMENT_TAGS = {
 RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 REFUSALS = ("INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST")
 
+CREDENTIALS = re.compile(r"(?<=://)(?:[^/\s]*@|[^/\s:@]*:(?!\d+/)\S*@)")
+"""What an address holds before its host. SQLAlchemy takes a password with slashes in it; `host:5000/a@b` has none."""
+
 WRITE_ATTEMPTS = 5
 TAKEN = re.compile("unique|duplicate", re.IGNORECASE)
 """How databases say that a row is there already."""
@@ -49,7 +52,7 @@ def sqlite_file(uri: str) -> Path | None:
 
 def shown_uri(uri: str) -> str:
     """A store's URI, or any text with URIs in it, without the users and passwords that they may hold."""
-    return re.sub(r"(?<=://)[^/\s]*@", "", uri)
+    return CREDENTIALS.sub("", uri)
 
 
 @contextmanager

@@ -126,6 +126,16 @@ def test_a_row_that_lacks_a_seed_of_others_is_incomplete_and_names_it() -> None:
     assert (rows["b"].incomplete, rows["b"].missing, rows["b"].finished, rows["b"].expected) == (True, ("2",), 1, 3)
 
 
+def test_a_failed_run_whose_seed_finished_in_another_leaves_nothing_incomplete() -> None:
+    again = [run(seed=0, model__name="a", state=RunState.FAILED) for _ in range(2)]
+    replaced, owed = compare([*again, *(run(seed=seed, model__name=name) for name, seed in
+                                        (("a", 0), ("a", 1), ("b", 1)))]).rows  # fmt: skip
+    assert (replaced.finished, replaced.expected, replaced.incomplete, replaced.repeats) == (2, 2, False, 0)
+    assert (owed.expected, owed.missing) == (2, ("0",))
+    (failed,) = compare(again).rows
+    assert (failed.expected, len(failed.lacking)) == (1, 1)
+
+
 def test_rows_without_a_common_seed_owe_each_other_none() -> None:
     runs = [run(model__name="a", seed=0), run(model__name="b", seed=1)]
     assert not any(row.incomplete for row in compare(runs).rows)
@@ -149,6 +159,12 @@ def test_what_a_split_selected_is_known() -> None:
     assert several.selected_on == {"val": ("it ranks the rows", "early stopping chose the epoch by it in 1 of 2 runs")}
     assert compare(three(), sort_by="train_accuracy").selected_on == {}
     assert compare(three()).selected_on == {"test": ("it ranks the rows",)}
+
+
+def test_the_split_whose_front_is_all_that_is_left_selected_the_rows_however_they_are_sorted() -> None:
+    runs = [run(0.9, 0.8, model__name="a"), run(0.9, 0.85, model__name="b")]
+    assert compare(runs, sort_by="model").selected_on == {}
+    assert list(compare(runs, sort_by="model", only_front=True).selected_on) == ["test"]
 
 
 def test_the_validation_gap_ranks_only_where_every_finished_run_has_one() -> None:

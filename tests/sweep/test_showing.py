@@ -63,3 +63,26 @@ def test_an_experiment_of_other_people_is_left_alone(tmp_path: Path) -> None:
     client.create_run(experiment)
     show_experiment(uri, experiment)
     assert not [key for key in client.get_experiment(experiment).tags if key.startswith(TAG)]
+
+
+def test_an_experiment_called_by_the_number_of_another_has_its_own_runs_in_its_views(tmp_path: Path) -> None:
+    uri, client = new_client(tmp_path)
+    first = new_study(client, tmp_path)
+    second = new_study(client, tmp_path, name=first)
+    for place, epochs in enumerate((5, 6)):
+        record(client, first, "a", started=1_000 + place, settings={"regime.epochs": epochs}, metrics=scores(0.9, 0.8))
+    record(client, second, "b", started=2_000, metrics=scores(0.9, 0.8))
+    show_experiment(uri, first)
+    grouped = state(client, first, "harness-gap")["groupBy"]["groupByKeys"]
+    assert grouped == [{"mode": "param", "groupByData": "regime.epochs"}]
+
+
+def test_after_a_single_run_a_large_experiment_is_left_as_it_is(tmp_path: Path) -> None:
+    uri, client = new_client(tmp_path)
+    experiment = new_study(client, tmp_path)
+    for place in range(3):
+        record(client, experiment, "run", started=1_000 + place, metrics=scores(0.9, 0.8))
+    show_experiment(uri, experiment, most=2)
+    assert TAG + "harness-gap" not in client.get_experiment(experiment).tags
+    show_experiment(uri, experiment, most=3)
+    assert TAG + "harness-gap" in client.get_experiment(experiment).tags

@@ -232,6 +232,20 @@ def test_a_store_that_is_back_at_the_end_has_everything_and_the_run_is_no_failur
     assert not any(place.exists() for place in places())
 
 
+def test_a_spool_that_another_try_has_made_needless_is_not_said_to_be_in_the_store(
+    origin: Origin, store: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    delivery = Delivery(origin)
+    with away(store):
+        delivery.put(Metrics({"train/loss": 1.0}, 1, 1000))
+    client = MlflowClient(origin.uri)
+    client.set_tag(origin.run_id, "harness.tries", "2")
+    client.set_terminated(origin.run_id, "FINISHED")
+    delivery.end(RunState.FINISHED, 5000)
+    assert "not needed" in caplog.text
+    assert "is in it now" not in caplog.text
+
+
 def test_a_run_that_failed_keeps_its_own_error(origin: Origin, store: Path) -> None:
     delivery = Delivery(origin)
     with away(store):

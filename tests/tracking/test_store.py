@@ -33,7 +33,9 @@ def test_the_setting_comes_before_the_environment_and_that_before_the_projects_o
         ("http://ann:hush@host:5000/path", "http://host:5000/path"),
         ("postgresql+psycopg2://ann:hu@sh@host/db", "postgresql+psycopg2://host/db"),
         ("asked http://ann:hush@one, then http://hush@two", "asked http://one, then http://two"),
+        ("tracking.uri=postgresql://ann:hu/sh/x@host/db seed=1", "tracking.uri=postgresql://host/db seed=1"),
         ("http://host/a@b", "http://host/a@b"),
+        ("http://host:5000/a@b", "http://host:5000/a@b"),
         ("sqlite:////home/ann@work/mlflow.db", "sqlite:////home/ann@work/mlflow.db"),
     ],
 )
