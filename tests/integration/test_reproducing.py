@@ -20,7 +20,7 @@ def project(new_project: NewProject) -> Project:
     made = new_project()
     for command in (
         ("sweep", *SETTINGS, "seed=0,1", "threads=1", "optimizer=adam"),
-        ("train", *SETTINGS, "seed=1", "regime.continue_from=seed=1", "tracking.run_name=more"),
+        ("train", *SETTINGS, "optimizer=adam", "seed=1", "regime.continue_from=same:2", "tracking.run_name=more"),
     ):
         done = made.run(*command)
         assert done.returncode == 0, done.stderr
