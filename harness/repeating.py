@@ -53,10 +53,10 @@ def find_recorded(uri: str, text: str) -> Recorded:
     """
     record = find_trained(uri, text)
     if record.state is not RunState.FINISHED:
-        why = f" ({record.tags[ERROR_TAG]})" if ERROR_TAG in record.tags else ""
+        why = f": {record.tags[ERROR_TAG].rstrip('.')}" if ERROR_TAG in record.tags else ""
         raise RequestError(
-            f"The run {record.name} ({record.run_id}) is {record.state}{why}. Only a finished run has results to be "
-            "held to."
+            f"The run {record.name} ({record.run_id}) is {record.state}{why}. Only a finished run has results that a "
+            "repetition could be held to."
         )
     config = _config(uri, record)
     check_start(uri, config)

@@ -9,25 +9,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from harness.analysis.foreign import Reading
+from harness.analysis.ordering import COUNT, column_named, in_order, mean_of
 from harness.analysis.ranking import Demand, is_underfit, pareto_front
 from harness.analysis.selected import selected_on
-from harness.analysis.settings import (
-    ABSENT,
-    SEED,
-    distinguish,
-    headings,
-    is_setting,
-    settings_of,
-    sortable,
-    swept_settings,
-)
+from harness.analysis.settings import ABSENT, SEED, distinguish, is_setting, settings_of, sortable, swept_settings
 from harness.analysis.statistics import Interval, mean_and_deviation, t_interval
-from harness.errors import RequestError, suggestion
 from harness.records import RunRecord, RunState
 
 HeldOut = Literal["val", "test"]
@@ -46,7 +37,6 @@ STAGES: Mapping[Stage, str] = {
 }
 """With which weights a run is judged, in words."""
 
-COUNT = "n"
 DATASET = "dataset.name"
 
 
@@ -239,10 +229,10 @@ def compare(
     demand = demand or Demand()
     rows, floors = _placed(rows, chosen, demand)
     found = tuple(name for name in SCORES if any(name in row.scores for row in rows))
-    column = _ranking(chosen, found) if sort_by is None else _column(sort_by, distinction.shown, found)
-    ordered = _sorted(rows, column, distinction.shown, ascending)
+    column = _ranking(chosen, found) if sort_by is None else column_named(sort_by, distinction.shown, found)
+    ordered = in_order(rows, column, distinction.shown, ascending)
     if sort_by is None:
-        ordered.sort(key=lambda row: (math.isnan(_mean(row.scores.get(column))), row.underfit))
+        ordered.sort(key=lambda row: (math.isnan(mean_of(row.scores.get(column))), row.underfit))
     return Comparison(
         title=title,
         rows=tuple(row for row in ordered if row.on_front or not only_front),
@@ -271,8 +261,8 @@ def _placed(rows: Sequence[Row], held_out: HeldOut, demand: Demand) -> tuple[lis
     peers: defaultdict[str, list[int]] = defaultdict(list)
     for place, row in enumerate(rows):
         peers[row.runs[0].parameters.get(DATASET, ABSENT)].append(place)
-    accuracies = [_mean(row.scores.get(f"{held_out}_accuracy")) for row in rows]
-    gaps = [_mean(row.scores.get(f"gap_{held_out}_accuracy")) for row in rows]
+    accuracies = [mean_of(row.scores.get(f"{held_out}_accuracy")) for row in rows]
+    gaps = [mean_of(row.scores.get(f"gap_{held_out}_accuracy")) for row in rows]
     missing, placed, floors = _missing(rows), list(rows), {}
     for dataset, places in peers.items():
         floor = demand.floor(accuracies[place] for place in places)
@@ -321,30 +311,3 @@ def _ranking(held_out: HeldOut, scores: Sequence[str]) -> str:
     """The gap that rows are ranked by: of accuracy, unless there is one of loss only."""
     accuracy, loss = f"gap_{held_out}_accuracy", f"gap_{held_out}_loss"
     return loss if loss in scores and accuracy not in scores else accuracy
-
-
-def _column(wanted: str, settings: Sequence[str], scores: Sequence[str]) -> str:
-    columns = (*settings, COUNT, *scores)
-    if wanted in columns:
-        return wanted
-    for key, heading in headings(settings).items():
-        if wanted == heading:
-            return key
-    raise RequestError(
-        f"There is no column '{wanted}' to sort by.{suggestion(wanted, columns)} Choose from {', '.join(columns)}."
-    )
-
-
-def _sorted(rows: list[Row], column: str, settings: Sequence[str], ascending: bool) -> list[Row]:
-    tidy = sorted(rows, key=lambda row: tuple(sortable(row.settings[key]) for key in settings))
-    if column in settings:
-        return sorted(tidy, key=lambda row: sortable(row.settings[column]), reverse=not ascending)
-    value: Callable[[Row], float] = (
-        (lambda row: row.finished) if column == COUNT else (lambda row: _mean(row.scores.get(column)))
-    )
-    known = sorted((row for row in tidy if not math.isnan(value(row))), key=value, reverse=not ascending)
-    return known + [row for row in tidy if math.isnan(value(row))]
-
-
-def _mean(score: Score | None) -> float:
-    return math.nan if score is None else score.mean

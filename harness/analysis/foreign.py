@@ -28,6 +28,7 @@ from harness.analysis.naming import (
     recognised,
     running,
     split_of,
+    unknown,
 )
 from harness.analysis.settings import ABSENT, SEED
 from harness.config import OPTIMIZERS
@@ -130,6 +131,10 @@ def _read(
     pooled = [key for key in differing if key not in keys]
     seedless = sum(run.parameters[SEED].startswith("unknown:") for run in found)
     remarks = [*_told(chosen.values(), scale)]
+    if by_name := unknown(found, chosen):
+        remarks.append(
+            f"Not known of {' and '.join(by_name)}: whether measured with the weights at the end, or a running average."
+        )
     if own:
         remarks.append(
             f"{len(foreign):,} of {len(found):,} runs are not the harness's: their gaps and its own were not measured "

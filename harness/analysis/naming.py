@@ -141,6 +141,18 @@ def running(runs: Sequence[RunRecord], chosen: Mapping[str, Names]) -> str:
     )
 
 
+def unknown(runs: Sequence[RunRecord], chosen: Mapping[str, Names]) -> list[str]:
+    """The training metrics of which nobody but the user knows how they were measured."""
+    used = {
+        name: None
+        for run in runs
+        if OWN_TAG not in run.tags
+        for key, name in chosen.get(run.run_id, {}).items()
+        if key.startswith(TRAIN) and not _is_running(run, name)
+    }
+    return list(used)
+
+
 def _is_running(run: RunRecord, name: str) -> bool:
     """The harness judges its training images again (`train/*`); others log what training itself reports."""
     if OWN_TAG in run.tags:

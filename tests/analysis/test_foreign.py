@@ -137,6 +137,7 @@ def test_metrics_of_any_name_and_parameters_to_group_by_can_be_named() -> None:
     assert comparison.rows[0].scores["gap_test_accuracy"].mean == pytest.approx(0.11)
     said = " ".join(warnings(comparison))
     assert "per cent" in said
+    assert "Not known of top1: whether measured with the weights at the end" in said
     assert "Not told apart, though they differ: host." in said
 
 
