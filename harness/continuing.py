@@ -114,7 +114,23 @@ def find_source(uri: str, config: Config) -> RunRecord:
             f"regime.continue_from={named}: that run was trained with {', '.join(other)}, and its weights need the "
             "same here. Give these settings too."
         )
+    if (trained_on := _validation_trained_on(run, wanted)) is not None:
+        raise RequestError(
+            f"regime.continue_from={named}: that run, with {trained_on}, was trained on images that are held out for "
+            "validation here. Give its regime.validation settings, or regime.validation.strategy=none."
+        )
     return run
+
+
+def _validation_trained_on(run: RunRecord, wanted: Mapping[str, object]) -> str | None:
+    """The settings by which a run held out other images of the same dataset than are wanted; None where none differ."""
+    strategy = wanted["regime.validation.strategy"]
+    if strategy == "none" or run.parameters.get("dataset.name") != wanted["dataset.name"]:
+        return None
+    keys = [f"regime.validation.{name}" for name in ("strategy", "size", *(("seed",) if strategy != "first" else ()))]
+    found = {key: setting_of(run.parameters, key) for key in keys}
+    other = [f"{key}={value}" for key, value in found.items() if str(wanted[key]) != value]
+    return ", ".join(other) or None
 
 
 def _named(uri: str, named: str) -> RunRecord:

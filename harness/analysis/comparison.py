@@ -92,14 +92,17 @@ class Row:
     @property
     def incomplete(self) -> bool:
         """Whether its means rest on fewer runs than they should."""
-        return self.finished < self.expected
+        return bool(self.missing or self.lacking)
 
     @property
     def lacking(self) -> tuple[RunRecord, ...]:
         """The runs that no finished run of their seed replaces, the latest of each seed."""
-        finished = {run.parameters.get(SEED, run.run_id) for run in self.runs if run.state is RunState.FINISHED}
-        latest = {run.parameters.get(SEED, run.run_id): run for run in self.runs}
-        return tuple(run for seed, run in latest.items() if seed not in finished)
+        unfinished = [run for run in self.runs if run.state is not RunState.FINISHED]
+        if not unfinished:
+            return ()
+        done = {run.parameters.get(SEED) for run in self.runs if run.state is RunState.FINISHED} - {None}
+        latest = {run.parameters.get(SEED, run.run_id): run for run in unfinished}
+        return tuple(run for seed, run in latest.items() if seed not in done)
 
     def values(self, name: str) -> list[float]:
         """The score of each finished run that has it."""

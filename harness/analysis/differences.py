@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.analysis.comparison import Comparison, Row
-from harness.analysis.settings import ABSENT, SEED, headings
+from harness.analysis.settings import ABSENT, SEED, headings, setting_of
 from harness.analysis.statistics import ALPHA, Difference, holm, paired_difference, welch_difference
 from harness.errors import RequestError, suggestion
 
@@ -177,7 +177,7 @@ def _pairs(comparison: Comparison, text: str) -> list[tuple[str, str]]:
 
 
 def _has(row: Row, key: str, value: str) -> bool:
-    return same_value(row.runs[0].parameters.get(key, ABSENT), value)
+    return same_value(setting_of(row.runs[0].parameters, key), value)
 
 
 def _as_settings(row: Row) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.analysis.comparison import Comparison
 from harness.analysis.presenting import render
+from harness.analysis.selected import HELD_OUT, selects_by
 from harness.analysis.settings import FIRST, SEED, headings, is_setting
 from harness.config import Config, flatten
 from harness.records import RunState
@@ -28,14 +29,18 @@ def run_note(parameters: Mapping[str, Any], scores: Mapping[str, float], overrid
         "| | accuracy | gap | gap in loss |",
         "| --- | ---: | ---: | ---: |",
     ]
+    selected = [split for split in HELD_OUT if selects_by(parameters, split)]
     for split, name in (("train", "training"), ("val", "validation"), ("test", "test")):
         if f"final/{split}_accuracy" in scores:
             accuracy = f"{100 * scores[f'final/{split}_accuracy']:.1f} %"
             gap, loss = scores.get(f"final/gap_{split}_accuracy"), scores.get(f"final/gap_{split}_loss")
             points = "" if gap is None else f"{100 * gap:+.1f} points"
             nats = "" if loss is None else f"{loss:+.3f} nats"
-            lines.append(f"| {name} | {accuracy} | {points} | {nats} |")
+            mark = "†" if split in selected else ""
+            lines.append(f"| {name}{mark} | {accuracy} | {points} | {nats} |")
     lines += ["", "A gap is positive where the model does better on its training images.", ""]
+    if selected:
+        lines += ["† chose the epoch or the learning rates of this run, so its figures flatter.", ""]
     return "\n".join([*lines, _again("train", overrides)])
 
 

@@ -40,9 +40,15 @@ def selected_on(
     return found
 
 
-def _watches(parameters: Mapping[str, str], group: str, switch: str, on: str, split: str) -> bool:
-    monitor = parameters.get(f"{group}.monitor", "")
-    return parameters.get(f"{group}.{switch}") == on and monitor.startswith(f"{split}/")
+def selects_by(parameters: Mapping[str, object], split: str) -> bool:
+    """Whether a run chose its epoch or its learning rates by that split."""
+    early, plateau = ("regime.early_stopping", "enabled", "True"), ("regime.schedule", "name", "plateau")
+    return any(_watches(parameters, *switch, split) for switch in (early, plateau))
+
+
+def _watches(parameters: Mapping[str, object], group: str, switch: str, on: str, split: str) -> bool:
+    monitor = str(parameters.get(f"{group}.monitor", ""))
+    return str(parameters.get(f"{group}.{switch}")) == on and monitor.startswith(f"{split}/")
 
 
 def _restored(run: RunRecord, split: str) -> bool:

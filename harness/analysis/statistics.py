@@ -13,7 +13,6 @@ Sources:
     Hedges 1981, "Distribution theory for Glass's estimator of effect size ...", J. of Educational Statistics 6.
     Bonett 2008, "Confidence intervals for standardized linear contrasts of means", Psychological Methods 13.
     Efron 1987, "Better bootstrap confidence intervals", J. of the American Statistical Association 82.
-    Wilson 1927, "Probable inference, the law of succession, and statistical inference", the same, 22.
 """
 
 from __future__ import annotations

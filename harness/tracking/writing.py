@@ -11,7 +11,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -227,7 +227,8 @@ def tracked_run(
     except TakenOver:
         raise  # whoever has the run now records its end
     except KeyboardInterrupt as interruption:
-        _close(writer, RunState.KILLED, log_file, interruption)
+        with suppress(TakenOver):  # who was told to stop must not go on with the next run of the sweep
+            _close(writer, RunState.KILLED, log_file, interruption)
         raise
     except BaseException as error:
         _close(writer, RunState.FAILED, log_file, error)

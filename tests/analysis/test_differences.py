@@ -147,3 +147,10 @@ def test_the_table_reads_in_points_and_the_files_keep_fractions() -> None:
 def test_an_unknown_form_is_refused() -> None:
     with pytest.raises(RequestError, match="Choose from"):
         render(held(usual()), "cvs")
+
+
+def test_a_row_of_an_earlier_version_answers_to_a_setting_that_it_was_trained_with_unsaid() -> None:
+    """Runs of before `dataset.label_noise` had none, and share a row with those that say so."""
+    said = runs("a", BASE[:2], first=1, dataset__label_noise="0.0")
+    comparison = compare([*runs("a", BASE[:1]), *said, *runs("a", LESS[:3], dataset__label_noise="0.2")])
+    assert find_row(comparison, "label_noise=0").n == 3

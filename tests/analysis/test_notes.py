@@ -31,6 +31,16 @@ def test_a_run_says_what_differs_what_came_out_and_how_to_repeat_it() -> None:
     assert "harness train model.dropout=0.3 regime.epochs=7 seed=2 'tracking.experiment=my own'" in note
 
 
+def test_a_run_marks_the_figures_of_the_split_that_chose_its_epoch() -> None:
+    scores = {**SCORES, "final/val_accuracy": 0.85, "final/gap_val_accuracy": 0.062}
+    stopped = {"regime.early_stopping.enabled": True, "regime.early_stopping.monitor": "val/loss"}
+    note = run_note({**flatten(Config()), **stopped}, scores, [])
+    assert "| validation† | 85.0 % |" in note
+    assert "| test | 84.0 % |" in note
+    assert "flatter" in note
+    assert "†" not in run_note(flatten(Config()), scores, [])
+
+
 def test_a_sweep_names_its_failures_with_their_reasons() -> None:
     failed = run(state=RunState.FAILED, model__name="b")
     note = sweep_note(compare([run(model__name="a"), failed]), {failed.run_id: "It broke.\nMore."}, ["model=a,b"])

@@ -102,6 +102,7 @@ def test_a_saved_model_can_be_continued_too(continued: Project, tmp_path: Path) 
         (("regime.continue_from=same:7",), "has no finished run of these settings with 7 epochs and seed=0"),
         (("regime.continue_from=missing.keras",), "there is no such file"),
         (("regime.continue_from=whole", "model=mlp_300_100"), "was trained with model.hidden=[128]"),
+        (("regime.continue_from=whole", "regime.validation.strategy=random", "regime.validation.size=50"), "held out"),
         (("regime.continue_from=''",), "must name a run or a saved model"),
     ],
 )
