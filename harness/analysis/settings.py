@@ -55,6 +55,8 @@ OPTIONS_OF_TORCH = frozenset({
     "lr_decay", "initial_accumulator_value",
 })  # fmt: skip
 """What Lightning's autologging records of an optimizer beside `optimizer_name`."""
+EPOCHS, TRAIN_SIZE = "regime.epochs", "dataset.train_size"
+_LENGTH = (EPOCHS, TRAIN_SIZE, "regime.batch_size")
 
 _ORDER = {key: place for place, key in enumerate(flatten(Config()))}
 ABSENT = "-"
@@ -124,7 +126,8 @@ def distinguish(keys: Sequence[str], configurations: Sequence[Configuration], sw
     before it in the same group, of which there is evidence: the other setting is a selector (`SELECTORS`: an option
     of an optimizer follows from the optimizer's name), or it has a value that recurs in several configurations.
     The second demand keeps a random search honest: there every learning rate occurs once, so anything is a function
-    of it. A dependency between groups (each model with another optimizer) is never hidden: it confounds.
+    of it. A dependency between groups (each model with another optimizer) is never hidden: it confounds. There is
+    one exception, epochs that make up for the size of the training set (`_as_many_steps`).
 
     The shown settings tell all configurations apart, since each hidden one is a function of a shown one.
     """
@@ -161,9 +164,21 @@ def _source(key: str, shown: Sequence[str], columns: Mapping[str, tuple[str, ...
             other == "optimizer_name" and key in OPTIONS_OF_TORCH
         )
         recurs = len(set(columns[other])) < len(columns[other])
-        if (selects or (recurs and _group(key) == _group(other))) and _is_function(columns[key], columns[other]):
+        makes_up = (key, other) == (EPOCHS, TRAIN_SIZE) and _as_many_steps(columns)
+        evident = selects or makes_up or (recurs and _group(key) == _group(other))
+        if evident and _is_function(columns[key], columns[other]):
             return other
     return None
+
+
+def _as_many_steps(columns: Mapping[str, tuple[str, ...]]) -> bool:
+    """Whether every configuration is trained for the same number of batches: then the size of the training set alone
+    decides how many epochs that takes, and it would be the length of training that confounds if they were equal."""
+    try:
+        rows = [[int(value) for value in row] for row in zip(*(columns[key] for key in _LENGTH), strict=True)]
+    except (KeyError, ValueError):
+        return False  # all images, or runs that the harness did not make
+    return len({epochs * math.ceil(size / batch) for epochs, size, batch in rows}) == 1
 
 
 def _group(key: str) -> str:

@@ -58,6 +58,34 @@ def test_a_dependency_between_groups_confounds_and_is_shown() -> None:
     assert found.shown == ("model.name", "regime.epochs")
 
 
+LENGTHS = [
+    {"dataset.train_size": 100, "regime.epochs": 8, "regime.batch_size": 50},
+    {"dataset.train_size": 200, "regime.epochs": 4, "regime.batch_size": 50},
+    {"dataset.train_size": 351, "regime.epochs": 2, "regime.batch_size": 50},
+]
+
+
+def test_epochs_that_give_every_size_as_many_steps_follow_from_the_size() -> None:
+    found = split(*LENGTHS)
+    assert (found.shown, found.follows) == (("dataset.train_size",), {"regime.epochs": "dataset.train_size"})
+
+
+def test_epochs_by_which_sizes_differ_in_steps_are_shown() -> None:
+    longer = {**LENGTHS[2], "regime.epochs": 3}
+    assert split(*LENGTHS[:2], longer).shown == ("dataset.train_size", "regime.epochs")
+    everything = {**LENGTHS[2], "dataset.train_size": None}
+    assert split(*LENGTHS[:2], everything).shown == ("dataset.train_size", "regime.epochs")
+
+
+def test_epochs_are_shown_where_batches_differ_too() -> None:
+    larger = {**LENGTHS[1], "regime.epochs": 8, "regime.batch_size": 100}
+    assert set(split(*LENGTHS, larger).shown) == {"dataset.train_size", "regime.epochs", "regime.batch_size"}
+
+
+def test_epochs_that_were_swept_are_shown_whatever_the_steps() -> None:
+    assert "regime.epochs" in split(*LENGTHS, swept=("regime.epochs",)).shown
+
+
 def test_a_random_search_shows_every_setting_that_it_drew() -> None:
     draws = ((0.1, 0.0), (0.02, 0.9), (0.3, 0.5))
     found = split(*({"optimizer.learning_rate": rate, "optimizer.momentum": momentum} for rate, momentum in draws))
