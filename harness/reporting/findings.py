@@ -191,8 +191,8 @@ def _ranking(comparison: Comparison) -> list[str]:
         mark = f" It was picked by this figure, which flatters it (†, selected on {SPLITS[split]})."
         sentences.append(
             f"Least mean {measure_in_words(measure)} among {among}: {label(best.settings)}, "
-            f"{gap_in_words(best, comparison)}, at {_accuracy(best, split)} accuracy on {SPLITS[split]}.{mark if split in comparison.selected_on else ''} "
-            "Its lead over the next was not tested."
+            f"{gap_in_words(best, comparison)}, at {_accuracy(best, split)} accuracy on {SPLITS[split]}."
+            f"{mark if split in comparison.selected_on else ''} Its lead over the next was not tested."
         )
     underfit = [label(row.settings) for row in scored if row.underfit]
     if underfit:
