@@ -73,6 +73,7 @@ def report(browser: Browser, project: Project, host: str) -> None:
     """The sweep's report, as the artifact viewer shows it."""
     [info] = [run.info for run in project.runs() if run.data.tags["harness.kind"] == "sweep"]
     page = browser.open(f"{host}/#/experiments/{info.experiment_id}/runs/{info.run_id}/artifacts/report.html")
+    page.get_by_text("Path: file").evaluate("element => { element.style.visibility = 'hidden' }")  # of this machine
     keep(page, "ui_report", "report.md", 1150)
 
 

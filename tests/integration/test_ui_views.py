@@ -132,7 +132,8 @@ def test_the_report_of_a_sweep_opens_in_the_artifact_viewer_and_its_tables_sort(
     ui: dict[str, str], browser: Browser, swept: Outcome
 ) -> None:
     info = swept.parent.info
-    page = browser.open(f"{ui['MLflow UI']}/#/experiments/{info.experiment_id}/runs/{info.run_id}/artifacts/report.html")
+    run = f"{ui['MLflow UI']}/#/experiments/{info.experiment_id}/runs/{info.run_id}"
+    page = browser.open(f"{run}/artifacts/report.html")
     report = page.frame_locator("iframe")
     expect(report.get_by_role("heading", level=1)).to_have_text(info.run_name)
     expect(report.get_by_role("img").first).to_be_visible()

@@ -28,7 +28,7 @@ def test_a_study_opens_with_its_question_which_may_take_several_lines() -> None:
 
 def test_a_sweep_of_a_study_asks_its_question_and_any_other_one_of_its_settings(repository: Path) -> None:
     question, expected = facts.question(comparison(), parent("experiments=demo seed=1,2"))
-    assert question.startswith("does the optimizer or the width of a network decide")
+    assert question.startswith("Does the optimizer or the width of a network decide")
     assert expected.startswith("Adam trains to a higher accuracy")
     made = "How do model and width change the overfitting gap on mnist?"
     assert facts.question(comparison(), parent("model=a,b")) == (made, "")
@@ -39,7 +39,7 @@ def test_a_study_in_a_folder_of_its_own_is_found(tmp_path: Path) -> None:
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments" / "rain.yaml").write_text(STUDY)
     command = f"harness sweep --config-dir {tmp_path} experiments=rain"
-    assert facts.question(comparison(), parent("experiments=rain", command))[0] == "does it rain?"
+    assert facts.question(comparison(), parent("experiments=rain", command))[0] == "Does it rain?"
 
 
 def test_what_was_varied_is_named_with_its_values_by_size() -> None:
