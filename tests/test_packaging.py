@@ -121,6 +121,14 @@ def test_the_configuration_and_the_experiments_travel_in_the_wheel(wheel: Path) 
 
 
 @pytest.mark.slow
+def test_the_templates_of_the_report_travel_in_the_wheel(wheel: Path) -> None:
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    files = list((REPOSITORY / "harness" / "reporting" / "templates").iterdir())
+    assert {path.suffix for path in files} == {".html", ".css", ".js"}
+    assert {path.relative_to(REPOSITORY).as_posix() for path in files} <= packed
+
+
+@pytest.mark.slow
 def test_an_installed_wheel_works_from_any_folder_and_keeps_its_files_there(wheel: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "venv", symlinks=True, with_pip=False)
     python = tmp_path / "venv" / "bin" / "python"

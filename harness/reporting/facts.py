@@ -28,7 +28,8 @@ _HEAD = re.compile(r"^#\s*(\w+):\s*(.*)$")
 def question(comparison: Comparison, parent: RunRecord | None) -> tuple[str, str]:
     """What the sweep asks and what was expected: as its experiment's file says, else made from what was varied."""
     said = _head_of_experiment(parent)
-    return said.get("Question", "") or generated_question(comparison), said.get("Expected", "")
+    asked = said.get("Question", "") or generated_question(comparison)
+    return asked[:1].upper() + asked[1:], said.get("Expected", "")
 
 
 def generated_question(comparison: Comparison) -> str:

@@ -192,8 +192,7 @@ def _ranking(comparison: Comparison) -> list[str]:
         sentences.append(
             f"Least mean {measure_in_words(measure)} among {among}: {label(best.settings)}, "
             f"{gap_in_words(best, comparison)}, at {_accuracy(best, split)} accuracy on {SPLITS[split]}."
-            f"{picked if split in comparison.selected_on else ''} "
-            "Its lead over the next was not tested."
+            f"{picked if split in comparison.selected_on else ''} Its lead over the next was not tested."
         )
     underfit = [label(row.settings) for row in scored if row.underfit]
     if underfit:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from harness.analysis.comparison import COUNT, Comparison, Row
+from harness.analysis.comparison import Comparison, Row
 from harness.analysis.differences import Finding, Findings
 from harness.analysis.legend import legend
+from harness.analysis.ordering import COUNT
 from harness.analysis.settings import SEED
 from harness.analysis.statistics import ALPHA
 from harness.analysis.table import table_columns
@@ -24,10 +25,10 @@ RUNS = 150
 FAILURES = 30
 _REASON = 300
 _LEGEND = (
-    "difference: the first minus the second, so that a negative difference of gaps overfits less. pairs: runs of "
-    "equal seed that differ in nothing else; n and n: no seeds in common, by Welch's test. effect size: in standard "
-    "deviations (of pairs d_z, else Hedges' g). The interval (t) is of each difference by itself; p after Holm is "
-    "corrected for the {tests} tests of this page, and a difference is claimed where it is below {alpha}."
+    "difference: the first minus the second, so that a negative difference of gaps overfits less. pairs: runs of equal "
+    "seed; n and n: no two seeds in common, by Welch's test. effect size: in standard deviations (of pairs d_z, else "
+    "Hedges' g). The interval (t) is of each difference by itself; p after Holm is corrected for the {tests} tests of "
+    "this page, and a difference is claimed where it is below {alpha}."
 )
 _STAGES = {"last": "last epoch", "best": "best epoch", "final": "kept"}
 _UNITS = {"gap val": "points", "gap test": "points", "loss gap": "nats"}

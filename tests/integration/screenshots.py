@@ -51,6 +51,7 @@ def picture(browser: Browser, project: Project, addresses: Mapping[str, str]) ->
         address = re.sub("viewStateShareKey=[^&]*", f"viewStateShareKey={key}", addresses["sweep"])
         keep(browser.open(address), name, text, height)
     compare(browser, project, addresses["MLflow UI"])
+    report(browser, project, addresses["MLflow UI"])
 
 
 def compare(browser: Browser, project: Project, host: str) -> None:
@@ -66,6 +67,14 @@ def compare(browser: Browser, project: Project, host: str) -> None:
         page.get_by_role("switch", name=f"{part} - Show diff only").click()
     page.get_by_role("switch", name="Parameters - Show diff only").evaluate("element => element.scrollIntoView()")
     keep(page, "ui_compare", "optimizer.name", 900)
+
+
+def report(browser: Browser, project: Project, host: str) -> None:
+    """The sweep's report, as the artifact viewer shows it."""
+    [info] = [run.info for run in project.runs() if run.data.tags["harness.kind"] == "sweep"]
+    page = browser.open(f"{host}/#/experiments/{info.experiment_id}/runs/{info.run_id}/artifacts/report.html")
+    page.get_by_text("Path: file").evaluate("element => { element.style.visibility = 'hidden' }")  # of this machine
+    keep(page, "ui_report", "report.md", 1150)
 
 
 def keep(page: Page, name: str, text: str, height: int = 1000) -> None:

@@ -129,6 +129,31 @@ def test_a_run_and_its_sweep_say_what_they_are(ui: dict[str, str], browser: Brow
     expect(page.get_by_role("columnheader", name="gap val")).to_be_visible()
 
 
+def test_the_report_of_a_sweep_opens_in_the_artifact_viewer_and_its_tables_sort(
+    ui: dict[str, str], browser: Browser, swept: Outcome
+) -> None:
+    info = swept.parent.info
+    run = f"{ui['MLflow UI']}/#/experiments/{info.experiment_id}/runs/{info.run_id}"
+    page = browser.open(f"{run}/artifacts/report.html")
+    report = page.frame_locator("iframe")
+    expect(report.get_by_role("heading", level=1)).to_have_text(info.run_name)
+    expect(report.get_by_role("img").first).to_be_visible()
+    assert report.get_by_role("img").first.evaluate("image => image.complete && image.naturalWidth > 1000")
+    table = report.locator("#table table")
+    heading = table.get_by_role("columnheader", name="optimizer")
+    expect(heading).to_have_attribute("aria-sort", "none")
+    for way, order in (("ascending", ["adam", "sgd"]), ("descending", ["sgd", "adam"])):
+        heading.get_by_role("button").click()
+        expect(heading).to_have_attribute("aria-sort", way)
+        expect(table.locator("tbody th")).to_have_text(order)
+    runs = report.locator("#runs table")
+    runs.get_by_role("button", name="seed").click()  # by number, whatever the rows were sorted by
+    assert runs.locator("tbody tr td:nth-child(2)").all_inner_texts() == ["0", "0", "1", "1"]
+    report.get_by_role("link", name="Run it again").click()
+    expect(report.get_by_text("harness sweep optimizer=sgd,adam")).to_be_in_viewport()
+    assert browser.refused == []
+
+
 def test_no_page_asked_for_anything_outside_this_machine(ui: dict[str, str], browser: Browser) -> None:
     page = browser.open(ui["sweep"])
     expect(page.get_by_text("Overfitting gap").last).to_be_visible()

@@ -17,6 +17,13 @@ document.querySelectorAll("table.sortable").forEach((table) => {
     });
   });
 });
+// In MLflow's viewer, a sandboxed frame, a link to a place in the page leads nowhere by itself.
+document.querySelectorAll("nav a").forEach((link) => {
+  link.addEventListener("click", (event) => {
+    event.preventDefault();
+    document.querySelector(link.getAttribute("href")).scrollIntoView();
+  });
+});
 window.addEventListener("beforeprint", () => {
   document.querySelectorAll("details").forEach((details) => { details.open = true; });
 });
