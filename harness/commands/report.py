@@ -9,7 +9,9 @@ from pathlib import Path
 import click
 
 from harness.analysis.comparison import compare
+from harness.analysis.foreign import adapt
 from harness.commands.compare import Chosen, whole_experiment, whole_sweep
+from harness.commands.runs_of_others import NAMING_FLAGS, naming_of, naming_options
 from harness.errors import RequestError
 from harness.records import RunRecord
 from harness.tracking.reading import latest_sweep, resolve_run
@@ -32,18 +34,21 @@ from harness.tracking.store import store_uri
     metavar="FILE",
     help="Write FILE.html, or FILE.md with its figures in FILE_figures/, as well.",
 )
+@naming_options
 @click.option("--no-log", is_flag=True, help="Do not keep it with the sweep's run; needs --output.")
 @click.option(
     "--store", metavar="URI", help="The MLflow store; by default MLFLOW_TRACKING_URI, else the project's own."
 )
 def command(
-    sweep: str | None, experiment: str | None, baseline: str | None, output: Path | None, no_log: bool,
-    store: str | None,
+    sweep: str | None, experiment: str | None, baseline: str | None, output: Path | None,
+    train_metric: str | None, held_out_metric: str | None, train_loss_metric: str | None,
+    held_out_loss_metric: str | None, group_by: str | None, no_log: bool, store: str | None,
 ) -> None:  # fmt: skip
     """Say what a sweep found: one HTML page that needs no network, and Markdown.
 
     SWEEP is a sweep's run: its id, the beginning of it, or its name; by default the latest. The report is kept with
-    that run as report.html and report.md, where MLflow's own pages show it.
+    that run as report.html and report.md, where MLflow's own pages show it. Experiments that the harness did not write
+    are read as `harness compare` reads them.
     """
     from harness.reporting import keeping  # Jinja2
 
@@ -59,8 +64,11 @@ def command(
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # MLflow's own seven take minutes to give up
     uri = store_uri(store)
     parent, chosen = _choose(uri, sweep, experiment)
-    comparison = compare(chosen.runs, swept=chosen.swept, title=chosen.title)
+    named = (train_metric, held_out_metric, train_loss_metric, held_out_loss_metric, group_by)
+    runs, reading = adapt(chosen.runs, naming_of(*named))
+    comparison = compare(runs, swept=chosen.swept, title=chosen.title, reading=reading)
     words = ["--experiment", experiment] if experiment else [parent.run_id] if parent else []
+    words += [word for flag, value in zip(NAMING_FLAGS, named, strict=True) if value for word in (flag, value)]
     words += ["--baseline", baseline] if baseline else []
     words += ["--output", str(output)] if output is not None and parent is None else []
     report = keeping.make(uri, comparison, parent, baseline, shlex.join(words))

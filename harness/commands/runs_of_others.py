@@ -20,6 +20,8 @@ _OPTIONS = (
     click.option("--group-by", metavar="PARAMETER,...", help="Their parameters that tell rows apart."),
 )
 
+NAMING_FLAGS = ("--train-metric", "--held-out-metric", "--train-loss-metric", "--held-out-loss-metric", "--group-by")
+
 
 def naming_options(command: Command) -> Command:
     """Add the options to a command, which hands their values to `naming_of`."""
