@@ -129,6 +129,8 @@ def _validation_trained_on(run: RunRecord, wanted: Mapping[str, object]) -> str 
         return None
     keys = [f"regime.validation.{name}" for name in ("strategy", "size", *(("seed",) if strategy != "first" else ()))]
     found = {key: setting_of(run.parameters, key) for key in keys}
+    if strategy == found[keys[0]] == "first" and int(str(wanted[keys[1]])) <= int(found[keys[1]]):
+        return None  # the first few are among the first many
     other = [f"{key}={value}" for key, value in found.items() if str(wanted[key]) != value]
     return ", ".join(other) or None
 
