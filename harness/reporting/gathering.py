@@ -75,9 +75,12 @@ def curve_runs(comparison: Comparison, most: int) -> Sequence[str]:
 
 def _method(comparison: Comparison) -> tuple[str, ...]:
     split = {"val": "validation", "test": "test"}[comparison.held_out]
+    sides = "Both sides are measured with the same weights in inference mode after training."
+    if comparison.reading.running:
+        sides = f"Training figures (‡) rest on {comparison.reading.running}"
     return (
         f"A gap is training minus {split} accuracy (points), or {split} minus training loss (nats): positive means "
-        "overfitting. Both sides are measured with the same weights in inference mode after training.",
+        f"overfitting. {sides}",
         "Runs that differ in their seed only form a row; intervals of means are Student's t at 95 %. Differences are "
         "paired by seed where at least two seeds are common, else tested by Welch's test; p-values are two-sided and "
         f"corrected by Holm's method for all tests of the page: the chance that even one claim on it is false is "
