@@ -44,13 +44,20 @@ def run_note(parameters: Mapping[str, Any], scores: Mapping[str, float], overrid
     return "\n".join([*lines, _again("train", overrides)])
 
 
-def sweep_note(comparison: Comparison, errors: Mapping[str, str], overrides: Sequence[str]) -> str:
-    """The ranked table, cut where it would be too long; why runs failed (`errors` by run id), and the command."""
+def sweep_note(
+    comparison: Comparison, errors: Mapping[str, str], overrides: Sequence[str], reported: bool = False
+) -> str:
+    """The ranked table, cut where it would be too long; why runs failed (`errors` by run id), and the command.
+
+    `reported`: whether the sweep has a report.
+    """
     failed = [run for row in comparison.rows for run in row.runs if run.state is not RunState.FINISHED]
     lines = [f"- `{run.name}`: {run.state.lower()}{_first_line(errors.get(run.run_id, ''))}" for run in failed]
     if len(lines) > FAILURES_NAMED:
         lines = [*lines[:FAILURES_NAMED], f"- and {len(lines) - FAILURES_NAMED} more"]
-    below = "\n".join([*(["**Not finished**", "", *lines, ""] if lines else []), _again("sweep", overrides)])
+    unfinished = ["**Not finished**", "", *lines, ""] if lines else []
+    report = ["Findings, tests and figures: `report.html` under Artifacts.", ""] if reported else []
+    below = "\n".join([*unfinished, *report, _again("sweep", overrides)])
     return _cut(render(comparison, "markdown"), LONGEST - len(below)) + "\n" + below
 
 

@@ -27,11 +27,12 @@ Report = Callable[[Comparison], None]
 def finish_parent(parent: RunWriter, plan: SweepPlan, state: RunState, report: Report) -> None:
     """Record what the sweep found, end its run in `state` (FAILED if not every job finished), report."""
     comparison = None
+    reported = state is not RunState.KILLED and any(job.config.figures != "none" for job in plan.jobs)
     try:
         comparison = read_comparison(parent.uri, parent.run_id, plan.swept, parent.name)
         finished = comparison.finished if comparison is not None else 0
         if comparison is not None:
-            record_comparison(parent, comparison)
+            record_comparison(parent, comparison, reported)
         parent.set_tags({"harness.finished": str(finished)})
         with not_decisive(parent.name):
             [record] = read_runs(parent.uri, run_ids=[parent.run_id], include_parents=True)
@@ -48,7 +49,7 @@ def finish_parent(parent: RunWriter, plan: SweepPlan, state: RunState, report: R
         parent.end(state)
     if comparison is not None:
         report(comparison)
-        if state is not RunState.KILLED and any(job.config.figures != "none" for job in plan.jobs):
+        if reported and state is not RunState.KILLED:
             keep_report(parent.uri, parent.run_id, comparison)
 
 
@@ -99,12 +100,12 @@ def read_comparison(uri: str, parent_id: str, swept: Sequence[str], title: str) 
     return compare(runs, swept=swept, title=title) if runs else None
 
 
-def record_comparison(parent: RunWriter, comparison: Comparison) -> None:
+def record_comparison(parent: RunWriter, comparison: Comparison, reported: bool) -> None:
     """Keep the comparison with the sweep: a table that the UI shows, a CSV file and one figure."""
     parent.log_text("comparison.csv", render(comparison, "csv"))
     parent.log_table("comparison.json", _columns(comparison))
     errors = {run.run_id: run.tags.get(ERROR_TAG, "") for row in comparison.rows for run in row.runs}
-    parent.set_tags({NOTE_TAG: shown_uri(sweep_note(comparison, errors, parent.identity.overrides))})
+    parent.set_tags({NOTE_TAG: shown_uri(sweep_note(comparison, errors, parent.identity.overrides, reported))})
     if comparison.rows:
         from harness.reporting.drawing import draw_gaps
 

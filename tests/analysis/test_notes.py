@@ -46,6 +46,8 @@ def test_a_sweep_names_its_failures_with_their_reasons() -> None:
     note = sweep_note(compare([run(model__name="a"), failed]), {failed.run_id: "It broke.\nMore."}, ["model=a,b"])
     assert f"- `{failed.name}`: failed: It broke.\n" in note
     assert "harness sweep model=a,b" in note
+    assert "report.html" not in note
+    assert "report.html" in sweep_note(compare([run(model__name="a")]), {}, ["model=a,b"], reported=True)
 
 
 def test_a_long_table_is_cut_at_its_end_and_says_so() -> None:
