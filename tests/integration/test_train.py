@@ -49,6 +49,7 @@ SCALARS = {
     "last/epoch",
     "best/epoch",
     *(f"data/{split}_images" for split in ("train", "val", "test")),
+    "data/noisy_labels",
     "model/parameters",
     "time/fit_seconds",
     "time/total_seconds",
