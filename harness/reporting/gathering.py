@@ -78,6 +78,10 @@ def _method(comparison: Comparison) -> tuple[str, ...]:
     sides = "Both sides are measured with the same weights in inference mode after training."
     if comparison.reading.running:
         sides = f"Training figures (‡) rest on {comparison.reading.running}"
+    elif comparison.reading.keys is not None:
+        sides = (
+            "How the training figures of these runs were measured is not known to the harness, which did not make them."
+        )
     return (
         f"A gap is training minus {split} accuracy (points), or {split} minus training loss (nats): positive means "
         f"overfitting. {sides}",

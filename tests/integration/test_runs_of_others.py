@@ -95,6 +95,17 @@ def test_its_rows_are_held_to_each_other_and_the_gap_is_marked(
     assert f"{SEEDS} pairs" in done.stdout
 
 
+def test_a_report_of_it_says_on_what_its_gaps_rest(autologged: tuple[Project, dict[tuple[str, str], float]]) -> None:
+    project, _ = autologged
+    page = project.elsewhere / "report.md"
+    done = project.run("report", "--experiment", "notebook", "--group-by", "optimizer_name", "--output", str(page))
+    assert done.returncode == 0, done.stderr
+    text = page.read_text()
+    assert "Training figures (‡) rest on accuracy and loss: running averages" in text
+    assert "same weights" not in text
+    assert "harness report --experiment notebook --group-by optimizer_name --output" in text
+
+
 def test_a_metric_that_is_not_there_is_refused_before_anything_is_shown(
     autologged: tuple[Project, dict[tuple[str, str], float]],
 ) -> None:
