@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 KILLS = int(os.environ.get("HARNESS_KILLS", "3"))
 SEED = 7
-EPOCHS = 200 + 30 * KILLS
+EPOCHS = 100 + 30 * KILLS
 PATIENCE = 300.0 + 60.0 * KILLS
 GRID = (
     *SMALL, "optimizer=adam,sgd", "seed=range(3)", f"regime.epochs={EPOCHS}", "model.dropout=0.1", "figures=none",
