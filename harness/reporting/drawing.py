@@ -6,10 +6,10 @@ import math
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from harness.analysis.comparison import Comparison, Row
+from harness.analysis.comparison import DATASET, Comparison, Row
 from harness.analysis.settings import SEED, headings
 from harness.analysis.statistics import t_interval
 from harness.figures import (
@@ -52,6 +52,7 @@ class _Subject:
     n: str
     left_out: str
     baseline: str | None
+    datasets: int
 
 
 def groups_of(comparison: Comparison, rows: Sequence[Row], quantity: Quantity = "accuracy") -> list[Group]:
@@ -134,7 +135,8 @@ def pictures(comparison: Comparison, series: Series, baseline: str | None = None
         left_out = f" Only the first {len(few)} rows of the table are drawn, {more:,} more are left out."
     drawn_baseline = baseline if any(label(row.settings) == baseline for row in few) else None
     every = groups_of(comparison, comparison.rows)
-    subject = _Subject(every[:GROUPS], every, measure, seeds_in_words(comparison), left_out, drawn_baseline)
+    datasets = len({row.runs[0].parameters.get(DATASET) for row in comparison.rows})
+    subject = _Subject(every[:GROUPS], every, measure, seeds_in_words(comparison), left_out, drawn_baseline, datasets)
     drawn = [_bars, _loss_bars(comparison, few, note), _scatter, _against, _heat, _front, _parallel]
     for draw in drawn:
         yield from draw(subject)
@@ -163,7 +165,7 @@ def _loss_bars(comparison: Comparison, rows: Sequence[Row], note: str) -> Callab
     def draw(subject: _Subject) -> Iterator[Picture]:
         groups = groups_of(comparison, rows, "loss")
         measure = Measure("loss", comparison.held_out, note)
-        of_loss = _Subject(groups, groups, measure, subject.n, subject.left_out, subject.baseline)
+        of_loss = replace(subject, few=groups, every=groups, measure=measure)
         yield from _bars(of_loss, "gap_bars_loss")
 
     return draw
@@ -223,7 +225,7 @@ def _heat(subject: _Subject) -> Iterator[Picture]:
 
 def _front(subject: _Subject) -> Iterator[Picture]:
     known = [group for group in subject.few if group.gap.by_seed and group.held_out.by_seed]
-    if len(known) < 2:
+    if len(known) < 2 or subject.datasets > 1:  # accuracies on different images make no front; the table has each one's
         return
     measure = subject.measure
     view = pareto.compute(subject.few, measure)

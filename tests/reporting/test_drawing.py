@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import struct
+from dataclasses import replace
 
 from PIL import Image
 
@@ -21,6 +22,12 @@ def test_two_settings_one_of_them_a_number_bring_every_figure_but_curves() -> No
         "gap_bars", "gap_bars_loss", "train_against_held_out", "gap_against_width", "heat_map", "pareto",
         "parallel_coordinates",
     ]  # fmt: skip
+
+
+def test_rows_on_different_images_have_no_common_front() -> None:
+    elsewhere = [replace(one, parameters={**one.parameters, "dataset.name": "fashion_mnist"}) for one in runs()]
+    assert "pareto" in named(records=runs())
+    assert "pareto" not in named(records=[*runs(), *elsewhere])
 
 
 def test_sizes_of_models_stand_for_a_number_where_none_was_swept() -> None:
