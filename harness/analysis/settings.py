@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from harness.config import SWEEP_SETTINGS, Config, flatten
+from harness.records import PUBLISHED, VARIANT_PARAMETER
 
 SEED = "seed"
 NOT_SETTINGS = (
     "tracking.", "figures", "palette", "resume", "threads", "dataset.directory", "regime.continue_from",
-    "continued.from", *SWEEP_SETTINGS,
+    "continued.from", "data.", *SWEEP_SETTINGS,
 )  # fmt: skip
 """Parameters that say where and how a run is carried out and recorded, or where its files came from: no part of what
 was trained (the number of threads decides the last digits only; of what was continued, `continued.epochs` and
@@ -97,12 +98,16 @@ def deciding(parameters: Mapping[str, object]) -> dict[str, str]:
     """The parameters that decide a run's numbers, seed included, as text, the same for runs of every version.
 
     Runs recorded before runs could be continued count as not continued; a setting that was added later is left out
-    where it has the value that earlier runs were trained with.
+    where it has the value that earlier runs were trained with. Of the data the files decide, of which the published
+    ones go without saying: the digests of the splits follow from the files and the settings.
     """
     every = {key: str(value) for key, value in {**NOT_CONTINUED, **parameters}.items()}
-    return {
-        key: value for key, value in every.items() if (key == SEED or is_setting(key)) and ADDED_LATER.get(key) != value
-    }
+    usual = {**ADDED_LATER, VARIANT_PARAMETER: PUBLISHED}
+    return {key: value for key, value in every.items() if _decides(key) and usual.get(key) != value}
+
+
+def _decides(key: str) -> bool:
+    return key in (SEED, VARIANT_PARAMETER) or (is_setting(key) and not key.startswith("data."))
 
 
 def settings_digest(parameters: Mapping[str, object]) -> str:
