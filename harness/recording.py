@@ -16,7 +16,7 @@ from harness.config import Config, flatten
 from harness.continuing import STATE_FILE, Start
 from harness.data import variant
 from harness.records import DIGEST_PARAMETERS, VARIANT_PARAMETER, Dataset, DatasetSpec, ReplacedLabels, Splits
-from harness.tracking.selection import NOTE_TAG
+from harness.tracking.selection import DATASET_TAG, NOTE_TAG
 from harness.tracking.store import shown_uri
 from harness.tracking.writing import RunWriter
 from harness.training import TrainingObserver, TrainingState, write_state
@@ -63,7 +63,7 @@ def log_data(tracked: RunWriter, dataset: Dataset, splits: Splits) -> None:
     """Which images the run is given."""
     log.info("%s from %s: %s", dataset.name, dataset.source, {name: len(split) for name, split in splits.named()})
     tracked.log_parameters(data_parameters(dataset, splits.spec))
-    tracked.set_tags({"harness.dataset_digest": dataset.digest})
+    tracked.set_tags({DATASET_TAG: dataset.digest})
     tracked.log_datasets(dataset.name, dict(splits.named()), dataset.source)
     if splits.replaced is not None:
         tracked.log_text(NOISY_LABELS, _as_csv(splits.replaced))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +11,13 @@ import numpy as np
 from harness.composing import recorded_config
 from harness.config import Config
 from harness.data import load_splits, publication
+from harness.errors import RequestError
 from harness.models import KERAS_FILE, load_model, log_probabilities
-from harness.records import Dataset, FloatArray, RunRecord, Splits, UInt8Array
+from harness.records import DIGEST_PARAMETERS, Dataset, FloatArray, RunRecord, Splits, UInt8Array
 from harness.tracking.models import find_trained, model_folder, run_artifact
 from harness.training import import_tensorflow
+
+_WORDS = {"train": "training", "val": "validation", "test": "test"}
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,8 @@ class TrainedRun:
         return np.asarray(np.exp(log_probabilities(self.model)(images)))
 
     def load_data(self) -> tuple[Dataset, Splits]:
-        """The data that the run was given. Raises `DataError` if it cannot be had."""
-        return load_splits(self.config.dataset, self.config.regime.validation)
+        """The data that the run was given. Raises as `load_recorded`."""
+        return load_recorded(self.record, self.config)
 
 
 def open_run(uri: str, text: str) -> TrainedRun:
@@ -55,3 +59,25 @@ def read_config(uri: str, record: RunRecord) -> Config:
     """The configuration that the run recorded. Raises as `open_run`."""
     with run_artifact(uri, record, "config/config.yaml") as file:
         return recorded_config(file.read_text())
+
+
+def load_recorded(
+    record: RunRecord, config: Config, needed: Iterable[str] = DIGEST_PARAMETERS
+) -> tuple[Dataset, Splits]:
+    """The data that the run was given, of which the splits `needed` (`train`, `val`, `test`) must be what they were.
+
+    Raises:
+        DataError: it cannot be had.
+        RequestError: the images or labels of such a split are others now.
+    """
+    dataset, splits = load_splits(config.dataset, config.regime.validation)
+    now = splits.spec.digests
+    for split in needed:
+        then, found = record.parameters.get(DIGEST_PARAMETERS[split]), now.get(split, "None")
+        if then is not None and then != found:
+            raise RequestError(
+                f"The {_WORDS[split]} images of {dataset.source} are not those that the run {record.name} "
+                f"({record.run_id}) was given: their digest was {then[:8]} and is {found[:8]} now. Bring back the files "
+                "that it was given."
+            )
+    return dataset, splits
