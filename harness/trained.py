@@ -77,7 +77,7 @@ def load_recorded(
         if then is not None and then != found:
             raise RequestError(
                 f"The {_WORDS[split]} images of {dataset.source} are not those that the run {record.name} "
-                f"({record.run_id}) was given: their digest was {then[:8]} and is {found[:8]} now. Bring back the files "
-                "that it was given."
+                f"({record.run_id}) was given: their digest was {then[:8]} and is {found[:8]} now. Bring back the "
+                "files that it was given."
             )
     return dataset, splits
