@@ -15,7 +15,7 @@ from harness.data import load_splits, variant
 from harness.errors import ConfigError, DataError, RequestError
 from harness.records import DIGEST_PARAMETERS, VARIANT_PARAMETER, Dataset, RunRecord, RunState, Splits
 from harness.tracking.models import find_trained, run_artifact
-from harness.tracking.reading import read_runs, runs_named
+from harness.tracking.reading import cached_reads, read_runs, runs_named
 from harness.tracking.selection import (
     CONTINUED_EPOCHS,
     CONTINUED_FROM,
@@ -23,6 +23,7 @@ from harness.tracking.selection import (
     DATASET_TAG,
     FINGERPRINT_TAG,
 )
+from harness.tracking.store import Store
 from harness.trained import read_config
 from harness.training.state import TrainingState, read_state, state_of_model
 
@@ -50,8 +51,8 @@ class Start:
     parameters: Mapping[str, str] = field(default_factory=lambda: NOT_CONTINUED)
 
 
-def find_start(uri: str, config: Config, recorded: Mapping[str, str] = MappingProxyType({})) -> Start:
-    """Read what `regime.continue_from` names, from the store at `uri` or from a file.
+def find_start(store: Store, config: Config, recorded: Mapping[str, str] = MappingProxyType({})) -> Start:
+    """Read what `regime.continue_from` names, from the store or from a file.
 
     `recorded` are the parameters that a run has from an earlier try: what it went on from then holds, whatever the name
     means by now.
@@ -71,20 +72,20 @@ def find_start(uri: str, config: Config, recorded: Mapping[str, str] = MappingPr
         state = read_state(file) if file.suffix == STATE_SUFFIX else state_of_model(file)
         digest = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
         return Start(state, _parameters(str(file.resolve()), state, digest))
-    run = find_source(uri, config)
-    _check_images(uri, run, config)
-    with run_artifact(uri, run, STATE_FILE) as kept:
+    run = find_source(store, config)
+    _check_images(store, run, config)
+    with run_artifact(store, run, STATE_FILE) as kept:
         state = read_state(kept)
     return Start(state, _parameters(f"{RUN_URI}{run.run_id}", state, settings_digest(with_variant(run))))
 
 
-def check_start(uri: str, config: Config) -> None:
+def check_start(store: Store, config: Config) -> None:
     """Raise what `find_start` would, as far as it can be known without reading the weights; no heavy import."""
     if (named := config.regime.continue_from) is not None and _file(named) is None:
-        _check_images(uri, find_source(uri, config), config)
+        _check_images(store, find_source(store, config), config)
 
 
-def start_identity(uri: str, config: Config) -> str:
+def start_identity(store: Store, config: Config) -> str:
     """What a run goes on from, for its fingerprint: the fingerprint of that run, or the file's SHA-256; empty for none.
 
     Raises as `check_start`.
@@ -93,18 +94,19 @@ def start_identity(uri: str, config: Config) -> str:
         return ""
     if (file := _file(named)) is not None:
         return hashlib.sha256(file.read_bytes()).hexdigest()
-    run = find_source(uri, config)
+    run = find_source(store, config)
     return run.tags.get(FINGERPRINT_TAG, run.run_id)
 
 
-def find_source(uri: str, config: Config) -> RunRecord:
+def find_source(store: Store, config: Config) -> RunRecord:
     """The run that `regime.continue_from` names: of several that fit the finished one that started last.
 
     Raises as `find_start`.
     """
     named = str(config.regime.continue_from)
     try:
-        run = _earlier(uri, config, int(match[1])) if (match := SAME.fullmatch(named)) else _named(uri, named)
+        with cached_reads(store):
+            run = _earlier(store, config, int(match[1])) if (match := SAME.fullmatch(named)) else _named(store, named)
     except RequestError as error:
         raise RequestError(f"regime.continue_from={named}: {error}") from error
     if run.state is not RunState.FINISHED:
@@ -129,7 +131,7 @@ def find_source(uri: str, config: Config) -> RunRecord:
     return run
 
 
-def _check_images(uri: str, run: RunRecord, config: Config) -> None:
+def _check_images(store: Store, run: RunRecord, config: Config) -> None:
     """Raise `RequestError` if a run, or one that it goes on from in turn, was trained on images that are held out here.
 
     Where it held out all the images that are held out here, or was trained on those of here, the digests say so; else
@@ -144,12 +146,12 @@ def _check_images(uri: str, run: RunRecord, config: Config) -> None:
         given = {split: run.parameters.get(parameter) for split, parameter in DIGEST_PARAMETERS.items()}
         same = {digests[split] for split in digests.keys() - {"train"}} <= {given["val"], given["test"]}
         if not same and given["train"] != digests["train"]:
-            _compare_images(f"{named}: {whose}", _training_images(uri, named, run, config, dataset), run, splits)
+            _compare_images(f"{named}: {whose}", _training_images(store, named, run, config, dataset), run, splits)
         source = run.parameters.get(CONTINUED_FROM, "None")
         if not source.startswith(RUN_URI):
             return
         try:
-            (run,) = read_runs(uri, run_ids=[source.removeprefix(RUN_URI)])
+            (run,) = read_runs(store, run_ids=[source.removeprefix(RUN_URI)])
         except RequestError as error:
             if same:
                 return  # it was compared with these images when it was continued
@@ -161,9 +163,9 @@ def _check_images(uri: str, run: RunRecord, config: Config) -> None:
         whose = f"{run.name} ({run.run_id}), from which that run was continued,"
 
 
-def _training_images(uri: str, named: str, run: RunRecord, config: Config, dataset: Dataset) -> set[bytes]:
+def _training_images(store: Store, named: str, run: RunRecord, config: Config, dataset: Dataset) -> set[bytes]:
     """The images that a run was trained on. Raises `RequestError` where they are gone, or others now."""
-    theirs = read_config(uri, run)
+    theirs = read_config(store, run)
     given = theirs.dataset
     if run.tags.get(DATASET_TAG) == dataset.digest:  # wherever the same files lay then
         given = replace(given, directory=config.dataset.directory)
@@ -217,17 +219,17 @@ def with_variant(run: RunRecord) -> Mapping[str, str]:
     return {**run.parameters, VARIANT_PARAMETER: read_from}
 
 
-def _named(uri: str, named: str) -> RunRecord:
-    finished = [run for run in runs_named(uri, named) if run.state is RunState.FINISHED]
-    return finished[-1] if finished else find_trained(uri, named)
+def _named(store: Store, named: str) -> RunRecord:
+    finished = [run for run in runs_named(store, named) if run.state is RunState.FINISHED]
+    return finished[-1] if finished else find_trained(store, named)
 
 
-def _earlier(uri: str, config: Config, epochs: int) -> RunRecord:
+def _earlier(store: Store, config: Config, epochs: int) -> RunRecord:
     """The run of the same seed, training images and settings, but for how long, that had trained `epochs`."""
     wanted = _all_but_epochs(flatten(config))
     trained_on = load_splits(config.dataset, config.regime.validation)[1].spec.digests["train"]
     experiment = config.tracking.experiment
-    for run in reversed(read_runs(uri, experiment=experiment)):
+    for run in reversed(read_runs(store, experiment=experiment)):
         if (
             run.state is RunState.FINISHED
             and run.epochs == epochs

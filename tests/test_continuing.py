@@ -19,6 +19,7 @@ from harness.data import load_dataset
 from harness.errors import RequestError
 from harness.records import Split
 from harness.tracking.reading import read_runs
+from harness.tracking.store import open_store
 from tests.conftest import REPOSITORY
 from tests.tracking.stores import new_client
 from tests.trained_runs import train
@@ -47,7 +48,7 @@ class Study:
 
     def check(self, source: str, data: str, *overrides: str) -> None:
         settings = (f"tracking.uri='{self.uri}'", self.data(data), f"regime.continue_from={source}")
-        check_start(self.uri, compose_config((*settings, "regime.epochs=1", *SMALL, *overrides)))
+        check_start(open_store(self.uri), compose_config((*settings, "regime.epochs=1", *SMALL, *overrides)))
 
     def refusal(self, source: str, data: str, *overrides: str) -> str:
         with pytest.raises(RequestError) as refused:
@@ -156,7 +157,7 @@ def test_where_the_images_of_a_run_are_gone_only_what_it_held_out_itself_is_know
 
 def test_a_run_whose_own_start_was_deleted_is_continued_where_it_held_out_the_same_images(study: Study) -> None:
     client = MlflowClient(study.uri)
-    (first,) = (run for run in read_runs(study.uri) if run.name == "all")
+    (first,) = (run for run in read_runs(open_store(study.uri)) if run.name == "all")
     client.delete_run(first.run_id)
     try:
         study.check("'then second'", "second")
@@ -171,15 +172,15 @@ def test_the_same_run_earlier_is_one_that_was_trained_on_the_same_images(study: 
     study.check("same:1", "plain", *FIRST_100)
     for data, overrides in (("third", ()), ("plain", ("dataset.label_noise=0.1",)), ("plain", LAST_100)):
         assert "no finished run of these settings with 1 epochs" in study.refusal("same:1", data, *overrides)
-    (again,) = (run for run in read_runs(study.uri) if run.name == "second's own")
+    (again,) = (run for run in read_runs(open_store(study.uri)) if run.name == "second's own")
     settings = (f"tracking.uri='{study.uri}'", study.data("second"), "regime.continue_from=same:1", *SMALL)
-    start = find_start(study.uri, compose_config(settings))
+    start = find_start(open_store(study.uri), compose_config(settings))
     assert start.parameters["continued.from"] == f"runs:/{again.run_id}", "not one of the same settings on other images"
 
 
 def test_what_was_continued_is_known_by_its_images_too(study: Study) -> None:
     """Runs of the same settings on other files are no repetitions of each other, nor is what continues them."""
-    runs = {run.name: run for run in read_runs(study.uri)}
+    runs = {run.name: run for run in read_runs(open_store(study.uri))}
     digests = {name: settings_digest(with_variant(runs[name])) for name in ("all", "of a folder", "second's own")}
     assert digests["all"] == digests["of a folder"] != digests["second's own"]
     earlier = replace(runs["all"], parameters=without(runs["all"].parameters, "data.variant"))
