@@ -7,10 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.data import idx, loading
+from harness.data import PUBLICATIONS, idx, loading
 from harness.data.catalogue import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
 from harness.data.folder import SUMS_FILE
-from harness.records import Split
+from harness.records import DatasetSpec, Split
+
+CLOTHES = DatasetSpec("fashion_mnist", (28, 28), PUBLICATIONS["fashion_mnist"].class_names, {})
+"""Images of clothes, for who needs to know no more than their shape and classes."""
 
 
 def write_variant(folder: Path, train: Split, test: Split) -> str:

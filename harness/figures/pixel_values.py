@@ -35,7 +35,7 @@ class PixelValues:
 
 
 def compute(image: UInt8Array, pixel_scale: FloatArray) -> PixelValues:
-    """`pixel_scale` (256,) is what preprocessing makes of each grey value."""
+    """`pixel_scale` (LEVELS,) is what preprocessing makes of each grey value."""
     values, counts = np.unique(image, return_counts=True)
     corner, greatest = int(image[0, 0]), int(values[-1])
     return PixelValues(

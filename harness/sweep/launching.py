@@ -46,6 +46,7 @@ from harness.sweep.watching import watch
 from harness.tracking.access import few_retries
 from harness.tracking.reading import cached_reads
 from harness.tracking.store import open_store
+from harness.validation import check_images
 
 log = logging.getLogger(__name__)
 
@@ -132,8 +133,11 @@ def _watch(request: argparse.Namespace, report: Report) -> None:
 def _check_surroundings(configs: Sequence[Config]) -> None:
     """Data and store, before anything starts: what is missing is said once, not by every job."""
     wanted = {repr((config.dataset, config.regime.validation)): config for config in configs}
+    shapes = {}
     for config in wanted.values():
-        load_splits(config.dataset, config.regime.validation)
+        shapes[config.dataset.name] = load_splits(config.dataset, config.regime.validation)[1].spec.image_shape
+    for config in configs:
+        check_images(config.model, shapes[config.dataset.name])
     with few_retries():
         stores = [open_store(config.tracking.uri) for config in configs]
         for store, experiment in {

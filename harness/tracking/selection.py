@@ -38,6 +38,8 @@ CONTINUED_SETTINGS = "continued.settings"
 EPOCH_METRIC = "fit/loss"
 """Logged once an epoch with the epoch as its step: how far a run has come."""
 
+CLASS_NAMES = "class_names"
+"""What a logged model has among its metadata: the names of its classes, in the order of the probabilities."""
 CONTEXT_TAG = "mlflow.data.context"
 CONTEXTS: Mapping[str, str] = {"train": "training", "val": "validation", "test": "testing"}
 """The context of a run's dataset inputs by split, as MLflow names them."""

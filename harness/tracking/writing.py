@@ -18,14 +18,23 @@ from typing import TYPE_CHECKING, Any
 
 from harness import paths
 from harness.errors import StoreError, TakenOver
-from harness.records import RunState, Split
+from harness.records import DatasetSpec, RunState, Split
 from harness.tracking.access import shown_uri
 from harness.tracking.delivery import Delivery
 from harness.tracking.notes import end_note
 from harness.tracking.operations import Datasets, File, Metrics, Parameters, Tags, Text, TrainedModel
 from harness.tracking.provenance import git_state, installed_packages, machine_tags, model_requirements
 from harness.tracking.reopening import Recorded, reopen
-from harness.tracking.selection import CONTEXTS, ERROR_TAG, ERROR_TYPE_TAG, KIND_TAG, NOTE_TAG, OVERRIDES_TAG, RUN
+from harness.tracking.selection import (
+    CLASS_NAMES,
+    CONTEXTS,
+    ERROR_TAG,
+    ERROR_TYPE_TAG,
+    KIND_TAG,
+    NOTE_TAG,
+    OVERRIDES_TAG,
+    RUN,
+)
 from harness.tracking.spool import Origin
 from harness.tracking.store import Store
 from harness.tracking.syncing import bring_home_before
@@ -142,8 +151,9 @@ class RunWriter:
         )
         self._delivery.put(Datasets(described, tuple(CONTEXTS[key] for key in splits)))
 
-    def log_model(self, model: Any, example: Split) -> None:
-        """`model` (raw images in, probabilities out) as an MLflow model with signature, input example, requirements.
+    def log_model(self, model: Any, data: DatasetSpec, example: Split) -> None:
+        """`model` (raw images in, probabilities out) as an MLflow model with signature, input example, requirements
+        and the names of its classes.
 
         The requirements are given, not guessed: guessing starts a process that imports TensorFlow. A run that has its
         model from an earlier try keeps it.
@@ -157,8 +167,8 @@ class RunWriter:
 
         # Without a name the input reaches the model as an array; under one, as a dict, of which Keras warns.
         signature = ModelSignature(
-            inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, 28, 28))]),
-            outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, 10))]),
+            inputs=Schema([TensorSpec(np.dtype(data.dtype), (-1, *data.image_shape))]),
+            outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, data.classes))]),
         )
         with _temporary_folder() as temporary:
             folder = temporary / "model"
@@ -169,6 +179,7 @@ class RunWriter:
                 signature=signature,
                 input_example=example.images,
                 pip_requirements=model_requirements(),
+                metadata={CLASS_NAMES: list(data.class_names)},
             )
             self._delivery.put(TrainedModel(str(folder)))
         self._has_model = True
