@@ -32,7 +32,7 @@ from harness.composing import (
 )  # fmt: skip
 from harness.config import Config
 from harness.continuing import check_start
-from harness.data import load_splits
+from harness.data import load_splits, publication
 from harness.errors import RequestError
 from harness.run import RunContext, execute
 from harness.sweep.conducting import Outlook, Sweep, conduct, environment
@@ -79,6 +79,7 @@ def launch(
 
 def _train(request: argparse.Namespace, display: RunDisplay) -> None:
     config = compose_config(request.overrides, request.config_name or CONFIG_NAME, request.config_dir)
+    check_images(config.model, publication(config.dataset.name).image_shape)
     _check_surroundings([config])
     display.show_configuration(config)
 
@@ -110,6 +111,8 @@ def _sweep(request: argparse.Namespace, report: Report, show_plan: ShowPlan) -> 
     jobs = expand_sweep(request.overrides, *where)
     checked = check_sweep(jobs, *where)
     configs = job_configs(jobs, *where)
+    for config in configs:
+        check_images(config.model, publication(config.dataset.name).image_shape)
     store = open_store(configs[0].tracking.uri)
     sweep = Sweep(
         store=store,
@@ -133,11 +136,8 @@ def _watch(request: argparse.Namespace, report: Report) -> None:
 def _check_surroundings(configs: Sequence[Config]) -> None:
     """Data and store, before anything starts: what is missing is said once, not by every job."""
     wanted = {repr((config.dataset, config.regime.validation)): config for config in configs}
-    shapes = {}
     for config in wanted.values():
-        shapes[config.dataset.name] = load_splits(config.dataset, config.regime.validation)[1].spec.image_shape
-    for config in configs:
-        check_images(config.model, shapes[config.dataset.name])
+        load_splits(config.dataset, config.regime.validation)
     with few_retries():
         stores = [open_store(config.tracking.uri) for config in configs]
         for store, experiment in {
