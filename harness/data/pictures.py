@@ -200,7 +200,7 @@ def _unsuited(array: npt.NDArray[np.generic], shape: tuple[int, ...]) -> str:
         return f"its type is {array.dtype}: if its values are 0 to {MOST}, save array.astype('uint8')"
     if array.size == 0:
         return f"its shape is {array.shape}: there is no image in it"
-    if array.shape in (shape, (len(array), *shape)):
+    if array.shape[-len(shape) :] == shape and array.ndim - len(shape) in (0, 1):
         return ""
     remedy = ""
     if array.shape[-1:] == (1,):
