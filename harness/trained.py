@@ -72,7 +72,8 @@ def open_model(store: Store, record: RunRecord, config: Config) -> TrainedRun:
 
 def read_class_names(folder: Path, config: Config) -> tuple[str, ...]:
     """The classes of the logged model in `folder`; of one that an earlier version logged those of the dataset."""
-    described = yaml.safe_load((folder / "MLmodel").read_text()) or {}
+    description = folder / "MLmodel"
+    described = (yaml.safe_load(description.read_text()) if description.is_file() else None) or {}
     names = (described.get("metadata") or {}).get(CLASS_NAMES)
     return publication(config.dataset.name).class_names if names is None else tuple(names)
 
