@@ -25,7 +25,7 @@ from harness.analysis.table import print_table
 from harness.commands.runs_of_others import naming_of, naming_options
 from harness.errors import RequestError
 from harness.records import RunRecord
-from harness.tracking.reading import latest_run, latest_sweep, read_runs, resolve_run
+from harness.tracking.reading import latest_run, latest_sweep, read_runs, resolve_run, sweep_runs
 from harness.tracking.selection import REPRODUCES_TAG, is_sweep
 from harness.tracking.store import store_uri
 
@@ -210,10 +210,12 @@ def _choose(uri: str, named: Sequence[str], experiment: str | None, sweep: str |
 
 def whole_sweep(uri: str, parent: RunRecord) -> Chosen:
     """The runs of a sweep. Raises `RequestError` where it has none."""
-    runs = read_runs(uri, parent_id=parent.run_id)
+    runs = sweep_runs(uri, parent.run_id)
     if not runs:
         raise RequestError(f"The sweep {parent.name} ({parent.run_id}) has no runs. Name another with --sweep.")
-    return Chosen(f"{parent.name} (experiment {parent.experiment})", runs, _swept([parent, *runs]))
+    reused = sum(run.parent_id != parent.run_id for run in runs)
+    words = f"; {reused} of {parent.tags.get('harness.jobs', len(runs))} jobs reused" if reused else ""
+    return Chosen(f"{parent.name} (experiment {parent.experiment}{words})", runs, _swept([parent, *runs]))
 
 
 def whole_experiment(uri: str, name: str) -> Chosen:

@@ -13,7 +13,7 @@ from harness.sweep.naming import group_name, run_name
 from harness.sweep.process import DIED
 from harness.sweep.worker import LOG, TRACEBACK, Failure
 from harness.tracking.closing import close_abandoned
-from harness.tracking.reading import read_runs
+from harness.tracking.reading import read_runs, sweep_runs
 from harness.tracking.selection import GROUP_TAG, JOB_TAG
 from harness.tracking.writing import RunIdentity, RunWriter
 
@@ -50,9 +50,9 @@ def end_runs(
     then a job without a run counts as failed. Jobs that were never begun have no run.
     """
     recorded = set()
-    for run in read_runs(parent.uri, parent_id=parent.run_id):
+    for run in sweep_runs(parent.uri, parent.run_id):
         recorded.add(job_number(run))
-        if run.state is not RunState.RUNNING:
+        if run.state is not RunState.RUNNING or run.parent_id != parent.run_id:
             continue
         if interrupted:
             close_abandoned(parent.uri, run, RunState.KILLED, "It was stopped at once.", STOPPED)

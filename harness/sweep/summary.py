@@ -12,9 +12,9 @@ from harness.analysis.presenting import render
 from harness.analysis.settings import headings
 from harness.errors import SweepFailed
 from harness.records import RunState
-from harness.sweep.planning import SweepPlan, one_a_job
+from harness.sweep.planning import SweepPlan, one_a_job, reused_jobs
 from harness.sweep.showing import not_decisive, show_sweep
-from harness.tracking.reading import read_runs
+from harness.tracking.reading import read_runs, sweep_runs
 from harness.tracking.selection import ERROR_TAG, NOTE_TAG
 from harness.tracking.store import shown_uri
 from harness.tracking.writing import RunWriter
@@ -29,8 +29,8 @@ def finish_parent(parent: RunWriter, plan: SweepPlan, state: RunState, report: R
     comparison = None
     reported = state is not RunState.KILLED and any(job.config.figures != "none" for job in plan.jobs)
     try:
-        comparison = read_comparison(parent.uri, parent.run_id, plan.swept, parent.name)
-        finished = comparison.finished if comparison is not None else 0
+        comparison = read_comparison(parent.uri, parent.run_id, plan.swept, parent.name, len(plan.jobs))
+        finished = _states(parent.uri, parent.run_id).count(RunState.FINISHED)
         if comparison is not None:
             record_comparison(parent, comparison, reported)
         parent.set_tags({"harness.finished": str(finished)})
@@ -73,7 +73,7 @@ def keep_report(uri: str, parent_id: str, comparison: Comparison) -> None:
 def conclude(uri: str, plan: SweepPlan, report: Report) -> None:
     """Report a sweep that another command has ended. Raises as `raise_if_unfinished`."""
     assert plan.parent is not None
-    comparison = read_comparison(uri, plan.parent.run_id, plan.swept, plan.parent.name)
+    comparison = read_comparison(uri, plan.parent.run_id, plan.swept, plan.parent.name, len(plan.jobs))
     if comparison is not None:
         report(comparison)
     raise_if_unfinished(uri, plan.parent.run_id, len(plan.jobs))
@@ -81,7 +81,7 @@ def conclude(uri: str, plan: SweepPlan, report: Report) -> None:
 
 def raise_if_unfinished(uri: str, parent_id: str, jobs: int) -> None:
     """Raise `SweepFailed`, with the numbers, if the store has not every one of the `jobs` as finished."""
-    states = [run.state for run in one_a_job(read_runs(uri, parent_id=parent_id)).values()]
+    states = _states(uri, parent_id)
     unfinished, failed = jobs - states.count(RunState.FINISHED), states.count(RunState.FAILED)
     if unfinished and failed == unfinished:
         raise SweepFailed(
@@ -94,9 +94,18 @@ def raise_if_unfinished(uri: str, parent_id: str, jobs: int) -> None:
         )
 
 
-def read_comparison(uri: str, parent_id: str, swept: Sequence[str], title: str) -> Comparison | None:
-    """The sweep's runs so far, compared; None where no run was recorded."""
-    runs = read_runs(uri, parent_id=parent_id)
+def _states(uri: str, parent_id: str) -> list[RunState]:
+    """That of each job that has a run, in this sweep or reused."""
+    return [run.state for run in one_a_job(sweep_runs(uri, parent_id)).values()]
+
+
+def read_comparison(
+    uri: str, parent_id: str, swept: Sequence[str], title: str, jobs: int | None = None
+) -> Comparison | None:
+    """The sweep's runs so far, compared; None where no run was recorded. `jobs`: how many it has, if not as many."""
+    runs = sweep_runs(uri, parent_id)
+    if reused := sum(run.parent_id != parent_id for run in runs):
+        title = f"{title} ({reused_jobs(reused, jobs or len(runs))})"
     return compare(runs, swept=swept, title=title) if runs else None
 
 
@@ -104,8 +113,11 @@ def record_comparison(parent: RunWriter, comparison: Comparison, reported: bool)
     """Keep the comparison with the sweep: a table that the UI shows, a CSV file and one figure."""
     parent.log_text("comparison.csv", render(comparison, "csv"))
     parent.log_table("comparison.json", _columns(comparison))
-    errors = {run.run_id: run.tags.get(ERROR_TAG, "") for row in comparison.rows for run in row.runs}
-    parent.set_tags({NOTE_TAG: shown_uri(sweep_note(comparison, errors, parent.identity.overrides, reported))})
+    runs = [run for row in comparison.rows for run in row.runs]
+    errors = {run.run_id: run.tags.get(ERROR_TAG, "") for run in runs}
+    reused = [run for run in runs if run.parent_id != parent.run_id]
+    note = sweep_note(comparison, errors, parent.identity.overrides, reported, reused)
+    parent.set_tags({NOTE_TAG: shown_uri(note)})
     if comparison.rows:
         from harness.reporting.drawing import draw_gaps
 

@@ -14,7 +14,7 @@ from harness.records import RunRecord, RunState
 from harness.sweep.claiming import Vigil, holder_of, is_held
 from harness.sweep.progress import SweepDisplay
 from harness.sweep.summary import Report, read_comparison
-from harness.tracking.reading import read_runs, read_sweeps, resolve_run
+from harness.tracking.reading import read_runs, read_sweeps, resolve_run, sweep_runs
 from harness.tracking.selection import SWEPT_TAG, is_sweep
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def _watch(uri: str, parent_id: str, show: Show, over: threading.Event) -> None:
 
 def _look(uri: str, parent_id: str, show: Show) -> None:
     try:
-        show(read_runs(uri, parent_id=parent_id))
+        show(sweep_runs(uri, parent_id))
     except StoreError as error:  # it may come back; if it does not, the jobs say so
         log.warning("The store could not be read for the display: %s", error)
 
@@ -83,15 +83,17 @@ def watch(uri: str, named: str, display: SweepDisplay, report: Report) -> None:
     """
     parent = _sweep_named(uri, named)
     try:
-        done = [run for run in read_runs(uri, parent_id=parent.run_id) if run.state is RunState.FINISHED]
-        with display.live(parent.name, int(parent.tags.get("harness.jobs", "0")), done):
+        done = [run for run in sweep_runs(uri, parent.run_id) if run.state is RunState.FINISHED]
+        reused = sum(run.parent_id != parent.run_id for run in done)
+        jobs = int(parent.tags.get("harness.jobs", "0"))
+        with display.live(parent.name, jobs, done, reused=reused):
             ended = follow(uri, parent.run_id, display.show)
     except KeyboardInterrupt:
         display.say("No longer watching; the sweep goes on.")
         raise
     if not ended:
         display.say("The command that was at work has gone. The same `harness sweep ...` goes on with the sweep.")
-    comparison = read_comparison(uri, parent.run_id, tuple(json.loads(parent.tags[SWEPT_TAG])), parent.name)
+    comparison = read_comparison(uri, parent.run_id, tuple(json.loads(parent.tags[SWEPT_TAG])), parent.name, jobs)
     if comparison is not None:
         report(comparison)
 
