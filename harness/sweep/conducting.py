@@ -239,7 +239,9 @@ def _carry_out(
         try:
             with (
                 display.live(parent.name, len(plan.jobs), before, len(due), len(plan.reused)),
-                watched(parent.uri, parent.run_id, display.show),
+                watched(
+                    parent.uri, parent.run_id, display.show, [job.run for job in plan.jobs if job.run and job.reused]
+                ),
             ):
                 try:
                     if due:

@@ -28,33 +28,39 @@ LONGEST_WAIT = 5.0
 """Seconds that the end of a sweep waits for a look at a store that does not answer."""
 
 Show = Callable[[Sequence[RunRecord]], None]
+Read = Callable[[], Sequence[RunRecord]]
 
 
 @contextmanager
-def watched(uri: str, parent_id: str, show: Show) -> Iterator[None]:
-    """Call `show` with the sweep's runs every now and then while the block lasts, and once more at its end."""
+def watched(uri: str, parent_id: str, show: Show, reused: Sequence[RunRecord] = ()) -> Iterator[None]:
+    """Call `show` with the sweep's runs every now and then while the block lasts, and once more at its end; the
+    `reused` ones do not change, and are not read again."""
+
+    def read() -> list[RunRecord]:
+        return [*reused, *read_runs(uri, parent_id=parent_id)]
+
     over = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(uri, parent_id, show, over), name="watcher", daemon=True)
+    watcher = threading.Thread(target=_watch, args=(read, show, over), name="watcher", daemon=True)
     watcher.start()
     try:
         yield
     finally:
         over.set()
         watcher.join(LONGEST_WAIT)
-        _look(uri, parent_id, show)
+        _look(read, show)
 
 
-def _watch(uri: str, parent_id: str, show: Show, over: threading.Event) -> None:
+def _watch(read: Read, show: Show, over: threading.Event) -> None:
     pause = SHORTEST_PAUSE
     while not over.wait(pause):
         started = time.perf_counter()
-        _look(uri, parent_id, show)
+        _look(read, show)
         pause = max(SHORTEST_PAUSE, (time.perf_counter() - started) / SHARE_OF_TIME)
 
 
-def _look(uri: str, parent_id: str, show: Show) -> None:
+def _look(read: Read, show: Show) -> None:
     try:
-        show(sweep_runs(uri, parent_id))
+        show(read())
     except StoreError as error:  # it may come back; if it does not, the jobs say so
         log.warning("The store could not be read for the display: %s", error)
 
@@ -67,7 +73,7 @@ def follow(uri: str, parent_id: str, show: Show) -> bool:
         started = time.perf_counter()
         [parent] = read_runs(uri, run_ids=[parent_id], include_parents=True)
         over = vigil.is_over(parent)
-        _look(uri, parent_id, show)
+        _look(lambda: sweep_runs(uri, parent_id), show)
         if over:
             holder = holder_of(parent)
             return holder is None or holder.released

@@ -1,4 +1,4 @@
-"""What is trained is not trained again, with the real command: in a larger sweep, after a deletion, in other versions."""
+"""What is trained is not trained again by the real command: in a larger sweep, after a deletion, in other versions."""
 
 from __future__ import annotations
 
