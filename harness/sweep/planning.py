@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Any
 
 from hydra import compose
@@ -232,8 +233,7 @@ def reusing(plan: SweepPlan, uri: str) -> SweepPlan:
     jobs = []
     for job in plan.jobs:
         if not job.finished and (outdated or current):
-            settings = flatten(job.config)
-            kind = job._identity, tuple(str(settings[key]) for key in shown)
+            kind = job._identity, tuple(str(attrgetter(key)(job.config)) for key in shown)
             if current[kind]:
                 job = replace(job, run=current[kind].pop(), reused=True)
             else:

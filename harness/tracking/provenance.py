@@ -102,19 +102,24 @@ def code_tags(code: CodeState) -> dict[str, str]:
 def other_libraries(tags: Mapping[str, str]) -> str:
     """The TensorFlow and the Keras of a run by its tags, in words, where they are not those that are installed here:
     they decide its numbers. Empty where they are, and for a run that does not say."""
-    there = {name: tags.get(tag) for name, tag in LIBRARIES.items()}
-    if any(found not in (None, version(name.lower())) for name, found in there.items()):
-        return _in_words(there)
-    return ""
+    here = _installed()
+    if all(tags.get(tag) in (None, here[tag]) for tag in LIBRARIES.values()):
+        return ""
+    return _in_words(tags)
 
 
 def libraries() -> str:
     """The TensorFlow and the Keras that are installed here, in words."""
-    return _in_words({name: version(name.lower()) for name in LIBRARIES})
+    return _in_words(_installed())
 
 
-def _in_words(found: Mapping[str, str | None]) -> str:
-    return " and ".join(f"{name} {known}" for name, known in found.items() if known is not None)
+@lru_cache
+def _installed() -> dict[str, str]:
+    return {tag: version(name.lower()) for name, tag in LIBRARIES.items()}
+
+
+def _in_words(tags: Mapping[str, str]) -> str:
+    return " and ".join(f"{name} {tags[tag]}" for name, tag in LIBRARIES.items() if tag in tags)
 
 
 def other_code(tags: Mapping[str, str]) -> str:
@@ -157,7 +162,7 @@ def machine_tags() -> dict[str, str]:
     return {
         **code_tags(code_state()),
         "harness.python": platform.python_version(),
-        **{tag: version(name.lower()) for name, tag in LIBRARIES.items()},
+        **_installed(),
         "harness.platform": platform.platform(),
         "harness.cpus": str(available_cpus()),
         "harness.gpus": ",".join(gpus()) or "none",
