@@ -11,6 +11,7 @@ from harness import paths
 from harness.checkpointing import Checkpoint
 from harness.composing import compose_config
 from harness.continuing import find_start
+from harness.tracking.store import open_store
 from harness.training.state import Progress, TrainingState, write_state
 
 MINE, ANOTHERS = "a" * 32, "b" * 32
@@ -53,7 +54,7 @@ def test_a_run_that_continues_from_the_checkpoint_of_another_takes_its_weights_b
 ) -> None:
     Checkpoint("run", 0, ANOTHERS).keep(STATE)
     config = compose_config([f"regime.continue_from={paths.checkpoint_file('run')}"])
-    state = find_start(f"sqlite:///{project / 'mlflow.db'}", config).state
+    state = find_start(open_store(), config).state
     assert state is not None
     assert state.epochs == 3
     assert state.progress is None

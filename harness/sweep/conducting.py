@@ -14,7 +14,7 @@ from functools import partial
 
 from harness.composing import SweepJobs
 from harness.config import Config
-from harness.errors import HarnessError, RequestError, StoreError
+from harness.errors import HarnessError, RequestError
 from harness.records import RunRecord, RunState
 from harness.sweep.claiming import Claim, Holder, holder_of, is_held, new_parent, take_claim, take_over
 from harness.sweep.crew import Crew, Record
@@ -38,11 +38,12 @@ from harness.sweep.progress import SweepDisplay
 from harness.sweep.summary import Report, conclude, finish_parent, raise_if_unfinished
 from harness.sweep.watching import follow, watched
 from harness.sweep.worker import Failure
+from harness.tracking.access import few_retries
 from harness.tracking.closing import close_abandoned
-from harness.tracking.reading import read_runs
+from harness.tracking.reading import cached_reads, read_runs, sweep_runs
 from harness.tracking.reuse import reused_runs, reused_tags
 from harness.tracking.selection import SWEEP_FINGERPRINT_TAG, SWEPT_TAG
-from harness.tracking.store import few_retries, store_uri
+from harness.tracking.store import Store
 from harness.tracking.writing import RunIdentity, RunWriter
 
 
@@ -65,6 +66,7 @@ class Sweep:
     carry out the jobs, with more overrides.
     """
 
+    store: Store
     jobs: SweepJobs
     work: SweepPlan
     overrides: Sequence[str]
@@ -75,10 +77,6 @@ class Sweep:
     def config(self) -> Config:
         """That of any job, for what they have in common."""
         return self.work.jobs[0].config
-
-    @property
-    def uri(self) -> str:
-        return store_uri(self.config.tracking.uri)
 
     @property
     def filtered(self) -> bool:
@@ -93,12 +91,13 @@ class Sweep:
         """The plan with what the store has of it."""
         if self.fresh:
             return self.work
-        earlier = earlier_sweeps(self.work, self.uri)
-        return self.under(earlier[-1]) if earlier else reusing(self.work, self.uri)
+        with cached_reads(self.store):
+            earlier = earlier_sweeps(self.work, self.store)
+            return self.under(earlier[-1]) if earlier else reusing(self.work, self.store)
 
     def under(self, parent: RunRecord) -> SweepPlan:
         """The plan with what was done under `parent`."""
-        return resumed(self.work, self.uri, parent, tuple(json.loads(parent.tags[SWEPT_TAG])))
+        return resumed(self.work, self.store, parent, tuple(json.loads(parent.tags[SWEPT_TAG])))
 
     def identity(self, plan: SweepPlan) -> RunIdentity:
         """How the run that stands for the sweep is called and tagged."""
@@ -119,14 +118,10 @@ class Sweep:
 
     def outlook(self) -> Outlook:
         """What `conduct` would do now; nothing is written. Raises as it does."""
-        plan = self.look_up()
+        with cached_reads(self.store):
+            plan = self.look_up()
+            known = [] if self.store.is_missing else read_runs(self.store)
         due = plan.due(self.config.resume)
-        try:
-            known = read_runs(self.uri)
-        except StoreError:
-            if plan.parent is not None:
-                raise
-            known = []  # there is no store yet
         threads = self.config.threads or plan.threads
         pooled = self.jobs.launcher.get("_target_") == ADDRESS
         slots = plan_slots(self.jobs.launcher.get("workers"), max(len(due), 1), threads) if pooled else [None]
@@ -142,22 +137,24 @@ def conduct(sweep: Sweep, display: SweepDisplay, report: Report) -> None:
     if not sweep.filtered:
         display.say(f"Every job runs: {sweep.jobs.sweeper} cannot leave out what is finished.")
     while True:
-        plan = sweep.look_up()
-        parent = plan.parent
+        with cached_reads(sweep.store):
+            plan = sweep.look_up()
+            parent = plan.parent
+            held = parent is not None and is_held(parent)
+            if not held and _nothing_to_do(sweep, plan, display):
+                conclude(sweep.store, plan, report)
+                return
         holder = holder_of(parent) if parent is not None else None
-        if parent is not None and is_held(parent):
+        if parent is not None and held:
             display.say(f"This sweep is at work in {holder}. Watching; Ctrl-C ends the watching only.")
             done = [run for run in plan.runs if run.state is RunState.FINISHED]
             with display.live(parent.name, len(plan.jobs), done, reused=len(plan.reused)):
-                ended = follow(sweep.uri, parent.run_id, display.show)
+                ended = follow(sweep.store, parent.run_id, display.show)
             if ended:
-                conclude(sweep.uri, plan, report)
+                conclude(sweep.store, plan, report)
                 return
             display.say("The command that was at work has gone. Going on in its place.")
             plan = sweep.under(parent)
-        elif _nothing_to_do(sweep, plan, display):
-            conclude(sweep.uri, plan, report)
-            return
         if _work(sweep, plan, holder.number if holder is not None else 0, display, report):
             return
 
@@ -193,28 +190,28 @@ def _work(sweep: Sweep, plan: SweepPlan, over: int, display: SweepDisplay, repor
 
     `over` is the number of the last claim, which has ended.
     """
-    due, uri = plan.due(sweep.config.resume), sweep.uri
+    due, store = plan.due(sweep.config.resume), sweep.store
     config = replace(sweep.config, threads=sweep.config.threads or plan.threads)
     with crew_for(sweep.jobs.launcher, max(len(due), 1), config) as crew:
         sweep.check()
         parent: RunWriter | None = None
         if plan.parent is None:
             identity = sweep.identity(plan)
-            parent = RunWriter(uri, identity) if sweep.fresh else new_parent(uri, sweep.work, identity)
+            parent = RunWriter(store, identity) if sweep.fresh else new_parent(store, sweep.work, identity)
             if parent is None:
                 return False
         parent_id = parent.run_id if parent is not None else plan.parent.run_id if plan.parent else ""
-        claim = take_claim(uri, parent_id, over)
+        claim = take_claim(store, parent_id, over)
         if claim is None:
             return False
         with claim:
             if parent is None:
-                [record] = read_runs(uri, run_ids=[parent_id], include_parents=True)
-                take_over(uri, record, display.say, config.timeout)
+                [record] = read_runs(store, run_ids=[parent_id], include_parents=True)
+                take_over(store, record, display.say, config.timeout)
                 plan = sweep.under(record)
-                parent = RunWriter(uri, sweep.identity(plan), parent_id)
-            _carry_out(sweep, plan, parent, crew, claim, display, report)
-    raise_if_unfinished(uri, parent_id, len(plan.jobs))
+                parent = RunWriter(store, sweep.identity(plan), parent_id)
+            runs = _carry_out(sweep, plan, parent, crew, claim, display, report)
+    raise_if_unfinished(runs, len(plan.jobs))
     return True
 
 
@@ -226,7 +223,8 @@ def _carry_out(
     claim: Claim,
     display: SweepDisplay,
     report: Report,
-) -> None:
+) -> list[RunRecord]:
+    """Have the jobs that are due trained, end the sweep's run; the runs that the store has then."""
     due = plan.due(sweep.config.resume)
     before = plan.runs
     for remark in plan.remarks():
@@ -240,7 +238,7 @@ def _carry_out(
             with (
                 display.live(parent.name, len(plan.jobs), before, len(due), len(plan.reused)),
                 watched(
-                    parent.uri, parent.run_id, display.show, [job.run for job in plan.jobs if job.run and job.reused]
+                    parent.store, parent.run_id, display.show, [job.run for job in plan.jobs if job.run and job.reused]
                 ),
             ):
                 try:
@@ -257,15 +255,17 @@ def _carry_out(
                         failures = crew.failures if crew is not None else None
                         if sweep.config.resume == "only_failed":
                             jobs = replace(jobs, jobs=())  # those without a run were not asked for
-                        end_runs(parent, jobs, sweep.config, failures, interrupted=state is RunState.KILLED)
-                        _close_unopened(parent, before, failures or {})
+                        runs = sweep_runs(parent.store, parent.run_id)
+                        end_runs(parent, runs, jobs, sweep.config, failures, interrupted=state is RunState.KILLED)
+                        _close_unopened(parent, runs, before, failures or {})
         finally:
             if claim.is_lost():
                 raise HarnessError(
                     "This machine was not heard of for a minute, and another command has taken the sweep over. "
                     "`harness sweep --watch` shows it."
                 )
-            finish_parent(parent, plan, state, report)
+            runs = finish_parent(parent, plan, state, report)
+    return runs
 
 
 def _record(claim: Claim, record: Record, number: int, failure: Failure) -> None:
@@ -274,12 +274,15 @@ def _record(claim: Claim, record: Record, number: int, failure: Failure) -> None
         record(number, failure)
 
 
-def _close_unopened(parent: RunWriter, before: Sequence[RunRecord], failures: Mapping[int, str]) -> None:
+def _close_unopened(
+    parent: RunWriter, runs: Sequence[RunRecord], before: Sequence[RunRecord], failures: Mapping[int, str]
+) -> None:
     """Say of a run that was to be gone on in, and could not even be opened, why."""
     ended = {run.run_id: run.ended for run in before}
-    for run in one_a_job(read_runs(parent.uri, parent_id=parent.run_id)).values():
+    own = [run for run in runs if run.parent_id == parent.run_id]
+    for run in one_a_job(own).values():
         if (reason := failures.get(job_number(run))) and ended.get(run.run_id, ...) == run.ended:
-            close_abandoned(parent.uri, run, RunState.FAILED, reason, DIED)
+            close_abandoned(parent.store, run, RunState.FAILED, reason, DIED)
 
 
 @contextmanager

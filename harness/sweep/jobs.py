@@ -20,9 +20,9 @@ from harness.errors import HarnessError, TakenOver
 from harness.run import RunContext, execute
 from harness.sweep.naming import group_name, run_name
 from harness.sweep.worker import LOG, Failure, stop_requested
-from harness.tracking.reading import read_runs
+from harness.tracking.reading import cached_reads, read_runs
 from harness.tracking.selection import SWEPT_TAG
-from harness.tracking.store import store_uri
+from harness.tracking.store import Store, open_store
 from harness.training import TrainingState
 
 log = logging.getLogger(__name__)
@@ -39,9 +39,10 @@ def run_job(composed: DictConfig) -> Failure | None:
         config = typed_config(composed)
         assert config.tracking.parent_run is not None
         overrides = list(HydraConfig.get().overrides.task)
-        uri, parent = store_uri(config.tracking.uri), config.tracking.parent_run
+        store, parent = open_store(config.tracking.uri), config.tracking.parent_run
         number = int(HydraConfig.get().job.num) if config.tracking.job is None else config.tracking.job
-        swept = _swept(uri, parent)
+        with cached_reads(store):
+            swept, earlier = _swept(store, parent), read_runs(store, parent_id=parent, job=number)
         context = RunContext(
             name=run_name(config, overrides, swept),
             overrides=[item for item in overrides if item.partition("=")[0] not in TIES],
@@ -49,7 +50,7 @@ def run_job(composed: DictConfig) -> Failure | None:
             job=number,
             group=group_name(config, overrides, swept),
             log_file=Path(HydraConfig.get().runtime.output_dir) / LOG,
-            earlier=read_runs(uri, parent_id=parent, job=number),
+            earlier=earlier,
         )
         if stop_requested():
             return None
@@ -66,9 +67,9 @@ def run_job(composed: DictConfig) -> Failure | None:
 
 
 @lru_cache(maxsize=8)
-def _swept(uri: str, parent_id: str) -> tuple[str, ...]:
+def _swept(store: Store, parent_id: str) -> tuple[str, ...]:
     """The settings that differ among the jobs, as the sweep's own run says."""
-    (parent,) = read_runs(uri, run_ids=[parent_id], include_parents=True)
+    (parent,) = read_runs(store, run_ids=[parent_id], include_parents=True)
     return tuple(json.loads(parent.tags[SWEPT_TAG]))
 
 

@@ -24,9 +24,10 @@ from harness.fingerprint import combined, fingerprint
 from harness.records import RunRecord, RunState
 from harness.sweep.naming import run_name
 from harness.tracking.provenance import libraries, other_code, other_libraries, present_code
-from harness.tracking.reading import read_runs, read_sweeps, runs_of_fingerprints
+from harness.tracking.reading import cached_reads, read_runs, read_sweeps, runs_of_fingerprints
 from harness.tracking.reuse import reused_runs
 from harness.tracking.selection import FINGERPRINT_TAG, JOB_TAG, SWEEP_FINGERPRINT_TAG, THREADS_TAG
+from harness.tracking.store import Store
 
 GRID_SWEEPER = "hydra_plugins.harness.GridSweeper"
 """The sweeper that can leave out jobs."""
@@ -151,38 +152,39 @@ def reused_jobs(reused: int, jobs: int) -> str:
     return f"{reused} of {jobs} jobs reused"
 
 
-def plan_sweep(jobs: SweepJobs, configs: Sequence[Config], uri: str) -> SweepPlan:
+def plan_sweep(jobs: SweepJobs, configs: Sequence[Config], store: Store) -> SweepPlan:
     """Every job of the grid as new work; `configs` has one for each. Raises as `start_identity` and `load_dataset`."""
     digests: dict[str, str] = {}
     planned = []
-    for number, (overrides, config) in enumerate(zip(jobs.jobs, configs, strict=True)):
-        wanted = repr(config.dataset)
-        if wanted not in digests:
-            digests[wanted] = dataset_digest(config.dataset)
-        found = fingerprint(config, digests[wanted], start_identity(uri, config))
-        name = run_name(config, list(overrides), jobs.swept)
-        planned.append(PlannedJob(number, name, overrides, config, found))
+    with cached_reads(store):  # jobs that continue runs look for them among the same ones
+        for number, (overrides, config) in enumerate(zip(jobs.jobs, configs, strict=True)):
+            wanted = repr(config.dataset)
+            if wanted not in digests:
+                digests[wanted] = dataset_digest(config.dataset)
+            found = fingerprint(config, digests[wanted], start_identity(store, config))
+            name = run_name(config, list(overrides), jobs.swept)
+            planned.append(PlannedJob(number, name, overrides, config, found))
     return SweepPlan(tuple(planned), jobs.swept)
 
 
-def earlier_sweeps(plan: SweepPlan, uri: str) -> list[RunRecord]:
+def earlier_sweeps(plan: SweepPlan, store: Store) -> list[RunRecord]:
     """The parent runs of sweeps of the same jobs in the same experiment that can be resumed, oldest first: those of
     which nothing was trained with other versions of TensorFlow or Keras. Raises `StoreError`."""
     wanted = plan.fingerprint
-    sweeps = read_sweeps(uri, plan.jobs[0].config.tracking.experiment)
+    sweeps = read_sweeps(store, plan.jobs[0].config.tracking.experiment)
     same = (sweep for sweep in sweeps if sweep.tags.get(SWEEP_FINGERPRINT_TAG) == wanted)
     return [
         sweep for sweep in same
-        if not any(other_libraries(run.tags) for run in (sweep, *read_runs(uri, parent_id=sweep.run_id)))
+        if not any(other_libraries(run.tags) for run in (sweep, *read_runs(store, parent_id=sweep.run_id)))
     ]  # fmt: skip
 
 
-def resumed(plan: SweepPlan, uri: str, parent: RunRecord, swept: tuple[str, ...]) -> SweepPlan:
-    """`plan` with what the store has of it under `parent`, in one query; jobs have the numbers that they have there.
+def resumed(plan: SweepPlan, store: Store, parent: RunRecord, swept: tuple[str, ...]) -> SweepPlan:
+    """`plan` with what the store has of it under `parent`; jobs have the numbers that they have there.
 
     `swept` are the settings by which its runs are named. Raises `StoreError`.
     """
-    runs = one_a_job(read_runs(uri, parent_id=parent.run_id))
+    runs = one_a_job(read_runs(store, parent_id=parent.run_id))
     by_identity: defaultdict[Identity, list[int]] = defaultdict(list)
     by_words: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
     for number, run in runs.items():
@@ -207,10 +209,10 @@ def resumed(plan: SweepPlan, uri: str, parent: RunRecord, swept: tuple[str, ...]
                 name=run_name(job.config, list(job.overrides), swept))
         for place, job in enumerate(plan.jobs)
     ]  # fmt: skip
-    return reusing(SweepPlan(tuple(named), swept, parent), uri)
+    return reusing(SweepPlan(tuple(named), swept, parent), store)
 
 
-def reusing(plan: SweepPlan, uri: str) -> SweepPlan:
+def reusing(plan: SweepPlan, store: Store) -> SweepPlan:
     """`plan` with a finished run of the same experiment for each job that has none, where there is one: of the same
     fingerprint and label, and of the same values of what is swept, since it is by these that the runs of the sweep are
     told apart. Of several the one that the sweep has reused before, else the newest. Raises `StoreError`.
@@ -223,7 +225,7 @@ def reusing(plan: SweepPlan, uri: str) -> SweepPlan:
     taken = {run.run_id for run in plan.runs}
     current: defaultdict[tuple[Identity, Identity], list[RunRecord]] = defaultdict(list)
     outdated: dict[tuple[Identity, Identity], RunRecord] = {}
-    found = runs_of_fingerprints(uri, plan.jobs[0].config.tracking.experiment, missing)
+    found = runs_of_fingerprints(store, plan.jobs[0].config.tracking.experiment, missing)
     for run in sorted(found, key=lambda run: run.run_id in known):
         kind = _identity_of(run), tuple(setting_of(run.parameters, key) for key in shown)
         if other_libraries(run.tags):

@@ -16,6 +16,7 @@ from harness.sweep.progress import SweepDisplay
 from harness.sweep.summary import Report, read_comparison
 from harness.tracking.reading import read_runs, read_sweeps, resolve_run, sweep_runs
 from harness.tracking.selection import SWEPT_TAG, is_sweep
+from harness.tracking.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -32,12 +33,12 @@ Read = Callable[[], Sequence[RunRecord]]
 
 
 @contextmanager
-def watched(uri: str, parent_id: str, show: Show, reused: Sequence[RunRecord] = ()) -> Iterator[None]:
+def watched(store: Store, parent_id: str, show: Show, reused: Sequence[RunRecord] = ()) -> Iterator[None]:
     """Call `show` with the sweep's runs every now and then while the block lasts, and once more at its end; the
     `reused` ones do not change, and are not read again."""
 
     def read() -> list[RunRecord]:
-        return [*reused, *read_runs(uri, parent_id=parent_id)]
+        return [*reused, *read_runs(store, parent_id=parent_id)]
 
     over = threading.Event()
     watcher = threading.Thread(target=_watch, args=(read, show, over), name="watcher", daemon=True)
@@ -65,15 +66,15 @@ def _look(read: Read, show: Show) -> None:
         log.warning("The store could not be read for the display: %s", error)
 
 
-def follow(uri: str, parent_id: str, show: Show) -> bool:
+def follow(store: Store, parent_id: str, show: Show) -> bool:
     """Call `show` with the runs of a sweep that another command carries out, until that is over; whether it ended in
     order (its command may have gone in the middle)."""
     vigil, pause = Vigil(), SHORTEST_PAUSE
     while True:
         started = time.perf_counter()
-        [parent] = read_runs(uri, run_ids=[parent_id], include_parents=True)
+        [parent] = read_runs(store, run_ids=[parent_id], include_parents=True)
         over = vigil.is_over(parent)
-        _look(lambda: sweep_runs(uri, parent_id), show)
+        _look(lambda: sweep_runs(store, parent_id), show)
         if over:
             holder = holder_of(parent)
             return holder is None or holder.released
@@ -81,36 +82,36 @@ def follow(uri: str, parent_id: str, show: Show) -> bool:
         pause = max(SHORTEST_PAUSE, (time.perf_counter() - started - pause) / SHARE_OF_TIME)
 
 
-def watch(uri: str, named: str, display: SweepDisplay, report: Report) -> None:
+def watch(store: Store, named: str, display: SweepDisplay, report: Report) -> None:
     """Show a sweep that another command carries out, until it ends, then `report`: the one that is `named`, or else the
     newest at work.
 
     Raises `RequestError` where there is none, `UnknownRun`, or `StoreError`.
     """
-    parent = _sweep_named(uri, named)
+    parent = _sweep_named(store, named)
     try:
-        done = [run for run in sweep_runs(uri, parent.run_id) if run.state is RunState.FINISHED]
+        done = [run for run in sweep_runs(store, parent.run_id) if run.state is RunState.FINISHED]
         reused = sum(run.parent_id != parent.run_id for run in done)
         jobs = int(parent.tags.get("harness.jobs", "0"))
         with display.live(parent.name, jobs, done, reused=reused):
-            ended = follow(uri, parent.run_id, display.show)
+            ended = follow(store, parent.run_id, display.show)
     except KeyboardInterrupt:
         display.say("No longer watching; the sweep goes on.")
         raise
     if not ended:
         display.say("The command that was at work has gone. The same `harness sweep ...` goes on with the sweep.")
-    comparison = read_comparison(uri, parent.run_id, tuple(json.loads(parent.tags[SWEPT_TAG])), parent.name, jobs)
+    comparison = read_comparison(store, parent.run_id, tuple(json.loads(parent.tags[SWEPT_TAG])), parent.name, jobs)
     if comparison is not None:
         report(comparison)
 
 
-def _sweep_named(uri: str, named: str) -> RunRecord:
+def _sweep_named(store: Store, named: str) -> RunRecord:
     if named:
-        run = resolve_run(uri, named)
+        run = resolve_run(store, named)
         if not is_sweep(run):
             raise RequestError(f"--watch {named}: {run.name} ({run.run_id}) is a single run. Name a sweep's own run.")
         return run
-    at_work = [sweep for sweep in read_sweeps(uri) if is_held(sweep)]
+    at_work = [sweep for sweep in read_sweeps(store) if is_held(sweep)]
     if not at_work:
         raise RequestError(
             "--watch: no sweep is at work in this store. `harness compare` shows the last one; tracking.uri=... names "

@@ -6,13 +6,13 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from harness.fingerprint import LEFT_OUT
 from harness.records import RunRecord, RunState
+from harness.tracking.access import taken_retried
 from harness.tracking.provenance import libraries, other_libraries
 from harness.tracking.selection import EPOCH_METRIC, ERROR_TAG, ERROR_TYPE_TAG, FINGERPRINT_TAG, TRIES_TAG
-from harness.tracking.store import explained, taken_retried
+from harness.tracking.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -64,12 +64,13 @@ def _other_work(run: RunRecord, fingerprint: str | None, settings: Mapping[str, 
     return ""
 
 
-def reopen(client: Any, uri: str, run_id: str, tags: Mapping[str, str]) -> Recorded:
+def reopen(store: Store, run_id: str, tags: Mapping[str, str]) -> Recorded:
     """Set a run to RUNNING once more and say what it has; why its last try failed is kept as `harness.try.1.error`.
 
     Raises `StoreError`.
     """
-    with explained(uri):
+    client = store.client
+    with store.explained():
         run = client.get_run(run_id)
         points = client.get_metric_history(run_id, EPOCH_METRIC)
         tries = int(run.data.tags.get(TRIES_TAG, "1"))

@@ -13,6 +13,7 @@ import pytest
 
 from harness.records import RunRecord, RunState
 from harness.tracking.reading import read_runs, read_sweeps, sweep_runs
+from harness.tracking.store import open_store
 from tests.integration.conftest import SMALL, NewProject, Project
 from tests.integration.test_resume import children, in_the_second_job, until
 
@@ -26,7 +27,7 @@ def rows(table: str) -> list[str]:
 
 
 def trained(project: Project) -> dict[str, RunRecord]:
-    return {run.run_id: run for run in read_runs(project.store)}
+    return {run.run_id: run for run in read_runs(open_store(project.store))}
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Grown:
 
     @property
     def parent(self) -> RunRecord:
-        return read_sweeps(self.project.store)[-1]
+        return read_sweeps(open_store(self.project.store))[-1]
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def test_a_seed_is_added_without_training_the_others_again(grown: Grown) -> None
     after = trained(grown.project)
     assert len(after) == 4
     assert {run_id: after[run_id] for run_id in grown.before} == grown.before, "nothing is written into them"
-    runs = sweep_runs(grown.project.store, grown.parent.run_id)
+    runs = sweep_runs(open_store(grown.project.store), grown.parent.run_id)
     assert [run.parameters["seed"] for run in sorted(runs, key=lambda run: run.tags["harness.job"])] == list("0123")
     assert {run.state for run in runs} == {RunState.FINISHED}
     assert grown.parent.state is RunState.FINISHED
@@ -97,7 +98,7 @@ def test_its_table_is_that_of_a_sweep_that_trained_everything(grown: Grown, empt
 
 def test_what_was_deleted_is_trained_again_and_nothing_else(grown: Grown) -> None:
     project = grown.project
-    runs = sweep_runs(project.store, grown.parent.run_id)
+    runs = sweep_runs(open_store(project.store), grown.parent.run_id)
     reused, own = (next(run for run in runs if (run.run_id in grown.before) == yes) for yes in (True, False))
     for run in (reused, own):
         project.client().delete_run(run.run_id)
@@ -120,7 +121,7 @@ def test_what_was_deleted_is_trained_again_and_nothing_else(grown: Grown) -> Non
 def test_other_versions_and_resume_false_train_anew_and_delete_nothing(new_project: NewProject) -> None:
     project, grid = new_project(), ("sweep", *QUICK, "seed=0,1")
     assert project.run(*grid).returncode == 0
-    first, [parent] = trained(project), read_sweeps(project.store)
+    first, [parent] = trained(project), read_sweeps(open_store(project.store))
     for run_id in first:
         project.client().set_tag(run_id, "harness.keras", "3.0.0")
     first = trained(project)
@@ -140,7 +141,7 @@ def test_other_versions_and_resume_false_train_anew_and_delete_nothing(new_proje
     assert afresh.returncode == 0, afresh.stderr
     assert "reused" not in afresh.stderr + afresh.stdout
     assert len(trained(project)) == 6
-    assert len(read_sweeps(project.store)) == 3
+    assert len(read_sweeps(open_store(project.store))) == 3
 
 
 def test_a_run_that_was_cut_off_is_not_resumed_from_its_checkpoint_by_other_versions(new_project: NewProject) -> None:
@@ -158,10 +159,10 @@ def test_a_run_that_was_cut_off_is_not_resumed_from_its_checkpoint_by_other_vers
     assert again.returncode == 0, again.stderr
     assert "1 of 3 jobs reused" in again.stderr
     assert "1 of 3 jobs were trained with TensorFlow 2.0.0" in again.stderr
-    [left] = [run for run in read_runs(project.store) if run.run_id == cut.run_id]
+    [left] = [run for run in read_runs(open_store(project.store)) if run.run_id == cut.run_id]
     assert left.state is not RunState.FINISHED
     assert left.tags["harness.tensorflow"] == "2.0.0"
-    runs = sweep_runs(project.store, read_sweeps(project.store)[-1].run_id)
+    runs = sweep_runs(open_store(project.store), read_sweeps(open_store(project.store))[-1].run_id)
     assert sorted(run.parameters["seed"] for run in runs if run.state is RunState.FINISHED) == ["0", "1", "2"]
     assert done.run_id in {run.run_id for run in runs}
     assert cut.run_id not in {run.run_id for run in runs}

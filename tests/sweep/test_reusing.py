@@ -15,7 +15,7 @@ from harness.config import flatten
 from harness.sweep.planning import SweepPlan, earlier_sweeps, job_configs, plan_sweep, resumed, reusing
 from harness.tracking.reuse import reused_tags
 from harness.tracking.selection import FINGERPRINT_TAG, JOB_TAG, PARENT_TAG, SWEEP_FINGERPRINT_TAG
-from harness.tracking.store import open_client, store_uri
+from harness.tracking.store import open_store
 
 LIBRARIES = {"harness.tensorflow": version("tensorflow"), "harness.keras": version("keras")}
 OLD = {"harness.tensorflow": "2.0.0"}
@@ -23,12 +23,12 @@ OLD = {"harness.tensorflow": "2.0.0"}
 
 def planned(*words: str) -> SweepPlan:
     jobs = expand_sweep(list(words))
-    return plan_sweep(jobs, job_configs(jobs, CONFIG_NAME, None), store_uri())
+    return plan_sweep(jobs, job_configs(jobs, CONFIG_NAME, None), open_store())
 
 
 def found(*words: str) -> list[str | None]:
     """The runs that stand for the jobs of a new sweep, in the order of its grid."""
-    return [job.run.run_id if job.run is not None else None for job in reusing(planned(*words), store_uri()).jobs]
+    return [job.run.run_id if job.run is not None else None for job in reusing(planned(*words), open_store()).jobs]
 
 
 Have = Callable[..., list[str]]
@@ -36,7 +36,7 @@ Have = Callable[..., list[str]]
 
 @pytest.fixture
 def client(project: Path) -> MlflowClient:
-    return open_client(store_uri())
+    return open_store().client
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def have(client: MlflowClient) -> Have:
 
 def test_added_seeds_are_due_and_the_others_are_there(have: Have) -> None:
     before = have("seed=0,1")
-    plan = reusing(planned("seed=range(4)"), store_uri())
+    plan = reusing(planned("seed=range(4)"), open_store())
     assert found("seed=range(4)") == [*before, None, None]
     assert [job.number for job in plan.due("true").values()] == [2, 3]
     assert plan.reused == dict(enumerate(before))
@@ -110,17 +110,17 @@ def test_of_several_runs_the_newest_is_taken_and_then_kept(have: Have, client: M
     plan = planned("seed=0,1")
     tags = {"harness.kind": "sweep", SWEEP_FINGERPRINT_TAG: plan.fingerprint, **reused_tags({0: first}, {})}
     client.create_run("1", tags=tags)
-    [parent] = earlier_sweeps(plan, store_uri())
-    assert resumed(plan, store_uri(), parent, ("seed",)).reused == {0: first}
+    [parent] = earlier_sweeps(plan, open_store())
+    assert resumed(plan, open_store(), parent, ("seed",)).reused == {0: first}
     client.delete_run(first)
-    assert resumed(plan, store_uri(), parent, ("seed",)).reused == {0: second}
+    assert resumed(plan, open_store(), parent, ("seed",)).reused == {0: second}
 
 
 def test_another_tensorflow_or_keras_trains_anew_and_says_how_many_and_which(have: Have) -> None:
     have("seed=0,1", **OLD, **{PARENT_TAG: "abcdef12" + "0" * 24})
     have("seed=2", state="KILLED", **OLD)
     [same] = have("seed=3")
-    plan = reusing(planned("seed=range(5)"), store_uri())
+    plan = reusing(planned("seed=range(5)"), open_store())
     assert [job.run is not None for job in plan.jobs] == [False, False, False, True, False]
     assert plan.reused == {3: same}
     said = " ".join(plan.remarks())
@@ -136,15 +136,15 @@ def test_a_sweep_of_other_versions_is_not_resumed(have: Have, client: MlflowClie
     parent = client.create_run("1", tags=marks | (OLD if where == "the sweep" else {})).info.run_id
     have("seed=0", **{PARENT_TAG: parent, JOB_TAG: "0"})
     have("seed=1", **{PARENT_TAG: parent, JOB_TAG: "1"}, **(OLD if where == "its runs" else {}))
-    assert earlier_sweeps(plan, store_uri()) == []
+    assert earlier_sweeps(plan, open_store()) == []
     ours = client.create_run("1", tags=marks).info.run_id
-    assert [sweep.run_id for sweep in earlier_sweeps(plan, store_uri())] == [ours]
+    assert [sweep.run_id for sweep in earlier_sweeps(plan, open_store())] == [ours]
 
 
 def test_code_that_has_changed_is_said_and_refuses_nothing(have: Have) -> None:
     before = have("seed=0", **{"harness.version": "0.0.1"})
     assert found("seed=0") == before
-    [_, said] = reusing(planned("seed=0"), store_uri()).remarks()
+    [_, said] = reusing(planned("seed=0"), open_store()).remarks()
     assert "version 0.0.1 then" in said
     assert f"version {version('overfitting-harness')}" in said
 
@@ -158,7 +158,7 @@ def test_a_job_of_a_sweep_that_failed_there_and_finished_elsewhere_is_that_run(
     have("seed=0", state="FAILED", **{PARENT_TAG: parent, JOB_TAG: "0"})
     [done] = have("seed=1", **{PARENT_TAG: parent, JOB_TAG: "1"})
     [elsewhere] = have("seed=0")
-    [record] = earlier_sweeps(plan, store_uri())
-    plan = resumed(plan, store_uri(), record, ("seed",))
+    [record] = earlier_sweeps(plan, open_store())
+    plan = resumed(plan, open_store(), record, ("seed",))
     assert [job.run.run_id for job in plan.jobs if job.run] == [elsewhere, done]
     assert (plan.reused, plan.finished, plan.due("true"), plan.due("only_failed")) == ({0: elsewhere}, 1, {}, {})

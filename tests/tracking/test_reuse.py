@@ -12,6 +12,7 @@ from harness.tracking.reading import runs_of_fingerprints, sweep_runs
 from harness.tracking.reuse import reused_runs, reused_tags
 from harness.tracking.selection import FINGERPRINT_TAG, Selection
 from harness.tracking.sqlite_reader import SqliteReader
+from harness.tracking.store import open_store
 from harness.tracking.writing import TAG_LIMIT
 from tests.tracking.stores import new_client, new_study, record, record_sweep
 
@@ -54,9 +55,9 @@ def test_a_sweep_has_its_own_runs_and_the_reused_ones_each_with_its_number_there
     for key, value in reused_tags({1: reused, 2: single, 3: deleted}, {}).items():
         client.set_tag(second, key, value)
     client.delete_run(deleted)
-    found = [(run.run_id, run.tags["harness.job"], run.parent_id) for run in sweep_runs(uri, second)]
+    found = [(run.run_id, run.tags["harness.job"], run.parent_id) for run in sweep_runs(open_store(uri), second)]
     assert found == [(reused, "1", first), (single, "2", None), (own, "0", second)]
-    assert [run.run_id for run in sweep_runs(uri, first)] == [reused]
+    assert [run.run_id for run in sweep_runs(open_store(uri), first)] == [reused]
     assert client.get_run(reused).data.tags["harness.job"] == "7", "nothing is written into it"
 
 
@@ -72,15 +73,15 @@ def test_both_readers_find_runs_by_their_fingerprints(
     wanted = tuple(f"{place:032x}" for place in (1, 2, *(range(100, 300) if many else ())))
     local = SqliteReader(tmp_path / "mlflow.db")
     try:
-        for reader in (local, ClientReader(uri)):
+        for reader in (local, ClientReader(open_store(uri))):
             found = reader.select(Selection(fingerprints=wanted))
             assert [run.name for run in found] == ["run 1", "run 2"]
             assert reader.select(Selection(fingerprints=())) == []
     finally:
         local.close()
-    assert [run.name for run in runs_of_fingerprints(uri, "study", wanted)] == ["run 1"]
-    assert runs_of_fingerprints(uri, "nowhere", wanted) == []
-    assert runs_of_fingerprints(f"sqlite:///{tmp_path}/nothing.db", "study", wanted) == []
+    assert [run.name for run in runs_of_fingerprints(open_store(uri), "study", wanted)] == ["run 1"]
+    assert runs_of_fingerprints(open_store(uri), "nowhere", wanted) == []
+    assert runs_of_fingerprints(open_store(f"sqlite:///{tmp_path}/nothing.db"), "study", wanted) == []
 
 
 def test_a_repetition_stands_for_no_other_run(study: tuple[str, MlflowClient, str]) -> None:
@@ -88,4 +89,4 @@ def test_a_repetition_stands_for_no_other_run(study: tuple[str, MlflowClient, st
     tags = {FINGERPRINT_TAG: "f" * 32}
     once = record(client, experiment, "once", started=1, tags=tags)
     record(client, experiment, "once again", started=2, tags={**tags, "harness.reproduces": once})
-    assert [run.run_id for run in runs_of_fingerprints(uri, "study", ["f" * 32])] == [once]
+    assert [run.run_id for run in runs_of_fingerprints(open_store(uri), "study", ["f" * 32])] == [once]
