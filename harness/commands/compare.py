@@ -25,7 +25,7 @@ from harness.commands.runs_of_others import naming_of, naming_options
 from harness.commands.store_option import store_option
 from harness.errors import RequestError
 from harness.records import RunRecord
-from harness.tracking.reading import cached_reads, latest_run, latest_sweep, read_runs, resolve_run
+from harness.tracking.reading import cached_reads, latest_run, latest_sweep, read_runs, resolve_run, sweep_runs
 from harness.tracking.selection import REPRODUCES_TAG, is_sweep
 from harness.tracking.store import Store
 
@@ -208,10 +208,12 @@ def _choose(store: Store, named: Sequence[str], experiment: str | None, sweep: s
 
 def whole_sweep(store: Store, parent: RunRecord) -> Chosen:
     """The runs of a sweep. Raises `RequestError` where it has none."""
-    runs = read_runs(store, parent_id=parent.run_id)
+    runs = sweep_runs(store, parent.run_id)
     if not runs:
         raise RequestError(f"The sweep {parent.name} ({parent.run_id}) has no runs. Name another with --sweep.")
-    return Chosen(f"{parent.name} (experiment {parent.experiment})", runs, _swept([parent, *runs]))
+    reused = sum(run.parent_id != parent.run_id for run in runs)
+    words = f"; {reused} of {parent.tags.get('harness.jobs', len(runs))} jobs reused" if reused else ""
+    return Chosen(f"{parent.name} (experiment {parent.experiment}{words})", runs, _swept([parent, *runs]))
 
 
 def whole_experiment(store: Store, name: str) -> Chosen:
