@@ -19,6 +19,12 @@ IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
 
+DIGEST_PARAMETERS: Mapping[str, str] = {split: f"data.{split}_digest" for split in ("train", "val", "test")}
+"""The parameter of a run that has the digest of each split, "None" where the run has no such split."""
+VARIANT_PARAMETER = "data.variant"
+"""The parameter of a run that says which files its dataset was read from: "published", or "variant 1a2b3c4d"."""
+
+
 @dataclass(frozen=True)
 class Split:
     """Some images and their labels: `images` (n, 28, 28) uint8 in 0..255, `labels` (n,) uint8 in 0..9."""
@@ -228,6 +234,11 @@ class RunRecord:
     @property
     def parent_id(self) -> str | None:
         return self.tags.get("mlflow.parentRunId")
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the harness made it."""
+        return "harness.kind" in self.tags
 
 
 def from_milliseconds(stamp: int) -> datetime:

@@ -32,9 +32,15 @@ def effects(comparison: Comparison, setting: str, reference: str | None = None) 
     """Every other value of `setting` held to `reference` (None: its first value), in each measure.
 
     Raises:
-        RequestError: `setting` does not vary by itself here, `reference` is none of its values, or no runs match.
+        RequestError: `setting` does not vary by itself here, `reference` is none of its values, its values are judged
+            on different images, or no runs match.
     """
     key = _varied(comparison, setting)
+    if judged_apart(comparison, key):
+        raise RequestError(
+            f"--effect {setting}: each value of {key} is judged on other {comparison.held_out_images}, so a difference "
+            "would say nothing of training. Compare the values of another setting."
+        )
     levels = sorted({row.settings[key] for row in comparison.rows}, key=sortable)
     first = levels[0] if reference is None else _level(reference, key, levels)
     contexts = _contexts(comparison, key)
@@ -55,6 +61,14 @@ def effects(comparison: Comparison, setting: str, reference: str | None = None) 
     return Findings(
         comparison, f"{key}={first}", (key,), measures(comparison), corrected(found), key, comparison.finished - matched
     )
+
+
+def judged_apart(comparison: Comparison, key: str) -> bool:
+    """Whether no two values of a setting are judged on the same images."""
+    values: defaultdict[str, set[str]] = defaultdict(set)
+    for row in comparison.rows:
+        values[row.judged_on].add(row.settings[key])
+    return all(len(of) == 1 for of in values.values())
 
 
 def _effect(contexts: list[Levels], key: str, level: str, reference: str, measure: str) -> Finding:
@@ -78,13 +92,14 @@ def _effect(contexts: list[Levels], key: str, level: str, reference: str, measur
 
 
 def _contexts(comparison: Comparison, key: str) -> list[Levels]:
-    """Rows that are equal in every shown setting but `key`, by its value.
+    """Rows that are equal in every shown setting but `key` and judged on the same images, by its value.
 
     What is not shown is constant, or follows from a shown setting: the same for them, or part of the level.
     """
     found: defaultdict[tuple[str, ...], dict[str, Row]] = defaultdict(dict)
     for row in comparison.rows:
-        found[tuple(value for other, value in row.settings.items() if other != key)][row.settings[key]] = row
+        others = tuple(value for other, value in row.settings.items() if other != key)
+        found[*others, row.judged_on][row.settings[key]] = row
     return list(found.values())
 
 

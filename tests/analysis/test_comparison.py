@@ -102,7 +102,7 @@ def test_a_row_is_held_to_the_accuracies_on_its_own_dataset() -> None:
     rows = {(row.settings["dataset.name"], row.settings["model.name"]): row for row in comparison.rows}
     assert {name for name, row in rows.items() if row.underfit} == {("mnist", "b"), ("fashion_mnist", "b")}
     assert rows["fashion_mnist", "a"].on_front
-    assert "below the best of its dataset" in "\n".join(legend(comparison))
+    assert "below the best on the same data" in "\n".join(legend(comparison))
 
 
 def test_an_explicit_sorting_sorts_as_asked_and_marks_underfitting_all_the_same() -> None:
