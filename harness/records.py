@@ -23,11 +23,32 @@ DIGEST_PARAMETERS: Mapping[str, str] = {split: f"data.{split}_digest" for split 
 """The parameter of a run that has the digest of each split, "None" where the run has no such split."""
 VARIANT_PARAMETER = "data.variant"
 """The parameter of a run that says which files its dataset was read from: "published", or "variant 1a2b3c4d"."""
+PUBLISHED = "published"
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """What the data is: images of `image_shape` and `dtype`, each of one of the classes `class_names`, by label.
+
+    `digests` are those of the splits (`Split.digest`) under "train", "val" (where there is one) and "test", as they are
+    given to a run: after subset, wrong labels and validation split. Two runs with the same digest saw the same images.
+    """
+
+    name: str
+    image_shape: tuple[int, ...]
+    class_names: tuple[str, ...]
+    digests: Mapping[str, str]
+    dtype: str = "uint8"
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are."""
+        return len(self.class_names)
 
 
 @dataclass(frozen=True)
 class Split:
-    """Some images and their labels: `images` (n, 28, 28) uint8 in 0..255, `labels` (n,) uint8 in 0..9."""
+    """Some images and their labels: `images` (n, *image_shape) uint8, `labels` (n,) uint8 from 0."""
 
     images: UInt8Array
     labels: UInt8Array
@@ -57,6 +78,12 @@ class Dataset:
     digest: str
     source: str
 
+    @cached_property
+    def spec(self) -> DatasetSpec:
+        """What the data is, with the digests of the whole training and test set."""
+        shape = self.train.images.shape[1:]
+        return DatasetSpec(self.name, shape, self.class_names, {"train": self.train.digest, "test": self.test.digest})
+
 
 @dataclass(frozen=True)
 class ReplacedLabels:
@@ -75,9 +102,11 @@ class ReplacedLabels:
 class Splits:
     """What one run trains on, chooses by, and is judged by. The three never share an image of the training set.
 
-    `replaced` are the labels of `train` that are wrong on purpose; None where none were asked for.
+    `spec` has the digests of these three. `replaced` are the labels of `train` that are wrong on purpose; None where
+    none were asked for.
     """
 
+    spec: DatasetSpec
     train: Split
     validation: Split | None
     test: Split

@@ -16,7 +16,7 @@ from operator import itemgetter
 
 from harness.config import SWEEP_SETTINGS, Config, flatten
 from harness.images import DECIDING
-from harness.records import VARIANT_PARAMETER
+from harness.records import PUBLISHED, VARIANT_PARAMETER
 
 SEED = "seed"
 NOT_SETTINGS = (
@@ -103,11 +103,15 @@ def deciding(parameters: Mapping[str, object]) -> dict[str, str]:
     """The parameters that decide a run's numbers, seed included, as text, the same for runs of every version.
 
     Runs recorded before runs could be continued count as not continued; a setting that was added later is left out
-    where it has the value that earlier runs were trained with.
+    where it has the value that earlier runs were trained with. Of the data the files decide, of which the published
+    ones go without saying: the digests of the splits follow from the files and the settings.
     """
     every = {key: str(value) for key, value in {**NOT_CONTINUED, **parameters}.items()}
+    usual = {**ADDED_LATER, VARIANT_PARAMETER: PUBLISHED}
     return {
-        key: value for key, value in every.items() if (key == SEED or is_setting(key)) and ADDED_LATER.get(key) != value
+        key: value
+        for key, value in every.items()
+        if (key in (SEED, VARIANT_PARAMETER) or is_setting(key)) and usual.get(key) != value
     }
 
 

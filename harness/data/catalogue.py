@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.errors import RequestError, suggestion
+from harness.records import PUBLISHED
 
 TRAIN_IMAGES = "train-images-idx3-ubyte"
 TRAIN_LABELS = "train-labels-idx1-ubyte"
@@ -88,3 +89,11 @@ def digest(sums: Mapping[str, str]) -> str:
     """One SHA-256 (hex) for the four files, the same that `sha256sum *-ubyte | sort | sha256sum` prints."""
     lines = sorted(f"{sums[name]}  {name}\n" for name in FILES)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def variant(name: str, files_digest: str) -> str:
+    """What the files of a dataset are, by their `digest`: "published", or "variant " and its first eight digits."""
+    published = PUBLICATIONS.get(name)
+    if published is not None and files_digest == digest(published.sums):
+        return PUBLISHED
+    return f"variant {files_digest[:8]}"

@@ -10,7 +10,19 @@ from mlflow.entities import ViewType
 
 from harness.errors import RequestError
 from harness.records import RunRecord, RunState, from_milliseconds
-from harness.tracking.selection import EPOCH_METRIC, JOB_TAG, KIND_TAG, PARENT_TAG, SWEEP, Selection, Series, in_order
+from harness.tracking.selection import (
+    CONTEXT_TAG,
+    EPOCH_METRIC,
+    JOB_TAG,
+    KIND_TAG,
+    PARENT_TAG,
+    SWEEP,
+    Selection,
+    Series,
+    digest_parameters,
+    in_order,
+    lacks_digests,
+)
 from harness.tracking.store import explained
 
 _PAGE = 1000
@@ -124,6 +136,10 @@ def _quoted(text: str) -> str:
 
 def _record(run: Any, experiment: str) -> RunRecord:
     info = run.info
+    parameters = run.data.params
+    if lacks_digests(run.data.tags, parameters):  # the inputs came with the run
+        inputs = [] if run.inputs is None else run.inputs.dataset_inputs
+        parameters |= digest_parameters({_context(one): one.dataset.digest for one in inputs})
     return RunRecord(
         run_id=info.run_id,
         name=info.run_name or "",
@@ -132,9 +148,13 @@ def _record(run: Any, experiment: str) -> RunRecord:
         state=RunState(info.status),
         started=from_milliseconds(info.start_time or 0),
         ended=from_milliseconds(info.end_time) if info.end_time else None,
-        parameters=run.data.params,
+        parameters=parameters,
         metrics=run.data.metrics,
         tags=run.data.tags,
         # The steps of the last values came with the run, but MLflow has no public name for them.
         epochs=next((metric.step for metric in run.data._metric_objs if metric.key == EPOCH_METRIC), 0),
     )
+
+
+def _context(dataset_input: Any) -> str:
+    return next((tag.value for tag in dataset_input.tags if tag.key == CONTEXT_TAG), "")

@@ -15,7 +15,7 @@ from typing import Any
 
 from harness.errors import TakenOver
 from harness.records import RunState
-from harness.tracking.selection import ERROR_TAG, ERROR_TYPE_TAG, PARENT_TAG, TRIES_TAG
+from harness.tracking.selection import CONTEXT_TAG, ERROR_TAG, ERROR_TYPE_TAG, PARENT_TAG, TRIES_TAG
 from harness.tracking.store import explained, open_client, taken_retried
 
 PARAMETERS_A_BATCH = 100
@@ -229,7 +229,7 @@ class StoredRun:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         inputs = [
-            DatasetInput(Dataset(**described), [InputTag("mlflow.data.context", context)])
+            DatasetInput(Dataset(**described), [InputTag(CONTEXT_TAG, context)])
             for described, context in zip(operation.described, operation.contexts, strict=True)
         ]
         taken_retried(lambda: self._client.log_inputs(self.run_id, inputs))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from harness.records import RunRecord
+from harness.records import DIGEST_PARAMETERS, RunRecord
 
 KIND_TAG = "harness.kind"
-SWEEP = "sweep"
+RUN, SWEEP = "run", "sweep"
 PARENT_TAG = "mlflow.parentRunId"
 NAME_TAG = "mlflow.runName"
 SWEPT_TAG = "harness.swept"
@@ -34,6 +34,10 @@ CONTINUED_SETTINGS = "continued.settings"
 """Parameters of every run; see `analysis.settings.NOT_CONTINUED`."""
 EPOCH_METRIC = "fit/loss"
 """Logged once an epoch with the epoch as its step: how far a run has come."""
+
+CONTEXT_TAG = "mlflow.data.context"
+CONTEXTS: Mapping[str, str] = {"train": "training", "val": "validation", "test": "testing"}
+"""The context of a run's dataset inputs by split, as MLflow names them."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,19 @@ class Reader(Protocol):
 def is_sweep(run: RunRecord) -> bool:
     """Whether a run stands for a whole sweep rather than for one training."""
     return run.tags.get(KIND_TAG) == SWEEP
+
+
+def lacks_digests(tags: Mapping[str, str], parameters: Mapping[str, str]) -> bool:
+    """Whether a run of the harness has no digests of its splits among its parameters, as those of earlier versions."""
+    return tags.get(KIND_TAG) == RUN and DIGEST_PARAMETERS["train"] not in parameters
+
+
+def digest_parameters(digests: Mapping[str, str]) -> dict[str, str]:
+    """The parameters that a run would have today, from the digests of its dataset inputs by context; none where it was
+    given no data."""
+    if not digests:
+        return {}
+    return {parameter: digests.get(CONTEXTS[split], "None") for split, parameter in DIGEST_PARAMETERS.items()}
 
 
 def in_order(runs: list[RunRecord]) -> list[RunRecord]:

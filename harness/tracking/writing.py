@@ -24,7 +24,7 @@ from harness.tracking.notes import end_note
 from harness.tracking.operations import Datasets, File, Metrics, Parameters, Tags, Text, TrainedModel
 from harness.tracking.provenance import git_state, installed_packages, machine_tags, model_requirements
 from harness.tracking.reopening import Recorded, reopen
-from harness.tracking.selection import ERROR_TAG, ERROR_TYPE_TAG, NOTE_TAG, OVERRIDES_TAG
+from harness.tracking.selection import ERROR_TAG, ERROR_TYPE_TAG, KIND_TAG, NOTE_TAG, OVERRIDES_TAG, RUN
 from harness.tracking.spool import Origin
 from harness.tracking.store import ensure_experiment, explained, open_client, shown_uri
 from harness.tracking.syncing import bring_home_before
@@ -270,7 +270,7 @@ def _start_tags(identity: RunIdentity) -> dict[str, str]:
         "mlflow.user": getpass.getuser(),
         "mlflow.source.name": "harness",
         "mlflow.source.type": "LOCAL",
-        "harness.kind": "run",
+        KIND_TAG: RUN,
         **machine_tags(),
         **identity.tags,
     }
