@@ -307,8 +307,10 @@ def _files(groups: Sequence[Sequence[RunRecord]]) -> list[str]:
 
 
 def _data_in_words(told: Sequence[Configuration], images: Sequence[Images], files: Sequence[str]) -> list[str] | None:
-    """What tells the images of rows apart where the shown settings that decide them (`told`) do not; None where they
-    do. `files` are words for each row's files; the beginnings of digests are added only where those do not do either."""
+    """What tells the images of rows apart where the shown settings that decide them (`told`) do not; None if they do.
+
+    `files` are words for each row's files; the beginnings of digests are added where those do not tell either.
+    """
     if _tell(told, images):
         return None
     words = [word or ABSENT for word in files]
@@ -346,8 +348,8 @@ def _placed(
         for connected in _connected(marks):
             peers = [places[number] for number in connected]
             floor = demand.floor(accuracies[place] for place in peers)
-            for place in peers if floor is not None else ():
-                floors[place] = floor
+            for place in peers:
+                floors[place] = math.nan if floor is None else floor
     placed = [
         replace(
             row, missing=lacks, judged_on=on, underfit=is_underfit(accuracy, floor), on_front=front

@@ -139,9 +139,7 @@ def _below(findings: Findings) -> list[str]:
     if any(finding.underfit for finding in findings.findings):
         lines.append(f"underfit: {comparison.held_out} accuracy {floor_in_words(comparison)}.")
     if findings.apart:
-        lines.append(
-            f"Left out: {counted(findings.apart, 'row')} judged on other {comparison.held_out_images}."
-        )
+        lines.append(f"Left out: {counted(findings.apart, 'row')} judged on other {comparison.held_out_images}.")
     if findings.unmatched:
         lines.append(f"{findings.unmatched} of {comparison.finished} finished runs have no partner and are left out.")
     return [*lines, *marks(comparison), *warnings(comparison)]

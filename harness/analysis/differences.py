@@ -56,9 +56,9 @@ class Finding:
 class Findings:
     """Differences to `baseline`, by measure and then in the order of the rows; `keys` are the columns of their cells.
 
-    `apart` counts the rows that are left out, as their held-out images are not those of what they would be compared
-    with. `tests` counts those that have a p-value, which Holm's correction is for. `effect` is the setting whose levels are
-    compared with all else matched; None where rows are. `unmatched` counts the finished runs that then had no partner.
+    `tests` counts those that have a p-value, which Holm's correction is for. `effect` is the setting whose levels are
+    compared with all else matched; None where rows are. `unmatched` counts the finished runs that then had no partner,
+    `apart` the rows that were left out because they are judged on other images than the baseline.
     """
 
     comparison: Comparison

@@ -25,7 +25,8 @@ from harness.analysis.table import print_table
 from harness.commands.runs_of_others import naming_of, naming_options
 from harness.errors import RequestError
 from harness.records import RunRecord
-from harness.tracking.reading import latest_run, latest_sweep, read_runs, resolve_run
+from harness.tracking.models import find_run, find_sweep, find_trained
+from harness.tracking.reading import latest_run, latest_sweep, read_runs
 from harness.tracking.selection import REPRODUCES_TAG, is_sweep
 from harness.tracking.store import store_uri
 
@@ -45,12 +46,14 @@ class Chosen:
 @click.command(name="compare")
 @click.argument("runs", nargs=-1)
 @click.option("--experiment", metavar="NAME", help="Every run of this experiment.")
-@click.option("--sweep", metavar="RUN", help="Every run of this sweep: its id, the beginning of it, or its name.")
+@click.option(
+    "--sweep", metavar="RUN", help="Every run of this sweep: its id, the beginning of it, its name, latest, or best."
+)
 @click.option(
     "--baseline",
     metavar="ROW",
     help="Hold every other row to this one, with tests: settings (model=mlp_128,optimizer=sgd), a row as its cells "
-    "read, or a run. With --effect, the value to hold the others to.",
+    "read, or a run (see RUNS). With --effect, the value to hold the others to.",
 )
 @click.option("--effect", metavar="SETTING", help="The effect of one setting on the gap, all else matched.")
 @click.option(
@@ -106,9 +109,11 @@ def command(
 ) -> None:
     """Show runs side by side, ranked by overfitting gap.
 
-    RUNS are run ids, beginnings of ids, or names; a sweep stands for all of its runs. By default the latest sweep
-    is shown, or the latest experiment where there has been no sweep. Runs that differ only in seed share a row. Rows
-    whose held-out accuracy is far below the best come last: a model that learnt nothing has no gap either.
+    RUNS are run ids, beginnings of ids, names, latest (the latest sweep or run), best, or registered models; a sweep
+    stands for all of its runs. By default the latest sweep is shown, or the latest experiment where there has been no
+    sweep. Runs that differ only in seed share a row. Rows whose held-out accuracy is far below the best come last: a
+    model that learnt nothing has no gap either. Rows that are judged on different images are not ranked against each
+    other.
 
     Runs that the harness did not write are compared too: the metrics of Keras and of Lightning are known, others are
     named, and runs are told apart by every parameter that differs, seeds aside, or by those of --group-by.
@@ -120,7 +125,8 @@ def command(
             "--pareto picks rows by the figures that --baseline and --effect would test. Use one of them."
         )
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # MLflow's own seven take minutes to give up
-    chosen = _choose(store_uri(store), runs, experiment, sweep)
+    uri = store_uri(store)
+    chosen = _choose(uri, runs, experiment, sweep)
     runs_read, reading = adapt(chosen.runs, naming)
     comparison = compare(
         runs_read, sort_by=sort_by, ascending=not descending, swept=chosen.swept, title=chosen.title, demand=demand,
@@ -132,6 +138,8 @@ def command(
             "an epoch of least validation loss, and runs of earlier versions of the harness have neither."
         )
     form = form or (_SUFFIXES.get(output.suffix.lower()) if output is not None else None) or "table"
+    if effect is None and baseline is not None:
+        baseline = baseline_row(uri, comparison, baseline)
     shown = _tested(comparison, baseline, effect)
     console = Console()
     if output is not None:
@@ -156,6 +164,27 @@ def _tested(comparison: Comparison, baseline: str | None, effect: str | None) ->
     if len(comparison.rows) == 1:
         raise RequestError(f"--baseline {baseline}: there is no other row to hold to it. Compare more runs.")
     return differences(comparison, find_row(comparison, baseline))
+
+
+def baseline_row(uri: str, comparison: Comparison, text: str) -> str:
+    """A `--baseline` as `find_row` takes it: a run that only the store can tell (`best`) by its id.
+
+    Raises `RequestError` where no row answers to it.
+    """
+    try:
+        find_row(comparison, text)
+    except RequestError as unknown:
+        try:
+            run = find_trained(uri, text)
+        except RequestError:
+            raise unknown from None
+        if not any(run in row.runs for row in comparison.rows):
+            raise RequestError(
+                f"--baseline {text}: the run {run.name} ({run.run_id}) of the experiment {run.experiment} is not among "
+                "those compared here. Name a row, or compare that run too."
+            ) from unknown
+        return run.run_id
+    return text
 
 
 def _rendered(shown: Comparison | Findings, form: str) -> str:
@@ -197,10 +226,7 @@ def _choose(uri: str, named: Sequence[str], experiment: str | None, sweep: str |
     if experiment:
         return whole_experiment(uri, experiment)
     if sweep:
-        parent = resolve_run(uri, sweep)
-        if not is_sweep(parent):
-            raise RequestError(f"The run {parent.run_id} ({parent.name}) is no sweep. Give it without --sweep.")
-        return whole_sweep(uri, parent)
+        return whole_sweep(uri, find_sweep(uri, sweep))
     if (latest := latest_sweep(uri)) is not None:
         return whole_sweep(uri, latest)
     if (newest := latest_run(uri)) is None:
@@ -229,7 +255,7 @@ def _named_runs(uri: str, named: Iterable[str]) -> Chosen:
     found: dict[str, RunRecord] = {}
     parents = []
     for text in named:
-        run = resolve_run(uri, text)
+        run = find_run(uri, text)
         if is_sweep(run):
             parents.append(run)
             found.update((child.run_id, child) for child in whole_sweep(uri, run).runs)

@@ -10,12 +10,12 @@ import click
 
 from harness.analysis.comparison import compare
 from harness.analysis.foreign import adapt
-from harness.commands.compare import Chosen, whole_experiment, whole_sweep
+from harness.commands.compare import Chosen, baseline_row, whole_experiment, whole_sweep
 from harness.commands.runs_of_others import NAMING_FLAGS, naming_of, naming_options
 from harness.errors import RequestError
 from harness.records import RunRecord
-from harness.tracking.reading import latest_sweep, resolve_run
-from harness.tracking.selection import is_sweep
+from harness.tracking.models import find_sweep
+from harness.tracking.reading import latest_sweep
 from harness.tracking.store import store_uri
 
 
@@ -46,9 +46,9 @@ def command(
 ) -> None:  # fmt: skip
     """Say what a sweep found: one HTML page that needs no network, and Markdown.
 
-    SWEEP is a sweep's run: its id, the beginning of it, or its name; by default the latest. The report is kept with
-    that run as report.html and report.md, where MLflow's own pages show it. Experiments that the harness did not write
-    are read as `harness compare` reads them.
+    SWEEP is a sweep's run: its id, the beginning of it, its name, latest, or best (that of the best run); by default
+    the latest. The report is kept with that run as report.html and report.md, where MLflow's own pages show it.
+    Experiments that the harness did not write are read as `harness compare` reads them.
     """
     from harness.reporting import keeping  # Jinja2
 
@@ -71,6 +71,7 @@ def command(
     words += [word for flag, value in zip(NAMING_FLAGS, named, strict=True) if value for word in (flag, value)]
     words += ["--baseline", baseline] if baseline else []
     words += ["--output", str(output)] if output is not None and parent is None else []
+    baseline = None if baseline is None else baseline_row(uri, comparison, baseline)
     report = keeping.make(uri, comparison, parent, baseline, shlex.join(words))
     if output is not None:
         for place in keeping.write(report, output):
@@ -85,12 +86,7 @@ def _choose(uri: str, sweep: str | None, experiment: str | None) -> tuple[RunRec
     if experiment:
         return None, whole_experiment(uri, experiment)
     if sweep:
-        parent = resolve_run(uri, sweep)
-        if not is_sweep(parent):
-            raise RequestError(
-                f"The run {parent.run_id} ({parent.name}) is no sweep. Name a sweep, or report every run of an "
-                f"experiment: --experiment {shlex.quote(parent.experiment)} --output report.html"
-            )
+        parent = find_sweep(uri, sweep)
         return parent, whole_sweep(uri, parent)
     latest = latest_sweep(uri)
     if latest is None:

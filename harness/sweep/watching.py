@@ -14,7 +14,8 @@ from harness.records import RunRecord, RunState
 from harness.sweep.claiming import Vigil, holder_of, is_held
 from harness.sweep.progress import SweepDisplay
 from harness.sweep.summary import Report, read_comparison
-from harness.tracking.reading import read_runs, read_sweeps, resolve_run
+from harness.tracking.models import find_run
+from harness.tracking.reading import read_runs, read_sweeps
 from harness.tracking.selection import SWEPT_TAG, is_sweep
 
 log = logging.getLogger(__name__)
@@ -98,7 +99,7 @@ def watch(uri: str, named: str, display: SweepDisplay, report: Report) -> None:
 
 def _sweep_named(uri: str, named: str) -> RunRecord:
     if named:
-        run = resolve_run(uri, named)
+        run = find_run(uri, named)
         if not is_sweep(run):
             raise RequestError(f"--watch {named}: {run.name} ({run.run_id}) is a single run. Name a sweep's own run.")
         return run
