@@ -16,8 +16,8 @@ from harness.config import Config, flatten
 from harness.continuing import STATE_FILE, Start
 from harness.data import variant
 from harness.records import DIGEST_PARAMETERS, VARIANT_PARAMETER, Dataset, DatasetSpec, ReplacedLabels, Splits
+from harness.tracking.access import shown_uri
 from harness.tracking.selection import CONTEXTS, NOTE_TAG
-from harness.tracking.store import shown_uri
 from harness.tracking.writing import RunWriter, UsedSplit
 from harness.training import TrainingObserver, TrainingState, write_state
 

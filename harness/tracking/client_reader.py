@@ -23,24 +23,24 @@ from harness.tracking.selection import (
     in_order,
     lacks_digests,
 )
-from harness.tracking.store import explained
+from harness.tracking.store import Store
 
 _PAGE = 1000
 _IDS_PER_REQUEST = 200
 
 
 class ClientReader:
-    """A `Reader` of the store at a URI."""
+    """A `Reader` of any store."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, store: Store) -> None:
         """Connect to the store.
 
         Raises:
             StoreError: MLflow cannot use it.
         """
-        self._uri = uri
-        with explained(self._uri):
-            self._client = MlflowClient(tracking_uri=uri)
+        self._store = store
+        with store.explained():
+            self._client = MlflowClient(tracking_uri=store.uri)  # not `store.client`: it would make missing tables
 
     def experiments(self) -> dict[str, str]:
         return {experiment.experiment_id: experiment.name for experiment in self._experiments()}
@@ -64,7 +64,7 @@ class ClientReader:
         found: Series = {}
         for identity in run_ids:
             for key in metrics:
-                with explained(self._uri):
+                with self._store.explained():
                     points = self._client.get_metric_history(identity, key)
                 if points:
                     ordered = sorted(points, key=lambda point: point.timestamp)
@@ -90,14 +90,14 @@ class ClientReader:
             )
 
         if newest is not None:
-            with explained(self._uri):
+            with self._store.explained():
                 return list(page(None))
         return list(self._pages(page))
 
     def _pages(self, page: Callable[[str | None], Any]) -> Iterator[Any]:
         token: str | None = None
         while True:
-            with explained(self._uri):
+            with self._store.explained():
                 found = page(token)
             yield from found
             token = found.token
