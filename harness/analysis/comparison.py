@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeVar
+from typing import Literal
 
 from harness.analysis.foreign import Reading
 from harness.analysis.ordering import COUNT, column_named, in_order, mean_of
@@ -34,7 +34,6 @@ from harness.images import Images, files_in_words, images_of, unrecorded
 from harness.records import DIGEST_PARAMETERS, VARIANT_PARAMETER, RunRecord, RunState
 
 HeldOut = Literal["val", "test"]
-Mark = TypeVar("Mark", bound=Hashable)
 
 SCORES = (
     "train_accuracy", "val_accuracy", "test_accuracy", "gap_val_accuracy", "gap_test_accuracy",
@@ -332,24 +331,23 @@ def _placed(
     """The rows with what can be said of each only beside the others, and the floors of accuracy.
 
     Accuracies on different images say nothing of each other: a front is that of rows which are judged on the same
-    ones. A floor is one for those of them that were also trained on the same images or belong to the same sweep:
-    fewer training images cost accuracy, which is no fault of a model unless their number is what the sweep asks about.
+    ones. A floor is made of those of them that were also trained on the same images or in the same sweep: fewer
+    training images cost accuracy, which is no fault of a model unless their number is what the sweep asks about.
     """
     judged_on = [seen.of(held_out) for seen in images]
     accuracies = [mean_of(row.scores.get(f"{held_out}_accuracy")) for row in rows]
     gaps = [mean_of(row.scores.get(f"gap_{held_out}_accuracy")) for row in rows]
     missing, floors, fronts = _missing(rows), [math.nan] * len(rows), [False] * len(rows)
-    for places in _places(judged_on).values():
+    for places in _by(judged_on, range(len(rows))).values():
         front = pareto_front([accuracies[place] for place in places], [gaps[place] for place in places])
         for place, on_front in zip(places, front, strict=True):
             fronts[place] = on_front
-        sweeps = [[run.parent_id for run in rows[place].runs if run.parent_id] for place in places]
-        marks = [frozenset([images[place].train, *of]) for place, of in zip(places, sweeps, strict=True)]
-        for connected in _connected(marks):
-            peers = [places[number] for number in connected]
+        shared = [(mark, place) for place in places for mark in _marks(rows[place], images[place])]
+        for peers in _by([mark for mark, _ in shared], [place for _, place in shared]).values():
             floor = demand.floor(accuracies[place] for place in peers)
             for place in peers:
-                floors[place] = math.nan if floor is None else floor
+                if floor is not None and not floors[place] >= floor:
+                    floors[place] = floor
     placed = [
         replace(
             row, missing=lacks, judged_on=on, underfit=is_underfit(accuracy, floor), on_front=front
@@ -361,23 +359,17 @@ def _placed(
     return placed, tuple(sorted({floor for floor in floors if not math.isnan(floor)}))
 
 
-def _places(marks: Sequence[Mark]) -> dict[Mark, list[int]]:
-    """Where each mark stands."""
-    found: defaultdict[Mark, list[int]] = defaultdict(list)
-    for place, mark in enumerate(marks):
+def _marks(row: Row, images: Images) -> set[str]:
+    """What rows share that have a common floor: their training images, or a sweep."""
+    return {images.train, *(run.parent_id for run in row.runs if run.parent_id)}
+
+
+def _by(marks: Sequence[str], places: Sequence[int]) -> dict[str, list[int]]:
+    """The places of each mark."""
+    found: defaultdict[str, list[int]] = defaultdict(list)
+    for mark, place in zip(marks, places, strict=True):
         found[mark].append(place)
     return found
-
-
-def _connected(marks: Sequence[frozenset[str]]) -> list[list[int]]:
-    """The places of sets which share a member, directly or through others, together."""
-    groups: list[tuple[frozenset[str], list[int]]] = []
-    for mark, places in _places(marks).items():
-        touching = [group for group in groups if not mark.isdisjoint(group[0])]
-        merged = mark.union(*(others for others, _ in touching))
-        groups = [group for group in groups if group not in touching]
-        groups.append((merged, [*places, *(place for _, of in touching for place in of)]))
-    return [places for _, places in groups]
 
 
 def _groups_in_order(rows: Iterable[Row]) -> dict[str, int]:

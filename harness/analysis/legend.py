@@ -103,7 +103,7 @@ def floor_in_words(comparison: Comparison) -> str:
     points = f"{100 * demand.within:.3g} point{'' if demand.within == 0.01 else 's'}"
     if floor is None:
         asked = "" if demand.minimum is None else f"below the {100 * demand.minimum:.4g} % asked for, or "
-        return f"{asked}more than {points} below the best on the same data"
+        return f"{asked}more than {points} below the best of the same images or sweep"
     return f"more than {points} below the best, {100 * (floor + demand.within):.1f} %"
 
 

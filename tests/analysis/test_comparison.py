@@ -102,7 +102,7 @@ def test_a_row_is_held_to_the_accuracies_on_its_own_dataset() -> None:
     rows = {(row.settings["dataset.name"], row.settings["model.name"]): row for row in comparison.rows}
     assert {name for name, row in rows.items() if row.underfit} == {("mnist", "b"), ("fashion_mnist", "b")}
     assert rows["fashion_mnist", "a"].on_front
-    assert "below the best on the same data" in "\n".join(legend(comparison))
+    assert "below the best of the same images or sweep" in "\n".join(legend(comparison))
 
 
 def test_an_explicit_sorting_sorts_as_asked_and_marks_underfitting_all_the_same() -> None:
@@ -307,6 +307,10 @@ def test_a_sweep_on_fewer_images_has_its_own_floor() -> None:
     full = [run(0.9, 0.88, model__name=name, sweep="f", **data("all", "x")) for name in "ab"]
     assert not any(row.underfit for row in compare([*small, *full]).rows)
     assert any(row.underfit for row in compare([*small, run(0.9, 0.88, model__name="c", **data("few", "x"))]).rows)
+    sizes = [run(0.9, 0.86, model__name="a", sweep="sizes", dataset__train_size=50000, **data("most", "x"))]
+    sizes.append(run(0.9, 0.80, model__name="c", sweep="sizes", dataset__train_size=5000, **data("few", "x")))
+    rows = {row.label: row.underfit for row in compare([*small, *full, *sizes]).rows}
+    assert [label for label, underfit in rows.items() if underfit] == ["c 5000"], "the only one swept with more images"
 
 
 def test_a_sweep_over_the_number_of_images_has_one_floor() -> None:
