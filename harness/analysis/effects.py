@@ -43,12 +43,14 @@ def effects(comparison: Comparison, setting: str, reference: str | None = None) 
         )
     levels = sorted({row.settings[key] for row in comparison.rows}, key=sortable)
     first = levels[0] if reference is None else _level(reference, key, levels)
+    judged_on = {row.judged_on for row in comparison.rows if row.settings[key] == first}
+    alike = {row.settings[key] for row in comparison.rows if row.judged_on in judged_on}
     contexts = _contexts(comparison, key)
     found = [
         _effect(contexts, key, level, first, measure)
         for measure in measures(comparison)
         for level in levels
-        if level != first
+        if level != first and level in alike
     ]
     matched = _matched(contexts, first, f"gap_{comparison.held_out}_accuracy")
     if not matched:
@@ -59,8 +61,10 @@ def effects(comparison: Comparison, setting: str, reference: str | None = None) 
             "with --baseline."
         )
     return Findings(
-        comparison, f"{key}={first}", (key,), measures(comparison), corrected(found), key, comparison.finished - matched
-    )
+        comparison, f"{key}={first}", (key,), measures(comparison), corrected(found), key,
+        unmatched=comparison.finished - matched,
+        apart=sum(row.settings[key] not in alike for row in comparison.rows),
+    )  # fmt: skip
 
 
 def judged_apart(comparison: Comparison, key: str) -> bool:

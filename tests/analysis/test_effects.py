@@ -128,6 +128,17 @@ def test_values_that_are_judged_on_different_images_have_no_effect() -> None:
     assert (model.seeds, model.contexts) == (6, 2), "pairs within each of the two"
 
 
+def test_a_value_that_is_judged_on_other_images_than_the_reference_is_left_out() -> None:
+    few = {"dataset__test_size": 100, **data("t", "few")}
+    runs = [
+        run(0.9 + seed / 100, 0.8, seed=seed, model__name=name, **data("t", "all")) for name in "ab" for seed in (0, 1)
+    ]
+    runs += [run(0.9, 0.8, seed=seed, model__name="c", **few) for seed in (0, 1)]
+    found = effects(compare(runs), "model", "b")
+    assert {one.cells["model.name"] for one in found.findings} == {"a"}
+    assert (found.apart, found.unmatched) == (1, 2)
+
+
 def test_pairs_are_made_of_runs_that_are_judged_on_the_same_images_only() -> None:
     """`b` ran on the published files and on a variant, `a` on the published ones alone."""
     variant = data("u", "r", variant="variant 1a2b3c4d")
