@@ -361,7 +361,7 @@ def _placed(
 
 def _marks(row: Row, images: Images) -> set[str]:
     """What rows share that have a common floor: their training images, or a sweep."""
-    return {images.train, *(run.parent_id for run in row.runs if run.parent_id)}
+    return {images.train}.union(*(run.sweeps for run in row.runs))
 
 
 def _by(marks: Sequence[str], places: Sequence[int]) -> dict[str, list[int]]:
@@ -385,7 +385,8 @@ def _missing(rows: Sequence[Row]) -> list[tuple[str, ...]]:
     for place, row in enumerate(rows):
         for run in row.runs:
             if (seed := run.parameters.get(SEED, ABSENT)) != ABSENT:
-                asked[run.parent_id].setdefault(place, set()).add(seed)
+                for sweep in run.sweeps or (None,):
+                    asked[sweep].setdefault(place, set()).add(seed)
     expected: defaultdict[int, set[str]] = defaultdict(set)
     for had in asked.values():
         counts = Counter(seed for seeds in had.values() for seed in seeds)

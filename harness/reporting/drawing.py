@@ -90,9 +90,12 @@ def draw_gaps(comparison: Comparison) -> Figure:
 
 
 def _note(comparison: Comparison) -> str:
-    """What was selected on the split that is drawn."""
+    """What was selected on the split that is drawn, and whether it has other images from row to row."""
     reasons = comparison.selected_on.get(comparison.held_out, ())
-    return f"† selected on {SPLITS[comparison.held_out]}: {', '.join(reasons)}" if reasons else ""
+    notes = [f"† selected on {SPLITS[comparison.held_out]}: {', '.join(reasons)}"] if reasons else []
+    if comparison.judged_apart:
+        notes.append(f"rows are judged on different {comparison.held_out_images}")
+    return "; ".join(notes)
 
 
 def _parameters(row: Row) -> float | None:

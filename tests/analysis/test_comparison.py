@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from dataclasses import replace
 
 import pytest
 from statsmodels.stats.weightstats import DescrStatsW
@@ -341,3 +342,14 @@ def test_runs_that_did_not_record_their_images_are_counted() -> None:
     old = [run(model__name=name) for name in "ab"]
     assert compare([*old, run(model__name="c", **data("t", "s"))]).unrecorded == 2
     assert compare([run(**data("t", "s"))]).unrecorded == 0
+
+
+def test_a_run_that_a_sweep_reuses_belongs_to_it() -> None:
+    """Of a sweep over sizes and seeds the small ones were trained before; a job of it did not begin."""
+    earlier = [run(0.9, 0.8, seed=seed, dataset__train_size=500, sweep="first", **data("few", "x")) for seed in (0, 1)]
+    reused = [replace(record, reused_by="second") for record in earlier]
+    added = [run(0.9, 0.88, seed=seed, sweep="second", **data("all", "x")) for seed in range(3)]
+    rows = {row.label: row for row in compare([*reused, *added]).rows}
+    assert (rows["500"].underfit, rows["500"].missing) == (True, ("2",))
+    rows = {row.label: row for row in compare([*earlier, *added]).rows}
+    assert (rows["500"].underfit, rows["500"].missing) == (False, ())
