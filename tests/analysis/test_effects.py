@@ -148,3 +148,15 @@ def test_pairs_are_made_of_runs_that_are_judged_on_the_same_images_only() -> Non
     runs += [run(0.9, 0.7 - seed / 100, seed=seed, model__name="b", **variant) for seed in (0, 1)]
     found = effects(compare(runs), "model")
     assert (of_gap(found, "b").seeds, found.unmatched) == (2, 2)
+
+
+def test_values_count_where_they_are_judged_on_the_same_images_only() -> None:
+    """Of the smaller dataset both sizes are all test images; of the larger one they are not."""
+    digests = {("small", 100): "s", ("small", 200): "s", ("large", 100): "l100", ("large", 200): "l200"}
+    runs = [
+        run(0.9 + seed / 100, 0.8, seed=seed, dataset__name=name, dataset__test_size=size, **data(name, digest))
+        for (name, size), digest in digests.items()
+        for seed in (0, 1)
+    ]
+    found = of_gap(effects(compare(runs), "test_size"), "200")
+    assert (found.seeds, found.contexts) == (2, 1)
