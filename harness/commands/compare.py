@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -26,7 +26,8 @@ from harness.commands.store_option import store_option
 from harness.errors import RequestError
 from harness.records import RunRecord
 from harness.tracking.models import find_run, find_sweep, find_trained
-from harness.tracking.reading import cached_reads, latest_run, latest_sweep, read_runs
+from harness.tracking.reading import cached_reads, latest_run, latest_sweep, read_runs, sweep_runs
+from harness.tracking.reuse import reused_runs
 from harness.tracking.selection import REPRODUCES_TAG, is_sweep
 from harness.tracking.store import Store
 
@@ -175,7 +176,7 @@ def baseline_row(store: Store, comparison: Comparison, text: str) -> str:
             run = find_trained(store, text)
         except RequestError:
             raise unknown from None
-        if not any(run in row.runs for row in comparison.rows):
+        if not any(run.run_id == one.run_id for row in comparison.rows for one in row.runs):
             raise RequestError(
                 f"--baseline {text}: the run {run.name} ({run.run_id}) of the experiment {run.experiment} is not among "
                 "those compared here. Name a row, or compare that run too."
@@ -233,16 +234,23 @@ def _choose(store: Store, named: Sequence[str], experiment: str | None, sweep: s
 
 def whole_sweep(store: Store, parent: RunRecord) -> Chosen:
     """The runs of a sweep. Raises `RequestError` where it has none."""
-    runs = read_runs(store, parent_id=parent.run_id)
+    runs = sweep_runs(store, parent.run_id)
     if not runs:
         raise RequestError(f"The sweep {parent.name} ({parent.run_id}) has no runs. Name another with --sweep.")
-    return Chosen(f"{parent.name} (experiment {parent.experiment})", runs, _swept([parent, *runs]))
+    reused = sum(run.parent_id != parent.run_id for run in runs)
+    words = f"; {reused} of {parent.tags.get('harness.jobs', len(runs))} jobs reused" if reused else ""
+    return Chosen(f"{parent.name} (experiment {parent.experiment}{words})", runs, _swept([parent, *runs]))
 
 
 def whole_experiment(store: Store, name: str) -> Chosen:
     """The runs of an experiment, sweeps' own runs left out. Raises `RequestError` where it has none."""
     every = read_runs(store, experiment=name, include_parents=True)
-    runs = [run for run in every if not is_sweep(run) and REPRODUCES_TAG not in run.tags]
+    reused_by = {run_id: parent.run_id for parent in every for run_id in reused_runs(parent.tags)}
+    runs = [
+        replace(run, reused_by=reused_by[run.run_id]) if run.run_id in reused_by else run
+        for run in every
+        if not is_sweep(run) and REPRODUCES_TAG not in run.tags
+    ]
     if not runs:
         raise RequestError(f"The experiment {name} has no runs. Name another with --experiment.")
     return Chosen(f"Experiment {runs[0].experiment}", runs, _swept(every))

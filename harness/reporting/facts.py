@@ -100,8 +100,10 @@ def shared(comparison: Comparison) -> tuple[Fact, ...]:
     return tuple(facts)
 
 
-def origin(runs: Sequence[RunRecord]) -> tuple[Fact, ...]:
-    """Data, engine, versions, machine and code, as the runs recorded them; what they did not record is left out."""
+def origin(runs: Sequence[RunRecord], parent: RunRecord | None = None) -> tuple[Fact, ...]:
+    """Data, engine, versions, machine and code, as the runs recorded them; what they did not record is left out. And
+    how many were not trained by the sweep that is reported, `parent`."""
+    reused = sum(run.parent_id != parent.run_id for run in runs) if parent is not None else 0
     commit = _kinds(runs, lambda run: _commit(run))
     given = (
         ("data", _kinds(runs, _data)),
@@ -111,6 +113,7 @@ def origin(runs: Sequence[RunRecord]) -> tuple[Fact, ...]:
         ("machine", _kinds(runs, _machine)),
         ("code", commit or "of no commit: not run from a git checkout"),
         ("trained", _when(runs)),
+        ("reused", f"{reused} of {len(runs)} runs, which earlier commands had trained" if reused else ""),
     )
     return tuple(Fact(name, value) for name, value in given if value)
 

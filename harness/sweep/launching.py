@@ -78,6 +78,7 @@ def launch(
 
 def _train(request: argparse.Namespace, display: RunDisplay) -> None:
     config = compose_config(request.overrides, request.config_name or CONFIG_NAME, request.config_dir)
+    _refuse_ties(config)
     _check_surroundings([config])
     display.show_configuration(config)
 
@@ -109,6 +110,7 @@ def _sweep(request: argparse.Namespace, report: Report, show_plan: ShowPlan) -> 
     jobs = expand_sweep(request.overrides, *where)
     checked = check_sweep(jobs, *where)
     configs = job_configs(jobs, *where)
+    _refuse_ties(configs[0])
     store = open_store(configs[0].tracking.uri)
     sweep = Sweep(
         store=store,
@@ -127,6 +129,16 @@ def _sweep(request: argparse.Namespace, report: Report, show_plan: ShowPlan) -> 
 def _watch(request: argparse.Namespace, report: Report) -> None:
     config = compose_config(request.overrides, request.config_name or CONFIG_NAME, request.config_dir)
     watch(open_store(config.tracking.uri), request.watch, SweepDisplay(), report)
+
+
+def _refuse_ties(config: Config) -> None:
+    """A job that was told its place by anybody else would write into the run of another."""
+    for key, value in (("parent_run", config.tracking.parent_run), ("job", config.tracking.job)):
+        if value is not None:
+            raise RequestError(
+                f"tracking.{key}={value}: `harness sweep` itself gives this setting to its jobs. Take it out; "
+                "tracking.experiment=NAME keeps runs together."
+            )
 
 
 def _check_surroundings(configs: Sequence[Config]) -> None:

@@ -16,14 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from harness import paths
 from harness.errors import StoreError, TakenOver
 from harness.records import RunState, Split
 from harness.tracking.access import shown_uri
 from harness.tracking.delivery import Delivery
 from harness.tracking.notes import end_note
 from harness.tracking.operations import Datasets, File, Metrics, Parameters, Tags, Text, TrainedModel
-from harness.tracking.provenance import git_state, installed_packages, machine_tags, model_requirements
+from harness.tracking.provenance import code_state, installed_packages, machine_tags, model_requirements
 from harness.tracking.reopening import Recorded, reopen
 from harness.tracking.selection import ERROR_TAG, ERROR_TYPE_TAG, KIND_TAG, NOTE_TAG, OVERRIDES_TAG, RUN
 from harness.tracking.spool import Origin
@@ -219,9 +218,8 @@ def tracked_run(
     """
     writer = RunWriter(store, identity, run_id)
     try:
-        state = git_state(paths.project_root())
-        if state.diff:
-            writer.log_text("code/uncommitted.diff", state.diff)
+        if diff := code_state().diff:
+            writer.log_text("code/uncommitted.diff", diff)
         writer.log_text("code/packages.txt", installed_packages())
         with _system_metrics(store, writer.run_id) if system_metrics else nullcontext():
             yield writer
@@ -266,7 +264,6 @@ def _system_metrics(store: Store, run_id: str) -> Iterator[None]:
 
 
 def _start_tags(identity: RunIdentity) -> dict[str, str]:
-    state = git_state(paths.project_root())
     tags = {
         "mlflow.user": getpass.getuser(),
         "mlflow.source.name": "harness",
@@ -277,12 +274,6 @@ def _start_tags(identity: RunIdentity) -> dict[str, str]:
     }
     if identity.overrides:
         tags[OVERRIDES_TAG] = " ".join(identity.overrides)
-    if state.commit:
-        tags |= {
-            "mlflow.source.git.commit": state.commit,
-            "mlflow.source.git.branch": state.branch,
-            "harness.git.dirty": str(state.dirty).lower(),
-        }
     if identity.parent_id:
         tags["mlflow.parentRunId"] = identity.parent_id
     return {key: shown_uri(value)[:TAG_LIMIT] for key, value in tags.items()}

@@ -120,7 +120,8 @@ def test_a_plan_says_what_there_is_and_writes_nothing(undisturbed: tuple[Project
     project, _ = undisturbed
     files = {file: file.stat().st_mtime_ns for file in project.root.rglob("*")}
     longer = project.run("sweep", *GRID, "seed=range(6)", "--plan")
-    assert re.search(r"6 jobs to do with 1 worker: [\d.]+ (s|min), by earlier runs", longer.stdout), longer.stdout
+    assert re.search(r"2 jobs to do with 1 worker: [\d.]+ (s|min), by earlier runs", longer.stdout), longer.stdout
+    assert longer.stdout.count("be reused") == 4
     same = project.run("sweep", "--plan", *SWAPPED)
     assert same.stdout.count("be skipped") == 4
     assert {file: file.stat().st_mtime_ns for file in project.root.rglob("*")} == files
