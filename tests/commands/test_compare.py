@@ -155,6 +155,28 @@ def test_latest_is_the_sweep_of_the_run_that_started_last_and_best_the_sweep_of_
     assert runs["best"] in (["0 0"], ["0 1"])
 
 
+@pytest.mark.parametrize("way", ["--sweep sizes", "--experiment study", "sizes"])
+def test_a_sweep_over_sizes_of_which_some_were_trained_before_is_one_question(tmp_path: Path, way: str) -> None:
+    """The small size is underfit beside the whole set, whoever trained it."""
+    uri, client = new_client(tmp_path)
+    study = client.create_experiment("study")
+    first = record_sweep(client, study, "first", started=START, swept=["seed"])
+
+    def trained(parent: str, size: int | None, test: float, started: int) -> str:
+        settings = {"dataset.train_size": size, "data.train_digest": f"{size}", "data.val_digest": "None"}
+        return record(
+            client, study, f"{size}", started=started, settings={**settings, "data.test_digest": "t"},
+            metrics=scores(0.9, test), tags={"mlflow.parentRunId": parent},
+        )  # fmt: skip
+
+    small = trained(first, 500, 0.8, START + 1)
+    second = record_sweep(client, study, "sizes", started=START + 2, swept=["dataset.train_size"])
+    client.set_tag(second, "harness.reused.1", f"0:{small}")
+    trained(second, None, 0.88, START + 3)
+    rows = as_json(uri, *way.split())["rows"]
+    assert {row["settings"]["dataset.train_size"]: row["underfit"] for row in rows} == {"None": False, "500": True}
+
+
 def test_a_registered_model_stands_for_its_run_in_a_comparison_too(tmp_path: Path) -> None:
     uri, client = new_client(tmp_path)
     study = client.create_experiment("study")
