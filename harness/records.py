@@ -250,7 +250,8 @@ class RunState(StrEnum):
 class RunRecord:
     """One run as the store has it: parameters as text, metrics at their last value, no history.
 
-    `epochs` is the number of epochs trained so far.
+    `epochs` is the number of epochs trained so far. `reused_by` is the sweep that was asked for where the run is one
+    that an earlier command had trained.
     """
 
     run_id: str
@@ -264,10 +265,21 @@ class RunRecord:
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
     epochs: int = 0
+    reused_by: str | None = None
 
     @property
     def parent_id(self) -> str | None:
         return self.tags.get("mlflow.parentRunId")
+
+    @property
+    def sweeps(self) -> tuple[str, ...]:
+        """The ids of the sweeps that the run is known to belong to."""
+        return tuple(sweep for sweep in (self.parent_id, self.reused_by) if sweep is not None)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the harness made it."""
+        return "harness.kind" in self.tags
 
 
 def from_milliseconds(stamp: int) -> datetime:

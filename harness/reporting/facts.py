@@ -12,7 +12,8 @@ from harness import paths
 from harness.analysis.comparison import Comparison
 from harness.analysis.legend import context
 from harness.analysis.settings import ABSENT, SEED, headings, sortable
-from harness.records import RunRecord
+from harness.images import FILES_TAG
+from harness.records import VARIANT_PARAMETER, RunRecord
 from harness.reporting.content import Again, Fact, shortened
 from harness.reporting.wording import by_size
 from harness.tracking.access import shown_uri
@@ -137,9 +138,9 @@ def _commit(run: RunRecord) -> str:
 
 
 def _data(run: RunRecord) -> str:
-    digest = run.tags.get("harness.dataset_digest", "")
-    name = run.parameters.get("dataset.name", "")
-    return f"{name}, SHA-256 {digest[:16]}…" if digest else name
+    digest = run.tags.get(FILES_TAG, "")
+    parts = [run.parameters.get("dataset.name", ""), run.parameters.get(VARIANT_PARAMETER, "")]
+    return ", ".join(filter(None, [*parts, f"SHA-256 {digest[:16]}…" if digest else ""]))
 
 
 def _images(run: RunRecord) -> str:

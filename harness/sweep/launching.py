@@ -79,11 +79,8 @@ def launch(
 
 def _train(request: argparse.Namespace, display: RunDisplay) -> None:
     config = compose_config(request.overrides, request.config_name or CONFIG_NAME, request.config_dir)
-<<<<<<< HEAD
     check_images(config.model, publication(config.dataset.name).image_shape)
-=======
     _refuse_ties(config)
->>>>>>> jobs
     _check_surroundings([config])
     display.show_configuration(config)
 
@@ -115,12 +112,9 @@ def _sweep(request: argparse.Namespace, report: Report, show_plan: ShowPlan) -> 
     jobs = expand_sweep(request.overrides, *where)
     checked = check_sweep(jobs, *where)
     configs = job_configs(jobs, *where)
-<<<<<<< HEAD
     for config in configs:
         check_images(config.model, publication(config.dataset.name).image_shape)
-=======
     _refuse_ties(configs[0])
->>>>>>> jobs
     store = open_store(configs[0].tracking.uri)
     sweep = Sweep(
         store=store,

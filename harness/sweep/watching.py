@@ -14,8 +14,9 @@ from harness.records import RunRecord, RunState
 from harness.sweep.claiming import Vigil, holder_of, is_held
 from harness.sweep.progress import SweepDisplay
 from harness.sweep.summary import Report, read_comparison
-from harness.tracking.reading import read_runs, read_sweeps, resolve_run, sweep_runs
-from harness.tracking.selection import SWEPT_TAG, is_sweep
+from harness.tracking.models import find_sweep
+from harness.tracking.reading import read_runs, read_sweeps, sweep_runs
+from harness.tracking.selection import SWEPT_TAG
 from harness.tracking.store import Store
 
 log = logging.getLogger(__name__)
@@ -107,10 +108,7 @@ def watch(store: Store, named: str, display: SweepDisplay, report: Report) -> No
 
 def _sweep_named(store: Store, named: str) -> RunRecord:
     if named:
-        run = resolve_run(store, named)
-        if not is_sweep(run):
-            raise RequestError(f"--watch {named}: {run.name} ({run.run_id}) is a single run. Name a sweep's own run.")
-        return run
+        return find_sweep(store, named)
     at_work = [sweep for sweep in read_sweeps(store) if is_held(sweep)]
     if not at_work:
         raise RequestError(

@@ -11,26 +11,18 @@ from mlflow.entities import ViewType
 from harness.errors import RequestError
 from harness.records import RunRecord, RunState, from_milliseconds
 from harness.tracking.selection import (
-<<<<<<< HEAD
     CONTEXT_TAG,
     EPOCH_METRIC,
-=======
-    EPOCH_METRIC,
     FINGERPRINT_TAG,
->>>>>>> jobs
     JOB_TAG,
     KIND_TAG,
     PARENT_TAG,
     SWEEP,
     Selection,
     Series,
-<<<<<<< HEAD
     digest_parameters,
     in_order,
     lacks_digests,
-=======
-    in_order,
->>>>>>> jobs
 )
 from harness.tracking.store import Store
 

@@ -138,15 +138,17 @@ def read_runs(
 def sweep_runs(store: Store, parent_id: str) -> list[RunRecord]:
     """The runs of a sweep, oldest first: those made under its parent run, and those of earlier commands that it reuses.
 
-    A reused run has the number of its job in this sweep as `JOB_TAG`, and its own `parent_id`. One that was deleted is
-    left out. Raises `StoreError` as `open_reader`.
+    A reused run has the number of its job in this sweep as `JOB_TAG`, this sweep as `reused_by`, and its own
+    `parent_id`. One that was deleted is left out. Raises `StoreError` as `open_reader`.
     """
     with open_reader(store) as reader:
         numbers = {run_id: job for run in reader.select(Selection(run_ids=(parent_id,)))
                    for run_id, job in reused_runs(run.tags).items()}  # fmt: skip
         own = reader.select(Selection(parent_id=parent_id))
         reused = reader.select(Selection(run_ids=tuple(numbers))) if numbers else []
-    numbered = [replace(run, tags={**run.tags, JOB_TAG: str(numbers[run.run_id])}) for run in reused]
+    numbered = [
+        replace(run, tags={**run.tags, JOB_TAG: str(numbers[run.run_id])}, reused_by=parent_id) for run in reused
+    ]
     return in_order([run for run in (*own, *numbered) if not is_sweep(run)])
 
 
