@@ -266,7 +266,7 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     """Every leaf by its dotted name, in the order of the classes: `{"dataset.name": "mnist", ..., "seed": 0}`."""
     flat: dict[str, Any] = {}
     for key, value in vars(config).items():
-        if dataclasses.is_dataclass(value):
+        if hasattr(value, "__dataclass_fields__"):  # `is_dataclass`, at half the time
             flat.update(flatten(value, f"{prefix}{key}."))
         else:
             flat[f"{prefix}{key}"] = value
