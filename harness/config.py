@@ -6,7 +6,6 @@ Hydra's structured-config schema is made of these classes, and `composing.py` tu
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any

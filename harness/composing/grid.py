@@ -76,9 +76,10 @@ class _Expansion:
     def expanded(self) -> SweepJobs:
         jobs, swept = self._expand({})
         settings = self._settings(())
-        return SweepJobs(jobs, swept, settings.launcher, str(settings.sweeper.get("_target_")), tuple(self._hydra))
+        target = str(settings.sweeper.get("_target_"))
+        return SweepJobs(tuple(jobs), tuple(swept), settings.launcher, target, tuple(self._hydra))
 
-    def _expand(self, chosen: Mapping[str, str]) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
+    def _expand(self, chosen: Mapping[str, str]) -> tuple[list[tuple[str, ...]], list[str]]:
         """The jobs and the swept keys where the groups in `chosen` are set to these options."""
         words = [f"{key}={option}" for key, option in chosen.items()]
         settings = self._settings(tuple(words))
@@ -90,13 +91,14 @@ class _Expansion:
                 _refuse_unsweepable(item)
                 if options := self._options_with_grids(key, item, tuple(words), settings):
                     parts = [self._expand({**chosen, key: option}) for option in options]
-                    return sum((jobs for jobs, _ in parts), ()), tuple(dict.fromkeys(sum((keys for _, keys in parts), ())))
+                    swept = dict.fromkeys(name for _, names in parts for name in names)
+                    return [job for jobs, _ in parts for job in jobs], list(swept)
         (grid,) = BasicSweeper.split_arguments(every, None)
         for item in last.values():
             if not grid and item.is_sweep_override() and not list(item.sweep_string_iterator()):
                 raise ConfigError(f"{item.input_line}: has no value.{self._options_there_are(item)}")
-        swept = [key.lstrip("+") for key, item in last.items() if item.is_sweep_override() or key in chosen]
-        return tuple(tuple(job) for job in grid), tuple(dict.fromkeys(swept))
+        swept = dict.fromkeys(key.lstrip("+") for key in last if last[key].is_sweep_override() or key in chosen)
+        return [tuple(job) for job in grid], list(swept)
 
     def _options_with_grids(
         self, key: str, item: Override, words: tuple[str, ...], settings: _SweepSettings
@@ -188,6 +190,4 @@ def _refuse_unsweepable(item: Override) -> None:
     if key in SWEEP_SETTINGS:
         raise ConfigError(f"{key}: cannot be swept, since a sweep deals with all its jobs alike. Give one value.")
     if not item.is_discrete_sweep():
-        raise ConfigError(
-            f"{words}: a grid needs separate values. Use range(...), choice(...) or a list with commas."
-        )
+        raise ConfigError(f"{words}: a grid needs separate values. Use range(...), choice(...) or a list with commas.")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
@@ -15,6 +16,7 @@ from typing import Any
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, ListConfig, Node, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from harness.composing.configs import composed, own_settings, typed_config
 from harness.composing.explaining import explained
@@ -34,8 +36,8 @@ CALL = re.compile(r"\$\{harness_\w+:[^${}]*\}")
 
 
 def check_sweep(sweep: SweepJobs, config_name: str = CONFIG_NAME, config_dir: str | None = None) -> list[Config]:
-    """The configuration of every job, checked before any of them starts. Raises `ConfigError` for the first wrong one."""
-    composer = Composer(config_loader(config_dir), config_name, sweep.hydra)
+    """The configuration of every job, checked before any starts. Raises `ConfigError` for the first that is wrong."""
+    composer = JobComposer(config_loader(config_dir), config_name, sweep.hydra)
     configs = []
     for job in sweep.jobs:
         with explained(job):
@@ -72,26 +74,26 @@ class _Override:
     value: Any = None
 
 
-class Composer:
+class JobComposer:
     """Composes the jobs of a sweep whose settings of Hydra's own are `hydra`."""
 
     def __init__(self, loader: ConfigLoaderImpl, config_name: str, hydra: Sequence[str]) -> None:
         self._loader, self._config_name, self._hydra = loader, config_name, hydra
         self._parser = OverridesParser.create()
         self._read, self._is_group, self._tied = cache(self._read_override), cache(self._has_options), cache(_tied)
-        self._examples: dict[tuple[str, ...], _Example] = {}
+        self.examples: dict[tuple[str, ...], _Example] = {}
 
     def config(self, job: Sequence[str]) -> Config:
         """The configuration that Hydra would compose. Raises what it raises."""
         overrides = [self._read(text) for text in job]
         tied = self._tied(tuple(item.key for item in overrides))
         form = tuple(item.text if item.key in tied else item.form for item in overrides)
-        example = self._examples.get(form)
+        example = self.examples.get(form)
         if example is not None and example.sets_values:
             return example.with_values({item.key: item.value for item in overrides if item.plain})
         found = composed(self._loader, self._config_name, [*self._hydra, *job])
         config = typed_config(found, job)
-        self._examples[form] = _Example(config, own_settings(found))
+        self.examples[form] = _Example(config, own_settings(found))
         return config
 
     def _read_override(self, text: str) -> _Override:
@@ -102,7 +104,8 @@ class Composer:
         simple = parsed.package is None and not parsed.is_delete() and not isinstance(value, dict)
         refers = "${" in str(value) or "???" in str(value)
         if key in SETTINGS and simple and not refers:
-            return _Override(text, parsed.get_key_element(), key, plain=True, value=_typed(key, value))
+            with suppress(OmegaConfBaseException):  # a wrong value: Hydra meets it again, and says so
+                return _Override(text, parsed.get_key_element(), key, plain=True, value=_typed(key, value))
         return _Override(text, text, key)
 
     def _has_options(self, key: str) -> bool:

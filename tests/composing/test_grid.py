@@ -82,7 +82,7 @@ SYNTAX = [
     ["model.hidden=sort([3,1,2]),[5]"],
     ["regime.schedule={name:step,factor:0.5},{name:cosine}"],
     ["model.name='a b','c,d'"],
-    ["model.name=\"it's\",'say \"so\"'"],
+    ['model.name="it\'s",\'say "so"\''],
     ["model.name=a\\ b,c\\,d"],
     ["model.width=null,8"],
     ["dataset.train_size=${regime.batch_size},100"],
@@ -99,7 +99,7 @@ SYNTAX = [
     ["experiments=demo", "seed=range(3)"],
     ["experiments=demo", "model=cnn", "model.dropout=0,0.5"],
     ["experiments=capacity", "model.width=1,2", "++seed=7"],
-    ["hydra.sweeper.params={seed:\"range(2)\",model.dropout:\"0,0.1\"}"],
+    ['hydra.sweeper.params={seed:"range(2)",model.dropout:"0,0.1"}'],
     ["+hydra.sweeper.params.seed='1,2'", "optimizer=sgd,adam"],
     ["+hydra.sweeper.params.seed='1,2'", "seed=5"],
     ["+hydra.sweeper.params.model='glob(mlp_*)'"],
@@ -207,7 +207,10 @@ def test_options_with_grids_may_be_given_in_any_way(words: list[str], studies: s
     [
         (["experiments=rates,crowded"], "experiments=crowded: sets Hydra's launcher or sweeper"),
         (["experiments=rates,widths", "hydra/sweeper=basic"], "experiments=rates,widths: .* hydra/sweeper=grid only"),
-        (["experiments=plain,elsewhere"], "tracking.experiment: the jobs of a sweep share it, .* harness and elsewhere"),
+        (
+            ["experiments=plain,elsewhere"],
+            "tracking.experiment: the jobs of a sweep share it, .* and elsewhere",
+        ),
         (["debug=tiny,long"], "tracking.experiment: .* options of debug set it to debug and harness. Give one value"),
     ],
 )
@@ -223,7 +226,7 @@ def test_options_that_do_not_go_together_are_refused(words: list[str], said: str
         (["optimizer.learning_rate=tag(t,interval(0,1))"], "a grid needs separate values"),
         (["+hydra.sweeper.params.seed='interval(0,1)'"], r"^seed=interval\(0,1\): a grid needs separate values"),
         (["tracking.experiment=a,b"], "tracking cannot be swept"),
-        (["+hydra.sweeper.params={tracking.uri:\"a,b\"}"], r"tracking\.uri: tracking cannot be swept"),
+        (['+hydra.sweeper.params={tracking.uri:"a,b"}'], r"tracking\.uri: tracking cannot be swept"),
         (["threads=1,2"], "threads: cannot be swept"),
         (["resume=true,false"], "resume: says what the whole sweep does"),
         (["hydra.launcher.workers=1,2"], r"hydra\.launcher\.workers: .* Give one value"),

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from harness import paths
-from harness.composing import CONFIG_NAME, SweepJobs, check_sweep, compose_config, config_loader, expand_sweep, explained
-from harness.composing import configs as composing
-from harness.composing.jobs import Composer
+from harness.composing import CONFIG_NAME, check_sweep, compose_config, config_loader, expand_sweep, typed_config
+from harness.composing.configs import composed
+from harness.composing.explaining import explained
+from harness.composing.jobs import JobComposer
 from harness.config import Config
 from harness.errors import ConfigError
 
 OPTIONS = {
-    "regime/tied": "defaults: [standard]\nepochs: ${harness_first:${dataset.test_size},7}\nvalidation: {seed: '${seed}'}\n",
+    "regime/tied": "epochs: ${harness_first:${dataset.test_size},7}\nvalidation: {seed: '${seed}'}\n",
     "regime/relative": "defaults: [standard]\nvalidation: {size: '${..batch_size}', seed: '${.size}'}\n",
     "regime/created": "defaults: [standard]\nschedule: '${oc.create:{name:step,factor:0.2}}'\n",
     "model/linked": "defaults: [mlp]\nhidden: ['${regime.batch_size}', 8]\nname: linked-${.hidden}-${seed}\n",
     "optimizer/chained": "name: sgd\nlearning_rate: ${.momentum}\nmomentum: ${dataset.label_noise}\n",
-    "experiments/steps": "# @package _global_\nregime:\n  epochs: ${harness_epochs:40,${dataset.train_size},${regime.batch_size}}\n",
+    "experiments/steps": "# @package _global_\nregime: {epochs: '${harness_epochs:40,${dataset.test_size},${seed}}'}\n",
     "experiments/nested": "# @package _global_\nseed: ${dataset.${model.architecture}}\n",
 }
 
@@ -57,7 +58,7 @@ TRUTHS = ["true", "false", "null", "1", "'yes'", "off", "2"]
 VALUES = {
     "seed": NUMBERS, "model.width": NUMBERS, "model.dropout": NUMBERS, "optimizer.learning_rate": NUMBERS,
     "dataset.train_size": NUMBERS, "dataset.test_size": NUMBERS, "regime.batch_size": NUMBERS,
-    "regime.validation.size": NUMBERS, "model.name": TEXTS, "dataset.directory": TEXTS, "resume": [*TRUTHS, "only_failed"],
+    "regime.validation.size": NUMBERS, "model.name": TEXTS, "dataset.directory": TEXTS, "resume": TRUTHS,
     "figures": TEXTS, "model.hidden": LISTS, "model.filters": LISTS, "model.batch_norm": TRUTHS,
     "regime.schedule.factor": NUMBERS, "regime.schedule": ["{name:cosine}", "{factor:0.5}", "{}", "null", "3"],
     "regime": ["{epochs:3}", "{validation:{size:9}}"], "model.hidden.0": ["3"], "optimizer.nosuch": ["1"],
@@ -81,27 +82,128 @@ def sweeps(draw: st.DrawFn) -> list[list[str]]:
     ]
 
 
-def outcome(job: Sequence[str], compose: object) -> str:
+def outcome(job: Sequence[str], compose: Callable[[Sequence[str]], Config]) -> str:
     try:
         with explained(job):
-            return repr(compose(job))  # type: ignore[operator]
+            return repr(compose(job))
     except ConfigError as error:
         return f"refused: {error}"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(jobs=sweeps())
 def test_setting_values_on_a_composed_job_comes_to_what_hydra_composes(jobs: list[list[str]], own: str) -> None:
-    loader = _loader(own)
-    composer = Composer(loader, CONFIG_NAME, ())
-
-    def of_hydra(job: Sequence[str]) -> Config:
-        return composing.typed_config(composing.composed(loader, CONFIG_NAME, job), job)
-
+    loader = config_loader(own)
+    composer = JobComposer(loader, CONFIG_NAME, ())
     for job in jobs:
-        assert outcome(job, composer.config) == outcome(job, of_hydra)
+        assert outcome(job, composer.config) == outcome(
+            job, lambda words: typed_config(composed(loader, CONFIG_NAME, words), words)
+        )
 
 
-@cache
-def _loader(folder: str):  # type: ignore[no-untyped-def]
-    return config_loader(folder)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["seed=range(2)", "optimizer=sgd,adam", "regime=standard,early_stopping"],
+        ["optimizer.learning_rate=1e-3,1", "model.hidden=[8],[8,4]", "tracking.run_name='a b'"],
+        ["experiments=demo", "seed=0"],
+        ["optimizer.momentum=null,0.5", "optimizer=sgd", "resume=false", "figures=few,none"],
+        ["regime.schedule={name:step,factor:0.5},{name:cosine}", "seed=1,2"],
+        ["regime.schedule={name:step,factor:0.5}", "regime.schedule.factor=0.1,0.2"],
+        ["regime.schedule.factor=0.1,0.2", "++regime.schedule={name:step,factor:0.5}"],
+        ["seed=1,2", "++seed=3,4"],
+        ["+threads=2", "model.width=8,16", "model=mlp"],
+        ["hydra.job.name=other", "seed=1,2"],
+        ["debug=one_batch", "regime.batch_size=8,16", "dataset.seed=1,2"],
+        ["experiments=train_size", "dataset.train_size=1000,2000", "seed=1,2"],
+        ["dataset.train_size=${regime.batch_size},100", "regime.batch_size=10,20"],
+    ],
+    ids=" ".join,
+)
+def test_the_configuration_of_every_job_is_what_hydra_composes(words: list[str]) -> None:
+    sweep = expand_sweep(words)
+    assert check_sweep(sweep) == [compose_config(job) for job in sweep.jobs]
+
+
+@pytest.mark.parametrize(
+    ("regime", "words", "key", "values"),
+    [
+        ("validation: {seed: '${seed}'}", ["seed=3,4"], "validation.seed", [3, 4]),
+        ("validation: {seed: '${.size}'}", ["regime.validation.size=3,4"], "validation.seed", [3, 4]),
+        ("epochs: ${harness_first:${dataset.test_size},7}", ["dataset.test_size=null,9"], "epochs", [7, 9]),
+        ("batch_size: ${.epochs}\nepochs: ${dataset.seed}", ["dataset.seed=5,6"], "batch_size", [5, 6]),
+        ("epochs: ${dataset.${figures}}", ["dataset.seed=5,6", "figures=seed"], "epochs", [5, 6]),
+        (
+            "schedule: '${oc.create:{name:step,factor:0.2}}'",
+            ["regime.schedule.factor=0.3,0.4"],
+            "schedule.factor",
+            None,
+        ),
+    ],
+)
+def test_a_setting_that_others_determine_follows_them_in_every_job(
+    regime: str, words: list[str], key: str, values: list[object] | None, tmp_path: Path
+) -> None:
+    (tmp_path / "regime").mkdir()
+    (tmp_path / "regime" / "tied.yaml").write_text(f"defaults: [standard]\n{regime}\n")
+    loader = config_loader(str(tmp_path))
+    jobs = [["regime=tied", *job] for job in expand_sweep(words).jobs]
+    composer = JobComposer(loader, CONFIG_NAME, ())
+    hydras = [typed_config(composed(loader, CONFIG_NAME, job), job) for job in jobs]
+    assert [composer.config(job) for job in jobs] == hydras
+    if values is not None:
+        assert [attrgetter(key)(config.regime) for config in hydras] == values
+
+
+def test_jobs_that_differ_in_values_only_are_composed_once() -> None:
+    loader = config_loader(None)
+    composer = JobComposer(loader, CONFIG_NAME, ())
+    for job in expand_sweep(["model=mlp,cnn", "optimizer=sgd,adam", "seed=range(20)", "model.dropout=0,0.1"]).jobs:
+        composer.config(job)
+    assert len(composer.examples) == 4
+
+
+def test_jobs_share_nothing_that_one_of_them_changes() -> None:
+    one, two = check_sweep(expand_sweep(["model.dropout=0,0.5"]))
+    assert (one.model.dropout, two.model.dropout) == (0.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["model=mlp_128,mlpp"], "^model=mlpp: must be one of"),
+        (["seed=1,2,x"], "^seed=x: must be a whole number"),
+        (["seed=range(100)", "model.dropout=0,2"], r"^model\.dropout=2\.0: must be at least 0 and below 1"),
+        (["+seed=1,2"], r"Could not append to config. An item is already at 'seed'"),
+        (["model.nosuch=1,2"], r"^model\.nosuch=1: there is no such setting"),
+        (["experiments=train_size", "dataset.train_size=100,null"], r"^dataset\.train_size=null: .* 4,000 steps"),
+        (["experiments=train_size", "dataset.train_size=100,0"], r"^dataset\.train_size=0: must be at least 1"),
+        (
+            ["regime.epochs=range(1,100)", "regime.schedule.warmup_epochs=range(0,99)", "regime.schedule.name=cosine"],
+            r"^regime\.schedule\.warmup_epochs=1: must be below regime\.epochs=1",
+        ),
+        (
+            ["seed=range(500)", "regime.schedule.name=plateau", "regime.schedule.monitor=train/loss",
+             "regime.schedule.warmup_epochs=0,1"],
+            r"^regime\.schedule\.warmup_epochs=1: plateau .* cannot be combined with a warm-up",
+        ),
+    ],
+)  # fmt: skip
+def test_one_wrong_job_refuses_the_whole_sweep(overrides: list[str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        check_sweep(expand_sweep(overrides))
+
+
+@pytest.mark.parametrize("name", [file.stem for file in paths.experiments_directory().glob("*.yaml")])
+def test_every_experiment_composes(name: str) -> None:
+    assert check_sweep(expand_sweep([f"experiments={name}"]))
+
+
+def test_every_size_of_a_training_set_is_trained_for_as_many_steps() -> None:
+    configs = check_sweep(expand_sweep(["experiments=train_size"]))
+    sizes = [config.dataset.train_size or 0 for config in configs]
+    steps = {
+        config.regime.epochs * math.ceil(size / config.regime.batch_size)
+        for config, size in zip(configs, sizes, strict=True)
+    }
+    assert (min(sizes), max(sizes), steps) == (500, 50_000, {4000})

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra_plugins.harness import GridSweeper
 from mlflow.entities import Metric, Param
 
 from harness.composing import SweepJobs, check_sweep, expand_sweep
@@ -22,6 +21,7 @@ from harness.sweep.planning import SweepPlan, earlier_sweeps, handed_over, plan_
 from harness.tracking.reading import read_runs
 from harness.tracking.selection import FINGERPRINT_TAG, JOB_TAG, PARENT_TAG, SWEEP_FINGERPRINT_TAG
 from harness.tracking.store import open_client, store_uri
+from hydra_plugins.harness import GridSweeper
 
 PLAN = """
 import resource, sys
