@@ -1,6 +1,6 @@
 """The whole configuration as typed dataclasses, each setting beside the rule that it obeys.
 
-Hydra's structured-config schema is made of these classes, and `composing.py` turns what Hydra composed into a
+Hydra's structured-config schema is made of these classes, and `composing` turns what Hydra composed into a
 `Config` once, at the edge; nothing below knows a `DictConfig`.
 """
 

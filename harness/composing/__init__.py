@@ -7,13 +7,14 @@ the rule and the choices.
 from harness.composing.configs import compose_config, recorded_config, typed_config
 from harness.composing.explaining import explained
 from harness.composing.grid import GRID_SWEEPER, SweepJobs, expand_sweep
-from harness.composing.jobs import check_sweep
+from harness.composing.jobs import SweepComposer, check_sweep
 from harness.composing.setup import CONFIG_NAME, VERSION_BASE, config_loader, register
 
 __all__ = [
     "CONFIG_NAME",
     "GRID_SWEEPER",
     "VERSION_BASE",
+    "SweepComposer",
     "SweepJobs",
     "check_sweep",
     "compose_config",

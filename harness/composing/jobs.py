@@ -13,8 +13,10 @@ from itertools import combinations
 from operator import attrgetter
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_loader_impl import get_overrides_dirname
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -77,27 +79,73 @@ class _Override:
 class JobComposer:
     """Composes the jobs of a sweep whose settings of Hydra's own are `hydra`."""
 
-    def __init__(self, loader: ConfigLoaderImpl, config_name: str, hydra: Sequence[str]) -> None:
+    def __init__(self, loader: ConfigLoader, config_name: str, hydra: Sequence[str]) -> None:
         self._loader, self._config_name, self._hydra = loader, config_name, hydra
-        self._parser = OverridesParser.create()
-        self._read, self._is_group, self._tied = cache(self._read_override), cache(self._has_options), cache(_tied)
+        self._forms = _Forms(loader, config_name, hydra)
         self.examples: dict[tuple[str, ...], _Example] = {}
 
     def config(self, job: Sequence[str]) -> Config:
         """The configuration that Hydra would compose. Raises what it raises."""
-        overrides = [self._read(text) for text in job]
-        tied = self._tied(tuple(item.key for item in overrides))
-        form = tuple(item.text if item.key in tied else item.form for item in overrides)
+        form, values = self._forms.read(job)
         example = self.examples.get(form)
         if example is not None and example.sets_values:
-            return example.with_values({item.key: item.value for item in overrides if item.plain})
+            return example.with_values(values)
         found = composed(self._loader, self._config_name, [*self._hydra, *job])
         config = typed_config(found, job)
         self.examples[form] = _Example(config, own_settings(found))
         return config
 
-    def _read_override(self, text: str) -> _Override:
+
+class SweepComposer:
+    """Hydra's `load_sweep_config` of one job after another, for whoever carries them out."""
+
+    def __init__(self, loader: ConfigLoader, sweep: DictConfig) -> None:
+        self._loader, self._sweep = loader, sweep
+        self._forms = _Forms(loader, sweep.hydra.job.config_name, list(sweep.hydra.overrides.hydra))
+        self._examples: dict[tuple[str, ...], DictConfig] = {}
+
+    def config(self, job: Sequence[str]) -> DictConfig:
+        """The job's configuration, Hydra's own included. Raises what Hydra and OmegaConf raise."""
+        form, values = self._forms.read(job)
+        if form not in self._examples:
+            self._examples[form] = self._loader.load_sweep_config(self._sweep, list(job))
+        config = copy.deepcopy(self._examples[form])
+        for key, value in values.items():
+            OmegaConf.update(config, key, value)
+        overrides = [item for item in self._forms.parsed(job) if not item.is_hydra_override()]
+        config.hydra.overrides.task = [item.input_line for item in overrides]
+        naming = config.hydra.job.config.override_dirname
+        config.hydra.job.override_dirname = get_overrides_dirname(
+            overrides, kv_sep=naming.kv_sep, item_sep=naming.item_sep, exclude_keys=naming.exclude_keys
+        )
+        return config
+
+
+class _Forms:
+    """Tells which jobs differ in plain values only: they have the same form."""
+
+    def __init__(self, loader: ConfigLoader, config_name: str, hydra: Sequence[str]) -> None:
+        self._loader, self._config_name, self._hydra = loader, config_name, list(hydra)
+        self._parser = OverridesParser.create()
+        self._parse, self._read = cache(self._parse_override), cache(self._read_override)
+        self._is_group, self._tied = cache(self._has_options), cache(_tied)
+
+    def read(self, job: Sequence[str]) -> tuple[tuple[str, ...], dict[str, Any]]:
+        """The form of a job, and its typed plain values."""
+        overrides = [self._read(text) for text in job]
+        tied = self._tied(tuple(item.key for item in overrides))
+        form = tuple(item.text if item.key in tied else item.form for item in overrides)
+        return form, {item.key: item.value for item in overrides if item.plain and item.key not in tied}
+
+    def parsed(self, job: Sequence[str]) -> list[Override]:
+        return [self._parse(text) for text in job]
+
+    def _parse_override(self, text: str) -> Override:
         (parsed,) = self._parser.parse_overrides([text])
+        return parsed
+
+    def _read_override(self, text: str) -> _Override:
+        parsed = self._parse(text)
         key, value = parsed.key_or_group, parsed.value()
         if self._is_group(key) and not isinstance(value, dict):
             return _Override(text, text)
@@ -109,7 +157,7 @@ class JobComposer:
         return _Override(text, text, key)
 
     def _has_options(self, key: str) -> bool:
-        return bool(self._loader.get_group_options(key, config_name=self._config_name, overrides=list(self._hydra)))
+        return bool(self._loader.get_group_options(key, config_name=self._config_name, overrides=self._hydra))
 
 
 def _tied(keys: Sequence[str]) -> frozenset[str]:

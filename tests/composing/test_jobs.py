@@ -8,21 +8,22 @@ from operator import attrgetter
 from pathlib import Path
 
 import pytest
+from hydra.types import RunMode
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from harness import paths
 from harness.composing import CONFIG_NAME, check_sweep, compose_config, config_loader, expand_sweep, typed_config
 from harness.composing.configs import composed
 from harness.composing.explaining import explained
-from harness.composing.jobs import JobComposer
+from harness.composing.jobs import JobComposer, SweepComposer
 from harness.config import Config
 from harness.errors import ConfigError
 
 OPTIONS = {
     "regime/tied": "epochs: ${harness_first:${dataset.test_size},7}\nvalidation: {seed: '${seed}'}\n",
     "regime/relative": "defaults: [standard]\nvalidation: {size: '${..batch_size}', seed: '${.size}'}\n",
-    "regime/created": "defaults: [standard]\nschedule: '${oc.create:{name:step,factor:0.2}}'\n",
     "model/linked": "defaults: [mlp]\nhidden: ['${regime.batch_size}', 8]\nname: linked-${.hidden}-${seed}\n",
     "optimizer/chained": "name: sgd\nlearning_rate: ${.momentum}\nmomentum: ${dataset.label_noise}\n",
     "experiments/steps": "# @package _global_\nregime: {epochs: '${harness_epochs:40,${dataset.test_size},${seed}}'}\n",
@@ -43,7 +44,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> str:
 GROUPS = {
     "model": ["mlp", "mlp_300_100", "cnn", "linked", "nosuch"],
     "optimizer": ["adam", "sgd", "chained", "5"],
-    "regime": ["standard", "early_stopping", "tied", "relative", "created"],
+    "regime": ["standard", "early_stopping", "tied", "relative"],
     "debug": ["tiny", "one_batch"],
     "experiments": ["steps", "nested", "train_size", "null"],
     "model@optimizer": ["mlp"],
@@ -112,6 +113,7 @@ def test_setting_values_on_a_composed_job_comes_to_what_hydra_composes(jobs: lis
         ["regime.schedule={name:step,factor:0.5}", "regime.schedule.factor=0.1,0.2"],
         ["regime.schedule.factor=0.1,0.2", "++regime.schedule={name:step,factor:0.5}"],
         ["seed=1,2", "++seed=3,4"],
+        ["model.dropout=0,0.1", "regime.schedule.factor=0.2", "++regime.schedule={name:step,factor:0.5}"],
         ["+threads=2", "model.width=8,16", "model=mlp"],
         ["hydra.job.name=other", "seed=1,2"],
         ["debug=one_batch", "regime.batch_size=8,16", "dataset.seed=1,2"],
@@ -142,7 +144,7 @@ def test_the_configuration_of_every_job_is_what_hydra_composes(words: list[str])
     ],
 )
 def test_a_setting_that_others_determine_follows_them_in_every_job(
-    regime: str, words: list[str], key: str, values: list[object] | None, tmp_path: Path
+    regime: str, words: list[str], key: str, values: list[object], tmp_path: Path
 ) -> None:
     (tmp_path / "regime").mkdir()
     (tmp_path / "regime" / "tied.yaml").write_text(f"defaults: [standard]\n{regime}\n")
@@ -151,8 +153,36 @@ def test_a_setting_that_others_determine_follows_them_in_every_job(
     composer = JobComposer(loader, CONFIG_NAME, ())
     hydras = [typed_config(composed(loader, CONFIG_NAME, job), job) for job in jobs]
     assert [composer.config(job) for job in jobs] == hydras
-    if values is not None:
-        assert [attrgetter(key)(config.regime) for config in hydras] == values
+    assert [attrgetter(key)(config.regime) for config in hydras] == values
+
+
+def test_a_section_that_refers_to_another_is_composed_for_every_job(tmp_path: Path) -> None:
+    (tmp_path / "regime").mkdir()
+    schedule = "'${oc.create:{name:step,every_epochs:${seed}}}'"
+    (tmp_path / "regime" / "created.yaml").write_text(f"defaults: [standard]\nschedule: {schedule}\n")
+    primary = (paths.configuration_directory() / "config.yaml").read_text()
+    (tmp_path / "untyped.yaml").write_text(primary.replace("  - harness_schema\n", ""))  # a typed section refuses that
+    composer = JobComposer(config_loader(str(tmp_path)), "untyped", ())
+    configs = [composer.config(["regime=created", f"seed={seed}"]) for seed in (3, 4)]
+    assert [config.regime.schedule.every_epochs for config in configs] == [3, 4]
+
+
+def test_a_worker_has_of_every_job_what_hydra_would_load() -> None:
+    loader = config_loader(None)
+    words = [
+        "optimizer=sgd,adam",
+        "model.hidden=[8],[9,9]",
+        "+model.width=1,2",
+        "dataset.train_size=${regime.batch_size}",
+    ]
+    given = [*words, "hydra.job.config.override_dirname.exclude_keys=[model.width]", "hydra.verbose=true"]
+    sweep = loader.load_configuration(CONFIG_NAME, given, RunMode.MULTIRUN)
+    composer = SweepComposer(loader, sweep)
+    for number, job in enumerate(expand_sweep(given).jobs):
+        job = (*job, "tracking.parent_run=abc", f"tracking.job={number}")
+        found, hydras = composer.config(job), loader.load_sweep_config(sweep, list(job))
+        assert OmegaConf.to_yaml(found) == OmegaConf.to_yaml(hydras)
+        assert found.hydra.sweep.dir == hydras.hydra.sweep.dir == sweep.hydra.sweep.dir, "the time of day too"
 
 
 def test_jobs_that_differ_in_values_only_are_composed_once() -> None:
