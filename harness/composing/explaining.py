@@ -35,11 +35,18 @@ def explained(overrides: Sequence[str] = ()) -> Iterator[None]:
             "key=value1,value2; quote what the shell would take apart: 'model.hidden=[64,64]'."
         ) from error
     except (HydraException, OmegaConfBaseException) as error:
-        if isinstance(error.__context__, ConfigError):  # a resolver of ours refused
-            raise error.__context__ from None
+        if (refusal := _refusal_of_ours(error)) is not None:
+            raise refusal from None
         raise ConfigError(_explain(error, overrides)) from error
     except ValueError as error:  # Hydra raises it bare for a group set to a number and the like
         raise ConfigError(_explain_text(str(error), overrides)) from error
+
+
+def _refusal_of_ours(error: BaseException | None) -> ConfigError | None:
+    """What a resolver of ours raised, around which OmegaConf has put errors of its own."""
+    while error is not None and not isinstance(error, ConfigError):
+        error = error.__context__
+    return error
 
 
 def _missing_option(error: MissingConfigException) -> str:
@@ -83,6 +90,8 @@ def _explain_text(text: str, overrides: Sequence[str]) -> str:
 
 def unknown_setting(key: str, overrides: Sequence[str] = ()) -> str:
     """What to say of a key that does not exist: its neighbours if they are few, the nearest name if there is one."""
+    if key.startswith("hydra."):
+        return f"{_given(key, overrides)}: there is no such setting of Hydra's yet. To add it, put a + in front of it."
     known = [*flatten(Config()), *_group_names()]
     parents = [key.rsplit(".", depth)[0] for depth in range(1, key.count(".") + 1)]
     head = next((parent for parent in parents if any(name.startswith(f"{parent}.") for name in known)), "")

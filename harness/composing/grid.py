@@ -97,8 +97,8 @@ class _Expansion:
         for item in last.values():
             if not grid and item.is_sweep_override() and not list(item.sweep_string_iterator()):
                 raise ConfigError(f"{item.input_line}: has no value.{self._options_there_are(item)}")
-        swept = dict.fromkeys(key.lstrip("+") for key in last if last[key].is_sweep_override() or key in chosen)
-        return [tuple(job) for job in grid], list(swept)
+        several = [key for key, item in last.items() if item.is_sweep_override()]
+        return [tuple(job) for job in grid], list(dict.fromkeys(key.lstrip("+") for key in [*chosen, *several]))
 
     def _options_with_grids(
         self, key: str, item: Override, words: tuple[str, ...], settings: _SweepSettings
@@ -180,7 +180,8 @@ def _refuse_unsweepable(item: Override) -> None:
     if key.startswith("tracking."):
         raise ConfigError(f"{key}: tracking cannot be swept, since the runs of a sweep are kept together.")
     if key.startswith("hydra.sweeper.params."):
-        raise ConfigError(f"{words}: quote the values of a grid: {key}='{item.get_value_string()}'.")
+        quoted = f"{item.get_key_element()}='{item.get_value_string()}'"
+        raise ConfigError(f'{words}: these values are a grid and no sweep over Hydra\'s settings: write "{quoted}".')
     if item.is_hydra_override():
         raise ConfigError(f"{key}: Hydra's own settings are those of the whole sweep. Give one value.")
     if key == "resume":

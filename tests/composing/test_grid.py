@@ -178,7 +178,7 @@ def test_every_option_of_a_swept_group_has_the_grid_that_it_brings(studies: str)
     ]
     assert [len(jobs) for jobs in alone] == [8, 4, 2]
     assert sweep.jobs == sum(alone, ())
-    assert sweep.swept == ("optimizer.learning_rate", "seed", "experiments", "regime.epochs", "model.width")
+    assert sweep.swept == ("experiments", "optimizer.learning_rate", "seed", "regime.epochs", "model.width")
     assert len(check_sweep(sweep, config_dir=studies)) == 14
 
 
@@ -231,7 +231,11 @@ def test_options_that_do_not_go_together_are_refused(words: list[str], said: str
         (["resume=true,false"], "resume: says what the whole sweep does"),
         (["hydra.launcher.workers=1,2"], r"hydra\.launcher\.workers: .* Give one value"),
         (["hydra/launcher=basic,pool"], r"hydra/launcher: .* Give one value"),
-        (["+hydra.sweeper.params.seed=1,2"], r"quote the values of a grid: hydra\.sweeper\.params\.seed='1,2'"),
+        (["+hydra.sweeper.params.seed=1,2"], r"write \"\+hydra\.sweeper\.params\.seed='1,2'\"\.$"),
+        (
+            ["hydra.sweeper.params.seed='1,2'"],
+            r"params\.seed='1,2': there is no such setting of Hydra's yet. .* put a \+",
+        ),
         (["hydra.sweeper.params=5"], r"hydra\.sweeper\.params=5: must have the values of each key"),
         (["hydra.sweeper.max_batch_size=0", "seed=1,2"], r"max_batch_size=0: must be a whole number, at least 1"),
         (["hydra.sweeper.max_batch_size=two", "seed=1,2"], r"max_batch_size=two: must be a whole number"),

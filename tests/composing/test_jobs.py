@@ -177,12 +177,12 @@ def test_a_worker_has_of_every_job_what_hydra_would_load() -> None:
     ]
     given = [*words, "hydra.job.config.override_dirname.exclude_keys=[model.width]", "hydra.verbose=true"]
     sweep = loader.load_configuration(CONFIG_NAME, given, RunMode.MULTIRUN)
-    composer = SweepComposer(loader, sweep)
+    folder, composer = sweep.hydra.sweep.dir, SweepComposer(loader, sweep)
     for number, job in enumerate(expand_sweep(given).jobs):
         job = (*job, "tracking.parent_run=abc", f"tracking.job={number}")
         found, hydras = composer.config(job), loader.load_sweep_config(sweep, list(job))
         assert OmegaConf.to_yaml(found) == OmegaConf.to_yaml(hydras)
-        assert found.hydra.sweep.dir == hydras.hydra.sweep.dir == sweep.hydra.sweep.dir, "the time of day too"
+        assert found.hydra.sweep.dir == hydras.hydra.sweep.dir == folder, "the time of day is that of the sweep"
 
 
 def test_jobs_that_differ_in_values_only_are_composed_once() -> None:
