@@ -1,4 +1,4 @@
-"""`python -m benchmarks [all|comparing|epochs|grid|scaling|single]`: measure, keep the result, render the page."""
+"""`python -m benchmarks [all|NAME ...]`: measure, keep the result, render the page."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import comparing, epochs, grid, scaling, single
+from benchmarks import comparing, epochs, grid, planning, scaling, single
 from benchmarks.guides import GUIDES
 from benchmarks.page import page
 from benchmarks.picture import draw
@@ -16,7 +16,7 @@ from benchmarks.surroundings import Places
 from harness.errors import HarnessError
 from harness.paths import write_text
 
-BENCHMARKS = ("comparing", "epochs", "grid", "scaling", "single")
+BENCHMARKS = ("comparing", "epochs", "grid", "planning", "scaling", "single")
 TRIALS = ROOT / "outputs" / "benchmarks"
 
 
@@ -27,6 +27,7 @@ def main() -> int:
         "comparing": lambda: comparing.measure(places, request.quick, request.rounds),
         "epochs": lambda: epochs.measure(places, request.quick, request.rounds, request.guides),
         "grid": lambda: grid.measure(places, request.quick, request.runs),
+        "planning": lambda: planning.measure(places, request.quick),
         "scaling": lambda: scaling.measure(places, request.quick),
         "single": lambda: single.measure(places, request.quick, request.rounds),
     }
