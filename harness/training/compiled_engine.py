@@ -56,6 +56,7 @@ def fit(
     import keras
 
     from harness.training.callbacks import EpochRecorder, StateKeeper, regime_callbacks, stop_reason
+    from harness.training.dropout import threefry_masks
 
     regime = config.regime
     program = _program(model, config, len(train))
@@ -89,7 +90,8 @@ def fit(
             break
         listeners.on_epoch_begin(epoch - 1)
         order = epoch_order(config.seed, epoch, len(train)) if regime.shuffle else np.arange(len(train))
-        loss, accuracy = program.epoch(images, labels, order.astype(np.int32))
+        with threefry_masks(program.model):  # the first call traces
+            loss, accuracy = program.epoch(images, labels, order.astype(np.int32))
         logs = {"loss": float(loss), "accuracy": float(accuracy)}
         listeners.on_train_batch_end(steps - 1, logs)  # for TerminateOnNaN
         listeners.on_epoch_end(epoch - 1, logs)

@@ -64,18 +64,15 @@ def test_smoothed_labels_end_where_fit_ends(head: str, labels: str) -> None:
         ("optimizer.loss_scale_factor=8.0",),
         ("optimizer.gradient_accumulation_steps=3",),
         ("optimizer.momentum=0.9", "optimizer.nesterov=true", "optimizer.use_ema=true"),
+        ("model=mlp_300_100", "model.dropout=0.4", "model.batch_norm=true"),
+        ("model=cnn", "model.filters=[4,8]", "model.dropout=0.2"),
+        ("model.dropout=0.5", "model.shift=2", "regime.batch_size=70"),
+        ("model.dropout=0.3", "mixed_precision=float16"),
     ],
     ids=" ".join,
 )
 def test_every_structure_ends_where_fit_ends(overrides: tuple[str, ...]) -> None:
     assert_equal_to_fit("optimizer=sgd", *overrides)
-
-
-def test_dropout_ends_where_fit_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without XLA, which draws other masks from the same seeds than TensorFlow's own kernels do."""
-    monkeypatch.setattr(compiled_engine, "helped_by_xla", lambda model: False)
-    compiled_engine._programs.clear()
-    assert_equal_to_fit("optimizer=sgd", "model=mlp_300_100", "model.dropout=0.4", "model.batch_norm=true")
 
 
 def test_runs_that_differ_in_seed_rate_and_length_share_one_program() -> None:
