@@ -14,7 +14,7 @@ from typing import Any
 
 from harness.analysis.settings import NOT_CONTINUED
 from harness.config import Config, flatten
-from harness.tracking.store import ensure_experiment
+from harness.tracking.store import open_store
 
 EXPERIMENT, SWEEP = "main", "sweep of model, optimizer, learning_rate, seed"
 SERIES = (
@@ -40,7 +40,7 @@ def make_store(folder: Path, runs: int, epochs: int = 30) -> str:
     learning rates as it takes, 5 seeds; each run with the parameters, scalars, tags and series of a real one."""
     file = folder / "mlflow.db"
     uri = f"sqlite:///{file}"
-    experiment = int(ensure_experiment(uri, EXPERIMENT))
+    experiment = int(open_store(uri).ensure_experiment(EXPERIMENT))
     chance = random.Random(0)
     with closing(sqlite3.connect(file, isolation_level=None)) as store:
         store.execute("PRAGMA synchronous = OFF")

@@ -14,8 +14,9 @@ from harness.config import Config, flatten
 from harness.errors import RequestError
 from harness.records import RunRecord, RunState
 from harness.tracking.models import find_trained, run_artifact
-from harness.tracking.reading import read_runs, runs_named
+from harness.tracking.reading import cached_reads, read_runs, runs_named
 from harness.tracking.selection import CONTINUED_EPOCHS, CONTINUED_FROM, CONTINUED_SETTINGS, FINGERPRINT_TAG
+from harness.tracking.store import Store
 from harness.training.state import TrainingState, read_state, state_of_model
 
 STATE_FILE = "training/state.npz"
@@ -41,8 +42,8 @@ class Start:
     parameters: Mapping[str, str] = field(default_factory=lambda: NOT_CONTINUED)
 
 
-def find_start(uri: str, config: Config, recorded: Mapping[str, str] = MappingProxyType({})) -> Start:
-    """Read what `regime.continue_from` names, from the store at `uri` or from a file.
+def find_start(store: Store, config: Config, recorded: Mapping[str, str] = MappingProxyType({})) -> Start:
+    """Read what `regime.continue_from` names, from the store or from a file.
 
     `recorded` are the parameters that a run has from an earlier try: what it went on from then holds, whatever the name
     means by now.
@@ -60,19 +61,19 @@ def find_start(uri: str, config: Config, recorded: Mapping[str, str] = MappingPr
         state = read_state(file) if file.suffix == STATE_SUFFIX else state_of_model(file)
         digest = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
         return Start(state, _parameters(str(file.resolve()), state, digest))
-    run = find_source(uri, config)
-    with run_artifact(uri, run, STATE_FILE) as kept:
+    run = find_source(store, config)
+    with run_artifact(store, run, STATE_FILE) as kept:
         state = read_state(kept)
     return Start(state, _parameters(f"runs:/{run.run_id}", state, settings_digest(run.parameters)))
 
 
-def check_start(uri: str, config: Config) -> None:
+def check_start(store: Store, config: Config) -> None:
     """Raise what `find_start` would, as far as it can be known without reading the weights; no heavy import."""
     if (named := config.regime.continue_from) is not None and _file(named) is None:
-        find_source(uri, config)
+        find_source(store, config)
 
 
-def start_identity(uri: str, config: Config) -> str:
+def start_identity(store: Store, config: Config) -> str:
     """What a run goes on from, for its fingerprint: the fingerprint of that run, or the file's SHA-256; empty for none.
 
     Raises as `check_start`.
@@ -81,18 +82,19 @@ def start_identity(uri: str, config: Config) -> str:
         return ""
     if (file := _file(named)) is not None:
         return hashlib.sha256(file.read_bytes()).hexdigest()
-    run = find_source(uri, config)
+    run = find_source(store, config)
     return run.tags.get(FINGERPRINT_TAG, run.run_id)
 
 
-def find_source(uri: str, config: Config) -> RunRecord:
+def find_source(store: Store, config: Config) -> RunRecord:
     """The run that `regime.continue_from` names: of several that fit the finished one that started last.
 
     Raises as `find_start`.
     """
     named = str(config.regime.continue_from)
     try:
-        run = _earlier(uri, config, int(match[1])) if (match := SAME.fullmatch(named)) else _named(uri, named)
+        with cached_reads(store):
+            run = _earlier(store, config, int(match[1])) if (match := SAME.fullmatch(named)) else _named(store, named)
     except RequestError as error:
         raise RequestError(f"regime.continue_from={named}: {error}") from error
     if run.state is not RunState.FINISHED:
@@ -135,16 +137,16 @@ def _validation_trained_on(run: RunRecord, wanted: Mapping[str, object]) -> str 
     return ", ".join(other) or None
 
 
-def _named(uri: str, named: str) -> RunRecord:
-    finished = [run for run in runs_named(uri, named) if run.state is RunState.FINISHED]
-    return finished[-1] if finished else find_trained(uri, named)
+def _named(store: Store, named: str) -> RunRecord:
+    finished = [run for run in runs_named(store, named) if run.state is RunState.FINISHED]
+    return finished[-1] if finished else find_trained(store, named)
 
 
-def _earlier(uri: str, config: Config, epochs: int) -> RunRecord:
+def _earlier(store: Store, config: Config, epochs: int) -> RunRecord:
     """The run of the same seed and settings, but for the number of epochs, that had trained `epochs`."""
     wanted = _all_but_epochs(flatten(config))
     experiment = config.tracking.experiment
-    for run in reversed(read_runs(uri, experiment=experiment)):
+    for run in reversed(read_runs(store, experiment=experiment)):
         if run.state is RunState.FINISHED and run.epochs == epochs and _all_but_epochs(run.parameters) == wanted:
             return run
     raise RequestError(

@@ -15,8 +15,8 @@ from harness.checkpointing import Checkpoint
 from harness.config import Config, flatten
 from harness.continuing import STATE_FILE, Start
 from harness.records import Dataset, ReplacedLabels, Splits
+from harness.tracking.access import shown_uri
 from harness.tracking.selection import NOTE_TAG
-from harness.tracking.store import shown_uri
 from harness.tracking.writing import RunWriter, UsedSplit
 from harness.training import TrainingObserver, TrainingState, write_state
 

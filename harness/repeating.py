@@ -19,9 +19,9 @@ from harness.errors import RequestError
 from harness.records import RunRecord, RunState
 from harness.run import RunContext, RunResult, execute
 from harness.tracking.models import find_trained, run_artifact
-from harness.tracking.reading import read_runs, read_series
+from harness.tracking.reading import cached_reads, read_runs, read_series
 from harness.tracking.selection import CONTINUED_FROM, ERROR_TAG, THREADS_TAG
-from harness.tracking.store import ensure_experiment
+from harness.tracking.store import Store
 from harness.trained import read_config
 from harness.training import TrainingObserver
 
@@ -42,7 +42,7 @@ class Recorded:
         return f"{self.record.name} again"
 
 
-def find_recorded(uri: str, text: str) -> Recorded:
+def find_recorded(store: Store, text: str) -> Recorded:
     """The finished run that `text` means, ready to be carried out: same data, same number of threads, same start.
 
     Nothing is written. Raises:
@@ -51,15 +51,15 @@ def find_recorded(uri: str, text: str) -> Recorded:
         DataError: its data cannot be had.
         StoreError: the store cannot be read.
     """
-    record = find_trained(uri, text)
+    record = find_trained(store, text)
     if record.state is not RunState.FINISHED:
         why = f": {record.tags[ERROR_TAG].rstrip('.')}" if ERROR_TAG in record.tags else ""
         raise RequestError(
             f"The run {record.name} ({record.run_id}) is {record.state}{why}. Only a finished run has results that a "
             "repetition could be held to."
         )
-    config = _config(uri, record)
-    check_start(uri, config)
+    config = _config(store, record)
+    check_start(store, config)
     digest = dataset_digest(config.dataset)
     if record.tags.get(DIGEST_TAG, digest) != digest:
         raise RequestError(
@@ -67,31 +67,32 @@ def find_recorded(uri: str, text: str) -> Recorded:
             f"{record.tags[DIGEST_TAG]}; what there is now has {digest}. Bring the files back that it was trained on "
             "(dataset.directory)."
         )
-    with run_artifact(uri, record, "config/overrides.yaml") as file:
+    with run_artifact(store, record, "config/overrides.yaml") as file:
         overrides = tuple(map(str, yaml.safe_load(file.read_text()) or ()))
     return Recorded(record, config, overrides)
 
 
-def repeat(uri: str, recorded: Recorded, observer: TrainingObserver) -> tuple[RunResult, Repetition]:
+def repeat(store: Store, recorded: Recorded, observer: TrainingObserver) -> tuple[RunResult, Repetition]:
     """Train once more, as a new run of the same experiment, and hold it to the recorded one. Raises as `execute`."""
-    ensure_experiment(uri, recorded.record.experiment)
+    store.ensure_experiment(recorded.record.experiment)
     with _log_file() as file:
         context = RunContext(recorded.name, recorded.overrides, log_file=file, reproduces=recorded.record.run_id)
         result = execute(recorded.config, context, observer)
-    return result, hold_to(uri, recorded.record, result.run_id)
+    return result, hold_to(store, recorded.record, result.run_id)
 
 
-def hold_to(uri: str, original: RunRecord, run_id: str) -> Repetition:
+def hold_to(store: Store, original: RunRecord, run_id: str) -> Repetition:
     """Another run of the store held to `original`."""
-    (again,) = read_runs(uri, run_ids=[run_id])
-    ids, names = [original.run_id, run_id], sorted({*original.metrics, *again.metrics})
-    series = read_series(uri, ids, names)
+    with cached_reads(store):
+        (again,) = read_runs(store, run_ids=[run_id])
+        ids, names = [original.run_id, run_id], sorted({*original.metrics, *again.metrics})
+        series = read_series(store, ids, names)
     return hold(original, again, series.get(original.run_id, {}), series.get(run_id, {}))
 
 
-def _config(uri: str, record: RunRecord) -> Config:
+def _config(store: Store, record: RunRecord) -> Config:
     """What was recorded, but for the ties to a sweep and a store; what had been left open then is now what it was."""
-    config = read_config(uri, record)
+    config = read_config(store, record)
     source = record.parameters.get(CONTINUED_FROM, "None")
     threads = record.tags.get(THREADS_TAG)
     return replace(
@@ -100,7 +101,7 @@ def _config(uri: str, record: RunRecord) -> Config:
         figures=config.figures or "few",
         regime=replace(config.regime, continue_from=config.regime.continue_from if source == "None" else source),
         tracking=replace(
-            config.tracking, uri=uri, experiment=record.experiment, parent_run=None, job=None, run_name=None
+            config.tracking, uri=store.uri, experiment=record.experiment, parent_run=None, job=None, run_name=None
         ),
     )
 

@@ -23,7 +23,7 @@ from harness.models import build_model, pixel_scale, probability_model
 from harness.recording import Recorded, data_counts, log_configuration, log_data, log_note, log_start, log_state
 from harness.records import Split
 from harness.tracking.selection import FINGERPRINT_TAG, GROUP_TAG, JOB_TAG, REPRODUCES_TAG
-from harness.tracking.store import load_mlflow, store_uri
+from harness.tracking.store import Store, load_mlflow, open_store
 from harness.tracking.writing import RunIdentity, tracked_run
 from harness.training import (
     TrainingObserver,
@@ -86,16 +86,16 @@ def execute(
     store that cannot be used).
     """
     started = time.perf_counter()
-    uri = store_uri(config.tracking.uri)
-    tags = _identifying_tags(uri, config, context)
+    store = open_store(config.tracking.uri)
+    tags = _identifying_tags(store, config, context)
     identity = RunIdentity(context.name, config.tracking.experiment, context.parent_id, context.overrides, tags)
     watching = config.tracking.system_metrics
-    with tracked_run(uri, identity, context.log_file, watching, context.run_id) as tracked:
+    with tracked_run(store, identity, context.log_file, watching, context.run_id) as tracked:
         log_configuration(tracked, config, context.overrides)
         validate(config)
         import_tensorflow(config.threads)
         checkpoint = Checkpoint(tracked.run_id, config.tracking.checkpoint_seconds)
-        start = find_start(uri, config, tracked.recorded.parameters)
+        start = find_start(store, config, tracked.recorded.parameters)
         log_start(tracked, start)
         seed_everything(config.seed, config.threads)
         dataset, splits = load_splits(config.dataset, config.regime.validation)
@@ -145,7 +145,7 @@ def execute(
     return RunResult(tracked.run_id, context.name, config.tracking.experiment, scalars)
 
 
-def _identifying_tags(uri: str, config: Config, context: RunContext) -> dict[str, str]:
+def _identifying_tags(store: Store, config: Config, context: RunContext) -> dict[str, str]:
     """By what a later command knows the run, from its first moment on: its number in a sweep, and its fingerprint.
 
     A run that cannot be fingerprinted will fail for the same reason, and say so then.
@@ -157,5 +157,5 @@ def _identifying_tags(uri: str, config: Config, context: RunContext) -> dict[str
         tags[REPRODUCES_TAG] = context.reproduces
     with suppress(HarnessError):
         validate(config)
-        tags[FINGERPRINT_TAG] = fingerprint(config, dataset_digest(config.dataset), start_identity(uri, config))
+        tags[FINGERPRINT_TAG] = fingerprint(config, dataset_digest(config.dataset), start_identity(store, config))
     return tags

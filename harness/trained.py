@@ -13,6 +13,7 @@ from harness.data import load_splits, publication
 from harness.models import KERAS_FILE, load_model, log_probabilities
 from harness.records import Dataset, FloatArray, RunRecord, Splits, UInt8Array
 from harness.tracking.models import find_trained, model_folder, run_artifact
+from harness.tracking.store import Store
 from harness.training import import_tensorflow
 
 
@@ -37,21 +38,25 @@ class TrainedRun:
         return load_splits(self.config.dataset, self.config.regime.validation)
 
 
-def open_run(uri: str, text: str) -> TrainedRun:
+def open_run(store: Store, text: str) -> TrainedRun:
     """The run that `text` means (see `tracking.models.find_trained`) with its model in memory; imports TensorFlow.
 
     Raises:
         RequestError: no such run, or it has no model or no configuration of the harness.
         StoreError: the store cannot be read.
     """
-    record = find_trained(uri, text)
-    config = read_config(uri, record)
-    with model_folder(uri, record) as folder:
+    record = find_trained(store, text)
+    return open_model(store, record, read_config(store, record))
+
+
+def open_model(store: Store, record: RunRecord, config: Config) -> TrainedRun:
+    """The run with its model in memory; `config` is what `read_config` gives. Raises as `open_run`."""
+    with model_folder(store, record) as folder:
         import_tensorflow()
         return TrainedRun(record, config, load_model(folder / KERAS_FILE))
 
 
-def read_config(uri: str, record: RunRecord) -> Config:
+def read_config(store: Store, record: RunRecord) -> Config:
     """The configuration that the run recorded. Raises as `open_run`."""
-    with run_artifact(uri, record, "config/config.yaml") as file:
+    with run_artifact(store, record, "config/config.yaml") as file:
         return recorded_config(file.read_text())

@@ -17,6 +17,7 @@ from harness.data import load_splits
 from harness.errors import ConfigError
 from harness.recording import NOISY_LABELS, Recorded, log_configuration, log_data
 from harness.run import RunContext, execute
+from harness.tracking.store import open_store
 from harness.tracking.writing import RunIdentity, tracked_run
 from harness.training import TrainingState
 
@@ -59,7 +60,7 @@ def uri(project: Path) -> str:
 
 
 def test_an_epoch_is_in_the_store_before_whoever_watches_hears_of_it(uri: str) -> None:
-    with tracked_run(uri, RunIdentity("a run", "study")) as tracked:
+    with tracked_run(open_store(uri), RunIdentity("a run", "study")) as tracked:
         watcher = Watcher(MlflowClient(uri), tracked.run_id)
         recorded = Recorded(tracked, watcher, Checkpoint(tracked.run_id, None))
         recorded.training_started(range(1, 3))
@@ -84,7 +85,7 @@ def test_settings_that_do_not_fit_each_other_are_a_recorded_failure(uri: str) ->
 def test_the_password_of_the_store_is_in_no_parameter_and_no_file(uri: str, project: Path) -> None:
     overrides = ["tracking.uri='http://ann:hush-hush@host'"]
     config = compose_config(overrides)
-    with tracked_run(uri, RunIdentity("a run", "study")) as tracked:
+    with tracked_run(open_store(uri), RunIdentity("a run", "study")) as tracked:
         log_configuration(tracked, config, overrides)
     assert MlflowClient(uri).get_run(tracked.run_id).data.params["tracking.uri"] == "http://host"
     files = [file for file in project.rglob("*") if file.is_file()]
@@ -102,7 +103,7 @@ def test_the_module_is_imported_without_a_framework() -> None:
 def test_replaced_labels_are_listed_in_an_artifact(uri: str, subset: Path) -> None:
     config = compose_config([f"dataset.directory={subset}", "dataset.train_size=100", "dataset.label_noise=0.2"])
     dataset, splits = load_splits(config.dataset, config.regime.validation)
-    with tracked_run(uri, RunIdentity("a run", "study")) as tracked:
+    with tracked_run(open_store(uri), RunIdentity("a run", "study")) as tracked:
         log_data(tracked, dataset, splits)
     file = Path(MlflowClient(uri).download_artifacts(tracked.run_id, NOISY_LABELS))
     heading, *lines = file.read_text().splitlines()

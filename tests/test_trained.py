@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 from harness.errors import ConfigError, DataError, RequestError
 from harness.tracking.models import run_artifact
 from harness.tracking.reading import read_runs
+from harness.tracking.store import open_store
 from harness.trained import open_run
 from tests.conftest import REPOSITORY
 from tests.tracking.stores import new_client, new_study, record, record_model
@@ -40,7 +41,7 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.mark.parametrize("name", ["clothes", "digits"])
 def test_its_probabilities_are_those_that_it_was_judged_by(uri: str, name: str) -> None:
-    run = open_run(uri, name)
+    run = open_run(open_store(uri), name)
     dataset, splits = run.load_data()
     probabilities = run.probabilities(splits.test.images)
     assert probabilities.shape == (200, 10)
@@ -53,7 +54,7 @@ def test_its_probabilities_are_those_that_it_was_judged_by(uri: str, name: str) 
 
 
 def test_it_has_its_own_configuration_data_and_class_names(uri: str) -> None:
-    clothes, digits = open_run(uri, "clothes"), open_run(uri, "latest")
+    clothes, digits = open_run(open_store(uri), "clothes"), open_run(open_store(uri), "latest")
     assert digits.record.name == "digits"
     assert (clothes.config.dataset.name, digits.config.dataset.name) == ("fashion_mnist", "mnist")
     assert (clothes.class_names[0], digits.class_names[0]) == ("T-shirt/top", "0")
@@ -64,7 +65,10 @@ def test_it_has_its_own_configuration_data_and_class_names(uri: str) -> None:
 
 
 def test_what_tensorflow_says_at_its_start_is_not_heard(uri: str) -> None:
-    code = f"from harness.trained import open_run; open_run({uri!r}, 'clothes')"
+    code = (
+        "from harness.tracking.store import open_store; from harness.trained import open_run\n"
+        f"open_run(open_store({uri!r}), 'clothes')"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=REPOSITORY)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -73,33 +77,33 @@ def test_a_run_that_is_not_the_harness_own_has_no_configuration(tmp_path: Path) 
     uri, client = new_client(tmp_path)
     run_id = record(client, new_study(client, tmp_path), "foreign", started=1)
     with pytest.raises(RequestError, match=r"has no artifact config/config\.yaml: was it made by the harness"):
-        open_run(uri, "foreign")
+        open_run(open_store(uri), "foreign")
     client.log_text(run_id, "model:\n  name: mlp\n  wings: 2\n", "config/config.yaml")
     with pytest.raises(ConfigError, match="wings"):
-        open_run(uri, "foreign")
+        open_run(open_store(uri), "foreign")
 
 
 def test_a_model_that_cannot_be_read_is_named(uri: str, tmp_path: Path) -> None:
     other, client = new_client(tmp_path)
     run_id = record(client, new_study(client, tmp_path), "torn", started=1)
-    (clothes,) = (run for run in read_runs(uri) if run.name == "clothes")
-    with run_artifact(uri, clothes, "config/config.yaml") as file:
+    (clothes,) = (run for run in read_runs(open_store(uri)) if run.name == "clothes")
+    with run_artifact(open_store(uri), clothes, "config/config.yaml") as file:
         client.log_text(run_id, file.read_text(), "config/config.yaml")
     with pytest.raises(RequestError, match=r"torn .* has no model"):
-        open_run(other, "torn")
+        open_run(open_store(other), "torn")
     record_model(client, run_id, {"MLmodel": ""})
     with pytest.raises(RequestError, match="There is no model file"):
-        open_run(other, "torn")
+        open_run(open_store(other), "torn")
     record_model(client, run_id, {"data/model.keras": json.dumps({"no": "model"})})
     with pytest.raises(RequestError, match=r"model\.keras is no Keras model that can be read"):
-        open_run(other, "torn")
+        open_run(open_store(other), "torn")
 
 
 def test_data_that_is_gone_is_an_error_of_the_data_and_not_of_the_model(uri: str, tmp_path: Path) -> None:
     other, client = new_client(tmp_path)
     run_id = record(client, new_study(client, tmp_path), "moved", started=1)
-    clothes = open_run(uri, "clothes")
-    with run_artifact(uri, clothes.record, "config/config.yaml") as file:
+    clothes = open_run(open_store(uri), "clothes")
+    with run_artifact(open_store(uri), clothes.record, "config/config.yaml") as file:
         text = file.read_text().replace(str(REPOSITORY / "tests" / "data"), str(tmp_path / "gone"))
     client.log_text(run_id, text, "config/config.yaml")
     logged = MlflowClient(uri).get_run(clothes.record.run_id).outputs.model_outputs[0].model_id
@@ -109,7 +113,7 @@ def test_data_that_is_gone_is_an_error_of_the_data_and_not_of_the_model(uri: str
     from mlflow.entities import LoggedModelOutput
 
     client.log_outputs(run_id, [LoggedModelOutput(copy.model_id, step=0)])
-    moved = open_run(other, "moved")
+    moved = open_run(open_store(other), "moved")
     images = np.zeros((1, 28, 28), np.uint8)
     np.testing.assert_array_equal(moved.probabilities(images), clothes.probabilities(images))
     with pytest.raises(DataError, match="gone"):

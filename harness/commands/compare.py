@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,11 +22,12 @@ from harness.analysis.presenting import FORMATS, render
 from harness.analysis.ranking import WITHIN, Demand
 from harness.analysis.table import print_table
 from harness.commands.runs_of_others import naming_of, naming_options
+from harness.commands.store_option import store_option
 from harness.errors import RequestError
 from harness.records import RunRecord
-from harness.tracking.reading import latest_run, latest_sweep, read_runs, resolve_run
+from harness.tracking.reading import cached_reads, latest_run, latest_sweep, read_runs, resolve_run
 from harness.tracking.selection import REPRODUCES_TAG, is_sweep
-from harness.tracking.store import store_uri
+from harness.tracking.store import Store
 
 _OVERRIDDEN = re.compile(r"(?:^|\s)([+~]*[\w./@]+)=")
 _SUFFIXES = {".json": "json", ".csv": "csv", ".md": "markdown"}
@@ -80,9 +80,7 @@ class Chosen:
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write to FILE instead."
 )
-@click.option(
-    "--store", metavar="URI", help="The MLflow store; by default MLFLOW_TRACKING_URI, else the project's own."
-)
+@store_option
 def command(
     runs: tuple[str, ...],
     experiment: str | None,
@@ -102,7 +100,7 @@ def command(
     group_by: str | None,
     form: str | None,
     output: Path | None,
-    store: str | None,
+    store: Store,
 ) -> None:
     """Show runs side by side, ranked by overfitting gap.
 
@@ -119,8 +117,8 @@ def command(
         raise RequestError(
             "--pareto picks rows by the figures that --baseline and --effect would test. Use one of them."
         )
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # MLflow's own seven take minutes to give up
-    chosen = _choose(store_uri(store), runs, experiment, sweep)
+    with cached_reads(store):
+        chosen = _choose(store, runs, experiment, sweep)
     runs_read, reading = adapt(chosen.runs, naming)
     comparison = compare(
         runs_read, sort_by=sort_by, ascending=not descending, swept=chosen.swept, title=chosen.title, demand=demand,
@@ -188,51 +186,51 @@ def _number(text: str) -> float:
         return math.nan
 
 
-def _choose(uri: str, named: Sequence[str], experiment: str | None, sweep: str | None) -> Chosen:
+def _choose(store: Store, named: Sequence[str], experiment: str | None, sweep: str | None) -> Chosen:
     ways = {"RUNS": named, "--experiment": experiment, "--sweep": sweep}
     if len(given := [way for way, value in ways.items() if value]) > 1:
         raise RequestError(f"{' and '.join(given)} were given together. Each says what to compare: use one of them.")
     if named:
-        return _named_runs(uri, named)
+        return _named_runs(store, named)
     if experiment:
-        return whole_experiment(uri, experiment)
+        return whole_experiment(store, experiment)
     if sweep:
-        parent = resolve_run(uri, sweep)
+        parent = resolve_run(store, sweep)
         if not is_sweep(parent):
             raise RequestError(f"The run {parent.run_id} ({parent.name}) is no sweep. Give it without --sweep.")
-        return whole_sweep(uri, parent)
-    if (latest := latest_sweep(uri)) is not None:
-        return whole_sweep(uri, latest)
-    if (newest := latest_run(uri)) is None:
+        return whole_sweep(store, parent)
+    if (latest := latest_sweep(store)) is not None:
+        return whole_sweep(store, latest)
+    if (newest := latest_run(store)) is None:
         raise RequestError("There are no runs to compare yet. Make some with `harness sweep` or `harness train`.")
-    return whole_experiment(uri, newest.experiment)
+    return whole_experiment(store, newest.experiment)
 
 
-def whole_sweep(uri: str, parent: RunRecord) -> Chosen:
+def whole_sweep(store: Store, parent: RunRecord) -> Chosen:
     """The runs of a sweep. Raises `RequestError` where it has none."""
-    runs = read_runs(uri, parent_id=parent.run_id)
+    runs = read_runs(store, parent_id=parent.run_id)
     if not runs:
         raise RequestError(f"The sweep {parent.name} ({parent.run_id}) has no runs. Name another with --sweep.")
     return Chosen(f"{parent.name} (experiment {parent.experiment})", runs, _swept([parent, *runs]))
 
 
-def whole_experiment(uri: str, name: str) -> Chosen:
+def whole_experiment(store: Store, name: str) -> Chosen:
     """The runs of an experiment, sweeps' own runs left out. Raises `RequestError` where it has none."""
-    every = read_runs(uri, experiment=name, include_parents=True)
+    every = read_runs(store, experiment=name, include_parents=True)
     runs = [run for run in every if not is_sweep(run) and REPRODUCES_TAG not in run.tags]
     if not runs:
         raise RequestError(f"The experiment {name} has no runs. Name another with --experiment.")
     return Chosen(f"Experiment {runs[0].experiment}", runs, _swept(every))
 
 
-def _named_runs(uri: str, named: Iterable[str]) -> Chosen:
+def _named_runs(store: Store, named: Iterable[str]) -> Chosen:
     found: dict[str, RunRecord] = {}
     parents = []
     for text in named:
-        run = resolve_run(uri, text)
+        run = resolve_run(store, text)
         if is_sweep(run):
             parents.append(run)
-            found.update((child.run_id, child) for child in whole_sweep(uri, run).runs)
+            found.update((child.run_id, child) for child in whole_sweep(store, run).runs)
         else:
             found[run.run_id] = run
     experiments = ", ".join(sorted({run.experiment for run in found.values()}))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,12 +11,13 @@ from typing import Any
 import click
 
 from harness import paths
+from harness.commands.store_option import store_option
 from harness.data import publication
 from harness.errors import HarnessError, RequestError
 from harness.models import FORMATS, KERAS_FILE
 from harness.records import RunRecord
 from harness.tracking.models import find_trained, model_folder
-from harness.tracking.store import store_uri
+from harness.tracking.store import Store
 from harness.trained import read_config
 from harness.training import import_tensorflow
 
@@ -31,10 +31,8 @@ WRITTEN = frozenset({ABOUT_FILE, "model.keras", "saved_model.pb", "fingerprint.p
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--format", "form", type=click.Choice(list(FORMATS)), default="keras", show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace an earlier export in DIR.")
-@click.option(
-    "--store", metavar="URI", help="The MLflow store; by default MLFLOW_TRACKING_URI, else the project's own."
-)
-def command(run: str, directory: Path, form: str, overwrite: bool, store: str | None) -> None:
+@store_option
+def command(run: str, directory: Path, form: str, overwrite: bool, store: Store) -> None:
     """Write the model of RUN into the folder DIR, whole or not at all.
 
     RUN is a run's id, the beginning of it, or its name; latest; best; or a registered model (NAME, NAME/3, NAME@alias).
@@ -44,14 +42,12 @@ def command(run: str, directory: Path, form: str, overwrite: bool, store: str | 
     keras is DIR/model.keras. saved_model makes DIR a TensorFlow SavedModel; TensorFlow Serving wants the folder to be
     called by a number, its version: models/fashion/1.
     """
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # MLflow's own seven take minutes to give up
     target = directory.resolve()
     _refuse_what_is_in_the_way(target, overwrite)
-    uri = store_uri(store)
-    record = find_trained(uri, run)
-    about = _about(record, read_config(uri, record).dataset.name, form)
+    record = find_trained(store, run)
+    about = _about(record, read_config(store, record).dataset.name, form)
     chosen = FORMATS[form]
-    with model_folder(uri, record) as logged, _new_folder(target) as folder:
+    with model_folder(store, record) as logged, _new_folder(target) as folder:
         if chosen.needs_tensorflow:
             import_tensorflow()
         chosen.write(logged / KERAS_FILE, folder)

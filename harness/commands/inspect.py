@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -26,6 +25,8 @@ from harness.commands.layer_views import (
     weights_document,
     weights_table,
 )
+from harness.commands.store_option import store_option
+from harness.config import Config
 from harness.data import load_dataset
 from harness.data.fitting import FITS
 from harness.errors import RequestError
@@ -41,8 +42,8 @@ from harness.models.inspection import (
 )
 from harness.records import RunRecord
 from harness.tracking.models import find_trained
-from harness.tracking.store import store_uri
-from harness.trained import TrainedRun, open_run, read_config
+from harness.tracking.store import Store
+from harness.trained import TrainedRun, open_model, read_config
 
 
 @click.command("inspect")
@@ -56,9 +57,7 @@ from harness.trained import TrainedRun, open_run, read_config
 @click.option("--weights", is_flag=True, help="Show the weights; the picture has those of the first layer.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), metavar="PNG", help="Draw outputs or weights.")
-@click.option(
-    "--store", metavar="URI", help="The MLflow store; by default MLFLOW_TRACKING_URI, else the project's own."
-)
+@store_option
 def command(
     run: str,
     layer: str | None,
@@ -70,7 +69,7 @@ def command(
     weights: bool,
     form: str,
     output: Path | None,
-    store: str | None,
+    store: Store,
 ) -> None:
     """Show the layers of RUN's model, or what they put out for one image.
 
@@ -89,16 +88,15 @@ def command(
         raise RequestError("--weights: weights belong to no image, and all layers are listed. Use it by itself.")
     if output is not None:
         output = png_path(output, "layers.png")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # MLflow's own seven take minutes to give up
-    uri = store_uri(store)
-    record = find_trained(uri, run)
+    record = find_trained(store, run)
     _remark(f"Run {record.name} ({record.run_id}) of experiment {record.experiment}")
+    config = read_config(store, record)
     if weights:
-        _show_weights(open_run(uri, record.run_id), form, output)
+        _show_weights(open_model(store, record, config), form, output)
     elif layer is None and not named and output is None:
-        _show_summary(open_run(uri, record.run_id), form)
+        _show_summary(open_model(store, record, config), form)
     else:
-        _show_outputs(uri, record, choice, layer or ALL, form, output)
+        _show_outputs(store, record, config, choice, layer or ALL, form, output)
 
 
 def _show_summary(trained: TrainedRun, form: str) -> None:
@@ -118,13 +116,14 @@ def _show_weights(trained: TrainedRun, form: str, output: Path | None) -> None:
         _remark(f"Those of {kernels[0].layer} as pictures: add --output FILE.png")
 
 
-def _show_outputs(uri: str, record: RunRecord, choice: Choice, name: str, form: str, output: Path | None) -> None:
-    dataset = read_config(uri, record).dataset
-    images, _ = load(choice, dataset)
+def _show_outputs(
+    store: Store, record: RunRecord, config: Config, choice: Choice, name: str, form: str, output: Path | None
+) -> None:
+    images, _ = load(choice, config.dataset)
     if len(images) != 1:
         raise RequestError(f"--npy {choice.array}: it holds {len(images):,} images. Save one of them: array[0].")
-    test_images = load_dataset(dataset).test.images
-    trained = open_run(uri, record.run_id)  # imports TensorFlow: what can be refused without it has been
+    test_images = load_dataset(config.dataset).test.images
+    trained = open_model(store, record, config)  # imports TensorFlow: what can be refused without it has been
     layers = describe_layers(trained.model)
     chosen = select_layers(layers, name)
     outputs = observe_layers(trained.model, chosen, images[0].image, test_images)

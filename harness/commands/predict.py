@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import click
 
 from harness.commands.chosen_images import Choice, ChosenImage, choose, load, told
+from harness.commands.store_option import store_option
 from harness.config import PALETTES
 from harness.data.fitting import FITS
 from harness.errors import DataError, RequestError
@@ -19,8 +19,8 @@ from harness.figures.files import png_path, write_png
 from harness.figures.predicted import PredictedImage
 from harness.records import RunRecord
 from harness.tracking.models import find_trained
-from harness.tracking.store import store_uri
-from harness.trained import TrainedRun, open_run, read_config
+from harness.tracking.store import Store
+from harness.trained import TrainedRun, open_model, read_config
 
 CLASSES = 10
 FIRST = 25
@@ -89,9 +89,7 @@ class Drawing:
 @click.option("--columns", type=click.IntRange(1, 10), metavar="N", help="Of a grid.  [default: 3]")
 @click.option("--captions", type=click.Choice(CAPTIONS), help="Of a sheet.  [default: percent]")
 @click.option("--palette", type=click.Choice(PALETTES), help="Colours of right and wrong.  [default: the run's]")
-@click.option(
-    "--store", metavar="URI", help="The MLflow store; by default MLFLOW_TRACKING_URI, else the project's own."
-)
+@store_option
 def command(
     run: str,
     more: tuple[str, ...],
@@ -107,7 +105,7 @@ def command(
     columns: int | None,
     captions: str | None,
     palette: str | None,
-    store: str | None,
+    store: Store,
 ) -> None:
     """Show what the model of RUN takes images for: its first 25 test images unless others are asked for.
 
@@ -116,15 +114,13 @@ def command(
     """
     choice = choose(indices, files, array, more, fit, invert, FIRST)
     drawing = _drawing(choice, output, layout, palette, columns, captions)
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # MLflow's own seven take minutes to give up
-    uri = store_uri(store)
-    record = find_trained(uri, run)
-    config = read_config(uri, record)
+    record = find_trained(store, run)
+    config = read_config(store, record)
     click.echo(_headline(record, config.dataset.name), err=True)
     images, faults = load(choice, config.dataset)
     if drawing is not None:
         drawing.layout_for(len(images))
-    trained = open_run(uri, record.run_id)  # imports TensorFlow: everything that can be refused has been
+    trained = open_model(store, record, config)  # imports TensorFlow: everything that can be refused has been
     predicted = predict(trained, images)
     if form == "json":
         click.echo(json.dumps(_document(trained, images, predicted, top), indent=2))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 
 import click
 
+from harness.commands.store_option import store_option
 from harness.tracking.models import find_trained
 from harness.tracking.registry import check_names, described, register_model
-from harness.tracking.store import shown_uri, store_uri
+from harness.tracking.store import Store
 
 DEFAULT_ALIAS = "champion"
 
@@ -21,20 +21,16 @@ DEFAULT_ALIAS = "champion"
     "--alias", metavar="ALIAS", default=DEFAULT_ALIAS, show_default=True, help="Put on the version, taken off others."
 )
 @click.option("--description", metavar="TEXT", help="By default the run, its dataset and model, test accuracy and gap.")
-@click.option(
-    "--store", metavar="URI", help="The MLflow store; by default MLFLOW_TRACKING_URI, else the project's own."
-)
-def command(run: str, name: str, alias: str, description: str | None, store: str | None) -> None:
+@store_option
+def command(run: str, name: str, alias: str, description: str | None, store: Store) -> None:
     """Make the model of RUN a version of the registered model NAME, with its scores and an alias.
 
     RUN is a run's id, the beginning of it, or its name; latest; best; or a registered model (NAME, NAME/3, NAME@alias).
     A run that is a version of NAME already stays that version; the alias is moved to it.
     """
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # MLflow's own seven take minutes to give up
     check_names(name, alias)
-    uri = store_uri(store)
-    record = find_trained(uri, run)
-    registered = register_model(uri, record, name, alias, description)
+    record = find_trained(store, run)
+    registered = register_model(store, record, name, alias, description)
     how = "registered" if registered.new else "was registered already"
     click.echo(f"{name} version {registered.version} {how}: {described(record)}")
     moved = "" if registered.alias_was_on is None else f", no longer version {registered.alias_was_on}"
@@ -42,6 +38,6 @@ def command(run: str, name: str, alias: str, description: str | None, store: str
     model = shlex.quote(f"models:/{name}@{alias}")
     click.echo(f"predict: harness predict {shlex.quote(f'{name}@{alias}')}")
     click.echo(
-        f"serve:   MLFLOW_TRACKING_URI={shlex.quote(shown_uri(uri))} mlflow models serve --model-uri {model} "
+        f"serve:   MLFLOW_TRACKING_URI={shlex.quote(store.shown)} mlflow models serve --model-uri {model} "
         "--env-manager local"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from pathlib import Path
 
@@ -12,11 +11,12 @@ from harness.analysis.comparison import compare
 from harness.analysis.foreign import adapt
 from harness.commands.compare import Chosen, whole_experiment, whole_sweep
 from harness.commands.runs_of_others import NAMING_FLAGS, naming_of, naming_options
+from harness.commands.store_option import store_option
 from harness.errors import RequestError
 from harness.records import RunRecord
-from harness.tracking.reading import latest_sweep, resolve_run
+from harness.tracking.reading import cached_reads, latest_sweep, resolve_run
 from harness.tracking.selection import is_sweep
-from harness.tracking.store import store_uri
+from harness.tracking.store import Store
 
 
 @click.command(name="report")
@@ -36,13 +36,11 @@ from harness.tracking.store import store_uri
 )
 @naming_options
 @click.option("--no-log", is_flag=True, help="Do not keep it with the sweep's run; needs --output.")
-@click.option(
-    "--store", metavar="URI", help="The MLflow store; by default MLFLOW_TRACKING_URI, else the project's own."
-)
+@store_option
 def command(
     sweep: str | None, experiment: str | None, baseline: str | None, output: Path | None,
     train_metric: str | None, held_out_metric: str | None, train_loss_metric: str | None,
-    held_out_loss_metric: str | None, group_by: str | None, no_log: bool, store: str | None,
+    held_out_loss_metric: str | None, group_by: str | None, no_log: bool, store: Store,
 ) -> None:  # fmt: skip
     """Say what a sweep found: one HTML page that needs no network, and Markdown.
 
@@ -61,9 +59,8 @@ def command(
         raise RequestError(f"{given} leaves nowhere for the report to go. Add --output FILE.html or FILE.md.")
     if output is not None:
         keeping.check_target(output)
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # MLflow's own seven take minutes to give up
-    uri = store_uri(store)
-    parent, chosen = _choose(uri, sweep, experiment)
+    with cached_reads(store):
+        parent, chosen = _choose(store, sweep, experiment)
     named = (train_metric, held_out_metric, train_loss_metric, held_out_loss_metric, group_by)
     runs, reading = adapt(chosen.runs, naming_of(*named))
     comparison = compare(runs, swept=chosen.swept, title=chosen.title, reading=reading)
@@ -71,31 +68,31 @@ def command(
     words += [word for flag, value in zip(NAMING_FLAGS, named, strict=True) if value for word in (flag, value)]
     words += ["--baseline", baseline] if baseline else []
     words += ["--output", str(output)] if output is not None and parent is None else []
-    report = keeping.make(uri, comparison, parent, baseline, shlex.join(words))
+    report = keeping.make(store, comparison, parent, baseline, shlex.join(words))
     if output is not None:
         for place in keeping.write(report, output):
             click.echo(f"Wrote {place}", err=True)
     if parent is not None and not no_log:
-        keeping.keep(uri, parent.run_id, report)
+        keeping.keep(store, parent.run_id, report)
         click.echo(f"Kept as {keeping.PAGE} and {keeping.TEXT} with the run {parent.run_id}: harness ui", err=True)
     click.echo(report.answer)
 
 
-def _choose(uri: str, sweep: str | None, experiment: str | None) -> tuple[RunRecord | None, Chosen]:
+def _choose(store: Store, sweep: str | None, experiment: str | None) -> tuple[RunRecord | None, Chosen]:
     if experiment:
-        return None, whole_experiment(uri, experiment)
+        return None, whole_experiment(store, experiment)
     if sweep:
-        parent = resolve_run(uri, sweep)
+        parent = resolve_run(store, sweep)
         if not is_sweep(parent):
             raise RequestError(
                 f"The run {parent.run_id} ({parent.name}) is no sweep. Name a sweep, or report every run of an "
                 f"experiment: --experiment {shlex.quote(parent.experiment)} --output report.html"
             )
-        return parent, whole_sweep(uri, parent)
-    latest = latest_sweep(uri)
+        return parent, whole_sweep(store, parent)
+    latest = latest_sweep(store)
     if latest is None:
         raise RequestError(
             "There is no sweep to report yet. Make one with `harness sweep`, or report an experiment's single runs "
             "with --experiment NAME --output FILE.html."
         )
-    return latest, whole_sweep(uri, latest)
+    return latest, whole_sweep(store, latest)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from typing import Any
 
 import click
 
 from harness.analysis.repetition import Deviation, Repetition
 from harness.analysis.table import aligned
+from harness.commands.store_option import store_option
 from harness.errors import HarnessError
-from harness.tracking.store import store_uri
+from harness.tracking.store import Store
 
 SHOWN = 15
 
@@ -20,10 +20,8 @@ SHOWN = 15
 @click.command(name="reproduce")
 @click.argument("run")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
-@click.option(
-    "--store", metavar="URI", help="The MLflow store; by default MLFLOW_TRACKING_URI, else the project's own."
-)
-def command(run: str, form: str, store: str | None) -> None:
+@store_option
+def command(run: str, form: str, store: Store) -> None:
     """Train a recorded run again and compare every metric, bit for bit.
 
     RUN is a run's id, the beginning of it, or its name; latest; best; or a registered model (NAME, NAME/3, NAME@alias).
@@ -35,15 +33,13 @@ def command(run: str, form: str, store: str | None) -> None:
     from harness.repeating import find_recorded, repeat
     from harness.sweep.progress import RunDisplay
 
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # MLflow's own seven take minutes to give up
-    uri = store_uri(store)
-    recorded = find_recorded(uri, run)
+    recorded = find_recorded(store, run)
     record, display = recorded.record, RunDisplay()
     click.echo(f"Again: {record.name} ({record.run_id}) of {record.started:%Y-%m-%d %H:%M} UTC", err=True)
     display.show_configuration(recorded.config)
     display.run_started(recorded.name)
     with display.live():
-        result, repetition = repeat(uri, recorded, display)
+        result, repetition = repeat(store, recorded, display)
     display.run_finished(result)
     click.echo(_as_json(repetition) if form == "json" else "\n".join(report(repetition)))
     if not repetition.identical:

@@ -11,7 +11,7 @@ from harness import paths
 from harness.errors import StoreError
 from harness.records import RunState
 from harness.tracking.spool import Spool, find_spools, held
-from harness.tracking.store import shown_uri
+from harness.tracking.store import Store, open_store
 from harness.tracking.syncing import Home, bring_home
 
 
@@ -25,26 +25,27 @@ def command(store: str | None) -> None:
     time. The exit code is 1 where a store is still away.
     """
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # MLflow's own seven take minutes to give up
-    waiting = [spools for spools in find_spools().values() if store in (None, spools[0].origin.uri)]
+    wanted = None if store is None else open_store(store)
+    waiting = [spools for spools in find_spools().values() if wanted in (None, spools[0].origin.store)]
     if not waiting:
         click.echo("Nothing to do: no run has results waiting in a spool.")
-    away: dict[str, StoreError] = {}
+    away: dict[Store, StoreError] = {}
     left: list[str] = []
-    late: dict[str, str] = {}
+    late: dict[str, Store] = {}
     for spools in waiting:
         origin = spools[0].origin
-        if origin.uri not in away:
+        if origin.store not in away:
             try:
                 if (home := _brought_home(spools)) is not None and home.parent_id is not None:
-                    late[home.parent_id] = origin.uri
+                    late[home.parent_id] = origin.store
                 continue
             except StoreError as error:
-                away[origin.uri] = error
+                away[origin.store] = error
         left.append(f"  {_named(spools)} in {spools[0].folder}")
-    for parent, uri in late.items():
+    for parent, origin_store in late.items():
         click.echo(
             f"The sweep {parent[:8]} made its table without them. The same `harness sweep ...` again makes it anew; "
-            f"`harness compare {parent[:8]} --store {shown_uri(uri)}` shows it now."
+            f"`harness compare {parent[:8]} --store {origin_store.shown}` shows it now."
         )
     if away:
         reasons = "\n".join(str(error) for error in away.values())
@@ -65,7 +66,7 @@ def _brought_home(spools: Sequence[Spool]) -> Home | None:
         paths.checkpoint_file(spools[0].origin.run_id).unlink(missing_ok=True)  # it needs it no more
     entries = "1 entry" if home.written == 1 else f"{home.written} entries"
     state = home.state or "cut off before its end, the same `harness sweep ...` again goes on with it"
-    click.echo(f"{_named(spools)}: {entries} put into {shown_uri(spools[0].origin.uri)}; {state}")
+    click.echo(f"{_named(spools)}: {entries} put into {spools[0].origin.store.shown}; {state}")
     return home
 
 

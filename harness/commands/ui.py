@@ -18,10 +18,11 @@ from pathlib import Path
 import click
 
 from harness import paths
+from harness.commands.store_option import store_option
 from harness.errors import RequestError, StoreError
 from harness.sweep.showing import show_experiment, show_sweep
-from harness.tracking.reading import latest_run, latest_sweep
-from harness.tracking.store import SQLITE, shown_uri, sqlite_file, store_uri
+from harness.tracking.reading import cached_reads, latest_run, latest_sweep
+from harness.tracking.store import Store
 from harness.tracking.views import saved_views, sweep_key, view_page
 
 HOST = "127.0.0.1"
@@ -32,28 +33,24 @@ LOG_LINES = 20
 
 @click.command("ui")
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port to listen on.")
-@click.option("--store", metavar="URI", help="Another store. [default: MLFLOW_TRACKING_URI, else the project's own]")
-def command(port: int, store: str | None) -> int:
+@store_option
+def command(port: int, store: Store) -> int:
     """Open the MLflow UI on the store that runs are tracked in.
 
     It listens on the loopback address only. Ctrl-C stops it.
     """
-    uri = store_uri(store)
-    if uri.startswith(("http://", "https://")):
-        click.echo(f"The store is a server with a UI of its own: {shown_uri(uri)}")
+    if store.is_server:
+        click.echo(f"The store is a server with a UI of its own: {store.shown}")
         return 0
-    database = sqlite_file(uri)
-    if database is not None:
-        uri = f"{SQLITE}{database}"
-        if not database.exists():
-            click.echo("The store is empty so far. `harness train` makes a first run, `make sweep` a first sweep.")
+    if store.is_missing:
+        click.echo("The store is empty so far. `harness train` makes a first run, `make sweep` a first sweep.")
     _require_free_port(port)
     try:
-        with _running_server(uri, port) as (server, log):
+        with _running_server(store, port) as (server, log):
             click.echo(f"MLflow UI: http://{HOST}:{port}")
-            for what, page in _pages(uri):
+            for what, page in _pages(store):
                 click.echo(f"{what + ':':<11}http://{HOST}:{port}{page}")
-            click.echo(f"store:     {shown_uri(uri)}\nCtrl-C stops it.")
+            click.echo(f"store:     {store.shown}\nCtrl-C stops it.")
             sys.stdout.flush()
             server.wait()
             raise StoreError(f"The MLflow server stopped by itself (exit code {server.returncode}).\n{_tail(log)}")
@@ -63,24 +60,29 @@ def command(port: int, store: str | None) -> int:
         raise
 
 
-def _pages(uri: str) -> list[tuple[str, str]]:
+def _pages(store: Store) -> list[tuple[str, str]]:
     """The pages worth opening, by what they show; the bare address opens MLflow's pages for language models.
 
     The saved views of the latest experiment and sweep are brought up to date on the way.
     """
-    if (database := sqlite_file(uri)) is None or not database.exists():
+    if not store.is_local or store.is_missing:
         return []
-    latest, sweep = latest_run(uri), latest_sweep(uri)
+    with cached_reads(store):
+        return _local_pages(store)
+
+
+def _local_pages(store: Store) -> list[tuple[str, str]]:
+    latest, sweep = latest_run(store), latest_sweep(store)
     if latest is None:
         return []
     pages = [("runs", f"/#/experiments/{latest.experiment_id}/runs?workflowType=machine_learning")]
     try:
-        show_experiment(uri, latest.experiment_id)
+        show_experiment(store, latest.experiment_id)
         if sweep is not None:
-            show_sweep(uri, sweep)
+            show_sweep(store, sweep)
     except StoreError as error:
         click.echo(f"The saved views could not be written. {error}", err=True)
-    if sweep is not None and (key := sweep_key(sweep.run_id)) in saved_views(uri, sweep.experiment_id):
+    if sweep is not None and (key := sweep_key(sweep.run_id)) in saved_views(store, sweep.experiment_id):
         pages.append(("sweep", view_page(sweep.experiment_id, key)))
     return pages
 
@@ -101,13 +103,13 @@ def _require_free_port(port: int) -> None:
 
 
 @contextmanager
-def _running_server(uri: str, port: int) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+def _running_server(store: Store, port: int) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     """An MLflow server that answers, and its log; when the block ends, no process of it is left."""
     root = paths.project_root()
     root.mkdir(parents=True, exist_ok=True)
     arguments = [
         sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1",
-        "--backend-store-uri", uri, "--default-artifact-root", str(paths.default_artifact_directory()),
+        "--backend-store-uri", store.uri, "--default-artifact-root", str(paths.default_artifact_directory()),
         "--no-serve-artifacts",
     ]  # fmt: skip
     # No jobs (they serve language models): the server is up in half the time, with two processes instead of ten.

@@ -15,8 +15,8 @@ from harness.analysis.settings import ABSENT, SEED, headings, sortable
 from harness.records import RunRecord
 from harness.reporting.content import Again, Fact, shortened
 from harness.reporting.wording import by_size
+from harness.tracking.access import shown_uri
 from harness.tracking.selection import OVERRIDES_TAG
-from harness.tracking.store import shown_uri
 
 VALUES_NAMED = 12
 _COMMAND = "harness.command"

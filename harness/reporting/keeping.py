@@ -14,6 +14,7 @@ from harness.reporting.content import Report
 from harness.reporting.gathering import CURVES, curve_runs, gather, with_pictures
 from harness.tracking.attaching import attach
 from harness.tracking.reading import read_series
+from harness.tracking.store import Store
 
 PAGE, TEXT, FIGURES = "report.html", "report.md", "report_figures"
 """The artifacts of a sweep's own run."""
@@ -22,9 +23,9 @@ _ROWS_WITH_CURVES = 6
 
 
 def make(
-    uri: str, comparison: Comparison, parent: RunRecord | None = None, baseline: str | None = None, words: str = ""
+    store: Store, comparison: Comparison, parent: RunRecord | None = None, baseline: str | None = None, words: str = ""
 ) -> Report:
-    """A whole report; see `gather` for the arguments. Reads the curves of the first rows from the store `uri`.
+    """A whole report; see `gather` for the arguments. Reads the curves of the first rows from the store.
 
     Raises:
         RequestError: no row answers to `baseline`.
@@ -32,11 +33,11 @@ def make(
     """
     report = gather(comparison, parent, baseline, words)
     runs = curve_runs(comparison, _ROWS_WITH_CURVES)
-    series = read_series(uri, runs, CURVES) if runs else {}
+    series = read_series(store, runs, CURVES) if runs else {}
     return with_pictures(report, comparison, series, baseline)
 
 
-def keep(uri: str, run_id: str, report: Report) -> None:
+def keep(store: Store, run_id: str, report: Report) -> None:
     """Put the page, the text and the figures among the artifacts of a run, in place of earlier ones.
 
     Raises:
@@ -47,7 +48,7 @@ def keep(uri: str, run_id: str, report: Report) -> None:
         (root / PAGE).write_text(html.render(report), encoding="utf-8")
         (root / TEXT).write_text(markdown.render(report, FIGURES), encoding="utf-8")
         _write_figures(report, root / FIGURES)
-        attach(uri, run_id, root)
+        attach(store, run_id, root)
 
 
 def write(report: Report, target: Path) -> list[Path]:

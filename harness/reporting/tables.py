@@ -16,8 +16,8 @@ from harness.records import RunRecord, RunState
 from harness.reporting.content import Cell, Column, Failure, Key, Line, Table
 from harness.reporting.testing import Tested, subject
 from harness.reporting.wording import amount, by_size, label, measure_in_words, unit
+from harness.tracking.access import shown_uri
 from harness.tracking.selection import ERROR_TAG, TRIES_TAG
-from harness.tracking.store import shown_uri
 
 ROWS = 300
 """So many rows a table has at most: a page is to be read, and `harness compare --format csv` has them all."""

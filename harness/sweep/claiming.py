@@ -29,6 +29,7 @@ from harness.tracking import claims
 from harness.tracking.closing import close_abandoned
 from harness.tracking.reading import read_runs
 from harness.tracking.selection import PROCESS_TAG
+from harness.tracking.store import Store
 from harness.tracking.writing import RunIdentity, RunWriter
 
 log = logging.getLogger(__name__)
@@ -115,8 +116,8 @@ class Claim:
     main thread is interrupted.
     """
 
-    def __init__(self, uri: str, parent_id: str, number: int) -> None:
-        self._uri, self._parent_id, self._number = uri, parent_id, number
+    def __init__(self, store: Store, parent_id: str, number: int) -> None:
+        self._store, self._parent_id, self._number = store, parent_id, number
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._lost = False
@@ -130,10 +131,10 @@ class Claim:
         return self._lost
 
     def _is_followed(self) -> bool:
-        return f"claim.{self._number + 1}" in claims.read_run(self._uri, self._parent_id).data.params
+        return f"claim.{self._number + 1}" in claims.read_run(self._store, self._parent_id).data.params
 
     def __enter__(self) -> Claim:
-        claims.tag_run(self._uri, self._parent_id, {HEARTBEAT_TAG: f"{time.time():.1f}"})
+        claims.tag_run(self._store, self._parent_id, {HEARTBEAT_TAG: f"{time.time():.1f}"})
         self._thread.start()
         return self
 
@@ -141,7 +142,7 @@ class Claim:
         self._over.set()
         self._thread.join(BEAT_SECONDS)
         if not self.is_lost():
-            claims.tag_run(self._uri, self._parent_id, {RELEASED_TAG: str(self._number)})
+            claims.tag_run(self._store, self._parent_id, {RELEASED_TAG: str(self._number)})
 
     def _beat(self) -> None:
         while not self._over.wait(BEAT_SECONDS):
@@ -150,45 +151,47 @@ class Claim:
                     self._lost = True
                     _thread.interrupt_main()
                     return
-                claims.tag_run(self._uri, self._parent_id, {HEARTBEAT_TAG: f"{time.time():.1f}"})
+                claims.tag_run(self._store, self._parent_id, {HEARTBEAT_TAG: f"{time.time():.1f}"})
             except StoreError as error:  # it may come back; jobs that cannot write say so themselves
                 log.info("no heartbeat: %s", error)
 
 
-def take_claim(uri: str, parent_id: str, after: int = 0) -> Claim | None:
+def take_claim(store: Store, parent_id: str, after: int = 0) -> Claim | None:
     """Claim a sweep whose claim number `after` is over (0: it had none); None where another command was faster.
 
     Raises `StoreError`.
     """
     owner = f"{this_process()} {uuid.uuid4().hex[:8]}"
-    return Claim(uri, parent_id, after + 1) if claims.write_once(uri, parent_id, f"claim.{after + 1}", owner) else None
+    return (
+        Claim(store, parent_id, after + 1) if claims.write_once(store, parent_id, f"claim.{after + 1}", owner) else None
+    )
 
 
-def new_parent(uri: str, plan: SweepPlan, identity: RunIdentity) -> RunWriter | None:
+def new_parent(store: Store, plan: SweepPlan, identity: RunIdentity) -> RunWriter | None:
     """Begin the run that stands for a sweep; None where another command has begun one of the same jobs meanwhile.
 
     Raises `StoreError`.
     """
-    if claims.is_local(uri):
-        with claims.exclusive(uri):
-            return None if earlier_sweeps(plan, uri) else RunWriter(uri, identity)
-    if earlier_sweeps(plan, uri):
+    if store.is_local:
+        with store.exclusive():
+            return None if earlier_sweeps(plan, store) else RunWriter(store, identity)
+    if earlier_sweeps(plan, store):
         return None
-    own = RunWriter(uri, identity)
+    own = RunWriter(store, identity)
     time.sleep(SETTLING_SECONDS)
-    if earlier_sweeps(plan, uri)[0].run_id == own.run_id:  # the oldest of those begun in the same second stays
+    if earlier_sweeps(plan, store)[0].run_id == own.run_id:  # the oldest of those begun in the same second stays
         return own
-    claims.delete_run(uri, own.run_id)
+    claims.delete_run(store, own.run_id)
     return None
 
 
-def take_over(uri: str, parent: RunRecord, say: Callable[[str], None], timeout: float | None = None) -> None:
+def take_over(store: Store, parent: RunRecord, say: Callable[[str], None], timeout: float | None = None) -> None:
     """End what an earlier command of the sweep has left: wait for its processes, close its runs.
 
     Its workers end by themselves, at the end of their epoch; those that have not after `timeout` seconds are killed.
     `say` is given words for the person who waits.
     """
-    if left := _left_behind(uri, parent):
+    if left := _left_behind(store, parent):
         numbers = " ".join(str(process.pid) for process in left)
         bound = f"`kill -9 {numbers}` ends them now" if timeout is None else f"at most timeout={timeout:g} s"
         say(
@@ -201,16 +204,16 @@ def take_over(uri: str, parent: RunRecord, say: Callable[[str], None], timeout: 
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
             _outlast(hung, None)
-    for run in _running(uri, parent.run_id):
-        close_abandoned(uri, run, RunState.KILLED, CUT_OFF, "ProcessDied")
+    for run in _running(store, parent.run_id):
+        close_abandoned(store, run, RunState.KILLED, CUT_OFF, "ProcessDied")
 
 
-def _left_behind(uri: str, parent: RunRecord) -> list[psutil.Process]:
+def _left_behind(store: Store, parent: RunRecord) -> list[psutil.Process]:
     """The processes of earlier commands that live here: children of a dead one, and whoever has a run RUNNING."""
     owners = [value.rpartition(" ")[0] for key, value in parent.parameters.items() if CLAIM.fullmatch(key)]
     dead = {process_number(owner) for owner in owners if is_here(owner) and not is_alive(owner)}
     found = {child.pid: child for number in dead for child in spawned_by(number) if _parent(child) != number}
-    for run in _running(uri, parent.run_id):
+    for run in _running(store, parent.run_id):
         process = run.tags.get(PROCESS_TAG, "")
         if process not in ("", this_process()) and is_here(process) and is_alive(process):
             with suppress(psutil.NoSuchProcess):
@@ -235,8 +238,8 @@ def _lives(process: psutil.Process) -> bool:
     return False
 
 
-def _running(uri: str, parent_id: str) -> list[RunRecord]:
-    return [run for run in read_runs(uri, parent_id=parent_id) if run.state is RunState.RUNNING]
+def _running(store: Store, parent_id: str) -> list[RunRecord]:
+    return [run for run in read_runs(store, parent_id=parent_id) if run.state is RunState.RUNNING]
 
 
 def _parent(process: psutil.Process) -> int | None:

@@ -14,7 +14,7 @@ from functools import partial
 
 from harness.composing import SweepJobs
 from harness.config import Config
-from harness.errors import HarnessError, RequestError, StoreError
+from harness.errors import HarnessError, RequestError
 from harness.records import RunRecord, RunState
 from harness.sweep.claiming import Claim, Holder, holder_of, is_held, new_parent, take_claim, take_over
 from harness.sweep.crew import Crew, Record
@@ -29,10 +29,11 @@ from harness.sweep.progress import SweepDisplay
 from harness.sweep.summary import Report, conclude, finish_parent, raise_if_unfinished
 from harness.sweep.watching import follow, watched
 from harness.sweep.worker import Failure
+from harness.tracking.access import few_retries
 from harness.tracking.closing import close_abandoned
-from harness.tracking.reading import read_runs
+from harness.tracking.reading import cached_reads, read_runs
 from harness.tracking.selection import SWEEP_FINGERPRINT_TAG, SWEPT_TAG
-from harness.tracking.store import few_retries, store_uri
+from harness.tracking.store import Store
 from harness.tracking.writing import RunIdentity, RunWriter
 
 
@@ -55,6 +56,7 @@ class Sweep:
     carry out the jobs, with more overrides.
     """
 
+    store: Store
     jobs: SweepJobs
     work: SweepPlan
     overrides: Sequence[str]
@@ -67,10 +69,6 @@ class Sweep:
         return self.work.jobs[0].config
 
     @property
-    def uri(self) -> str:
-        return store_uri(self.config.tracking.uri)
-
-    @property
     def filtered(self) -> bool:
         """Whether jobs can be left out: only our own sweeper does that."""
         return self.jobs.sweeper == GRID_SWEEPER
@@ -81,12 +79,13 @@ class Sweep:
 
     def look_up(self) -> SweepPlan:
         """The plan with what the store has of it."""
-        earlier = [] if self.fresh else earlier_sweeps(self.work, self.uri)
-        return self.under(earlier[-1]) if earlier else self.work
+        with cached_reads(self.store):
+            earlier = [] if self.fresh else earlier_sweeps(self.work, self.store)
+            return self.under(earlier[-1]) if earlier else self.work
 
     def under(self, parent: RunRecord) -> SweepPlan:
         """The plan with what was done under `parent`."""
-        return resumed(self.work, self.uri, parent, tuple(json.loads(parent.tags[SWEPT_TAG])))
+        return resumed(self.work, self.store, parent, tuple(json.loads(parent.tags[SWEPT_TAG])))
 
     def identity(self, plan: SweepPlan) -> RunIdentity:
         """How the run that stands for the sweep is called and tagged."""
@@ -106,14 +105,10 @@ class Sweep:
 
     def outlook(self) -> Outlook:
         """What `conduct` would do now; nothing is written. Raises as it does."""
-        plan = self.look_up()
+        with cached_reads(self.store):
+            plan = self.look_up()
+            known = [] if self.store.is_missing else read_runs(self.store)
         due = plan.due(self.config.resume)
-        try:
-            known = read_runs(self.uri)
-        except StoreError:
-            if plan.parent is not None:
-                raise
-            known = []  # there is no store yet
         threads = self.config.threads or plan.threads
         pooled = self.jobs.launcher.get("_target_") == ADDRESS
         slots = plan_slots(self.jobs.launcher.get("workers"), max(len(due), 1), threads) if pooled else [None]
@@ -129,22 +124,24 @@ def conduct(sweep: Sweep, display: SweepDisplay, report: Report) -> None:
     if not sweep.filtered:
         display.say(f"Every job runs: {sweep.jobs.sweeper} cannot leave out what is finished.")
     while True:
-        plan = sweep.look_up()
-        parent = plan.parent
+        with cached_reads(sweep.store):
+            plan = sweep.look_up()
+            parent = plan.parent
+            held = parent is not None and is_held(parent)
+            if not held and _nothing_to_do(sweep, plan, display):
+                conclude(sweep.store, plan, report)
+                return
         holder = holder_of(parent) if parent is not None else None
-        if parent is not None and is_held(parent):
+        if parent is not None and held:
             display.say(f"This sweep is at work in {holder}. Watching; Ctrl-C ends the watching only.")
             done = [job.run for job in plan.jobs if job.run is not None and job.finished]
             with display.live(parent.name, len(plan.jobs), done):
-                ended = follow(sweep.uri, parent.run_id, display.show)
+                ended = follow(sweep.store, parent.run_id, display.show)
             if ended:
-                conclude(sweep.uri, plan, report)
+                conclude(sweep.store, plan, report)
                 return
             display.say("The command that was at work has gone. Going on in its place.")
             plan = sweep.under(parent)
-        elif _nothing_to_do(sweep, plan, display):
-            conclude(sweep.uri, plan, report)
-            return
         if _work(sweep, plan, holder.number if holder is not None else 0, display, report):
             return
 
@@ -172,28 +169,28 @@ def _work(sweep: Sweep, plan: SweepPlan, over: int, display: SweepDisplay, repor
 
     `over` is the number of the last claim, which has ended.
     """
-    due, uri = plan.due(sweep.config.resume), sweep.uri
+    due, store = plan.due(sweep.config.resume), sweep.store
     config = replace(sweep.config, threads=sweep.config.threads or plan.threads)
     with crew_for(sweep.jobs.launcher, max(len(due), 1), config) as crew:
         sweep.check()
         parent: RunWriter | None = None
         if plan.parent is None:
             identity = sweep.identity(plan)
-            parent = RunWriter(uri, identity) if sweep.fresh else new_parent(uri, sweep.work, identity)
+            parent = RunWriter(store, identity) if sweep.fresh else new_parent(store, sweep.work, identity)
             if parent is None:
                 return False
         parent_id = parent.run_id if parent is not None else plan.parent.run_id if plan.parent else ""
-        claim = take_claim(uri, parent_id, over)
+        claim = take_claim(store, parent_id, over)
         if claim is None:
             return False
         with claim:
             if parent is None:
-                [record] = read_runs(uri, run_ids=[parent_id], include_parents=True)
-                take_over(uri, record, display.say, config.timeout)
+                [record] = read_runs(store, run_ids=[parent_id], include_parents=True)
+                take_over(store, record, display.say, config.timeout)
                 plan = sweep.under(record)
-                parent = RunWriter(uri, sweep.identity(plan), parent_id)
-            _carry_out(sweep, plan, parent, crew, claim, display, report)
-    raise_if_unfinished(uri, parent_id, len(plan.jobs))
+                parent = RunWriter(store, sweep.identity(plan), parent_id)
+            runs = _carry_out(sweep, plan, parent, crew, claim, display, report)
+    raise_if_unfinished(runs, len(plan.jobs))
     return True
 
 
@@ -205,7 +202,8 @@ def _carry_out(
     claim: Claim,
     display: SweepDisplay,
     report: Report,
-) -> None:
+) -> list[RunRecord]:
+    """Have the jobs that are due trained, end the sweep's run; the runs that the store has then."""
     due = plan.due(sweep.config.resume)
     before = [job.run for job in plan.jobs if job.run is not None]
     jobs = plan.numbered(sweep.jobs)
@@ -216,7 +214,7 @@ def _carry_out(
         try:
             with (
                 display.live(parent.name, len(plan.jobs), before, len(due)),
-                watched(parent.uri, parent.run_id, display.show),
+                watched(parent.store, parent.run_id, display.show),
             ):
                 try:
                     if due:
@@ -232,15 +230,17 @@ def _carry_out(
                         failures = crew.failures if crew is not None else None
                         if sweep.config.resume == "only_failed":
                             jobs = replace(jobs, jobs=())  # those without a run were not asked for
-                        end_runs(parent, jobs, sweep.config, failures, interrupted=state is RunState.KILLED)
-                        _close_unopened(parent, before, failures or {})
+                        runs = read_runs(parent.store, parent_id=parent.run_id)
+                        end_runs(parent, runs, jobs, sweep.config, failures, interrupted=state is RunState.KILLED)
+                        _close_unopened(parent, runs, before, failures or {})
         finally:
             if claim.is_lost():
                 raise HarnessError(
                     "This machine was not heard of for a minute, and another command has taken the sweep over. "
                     "`harness sweep --watch` shows it."
                 )
-            finish_parent(parent, plan, state, report)
+            runs = finish_parent(parent, plan, state, report)
+    return runs
 
 
 def _record(claim: Claim, record: Record, number: int, failure: Failure) -> None:
@@ -249,12 +249,14 @@ def _record(claim: Claim, record: Record, number: int, failure: Failure) -> None
         record(number, failure)
 
 
-def _close_unopened(parent: RunWriter, before: Sequence[RunRecord], failures: Mapping[int, str]) -> None:
+def _close_unopened(
+    parent: RunWriter, runs: Sequence[RunRecord], before: Sequence[RunRecord], failures: Mapping[int, str]
+) -> None:
     """Say of a run that was to be gone on in, and could not even be opened, why."""
     ended = {run.run_id: run.ended for run in before}
-    for run in read_runs(parent.uri, parent_id=parent.run_id):
+    for run in runs:
         if (reason := failures.get(job_number(run))) and ended.get(run.run_id, ...) == run.ended:
-            close_abandoned(parent.uri, run, RunState.FAILED, reason, DIED)
+            close_abandoned(parent.store, run, RunState.FAILED, reason, DIED)
 
 
 @contextmanager

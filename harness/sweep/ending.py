@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.composing import SweepJobs
@@ -33,32 +33,38 @@ def record_failure(parent: RunWriter, jobs: SweepJobs, config: Config, number: i
     """
     runs = _runs_of(parent, number)
     if not runs:
-        RunWriter(parent.uri, _identity(parent, jobs, config, number))
+        RunWriter(parent.store, _identity(parent, jobs, config, number))
         runs = _runs_of(parent, number)
     for run in runs:
         if run.state is RunState.RUNNING:
             log, traceback = _remains(failure)
-            close_abandoned(parent.uri, run, RunState.FAILED, failure.reason, failure.kind, log, traceback)
+            close_abandoned(parent.store, run, RunState.FAILED, failure.reason, failure.kind, log, traceback)
 
 
 def end_runs(
-    parent: RunWriter, jobs: SweepJobs, config: Config, failures: Mapping[int, str] | None, interrupted: bool
+    parent: RunWriter,
+    runs: Sequence[RunRecord],
+    jobs: SweepJobs,
+    config: Config,
+    failures: Mapping[int, str] | None,
+    interrupted: bool,
 ) -> None:
     """Now that every job is over: end what is left RUNNING, and give a job without a run one that says why.
 
-    `config` is that of any job; `failures` are reasons by the jobs' numbers, None where the launcher does not tell:
-    then a job without a run counts as failed. Jobs that were never begun have no run.
+    `runs` are those that the store has of the sweep, `config` is that of any job, `failures` are reasons by the jobs'
+    numbers, None where the launcher does not tell: then a job without a run counts as failed. Jobs that were never
+    begun have no run.
     """
     recorded = set()
-    for run in read_runs(parent.uri, parent_id=parent.run_id):
+    for run in runs:
         recorded.add(job_number(run))
         if run.state is not RunState.RUNNING:
             continue
         if interrupted:
-            close_abandoned(parent.uri, run, RunState.KILLED, "It was stopped at once.", STOPPED)
+            close_abandoned(parent.store, run, RunState.KILLED, "It was stopped at once.", STOPPED)
         else:
             reason = (failures or {}).get(job_number(run), "Its process ended before the job did.")
-            close_abandoned(parent.uri, run, RunState.FAILED, reason, DIED)
+            close_abandoned(parent.store, run, RunState.FAILED, reason, DIED)
     if interrupted:
         return
     reasons = dict.fromkeys(range(len(jobs.jobs)), UNRECORDED) if failures is None else failures
@@ -72,7 +78,7 @@ def job_number(run: RunRecord) -> int:
 
 
 def _runs_of(parent: RunWriter, number: int) -> list[RunRecord]:
-    return [run for run in read_runs(parent.uri, parent_id=parent.run_id) if job_number(run) == number]
+    return read_runs(parent.store, parent_id=parent.run_id, job=number)
 
 
 def _identity(parent: RunWriter, jobs: SweepJobs, config: Config, number: int) -> RunIdentity:

@@ -23,9 +23,9 @@ from harness.run import RunContext, execute
 from harness.sweep.naming import group_name, run_name
 from harness.sweep.planning import one_a_job
 from harness.sweep.worker import LOG, Failure, stop_requested
-from harness.tracking.reading import read_runs
+from harness.tracking.reading import cached_reads, read_runs
 from harness.tracking.selection import SWEPT_TAG, THREADS_TAG
-from harness.tracking.store import store_uri
+from harness.tracking.store import Store, open_store
 from harness.training import TrainingState
 
 log = logging.getLogger(__name__)
@@ -42,9 +42,10 @@ def run_job(composed: DictConfig) -> Failure | None:
         config = typed_config(composed)
         assert config.tracking.parent_run is not None
         overrides = list(HydraConfig.get().overrides.task)
-        uri, parent = store_uri(config.tracking.uri), config.tracking.parent_run
+        store, parent = open_store(config.tracking.uri), config.tracking.parent_run
         number = int(HydraConfig.get().job.num) if config.tracking.job is None else config.tracking.job
-        swept = _swept(uri, parent)
+        with cached_reads(store):
+            swept, run_id = _swept(store, parent), _earlier_run(store, parent, number, config)
         context = RunContext(
             name=run_name(config, overrides, swept),
             overrides=[item for item in overrides if item.partition("=")[0] not in TIES],
@@ -52,7 +53,7 @@ def run_job(composed: DictConfig) -> Failure | None:
             job=number,
             group=group_name(config, overrides, swept),
             log_file=Path(HydraConfig.get().runtime.output_dir) / LOG,
-            run_id=_earlier_run(uri, parent, number, config),
+            run_id=run_id,
         )
         if stop_requested():
             return None
@@ -69,15 +70,15 @@ def run_job(composed: DictConfig) -> Failure | None:
 
 
 @lru_cache(maxsize=8)
-def _swept(uri: str, parent_id: str) -> tuple[str, ...]:
+def _swept(store: Store, parent_id: str) -> tuple[str, ...]:
     """The settings that differ among the jobs, as the sweep's own run says."""
-    (parent,) = read_runs(uri, run_ids=[parent_id], include_parents=True)
+    (parent,) = read_runs(store, run_ids=[parent_id], include_parents=True)
     return tuple(json.loads(parent.tags[SWEPT_TAG]))
 
 
-def _earlier_run(uri: str, parent: str, number: int, config: Config) -> str | None:
+def _earlier_run(store: Store, parent: str, number: int, config: Config) -> str | None:
     """The run that an earlier try of this job has made, which is gone on in; None at the first."""
-    earlier = one_a_job(read_runs(uri, parent_id=parent, job=number)).get(number)
+    earlier = one_a_job(read_runs(store, parent_id=parent, job=number)).get(number)
     if earlier is None:
         return None
     before = earlier.tags.get(THREADS_TAG)

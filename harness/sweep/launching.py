@@ -10,7 +10,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -43,7 +43,9 @@ from harness.sweep.progress import RunDisplay, SweepDisplay
 from harness.sweep.showing import MOST_RUNS, not_decisive, show_experiment
 from harness.sweep.summary import Report
 from harness.sweep.watching import watch
-from harness.tracking.store import ensure_experiment, few_retries, store_uri
+from harness.tracking.access import few_retries
+from harness.tracking.reading import cached_reads
+from harness.tracking.store import open_store
 
 log = logging.getLogger(__name__)
 
@@ -90,8 +92,8 @@ def _train(request: argparse.Namespace, display: RunDisplay) -> None:
             result = execute(config, context, display)
             display.run_finished(result)
             with not_decisive(result.name):
-                uri = store_uri(config.tracking.uri)
-                show_experiment(uri, ensure_experiment(uri, result.experiment), MOST_RUNS)
+                store = open_store(config.tracking.uri)
+                show_experiment(store, store.ensure_experiment(result.experiment), MOST_RUNS)
         except Exception as error:
             log.info("the run failed", exc_info=True)  # to the run's file; the message is printed once, at the end
             failures.append(error)  # raised below: Hydra would print words of its own
@@ -107,9 +109,11 @@ def _sweep(request: argparse.Namespace, report: Report, show_plan: ShowPlan) -> 
     jobs = expand_sweep(request.overrides, *where)
     checked = check_sweep(jobs, *where)
     configs = job_configs(jobs, *where)
+    store = open_store(configs[0].tracking.uri)
     sweep = Sweep(
+        store=store,
         jobs=jobs,
-        work=plan_sweep(jobs, configs, store_uri(configs[0].tracking.uri)),
+        work=plan_sweep(jobs, configs, store),
         overrides=request.overrides,
         check=lambda: _check_surroundings(checked),
         start=lambda extra: _call_hydra(_command_line(request, extra), run_job),
@@ -122,7 +126,7 @@ def _sweep(request: argparse.Namespace, report: Report, show_plan: ShowPlan) -> 
 
 def _watch(request: argparse.Namespace, report: Report) -> None:
     config = compose_config(request.overrides, request.config_name or CONFIG_NAME, request.config_dir)
-    watch(store_uri(config.tracking.uri), request.watch, SweepDisplay(), report)
+    watch(open_store(config.tracking.uri), request.watch, SweepDisplay(), report)
 
 
 def _check_surroundings(configs: Sequence[Config]) -> None:
@@ -131,10 +135,15 @@ def _check_surroundings(configs: Sequence[Config]) -> None:
     for config in wanted.values():
         load_splits(config.dataset, config.regime.validation)
     with few_retries():
-        for uri, experiment in {(store_uri(config.tracking.uri), config.tracking.experiment) for config in configs}:
-            ensure_experiment(uri, experiment)
-        for config in configs:
-            check_start(store_uri(config.tracking.uri), config)
+        stores = [open_store(config.tracking.uri) for config in configs]
+        for store, experiment in {
+            (store, config.tracking.experiment) for store, config in zip(stores, configs, strict=True)
+        }:
+            store.ensure_experiment(experiment)
+        with ExitStack() as reading:
+            for store, config in zip(stores, configs, strict=True):
+                reading.enter_context(cached_reads(store))
+                check_start(store, config)
 
 
 def _parse(arguments: Sequence[str], multirun: bool) -> argparse.Namespace:

@@ -21,8 +21,9 @@ from harness.data import dataset_digest
 from harness.fingerprint import combined, fingerprint
 from harness.records import RunRecord, RunState
 from harness.sweep.naming import run_name
-from harness.tracking.reading import read_runs, read_sweeps
+from harness.tracking.reading import cached_reads, read_runs, read_sweeps
 from harness.tracking.selection import FINGERPRINT_TAG, JOB_TAG, SWEEP_FINGERPRINT_TAG, THREADS_TAG
+from harness.tracking.store import Store
 
 GRID_SWEEPER = "hydra_plugins.harness.GridSweeper"
 """The sweeper that can leave out jobs."""
@@ -100,33 +101,34 @@ class SweepPlan:
         return replace(jobs, jobs=tuple(job.overrides for job in ordered), swept=self.swept)
 
 
-def plan_sweep(jobs: SweepJobs, configs: Sequence[Config], uri: str) -> SweepPlan:
+def plan_sweep(jobs: SweepJobs, configs: Sequence[Config], store: Store) -> SweepPlan:
     """Every job of the grid as new work; `configs` has one for each. Raises as `start_identity` and `load_dataset`."""
     digests: dict[str, str] = {}
     planned = []
-    for number, (overrides, config) in enumerate(zip(jobs.jobs, configs, strict=True)):
-        wanted = repr(config.dataset)
-        if wanted not in digests:
-            digests[wanted] = dataset_digest(config.dataset)
-        found = fingerprint(config, digests[wanted], start_identity(uri, config))
-        name = run_name(config, list(overrides), jobs.swept)
-        planned.append(PlannedJob(number, name, overrides, config, found))
+    with cached_reads(store):  # jobs that continue runs look for them among the same ones
+        for number, (overrides, config) in enumerate(zip(jobs.jobs, configs, strict=True)):
+            wanted = repr(config.dataset)
+            if wanted not in digests:
+                digests[wanted] = dataset_digest(config.dataset)
+            found = fingerprint(config, digests[wanted], start_identity(store, config))
+            name = run_name(config, list(overrides), jobs.swept)
+            planned.append(PlannedJob(number, name, overrides, config, found))
     return SweepPlan(tuple(planned), jobs.swept)
 
 
-def earlier_sweeps(plan: SweepPlan, uri: str) -> list[RunRecord]:
+def earlier_sweeps(plan: SweepPlan, store: Store) -> list[RunRecord]:
     """The parent runs of sweeps of the same jobs in the same experiment, oldest first. Raises `StoreError`."""
     wanted = plan.fingerprint
-    sweeps = read_sweeps(uri, plan.jobs[0].config.tracking.experiment)
+    sweeps = read_sweeps(store, plan.jobs[0].config.tracking.experiment)
     return [sweep for sweep in sweeps if sweep.tags.get(SWEEP_FINGERPRINT_TAG) == wanted]
 
 
-def resumed(plan: SweepPlan, uri: str, parent: RunRecord, swept: tuple[str, ...]) -> SweepPlan:
-    """`plan` with what the store has of it under `parent`, in one query; jobs have the numbers that they have there.
+def resumed(plan: SweepPlan, store: Store, parent: RunRecord, swept: tuple[str, ...]) -> SweepPlan:
+    """`plan` with what the store has of it under `parent`; jobs have the numbers that they have there.
 
     `swept` are the settings by which its runs are named. Raises `StoreError`.
     """
-    runs = one_a_job(read_runs(uri, parent_id=parent.run_id))
+    runs = one_a_job(read_runs(store, parent_id=parent.run_id))
     by_identity: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     by_words: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
     for number, run in runs.items():

@@ -19,8 +19,8 @@ from rich.tree import Tree
 from harness.config import Config
 from harness.records import RunRecord, RunState
 from harness.run import RunResult
+from harness.tracking.access import shown_uri
 from harness.tracking.selection import CONTINUED_EPOCHS, ERROR_TAG
-from harness.tracking.store import shown_uri
 from harness.training import TrainingState
 
 STAGE_COLUMNS: Mapping[str, tuple[float, str]] = {

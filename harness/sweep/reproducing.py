@@ -16,7 +16,7 @@ from harness.records import RunRecord, RunState
 from harness.sweep.launching import launch
 from harness.tracking.reading import open_reader, read_series
 from harness.tracking.selection import CONTINUED_EPOCHS, CONTINUED_SETTINGS, Selection, is_sweep
-from harness.tracking.store import sqlite_file, store_uri
+from harness.tracking.store import Store, open_store
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _missing(stage: Stage, seeds: Sequence[int]) -> tuple[int, ...]:
 def find_runs(stage: Stage, seeds: Sequence[int]) -> dict[int, RunRecord]:
     """The finished run of the stage under each seed that has one: the first of those with equal settings and data."""
     config = stage.config()
-    runs = _finished(store_uri(config.tracking.uri), config.tracking.experiment)
+    runs = _finished(open_store(config.tracking.uri), config.tracking.experiment)
     if not runs:
         return {}
     digest = load_splits(config.dataset, config.regime.validation)[0].digest
@@ -92,12 +92,11 @@ def find_runs(stage: Stage, seeds: Sequence[int]) -> dict[int, RunRecord]:
     return found
 
 
-def _finished(uri: str, experiment: str) -> list[RunRecord]:
+def _finished(store: Store, experiment: str) -> list[RunRecord]:
     """The finished runs of an experiment; none where it, or the store, does not exist yet."""
-    file = sqlite_file(uri)
-    if file is not None and not file.is_file():
+    if store.is_missing:
         return []
-    with open_reader(uri) as reader:
+    with open_reader(store) as reader:
         identities = tuple(identity for identity, name in reader.experiments().items() if name == experiment)
         runs = reader.select(Selection(identities)) if identities else []
     return [run for run in runs if run.state is RunState.FINISHED and not is_sweep(run)]
@@ -128,7 +127,7 @@ def read_reproduction(guide: Guide, seeds: Sequence[int], overrides: Sequence[st
         )
     records = [runs[seed] for seed in seeds]
     config = stage.config()
-    series = read_series(store_uri(config.tracking.uri), [run.run_id for run in records], list(guide.series))
+    series = read_series(open_store(config.tracking.uri), [run.run_id for run in records], list(guide.series))
     return Reproduction(
         guide=guide,
         seeds=tuple(seeds),

@@ -12,6 +12,7 @@ from harness.errors import StoreError
 from harness.records import RunRecord
 from harness.tracking.reading import read_runs, runs_of_experiment
 from harness.tracking.selection import GROUP_TAG, KIND_TAG, PARENT_TAG, SWEPT_TAG, is_sweep
+from harness.tracking.store import Store
 from harness.tracking.view_states import (
     Grouping,
     Subject,
@@ -31,29 +32,29 @@ MOST_RUNS = 500
 """After a single run the views of a larger experiment are left as they are: of 10,000 runs they take four seconds."""
 
 
-def show_sweep(uri: str, parent: RunRecord) -> None:
+def show_sweep(store: Store, parent: RunRecord) -> None:
     """Write the view of a sweep and those of its experiment, as far as they changed. Raises `StoreError`."""
-    runs = read_runs(uri, parent_id=parent.run_id)
+    runs = read_runs(store, parent_id=parent.run_id)
     if not runs:
         return
     condition = f"tags.{PARENT_TAG} = '{parent.run_id}'"
     subject = _subject(runs, condition, json.loads(parent.tags.get(SWEPT_TAG, "[]")), named=True)
     view = View(sweep_key(parent.run_id), parent.name, _milliseconds(parent), gap_and_curves(subject))
-    of_experiment = runs_of_experiment(uri, parent.experiment_id)
-    _write(uri, parent.experiment_id, [view, *_of_experiment(of_experiment)])
+    of_experiment = runs_of_experiment(store, parent.experiment_id)
+    _write(store, parent.experiment_id, [view, *_of_experiment(of_experiment)])
 
 
-def show_experiment(uri: str, experiment_id: str, most: int | None = None) -> None:
+def show_experiment(store: Store, experiment_id: str, most: int | None = None) -> None:
     """Write the views of an experiment, as far as they changed. Raises `StoreError`.
 
     A new run may differ in a setting that no run differed in before: until then the views would average it with others.
     An experiment of more than `most` runs is left to the next sweep, or to `harness ui`.
     """
-    runs = runs_of_experiment(uri, experiment_id, newest=None if most is None else most + 1)
+    runs = runs_of_experiment(store, experiment_id, newest=None if most is None else most + 1)
     if most is not None and len(runs) > most:
         log.info("more than %d runs: sweeps and `harness ui` bring the views of the MLflow UI up to date", most)
         return
-    _write(uri, experiment_id, _of_experiment(runs))
+    _write(store, experiment_id, _of_experiment(runs))
 
 
 @contextmanager
@@ -65,9 +66,9 @@ def not_decisive(what: str) -> Iterator[None]:
         log.warning("%s: the views of the MLflow UI were not written; `harness ui` does it again. %s", what, error)
 
 
-def _write(uri: str, experiment_id: str, views: Sequence[View]) -> None:
+def _write(store: Store, experiment_id: str, views: Sequence[View]) -> None:
     if views:
-        write_views(uri, experiment_id, views)
+        write_views(store, experiment_id, views)
 
 
 def _of_experiment(every: Sequence[RunRecord]) -> list[View]:

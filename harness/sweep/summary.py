@@ -11,12 +11,13 @@ from harness.analysis.notes import sweep_note
 from harness.analysis.presenting import render
 from harness.analysis.settings import headings
 from harness.errors import SweepFailed
-from harness.records import RunState
+from harness.records import RunRecord, RunState
 from harness.sweep.planning import SweepPlan, one_a_job
 from harness.sweep.showing import not_decisive, show_sweep
-from harness.tracking.reading import read_runs
+from harness.tracking.access import shown_uri
+from harness.tracking.reading import cached_reads, read_runs
 from harness.tracking.selection import ERROR_TAG, NOTE_TAG
-from harness.tracking.store import shown_uri
+from harness.tracking.store import Store
 from harness.tracking.writing import RunWriter
 
 log = logging.getLogger(__name__)
@@ -24,19 +25,25 @@ log = logging.getLogger(__name__)
 Report = Callable[[Comparison], None]
 
 
-def finish_parent(parent: RunWriter, plan: SweepPlan, state: RunState, report: Report) -> None:
-    """Record what the sweep found, end its run in `state` (FAILED if not every job finished), report."""
+def finish_parent(parent: RunWriter, plan: SweepPlan, state: RunState, report: Report) -> list[RunRecord]:
+    """Record what the sweep found, end its run in `state` (FAILED if not every job finished), report; its runs."""
+    with cached_reads(parent.store):  # its jobs are over: their runs stay as they are
+        return _finish_parent(parent, plan, state, report)
+
+
+def _finish_parent(parent: RunWriter, plan: SweepPlan, state: RunState, report: Report) -> list[RunRecord]:
     comparison = None
     reported = state is not RunState.KILLED and any(job.config.figures != "none" for job in plan.jobs)
     try:
-        comparison = read_comparison(parent.uri, parent.run_id, plan.swept, parent.name)
+        runs = read_runs(parent.store, parent_id=parent.run_id)
+        comparison = _compared(runs, plan.swept, parent.name)
         finished = comparison.finished if comparison is not None else 0
         if comparison is not None:
             record_comparison(parent, comparison, reported)
         parent.set_tags({"harness.finished": str(finished)})
         with not_decisive(parent.name):
-            [record] = read_runs(parent.uri, run_ids=[parent.run_id], include_parents=True)
-            show_sweep(parent.uri, record)
+            [record] = read_runs(parent.store, run_ids=[parent.run_id], include_parents=True)
+            show_sweep(parent.store, record)
         if finished < len(plan.jobs) and state is RunState.FINISHED:
             state = RunState.FAILED
     except KeyboardInterrupt:
@@ -50,10 +57,11 @@ def finish_parent(parent: RunWriter, plan: SweepPlan, state: RunState, report: R
     if comparison is not None:
         report(comparison)
         if reported and state is not RunState.KILLED:
-            keep_report(parent.uri, parent.run_id, comparison)
+            keep_report(parent.store, parent.run_id, comparison)
+    return runs
 
 
-def keep_report(uri: str, parent_id: str, comparison: Comparison) -> None:
+def keep_report(store: Store, parent_id: str, comparison: Comparison) -> None:
     """Keep the sweep's report with its run. The runs are safe by now: where it fails, the log says so, and that is all.
 
     It takes two to three seconds, most of them for figures: a sweep that is to have none has no report either.
@@ -61,8 +69,8 @@ def keep_report(uri: str, parent_id: str, comparison: Comparison) -> None:
     try:
         from harness.reporting import keeping
 
-        [parent] = read_runs(uri, run_ids=[parent_id], include_parents=True)
-        keeping.keep(uri, parent_id, keeping.make(uri, comparison, parent, words=parent_id))
+        [parent] = read_runs(store, run_ids=[parent_id], include_parents=True)
+        keeping.keep(store, parent_id, keeping.make(store, comparison, parent, words=parent_id))
     except Exception as error:  # noqa: BLE001 - of whatever kind: it would fail a sweep that has finished
         log.warning(
             "The report was not made (%s: %s). `harness report %s` does it again.",
@@ -70,18 +78,18 @@ def keep_report(uri: str, parent_id: str, comparison: Comparison) -> None:
         )  # fmt: skip
 
 
-def conclude(uri: str, plan: SweepPlan, report: Report) -> None:
+def conclude(store: Store, plan: SweepPlan, report: Report) -> None:
     """Report a sweep that another command has ended. Raises as `raise_if_unfinished`."""
     assert plan.parent is not None
-    comparison = read_comparison(uri, plan.parent.run_id, plan.swept, plan.parent.name)
-    if comparison is not None:
+    runs = read_runs(store, parent_id=plan.parent.run_id)
+    if (comparison := _compared(runs, plan.swept, plan.parent.name)) is not None:
         report(comparison)
-    raise_if_unfinished(uri, plan.parent.run_id, len(plan.jobs))
+    raise_if_unfinished(runs, len(plan.jobs))
 
 
-def raise_if_unfinished(uri: str, parent_id: str, jobs: int) -> None:
-    """Raise `SweepFailed`, with the numbers, if the store has not every one of the `jobs` as finished."""
-    states = [run.state for run in one_a_job(read_runs(uri, parent_id=parent_id)).values()]
+def raise_if_unfinished(runs: Sequence[RunRecord], jobs: int) -> None:
+    """Raise `SweepFailed`, with the numbers, if among the `runs` of a sweep not every one of its `jobs` is finished."""
+    states = [run.state for run in one_a_job(runs).values()]
     unfinished, failed = jobs - states.count(RunState.FINISHED), states.count(RunState.FAILED)
     if unfinished and failed == unfinished:
         raise SweepFailed(
@@ -94,9 +102,12 @@ def raise_if_unfinished(uri: str, parent_id: str, jobs: int) -> None:
         )
 
 
-def read_comparison(uri: str, parent_id: str, swept: Sequence[str], title: str) -> Comparison | None:
+def read_comparison(store: Store, parent_id: str, swept: Sequence[str], title: str) -> Comparison | None:
     """The sweep's runs so far, compared; None where no run was recorded."""
-    runs = read_runs(uri, parent_id=parent_id)
+    return _compared(read_runs(store, parent_id=parent_id), swept, title)
+
+
+def _compared(runs: Sequence[RunRecord], swept: Sequence[str], title: str) -> Comparison | None:
     return compare(runs, swept=swept, title=title) if runs else None
 
 

@@ -16,6 +16,7 @@ from harness.sweep.progress import SweepDisplay
 from harness.sweep.summary import Report, read_comparison
 from harness.tracking.reading import read_runs, read_sweeps, resolve_run
 from harness.tracking.selection import SWEPT_TAG, is_sweep
+from harness.tracking.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -31,43 +32,43 @@ Show = Callable[[Sequence[RunRecord]], None]
 
 
 @contextmanager
-def watched(uri: str, parent_id: str, show: Show) -> Iterator[None]:
+def watched(store: Store, parent_id: str, show: Show) -> Iterator[None]:
     """Call `show` with the sweep's runs every now and then while the block lasts, and once more at its end."""
     over = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(uri, parent_id, show, over), name="watcher", daemon=True)
+    watcher = threading.Thread(target=_watch, args=(store, parent_id, show, over), name="watcher", daemon=True)
     watcher.start()
     try:
         yield
     finally:
         over.set()
         watcher.join(LONGEST_WAIT)
-        _look(uri, parent_id, show)
+        _look(store, parent_id, show)
 
 
-def _watch(uri: str, parent_id: str, show: Show, over: threading.Event) -> None:
+def _watch(store: Store, parent_id: str, show: Show, over: threading.Event) -> None:
     pause = SHORTEST_PAUSE
     while not over.wait(pause):
         started = time.perf_counter()
-        _look(uri, parent_id, show)
+        _look(store, parent_id, show)
         pause = max(SHORTEST_PAUSE, (time.perf_counter() - started) / SHARE_OF_TIME)
 
 
-def _look(uri: str, parent_id: str, show: Show) -> None:
+def _look(store: Store, parent_id: str, show: Show) -> None:
     try:
-        show(read_runs(uri, parent_id=parent_id))
+        show(read_runs(store, parent_id=parent_id))
     except StoreError as error:  # it may come back; if it does not, the jobs say so
         log.warning("The store could not be read for the display: %s", error)
 
 
-def follow(uri: str, parent_id: str, show: Show) -> bool:
+def follow(store: Store, parent_id: str, show: Show) -> bool:
     """Call `show` with the runs of a sweep that another command carries out, until that is over; whether it ended in
     order (its command may have gone in the middle)."""
     vigil, pause = Vigil(), SHORTEST_PAUSE
     while True:
         started = time.perf_counter()
-        [parent] = read_runs(uri, run_ids=[parent_id], include_parents=True)
+        [parent] = read_runs(store, run_ids=[parent_id], include_parents=True)
         over = vigil.is_over(parent)
-        _look(uri, parent_id, show)
+        _look(store, parent_id, show)
         if over:
             holder = holder_of(parent)
             return holder is None or holder.released
@@ -75,34 +76,34 @@ def follow(uri: str, parent_id: str, show: Show) -> bool:
         pause = max(SHORTEST_PAUSE, (time.perf_counter() - started - pause) / SHARE_OF_TIME)
 
 
-def watch(uri: str, named: str, display: SweepDisplay, report: Report) -> None:
+def watch(store: Store, named: str, display: SweepDisplay, report: Report) -> None:
     """Show a sweep that another command carries out, until it ends, then `report`: the one that is `named`, or else the
     newest at work.
 
     Raises `RequestError` where there is none, `UnknownRun`, or `StoreError`.
     """
-    parent = _sweep_named(uri, named)
+    parent = _sweep_named(store, named)
     try:
-        done = [run for run in read_runs(uri, parent_id=parent.run_id) if run.state is RunState.FINISHED]
+        done = [run for run in read_runs(store, parent_id=parent.run_id) if run.state is RunState.FINISHED]
         with display.live(parent.name, int(parent.tags.get("harness.jobs", "0")), done):
-            ended = follow(uri, parent.run_id, display.show)
+            ended = follow(store, parent.run_id, display.show)
     except KeyboardInterrupt:
         display.say("No longer watching; the sweep goes on.")
         raise
     if not ended:
         display.say("The command that was at work has gone. The same `harness sweep ...` goes on with the sweep.")
-    comparison = read_comparison(uri, parent.run_id, tuple(json.loads(parent.tags[SWEPT_TAG])), parent.name)
+    comparison = read_comparison(store, parent.run_id, tuple(json.loads(parent.tags[SWEPT_TAG])), parent.name)
     if comparison is not None:
         report(comparison)
 
 
-def _sweep_named(uri: str, named: str) -> RunRecord:
+def _sweep_named(store: Store, named: str) -> RunRecord:
     if named:
-        run = resolve_run(uri, named)
+        run = resolve_run(store, named)
         if not is_sweep(run):
             raise RequestError(f"--watch {named}: {run.name} ({run.run_id}) is a single run. Name a sweep's own run.")
         return run
-    at_work = [sweep for sweep in read_sweeps(uri) if is_held(sweep)]
+    at_work = [sweep for sweep in read_sweeps(store) if is_held(sweep)]
     if not at_work:
         raise RequestError(
             "--watch: no sweep is at work in this store. `harness compare` shows the last one; tracking.uri=... names "

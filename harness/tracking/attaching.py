@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.tracking.store import explained, open_client
+from harness.tracking.store import Store
 
 
-def attach(uri: str, run_id: str, folder: Path) -> None:
+def attach(store: Store, run_id: str, folder: Path) -> None:
     """Put everything in `folder` among the artifacts of a run, under the same names; what has such a name is replaced.
 
     The run's state and times stay as they are. Raises `StoreError`.
     """
-    client = open_client(uri)
-    with explained(uri):
+    client = store.client
+    with store.explained():
         client.log_artifacts(run_id, str(folder))

@@ -6,25 +6,19 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from harness.tracking.store import exclusive, explained, open_client, sqlite_file, taken_retried
-
-__all__ = ["delete_run", "exclusive", "is_local", "read_run", "tag_run", "write_once"]
-
-
-def is_local(uri: str) -> bool:
-    """Whether processes that use the store can keep each other out by a lock (`exclusive`)."""
-    return sqlite_file(uri) is not None
+from harness.tracking.access import taken_retried
+from harness.tracking.store import Store
 
 
-def write_once(uri: str, run_id: str, key: str, value: str) -> bool:
+def write_once(store: Store, run_id: str, key: str, value: str) -> bool:
     """Give a run the parameter `key`; whether it is `value` now, and not another's.
 
     A parameter cannot be changed in any store of MLflow, so of several processes one succeeds. Raises `StoreError`.
     """
     from mlflow.exceptions import MlflowException
 
-    client = open_client(uri)
-    with explained(uri):
+    client = store.client
+    with store.explained():
         try:
             client.log_param(run_id, key, value)
         except MlflowException:
@@ -33,23 +27,23 @@ def write_once(uri: str, run_id: str, key: str, value: str) -> bool:
         return bool(client.get_run(run_id).data.params.get(key) == value)
 
 
-def tag_run(uri: str, run_id: str, tags: Mapping[str, str]) -> None:
+def tag_run(store: Store, run_id: str, tags: Mapping[str, str]) -> None:
     """Set tags of a run. Raises `StoreError`."""
-    client = open_client(uri)
-    with explained(uri):
+    client = store.client
+    with store.explained():
         for key, value in tags.items():
             taken_retried(partial(client.set_tag, run_id, key, value))
 
 
-def delete_run(uri: str, run_id: str) -> None:
+def delete_run(store: Store, run_id: str) -> None:
     """Delete a run as the UI does: it is kept, marked as deleted. Raises `StoreError`."""
-    client = open_client(uri)
-    with explained(uri):
+    client = store.client
+    with store.explained():
         client.delete_run(run_id)
 
 
-def read_run(uri: str, run_id: str) -> Any:
+def read_run(store: Store, run_id: str) -> Any:
     """Parameters, tags and state of a run, by MLflow's client: one small request. Raises `StoreError`."""
-    client = open_client(uri)
-    with explained(uri):
+    client = store.client
+    with store.explained():
         return client.get_run(run_id)

@@ -11,24 +11,24 @@ from mlflow.entities import ViewType
 from harness.errors import RequestError
 from harness.records import RunRecord, RunState, from_milliseconds
 from harness.tracking.selection import EPOCH_METRIC, JOB_TAG, KIND_TAG, PARENT_TAG, SWEEP, Selection, Series, in_order
-from harness.tracking.store import explained
+from harness.tracking.store import Store
 
 _PAGE = 1000
 _IDS_PER_REQUEST = 200
 
 
 class ClientReader:
-    """A `Reader` of the store at a URI."""
+    """A `Reader` of any store."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, store: Store) -> None:
         """Connect to the store.
 
         Raises:
             StoreError: MLflow cannot use it.
         """
-        self._uri = uri
-        with explained(self._uri):
-            self._client = MlflowClient(tracking_uri=uri)
+        self._store = store
+        with store.explained():
+            self._client = MlflowClient(tracking_uri=store.uri)  # not `store.client`: it would make missing tables
 
     def experiments(self) -> dict[str, str]:
         return {experiment.experiment_id: experiment.name for experiment in self._experiments()}
@@ -52,7 +52,7 @@ class ClientReader:
         found: Series = {}
         for identity in run_ids:
             for key in metrics:
-                with explained(self._uri):
+                with self._store.explained():
                     points = self._client.get_metric_history(identity, key)
                 if points:
                     ordered = sorted(points, key=lambda point: point.timestamp)
@@ -78,14 +78,14 @@ class ClientReader:
             )
 
         if newest is not None:
-            with explained(self._uri):
+            with self._store.explained():
                 return list(page(None))
         return list(self._pages(page))
 
     def _pages(self, page: Callable[[str | None], Any]) -> Iterator[Any]:
         token: str | None = None
         while True:
-            with explained(self._uri):
+            with self._store.explained():
                 found = page(token)
             yield from found
             token = found.token

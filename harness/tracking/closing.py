@@ -6,13 +6,14 @@ from functools import partial
 from pathlib import Path
 
 from harness.records import RunRecord, RunState
+from harness.tracking.access import taken_retried
 from harness.tracking.notes import end_note
 from harness.tracking.selection import ERROR_TAG, ERROR_TYPE_TAG, NOTE_TAG, OVERRIDES_TAG, TRIES_TAG
-from harness.tracking.store import explained, open_client, taken_retried
+from harness.tracking.store import Store
 
 
 def close_abandoned(
-    uri: str,
+    store: Store,
     run: RunRecord,
     state: RunState,
     reason: str,
@@ -25,9 +26,9 @@ def close_abandoned(
     One whose state is no longer that of `run` has ended by itself meanwhile, and is left as it is. What there is of its
     log and of a traceback is kept as the run itself would have kept it. Raises `StoreError`.
     """
-    client = open_client(uri)
+    client = store.client
     note = end_note(state, kind, reason, run.tags.get(OVERRIDES_TAG, ""))
-    with explained(uri):
+    with store.explained():
         if client.get_run(run.run_id).info.status != run.state:
             return
         for tag, value in ((ERROR_TAG, reason), (ERROR_TYPE_TAG, kind), (NOTE_TAG, note)):

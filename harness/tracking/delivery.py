@@ -7,9 +7,9 @@ from pathlib import Path
 
 from harness.errors import NotInStore, StoreError
 from harness.records import RunState
+from harness.tracking.access import few_retries, refused
 from harness.tracking.operations import End, Operation, StoredRun
 from harness.tracking.spool import Origin, Spool, places
-from harness.tracking.store import few_retries, refused
 from harness.tracking.syncing import bring_home
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ class Delivery:
         """An earlier try than `origin.attempt` may have written some of it already."""
         self._origin = origin
         again = origin.attempt > 1
-        self._stored = StoredRun(origin.uri, origin.run_id, origin.experiment_id, origin.attempt, again)
+        self._stored = StoredRun(origin.store, origin.run_id, origin.experiment_id, origin.attempt, again)
         self._spools: list[Spool] = []
         self._places = iter(places())
         self._reason: StoreError | None = None

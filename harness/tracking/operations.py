@@ -15,8 +15,9 @@ from typing import Any
 
 from harness.errors import TakenOver
 from harness.records import RunState
+from harness.tracking.access import taken_retried
 from harness.tracking.selection import ERROR_TAG, ERROR_TYPE_TAG, PARENT_TAG, TRIES_TAG
-from harness.tracking.store import explained, open_client, taken_retried
+from harness.tracking.store import Store
 
 PARAMETERS_A_BATCH = 100
 MODEL = "model"
@@ -118,10 +119,10 @@ class RunNow:
     parent_id: str | None
 
 
-def look(uri: str, run_id: str) -> RunNow:
+def look(store: Store, run_id: str) -> RunNow:
     """A run as the store has it. Raises `StoreError`."""
-    client = open_client(uri)
-    with explained(uri):
+    client = store.client
+    with store.explained():
         run = client.get_run(run_id)
     tags = run.data.tags
     return RunNow(RunState(run.info.status), int(tags.get(TRIES_TAG, "1")), tags.get(PARENT_TAG))
@@ -130,15 +131,15 @@ def look(uri: str, run_id: str) -> RunNow:
 class StoredRun:
     """One run in the store, to which operations are applied."""
 
-    def __init__(self, uri: str, run_id: str, experiment_id: str, attempt: int, again: bool = False) -> None:
+    def __init__(self, store: Store, run_id: str, experiment_id: str, attempt: int, again: bool = False) -> None:
         """`attempt`: the try at the run that writes, from 1; `again`: what is applied may be in the store already."""
-        self.uri = uri
+        self.store = store
         self.run_id = run_id
         self.experiment_id = experiment_id
         self.attempt = attempt
         self._again = again
         self._ours_at = time.time()
-        self._client = open_client(uri)
+        self._client = store.client
         self._model_id: str | None = None
         self._steps: dict[str, set[int]] = {}
 
@@ -147,7 +148,7 @@ class StoredRun:
 
         Raises `StoreError`, and `TakenOver` where a later try at the run has begun.
         """
-        with explained(self.uri):
+        with self.store.explained():
             self._make_sure_of_it()
             match operation:
                 case Parameters():
@@ -172,7 +173,7 @@ class StoredRun:
         # The time of day: other clocks stand still while the machine sleeps.
         if abs(time.time() - self._ours_at) < OURS_SECONDS:
             return
-        tries = look(self.uri, self.run_id).tries
+        tries = look(self.store, self.run_id).tries
         if tries > self.attempt:
             self._ours_at = 0.0
             raise TakenOver(

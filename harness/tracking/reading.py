@@ -8,41 +8,76 @@ Both give equal records. Nothing here writes, and a store that does not exist is
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
 
 from harness.errors import RequestError, StoreError, UnknownRun, suggestion
 from harness.records import RunRecord
-from harness.tracking.selection import Reader, Selection, Series, is_sweep
+from harness.tracking.selection import CachedReader, Reader, Selection, Series, is_sweep
 from harness.tracking.sqlite_reader import SqliteReader, UnknownSchema
-from harness.tracking.store import shown_uri, sqlite_file, wait_until_made
+from harness.tracking.store import Store
 
 _log = logging.getLogger(__name__)
 _CANDIDATES_SHOWN = 5
 
 
+_cached: ContextVar[Mapping[Store, CachedReader]] = ContextVar("cached", default=MappingProxyType({}))
+"""What `cached_reads` keeps; a thread that is started in its block knows nothing of it."""
+
+
 @contextmanager
-def open_reader(uri: str) -> Iterator[Reader]:
-    """The reader that fits the store.
+def cached_reads(store: Store) -> Iterator[None]:
+    """While the block lasts, the store is opened for reading once, and the same runs are read once.
+
+    It is for one request. Whoever waits for new runs, or writes runs and reads them, does so outside: the block would
+    not see them. No lock is held between two reads.
+    """
+    kept = _cached.get()
+    if store in kept:
+        yield
+        return
+    with ExitStack() as last:
+        token = _cached.set({**kept, store: CachedReader(lambda: last.enter_context(_open(store)))})
+        try:
+            yield
+        finally:
+            _cached.reset(token)
+
+
+@contextmanager
+def open_reader(store: Store) -> Iterator[Reader]:
+    """The reader that fits the store, or the one that `cached_reads` keeps.
 
     Raises:
         StoreError: the store does not exist, is not MLflow's, or cannot be read.
     """
-    file = sqlite_file(uri.partition("?")[0])
-    if file is None:
-        yield _client_reader(uri)
+    if (kept := _cached.get().get(store)) is not None:
+        yield kept
         return
-    if not file.is_file():
-        raise StoreError(f"There are no runs yet: the store {file} does not exist. Make some with `harness sweep`.")
+    with _open(store) as reader:
+        yield reader
+
+
+@contextmanager
+def _open(store: Store) -> Iterator[Reader]:
+    if store.database is None:
+        yield _client_reader(store)
+        return
+    if store.is_missing:
+        raise StoreError(
+            f"There are no runs yet: the store {store.database} does not exist. Make some with `harness sweep`."
+        )
     try:
         try:
-            reader = SqliteReader(file)
+            reader = SqliteReader(store.database)
         except UnknownSchema:
-            wait_until_made(uri)  # a store that is only being made goes through every schema that MLflow ever had
-            reader = SqliteReader(file)
+            store.wait_until_made()  # a store that is only being made goes through every schema that MLflow ever had
+            reader = SqliteReader(store.database)
     except UnknownSchema as unknown:
-        _log.warning("%s Reading %s through MLflow's client instead, which is slower.", unknown, file)
-        yield _client_reader(uri)
+        _log.warning("%s Reading %s through MLflow's client instead, which is slower.", unknown, store.database)
+        yield _client_reader(store)
         return
     try:
         yield reader
@@ -50,14 +85,14 @@ def open_reader(uri: str) -> Iterator[Reader]:
         reader.close()
 
 
-def _client_reader(uri: str) -> Reader:
+def _client_reader(store: Store) -> Reader:
     from harness.tracking.client_reader import ClientReader  # imports MLflow: seconds
 
-    return ClientReader(uri)
+    return ClientReader(store)
 
 
 def read_runs(
-    uri: str,
+    store: Store,
     *,
     experiment: str | None = None,
     parent_id: str | None = None,
@@ -68,7 +103,7 @@ def read_runs(
     """The runs that meet every condition given, oldest first; those deleted, or of a deleted experiment, are left out.
 
     Args:
-        uri: the store.
+        store: the store.
         experiment: an experiment's name, or its id.
         parent_id: the sweep that the runs belong to.
         job: the number of a job in its sweep.
@@ -79,85 +114,84 @@ def read_runs(
         RequestError: an experiment or a run id that the store does not have.
         StoreError: see `open_reader`.
     """
-    with open_reader(uri) as reader:
+    with open_reader(store) as reader:
         experiments = None if experiment is None else (_experiment_id(reader, experiment),)
         wanted = None if run_ids is None else tuple(dict.fromkeys(run_ids))
         runs = reader.select(Selection(experiments, parent_id, job, wanted))
     missing = set(wanted or ()) - {run.run_id for run in runs}
     if missing and experiment is None and parent_id is None and job is None:
-        raise RequestError(f"The store {shown_uri(uri)} has no run {', '.join(sorted(missing))} (or it was deleted).")
+        raise RequestError(f"The store {store.shown} has no run {', '.join(sorted(missing))} (or it was deleted).")
     return [run for run in runs if include_parents or not is_sweep(run)]
 
 
-def runs_of_experiment(uri: str, experiment_id: str, newest: int | None = None) -> list[RunRecord]:
+def runs_of_experiment(store: Store, experiment_id: str, newest: int | None = None) -> list[RunRecord]:
     """The runs of the experiment with this id (not one of that name), sweeps' own among them, oldest first.
 
     `newest`: only so many of those that started last, found without reading the others.
     Raises `StoreError` as `open_reader`.
     """
-    with open_reader(uri) as reader:
+    with open_reader(store) as reader:
         return reader.select(Selection((experiment_id,), newest=newest))
 
 
-def read_series(uri: str, run_ids: Sequence[str], metrics: Sequence[str]) -> Series:
+def read_series(store: Store, run_ids: Sequence[str], metrics: Sequence[str]) -> Series:
     """The values by epoch of these metrics: `series[run_id]["fit/loss"][1]`. Raises `StoreError` as `open_reader`."""
-    with open_reader(uri) as reader:
+    with open_reader(store) as reader:
         return reader.series(run_ids, metrics)
 
 
-def experiment_tags(uri: str, experiment_id: str) -> dict[str, str]:
+def experiment_tags(store: Store, experiment_id: str) -> dict[str, str]:
     """The tags of one experiment; none where there is no such experiment. Raises `StoreError` as `open_reader`."""
-    with open_reader(uri) as reader:
+    with open_reader(store) as reader:
         return reader.experiment_tags(experiment_id)
 
 
-def latest_run(uri: str, experiment: str | None = None) -> RunRecord | None:
+def latest_run(store: Store, experiment: str | None = None) -> RunRecord | None:
     """The run that started last, sweeps included; None where there is none.
 
     Raises:
         RequestError, StoreError: as `read_runs`.
     """
-    return _newest(uri, experiment, sweeps_only=False)
+    return _newest(store, experiment, sweeps_only=False)
 
 
-def latest_sweep(uri: str, experiment: str | None = None) -> RunRecord | None:
+def latest_sweep(store: Store, experiment: str | None = None) -> RunRecord | None:
     """The parent run of the sweep that started last; None where there is none.
 
     Raises:
         RequestError, StoreError: as `read_runs`.
     """
-    return _newest(uri, experiment, sweeps_only=True)
+    return _newest(store, experiment, sweeps_only=True)
 
 
-def read_sweeps(uri: str, experiment: str | None = None) -> list[RunRecord]:
+def read_sweeps(store: Store, experiment: str | None = None) -> list[RunRecord]:
     """The parent runs of sweeps, oldest first; none where there is no such experiment, or no local store yet.
 
     Raises:
         StoreError: the store cannot be read.
     """
-    file = sqlite_file(uri.partition("?")[0])
-    if file is not None and not file.is_file():
+    if store.is_missing:
         return []
-    with open_reader(uri) as reader:
+    with open_reader(store) as reader:
         known = reader.experiments()
         wanted = tuple(identity for identity, name in known.items() if experiment in (None, name))
         return reader.select(Selection(wanted, sweeps_only=True)) if wanted else []
 
 
-def _newest(uri: str, experiment: str | None, *, sweeps_only: bool) -> RunRecord | None:
-    with open_reader(uri) as reader:
+def _newest(store: Store, experiment: str | None, *, sweeps_only: bool) -> RunRecord | None:
+    with open_reader(store) as reader:
         experiments = None if experiment is None else (_experiment_id(reader, experiment),)
         found = reader.select(Selection(experiments, sweeps_only=sweeps_only, newest=1))
     return found[0] if found else None
 
 
-def runs_named(uri: str, name: str) -> list[RunRecord]:
+def runs_named(store: Store, name: str) -> list[RunRecord]:
     """The runs called `name`, oldest first. Raises `StoreError` as `open_reader`."""
-    with open_reader(uri) as reader:
+    with open_reader(store) as reader:
         return reader.select(Selection(name=name))
 
 
-def resolve_run(uri: str, text: str) -> RunRecord:
+def resolve_run(store: Store, text: str) -> RunRecord:
     """The one run that `text` means: a run id, a run's name, or the beginning of a run id, tried in this order.
 
     Raises:
@@ -167,7 +201,7 @@ def resolve_run(uri: str, text: str) -> RunRecord:
     """
     if not text.strip():
         raise RequestError("A run was given as an empty word. Give a run id, the beginning of one, or a run's name.")
-    with open_reader(uri) as reader:
+    with open_reader(store) as reader:
         selections = [Selection(name=text)]
         if text.isascii() and text.isalnum():  # what a run id is made of; keeps wildcards out of the prefix too
             selections = [Selection(run_ids=(text,)), *selections, Selection(prefix=text)]
@@ -175,7 +209,7 @@ def resolve_run(uri: str, text: str) -> RunRecord:
         if not found:
             near = suggestion(text, {run.name for run in reader.select(Selection())})
             raise UnknownRun(
-                f"No run in the store {shown_uri(uri)} has the id or the name '{text}', or an id that begins so."
+                f"No run in the store {store.shown} has the id or the name '{text}', or an id that begins so."
                 f"{near} `harness ui` shows what is there."
             )
     if len(found) > 1:

@@ -13,7 +13,7 @@ from typing import Any
 from harness.errors import RequestError
 from harness.records import RunRecord, RunState
 from harness.tracking.models import BEST, LATEST, logged_model_id
-from harness.tracking.store import explained, open_client
+from harness.tracking.store import Store
 
 NAME_LIMIT = 256  # characters, those of the column in MLflow's tables
 ALIAS_LIMIT = 255
@@ -70,7 +70,7 @@ def _problem_of_alias(alias: str) -> str:
     return f"it is longer than {ALIAS_LIMIT} characters" if len(alias) > ALIAS_LIMIT else ""
 
 
-def register_model(uri: str, run: RunRecord, name: str, alias: str, description: str | None = None) -> Registered:
+def register_model(store: Store, run: RunRecord, name: str, alias: str, description: str | None = None) -> Registered:
     """Make the model of `run` a version of the registered model `name`, with `alias` on it.
 
     The version links to the logged model, whose page has all metrics. Its own page and the list of versions show tags
@@ -87,14 +87,14 @@ def register_model(uri: str, run: RunRecord, name: str, alias: str, description:
     check_names(name, alias)
     if run.state is not RunState.FINISHED:
         raise RequestError(f"The run {run.name} ({run.run_id}) is {run.state}: only a finished run can be registered.")
-    model_id = logged_model_id(uri, run)
-    client = open_client(uri)
-    with explained(uri):
+    model_id = logged_model_id(store, run)
+    client = store.client
+    with store.explained():
         try:
             aliases = _aliases(client, name)
             version = _version_of(client, name, model_id)
             if new := version is None:
-                version = _create(uri, client, run, name, model_id, description or described(run))
+                version = _create(store, client, run, name, model_id, description or described(run))
             elif description is not None:
                 client.update_model_version(name, str(version), description)
             client.set_registered_model_alias(name, alias, str(version))
@@ -136,10 +136,10 @@ def _version_of(client: Any, name: str, model_id: str) -> int | None:
     return min(same, default=None)
 
 
-def _create(uri: str, client: Any, run: RunRecord, name: str, model_id: str, description: str) -> int:
+def _create(store: Store, client: Any, run: RunRecord, name: str, model_id: str, description: str) -> int:
     tags = {key: run.parameters[key] for key in SHOWN_PARAMETERS if key in run.parameters}
     tags |= {key: f"{run.metrics[key]:.6g}" for key in SHOWN_METRICS if key in run.metrics}
-    with _as_default_store(uri):
+    with _as_default_store(store):
         version = client.create_model_version(
             name,
             f"models:/{model_id}",
@@ -153,11 +153,11 @@ def _create(uri: str, client: Any, run: RunRecord, name: str, model_id: str, des
 
 
 @contextmanager
-def _as_default_store(uri: str) -> Iterator[None]:
+def _as_default_store(store: Store) -> Iterator[None]:
     """MLflow looks up the logged model behind a new version in the default store, whichever the client is for."""
     variable = "MLFLOW_TRACKING_URI"
     before = os.environ.get(variable)
-    os.environ[variable] = uri
+    os.environ[variable] = store.uri
     try:
         yield
     finally:

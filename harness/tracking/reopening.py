@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
+from harness.tracking.access import taken_retried
 from harness.tracking.selection import EPOCH_METRIC, ERROR_TAG, ERROR_TYPE_TAG, TRIES_TAG
-from harness.tracking.store import explained, taken_retried
+from harness.tracking.store import Store
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,13 @@ class Recorded:
     has_model: bool = False
 
 
-def reopen(client: Any, uri: str, run_id: str, tags: Mapping[str, str]) -> Recorded:
+def reopen(store: Store, run_id: str, tags: Mapping[str, str]) -> Recorded:
     """Set a run to RUNNING once more and say what it has; why its last try failed is kept as `harness.try.1.error`.
 
     Raises `StoreError`.
     """
-    with explained(uri):
+    client = store.client
+    with store.explained():
         run = client.get_run(run_id)
         points = client.get_metric_history(run_id, EPOCH_METRIC)
         tries = int(run.data.tags.get(TRIES_TAG, "1"))

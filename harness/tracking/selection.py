@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from harness.records import RunRecord
@@ -68,6 +69,36 @@ class Reader(Protocol):
 
     def series(self, run_ids: Sequence[str], metrics: Sequence[str]) -> Series:
         """Every value of `metrics` of these runs. A run without any is absent."""
+
+
+class CachedReader:
+    """A `Reader` that asks another one, made by `make` when it is first needed, only once for the same runs."""
+
+    def __init__(self, make: Callable[[], Reader]) -> None:
+        self._make = make
+        self._selected: dict[Selection, list[RunRecord]] = {}
+
+    @cached_property
+    def _reader(self) -> Reader:
+        return self._make()
+
+    @cached_property
+    def _experiments(self) -> dict[str, str]:
+        return self._reader.experiments()
+
+    def experiments(self) -> dict[str, str]:
+        return dict(self._experiments)
+
+    def select(self, selection: Selection) -> list[RunRecord]:
+        if selection not in self._selected:
+            self._selected[selection] = self._reader.select(selection)
+        return list(self._selected[selection])
+
+    def experiment_tags(self, experiment_id: str) -> dict[str, str]:
+        return self._reader.experiment_tags(experiment_id)
+
+    def series(self, run_ids: Sequence[str], metrics: Sequence[str]) -> Series:
+        return self._reader.series(run_ids, metrics)
 
 
 def is_sweep(run: RunRecord) -> bool:

@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 from harness import paths
 from harness.errors import StoreError
 from harness.tracking.operations import File, Operation, TrainedModel, from_json, to_json
+from harness.tracking.store import Store, open_store
 
 FOLDER = "spool"
 JOURNAL, FILES, DONE, LOCK = "journal.jsonl", "files", "done", "lock"
@@ -39,6 +40,10 @@ class Origin:
     name: str
     experiment_id: str
     attempt: int = 1
+
+    @property
+    def store(self) -> Store:
+        return open_store(self.uri)
 
 
 def places() -> list[Path]:

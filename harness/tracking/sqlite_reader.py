@@ -55,7 +55,7 @@ class UnknownSchema(Exception):  # never leaves the package: `reading.py` catche
 
 
 class SqliteReader:
-    """A `Reader` of one database file, which sees one state of it from opening to `close`."""
+    """A `Reader` of one database file. Each answer shows one state of it; no lock is held from one to the next."""
 
     def __init__(self, file: Path) -> None:
         """Open `file` read-only.
@@ -71,11 +71,7 @@ class SqliteReader:
                 f"file:{quote(str(file))}?mode=ro", uri=True, timeout=_BUSY_SECONDS, isolation_level=None
             )
         try:
-            with self._explained():
-                self._connection.execute("BEGIN")  # one snapshot: metrics of no later moment than the runs
-                versions = [
-                    version for (version,) in self._connection.execute("SELECT version_num FROM alembic_version")
-                ]
+            versions = [version for (version,) in self._query("SELECT version_num FROM alembic_version")]
             if len(versions) != 1 or versions[0] not in KNOWN_SCHEMAS:
                 raise UnknownSchema(
                     f"The store has the schema {' '.join(versions) or 'of no version'}, not known here."
@@ -95,7 +91,7 @@ class SqliteReader:
         return dict(self._query("SELECT key, value FROM experiment_tags WHERE experiment_id = ?", (experiment_id,)))
 
     def select(self, selection: Selection) -> list[RunRecord]:
-        with _no_collection():
+        with _no_collection(), self._snapshot():  # metrics of no later moment than the runs
             return self._select(selection)
 
     def _select(self, selection: Selection) -> list[RunRecord]:
@@ -155,6 +151,14 @@ class SqliteReader:
         ):
             found.setdefault(identity, {}).setdefault(key, {})[step] = math.nan if is_nan else float(value)
         return found
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        self._query("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.rollback()
 
     def _query(self, sql: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
         with self._explained():

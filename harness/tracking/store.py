@@ -1,210 +1,199 @@
-"""Which tracking store, and making it ready. Everything that reads or writes runs asks here."""
+"""The tracking store as a value: opened once, where a command begins, and handed down to all that reads or writes.
+
+Opening touches nothing and imports no MLflow; a `Store` connects when it is first used.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import re
-import signal
-import threading
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import paths
 from harness.errors import StoreError
+from harness.tracking import access
 from harness.tracking.soundness import check_sqlite
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from types import FrameType
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
-SQLITE = "sqlite:///"
+SQLITE = re.compile(r"(?P<head>sqlite(\+\w+)?:///(file:)?)(?!:memory:)(?P<file>[^?]+)(?P<options>\?.*)?")
 EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",  # the UI opens in its model-training layout
     "mlflow.experiment.primaryMetric.name": "final/gap_test_accuracy",
 }
 
-RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
-REFUSALS = ("INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST")
-
-CREDENTIALS = re.compile(r"(?<=://)(?:[^/\s]*@|[^/\s:@]*:(?!\d+/)\S*@)")
-"""What an address holds before its host. SQLAlchemy takes a password with slashes in it; `host:5000/a@b` has none."""
-
-WRITE_ATTEMPTS = 5
-TAKEN = re.compile("unique|duplicate", re.IGNORECASE)
-"""How databases say that a row is there already."""
-
 # The harness talks to the store that it was given and to nobody else.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 
-def store_uri(configured: str | None = None) -> str:
-    """The store's URI: `tracking.uri` where it is set, else `MLFLOW_TRACKING_URI`, else the project's own store."""
-    return configured or os.environ.get("MLFLOW_TRACKING_URI") or paths.default_store_uri()
+def open_store(configured: str | None = None) -> Store:
+    """The store at the URI `configured` (`tracking.uri`, `--store`), else at `MLFLOW_TRACKING_URI`, else the project's.
+
+    A process has one `Store` for each URI.
+    """
+    return _opened(_absolute(configured or os.environ.get("MLFLOW_TRACKING_URI") or paths.default_store_uri()))
 
 
-def sqlite_file(uri: str) -> Path | None:
-    """The database file of a SQLite store; None for any other store."""
-    return Path(uri.removeprefix(SQLITE)).absolute() if uri.startswith(SQLITE) else None
+class Store:
+    """Where runs are kept: a SQLite file, another database or a server. Made by `open_store`.
 
+    Stores are equal where they are the same database, whatever options their URIs have.
 
-def shown_uri(uri: str) -> str:
-    """A store's URI, or any text with URIs in it, without the users and passwords that they may hold."""
-    return CREDENTIALS.sub("", uri)
+    Attributes:
+        uri: as MLflow wants it; the path of a SQLite file in it is absolute. It may hold a password: see `shown`.
+        database: the file of a SQLite store, on this machine; None for any other.
+    """
 
+    def __init__(self, uri: str) -> None:
+        match = SQLITE.fullmatch(uri)
+        self.uri = uri
+        self.database = None if match is None else Path(match["file"])
 
-@contextmanager
-def explained(uri: str) -> Iterator[None]:
-    """One use of the store, whole; what MLflow and the database raise becomes a `StoreError` that names the store."""
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Store) and self._identity == other._identity
 
-    try:
-        with _whole(uri):
+    def __hash__(self) -> int:
+        return hash(self._identity)
+
+    def __repr__(self) -> str:
+        return f"Store({self.shown!r})"
+
+    @property
+    def _identity(self) -> Path | str:
+        return self.database or self.uri
+
+    @property
+    def shown(self) -> str:
+        """The URI without user and password."""
+        return access.shown_uri(self.uri)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether processes that use the store can keep each other out by a lock (`exclusive`)."""
+        return self.database is not None
+
+    @property
+    def is_server(self) -> bool:
+        """Whether the store is an MLflow server."""
+        return self.uri.startswith(("http://", "https://"))
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the store is a file that does not exist yet."""
+        return self.database is not None and not self.database.is_file()
+
+    @cached_property
+    def client(self) -> Any:
+        """An `MlflowClient` on a store that is ready: tables made, once and under a lock, if it is a new SQLite file.
+
+        Raises `StoreError`. Several processes that make the tables of one file at the same time would crash.
+        """
+        from mlflow import MlflowClient
+
+        for talker in ("mlflow", "alembic"):
+            logging.getLogger(talker).setLevel(logging.WARNING)
+        # It prints a traceback for each error of the database, which is then raised too.
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+        with self.explained():
+            self._make_tables()
+            return MlflowClient(tracking_uri=self.uri)
+
+    def explained(self) -> AbstractContextManager[None]:
+        """One use of the store, whole; what MLflow and the database raise becomes a `StoreError` that names it."""
+        return access.explained(self.shown, self.is_server)
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """One process at a time, for a local store; a server keeps its own order."""
+        from filelock import FileLock, Timeout
+
+        if self.database is None:
             yield
-    except ImportError as error:
-        raise StoreError(
-            f"The tracking store {shown_uri(uri)} cannot be used: {error}. Install that driver of its database."
-        ) from error
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        cause = next((one for one in (error, error.__cause__) if isinstance(one, DBAPIError)), None)
-        said = error if cause is None else cause.orig  # without the SQL
-        reason = shown_uri(" ".join(str(said).split())).rstrip(".")
-        raise StoreError(
-            f"The tracking store {shown_uri(uri)} cannot be used: {reason}.\nThe store is set by tracking.uri, else by "
-            "MLFLOW_TRACKING_URI, else it is mlflow.db in the project's root."
-        ) from error
-
-
-def refused(error: StoreError) -> bool:
-    """Whether the store was there and did not want what it was given; it would not later either."""
-    return getattr(error.__cause__, "error_code", None) in REFUSALS
-
-
-def taken_retried(write: Callable[[], object]) -> None:
-    """Do `write`, once more where another process has inserted the same row meanwhile.
-
-    MLflow looks for a dataset or a tag and then inserts it; the next time it is found. Two runs may be given the same
-    images, and a command may end a run whose worker is just ending it.
-    """
-    from mlflow.exceptions import MlflowException
-
-    for attempt in range(WRITE_ATTEMPTS):
-        try:
-            write()
             return
-        except MlflowException as error:
-            if attempt + 1 == WRITE_ATTEMPTS or not TAKEN.search(str(error)):
-                raise
+        lock = self.database.with_name(self.database.name + ".lock")
+        try:
+            with FileLock(lock, timeout=60, is_singleton=True):  # a process that holds it may ask again
+                yield
+        except Timeout as error:
+            raise StoreError(
+                f"Another process has held {lock} for a minute. Try again when it is done, or end it; "
+                "the lock goes with its process, the file may stay."
+            ) from error
 
+    def wait_until_made(self) -> None:
+        """Return when no other process is making the store's tables. Raises `StoreError` after a minute."""
+        with self.exclusive():
+            pass
 
-@contextmanager
-def few_retries() -> Iterator[None]:
-    """MLflow's own seven tries take minutes to give up on a server; they are for a run that has something to lose."""
-    given = os.environ.get(RETRIES)
-    os.environ[RETRIES] = given or "2"
-    try:
-        yield
-    finally:
-        if given is None:
-            del os.environ[RETRIES]
+    def check_writable(self) -> None:
+        """Make sure, before anything is written, that a local store can take runs; a server says so itself.
 
+        Raises `StoreError` as `check_sqlite` does.
+        """
+        if self.database is not None:
+            check_sqlite(self.database, artifact_root(self.database))
 
-@contextmanager
-def _whole(uri: str) -> Iterator[None]:
-    """Hold back the first Ctrl-C or SIGTERM until the block ends; a second one comes through.
+    def ensure_experiment(self, name: str) -> str:
+        """The id of the experiment `name`, made if need be.
 
-    MLflow does not roll back a transaction that `KeyboardInterrupt` leaves, and SQLite would stay locked: the run could
-    not be marked as killed. A server keeps its own order, and may let us wait for long.
-    """
-    if uri.startswith(("http://", "https://")) or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    held: list[int] = []
+        Raises `StoreError` if it was deleted; see `check_writable`.
+        """
+        self.check_writable()
+        client = self.client
+        with self.explained(), self.exclusive():
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                return str(client.create_experiment(name, tags=EXPERIMENT_TAGS, **self._artifact_location(name)))
+            if found.lifecycle_stage == "deleted":
+                raise StoreError(
+                    f"The experiment '{name}' has been deleted in {self.shown}. Restore it with "
+                    f"`mlflow experiments restore --experiment-id {found.experiment_id}` or set another "
+                    "tracking.experiment."
+                )
+            return str(found.experiment_id)
 
-    def hold(number: int, frame: FrameType | None) -> None:
-        handler = usual[signal.Signals(number)]
-        if held and callable(handler):
-            handler(number, frame)
-        held.append(number)
+    def _make_tables(self) -> None:
+        if self.database is None:
+            return
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    caught = {number: handler for number, handler in usual.items() if callable(handler)}
-    for number in caught:
-        signal.signal(number, hold)
-    try:
-        yield
-    finally:
-        for number, handler in caught.items():
-            signal.signal(number, handler)
-        if held:
-            signal.raise_signal(held[0])
+        if "%" in self.uri:
+            raise StoreError(
+                f"The tracking store {self.uri} cannot be made: MLflow misreads a path with a % in it. Move it."
+            )
+        if self == Store(paths.default_store_uri()):
+            self.database.parent.mkdir(parents=True, exist_ok=True)
+        if not self.database.parent.is_dir():
+            raise StoreError(
+                f"The tracking store {self.uri} cannot be made: there is no folder {self.database.parent}."
+            )
+        with self.exclusive():
+            SqlAlchemyStore(self.uri, artifact_root(self.database).as_uri())
 
-
-def load_mlflow() -> None:
-    """Import what a run needs of MLflow: seconds."""
-    import mlflow.data
-    import mlflow.keras
-    import mlflow.models  # noqa: F401
+    def _artifact_location(self, experiment: str) -> dict[str, str]:
+        """An absolute place for a local store's artifacts; a client elsewhere would use its own working directory."""
+        if self.database is None:
+            return {}
+        folder = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in experiment)
+        return {"artifact_location": (artifact_root(self.database) / folder).as_uri()}
 
 
 @lru_cache
-def open_client(uri: str) -> Any:
-    """An `MlflowClient` on a store that is ready: tables made, once and under a lock, if it is a new SQLite file.
-
-    Raises `StoreError`. Several processes that make the tables of one file at the same time would crash.
-    """
-    from mlflow import MlflowClient
-
-    for talker in ("mlflow", "alembic"):
-        logging.getLogger(talker).setLevel(logging.WARNING)
-    # It prints a traceback for each error of the database, which is then raised too.
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-    with explained(uri):
-        if database := sqlite_file(uri):
-            _make_tables(uri, database)
-        return MlflowClient(tracking_uri=uri)
+def _opened(uri: str) -> Store:
+    return Store(uri)
 
 
-def ensure_experiment(uri: str, name: str) -> str:
-    """The id of the experiment `name`, made if need be. Raises `StoreError` if it was deleted; see `check_writable`."""
-    check_writable(uri)
-    client = open_client(uri)
-    with explained(uri), exclusive(uri):
-        found = client.get_experiment_by_name(name)
-        if found is None:
-            return str(client.create_experiment(name, tags=EXPERIMENT_TAGS, **_artifact_location(uri, name)))
-        if found.lifecycle_stage == "deleted":
-            raise StoreError(
-                f"The experiment '{name}' has been deleted in {shown_uri(uri)}. Restore it with "
-                f"`mlflow experiments restore --experiment-id {found.experiment_id}` or set another "
-                "tracking.experiment."
-            )
-        return str(found.experiment_id)
-
-
-def check_writable(uri: str) -> None:
-    """Make sure, before anything is written, that a local store can take runs; a server says so itself.
-
-    Raises `StoreError` as `check_sqlite` does.
-    """
-    if database := sqlite_file(uri):
-        check_sqlite(database, artifact_root(database))
-
-
-def _make_tables(uri: str, database: Path) -> None:
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    if "%" in uri:
-        raise StoreError(f"The tracking store {uri} cannot be made: MLflow misreads a path with a % in it. Move it.")
-    if uri == paths.default_store_uri():
-        database.parent.mkdir(parents=True, exist_ok=True)
-    if not database.parent.is_dir():
-        raise StoreError(f"The tracking store {uri} cannot be made: there is no folder {database.parent}.")
-    with exclusive(uri):
-        SqlAlchemyStore(uri, artifact_root(database).as_uri())
+def _absolute(uri: str) -> str:
+    """A URI that means the same store in every working directory."""
+    if (match := SQLITE.fullmatch(uri)) is None:
+        return uri
+    return f"{match['head']}{Path(match['file']).absolute()}{match['options'] or ''}"
 
 
 def artifact_root(database: Path) -> Path:
@@ -212,36 +201,8 @@ def artifact_root(database: Path) -> Path:
     return database.parent / "mlruns"
 
 
-def _artifact_location(uri: str, experiment: str) -> dict[str, str]:
-    """An absolute place for a local store's artifacts; a client elsewhere would use its own working directory."""
-    database = sqlite_file(uri)
-    if database is None:
-        return {}
-    folder = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in experiment)
-    return {"artifact_location": (artifact_root(database) / folder).as_uri()}
-
-
-@contextmanager
-def exclusive(uri: str) -> Iterator[None]:
-    """One process at a time, for a local store; a server keeps its own order."""
-    from filelock import FileLock, Timeout
-
-    database = sqlite_file(uri)
-    if database is None:
-        yield
-        return
-    lock = database.with_name(database.name + ".lock")
-    try:
-        with FileLock(lock, timeout=60, is_singleton=True):  # a process that holds it may ask again
-            yield
-    except Timeout as error:
-        raise StoreError(
-            f"Another process has held {lock} for a minute. Try again when it is done, or end it; "
-            "the lock goes with its process, the file may stay."
-        ) from error
-
-
-def wait_until_made(uri: str) -> None:
-    """Return when no other process is making the store's tables. Raises `StoreError` after a minute."""
-    with exclusive(uri):
-        pass
+def load_mlflow() -> None:
+    """Import what a run needs of MLflow: seconds."""
+    import mlflow.data
+    import mlflow.keras
+    import mlflow.models  # noqa: F401

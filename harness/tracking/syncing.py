@@ -10,7 +10,6 @@ from harness.errors import StoreError
 from harness.records import RunState
 from harness.tracking.operations import End, StoredRun, look
 from harness.tracking.spool import Spool, find_spools, held
-from harness.tracking.store import check_writable, sqlite_file
 
 log = logging.getLogger(__name__)
 
@@ -37,20 +36,20 @@ def bring_home(spools: Sequence[Spool], ending: bool = True) -> Home:
     work on the run.
     """
     origin = spools[0].origin
-    file = sqlite_file(origin.uri)
-    if file is not None and not file.is_file():  # MLflow would make an empty one
+    store = origin.store
+    if store.is_missing:  # MLflow would make an empty one
         raise StoreError(
-            f"The tracking store {file} is not there. Bring it back; the results wait in {spools[0].folder}."
+            f"The tracking store {store.database} is not there. Bring it back; the results wait in {spools[0].folder}."
         )
-    check_writable(origin.uri)
-    now = look(origin.uri, origin.run_id)
+    store.check_writable()
+    now = look(store, origin.run_id)
     if now.tries > origin.attempt and now.state is RunState.RUNNING:
         raise StoreError(
             f"The run {origin.run_id} is being trained by another process, which has taken it over. The results of "
             f"before wait in {spools[0].folder}."
         )
     elsewhere = now.tries > origin.attempt and now.state is RunState.FINISHED
-    stored = StoredRun(origin.uri, origin.run_id, origin.experiment_id, now.tries, again=True)
+    stored = StoredRun(store, origin.run_id, origin.experiment_id, now.tries, again=True)
     written, state = 0, None
     try:
         for spool in () if elsewhere else spools:

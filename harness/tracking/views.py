@@ -17,8 +17,9 @@ from importlib.metadata import version
 from typing import Any
 
 from harness.errors import StoreError
+from harness.tracking.access import few_retries, taken_retried
 from harness.tracking.reading import experiment_tags
-from harness.tracking.store import explained, few_retries, open_client, shown_uri, taken_retried
+from harness.tracking.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -64,24 +65,24 @@ KNOWN_PAGES: Mapping[str, Callable[[View], str]] = {"3.17": named_view, "3.18": 
 """How a view is written for each version of MLflow whose page it was tried on."""
 
 
-def write_views(uri: str, experiment_id: str, views: Sequence[View]) -> bool:
+def write_views(store: Store, experiment_id: str, views: Sequence[View]) -> bool:
     """Write those of `views` that the experiment does not have as they are; whether the page is one that can show them.
 
     Raises `StoreError`.
     """
-    page = page_version(uri)
+    page = page_version(store)
     write = KNOWN_PAGES.get(".".join(page.split(".")[:2]))
     if write is None:
         log.info("No views are saved: the page of MLflow %s is not among %s.", page, ", ".join(KNOWN_PAGES))
         return False
-    present = experiment_tags(uri, experiment_id)
+    present = experiment_tags(store, experiment_id)
     own = {key: value for key, value in present.items() if key.startswith(TAG + OWN)}
     wanted = {TAG + view.key: write(view) for view in views}
     changed = {key: value for key, value in wanted.items() if own.get(key) != value}
     surplus = _surplus(own | wanted)
     if changed or surplus:
-        client = open_client(uri)  # seconds, where MLflow is not imported yet: only for something to write
-        with explained(uri):
+        client = store.client  # seconds, where MLflow is not imported yet: only for something to write
+        with store.explained():
             for key, value in changed.items():
                 taken_retried(partial(client.set_experiment_tag, experiment_id, key, value))
             for key in surplus & own.keys():
@@ -89,22 +90,22 @@ def write_views(uri: str, experiment_id: str, views: Sequence[View]) -> bool:
     return True
 
 
-def saved_views(uri: str, experiment_id: str) -> set[str]:
+def saved_views(store: Store, experiment_id: str) -> set[str]:
     """The keys of the harness's own views of an experiment. Raises `StoreError`."""
-    return {key.removeprefix(TAG) for key in experiment_tags(uri, experiment_id) if key.startswith(TAG + OWN)}
+    return {key.removeprefix(TAG) for key in experiment_tags(store, experiment_id) if key.startswith(TAG + OWN)}
 
 
-def page_version(uri: str) -> str:
+def page_version(store: Store) -> str:
     """The version of the MLflow that shows the store: a server's own, else that installed here. Raises `StoreError`."""
-    if not uri.startswith(("http://", "https://")):
+    if not store.is_server:
         return version("mlflow")
     from mlflow.utils.credentials import get_default_host_creds
     from mlflow.utils.rest_utils import http_request
 
-    with explained(uri), few_retries():
-        answer = http_request(get_default_host_creds(uri), "/version", "GET")
+    with store.explained(), few_retries():
+        answer = http_request(get_default_host_creds(store.uri), "/version", "GET")
         if answer.status_code != 200:
-            raise StoreError(f"{shown_uri(uri)} does not say which version of MLflow it is ({answer.status_code}).")
+            raise StoreError(f"{store.shown} does not say which version of MLflow it is ({answer.status_code}).")
         return str(answer.text).strip()
 
 

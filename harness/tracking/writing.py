@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from harness import paths
 from harness.errors import StoreError, TakenOver
 from harness.records import RunState, Split
+from harness.tracking.access import shown_uri
 from harness.tracking.delivery import Delivery
 from harness.tracking.notes import end_note
 from harness.tracking.operations import Datasets, File, Metrics, Parameters, Tags, Text, TrainedModel
@@ -26,7 +27,7 @@ from harness.tracking.provenance import git_state, installed_packages, machine_t
 from harness.tracking.reopening import Recorded, reopen
 from harness.tracking.selection import ERROR_TAG, ERROR_TYPE_TAG, NOTE_TAG, OVERRIDES_TAG
 from harness.tracking.spool import Origin
-from harness.tracking.store import ensure_experiment, explained, open_client, shown_uri
+from harness.tracking.store import Store
 from harness.tracking.syncing import bring_home_before
 
 if TYPE_CHECKING:
@@ -65,23 +66,23 @@ class RunWriter:
     Where the store fails, the run goes on, and a spool on this machine takes the rest: see `delivery`.
     """
 
-    def __init__(self, uri: str, identity: RunIdentity, run_id: str | None = None) -> None:
+    def __init__(self, store: Store, identity: RunIdentity, run_id: str | None = None) -> None:
         """Begin a new run; with `run_id` go on in that one: it is RUNNING again, and keeps what it has (`recorded`)."""
-        self.uri = uri
-        self._client = open_client(uri)
-        self.experiment_id = ensure_experiment(uri, identity.experiment)
+        self.store = store
+        self.experiment_id = store.ensure_experiment(identity.experiment)
         if run_id is None:
-            with explained(uri):
-                run = self._client.create_run(self.experiment_id, tags=_start_tags(identity), run_name=identity.name)
+            client = store.client
+            with store.explained():
+                run = client.create_run(self.experiment_id, tags=_start_tags(identity), run_name=identity.name)
         self.run_id: str = run.info.run_id if run_id is None else run_id
         self.name = identity.name
         self.identity = identity
         self.recorded = Recorded()
         if run_id is not None:
             bring_home_before(run_id)  # what an earlier try left in a spool
-            self.recorded = reopen(self._client, uri, run_id, _start_tags(identity))
+            self.recorded = reopen(store, run_id, _start_tags(identity))
         attempt = self.recorded.tries + 1
-        self._delivery = Delivery(Origin(uri, self.run_id, identity.name, self.experiment_id, attempt))
+        self._delivery = Delivery(Origin(store.uri, self.run_id, identity.name, self.experiment_id, attempt))
         self._has_model = self.recorded.has_model
         self._tables: dict[str, dict[str, str]] = {}
 
@@ -204,7 +205,7 @@ def _json_value(value: Any) -> Any:
 
 @contextmanager
 def tracked_run(
-    uri: str,
+    store: Store,
     identity: RunIdentity,
     log_file: Path | None = None,
     system_metrics: bool = False,
@@ -216,13 +217,13 @@ def tracked_run(
     an artifact at the end; `system_metrics` samples CPU, memory and disk meanwhile. `run_id`: see `RunWriter`.
     Raises `TakenOver` once another process has opened the run again; nothing is written from then on.
     """
-    writer = RunWriter(uri, identity, run_id)
+    writer = RunWriter(store, identity, run_id)
     try:
         state = git_state(paths.project_root())
         if state.diff:
             writer.log_text("code/uncommitted.diff", state.diff)
         writer.log_text("code/packages.txt", installed_packages())
-        with _system_metrics(uri, writer.run_id) if system_metrics else nullcontext():
+        with _system_metrics(store, writer.run_id) if system_metrics else nullcontext():
             yield writer
     except TakenOver:
         raise  # whoever has the run now records its end
@@ -253,10 +254,10 @@ def _close(writer: RunWriter, state: RunState, log_file: Path | None, error: Bas
 
 
 @contextmanager
-def _system_metrics(uri: str, run_id: str) -> Iterator[None]:
+def _system_metrics(store: Store, run_id: str) -> Iterator[None]:
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-    monitor = SystemMetricsMonitor(run_id, sampling_interval=1, samples_before_logging=5, tracking_uri=uri)
+    monitor = SystemMetricsMonitor(run_id, sampling_interval=1, samples_before_logging=5, tracking_uri=store.uri)
     monitor.start()
     try:
         yield

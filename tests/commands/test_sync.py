@@ -13,7 +13,7 @@ from harness.cli import main
 from harness.records import RunState
 from harness.tracking.operations import End, Metrics
 from harness.tracking.spool import Origin, Spool, find_spools
-from harness.tracking.store import ensure_experiment
+from harness.tracking.store import open_store
 from harness.tracking.writing import RunIdentity, RunWriter
 
 
@@ -31,7 +31,7 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 def spool_of(uri: str, project: Path, name: str, ended: bool = True, parent: str | None = None) -> Spool:
     """A run with an epoch and its end in a spool."""
     tags = {} if parent is None else {"mlflow.parentRunId": parent}
-    run = MlflowClient(uri).create_run(ensure_experiment(uri, "study"), run_name=name, tags=tags)
+    run = MlflowClient(uri).create_run(open_store(uri).ensure_experiment("study"), run_name=name, tags=tags)
     origin = Origin(uri, run.info.run_id, name, run.info.experiment_id)
     spool = Spool.create(project / "spool", origin, 1)
     spool.append(Metrics({"train/loss": 1.0}, 1, 1000))
@@ -49,7 +49,7 @@ def test_with_nothing_to_do_it_says_so(project: Path, temporary: None, capsys: p
 def test_each_run_that_came_home_is_told_and_the_sweep_that_missed_it(
     project: Path, temporary: None, uri: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    parent = RunWriter(uri, RunIdentity("sweep", "study", tags={"harness.kind": "sweep"}))
+    parent = RunWriter(open_store(uri), RunIdentity("sweep", "study", tags={"harness.kind": "sweep"}))
     parent.end(RunState.FINISHED)
     whole = spool_of(uri, project, "whole", parent=parent.run_id)
     cut = spool_of(uri, project, "cut", ended=False)

@@ -10,6 +10,7 @@ from mlflow.entities import Run
 
 from harness.models import KERAS_FILE, load_model
 from harness.tracking.models import find_trained, model_folder
+from harness.tracking.store import open_store
 from harness.training.state import read_state
 from tests.integration.conftest import SMALL, NewProject, Project
 
@@ -82,7 +83,9 @@ def test_seeds_that_were_continued_share_a_row_of_the_comparison(continued: Proj
 def test_a_saved_model_can_be_continued_too(continued: Project, tmp_path: Path) -> None:
     whole = find(continued, regime_epochs="5")
     file = tmp_path / "mine.keras"
-    with model_folder(continued.store, find_trained(continued.store, whole.info.run_id)) as folder:
+    with model_folder(
+        open_store(continued.store), find_trained(open_store(continued.store), whole.info.run_id)
+    ) as folder:
         load_model(folder / KERAS_FILE).save(file)
     done = continued.run(
         "train", *SAME, f"regime.continue_from={file}", "regime.epochs=1", "tracking.run_name=from file"

@@ -19,6 +19,7 @@ from mlflow.entities import Run
 
 from harness.tracking.models import model_folder
 from harness.tracking.reading import read_runs
+from harness.tracking.store import open_store
 from tests.integration.conftest import SMALL, NewProject, Outcome, Project, waited
 from tests.integration.mounts import fill, read_only, small_disk
 from tests.tracking.servers import mlflow_server
@@ -67,8 +68,8 @@ def weights(client: MlflowClient, run: Run) -> list[np.ndarray]:
     (output,) = client.get_run(run.info.run_id).outputs.model_outputs
     found = client.search_logged_models([run.info.experiment_id], filter_string=f"source_run_id = '{run.info.run_id}'")
     assert [(model.model_id, str(model.status)) for model in found] == [(output.model_id, "READY")]
-    (record,) = read_runs(client.tracking_uri, run_ids=[run.info.run_id])
-    with model_folder(client.tracking_uri, record) as folder:
+    (record,) = read_runs(open_store(client.tracking_uri), run_ids=[run.info.run_id])
+    with model_folder(open_store(client.tracking_uri), record) as folder:
         return [np.asarray(weight) for weight in mlflow.keras.load_model(str(folder)).get_weights()]
 
 

@@ -18,6 +18,7 @@ from harness.models import KERAS_FILE, load_model
 from harness.records import RunState
 from harness.tracking.models import find_trained, model_folder
 from harness.tracking.reading import read_runs
+from harness.tracking.store import open_store
 from harness.training.state import read_state
 from tests.integration.conftest import SMALL, NewProject, Project, waited
 
@@ -78,7 +79,7 @@ def wait_for_more_epochs(project: Project, than: int) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         with contextlib.suppress(StoreError):  # it is only being made
-            if any(run.epochs > than for run in read_runs(project.store)):
+            if any(run.epochs > than for run in read_runs(open_store(project.store))):
                 return
         time.sleep(0.1)
     raise AssertionError("training did not come further")
@@ -125,6 +126,6 @@ def test_the_weights_are_the_same_to_the_last_bit(
 def test_it_has_one_model_and_leaves_no_checkpoint(disturbed: tuple[Project, Run, list[int]]) -> None:
     project, run, _ = disturbed
     assert len(run.outputs.model_outputs) == 1
-    with model_folder(project.store, find_trained(project.store, run.info.run_id)) as folder:
+    with model_folder(open_store(project.store), find_trained(open_store(project.store), run.info.run_id)) as folder:
         assert load_model(folder / KERAS_FILE).count_params() == int(run.data.metrics["model/parameters"])
     assert list((project.root / "checkpoints").iterdir()) == []

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from harness.tracking.reading import read_runs
+from harness.tracking.store import open_store
 from tests.integration.conftest import HARNESS, SMALL, NewProject, Outcome, Project, waited
 from tests.integration.test_workers import training, until, workers
 
@@ -38,7 +39,7 @@ def trains(project: Project, job: int) -> bool:
     """Whether a job has ended an epoch."""
     if not any(project.root.glob("mlruns/*/*/artifacts/config")):
         return False  # the store is being made
-    runs = [run for run in read_runs(project.store) if run.tags.get("harness.job") == str(job)]
+    runs = [run for run in read_runs(open_store(project.store)) if run.tags.get("harness.job") == str(job)]
     return any(run.epochs > 0 for run in runs)
 
 

@@ -20,6 +20,7 @@ from mlflow.entities import Run
 from harness.errors import StoreError
 from harness.records import RunState
 from harness.tracking.reading import read_runs
+from harness.tracking.store import open_store
 from harness.training.state import read_state
 from tests.integration.conftest import SMALL, NewProject, Outcome, Project, waited
 
@@ -93,7 +94,7 @@ def came_further(project: Project, process: subprocess.Popen[str]) -> bool:
 def epochs(project: Project) -> int:
     """What all runs together have trained."""
     with suppress(StoreError):  # it is only being made
-        return sum(run.epochs for run in read_runs(project.store))
+        return sum(run.epochs for run in read_runs(open_store(project.store)))
     return 0
 
 

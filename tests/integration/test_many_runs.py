@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.stores import SEEDS, make_store
 from harness.tracking.reading import read_runs
+from harness.tracking.store import open_store
 from tests.integration.conftest import Project
 from tests.tracking.servers import mlflow_server
 
@@ -23,7 +24,7 @@ RUNS = 1_200
 
 def test_a_sweep_of_1200_runs_is_compared_over_http_as_it_is_from_its_file(empty: Project, tmp_path: Path) -> None:
     file = make_store(tmp_path, RUNS, epochs=1)
-    assert len(read_runs(file)) == RUNS
+    assert len(read_runs(open_store(file))) == RUNS
     with mlflow_server(tmp_path) as address:
         over_http = empty.run("compare", "--store", address, "--format", "json")
     assert over_http.returncode == 0, over_http.stderr

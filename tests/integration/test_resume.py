@@ -16,6 +16,7 @@ import pytest
 from harness.machine import spawned_by
 from harness.records import RunRecord, RunState
 from harness.tracking.reading import read_runs, read_sweeps
+from harness.tracking.store import open_store
 from tests.integration.conftest import SMALL, NewProject, Project, waited
 
 pytestmark = pytest.mark.slow
@@ -32,7 +33,7 @@ def store_is_made(project: Project) -> bool:
 
 
 def children(project: Project) -> list[RunRecord]:
-    return read_runs(project.store) if store_is_made(project) else []
+    return read_runs(open_store(project.store)) if store_is_made(project) else []
 
 
 def until(condition: Callable[[], bool], *processes: subprocess.Popen[str]) -> None:

@@ -20,6 +20,7 @@ from harness.config import DatasetConfig
 from harness.data import load_dataset
 from harness.records import FloatArray, Split
 from harness.tracking.models import find_trained
+from harness.tracking.store import open_store
 from tests.conftest import REPOSITORY
 from tests.integration.conftest import HARNESS
 from tests.tracking.servers import OPENER, mlflow_server, running
@@ -190,7 +191,7 @@ def test_a_store_behind_a_server_is_registered_exported_and_found(
         listed = client.get_logged_model(logged.model_id).tags["mlflow.modelVersions"]
         assert len(json.loads(listed)) == 1
         for text in ("fashion", "fashion/1", "fashion@champion", "models:/fashion/1", "latest"):
-            assert find_trained(address, text).run_id == run_id
+            assert find_trained(open_store(address), text).run_id == run_id
         assert cli.main(["export", "fashion@champion", str(tmp_path / "model"), "--store", address]) == 0
         import keras
 

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from harness.tracking.reading import read_runs
+from harness.tracking.store import open_store
 from tests.integration.conftest import SMALL, NewProject, Outcome, Project, waited
 
 pytestmark = pytest.mark.slow
@@ -42,7 +43,7 @@ def training(project: Project, count: int) -> bool:
     """Whether so many endless runs have ended an epoch."""
     if not any(project.root.glob("mlruns/*/*/artifacts/config")):
         return False  # the store is being made
-    runs = read_runs(project.store)
+    runs = read_runs(open_store(project.store))
     return sum(run.parameters.get("regime.epochs") == "100000" and run.epochs > 0 for run in runs) == count
 
 

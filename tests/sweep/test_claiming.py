@@ -21,20 +21,20 @@ from harness.sweep import claiming
 from harness.sweep.claiming import Vigil, holder_of, is_held, take_claim, take_over
 from harness.tracking.claims import tag_run, write_once
 from harness.tracking.reading import read_runs
-from harness.tracking.store import open_client, store_uri
+from harness.tracking.store import open_store
 
 ELSEWHERE = "elsewhere:0123:1 4711 1.00"
 
 
 @pytest.fixture
 def parent(project: Path) -> str:
-    client = open_client(store_uri())
+    client = open_store().client
     experiment = client.create_experiment("harness")
     return str(client.create_run(experiment, tags={"harness.kind": "sweep"}).info.run_id)
 
 
 def record(parent: str) -> RunRecord:
-    [run] = read_runs(store_uri(), run_ids=[parent], include_parents=True)
+    [run] = read_runs(open_store(), run_ids=[parent], include_parents=True)
     return run
 
 
@@ -63,7 +63,7 @@ def test_of_many_that_claim_at_once_one_has_it(parent: str) -> None:
 
     def claim() -> None:
         ready.wait()
-        found.append(take_claim(store_uri(), parent))
+        found.append(take_claim(open_store(), parent))
 
     threads = [threading.Thread(target=claim) for _ in range(6)]
     for thread in threads:
@@ -76,23 +76,23 @@ def test_of_many_that_claim_at_once_one_has_it(parent: str) -> None:
 
 def test_a_claim_holds_until_it_is_released_and_the_next_has_the_next_number(parent: str) -> None:
     assert not is_held(record(parent))
-    claim = take_claim(store_uri(), parent)
+    claim = take_claim(open_store(), parent)
     assert claim is not None
     assert is_held(record(parent)), "before it first beats, too"
     with claim:
         assert not Vigil().is_over(record(parent))
-        assert take_claim(store_uri(), parent) is None
+        assert take_claim(open_store(), parent) is None
     assert not is_held(record(parent))
     assert Vigil().is_over(record(parent))
     holder = holder_of(record(parent))
     assert holder is not None
     assert (holder.number, holder.released) == (1, True)
-    assert take_claim(store_uri(), parent, after=1) is not None
+    assert take_claim(open_store(), parent, after=1) is not None
 
 
 def test_a_claim_whose_process_has_gone_is_over_at_once(parent: str) -> None:
-    write_once(store_uri(), parent, "claim.1", f"{ended_process()} 0123")
-    tag_run(store_uri(), parent, {claiming.HEARTBEAT_TAG: f"{time.time():.1f}"})
+    write_once(open_store(), parent, "claim.1", f"{ended_process()} 0123")
+    tag_run(open_store(), parent, {claiming.HEARTBEAT_TAG: f"{time.time():.1f}"})
     assert not is_held(record(parent))
 
 
@@ -101,10 +101,10 @@ def test_a_claim_of_another_machine_is_over_when_it_no_longer_moves(
 ) -> None:
     monkeypatch.setattr(claiming, "STILL_SECONDS", 0.3)
     monkeypatch.setattr(claiming, "EXPIRY_SECONDS", 1.0)
-    write_once(store_uri(), parent, "claim.1", f"{ELSEWHERE} 0123")
+    write_once(open_store(), parent, "claim.1", f"{ELSEWHERE} 0123")
     vigil = Vigil()
     for _ in range(4):
-        tag_run(store_uri(), parent, {claiming.HEARTBEAT_TAG: f"{time.time() - 100:.2f}"})
+        tag_run(open_store(), parent, {claiming.HEARTBEAT_TAG: f"{time.time() - 100:.2f}"})
         assert not vigil.is_over(record(parent)), "its clock is behind, but it lives"
         time.sleep(0.2)
     time.sleep(0.4)
@@ -114,12 +114,12 @@ def test_a_claim_of_another_machine_is_over_when_it_no_longer_moves(
 
 def test_who_finds_that_another_has_taken_over_stops(parent: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claiming, "BEAT_SECONDS", 0.1)
-    claim = take_claim(store_uri(), parent)
+    claim = take_claim(open_store(), parent)
     assert claim is not None
 
     def work() -> None:
         with claim:
-            write_once(store_uri(), parent, "claim.2", f"{ELSEWHERE} 4567")
+            write_once(open_store(), parent, "claim.2", f"{ELSEWHERE} 4567")
             time.sleep(20)
 
     with pytest.raises(KeyboardInterrupt):
@@ -129,20 +129,20 @@ def test_who_finds_that_another_has_taken_over_stops(parent: str, monkeypatch: p
 
 
 def test_what_a_dead_command_left_running_is_closed_with_the_reason(parent: str) -> None:
-    client = open_client(store_uri())
+    client = open_store().client
     experiment = record(parent).experiment_id
     tags = {"mlflow.parentRunId": parent, "harness.process": ended_process()}
     left = client.create_run(experiment, tags=tags).info.run_id
     said: list[str] = []
-    take_over(store_uri(), record(parent), said.append)
-    [run] = read_runs(store_uri(), run_ids=[left])
+    take_over(open_store(), record(parent), said.append)
+    [run] = read_runs(open_store(), run_ids=[left])
     assert run.state is RunState.KILLED
     assert run.tags["harness.error"] == claiming.CUT_OFF
     assert said == []
 
 
 def test_a_run_that_still_trains_here_is_waited_for(parent: str) -> None:
-    client = open_client(store_uri())
+    client = open_store().client
     program = "from harness.machine import this_process as t; print(t(), flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -152,7 +152,7 @@ def test_a_run_that_still_trains_here_is_waited_for(parent: str) -> None:
         tags = {"mlflow.parentRunId": parent, "harness.process": worker.stdout.readline().strip()}
         client.create_run(record(parent).experiment_id, tags=tags, run_name="at work")
         said: list[str] = []
-        over = threading.Thread(target=take_over, args=(store_uri(), record(parent), said.append))
+        over = threading.Thread(target=take_over, args=(open_store(), record(parent), said.append))
         over.start()
         time.sleep(1.0)
         assert over.is_alive()
@@ -166,7 +166,7 @@ def test_a_run_that_still_trains_here_is_waited_for(parent: str) -> None:
 
 
 def test_a_worker_that_hangs_is_waited_for_as_long_as_a_job_may_take_and_then_killed(parent: str) -> None:
-    client = open_client(store_uri())
+    client = open_store().client
     program = (
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
         "from harness.machine import this_process as t; print(t(), flush=True); time.sleep(600)"
@@ -177,19 +177,19 @@ def test_a_worker_that_hangs_is_waited_for_as_long_as_a_job_may_take_and_then_ki
             tags = {"mlflow.parentRunId": parent, "harness.process": worker.stdout.readline().strip()}
             left = client.create_run(record(parent).experiment_id, tags=tags).info.run_id
             said: list[str] = []
-            take_over(store_uri(), record(parent), said.append, timeout=0.5)
+            take_over(open_store(), record(parent), said.append, timeout=0.5)
             assert worker.wait(10) == -signal.SIGKILL
         finally:
             worker.kill()
     assert "timeout=0.5" in said[0]
     assert "killed" in said[1]
-    [run] = read_runs(store_uri(), run_ids=[left])
+    [run] = read_runs(open_store(), run_ids=[left])
     assert run.state is RunState.KILLED
 
 
 def test_a_store_that_does_not_take_a_claim_says_so(parent: str) -> None:
     with pytest.raises(StoreError):
-        write_once(store_uri(), "0" * 32, "claim.1", "x")
+        write_once(open_store(), "0" * 32, "claim.1", "x")
 
 
 def test_processes_that_were_spawned_are_found_by_the_number_of_who_spawned_them(

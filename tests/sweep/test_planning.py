@@ -17,7 +17,7 @@ from harness.records import RunState
 from harness.sweep.planning import SweepPlan, due_jobs, earlier_sweeps, job_configs, only, plan_sweep, resumed
 from harness.tracking.reading import read_runs
 from harness.tracking.selection import FINGERPRINT_TAG, JOB_TAG, PARENT_TAG, SWEEP_FINGERPRINT_TAG
-from harness.tracking.store import open_client, store_uri
+from harness.tracking.store import open_store
 
 GRID = ["seed=range(3)", "optimizer=sgd,adam"]
 SWAPPED = ["optimizer=sgd,adam", "seed=range(3)"]
@@ -25,7 +25,7 @@ SWAPPED = ["optimizer=sgd,adam", "seed=range(3)"]
 
 def planned(words: list[str]) -> tuple[SweepJobs, SweepPlan]:
     jobs = expand_sweep(words)
-    return jobs, plan_sweep(jobs, job_configs(jobs, CONFIG_NAME, None), store_uri())
+    return jobs, plan_sweep(jobs, job_configs(jobs, CONFIG_NAME, None), open_store())
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_jobs_that_differ_in_their_label_only_are_two(project: Path) -> None:
 def begun(project: Path) -> str:
     """A sweep of GRID in the store of which job 4 failed, job 1 finished, and job 0 died before it read its data."""
     jobs, plan = planned(GRID)
-    client = open_client(store_uri())
+    client = open_store().client
     experiment = client.create_experiment("harness")
     tags = {"harness.kind": "sweep", SWEEP_FINGERPRINT_TAG: plan.fingerprint}
     parent = client.create_run(experiment, tags=tags, run_name="the sweep").info.run_id
@@ -85,8 +85,8 @@ def begun(project: Path) -> str:
 
 def under(words: list[str]) -> SweepPlan:
     plan = planned(words)[1]
-    [parent] = earlier_sweeps(plan, store_uri())
-    return resumed(plan, store_uri(), parent, ("seed", "optimizer"))
+    [parent] = earlier_sweeps(plan, open_store())
+    return resumed(plan, open_store(), parent, ("seed", "optimizer"))
 
 
 def test_what_was_begun_is_found_in_whatever_order_the_words_come(begun: str) -> None:
@@ -131,8 +131,8 @@ def test_the_sweeper_leaves_out_what_is_not_due_and_gives_each_job_its_number() 
 
 
 def test_of_two_runs_of_a_job_the_finished_one_counts(begun: str) -> None:
-    client = open_client(store_uri())
-    [done] = [run for run in read_runs(store_uri(), parent_id=begun) if run.state is RunState.FINISHED]
+    client = open_store().client
+    [done] = [run for run in read_runs(open_store(), parent_id=begun) if run.state is RunState.FINISHED]
     again = client.create_run(done.experiment_id, tags=dict(done.tags), run_name=done.name)
     client.log_param(again.info.run_id, "model.name", done.parameters["model.name"])
     client.set_terminated(again.info.run_id, "KILLED")
@@ -144,15 +144,15 @@ def test_a_thousand_jobs_are_planned_in_seconds(project: Path) -> None:
     jobs = expand_sweep(["optimizer.learning_rate=" + ",".join(str(rate / 1e6) for rate in range(1, 1001))])
     started = time.perf_counter()
     configs = job_configs(jobs, CONFIG_NAME, None)
-    plan = plan_sweep(jobs, configs, store_uri())
+    plan = plan_sweep(jobs, configs, open_store())
     assert len({job.fingerprint for job in plan.jobs}) == 1000
     assert time.perf_counter() - started < 20
 
 
 def test_a_thousand_finished_runs_are_looked_up_in_two_seconds(project: Path) -> None:
     jobs = expand_sweep(["seed=range(1000)"])
-    plan = plan_sweep(jobs, job_configs(jobs, CONFIG_NAME, None), store_uri())
-    client = open_client(store_uri())
+    plan = plan_sweep(jobs, job_configs(jobs, CONFIG_NAME, None), open_store())
+    client = open_store().client
     experiment = client.create_experiment("harness")
     tags = {"harness.kind": "sweep", SWEEP_FINGERPRINT_TAG: plan.fingerprint}
     parent = client.create_run(experiment, tags=tags).info.run_id
@@ -175,8 +175,8 @@ def test_a_thousand_finished_runs_are_looked_up_in_two_seconds(project: Path) ->
             database.executemany("INSERT INTO tags (key, value, run_uuid) VALUES (?, ?, ?)", pairs)
     client.delete_run(first.info.run_id)
     started = time.process_time()  # other tests may use the processors meanwhile
-    [found] = earlier_sweeps(plan, store_uri())
-    looked_up = resumed(plan, store_uri(), found, ("seed",))
+    [found] = earlier_sweeps(plan, open_store())
+    looked_up = resumed(plan, open_store(), found, ("seed",))
     seconds = time.process_time() - started
     assert looked_up.finished == 1000
     assert looked_up.due("true") == {}

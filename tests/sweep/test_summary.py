@@ -8,6 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 from harness.sweep.summary import keep_report, read_comparison
+from harness.tracking.store import open_store
 from tests.tracking.stores import new_client, new_study, record, record_sweep, scores
 
 # MLflow 3.17 uses a loader that SQLAlchemy 2.1 is about to drop.
@@ -27,9 +28,9 @@ def sweep(tmp_path: Path) -> tuple[str, MlflowClient, str]:
 
 def test_a_sweep_keeps_a_report_that_says_how_to_make_it_again(sweep: tuple[str, MlflowClient, str]) -> None:
     uri, client, parent = sweep
-    comparison = read_comparison(uri, parent, ["model"], "grid")
+    comparison = read_comparison(open_store(uri), parent, ["model"], "grid")
     assert comparison is not None
-    keep_report(uri, parent, comparison)
+    keep_report(open_store(uri), parent, comparison)
     page = Path(client.download_artifacts(parent, "report.html")).read_text()
     assert "<h1>grid</h1>" in page
     assert f"harness report {parent}" in page
@@ -39,11 +40,11 @@ def test_a_report_that_fails_is_said_and_fails_nothing(
     sweep: tuple[str, MlflowClient, str], caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     uri, _, parent = sweep
-    comparison = read_comparison(uri, parent, ["model"], "grid")
+    comparison = read_comparison(open_store(uri), parent, ["model"], "grid")
     assert comparison is not None
     (tmp_path / "mlruns" / "study" / parent).mkdir(parents=True)
     (tmp_path / "mlruns" / "study" / parent / "artifacts").write_text("a file where MLflow wants a folder")
-    keep_report(uri, parent, comparison)
+    keep_report(open_store(uri), parent, comparison)
     [said] = caplog.messages
     assert said.startswith("The report was not made (")
     assert f"`harness report {parent}` does it again" in said

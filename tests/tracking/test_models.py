@@ -13,6 +13,7 @@ from harness.errors import RequestError, StoreError, UnknownRun
 from harness.records import RunRecord
 from harness.tracking.models import best_run, downloaded, find_trained, model_folder, run_artifact
 from harness.tracking.reading import read_runs, resolve_run
+from harness.tracking.store import open_store
 from tests.tracking.servers import mlflow_server
 from tests.tracking.stores import new_client, new_study, record, record_model, record_sweep, scores
 
@@ -28,7 +29,7 @@ class Store:
 
     def found(self, text: str) -> str:
         """The name of the run that `text` means."""
-        run = find_trained(self.uri, text)
+        run = find_trained(open_store(self.uri), text)
         assert self.ids[run.name] == run.run_id
         return run.name
 
@@ -80,7 +81,7 @@ def test_best_is_judged_by_test_images_where_one_run_has_no_validation(tmp_path:
     record(client, study, "validated", started=START, metrics=scores(0.9, 0.8, val=0.99))
     record(client, study, "better", started=START + MINUTE, metrics=scores(0.9, 0.9))
     record(client, study, "empty", started=START + 2 * MINUTE)
-    assert best_run(uri).name == "better"
+    assert best_run(open_store(uri)).name == "better"
 
 
 def test_a_store_in_which_nothing_has_finished_has_neither_latest_nor_best(tmp_path: Path) -> None:
@@ -88,7 +89,7 @@ def test_a_store_in_which_nothing_has_finished_has_neither_latest_nor_best(tmp_p
     record(client, client.create_experiment("study"), "broken", started=START, state="FAILED")
     for word in ("latest", "best"):
         with pytest.raises(RequestError, match=r"no finished runs yet\. Make one with `harness train`"):
-            find_trained(uri, word)
+            find_trained(open_store(uri), word)
 
 
 def test_a_run_is_found_by_its_id_the_beginning_of_it_and_its_name(store: Store) -> None:
@@ -127,7 +128,7 @@ def test_runs_that_share_a_name_win_too_and_are_listed(tmp_path: Path) -> None:
     client.create_registered_model("twin")
     client.create_model_version("twin", "file:///nowhere", run_id=twins[0])
     with pytest.raises(RequestError, match="'twin' means 2 runs") as caught:
-        find_trained(uri, "twin")
+        find_trained(open_store(uri), "twin")
     assert all(twin in str(caught.value) for twin in twins)
     assert "registered" not in str(caught.value)
 
@@ -135,26 +136,26 @@ def test_runs_that_share_a_name_win_too_and_are_listed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["nothing", "shop/3", "shop@nobody", "nothing/1", "a@b@c", "a/b/c", "%"])
 def test_what_is_neither_run_nor_model_is_said_to_be_neither(store: Store, text: str) -> None:
     with pytest.raises(RequestError, match="No registered model is called so either") as caught:
-        find_trained(store.uri, text)
+        find_trained(open_store(store.uri), text)
     assert f"'{text}'" in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["models:/nothing", "models:/shop/3", "models:/shop@nobody", f"models:/m-{'0' * 32}"])
 def test_a_model_that_is_not_there_is_named(store: Store, text: str) -> None:
     with pytest.raises(RequestError, match=f"has no model '{text}'"):
-        find_trained(store.uri, text)
+        find_trained(open_store(store.uri), text)
 
 
 def test_a_near_miss_of_a_run_is_suggested(store: Store) -> None:
     with pytest.raises(RequestError, match="Did you mean 'second'"):
-        find_trained(store.uri, "secnd")
+        find_trained(open_store(store.uri), "secnd")
     with pytest.raises(UnknownRun):
-        resolve_run(store.uri, "secnd")
+        resolve_run(open_store(store.uri), "secnd")
 
 
 def test_a_sweep_has_no_model_and_names_the_way_to_its_runs(store: Store) -> None:
     with pytest.raises(RequestError, match=rf"is a sweep.*harness compare {store.ids['sweep'][:8]}"):
-        find_trained(store.uri, "sweep")
+        find_trained(open_store(store.uri), "sweep")
 
 
 def test_a_model_whose_run_was_deleted_is_not_said_to_be_missing(tmp_path: Path) -> None:
@@ -165,24 +166,24 @@ def test_a_model_whose_run_was_deleted_is_not_said_to_be_missing(tmp_path: Path)
     client.create_model_version("shop", "file:///nowhere")
     client.delete_run(run_id)
     with pytest.raises(RequestError, match=rf"comes from the run {run_id}.*mlflow runs restore --run-id {run_id}"):
-        find_trained(uri, "shop/1")
+        find_trained(open_store(uri), "shop/1")
     with pytest.raises(RequestError, match="names no run that it comes from"):
-        find_trained(uri, "shop/2")
+        find_trained(open_store(uri), "shop/2")
 
 
 def test_a_store_that_cannot_be_reached_is_not_a_model_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(StoreError, match=r"127\.0\.0\.1:9 cannot be used"):
-        find_trained("http://127.0.0.1:9", "models:/shop/1")
+        find_trained(open_store("http://127.0.0.1:9"), "models:/shop/1")
 
 
 def opened(store: Store, name: str) -> RunRecord:
-    (run,) = read_runs(store.uri, run_ids=[store.ids[name]])
+    (run,) = read_runs(open_store(store.uri), run_ids=[store.ids[name]])
     return run
 
 
 def test_the_folder_of_a_local_model_is_the_stores_own(store: Store) -> None:
-    with model_folder(store.uri, opened(store, "first")) as folder:
+    with model_folder(open_store(store.uri), opened(store, "first")) as folder:
         assert (folder / "data" / "model.keras").read_text() == "weights of first"
     assert folder.is_dir(), "nothing was copied, so nothing is taken away"
 
@@ -192,27 +193,27 @@ def test_of_several_models_the_one_logged_last_counts(tmp_path: Path) -> None:
     run_id = record(client, new_study(client, tmp_path), "a run", started=START)
     for text in ("early", "late"):
         record_model(client, run_id, {"MLmodel": text})
-    (run,) = read_runs(uri)
-    with model_folder(uri, run) as folder:
+    (run,) = read_runs(open_store(uri))
+    with model_folder(open_store(uri), run) as folder:
         assert (folder / "MLmodel").read_text() == "late"
 
 
 def test_a_run_without_a_model_says_what_keeps_one(store: Store) -> None:
     with (
         pytest.raises(RequestError, match=r"boots .*FINISHED\) has no model.*tracking\.log_model=true"),
-        model_folder(store.uri, opened(store, "boots")),
+        model_folder(open_store(store.uri), opened(store, "boots")),
     ):
         pass
 
 
 def test_an_artifact_is_a_local_file_and_a_missing_one_is_named(store: Store) -> None:
     store.client.log_text(store.ids["first"], "name: first\n", "config/config.yaml")
-    with run_artifact(store.uri, opened(store, "first"), "config/config.yaml") as file:
+    with run_artifact(open_store(store.uri), opened(store, "first"), "config/config.yaml") as file:
         assert file.read_text() == "name: first\n"
     for name in ("config/other.yaml", "nothing.txt"):
         with (
             pytest.raises(RequestError, match=f"has no artifact {name}: was it made by the harness"),
-            run_artifact(store.uri, opened(store, "first"), name),
+            run_artifact(open_store(store.uri), opened(store, "first"), name),
         ):
             pass
 
@@ -246,13 +247,16 @@ def test_a_servers_runs_and_models_are_found_in_every_way(served: Store) -> None
         assert served.found(text) == "remote"
     for text in ("nothing", "shop/3", "shop@nobody"):
         with pytest.raises(RequestError, match="No registered model is called so either"):
-            find_trained(served.uri, text)
+            find_trained(open_store(served.uri), text)
 
 
 @pytest.mark.slow
 def test_what_a_server_keeps_is_downloaded_for_the_length_of_the_block(served: Store) -> None:
     run = opened(served, "remote")
-    with model_folder(served.uri, run) as folder, run_artifact(served.uri, run, "config/config.yaml") as file:
+    with (
+        model_folder(open_store(served.uri), run) as folder,
+        run_artifact(open_store(served.uri), run, "config/config.yaml") as file,
+    ):
         assert (folder / "data" / "model.keras").read_text() == "weights from afar"
         assert file.read_text() == "name: remote\n"
     assert not folder.exists()

@@ -15,7 +15,7 @@ import pytest
 from harness.errors import StoreError
 from harness.tracking import soundness
 from harness.tracking.soundness import check_sqlite
-from harness.tracking.store import artifact_root, ensure_experiment
+from harness.tracking.store import artifact_root, open_store
 
 OLDER, UNKNOWN = "0a8213491aaa", "ffffffffffff"
 
@@ -24,7 +24,7 @@ OLDER, UNKNOWN = "0a8213491aaa", "ffffffffffff"
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of the installed MLflow."""
     database = tmp_path_factory.mktemp("made") / "mlflow.db"
-    ensure_experiment(f"sqlite:///{database}", "study")
+    open_store(f"sqlite:///{database}").ensure_experiment("study")
     return database
 
 

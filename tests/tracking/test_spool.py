@@ -27,7 +27,7 @@ from harness.tracking.operations import (
     TrainedModel,
 )
 from harness.tracking.spool import Origin, Spool, find_spools, held, places
-from harness.tracking.store import ensure_experiment
+from harness.tracking.store import open_store
 from harness.tracking.syncing import bring_home, bring_home_before
 
 
@@ -43,7 +43,7 @@ def origin(store: Path, project: Path, tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     uri = f"sqlite:///{store / 'mlflow.db'}"
-    experiment = ensure_experiment(uri, "study")
+    experiment = open_store(uri).ensure_experiment("study")
     run = MlflowClient(uri).create_run(experiment, run_name="a run")
     return Origin(uri, run.info.run_id, "a run", experiment)
 

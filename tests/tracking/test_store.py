@@ -11,7 +11,10 @@ import pytest
 from mlflow import MlflowClient
 
 from harness.errors import StoreError
-from harness.tracking.store import EXPERIMENT_TAGS, ensure_experiment, open_client, shown_uri, store_uri
+from harness.tracking.access import shown_uri
+from harness.tracking.reading import read_runs
+from harness.tracking.store import EXPERIMENT_TAGS, open_store
+from harness.tracking.writing import RunIdentity, tracked_run
 
 
 def uri_in(folder: Path) -> str:
@@ -21,10 +24,10 @@ def uri_in(folder: Path) -> str:
 def test_the_setting_comes_before_the_environment_and_that_before_the_projects_own(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert store_uri() == uri_in(project)
+    assert open_store().uri == uri_in(project)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://one.example")
-    assert store_uri() == "https://one.example"
-    assert store_uri("https://two.example") == "https://two.example"
+    assert open_store().uri == "https://one.example"
+    assert open_store("https://two.example").uri == "https://two.example"
 
 
 @pytest.mark.parametrize(
@@ -43,10 +46,45 @@ def test_users_and_passwords_are_never_shown(uri: str, shown: str) -> None:
     assert shown_uri(uri) == shown
 
 
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "sqlite:////{folder}/mlflow.db?timeout=60",
+        "sqlite+pysqlite:////{folder}/mlflow.db",
+        "sqlite:///mlflow.db?timeout=60&check_same_thread=false",
+        "sqlite:///file:/{folder}/mlflow.db?uri=true",
+    ],
+)
+def test_the_options_of_a_uri_do_not_make_another_store_of_the_same_file(
+    project: Path, monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    monkeypatch.chdir(project)
+    plain, other = open_store(uri_in(project)), open_store(uri.format(folder=str(project).lstrip("/")))
+    assert (other, hash(other)) == (plain, hash(plain))
+    assert other.database == project / "mlflow.db"
+    with tracked_run(other, RunIdentity("a run", "study")) as written:
+        pass
+    monkeypatch.chdir(project.parent)
+    assert {run.run_id for run in read_runs(plain)} == {run.run_id for run in read_runs(other)} == {written.run_id}
+    assert sorted(project.parent.rglob("*.db*")) == [project / "mlflow.db", project / "mlflow.db.lock"]
+
+
+@pytest.mark.parametrize("uri", ["http://host/a", "sqlite:///:memory:", "postgresql://host/db?timeout=60"])
+def test_only_a_sqlite_file_is_local(uri: str) -> None:
+    store = open_store(uri)
+    assert (store.uri, store.database, store.is_local, store.is_missing) == (uri, None, False, False)
+
+
+def test_opening_a_store_imports_no_mlflow_and_makes_nothing(project: Path) -> None:
+    code = "import sys; from harness.tracking.store import *; open_store(); assert 'mlflow' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert not list(project.iterdir())
+
+
 def test_a_new_experiment_opens_in_the_model_training_layout_with_its_artifacts_beside_the_store(project: Path) -> None:
     uri = uri_in(project)
-    identity = ensure_experiment(uri, "a study/of mine")
-    assert ensure_experiment(uri, "a study/of mine") == identity
+    identity = open_store(uri).ensure_experiment("a study/of mine")
+    assert open_store(uri).ensure_experiment("a study/of mine") == identity
     experiment = MlflowClient(uri).get_experiment(identity)
     assert EXPERIMENT_TAGS.items() <= experiment.tags.items()
     assert experiment.artifact_location == (project / "mlruns" / "a_study_of_mine").as_uri()
@@ -54,27 +92,27 @@ def test_a_new_experiment_opens_in_the_model_training_layout_with_its_artifacts_
 
 def test_a_deleted_experiment_is_named_with_both_ways_out(project: Path) -> None:
     uri = uri_in(project)
-    identity = ensure_experiment(uri, "old")
+    identity = open_store(uri).ensure_experiment("old")
     MlflowClient(uri).delete_experiment(identity)
     with pytest.raises(StoreError, match=rf"'old' has been deleted .*--experiment-id {identity}.*tracking\.experiment"):
-        ensure_experiment(uri, "old")
+        open_store(uri).ensure_experiment("old")
 
 
 def test_a_file_that_is_no_database_is_said_to_be_none(project: Path) -> None:
     (project / "mlflow.db").write_text("these are notes")
     with pytest.raises(StoreError, match=r"cannot be used: file is not a database\.\nThe store is set by"):
-        open_client(uri_in(project))
+        _ = open_store(uri_in(project)).client
 
 
 def test_a_folder_that_does_not_exist_is_named_and_not_made(project: Path) -> None:
     with pytest.raises(StoreError, match=f"there is no folder {project / 'missing'}"):
-        open_client(uri_in(project / "missing"))
+        _ = open_store(uri_in(project / "missing")).client
     assert not (project / "missing").exists()
 
 
 @pytest.mark.slow
 def test_processes_that_open_a_fresh_store_at_once_share_one_experiment(project: Path) -> None:
-    code = f"from harness.tracking.store import ensure_experiment; print(ensure_experiment({uri_in(project)!r}, 'one'))"
+    code = f"from harness.tracking.store import *; print(open_store({uri_in(project)!r}).ensure_experiment('one'))"
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", code], env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 
 from harness.tracking import views
 from harness.tracking.reading import experiment_tags
+from harness.tracking.store import Store, open_store
 from harness.tracking.view_states import Subject, gap_and_curves, gap_chart, settings_chart
 from harness.tracking.views import MOST_SWEEPS, View, named_view, sweep_key, write_views
 from tests.tracking.stores import new_client, new_study
@@ -44,10 +45,11 @@ def test_a_view_is_written_as_the_page_reads_it() -> None:
 
 def test_only_what_changed_is_written(study: tuple[str, MlflowClient, str], monkeypatch: pytest.MonkeyPatch) -> None:
     uri, client, experiment = study
-    assert write_views(uri, experiment, [view()])
-    assert experiment_tags(uri, experiment) == client.get_experiment(experiment).tags
-    monkeypatch.setattr(views, "open_client", lambda uri: pytest.fail("an unchanged view was written again"))
-    assert write_views(uri, experiment, [view()])
+    assert write_views(open_store(uri), experiment, [view()])
+    assert experiment_tags(open_store(uri), experiment) == client.get_experiment(experiment).tags
+    failing = property(lambda store: pytest.fail("an unchanged view was written again"))
+    monkeypatch.setattr(Store, "client", failing)
+    assert write_views(open_store(uri), experiment, [view()])
 
 
 def test_a_page_that_is_not_known_is_left_alone(
@@ -56,7 +58,7 @@ def test_a_page_that_is_not_known_is_left_alone(
     uri, client, experiment = study
     monkeypatch.setattr(views, "page_version", lambda uri: "4.0.1")
     with caplog.at_level(logging.INFO):
-        assert not write_views(uri, experiment, [view()])
+        assert not write_views(open_store(uri), experiment, [view()])
     assert "4.0.1" in caplog.text
     assert not [key for key in client.get_experiment(experiment).tags if key.startswith(views.TAG)]
 
@@ -64,9 +66,9 @@ def test_a_page_that_is_not_known_is_left_alone(
 def test_views_of_the_oldest_sweeps_go_and_those_of_people_stay(study: tuple[str, MlflowClient, str]) -> None:
     uri, client, experiment = study
     client.set_experiment_tag(experiment, f"{views.TAG}mine", "{}")
-    write_views(uri, experiment, [view()])
+    write_views(open_store(uri), experiment, [view()])
     for number in range(MOST_SWEEPS + 2):
-        write_views(uri, experiment, [view(sweep_key(f"{number:02}"), created=number + 2)])
+        write_views(open_store(uri), experiment, [view(sweep_key(f"{number:02}"), created=number + 2)])
     kept = {key.removeprefix(views.TAG) for key in client.get_experiment(experiment).tags}
     assert {"mine", "harness-gap", sweep_key("02"), sweep_key(f"{MOST_SWEEPS + 1:02}")} <= kept
     assert not {sweep_key("00"), sweep_key("01")} & kept

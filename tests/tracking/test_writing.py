@@ -22,6 +22,7 @@ from sqlalchemy.engine import Engine
 from harness.errors import TakenOver, Terminated, TrainingError
 from harness.records import RunState, Split
 from harness.tracking import operations
+from harness.tracking.store import open_store
 from harness.tracking.writing import RunIdentity, RunWriter, UsedSplit, tracked_run
 
 IDENTITY = RunIdentity("a run", "study", overrides=("model=cnn", "seed=3"))
@@ -47,7 +48,7 @@ def fail(uri: str, identity: RunIdentity, error: BaseException) -> str:
     ids = []
 
     def work() -> None:
-        with tracked_run(uri, identity) as tracked:
+        with tracked_run(open_store(uri), identity) as tracked:
             ids.append(tracked.run_id)
             raise error
 
@@ -63,7 +64,7 @@ def artifact(uri: str, run_id: str, name: str) -> str:
 
 def test_a_block_that_ends_well_is_a_finished_run_with_its_log(uri: str, tmp_path: Path) -> None:
     log = tmp_path / "run.log"
-    with tracked_run(uri, IDENTITY, log) as tracked:
+    with tracked_run(open_store(uri), IDENTITY, log) as tracked:
         assert read(uri, tracked.run_id).info.status == "RUNNING"
         log.write_text("all went well")
     run = read(uri, tracked.run_id)
@@ -109,7 +110,7 @@ def test_no_password_reaches_the_store_whichever_way_it_came(
 
 
 def test_outside_a_git_checkout_a_run_has_no_commit_and_no_difference(uri: str) -> None:
-    with tracked_run(uri, IDENTITY) as tracked:
+    with tracked_run(open_store(uri), IDENTITY) as tracked:
         pass
     assert not [tag for tag in read(uri, tracked.run_id).data.tags if "git" in tag]
     names = {item.path for item in MlflowClient(uri).list_artifacts(tracked.run_id, "code")}
@@ -117,7 +118,7 @@ def test_outside_a_git_checkout_a_run_has_no_commit_and_no_difference(uri: str) 
 
 
 def test_epochs_are_in_the_store_as_they_end(uri: str) -> None:
-    with tracked_run(uri, IDENTITY) as tracked:
+    with tracked_run(open_store(uri), IDENTITY) as tracked:
         tracked.log_epoch(1, {"train/loss": 2.0})
         assert read(uri, tracked.run_id).data.metrics == {"train/loss": 2.0}
         tracked.log_epoch(2, {"train/loss": 1.0})
@@ -126,7 +127,7 @@ def test_epochs_are_in_the_store_as_they_end(uri: str) -> None:
 
 
 def test_more_parameters_than_a_batch_takes_and_texts_beyond_the_limits_are_kept_as_far_as_they_go(uri: str) -> None:
-    writer = RunWriter(uri, IDENTITY)
+    writer = RunWriter(open_store(uri), IDENTITY)
     writer.log_parameters({f"p{number}": number for number in range(230)} | {"long": "x" * 7000})
     writer.set_tags({"long": "y" * 9000})
     writer.end(RunState.FINISHED)
@@ -140,7 +141,7 @@ def test_more_parameters_than_a_batch_takes_and_texts_beyond_the_limits_are_kept
 def test_a_dataset_is_known_by_what_is_in_it(uri: str) -> None:
     images = np.zeros((4, 28, 28), np.uint8)
     split, other = Split(images, np.arange(4, dtype=np.uint8)), Split(images + 1, np.arange(4, dtype=np.uint8))
-    with tracked_run(uri, IDENTITY) as tracked:
+    with tracked_run(open_store(uri), IDENTITY) as tracked:
         used = [UsedSplit("tiny_train", "training", split), UsedSplit("tiny_test", "testing", other)]
         tracked.log_datasets(used, "made here")
     first, second = read(uri, tracked.run_id).inputs.dataset_inputs
@@ -151,7 +152,7 @@ def test_a_dataset_is_known_by_what_is_in_it(uri: str) -> None:
 def test_runs_that_are_given_the_same_new_dataset_at_the_same_moment_all_record_it(uri: str) -> None:
     """MLflow looks for a dataset and then inserts it: of two that do so at once, the second meets the first's row."""
     split = Split(np.zeros((3, 28, 28), np.uint8), np.zeros(3, np.uint8))
-    writers = [RunWriter(uri, RunIdentity(f"run {number}", "together")) for number in range(6)]
+    writers = [RunWriter(open_store(uri), RunIdentity(f"run {number}", "together")) for number in range(6)]
     start = threading.Barrier(len(writers))
 
     def log(writer: RunWriter) -> None:
@@ -167,7 +168,7 @@ def test_runs_that_are_given_the_same_new_dataset_at_the_same_moment_all_record_
 
 def test_tables_are_what_mlflow_reads_as_tables(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)  # a client's `load_table` searches there, whatever its own store
-    with tracked_run(uri, IDENTITY) as tracked:
+    with tracked_run(open_store(uri), IDENTITY) as tracked:
         tracked.log_table("scores.json", {"class": ["Müsli", "boot"], "f1": [0.25, math.nan], "support": [3, 4]})
         tracked.log_table("other.json", {"x": [1.5]})
     client = MlflowClient(uri)
@@ -180,8 +181,8 @@ def test_tables_are_what_mlflow_reads_as_tables(uri: str, monkeypatch: pytest.Mo
 
 
 def test_a_child_belongs_to_its_parent(uri: str) -> None:
-    parent = RunWriter(uri, RunIdentity("sweep", "study", tags={"harness.kind": "sweep"}))
-    child = RunWriter(uri, RunIdentity("child", "study", parent_id=parent.run_id))
+    parent = RunWriter(open_store(uri), RunIdentity("sweep", "study", tags={"harness.kind": "sweep"}))
+    child = RunWriter(open_store(uri), RunIdentity("child", "study", parent_id=parent.run_id))
     assert read(uri, child.run_id).data.tags["mlflow.parentRunId"] == parent.run_id
     assert read(uri, parent.run_id).data.tags["harness.kind"] == "sweep"
     assert read(uri, child.run_id).data.tags["harness.kind"] == "run"
@@ -201,7 +202,7 @@ def test_a_signal_in_the_middle_of_a_write_waits_for_its_end_and_the_run_is_kill
     ids = []
 
     def work() -> None:
-        with tracked_run(uri, IDENTITY) as tracked:
+        with tracked_run(open_store(uri), IDENTITY) as tracked:
             ids.append(tracked.run_id)
             event.listen(Engine, "after_cursor_execute", interrupt)
             try:
@@ -225,10 +226,10 @@ def test_who_wakes_when_another_goes_on_with_the_run_writes_nothing_more_into_it
     uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def sleep_and_wake(error: BaseException | None) -> None:
-        with tracked_run(uri, IDENTITY) as sleeper:
+        with tracked_run(open_store(uri), IDENTITY) as sleeper:
             ids.append(sleeper.run_id)
             sleeper.log_epoch(1, {"fit/loss": 1.0})
-            other = RunWriter(uri, IDENTITY, sleeper.run_id)
+            other = RunWriter(open_store(uri), IDENTITY, sleeper.run_id)
             other.log_epoch(2, {"fit/loss": 0.5})
             other.end(RunState.FINISHED)
             monkeypatch.setattr(operations, "OURS_SECONDS", 0.0)  # as after a sleep of more than that

@@ -1,0 +1,29 @@
+"""`--store`, which many commands have: the store is opened here, and handed down."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+import click
+
+from harness.tracking.access import RETRIES
+from harness.tracking.store import Store, open_store
+
+Command = TypeVar("Command", bound=Callable[..., object])
+
+
+def store_option(command: Command) -> Command:
+    """Give a command the parameter `store: Store`."""
+    return click.option(
+        "--store",
+        metavar="URI",
+        callback=_opened,
+        help="The MLflow store; by default MLFLOW_TRACKING_URI, else the project's own.",
+    )(command)
+
+
+def _opened(context: click.Context, parameter: click.Parameter, uri: str | None) -> Store:
+    os.environ.setdefault(RETRIES, "2")  # MLflow's own seven take minutes to give up
+    return open_store(uri)

@@ -1,0 +1,123 @@
+"""One use of a store: whole when a signal comes, its errors in words, tried again where that helps."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from harness.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+REFUSALS = ("INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST")
+
+CREDENTIALS = re.compile(r"(?<=://)(?:[^/\s]*@|[^/\s:@]*:(?!\d+/)\S*@)")
+"""What an address holds before its host. SQLAlchemy takes a password with slashes in it; `host:5000/a@b` has none."""
+
+WRITE_ATTEMPTS = 5
+TAKEN = re.compile("unique|duplicate", re.IGNORECASE)
+"""How databases say that a row is there already."""
+
+
+def shown_uri(uri: str) -> str:
+    """A store's URI, or any text with URIs in it, without the users and passwords that they may hold."""
+    return CREDENTIALS.sub("", uri)
+
+
+@contextmanager
+def explained(shown: str, server: bool) -> Iterator[None]:
+    """What MLflow and the database raise in the block becomes a `StoreError` that names the store as `shown`.
+
+    A signal waits until the block ends, unless the store is a `server`: that keeps its own order, and may let us wait
+    for long.
+    """
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+    try:
+        with _whole(server):
+            yield
+    except ImportError as error:
+        raise StoreError(
+            f"The tracking store {shown} cannot be used: {error}. Install that driver of its database."
+        ) from error
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        cause = next((one for one in (error, error.__cause__) if isinstance(one, DBAPIError)), None)
+        said = error if cause is None else cause.orig  # without the SQL
+        reason = shown_uri(" ".join(str(said).split())).rstrip(".")
+        raise StoreError(
+            f"The tracking store {shown} cannot be used: {reason}.\nThe store is set by tracking.uri, else by "
+            "MLFLOW_TRACKING_URI, else it is mlflow.db in the project's root."
+        ) from error
+
+
+def refused(error: StoreError) -> bool:
+    """Whether the store was there and did not want what it was given; it would not later either."""
+    return getattr(error.__cause__, "error_code", None) in REFUSALS
+
+
+def taken_retried(write: Callable[[], object]) -> None:
+    """Do `write`, once more where another process has inserted the same row meanwhile.
+
+    MLflow looks for a dataset or a tag and then inserts it; the next time it is found. Two runs may be given the same
+    images, and a command may end a run whose worker is just ending it.
+    """
+    from mlflow.exceptions import MlflowException
+
+    for attempt in range(WRITE_ATTEMPTS):
+        try:
+            write()
+            return
+        except MlflowException as error:
+            if attempt + 1 == WRITE_ATTEMPTS or not TAKEN.search(str(error)):
+                raise
+
+
+@contextmanager
+def few_retries() -> Iterator[None]:
+    """MLflow's own seven tries take minutes to give up on a server; they are for a run that has something to lose."""
+    given = os.environ.get(RETRIES)
+    os.environ[RETRIES] = given or "2"
+    try:
+        yield
+    finally:
+        if given is None:
+            del os.environ[RETRIES]
+
+
+@contextmanager
+def _whole(server: bool) -> Iterator[None]:
+    """Hold back the first Ctrl-C or SIGTERM until the block ends; a second one comes through.
+
+    MLflow does not roll back a transaction that `KeyboardInterrupt` leaves, and SQLite would stay locked: the run could
+    not be marked as killed.
+    """
+    if server or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    held: list[int] = []
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        handler = usual[signal.Signals(number)]
+        if held and callable(handler):
+            handler(number, frame)
+        held.append(number)
+
+    caught = {number: handler for number, handler in usual.items() if callable(handler)}
+    for number in caught:
+        signal.signal(number, hold)
+    try:
+        yield
+    finally:
+        for number, handler in caught.items():
+            signal.signal(number, handler)
+        if held:
+            signal.raise_signal(held[0])
