@@ -33,7 +33,7 @@ def fit(
     import keras
 
     from harness.training.callbacks import EpochRecorder, StateKeeper, regime_callbacks, stop_reason
-    from harness.training.dropout import threefry_masks
+    from harness.training.random_layers import threefry_draws
 
     regime = config.regime
     model.compile(
@@ -57,7 +57,7 @@ def fit(
     recorder = EpochRecorder(splits, build_scorer(model, config.model.head, jit_compile=False), observer, start)
     asked_for = regime_callbacks(config, span.before)
     observer.training_started(span.due)
-    with threefry_masks(model):
+    with threefry_draws(model):
         model.fit(
             batches,
             epochs=span.done if stopped_already(start) else span.last,

@@ -11,7 +11,6 @@ import pytest
 from harness.composing import compose_config
 from harness.config import OPTIMIZERS
 from harness.errors import ConfigError, TrainingError
-from harness.models import build_model
 from harness.training import choose_engine, compiled_engine
 from tests.training.training_runs import VALIDATED, Trained, train
 
@@ -88,15 +87,6 @@ def test_runs_that_differ_in_smoothing_share_none() -> None:
     less, more = (train("compiled", "regime.epochs=1", f"regime.label_smoothing={share}") for share in (0.1, 0.3))
     assert len(compiled_engine._programs) == 2
     assert more.history.last("fit/loss") > less.history.last("fit/loss")
-
-
-@pytest.mark.parametrize(
-    ("overrides", "compilable"),
-    [((), True), (("model.dropout=0.2", "model.batch_norm=true"), True), (("model.shift=1",), False)],
-)
-def test_only_a_step_that_moves_images_is_kept_from_xla(overrides: tuple[str, ...], compilable: bool) -> None:
-    model = build_model(compose_config(overrides).model, "unit_range", np.zeros((1, 28, 28), np.uint8))
-    assert compiled_engine.compilable_by_xla(model) is compilable
 
 
 def test_a_shared_program_carries_nothing_from_run_to_run() -> None:

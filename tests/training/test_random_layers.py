@@ -1,10 +1,11 @@
-"""Masks of dropout: the right share, cheap under XLA, and no trace of them in the layers afterwards."""
+"""Dropout and shifts while they train: the right shares, cheap under XLA, and no trace in the layers afterwards."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -15,7 +16,7 @@ import tensorflow as tf
 from harness.models import build_model
 from harness.records import UInt8Array
 from harness.training import compiled_engine, seed_everything
-from harness.training.dropout import threefry_masks
+from harness.training.random_layers import compilable_by_xla, threefry_draws
 from tests.training.training_runs import VALIDATED, setting, train
 
 pytestmark = pytest.mark.slow  # TensorFlow takes seconds to import
@@ -32,7 +33,7 @@ def masks(rate: float, jit_compile: bool, seed: int = 1, dtype: str = "float32")
     def step(values: tf.Tensor) -> tf.Tensor:
         return model(values, training=True)
 
-    with threefry_masks(model):
+    with threefry_draws(model):
         return np.stack([step(tf.ones((IMAGES, UNITS))).numpy() for _ in range(STEPS)])
 
 
@@ -58,11 +59,54 @@ def test_masks_are_the_same_under_xla_and_without(dtype: str) -> None:
     np.testing.assert_array_equal(*(masks(0.3, jit_compile, dtype=dtype) for jit_compile in (True, False)))
 
 
+def shifted(most: int, jit_compile: bool, images: UInt8Array) -> np.ndarray:
+    """The images as the first layers of a model with `model.shift` put them out in training."""
+    config, _ = setting(f"model.shift={most}")
+    seed_everything(0)
+    model = build_model(config.model, "unit_range", images)
+    moving = keras.Model(model.input, model.get_layer("shift").output)
+    assert compilable_by_xla(model)
+    with threefry_draws(moving):
+        return tf.function(partial(moving, training=True), jit_compile=jit_compile)(tf.constant(images)).numpy()[..., 0]
+
+
+@pytest.mark.parametrize("most", [1, 3, 8])
+def test_images_are_moved_by_whole_pixels_all_moves_equally_likely_and_nothing_comes_round(most: int) -> None:
+    count = 4_000
+    images = np.zeros((count, 28, 28), np.uint8)
+    images[:, 14, 14], images[:, 0, 0], images[:, 27, 27] = 200, 1, 2
+    found = shifted(most, True, images)
+    _, rows, columns = np.nonzero(found == 200)
+    moves = np.stack([rows - 14, columns - 14])
+    assert moves.shape == (2, count), "a pixel was lost or doubled"
+    cells = np.histogram2d(*moves, bins=[np.arange(-most - 0.5, most + 1)] * 2)[0]
+    assert cells.sum() == count, "moved too far"
+    expected = count / (2 * most + 1) ** 2
+    assert ((cells - expected) ** 2 / expected).sum() < cells.size + 6 * np.sqrt(2 * cells.size)  # chi-squared
+    stays = (found[:, 0, 0] == 1).mean()
+    assert stays == pytest.approx((2 * most + 1) ** -2, abs=5 * np.sqrt((2 * most + 1) ** -2 / count))
+    for image, row, column in zip(found, *moves, strict=True):
+        assert image.sum() == 200 + (row >= 0 and column >= 0) * 1 + (row <= 0 and column <= 0) * 2
+
+
+def test_shifts_are_the_same_under_xla_and_without_and_none_where_nothing_is_trained() -> None:
+    _, splits = setting()
+    images = splits.train.images[:100]
+    moved = [shifted(2, jit_compile, images) for jit_compile in (True, False)]
+    np.testing.assert_array_equal(*moved)
+    assert (moved[0] != images).any(axis=(1, 2)).mean() > 0.8
+    config, _ = setting("model.shift=2")
+    model = build_model(config.model, "unit_range", images)
+    with threefry_draws(model):
+        still = keras.Model(model.input, model.get_layer("shift").output)(images, training=False)
+    np.testing.assert_array_equal(still[..., 0], images)
+
+
 def test_an_epoch_with_dropout_takes_little_longer_than_one_without() -> None:
     """Processor time, the least of several turns: what else runs here must not decide."""
     programs = {}
     for rate in (0.0, 0.2):
-        config, splits = setting("model=mlp_300_100", f"model.dropout={rate}", "dataset.train_size=600")
+        config, splits = setting("model=mlp_300_100", f"model.dropout={rate}")
         seed_everything(config.seed)
         model = build_model(config.model, config.dataset.preprocessing, splits.train.images)
         programs[rate] = compiled_engine._build(model, config, 600)
@@ -70,7 +114,7 @@ def test_an_epoch_with_dropout_takes_little_longer_than_one_without() -> None:
     order = np.arange(600, dtype=np.int32)
     for _ in range(12):
         for rate, program in programs.items():
-            with threefry_masks(program.model):
+            with threefry_draws(program.model):
                 started = time.process_time()
                 program.epoch(tf.constant(splits.train.images), tf.constant(splits.train.labels), order)[0].numpy()
             seconds[rate].append(time.process_time() - started)
