@@ -83,7 +83,7 @@ def test_a_sweep_that_was_killed_goes_on_in_the_same_runs_and_ends_with_the_undi
     cut_off: tuple[Project, list[str]], undisturbed: tuple[Project, str]
 ) -> None:
     project, finished = cut_off
-    [parent] = read_sweeps(project.store)
+    [parent] = read_sweeps(open_store(project.store))
     assert parent.state is RunState.RUNNING
     ended = {run.run_id: run.ended for run in children(project) if run.run_id in finished}
     plan = project.run("sweep", *SWAPPED, "--plan")
@@ -91,7 +91,7 @@ def test_a_sweep_that_was_killed_goes_on_in_the_same_runs_and_ends_with_the_undi
     done = project.run("sweep", *SWAPPED)
     assert done.returncode == 0, done.stderr
     assert f"{len(finished)} of 4 are finished already, {4 - len(finished)} to do" in done.stderr
-    [parent] = read_sweeps(project.store)
+    [parent] = read_sweeps(open_store(project.store))
     assert parent.state is RunState.FINISHED
     assert {run.run_id: run.ended for run in children(project) if run.run_id in finished} == ended, "left alone"
     assert [run.tags["harness.job"] for run in children(project)] == ["0", "1", "2", "3"]
@@ -107,7 +107,7 @@ def test_a_sweep_that_has_finished_only_shows_its_table(undisturbed: tuple[Proje
     assert (again.returncode, again.stdout) == (0, table)
     assert "All 4 jobs are finished already" in again.stderr
     assert children(project) == before
-    assert len(read_sweeps(project.store)) == 1
+    assert len(read_sweeps(open_store(project.store))) == 1
 
 
 def test_a_plan_says_what_there_is_and_writes_nothing(undisturbed: tuple[Project, str], empty: Project) -> None:
@@ -132,7 +132,7 @@ def test_resume_false_starts_afresh_and_only_failed_runs_nothing_else(new_projec
     refused = project.run("sweep", *grid, "resume=only_failed")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "no earlier sweep" in refused.stderr
-    assert read_sweeps(project.store) == []
+    assert read_sweeps(open_store(project.store)) == []
     assert project.run("sweep", *grid).returncode == 1
     first = {run.run_id: run for run in children(project)}
     failed = {identity for identity, run in first.items() if run.state is RunState.FAILED}
@@ -146,7 +146,7 @@ def test_resume_false_starts_afresh_and_only_failed_runs_nothing_else(new_projec
     assert {identity for identity in first if second[identity].ended != first[identity].ended} == failed
     afresh = project.run("sweep", *grid, "resume=false")
     assert afresh.returncode == 1
-    assert len(read_sweeps(project.store)) == 2
+    assert len(read_sweeps(open_store(project.store))) == 2
     assert len(children(project)) == 8
 
 
@@ -164,7 +164,7 @@ def test_two_commands_at_once_train_no_job_twice_and_print_one_table(
     assert done[0].stdout == done[1].stdout == undisturbed[1]
     assert sum("This sweep is at work in process" in item.stderr for item in done) == 1
     assert scores(project) == scores(undisturbed[0])
-    assert len(read_sweeps(project.store)) == 1
+    assert len(read_sweeps(open_store(project.store))) == 1
     assert sum(len(run.tags["mlflow.parentRunId"]) > 0 for run in children(project)) == 4
 
 
@@ -192,14 +192,14 @@ def test_who_watches_a_sweep_sees_its_end_and_takes_it_over_when_its_command_is_
     assert taken.stdout == undisturbed[1]
     assert scores(project) == scores(undisturbed[0])
     assert not [process for process in spawned_by(first.pid) if psutil.pid_exists(process.pid)]
-    [parent] = read_sweeps(project.store)
+    [parent] = read_sweeps(open_store(project.store))
     assert {key for key in parent.parameters if key.startswith("claim.")} == {"claim.1", "claim.2"}
     assert json.loads(parent.tags["harness.swept"]) == ["seed"]
 
 
 def test_watching_a_sweep_by_its_id_after_its_end_shows_the_table(undisturbed: tuple[Project, str]) -> None:
     project, table = undisturbed
-    [parent] = read_sweeps(project.store)
+    [parent] = read_sweeps(open_store(project.store))
     shown = project.run("sweep", "--watch", parent.run_id[:10])
     assert (shown.returncode, shown.stdout) == (0, table)
     nobody = project.run("sweep", "--watch")
@@ -214,7 +214,7 @@ def test_with_another_sweeper_every_job_runs_and_that_is_said(new_project: NewPr
         done = project.run("sweep", *grid)
         assert done.returncode == 0, done.stderr
         assert "cannot leave out what is finished" in done.stderr
-        assert len(read_sweeps(project.store)) == sweeps
+        assert len(read_sweeps(open_store(project.store))) == sweeps
     assert len(children(project)) == 4
 
 

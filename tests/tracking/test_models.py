@@ -222,7 +222,7 @@ def test_a_path_with_odd_characters_is_found_from_its_uri(tmp_path: Path) -> Non
     file = tmp_path / "100 % real#.txt"
     file.write_text("here")
     for location in (file.as_uri(), str(file)):
-        with downloaded("", location) as found:
+        with downloaded(open_store(), location) as found:
             assert found.read_text() == "here"
 
 
