@@ -20,13 +20,13 @@ import tensorflow as tf
 @contextmanager
 def threefry_draws(model: Any) -> Iterator[None]:
     """In the block, dropout and shifts of `model` draw from Threefry; layers and seeds stay Keras's own."""
-    replaced = [layer for layer in model.layers if _replacement(layer) is not None]
-    for layer in replaced:
-        layer.call = partial(_replacement(layer), layer)
+    replaced = [(layer, call) for layer in model.layers if (call := _replacement(layer)) is not None]
+    for layer, call in replaced:
+        layer.call = partial(call, layer)
     try:
         yield
     finally:
-        for layer in replaced:
+        for layer, _ in replaced:
             del layer.call
 
 
