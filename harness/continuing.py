@@ -70,6 +70,7 @@ def find_start(store: Store, config: Config, recorded: Mapping[str, str] = Mappi
         named = before
     if (file := _file(named)) is not None:
         state = read_state(file) if file.suffix == STATE_SUFFIX else state_of_model(file)
+        state = replace(state, progress=None, fingerprint="")  # of a checkpoint: another run's metrics and callbacks
         digest = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
         return Start(state, _parameters(str(file.resolve()), state, digest))
     run = find_source(store, config)

@@ -222,12 +222,19 @@ class Stages:
     """What three sets of weights score on `train`, `val` (where there is one) and `test`.
 
     `final` are those that the run ends with, `last` those after the last epoch trained, `best` those after the epoch of
-    the least validation loss. None: there are no such weights, or what they answer is no number.
+    the least validation loss. None: there are no such weights, or what they answer is no number. The final weights are
+    judged in full (`Evaluation`) on the held-out splits.
     """
 
-    final: Mapping[str, Evaluation]
+    final: Mapping[str, Score]
     last: Mapping[str, Score] | None = None
     best: Mapping[str, Score] | None = None
+
+    @property
+    def held_out(self) -> dict[str, Evaluation]:
+        """What the final weights score on `val` (where there is one) and `test`."""
+        scores = self.final.items()
+        return {split: score for split, score in scores if split != "train" and isinstance(score, Evaluation)}
 
     def named(self) -> Iterator[tuple[str, Mapping[str, Score]]]:
         """Those that there are, under the prefixes of their metrics."""
@@ -250,7 +257,8 @@ class RunState(StrEnum):
 class RunRecord:
     """One run as the store has it: parameters as text, metrics at their last value, no history.
 
-    `epochs` is the number of epochs trained so far.
+    `epochs` is the number of epochs trained so far. `reused_by` is the sweep that was asked for where the run is one
+    that an earlier command had trained.
     """
 
     run_id: str
@@ -264,10 +272,21 @@ class RunRecord:
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
     epochs: int = 0
+    reused_by: str | None = None
 
     @property
     def parent_id(self) -> str | None:
         return self.tags.get("mlflow.parentRunId")
+
+    @property
+    def sweeps(self) -> tuple[str, ...]:
+        """The ids of the sweeps that the run is known to belong to."""
+        return tuple(sweep for sweep in (self.parent_id, self.reused_by) if sweep is not None)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the harness made it."""
+        return "harness.kind" in self.tags
 
 
 def from_milliseconds(stamp: int) -> datetime:

@@ -13,6 +13,7 @@ from harness.records import RunRecord, RunState, from_milliseconds
 from harness.tracking.selection import (
     CONTEXT_TAG,
     EPOCH_METRIC,
+    FINGERPRINT_TAG,
     JOB_TAG,
     KIND_TAG,
     PARENT_TAG,
@@ -27,6 +28,9 @@ from harness.tracking.store import Store
 
 _PAGE = 1000
 _IDS_PER_REQUEST = 200
+_FINGERPRINTS_ASKED = 100
+"""MLflow cannot be asked for one of several values of a tag. So many are asked for one by one, in 0.03 s each; for more
+of them all runs are read."""
 
 
 class ClientReader:
@@ -58,6 +62,9 @@ class ClientReader:
         if not wanted:  # MLflow takes an empty list for an error
             return []
         found = [run for text in _filters(selection) for run in self._search(wanted, text, selection.newest)]
+        if selection.fingerprints is not None:
+            among = set(selection.fingerprints)
+            found = [run for run in found if run.data.tags.get(FINGERPRINT_TAG) in among]
         return in_order([_record(run, experiments[run.info.experiment_id]) for run in found])
 
     def series(self, run_ids: Sequence[str], metrics: Sequence[str]) -> Series:
@@ -118,6 +125,9 @@ def _filters(selection: Selection) -> list[str]:
         conditions.append(f"attributes.run_name = {_quoted(selection.name)}")
     if selection.prefix is not None:
         conditions.append(f"attributes.run_id LIKE {_quoted(selection.prefix + '%')}")
+    if selection.fingerprints is not None and len(selection.fingerprints) <= _FINGERPRINTS_ASKED:
+        asked = [f"tags.`{FINGERPRINT_TAG}` = {_quoted(each)}" for each in selection.fingerprints]
+        return [" AND ".join([*conditions, each]) for each in asked]
     if selection.run_ids is None:
         return [" AND ".join(conditions)]
     identities = [_quoted(identity) for identity in selection.run_ids]

@@ -28,6 +28,11 @@ NOTE_TAG = "mlflow.note.content"
 SWEEP_FINGERPRINT_TAG = "harness.sweep_fingerprint"
 PROCESS_TAG = "harness.process"
 THREADS_TAG = "harness.intra_op_threads"
+VERSION_TAG = "harness.version"
+COMMIT_TAG = "mlflow.source.git.commit"
+DIRTY_TAG = "harness.git.dirty"
+LIBRARIES = {"TensorFlow": "harness.tensorflow", "Keras": "harness.keras"}
+"""The tags of what decides a run's numbers beside its fingerprint."""
 ERROR_TAG = "harness.error"
 ERROR_TYPE_TAG = "harness.error_type"
 TRIES_TAG = "harness.tries"
@@ -56,6 +61,7 @@ class Selection:
     name: str | None = None
     prefix: str | None = None
     sweeps_only: bool = False
+    fingerprints: tuple[str, ...] | None = None
     newest: int | None = None
 
 

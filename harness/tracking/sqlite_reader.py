@@ -24,6 +24,7 @@ from harness.records import RunRecord, RunState, from_milliseconds
 from harness.tracking.selection import (
     CONTEXT_TAG,
     EPOCH_METRIC,
+    FINGERPRINT_TAG,
     JOB_TAG,
     KIND_TAG,
     NAME_TAG,
@@ -234,6 +235,10 @@ def _statement(selection: Selection) -> tuple[str, list[Any]]:
         conditions.append((_TAGGED, (PARENT_TAG, selection.parent_id)))
     if selection.job is not None:
         conditions.append((_TAGGED, (JOB_TAG, str(selection.job))))
+    if selection.fingerprints is not None:
+        listed = json.dumps(selection.fingerprints)
+        conditions.append((f"r.run_uuid IN (SELECT run_uuid FROM tags WHERE key = ? AND value {_LISTED})",
+                           (FINGERPRINT_TAG, listed)))  # fmt: skip
     if selection.sweeps_only:
         conditions.append((_TAGGED, (KIND_TAG, SWEEP)))
     if selection.run_ids is not None:

@@ -16,14 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import paths
 from harness.errors import StoreError, TakenOver
 from harness.records import DatasetSpec, RunState, Split
 from harness.tracking.access import shown_uri
 from harness.tracking.delivery import Delivery
 from harness.tracking.notes import end_note
 from harness.tracking.operations import Datasets, File, Metrics, Parameters, Tags, Text, TrainedModel
-from harness.tracking.provenance import git_state, installed_packages, machine_tags, model_requirements
+from harness.tracking.provenance import code_state, installed_packages, machine_tags, model_requirements
 from harness.tracking.reopening import Recorded, reopen
 from harness.tracking.selection import (
     CLASS_NAMES,
@@ -87,9 +86,12 @@ class RunWriter:
         self._has_model = self.recorded.has_model
         self._datasets: dict[str, dict[str, str]] = {}
         self._tables: dict[str, dict[str, str]] = {}
+        self._waiting: dict[str, str] = {}
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        self._delivery.put(Tags({key: value[:TAG_LIMIT] for key, value in tags.items()}))
+        """Write the tags, and those that waited for others."""
+        waited, self._waiting = self._waiting, {}
+        self._delivery.put(Tags(waited | {key: value[:TAG_LIMIT] for key, value in tags.items()}))
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Those that the run does not have yet: a parameter never changes."""
@@ -115,14 +117,14 @@ class RunWriter:
         """A table that the UI shows as one; `columns` are lists of equal length, and what is not finite is left empty.
 
         MLflow's own `log_table` writes the same, through pandas and after asking the store what it has: several times
-        as long.
+        as long. The tag by which the UI finds the table is written with the next tags, or at the end.
         """
         from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
         rows = [[_json_value(value) for value in row] for row in zip(*columns.values(), strict=True)]
         self.log_text(name, json.dumps({"columns": list(columns), "data": rows}, ensure_ascii=False))
         self._tables[name] = {"path": name, "type": "table"}
-        self.set_tags({MLFLOW_LOGGED_ARTIFACTS: json.dumps(list(self._tables.values()))})
+        self._waiting = {MLFLOW_LOGGED_ARTIFACTS: json.dumps(list(self._tables.values()))}
 
     def log_file(self, file: Path, folder: str | None = None) -> None:
         self._delivery.put(File(str(file), folder))
@@ -186,6 +188,8 @@ class RunWriter:
 
     def end(self, state: RunState) -> None:
         """Record the state that the run ends in. Raises `NotInStore` if it FINISHED and is in a spool in part."""
+        if self._waiting:
+            self.set_tags({})
         self._delivery.end(state, _now())
 
 
@@ -229,9 +233,8 @@ def tracked_run(
     """
     writer = RunWriter(store, identity, run_id)
     try:
-        state = git_state(paths.project_root())
-        if state.diff:
-            writer.log_text("code/uncommitted.diff", state.diff)
+        if diff := code_state().diff:
+            writer.log_text("code/uncommitted.diff", diff)
         writer.log_text("code/packages.txt", installed_packages())
         with _system_metrics(store, writer.run_id) if system_metrics else nullcontext():
             yield writer
@@ -276,7 +279,6 @@ def _system_metrics(store: Store, run_id: str) -> Iterator[None]:
 
 
 def _start_tags(identity: RunIdentity) -> dict[str, str]:
-    state = git_state(paths.project_root())
     tags = {
         "mlflow.user": getpass.getuser(),
         "mlflow.source.name": "harness",
@@ -287,12 +289,6 @@ def _start_tags(identity: RunIdentity) -> dict[str, str]:
     }
     if identity.overrides:
         tags[OVERRIDES_TAG] = " ".join(identity.overrides)
-    if state.commit:
-        tags |= {
-            "mlflow.source.git.commit": state.commit,
-            "mlflow.source.git.branch": state.branch,
-            "harness.git.dirty": str(state.dirty).lower(),
-        }
     if identity.parent_id:
         tags["mlflow.parentRunId"] = identity.parent_id
     return {key: shown_uri(value)[:TAG_LIMIT] for key, value in tags.items()}

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -24,6 +25,7 @@ from harness.errors import TakenOver, Terminated, TrainingError
 from harness.records import RunState, Split
 from harness.tracking import operations
 from harness.tracking.operations import StoredRun, TrainedModel
+from harness.tracking.provenance import code_state
 from harness.tracking.store import open_store
 from harness.tracking.writing import RunIdentity, RunWriter, tracked_run
 
@@ -111,12 +113,14 @@ def test_no_password_reaches_the_store_whichever_way_it_came(
     assert tags["harness.overrides"] == "tracking.uri=http://host"
 
 
-def test_outside_a_git_checkout_a_run_has_no_commit_and_no_difference(uri: str) -> None:
+def test_a_run_has_the_commit_of_the_code_and_its_difference_wherever_the_project_lies(uri: str) -> None:
     with tracked_run(open_store(uri), IDENTITY) as tracked:
         pass
-    assert not [tag for tag in read(uri, tracked.run_id).data.tags if "git" in tag]
+    code, tags = code_state(), read(uri, tracked.run_id).data.tags
+    assert tags["harness.version"] == version("overfitting-harness")
+    assert (tags["mlflow.source.git.commit"], tags["harness.source"]) == (code.commit, "checkout")
     names = {item.path for item in MlflowClient(uri).list_artifacts(tracked.run_id, "code")}
-    assert names == {"code/packages.txt"}
+    assert names == {"code/packages.txt", *(["code/uncommitted.diff"] if code.diff else [])}
 
 
 def test_epochs_are_in_the_store_as_they_end(uri: str) -> None:
