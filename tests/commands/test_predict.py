@@ -331,9 +331,9 @@ def test_right_and_wrong_are_told_only_of_the_test_images_that_the_run_was_judge
     refusal = r"The test images of the folder .* are not those that the run mine .* Or choose pictures of your own with"
     with pytest.raises(RequestError, match=refusal):
         invoke(*asked)
-    with pytest.raises(RequestError, match="The test images of the folder"):
-        CliRunner().invoke(inspect_command, [*asked, "--layer", "all"], catch_exceptions=False, standalone_mode=False)
+    inspected = CliRunner().invoke(inspect_command, [*asked, "--layer", "all"], standalone_mode=False)
+    assert "The test images of the folder" in str(inspected.exception)
     np.save(tmp_path / "own.npy", whole.test.images[:2])
-    assert "right" not in invoke(*asked, "--npy", str(tmp_path / "own.npy")).stdout
+    assert "right?" not in invoke(*asked, "--npy", str(tmp_path / "own.npy")).stdout
     with pytest.raises(RequestError, match=r"--top 11: the model of mine knows 10 classes\. Choose 1 to 10"):
         invoke(*asked, "--top", "11")
