@@ -17,8 +17,8 @@ from harness.continuing import STATE_FILE, Start
 from harness.data import variant
 from harness.records import DIGEST_PARAMETERS, VARIANT_PARAMETER, Dataset, DatasetSpec, ReplacedLabels, Splits
 from harness.tracking.access import shown_uri
-from harness.tracking.selection import CONTEXTS, NOTE_TAG
-from harness.tracking.writing import RunWriter, UsedSplit
+from harness.tracking.selection import DATASET_TAG, NOTE_TAG
+from harness.tracking.writing import RunWriter
 from harness.training import TrainingObserver, TrainingState, write_state
 
 log = logging.getLogger(__name__)
@@ -63,9 +63,8 @@ def log_data(tracked: RunWriter, dataset: Dataset, splits: Splits) -> None:
     """Which images the run is given."""
     log.info("%s from %s: %s", dataset.name, dataset.source, {name: len(split) for name, split in splits.named()})
     tracked.log_parameters(data_parameters(dataset, splits.spec))
-    tracked.set_tags({"harness.dataset_digest": dataset.digest})
-    used = [UsedSplit(f"{dataset.name}_{name}", CONTEXTS[name], split) for name, split in splits.named()]
-    tracked.log_datasets(used, dataset.source)
+    tracked.set_tags({DATASET_TAG: dataset.digest})
+    tracked.log_datasets(dataset.name, dict(splits.named()), dataset.source)
     if splits.replaced is not None:
         tracked.log_text(NOISY_LABELS, _as_csv(splits.replaced))
 

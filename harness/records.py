@@ -18,6 +18,11 @@ Weights = tuple[npt.NDArray[Any], ...]
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
+WHITE = int(np.iinfo(np.uint8).max)
+"""The greatest value of a pixel; the least is 0."""
+LEVELS = WHITE + 1
+"""How many values a pixel can have."""
+
 
 DIGEST_PARAMETERS: Mapping[str, str] = {split: f"data.{split}_digest" for split in ("train", "val", "test")}
 """The parameter of a run that has the digest of each split, "None" where the run has no such split."""

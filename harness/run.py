@@ -36,7 +36,7 @@ from harness.training import (
     intra_op_threads,
     seed_everything,
 )
-from harness.validation import validate
+from harness.validation import check_images, validate
 
 log = logging.getLogger(__name__)
 
@@ -102,8 +102,11 @@ def execute(
         seed_everything(config.seed, config.threads)
         dataset, splits = load_splits(config.dataset, config.regime.validation)
         log_data(tracked, dataset, splits)
+        spec = splits.spec
+        check_images(config.model, spec.image_shape)
 
-        model = build_model(config.model, config.dataset.preprocessing, splits.train.images, config.mixed_precision)
+        images, preprocessing = splits.train.images, config.dataset.preprocessing
+        model = build_model(config.model, preprocessing, spec, images, config.mixed_precision)
         engine, reason = choose_engine(config, callbacks)
         log.info("engine %s (%s), %d parameters", engine, reason, model.count_params())
         tracked.set_tags(
@@ -119,17 +122,17 @@ def execute(
         fitted = fit(engine, model, config, splits.train, splits.validation, recorded, callbacks, state)
         fit_seconds = time.perf_counter() - fit_started
 
-        stages = judge(model, fitted, splits, dataset.class_names)
+        stages = judge(model, fitted, splits, spec.class_names)
         history, test = fitted.history, stages.final["test"]
         if config.tracking.log_model:
             examples = Split(splits.test.images[:EXAMPLES], splits.test.labels[:EXAMPLES])
-            tracked.log_model(probability_model(model, config.model.head), examples)
+            tracked.log_model(probability_model(model, config.model.head), spec, examples)
         if config.tracking.log_state:
             log_state(tracked, capture(model, history.last_epoch))
         tracked.log_table("per_class.json", per_class_table(test))
         selection = config.figures or ("all" if context.parent_id is None else "few")
         scale, palette = pixel_scale(model), config.palette
-        names, wrong = dataset.class_names, splits.noisy_labels
+        names, wrong = spec.class_names, splits.noisy_labels
         view = RunView(history, test, splits.test, splits.train, scale, names, context.name, palette, wrong)
         for name, figure in run_figures(view, selection):
             tracked.log_figure(name, figure)

@@ -7,6 +7,7 @@ https://github.com/zalandoresearch/fashion-mnist (Xiao, Rasul and Vollgraf, 2017
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -29,6 +30,7 @@ class Publication:
     licence: str
     class_names: tuple[str, ...]
     sums: Mapping[str, str]
+    image_shape: tuple[int, int] = (28, 28)
     train_size: int = 60_000
     test_size: int = 10_000
 
@@ -40,7 +42,7 @@ class Publication:
             (TRAIN_IMAGES, TRAIN_LABELS, self.train_size),
             (TEST_IMAGES, TEST_LABELS, self.test_size),
         ):
-            sizes[images], sizes[labels] = 16 + count * 28 * 28, 8 + count
+            sizes[images], sizes[labels] = 16 + count * math.prod(self.image_shape), 8 + count
         return sizes
 
 

@@ -32,7 +32,7 @@ from harness.composing import (
 )  # fmt: skip
 from harness.config import Config
 from harness.continuing import check_start
-from harness.data import load_splits
+from harness.data import load_splits, publication
 from harness.errors import RequestError
 from harness.run import RunContext, execute
 from harness.sweep.conducting import Outlook, Sweep, conduct, environment
@@ -46,6 +46,7 @@ from harness.sweep.watching import watch
 from harness.tracking.access import few_retries
 from harness.tracking.reading import cached_reads
 from harness.tracking.store import open_store
+from harness.validation import check_images
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +80,7 @@ def launch(
 def _train(request: argparse.Namespace, display: RunDisplay) -> None:
     config = compose_config(request.overrides, request.config_name or CONFIG_NAME, request.config_dir)
     _refuse_ties(config)
+    check_images(config.model, publication(config.dataset.name).image_shape)
     _check_surroundings([config])
     display.show_configuration(config)
 
@@ -111,6 +113,8 @@ def _sweep(request: argparse.Namespace, report: Report, show_plan: ShowPlan) -> 
     checked = check_sweep(jobs, *where)
     configs = job_configs(jobs, *where)
     _refuse_ties(configs[0])
+    for config in configs:
+        check_images(config.model, publication(config.dataset.name).image_shape)
     store = open_store(configs[0].tracking.uri)
     sweep = Sweep(
         store=store,

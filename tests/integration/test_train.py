@@ -145,9 +145,17 @@ def test_final_scores_are_those_of_the_last_epoch_and_best_ones_those_of_the_lea
 
 
 def test_parameters_are_the_resolved_configuration_with_the_same_keys_on_every_run(run: Run, config: Config) -> None:
-    expected = flatten(config) | NOT_CONTINUED
+    digests = {item.tags[0].value: item.dataset.digest for item in run.inputs.dataset_inputs}
+    expected = flatten(config) | NOT_CONTINUED | {
+        "data.train_digest": digests["training"],
+        "data.val_digest": digests["validation"],
+        "data.test_digest": digests["testing"],
+        "data.variant": f"variant {run.data.tags['harness.dataset_digest'][:8]}",  # the bundled images
+        "data.image_shape": "28x28",
+        "data.classes": "10",
+    }  # fmt: skip
     assert run.data.params == {key: str(value) for key, value in expected.items()}
-    assert run.data.params.keys() == flatten(Config()).keys() | NOT_CONTINUED.keys()
+    assert flatten(config).keys() == flatten(Config()).keys()
 
 
 def test_the_configuration_and_the_overrides_are_kept_as_files(trained: Outcome, run: Run, config: Config) -> None:
@@ -220,6 +228,17 @@ def test_each_split_is_an_input_with_its_context_and_its_own_digest(run: Run) ->
     sizes = {context: profile["features_shape"] for context, (_, _, profile) in inputs.items()}
     assert sizes == {"training": [600, 28, 28], "validation": [100, 28, 28], "testing": [200, 28, 28]}
     assert len({digest for _, digest, _ in inputs.values()}) == 3
+
+
+def test_mlflow_can_tell_which_images_a_score_of_the_model_belongs_to(trained: Outcome, run: Run) -> None:
+    (output,) = run.outputs.model_outputs
+    found = {
+        metric.key: metric.dataset_name for metric in trained.project.client().get_logged_model(output.model_id).metrics
+    }
+    assert found["final/train_loss"] == found["final/fit_loss"] == "fashion_mnist_train"
+    assert found["final/val_accuracy"] == found["best/gap_val_loss"] == "fashion_mnist_val"
+    assert found["final/test_accuracy"] == found["final/gap_test_loss"] == "fashion_mnist_test"
+    assert found["time/total_seconds"] is None
 
 
 def test_the_logged_model_classifies_raw_images_as_well_as_the_run_says(trained: Outcome, run: Run) -> None:

@@ -252,6 +252,35 @@ def test_reading_a_local_store_imports_no_mlflow(store: Store) -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_within_a_request_the_same_runs_are_read_once_and_nobody_is_locked_out(tmp_path: Path) -> None:
+    uri, client = new_client(tmp_path)
+    study = new_study(client, tmp_path)
+    record(client, study, "first", started=START)
+    opened, elsewhere = open_store(uri), []
+    with cached_reads(opened):
+        before = read_runs(opened)
+        record(client, study, "second", started=START + MINUTE)  # would fail if a reader held its lock
+        other = threading.Thread(target=lambda: elsewhere.extend(read_runs(opened)))
+        other.start()
+        other.join()
+        assert read_runs(opened) == before
+        assert resolve_run(opened, "second").name == "second"  # not asked for before
+    assert [len(runs) for runs in (before, elsewhere, read_runs(opened))] == [1, 2, 2]
+
+
+@pytest.mark.parametrize("named", [[], ["sweep1", "odd", "killed"]])
+def test_a_command_opens_the_store_for_reading_once(store: Store, named: list[str]) -> None:
+    arguments = ["compare", "--store", store.uri, *(store.ids[name] for name in named)]
+    code = (
+        "import sys; from harness.cli import main; opened = []\n"
+        "sys.addaudithook(lambda event, given: opened.append(given) if event == 'sqlite3.connect' else None)\n"
+        f"assert main({arguments!r}) == 0\n"
+        "print(len(opened), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "2\n", done.stderr  # the first one looks for what a killed process has left
+
+
 def test_runs_of_an_earlier_version_have_their_digests_among_their_parameters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -282,32 +311,3 @@ def test_runs_of_an_earlier_version_have_their_digests_among_their_parameters(
     assert digests() == expected
     monkeypatch.setattr("harness.tracking.sqlite_reader.KNOWN_SCHEMAS", frozenset({"0123456789ab"}))
     assert digests() == expected, "through MLflow's client"
-
-
-def test_within_a_request_the_same_runs_are_read_once_and_nobody_is_locked_out(tmp_path: Path) -> None:
-    uri, client = new_client(tmp_path)
-    study = new_study(client, tmp_path)
-    record(client, study, "first", started=START)
-    opened, elsewhere = open_store(uri), []
-    with cached_reads(opened):
-        before = read_runs(opened)
-        record(client, study, "second", started=START + MINUTE)  # would fail if a reader held its lock
-        other = threading.Thread(target=lambda: elsewhere.extend(read_runs(opened)))
-        other.start()
-        other.join()
-        assert read_runs(opened) == before
-        assert resolve_run(opened, "second").name == "second"  # not asked for before
-    assert [len(runs) for runs in (before, elsewhere, read_runs(opened))] == [1, 2, 2]
-
-
-@pytest.mark.parametrize("named", [[], ["sweep1", "odd", "killed"]])
-def test_a_command_opens_the_store_for_reading_once(store: Store, named: list[str]) -> None:
-    arguments = ["compare", "--store", store.uri, *(store.ids[name] for name in named)]
-    code = (
-        "import sys; from harness.cli import main; opened = []\n"
-        "sys.addaudithook(lambda event, given: opened.append(given) if event == 'sqlite3.connect' else None)\n"
-        f"assert main({arguments!r}) == 0\n"
-        "print(len(opened), file=sys.stderr)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stderr == "2\n", done.stderr  # the first one looks for what a killed process has left

@@ -14,6 +14,7 @@ from harness.errors import ConfigError, TrainingError
 from harness.models import build_model
 from harness.training import choose_engine, compiled_engine
 from tests.training.training_runs import VALIDATED, Trained, train
+from tests.variants import CLOTHES
 
 pytestmark = pytest.mark.slow  # TensorFlow takes seconds to import
 
@@ -98,7 +99,7 @@ def test_runs_that_differ_in_smoothing_share_none() -> None:
     [((), True), (("model.dropout=0.2", "model.batch_norm=true"), True), (("model.shift=1",), False)],
 )
 def test_only_a_step_that_moves_images_is_kept_from_xla(overrides: tuple[str, ...], compilable: bool) -> None:
-    model = build_model(compose_config(overrides).model, "unit_range", np.zeros((1, 28, 28), np.uint8))
+    model = build_model(compose_config(overrides).model, "unit_range", CLOTHES, np.zeros((1, 28, 28), np.uint8))
     assert compiled_engine.compilable_by_xla(model) is compilable
 
 

@@ -69,7 +69,9 @@ def train(
     config = compose_config([f"dataset.directory={SUBSET}", "dataset.train_size=600", *overrides])
     seed_everything(config.seed)
     splits = split_dataset(load_dataset(config.dataset), config.dataset, config.regime.validation)
-    model = build_model(config.model, config.dataset.preprocessing, splits.train.images, config.mixed_precision)
+    model = build_model(
+        config.model, config.dataset.preprocessing, splits.spec, splits.train.images, config.mixed_precision
+    )
     watcher = watcher or Watcher()
     fitted = fit(engine, model, config, splits.train, splits.validation, watcher, callbacks, start)
     return Trained(fitted, model, watcher, config, splits)
