@@ -1,4 +1,4 @@
-"""`python -m benchmarks [all|comparing|epochs|grid|scaling|single]`: measure, keep the result, render the page."""
+"""`python -m benchmarks [all|NAME ...]`: measure, keep the result, render the page."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import comparing, epochs, grid, scaling, single
+from benchmarks import comparing, engines, epochs, grid, parts, planning, scaling, single
 from benchmarks.guides import GUIDES
 from benchmarks.page import page
 from benchmarks.picture import draw
@@ -16,7 +16,7 @@ from benchmarks.surroundings import Places
 from harness.errors import HarnessError
 from harness.paths import write_text
 
-BENCHMARKS = ("comparing", "epochs", "grid", "scaling", "single")
+BENCHMARKS = ("comparing", "engines", "epochs", "grid", "parts", "planning", "scaling", "single")
 TRIALS = ROOT / "outputs" / "benchmarks"
 
 
@@ -25,8 +25,11 @@ def main() -> int:
     places = _places(request.output, request.quick)
     measures = {
         "comparing": lambda: comparing.measure(places, request.quick, request.rounds),
+        "engines": lambda: engines.measure(places, request.quick),
         "epochs": lambda: epochs.measure(places, request.quick, request.rounds, request.guides),
         "grid": lambda: grid.measure(places, request.quick, request.runs),
+        "parts": lambda: parts.measure(places, request.quick, request.rounds),
+        "planning": lambda: planning.measure(places, request.quick),
         "scaling": lambda: scaling.measure(places, request.quick),
         "single": lambda: single.measure(places, request.quick, request.rounds),
     }
@@ -79,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=[guide.letter for guide in GUIDES],
         help="measure the epochs of these guides only, and keep what there is of the others",
     )
-    parser.add_argument("--rounds", type=int, help="rounds of epochs, single and comparing (7, 5 and 5)")
+    parser.add_argument("--rounds", type=int, help="rounds of epochs, parts, single and comparing (7, 8, 5 and 5)")
     parser.add_argument(
         "--runs",
         type=int,

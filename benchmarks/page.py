@@ -6,7 +6,8 @@ import os
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from benchmarks.summaries import Result, epoch_rows, goals, grid_ratio, marginal_seconds, median_ratio
+from benchmarks.parts import TRAINING
+from benchmarks.summaries import Result, engine_rows, epoch_rows, goals, grid_ratio, marginal_seconds, median_ratio
 from benchmarks.surroundings import Places
 
 QUIET = 0.25
@@ -16,8 +17,8 @@ HEAD = """\
 # Benchmarks
 
 Written by `make bench` from `benchmarks/results/`; edit neither. `make bench ARGS=grid` measures one part again
-(`comparing`, `epochs`, `grid`, `scaling`, `single`); `make bench ARGS="all --quick"` tries everything in minutes and
-leaves this page alone.
+(`comparing`, `engines`, `epochs`, `grid`, `parts`, `planning`, `scaling`, `single`); `make bench ARGS="all --quick"`
+tries everything in minutes and leaves this page alone.
 
 Contenders take turns in rounds, each in processes of its own, and a ratio is always between times of one benchmark.
 Seconds are medians, with the least and the greatest beside them. Each contender must have done the work: its training
@@ -175,7 +176,67 @@ def _comparing(result: Result) -> Iterator[str]:
     yield table(("command", "seconds", "from, to", "times the usual way"), lines)
 
 
-SECTIONS = {"epochs": _epochs, "grid": _grid, "scaling": _scaling, "single": _single, "comparing": _comparing}
+def _planning(result: Result) -> Iterator[str]:
+    compose = statistics.median(result["compose_seconds"])
+    yield "## Planning a sweep"
+    yield (
+        "`harness sweep --plan` of widths crossed with ten learning rates, imports and table included: every job is "
+        "configured, checked and given its fingerprint. Seconds are of processor time. Hydra composes a "
+        f"job in {compose:.3f} s, and does nothing else with it."
+    )
+    lines = []
+    for jobs, plans in result["plans"].items():
+        seconds = [plan["seconds"] for plan in plans]
+        lines.append((f"{int(jobs):,}", *spread(seconds), f"{1000 * statistics.median(seconds) / int(jobs):.2f}",
+                      times(compose * int(jobs) / statistics.median(seconds)),
+                      f"{max(plan['megabytes'] for plan in plans):.0f}"))  # fmt: skip
+    yield table(("jobs", "seconds", "from, to", "ms a job", "times Hydra's composing", "MB at most"), lines)
+
+
+def _run_parts(result: Result) -> Iterator[str]:
+    yield "## What a run costs besides training"
+    yield (
+        f"By part, in a sweep: runs of one process with one thread (`{' '.join(result['settings'])}`), SQLite store, "
+        "after a first one. Of each part the least of all runs, of the clock and of the processor: on a machine that "
+        "others use, only the latter means something. A part that lies in another is counted once."
+    )
+    parts = sorted(result["parts"].items(), key=lambda part: -part[1]["processor"])
+    lines = [
+        (name, str(part["calls"] or ""), f"{part['seconds']:.3f}", f"{part['processor']:.3f}") for name, part in parts
+        if name != TRAINING
+    ]  # fmt: skip
+    total = [sum(part[kind] for name, part in parts if name != TRAINING) for kind in ("seconds", "processor")]
+    lines.append(("**together**", "", *(f"**{seconds:.3f}**" for seconds in total)))
+    yield table(("part", "calls", "seconds", "processor seconds"), lines)
+
+
+def _engines(result: Result) -> Iterator[str]:
+    yield "## Engines"
+    yield (
+        "What regularises or augments, in both engines in turns: processor seconds of an epoch with one thread, clean "
+        f"pass included, compiling left out, of {result['images']:,} images of Fashion-MNIST (`model=cnn`: "
+        f"{result['few_images']:,}). `keras` is Keras's own `fit`. The last column is what the setting costs in the "
+        "compiled engine."
+    )
+    lines = [
+        (f"`{row.words}`", f"{row.compiled:.3f}", f"{row.keras:.3f}", f"{row.ratio:.2f}", row.auto,
+         f"{row.cost:.2f}")
+        for row in engine_rows(result)
+    ]  # fmt: skip
+    heads = ("setting", "compiled", "keras", "keras / compiled", "`auto` takes", "times without it")
+    yield table(heads, lines)
+
+
+SECTIONS = {
+    "epochs": _epochs,
+    "engines": _engines,
+    "parts": _run_parts,
+    "grid": _grid,
+    "scaling": _scaling,
+    "single": _single,
+    "comparing": _comparing,
+    "planning": _planning,
+}
 
 
 def _where(result: Result) -> str:

@@ -24,12 +24,20 @@ class Unavailable(Exception):
 class Contender:
     """A program of `benchmarks.contenders` in `copies` processes that work at the same time."""
 
-    def __init__(self, python: Path, module: str, argument: str, copies: int = 1) -> None:
+    def __init__(
+        self,
+        python: Path,
+        module: str,
+        argument: str,
+        copies: int = 1,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._said = tempfile.TemporaryFile(mode="w+", errors="replace")  # noqa: SIM115 (closed in `close`)
         self._processes = [
             subprocess.Popen(
                 [python, "-m", f"benchmarks.contenders.{module}", argument],
                 cwd=ROOT,
+                env=environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._said,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from benchmarks.parts import TRAINING
 
 Result = Mapping[str, Any]
 
@@ -38,6 +41,31 @@ class Goal:
     aim: str
     measured: str
     met: bool
+
+
+@dataclass(frozen=True)
+class EngineRow:
+    """One setting in both engines: seconds of an epoch, how many times as long `keras` takes as `compiled`, what `auto`
+    chooses, and `cost`, how many times as long the compiled engine takes as without the setting."""
+
+    words: str
+    compiled: float
+    keras: float
+    ratio: float
+    auto: str
+    cost: float
+
+
+def engine_rows(result: Result) -> list[EngineRow]:
+    """The settings, in the order of the page; the first of each model has nothing set."""
+    without: dict[str, float] = {}
+    rows = []
+    for row in result["rows"]:
+        compiled, keras = row["seconds"]["compiled"], row["seconds"]["keras"]
+        without.setdefault(row["model"], compiled)
+        words = f"{row['model']} {row['setting']}".strip()
+        rows.append(EngineRow(words, compiled, keras, keras / compiled, row["auto"], compiled / without[row["model"]]))
+    return rows
 
 
 def peak_rates(guide: Mapping[str, Any]) -> Sequence[float]:
@@ -127,10 +155,13 @@ def goals(results: Mapping[str, Result]) -> list[Goal]:
     """The goals that the results at hand can be held to."""
     return [
         *_epoch_goals(results.get("epochs")),
+        *_engine_goals(results.get("engines")),
+        *_parts_goals(results.get("parts")),
         *_grid_goals(results.get("grid")),
         *_single_goals(results.get("single")),
         *_scaling_goals(results.get("scaling")),
         *_comparing_goals(results.get("comparing")),
+        *_planning_goals(results.get("planning")),
     ]
 
 
@@ -148,6 +179,24 @@ def _epoch_goals(result: Result | None) -> Iterator[Goal]:
     yield Goal(
         "at least half of the peak matrix product while a sweep trains", f"{at_once.share:.0%}", at_once.share >= 0.5
     )
+
+
+def _engine_goals(result: Result | None) -> Iterator[Goal]:
+    if result is None:
+        return
+    rows = engine_rows(result)
+    dropout = max((row.cost for row in rows if row.words.endswith("model.dropout=0.2")), default=math.nan)
+    yield Goal("an epoch with dropout in at most 1.3 times one without", f"{dropout:.2f} times", dropout <= 1.3)
+    least = min(row.ratio if row.auto == "compiled" else 1 / row.ratio for row in rows)
+    yield Goal("`engine=auto` never takes the slower engine", f"the other takes {least:.2f} times or more", least >= 1)
+
+
+def _parts_goals(result: Result | None) -> Iterator[Goal]:
+    if result is not None:
+        seconds = sum(part["processor"] for name, part in result["parts"].items() if name != TRAINING)
+        yield Goal(
+            "a run of a sweep in at most 0.35 s besides training", f"{seconds:.2f} s of the processor", seconds <= 0.35
+        )
 
 
 def _grid_goals(result: Result | None) -> Iterator[Goal]:
@@ -182,4 +231,19 @@ def _comparing_goals(result: Result | None) -> Iterator[Goal]:
             f"`harness compare` of {result['runs']:,} runs of {result['epochs']} epochs in under 5 s",
             f"{seconds:.1f} s",
             seconds < 5,
+        )
+
+
+PLANNING_GOALS = {"1000": 3, "10000": 15}
+"""Seconds of processor time for so many jobs."""
+
+
+def _planning_goals(result: Result | None) -> Iterator[Goal]:
+    for jobs, plans in result["plans"].items() if result is not None else ():
+        seconds, most = statistics.median(plan["seconds"] for plan in plans), PLANNING_GOALS[jobs]
+        megabytes = max(plan["megabytes"] for plan in plans)
+        yield Goal(
+            f"`harness sweep --plan` of {int(jobs):,} jobs in under {most} s and 300 MB",
+            f"{seconds:.1f} s, {megabytes:.0f} MB",
+            seconds < most and megabytes < 300,
         )

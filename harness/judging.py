@@ -21,18 +21,24 @@ log = logging.getLogger(__name__)
 def judge(model: Any, fitted: Fitted, splits: Splits, class_names: Sequence[str]) -> Stages:
     """Judge what training came to; `model` has the weights that the run ends with.
 
-    The test images are judged once with each set of weights, now that nothing is chosen any more; what the weights of
-    an epoch score on the other splits, its series say. Stages of the same weights have the same figures.
+    The test images are judged once with each set of weights, now that nothing is chosen any more, and the held-out
+    images in full with the final ones. What else the weights of an epoch score, its series say; so the training images
+    are judged here only if the final weights are those of no epoch that is known. Stages of the same weights have the
+    same figures.
 
     Raises:
         TrainingError: the model answers NaN. Where only the weights of an earlier stage do, that stage is left out, and
             the log says so.
     """
-    predict = log_probabilities(model)
-    final = {name: evaluate(predict, split, class_names) for name, split in splits.named()}
-    judged: list[tuple[Weights, Mapping[str, Score]]] = [(weights_of(model), final)]
+    predict, ours, epochs = log_probabilities(model), weights_of(model), list(_epochs(fitted))
+    known = [_series_at(fitted, epoch)["train"] for _, epoch, weights in epochs if _same(ours, weights)][:1]
+    final: Mapping[str, Score] = {
+        name: known[0] if known and name == "train" else evaluate(predict, split, class_names)
+        for name, split in splits.named()
+    }
+    judged: list[tuple[Weights, Mapping[str, Score]]] = [(ours, final)]
     stages: dict[str, Mapping[str, Score]] = {}
-    for stage, epoch, weights in _epochs(fitted):
+    for stage, epoch, weights in epochs:
         scores = next((scores for known, scores in judged if _same(known, weights)), None)
         if scores is None:
             try:

@@ -236,8 +236,8 @@ def summarize(history: History, stages: Stages) -> dict[str, float]:
     scalars = {f"final/fit_{name}": history.last(f"fit/{name}") for name in ("loss", "accuracy")}
     for stage, scores in stages.named():
         scalars |= _scored(stage, scores)
-    for split in stages.final.keys() - {"train"}:
-        scalars |= _trusted(f"final/{split}", stages.final[split])
+    for split, evaluation in stages.held_out.items():
+        scalars |= _trusted(f"final/{split}", evaluation)
     running = gap_accuracy(scalars["final/fit_accuracy"], scalars["final/test_accuracy"])
     scalars["final/gap_test_accuracy_running"] = running
     scalars[RUNNING_MINUS_CLEAN] = running - scalars["final/gap_test_accuracy"]

@@ -222,12 +222,19 @@ class Stages:
     """What three sets of weights score on `train`, `val` (where there is one) and `test`.
 
     `final` are those that the run ends with, `last` those after the last epoch trained, `best` those after the epoch of
-    the least validation loss. None: there are no such weights, or what they answer is no number.
+    the least validation loss. None: there are no such weights, or what they answer is no number. The final weights are
+    judged in full (`Evaluation`) on the held-out splits.
     """
 
-    final: Mapping[str, Evaluation]
+    final: Mapping[str, Score]
     last: Mapping[str, Score] | None = None
     best: Mapping[str, Score] | None = None
+
+    @property
+    def held_out(self) -> dict[str, Evaluation]:
+        """What the final weights score on `val` (where there is one) and `test`."""
+        scores = self.final.items()
+        return {split: score for split, score in scores if split != "train" and isinstance(score, Evaluation)}
 
     def named(self) -> Iterator[tuple[str, Mapping[str, Score]]]:
         """Those that there are, under the prefixes of their metrics."""

@@ -123,7 +123,7 @@ def execute(
         fit_seconds = time.perf_counter() - fit_started
 
         stages = judge(model, fitted, splits, spec.class_names)
-        history, test = fitted.history, stages.final["test"]
+        history, test = fitted.history, stages.held_out["test"]
         if config.tracking.log_model:
             examples = Split(splits.test.images[:EXAMPLES], splits.test.labels[:EXAMPLES])
             tracked.log_model(probability_model(model, config.model.head), spec, examples)

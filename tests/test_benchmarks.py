@@ -14,6 +14,7 @@ from benchmarks.contenders.task import Task
 from benchmarks.grid import PARTS
 from benchmarks.guides import GUIDES, prepare, training_flop
 from benchmarks.page import page
+from benchmarks.parts import TRAINING
 from benchmarks.rounds import Contender, Unavailable, take_turns
 from benchmarks.summaries import epoch_rows, goals, median_ratio, peak_rates
 from benchmarks.surroundings import Places, machine
@@ -90,6 +91,13 @@ def single() -> dict[str, Any]:
 def comparing() -> dict[str, Any]:
     seconds = {"table": [2.0, 3.0, 4.0], "effect": [2.0, 2.0, 2.0], "csv": [6.0, 6.0, 6.0]}
     return {"runs": 10_000, "epochs": 30, "megabytes": 1297.0, "seconds": seconds, "search_seconds": 30.0}
+
+
+def planning() -> dict[str, Any]:
+    def plans(*seconds: float) -> list[dict[str, float]]:
+        return [{"seconds": each, "megabytes": 90.0} for each in seconds]
+
+    return {"compose_seconds": [0.1, 0.1, 0.2], "plans": {"1000": plans(1, 2, 4), "10000": plans(8, 10, 12)}}
 
 
 @pytest.fixture
@@ -241,6 +249,73 @@ def test_comparing_many_runs_is_held_to_five_seconds(places: Places) -> None:
     late = comparing()
     late["seconds"]["table"] = [5.0, 5.0, 5.0]
     assert [goal.met for goal in goals({"comparing": late})] == [False]
+
+
+def test_planning_is_held_to_its_seconds_and_compared_with_hydras_composing(places: Places) -> None:
+    places.write("planning", False, planning())
+    text = page(places.read(), places)
+    assert line(text, "10,000")[1:] == ["10.0", "8.000, 12.0", "1.00", "100.0", "90"]
+    assert [goal.met for goal in goals({"planning": planning()})] == [True, True]
+    late = planning()
+    late["plans"]["1000"] = [{"seconds": 1.0, "megabytes": 301.0}]
+    late["plans"]["10000"] = [{"seconds": 15.0, "megabytes": 90.0}]
+    assert [goal.met for goal in goals({"planning": late})] == [False, False]
+
+
+def engines() -> dict[str, Any]:
+    def row(setting: str, compiled: float, keras: float, model: str = "model=a") -> dict[str, Any]:
+        seconds = {"compiled": compiled, "keras": keras}
+        return {"model": model, "setting": setting, "seconds": seconds, "auto": "compiled"}
+
+    rows = [row("", 0.1, 0.2), row("model.dropout=0.2", 0.12, 0.3), row("", 2.0, 2.1, "model=b")]
+    return {"images": 5000, "few_images": 500, "rows": rows}
+
+
+def test_a_setting_is_compared_between_engines_and_with_its_model_alone(places: Places) -> None:
+    places.write("engines", False, engines())
+    text = page(places.read(), places)
+    assert line(text, "`model=a model.dropout=0.2`")[1:] == ["0.120", "0.300", "2.50", "compiled", "1.20"]
+    assert line(text, "`model=b`")[3:] == ["1.05", "compiled", "1.00"]
+
+
+def test_auto_must_not_take_the_slower_engine_and_dropout_must_be_cheap() -> None:
+    assert [goal.met for goal in goals({"engines": engines()})] == [True, True]
+    slow = engines()
+    slow["rows"][1]["seconds"] = {"compiled": 0.14, "keras": 0.2}
+    assert [goal.met for goal in goals({"engines": slow})] == [False, True]
+    slow["rows"][2]["seconds"]["keras"] = 1.9
+    assert [goal.met for goal in goals({"engines": slow})] == [False, False]
+    slow["rows"][2]["auto"] = "keras"
+    assert [goal.met for goal in goals({"engines": slow})] == [False, True]
+
+
+def parts(**processor: float) -> dict[str, Any]:
+    found = {name: {"seconds": 2 * each, "processor": each, "calls": 1} for name, each in processor.items()}
+    training = {"seconds": 9.0, "processor": 9.0, "calls": 1}
+    return {"rounds": 3, "settings": ["x=1"], "parts": {**found, TRAINING: training}}
+
+
+def test_the_parts_of_a_run_are_added_up_without_training(places: Places) -> None:
+    places.write("parts", False, parts(figures=0.1, evaluation=0.2))
+    text = page(places.read(), places)
+    assert line(text, "evaluation")[1:] == ["1", "0.400", "0.200"]
+    assert line(text, "**together**")[2:] == ["**0.600**", "**0.300**"]
+    assert [goal.met for goal in goals({"parts": parts(figures=0.1, evaluation=0.2)})] == [True]
+    assert [goal.met for goal in goals({"parts": parts(figures=0.2, evaluation=0.2)})] == [False]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("benchmark", ["engines", "parts"])
+def test_engines_and_parts_are_really_measured(benchmark: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks", benchmark, "--quick", "--output", str(tmp_path)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    result = Places.below(tmp_path).read()[benchmark]
+    if benchmark == "engines":
+        assert all(0 < seconds < 60 for row in result["rows"] for seconds in row["seconds"].values())
+    else:
+        assert {"writing to the store", "evaluation", "saving the model", TRAINING} <= result["parts"].keys()
+    assert "no measurement" in Places.below(tmp_path).page.read_text()
 
 
 @pytest.mark.slow

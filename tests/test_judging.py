@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from harness.errors import TrainingError
+from harness.evaluation import evaluate
 from harness.judging import judge
-from harness.records import Fitted, Stages
+from harness.models import log_probabilities
+from harness.records import Fitted, Score, Stages
 from tests.training.training_runs import VALIDATED, Trained, train
 
 pytestmark = pytest.mark.slow  # TensorFlow takes seconds to import
@@ -57,6 +59,44 @@ def test_stages_of_the_same_weights_have_the_same_figures_and_are_not_judged_twi
     assert stages.last is stages.final
     restored = judged(trained, Fitted(trained.history, last=trained.fitted.last, best=trained.fitted.last))
     assert restored.best is restored.last is restored.final
+
+
+def test_the_training_images_score_what_the_last_clean_pass_says(trained: Trained) -> None:
+    stages, series = judged(trained), trained.history.series
+    assert stages.final["train"] == Score(series["train/loss"][-1], series["train/accuracy"][-1])
+    assert set(stages.held_out) == {"val", "test"}
+    best = Fitted(trained.history, last=trained.fitted.last, best=trained.fitted.best)
+    kept = trained.model.get_weights()
+    assert best.best is not None
+    trained.model.set_weights(best.best)  # as early stopping does
+    restored, epoch = judged(trained, best), int(np.argmin(series["val/loss"]))
+    trained.model.set_weights(kept)
+    assert restored.final["train"] == Score(series["train/loss"][epoch], series["train/accuracy"][epoch])
+    assert restored.best is restored.final
+
+
+@pytest.mark.parametrize(
+    "override", ["optimizer.use_ema=true", "model.batch_norm=true", "model.dropout=0.4", "mixed_precision=bfloat16"]
+)
+@pytest.mark.parametrize("engine", ["compiled", "keras"])
+def test_they_score_what_judging_them_anew_finds(engine: str, override: str) -> None:
+    trained = train(engine, *VALIDATED, override, "regime.epochs=2")
+    found, split = judged(trained).final["train"], trained.splits.train
+    assert type(found) is Score, "judged anew"
+    anew = evaluate(log_probabilities(trained.model), split, NAMES)
+    assert found.loss == pytest.approx(anew.loss, rel=1e-4 if "bfloat16" not in override else 1e-2)
+    assert found.accuracy == pytest.approx(anew.accuracy, abs=0.003)
+
+
+def test_final_weights_of_an_epoch_that_was_not_kept_are_judged_anew(trained: Trained) -> None:
+    """Early stopping by accuracy may restore an epoch that is neither the last nor that of the least loss."""
+    kept = trained.model.get_weights()
+    trained.model.set_weights([array * np.float32(0.5) for array in kept])
+    found = judged(trained).final["train"]
+    loss, accuracy = trained.model.evaluate(trained.splits.train.images, trained.splits.train.labels, verbose=0)
+    trained.model.set_weights(kept)
+    assert found.loss == pytest.approx(loss, rel=1e-4)
+    assert found.accuracy == pytest.approx(accuracy)
 
 
 def test_weights_of_a_stage_that_answer_nan_cost_that_stage_only(

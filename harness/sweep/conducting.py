@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
-from harness.composing import SweepJobs
+from harness.composing import GRID_SWEEPER, SweepJobs
 from harness.config import Config
 from harness.errors import HarnessError, RequestError
 from harness.records import RunRecord, RunState
@@ -20,15 +20,14 @@ from harness.sweep.claiming import Claim, Holder, holder_of, is_held, new_parent
 from harness.sweep.crew import Crew, Record
 from harness.sweep.ending import end_runs, job_number, record_failure
 from harness.sweep.forecast import Forecast
-from harness.sweep.jobs import PARENT_SETTING
+from harness.sweep.jobs import JOB_SETTING, PARENT_SETTING
 from harness.sweep.naming import sweep_name
 from harness.sweep.planning import (
-    GRID_SWEEPER,
     PlannedJob,
     SweepPlan,
     earlier_sweeps,
+    handed_over,
     one_a_job,
-    only,
     resumed,
     reusing,
 )
@@ -243,8 +242,10 @@ def _carry_out(
             ):
                 try:
                     if due:
-                        with only({place: job.number for place, job in due.items()} if sweep.filtered else None):
-                            sweep.start([f"{PARENT_SETTING}={parent.run_id}"])
+                        tie = f"{PARENT_SETTING}={parent.run_id}"
+                        words = [[*job.overrides, tie, f"{JOB_SETTING}={job.number}"] for job in due.values()]
+                        with handed_over(words if sweep.filtered else None):
+                            sweep.start([tie])
                     state = RunState.FINISHED
                 except KeyboardInterrupt:
                     state = RunState.KILLED

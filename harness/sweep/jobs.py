@@ -27,8 +27,8 @@ from harness.training import TrainingState
 
 log = logging.getLogger(__name__)
 
-PARENT_SETTING = "tracking.parent_run"
-TIES = (PARENT_SETTING, "tracking.job")
+PARENT_SETTING, JOB_SETTING = "tracking.parent_run", "tracking.job"
+TIES = (PARENT_SETTING, JOB_SETTING)
 """Settings that tie a job to its sweep; nobody typed them."""
 DEBUG_VARIABLE = "HARNESS_DEBUG"
 

@@ -38,7 +38,7 @@ from harness.run import RunContext, execute
 from harness.sweep.conducting import Outlook, Sweep, conduct, environment
 from harness.sweep.jobs import run_job
 from harness.sweep.naming import run_name
-from harness.sweep.planning import job_configs, plan_sweep
+from harness.sweep.planning import plan_sweep
 from harness.sweep.progress import RunDisplay, SweepDisplay
 from harness.sweep.showing import MOST_RUNS, not_decisive, show_experiment
 from harness.sweep.summary import Report
@@ -79,8 +79,8 @@ def launch(
 
 def _train(request: argparse.Namespace, display: RunDisplay) -> None:
     config = compose_config(request.overrides, request.config_name or CONFIG_NAME, request.config_dir)
-    _refuse_ties(config)
     check_images(config.model, publication(config.dataset.name).image_shape)
+    _refuse_ties(config)
     _check_surroundings([config])
     display.show_configuration(config)
 
@@ -110,18 +110,17 @@ def _train(request: argparse.Namespace, display: RunDisplay) -> None:
 def _sweep(request: argparse.Namespace, report: Report, show_plan: ShowPlan) -> None:
     where = (request.config_name or CONFIG_NAME, request.config_dir)
     jobs = expand_sweep(request.overrides, *where)
-    checked = check_sweep(jobs, *where)
-    configs = job_configs(jobs, *where)
-    _refuse_ties(configs[0])
+    configs = check_sweep(jobs, *where)
     for config in configs:
         check_images(config.model, publication(config.dataset.name).image_shape)
+    _refuse_ties(configs[0])
     store = open_store(configs[0].tracking.uri)
     sweep = Sweep(
         store=store,
         jobs=jobs,
         work=plan_sweep(jobs, configs, store),
         overrides=request.overrides,
-        check=lambda: _check_surroundings(checked),
+        check=lambda: _check_surroundings(configs),
         start=lambda extra: _call_hydra(_command_line(request, extra), run_job),
     )
     if request.plan:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from operator import attrgetter
-from typing import Any
-
-from hydra import compose
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf
 
 from harness import paths
 from harness.analysis.settings import setting_of, swept_settings
-from harness.composing import SweepJobs, composer, explained, typed_config
+from harness.composing import SweepJobs
 from harness.config import Config, flatten
 from harness.continuing import start_identity
 from harness.data import dataset_digest
@@ -29,13 +23,7 @@ from harness.tracking.reuse import reused_runs
 from harness.tracking.selection import FINGERPRINT_TAG, JOB_TAG, SWEEP_FINGERPRINT_TAG, THREADS_TAG
 from harness.tracking.store import Store
 
-GRID_SWEEPER = "hydra_plugins.harness.GridSweeper"
-"""The sweeper that can leave out jobs."""
-
 Identity = tuple[str, ...]
-
-Plain = tuple[str, Any] | None
-"""A setting and its value."""
 
 
 @dataclass(frozen=True)
@@ -262,76 +250,20 @@ def _words(words: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(words))
 
 
-def job_configs(sweep: SweepJobs, config_name: str, config_dir: str | None) -> list[Config]:
-    """The configuration of every job. Composing takes 0.1 s, so only the choices of groups are composed, once each;
-    single settings are put on top as Hydra does. Raises `ConfigError`."""
-    parser, schema, known = OverridesParser.create(), OmegaConf.structured(Config), set(flatten(Config()))
-    plain: dict[str, Plain] = {}
-    bases: dict[tuple[str, ...], Config | None] = {}
-    configs = []
-    with composer(config_dir) as extra:
-        for job in sweep.jobs:
-            with explained(job):
-                for item in job:
-                    if item not in plain:
-                        plain[item] = _plain(item, parser, schema, known)
-                rest = tuple(item for item in job if plain[item] is None)
-                if rest not in bases:
-                    composed = compose(config_name, overrides=[*rest, *extra])
-                    bases[rest] = None if _interpolates(composed) else typed_config(composed, rest)
-                base = bases[rest]
-                if base is None:
-                    configs.append(typed_config(compose(config_name, overrides=[*job, *extra]), job))
-                    continue
-                config = copy.deepcopy(base)
-                for item in job:
-                    if (found := plain[item]) is not None:
-                        _set(config, *found)
-                configs.append(config)
-    return configs
-
-
-def _plain(override: str, parser: OverridesParser, schema: DictConfig, known: Collection[str]) -> Plain:
-    """A single setting and its typed value; None for a choice of a group and all that is not so simple."""
-    parsed = parser.parse_override(override)
-    key, value = parsed.get_key_element(), parsed.value()
-    if key not in known or "${" in override or not isinstance(value, (bool, int, float, str, list, type(None))):
-        return None
-    OmegaConf.update(schema, key, value)
-    typed = OmegaConf.select(schema, key)
-    return key, OmegaConf.to_object(typed) if OmegaConf.is_config(typed) else typed
-
-
-def _set(config: Config, key: str, value: Any) -> None:
-    node: Any = config
-    *above, name = key.split(".")
-    for part in above:
-        node = getattr(node, part)
-    setattr(node, name, str(value).lower() if key == "resume" else copy.copy(value))
-
-
-def _interpolates(composed: DictConfig) -> bool:
-    """Whether a setting is computed from others: then it cannot be set on its own."""
-    own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-    return "${" in OmegaConf.to_yaml(own)
-
-
-_due: Mapping[int, int] | None = None
+_handed_over: Sequence[Sequence[str]] | None = None
 
 
 @contextmanager
-def only(due: Mapping[int, int] | None) -> Iterator[None]:
-    """While the block lasts, `due_jobs` leaves all other jobs out; None: it leaves them as they are."""
-    global _due
-    _due = due
+def handed_over(jobs: Sequence[Sequence[str]] | None) -> Iterator[None]:
+    """While the block lasts, our sweeper has these `jobs` carried out, each a list of overrides."""
+    global _handed_over
+    _handed_over = jobs
     try:
         yield
     finally:
-        _due = None
+        _handed_over = None
 
 
-def due_jobs(grid: Sequence[Sequence[str]]) -> list[list[str]]:
-    """The jobs of Hydra's grid that are due, each with its number in the sweep as one more override."""
-    if _due is None:
-        return [list(job) for job in grid]
-    return [[*job, f"tracking.job={_due[place]}"] for place, job in enumerate(grid) if place in _due]
+def jobs_handed_over() -> Sequence[Sequence[str]] | None:
+    """The jobs that our sweeper has carried out; None: it was called without a plan, and makes the grid itself."""
+    return _handed_over

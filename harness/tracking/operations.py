@@ -251,22 +251,24 @@ class StoredRun:
 
         model_id = self._find_model()
         if model_id is None:
-            created = self._client.create_logged_model(self.experiment_id, name=MODEL, source_run_id=self.run_id)
-            model_id = self._model_id = str(created.model_id)
+            model = self._client.create_logged_model(self.experiment_id, name=MODEL, source_run_id=self.run_id)
+            model_id = self._model_id = str(model.model_id)
+        else:
+            model = self._client.get_logged_model(model_id)
         description = Model.load(str(folder))
-        description.artifact_path = self._client.get_logged_model(model_id).artifact_location
+        description.artifact_path = model.artifact_location
         description.run_id = self.run_id
         description.model_uuid = description.model_id = model_id
         description.save(str(folder / "MLmodel"))
         self._client.log_model_artifacts(model_id, str(folder))
         self._client.finalize_logged_model(model_id, "READY")
-        outputs = self._client.get_run(self.run_id).outputs
+        outputs = self._client.get_run(self.run_id).outputs if self._again else None
         if model_id not in [output.model_id for output in (outputs.model_outputs if outputs else [])]:
             self._client.log_outputs(self.run_id, [LoggedModelOutput(model_id, step=0)])
 
     def _find_model(self) -> str | None:
         """The run's model, made now or by an earlier try whose answer may have been lost."""
-        if self._model_id is None:
+        if self._model_id is None and self._again:
             found = self._client.search_logged_models(
                 [self.experiment_id], filter_string=f"source_run_id = '{self.run_id}'"
             )

@@ -86,9 +86,12 @@ class RunWriter:
         self._has_model = self.recorded.has_model
         self._datasets: dict[str, dict[str, str]] = {}
         self._tables: dict[str, dict[str, str]] = {}
+        self._waiting: dict[str, str] = {}
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        self._delivery.put(Tags({key: value[:TAG_LIMIT] for key, value in tags.items()}))
+        """Write the tags, and those that waited for others."""
+        waited, self._waiting = self._waiting, {}
+        self._delivery.put(Tags(waited | {key: value[:TAG_LIMIT] for key, value in tags.items()}))
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Those that the run does not have yet: a parameter never changes."""
@@ -114,14 +117,14 @@ class RunWriter:
         """A table that the UI shows as one; `columns` are lists of equal length, and what is not finite is left empty.
 
         MLflow's own `log_table` writes the same, through pandas and after asking the store what it has: several times
-        as long.
+        as long. The tag by which the UI finds the table is written with the next tags, or at the end.
         """
         from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
         rows = [[_json_value(value) for value in row] for row in zip(*columns.values(), strict=True)]
         self.log_text(name, json.dumps({"columns": list(columns), "data": rows}, ensure_ascii=False))
         self._tables[name] = {"path": name, "type": "table"}
-        self.set_tags({MLFLOW_LOGGED_ARTIFACTS: json.dumps(list(self._tables.values()))})
+        self._waiting = {MLFLOW_LOGGED_ARTIFACTS: json.dumps(list(self._tables.values()))}
 
     def log_file(self, file: Path, folder: str | None = None) -> None:
         self._delivery.put(File(str(file), folder))
@@ -185,6 +188,8 @@ class RunWriter:
 
     def end(self, state: RunState) -> None:
         """Record the state that the run ends in. Raises `NotInStore` if it FINISHED and is in a spool in part."""
+        if self._waiting:
+            self.set_tags({})
         self._delivery.end(state, _now())
 
 

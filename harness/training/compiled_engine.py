@@ -56,6 +56,7 @@ def fit(
     import keras
 
     from harness.training.callbacks import EpochRecorder, StateKeeper, regime_callbacks, stop_reason
+    from harness.training.random_layers import threefry_draws
 
     regime = config.regime
     program = _program(model, config, len(train))
@@ -89,7 +90,8 @@ def fit(
             break
         listeners.on_epoch_begin(epoch - 1)
         order = epoch_order(config.seed, epoch, len(train)) if regime.shuffle else np.arange(len(train))
-        loss, accuracy = program.epoch(images, labels, order.astype(np.int32))
+        with threefry_draws(program.model):  # the first call traces
+            loss, accuracy = program.epoch(images, labels, order.astype(np.int32))
         logs = {"loss": float(loss), "accuracy": float(accuracy)}
         listeners.on_train_batch_end(steps - 1, logs)  # for TerminateOnNaN
         listeners.on_epoch_end(epoch - 1, logs)
@@ -108,11 +110,6 @@ def helped_by_xla(model: Any) -> bool:
 
     convolves = any(isinstance(layer, keras.layers.Conv2D) for layer in model.layers)
     return bool(tf.config.list_physical_devices("GPU")) or not convolves
-
-
-def compilable_by_xla(model: Any) -> bool:
-    """Whether XLA can compile a training step of the model: not one with a layer that moves images."""
-    return all(layer.supports_jit for layer in model.layers)
 
 
 def _program(model: Any, config: Config, size: int) -> Program:
@@ -137,6 +134,8 @@ def _structure(model: Any, config: Config, size: int) -> Hashable:
 
 def _build(model: Any, config: Config, size: int) -> Program:
     import keras
+
+    from harness.training.random_layers import compilable_by_xla
 
     copy = keras.models.clone_model(model)
     optimizer = build_optimizer(config.optimizer, config.mixed_precision)

@@ -33,6 +33,7 @@ def fit(
     import keras
 
     from harness.training.callbacks import EpochRecorder, StateKeeper, regime_callbacks, stop_reason
+    from harness.training.random_layers import threefry_draws
 
     regime = config.regime
     model.compile(
@@ -56,20 +57,21 @@ def fit(
     recorder = EpochRecorder(splits, build_scorer(model, config.model.head, jit_compile=False), observer, start)
     asked_for = regime_callbacks(config, span.before)
     observer.training_started(span.due)
-    model.fit(
-        batches,
-        epochs=span.done if stopped_already(start) else span.last,
-        initial_epoch=span.done,
-        verbose=0,
-        shuffle=False,  # the batches come in an order of our own
-        callbacks=[
-            keras.callbacks.LambdaCallback(on_epoch_begin=reorder),
-            recorder,
-            *asked_for,
-            *callbacks,
-            StateKeeper([recorder, *asked_for], recorder.history, observer, start),
-        ],
-    )
+    with threefry_draws(model):
+        model.fit(
+            batches,
+            epochs=span.done if stopped_already(start) else span.last,
+            initial_epoch=span.done,
+            verbose=0,
+            shuffle=False,  # the batches come in an order of our own
+            callbacks=[
+                keras.callbacks.LambdaCallback(on_epoch_begin=reorder),
+                recorder,
+                *asked_for,
+                *callbacks,
+                StateKeeper([recorder, *asked_for], recorder.history, observer, start),
+            ],
+        )
     observer.training_ended(stop_reason(recorder.history, span))
     return recorder.fitted()
 

@@ -25,6 +25,8 @@ from harness.paths import atomic_path
 log = logging.getLogger(__name__)
 
 VERSION = 1
+DRAWS = "threefry"
+"""What random layers draw from; states of earlier versions do not say."""
 _LEARNING_RATE = "/learning_rate"
 
 Arrays = tuple[Any, ...]
@@ -65,7 +67,7 @@ class TrainingState:
     `epochs` have been trained so far. `weights` and `optimizer_variables` are in Keras's order, `generators` are the
     states of the model's random generators (dropout). `optimizer` is the Keras class; empty where there is none, as
     in a model that was saved for prediction. With `progress` it is that of a run that was cut off, and `fingerprint`
-    that run's; empty where none was written.
+    that run's; empty where none was written. `draws` is what its random layers drew from.
     """
 
     epochs: int
@@ -75,6 +77,7 @@ class TrainingState:
     optimizer_variables: Arrays = ()
     progress: Progress | None = None
     fingerprint: str = ""
+    draws: str = DRAWS
 
 
 def capture(model: Any, epochs: int, progress: Progress | None = None) -> TrainingState:
@@ -138,6 +141,12 @@ def begin(model: Any, start: TrainingState | None, epochs: int) -> EpochSpan:
     log.info(
         "training goes on after epoch %d, optimizer state %s", start.epochs, restore_optimizer(model.optimizer, start)
     )
+    if start.progress is not None and start.draws != DRAWS and start.generators:
+        log.warning(
+            "An earlier version trained the first %d epochs, and drew dropout masks and shifts from another generator. "
+            "The rest draws from %s: the run does not have the numbers of an undisturbed one.",
+            *(start.epochs, DRAWS),
+        )
     before = start.epochs if start.progress is None else start.progress.before
     return EpochSpan(before, start.epochs, before + epochs)
 
@@ -154,6 +163,7 @@ def write_state(file: Path, state: TrainingState) -> None:
         "epochs": np.array(state.epochs),
         "optimizer": np.array(state.optimizer),
         "fingerprint": np.array(state.fingerprint),
+        "draws": np.array(state.draws),
         **_numbered("weight", state.weights),
         **_numbered("generator", state.generators),
         **_numbered("optimizer_variable", state.optimizer_variables),
@@ -179,6 +189,7 @@ def read_state(file: Path) -> TrainingState:
                 _series(archive, "optimizer_variable"),
                 _progress(archive) if "progress" in archive.files else None,
                 str(archive["fingerprint"]) if "fingerprint" in archive.files else "",
+                str(archive["draws"]) if "draws" in archive.files else "",
             )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
         raise RequestError(f"{file} is no training state of the harness ({error}).") from error

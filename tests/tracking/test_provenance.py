@@ -123,3 +123,6 @@ def test_code_is_other_by_version_commit_or_what_was_not_committed(monkeypatch: 
     assert "abcdef12" in other_code({**same, "mlflow.source.git.commit": "abcdef1234"})
     assert "uncommitted" in other_code({**same, "harness.git.dirty": "true"})
     assert other_code({}), "what nobody recorded is not known to be the same"
+    dirty = same | {"harness.git.dirty": "true"}
+    monkeypatch.setattr("harness.tracking.provenance.code_tags", lambda code: dirty)
+    assert other_code(dirty), "what was not committed may be something else by now"

@@ -11,10 +11,8 @@ import pytest
 from harness.composing import compose_config
 from harness.config import OPTIMIZERS
 from harness.errors import ConfigError, TrainingError
-from harness.models import build_model
 from harness.training import choose_engine, compiled_engine
 from tests.training.training_runs import VALIDATED, Trained, train
-from tests.variants import CLOTHES
 
 pytestmark = pytest.mark.slow  # TensorFlow takes seconds to import
 
@@ -65,18 +63,15 @@ def test_smoothed_labels_end_where_fit_ends(head: str, labels: str) -> None:
         ("optimizer.loss_scale_factor=8.0",),
         ("optimizer.gradient_accumulation_steps=3",),
         ("optimizer.momentum=0.9", "optimizer.nesterov=true", "optimizer.use_ema=true"),
+        ("model=mlp_300_100", "model.dropout=0.4", "model.batch_norm=true"),
+        ("model=cnn", "model.filters=[4,8]", "model.dropout=0.2"),
+        ("model.dropout=0.5", "model.shift=2", "regime.batch_size=70"),
+        ("model.dropout=0.3", "mixed_precision=float16"),
     ],
     ids=" ".join,
 )
 def test_every_structure_ends_where_fit_ends(overrides: tuple[str, ...]) -> None:
     assert_equal_to_fit("optimizer=sgd", *overrides)
-
-
-def test_dropout_ends_where_fit_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without XLA, which draws other masks from the same seeds than TensorFlow's own kernels do."""
-    monkeypatch.setattr(compiled_engine, "helped_by_xla", lambda model: False)
-    compiled_engine._programs.clear()
-    assert_equal_to_fit("optimizer=sgd", "model=mlp_300_100", "model.dropout=0.4", "model.batch_norm=true")
 
 
 def test_runs_that_differ_in_seed_rate_and_length_share_one_program() -> None:
@@ -92,15 +87,6 @@ def test_runs_that_differ_in_smoothing_share_none() -> None:
     less, more = (train("compiled", "regime.epochs=1", f"regime.label_smoothing={share}") for share in (0.1, 0.3))
     assert len(compiled_engine._programs) == 2
     assert more.history.last("fit/loss") > less.history.last("fit/loss")
-
-
-@pytest.mark.parametrize(
-    ("overrides", "compilable"),
-    [((), True), (("model.dropout=0.2", "model.batch_norm=true"), True), (("model.shift=1",), False)],
-)
-def test_only_a_step_that_moves_images_is_kept_from_xla(overrides: tuple[str, ...], compilable: bool) -> None:
-    model = build_model(compose_config(overrides).model, "unit_range", CLOTHES, np.zeros((1, 28, 28), np.uint8))
-    assert compiled_engine.compilable_by_xla(model) is compilable
 
 
 def test_a_shared_program_carries_nothing_from_run_to_run() -> None:

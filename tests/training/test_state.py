@@ -168,3 +168,27 @@ def test_a_state_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert (again.epochs, again.optimizer, again.generators) == (7, "SGD", ())
     same_bits(again.weights, state.weights)
     same_bits(again.optimizer_variables, state.optimizer_variables)
+
+
+def without_draws(file: Path) -> None:
+    """The state as earlier versions wrote it."""
+    with np.load(file) as archive:
+        arrays = {name: archive[name] for name in archive.files if name != "draws"}
+    np.savez(file, **arrays)
+
+
+@pytest.mark.parametrize(
+    ("override", "warned"), [("model.dropout=0.3", True), ("model.shift=2", True), ("model.l2=0.01", False)]
+)
+def test_a_run_that_an_earlier_version_began_resumes_and_says_what_is_different(
+    override: str, warned: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    overrides = (*VALIDATED, override, "regime.epochs=4")
+    file = tmp_path / "state.npz"
+    write_state(file, cut_off("compiled", *overrides, after=2))
+    without_draws(file)
+    rest = train("compiled", *overrides, start=read_state(file))
+    assert [epoch for epoch, _ in rest.watcher.epochs] == [3, 4]
+    assert ("dropout masks from another generator" in caplog.text) is warned
+    write_state(file, capture(rest.model, 4))
+    assert read_state(file).draws == "threefry"

@@ -58,6 +58,12 @@ class Trained:
         return self.fitted.history
 
 
+def setting(*overrides: str) -> tuple[Config, Splits]:
+    """A configuration, and 600 images of the bundled subset for it (the last batch of 32 is ragged)."""
+    config = compose_config([f"dataset.directory={SUBSET}", "dataset.train_size=600", *overrides])
+    return config, split_dataset(load_dataset(config.dataset), config.dataset, config.regime.validation)
+
+
 def train(
     engine: str,
     *overrides: str,
@@ -65,10 +71,9 @@ def train(
     start: TrainingState | None = None,
     watcher: Watcher | None = None,
 ) -> Trained:
-    """Train on 600 images of the bundled subset (the last batch of 32 is ragged)."""
-    config = compose_config([f"dataset.directory={SUBSET}", "dataset.train_size=600", *overrides])
+    """Train in that setting."""
+    config, splits = setting(*overrides)
     seed_everything(config.seed)
-    splits = split_dataset(load_dataset(config.dataset), config.dataset, config.regime.validation)
     model = build_model(
         config.model, config.dataset.preprocessing, splits.spec, splits.train.images, config.mixed_precision
     )
