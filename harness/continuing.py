@@ -13,6 +13,7 @@ from harness.analysis.settings import ABSENT, NOT_CONTINUED, deciding, setting_o
 from harness.config import Config, flatten
 from harness.data import load_splits, variant
 from harness.errors import ConfigError, DataError, RequestError
+from harness.images import DATASET_TAG
 from harness.records import DIGEST_PARAMETERS, VARIANT_PARAMETER, Dataset, RunRecord, RunState, Splits
 from harness.tracking.models import find_trained, run_artifact
 from harness.tracking.reading import cached_reads, read_runs, runs_named
@@ -20,7 +21,6 @@ from harness.tracking.selection import (
     CONTINUED_EPOCHS,
     CONTINUED_FROM,
     CONTINUED_SETTINGS,
-    DATASET_TAG,
     FINGERPRINT_TAG,
 )
 from harness.tracking.store import Store

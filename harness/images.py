@@ -16,8 +16,8 @@ DECIDING: Mapping[str, tuple[str, ...]] = {
 }
 """The settings that decide which images of a dataset's files, with which labels, each split has."""
 
-FILES_TAG = "harness.dataset_digest"
-"""On a run of the harness: the SHA-256 of its dataset's files."""
+DATASET_TAG = "harness.dataset_digest"
+"""On a run of the harness: the digest of the files that its dataset was read from (`Dataset.digest`)."""
 _DIRECTORY = "dataset.directory"
 _UNSAID = (None, "None", "0.0")
 """Values that are the same as none: runs of the first version had no `dataset.label_noise`."""
@@ -63,13 +63,13 @@ def files_in_words(runs: Iterable[RunRecord]) -> dict[str, str]:
     versions `files 1a2b3c4d` where no other run has a word for these. Runs that do not tell are left out."""
     every = list(runs)
     words = {
-        run.tags[FILES_TAG]: run.parameters[VARIANT_PARAMETER]
+        run.tags[DATASET_TAG]: run.parameters[VARIANT_PARAMETER]
         for run in every
-        if FILES_TAG in run.tags and VARIANT_PARAMETER in run.parameters
+        if DATASET_TAG in run.tags and VARIANT_PARAMETER in run.parameters
     }
     found = {}
     for run in every:
-        files = run.tags.get(FILES_TAG, "")
+        files = run.tags.get(DATASET_TAG, "")
         word = run.parameters.get(VARIANT_PARAMETER) or words.get(files) or (f"files {files[:8]}" if files else "")
         if word:
             found[run.run_id] = word
@@ -98,5 +98,5 @@ def _unknown(run: RunRecord) -> bool:
 def _keys(run: RunRecord, split: str) -> list[tuple[str, ...]]:
     """What decides a split: its settings with the digest of the files, where that is known, and with their folder."""
     settings = [f"{key}={value}" for key in DECIDING[split] if (value := run.parameters.get(key)) not in _UNSAID]
-    files = [f"files={run.tags[FILES_TAG]}"] if FILES_TAG in run.tags else []
+    files = [f"files={run.tags[DATASET_TAG]}"] if DATASET_TAG in run.tags else []
     return [(split, *settings, source) for source in (*files, f"folder={run.parameters.get(_DIRECTORY)}")]

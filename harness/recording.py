@@ -15,9 +15,10 @@ from harness.checkpointing import Checkpoint
 from harness.config import Config, flatten
 from harness.continuing import STATE_FILE, Start
 from harness.data import variant
+from harness.images import DATASET_TAG
 from harness.records import DIGEST_PARAMETERS, VARIANT_PARAMETER, Dataset, DatasetSpec, ReplacedLabels, Splits
 from harness.tracking.access import shown_uri
-from harness.tracking.selection import DATASET_TAG, NOTE_TAG
+from harness.tracking.selection import NOTE_TAG
 from harness.tracking.writing import RunWriter
 from harness.training import TrainingObserver, TrainingState, write_state
 

@@ -14,10 +14,11 @@ from harness.composing import recorded_config
 from harness.config import Config
 from harness.data import load_splits, publication
 from harness.errors import RequestError
+from harness.images import DATASET_TAG
 from harness.models import KERAS_FILE, load_model, log_probabilities
 from harness.records import DIGEST_PARAMETERS, Dataset, DatasetSpec, FloatArray, RunRecord, Split, Splits, UInt8Array
 from harness.tracking.models import find_trained, model_folder, run_artifact
-from harness.tracking.selection import CLASS_NAMES, DATASET_TAG
+from harness.tracking.selection import CLASS_NAMES
 from harness.tracking.store import Store
 from harness.training import import_tensorflow
 

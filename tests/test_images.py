@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.images import FILES_TAG, Images, files_in_words, images_of, unrecorded
+from harness.images import DATASET_TAG, Images, files_in_words, images_of, unrecorded
 from harness.records import RunRecord
 from tests.analysis.records import data, run
 
 
 def of_files(record: RunRecord, digest: str) -> RunRecord:
-    return replace(record, tags={**record.tags, FILES_TAG: digest})
+    return replace(record, tags={**record.tags, DATASET_TAG: digest})
 
 
 def test_what_was_recorded_counts_whatever_the_settings() -> None:

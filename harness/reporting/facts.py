@@ -12,7 +12,7 @@ from harness import paths
 from harness.analysis.comparison import Comparison
 from harness.analysis.legend import context
 from harness.analysis.settings import ABSENT, SEED, headings, sortable
-from harness.images import FILES_TAG
+from harness.images import DATASET_TAG
 from harness.records import VARIANT_PARAMETER, RunRecord
 from harness.reporting.content import Again, Fact, shortened
 from harness.reporting.wording import by_size
@@ -138,7 +138,7 @@ def _commit(run: RunRecord) -> str:
 
 
 def _data(run: RunRecord) -> str:
-    digest = run.tags.get(FILES_TAG, "")
+    digest = run.tags.get(DATASET_TAG, "")
     parts = [run.parameters.get("dataset.name", ""), run.parameters.get(VARIANT_PARAMETER, "")]
     return ", ".join(filter(None, [*parts, f"SHA-256 {digest[:16]}…" if digest else ""]))
 
