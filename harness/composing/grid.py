@@ -127,7 +127,7 @@ class _Expansion:
     def _composed_settings(self, words: tuple[str, ...]) -> _SweepSettings:
         given = [str(item.input_line) for item in self._given]
         # As Hydra itself composes the whole of a sweep: what takes several values is left out.
-        with explained([*given, *words]):
+        with explained([*self._hydra, *given, *words]):
             composed = self._loader.load_configuration(
                 self._config_name, [*self._hydra, *given, *words], RunMode.MULTIRUN, from_shell=False
             )

@@ -10,9 +10,9 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Param
 
-from harness.composing import CONFIG_NAME, expand_sweep
+from harness.composing import check_sweep, expand_sweep
 from harness.config import flatten
-from harness.sweep.planning import SweepPlan, earlier_sweeps, job_configs, plan_sweep, resumed, reusing
+from harness.sweep.planning import SweepPlan, earlier_sweeps, plan_sweep, resumed, reusing
 from harness.tracking.reuse import reused_tags
 from harness.tracking.selection import FINGERPRINT_TAG, JOB_TAG, PARENT_TAG, SWEEP_FINGERPRINT_TAG
 from harness.tracking.store import open_store
@@ -23,7 +23,7 @@ OLD = {"harness.tensorflow": "2.0.0"}
 
 def planned(*words: str) -> SweepPlan:
     jobs = expand_sweep(list(words))
-    return plan_sweep(jobs, job_configs(jobs, CONFIG_NAME, None), open_store())
+    return plan_sweep(jobs, check_sweep(jobs), open_store())
 
 
 def found(*words: str) -> list[str | None]:
