@@ -185,7 +185,7 @@ def _run_parts(result: Result) -> Iterator[str]:
     )
     parts = sorted(result["parts"].items(), key=lambda part: -part[1]["processor"])
     lines = [
-        (name, str(part["calls"] or ""), f"{part['seconds']:.3f}", f"{part['processor']:.3f}") for name, part in parts
+        (name, f"{part['calls']:.0f}" if part["calls"] else "", f"{part['seconds']:.3f}", f"{part['processor']:.3f}") for name, part in parts
         if name != TRAINING
     ]  # fmt: skip
     total = [sum(part[kind] for name, part in parts if name != TRAINING) for kind in ("seconds", "processor")]
