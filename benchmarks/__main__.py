@@ -1,4 +1,4 @@
-"""`python -m benchmarks [all|comparing|engines|epochs|grid|parts|scaling|single]`: measure, and render the page."""
+"""`python -m benchmarks [all|NAME ...]`: measure, keep the result, render the page."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import comparing, engines, epochs, grid, parts, scaling, single
+from benchmarks import comparing, engines, epochs, grid, parts, planning, scaling, single
 from benchmarks.guides import GUIDES
 from benchmarks.page import page
 from benchmarks.picture import draw
@@ -16,7 +16,7 @@ from benchmarks.surroundings import Places
 from harness.errors import HarnessError
 from harness.paths import write_text
 
-BENCHMARKS = ("comparing", "engines", "epochs", "grid", "parts", "scaling", "single")
+BENCHMARKS = ("comparing", "engines", "epochs", "grid", "parts", "planning", "scaling", "single")
 TRIALS = ROOT / "outputs" / "benchmarks"
 
 
@@ -29,6 +29,7 @@ def main() -> int:
         "epochs": lambda: epochs.measure(places, request.quick, request.rounds, request.guides),
         "grid": lambda: grid.measure(places, request.quick, request.runs),
         "parts": lambda: parts.measure(places, request.quick, request.rounds),
+        "planning": lambda: planning.measure(places, request.quick),
         "scaling": lambda: scaling.measure(places, request.quick),
         "single": lambda: single.measure(places, request.quick, request.rounds),
     }

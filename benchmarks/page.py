@@ -17,8 +17,8 @@ HEAD = """\
 # Benchmarks
 
 Written by `make bench` from `benchmarks/results/`; edit neither. `make bench ARGS=grid` measures one part again
-(`comparing`, `engines`, `epochs`, `grid`, `parts`, `scaling`, `single`); `make bench ARGS="all --quick"` tries
-everything in minutes and leaves this page alone.
+(`comparing`, `engines`, `epochs`, `grid`, `parts`, `planning`, `scaling`, `single`); `make bench ARGS="all --quick"`
+tries everything in minutes and leaves this page alone.
 
 Contenders take turns in rounds, each in processes of its own, and a ratio is always between times of one benchmark.
 Seconds are medians, with the least and the greatest beside them. Each contender must have done the work: its training
@@ -176,6 +176,23 @@ def _comparing(result: Result) -> Iterator[str]:
     yield table(("command", "seconds", "from, to", "times the usual way"), lines)
 
 
+def _planning(result: Result) -> Iterator[str]:
+    compose = statistics.median(result["compose_seconds"])
+    yield "## Planning a sweep"
+    yield (
+        "`harness sweep --plan` of widths crossed with ten learning rates, imports and table included: every job is "
+        "configured, checked and given its fingerprint. Seconds are of processor time. Hydra composes a "
+        f"job in {compose:.3f} s, and does nothing else with it."
+    )
+    lines = []
+    for jobs, plans in result["plans"].items():
+        seconds = [plan["seconds"] for plan in plans]
+        lines.append((f"{int(jobs):,}", *spread(seconds), f"{1000 * statistics.median(seconds) / int(jobs):.2f}",
+                      times(compose * int(jobs) / statistics.median(seconds)),
+                      f"{max(plan['megabytes'] for plan in plans):.0f}"))  # fmt: skip
+    yield table(("jobs", "seconds", "from, to", "ms a job", "times Hydra's composing", "MB at most"), lines)
+
+
 def _run_parts(result: Result) -> Iterator[str]:
     yield "## What a run costs besides training"
     yield (
@@ -219,6 +236,7 @@ SECTIONS = {
     "scaling": _scaling,
     "single": _single,
     "comparing": _comparing,
+    "planning": _planning,
 }
 
 

@@ -30,6 +30,10 @@ SCALARS = (
     "data/train_images", "data/val_images", "data/test_images", "model/parameters", "time/fit_seconds",
     "time/total_seconds",
 )  # fmt: skip
+_DATA = {
+    "data.variant": "published", "data.train_digest": "1" * 32, "data.val_digest": "2" * 32,
+    "data.test_digest": "3" * 32, "data.image_shape": "28x28", "data.classes": "10",
+}  # fmt: skip
 SEEDS = 5
 _START = 1_700_000_000_000
 _BATCH = 500
@@ -63,7 +67,7 @@ Row = tuple[str, str, dict[str, str], dict[str, str], dict[str, float], int]
 
 
 def _runs(count: int, epochs: int, parent: str, chance: random.Random) -> Iterator[Row]:
-    shared = {key: str(value) for key, value in {**flatten(Config()), **NOT_CONTINUED}.items()}
+    shared = {key: str(value) for key, value in {**flatten(Config()), **NOT_CONTINUED, **_DATA}.items()}
     for number in range(count):
         seed, configuration = number % SEEDS, number // SEEDS
         width = 8 * (1 + configuration % 20)

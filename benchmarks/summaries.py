@@ -161,6 +161,7 @@ def goals(results: Mapping[str, Result]) -> list[Goal]:
         *_single_goals(results.get("single")),
         *_scaling_goals(results.get("scaling")),
         *_comparing_goals(results.get("comparing")),
+        *_planning_goals(results.get("planning")),
     ]
 
 
@@ -230,4 +231,19 @@ def _comparing_goals(result: Result | None) -> Iterator[Goal]:
             f"`harness compare` of {result['runs']:,} runs of {result['epochs']} epochs in under 5 s",
             f"{seconds:.1f} s",
             seconds < 5,
+        )
+
+
+PLANNING_GOALS = {"1000": 3, "10000": 15}
+"""Seconds of processor time for so many jobs."""
+
+
+def _planning_goals(result: Result | None) -> Iterator[Goal]:
+    for jobs, plans in result["plans"].items() if result is not None else ():
+        seconds, most = statistics.median(plan["seconds"] for plan in plans), PLANNING_GOALS[jobs]
+        megabytes = max(plan["megabytes"] for plan in plans)
+        yield Goal(
+            f"`harness sweep --plan` of {int(jobs):,} jobs in under {most} s and 300 MB",
+            f"{seconds:.1f} s, {megabytes:.0f} MB",
+            seconds < most and megabytes < 300,
         )

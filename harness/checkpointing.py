@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from harness import paths
 from harness.errors import RequestError
@@ -16,9 +17,13 @@ log = logging.getLogger(__name__)
 class Checkpoint:
     """The one checkpoint of a run: each replaces the one before, whole or not at all."""
 
-    def __init__(self, run_id: str, seconds: float | None) -> None:
-        """At least `seconds` lie between two checkpoints; 0: one an epoch; None: only where training is stopped."""
+    def __init__(self, run_id: str, seconds: float | None, fingerprint: str = "") -> None:
+        """At least `seconds` lie between two checkpoints; 0: one an epoch; None: only where training is stopped.
+
+        `fingerprint` is that of the run.
+        """
         self._file = paths.checkpoint_file(run_id)
+        self._fingerprint = fingerprint
         self._seconds = seconds
         self._last = time.monotonic()
 
@@ -27,10 +32,17 @@ class Checkpoint:
         if not self._file.is_file():
             return None
         try:
-            return read_state(self._file)
+            state = read_state(self._file)
         except RequestError as error:
             log.warning("The checkpoint cannot be used, training starts anew: %s", error)
             return None
+        if state.fingerprint not in ("", self._fingerprint):  # earlier versions wrote none
+            log.warning(
+                "The checkpoint %s is of other work, training starts anew: its fingerprint is %s, that of the run %s.",
+                self._file, state.fingerprint, self._fingerprint,
+            )  # fmt: skip
+            return None
+        return state
 
     def keep_if_due(self, capture: Callable[[], TrainingState]) -> None:
         """Write the state if the last one was written long enough ago."""
@@ -40,7 +52,7 @@ class Checkpoint:
     def keep(self, state: TrainingState) -> None:
         """Write the state now. A disk that does not take it costs the checkpoint, not the run."""
         try:
-            write_state(self._file, state)
+            write_state(self._file, replace(state, fingerprint=self._fingerprint))
         except OSError as error:
             log.warning("No checkpoint after epoch %d: %s cannot be written (%s).", state.epochs, self._file, error)
         self._last = time.monotonic()

@@ -1,12 +1,11 @@
 """The whole configuration as typed dataclasses, each setting beside the rule that it obeys.
 
-Hydra's structured-config schema is made of these classes, and `composing.py` turns what Hydra composed into a
+Hydra's structured-config schema is made of these classes, and `composing` turns what Hydra composed into a
 `Config` once, at the edge; nothing below knows a `DictConfig`.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -106,8 +105,8 @@ class ModelConfig:
     width: int | None = setting(None, at_least=1)
     depth: int | None = setting(None, at_least=1)
     filters: list[int] = setting([], at_least=1)
-    kernel_size: int = setting(3, at_least=1, at_most=28)
-    pool_size: int = setting(2, at_least=1, at_most=28)
+    kernel_size: int = setting(3, at_least=1)
+    pool_size: int = setting(2, at_least=1)
     activation: str = setting("relu", choices=ACTIVATIONS)
     dropout: float = setting(0.0, at_least=0, below=1)
     l2: float = setting(0.0, at_least=0)
@@ -266,7 +265,7 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     """Every leaf by its dotted name, in the order of the classes: `{"dataset.name": "mnist", ..., "seed": 0}`."""
     flat: dict[str, Any] = {}
     for key, value in vars(config).items():
-        if dataclasses.is_dataclass(value):
+        if hasattr(value, "__dataclass_fields__"):  # `is_dataclass`, at half the time
             flat.update(flatten(value, f"{prefix}{key}."))
         else:
             flat[f"{prefix}{key}"] = value

@@ -9,19 +9,28 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from harness.analysis.settings import NOT_CONTINUED, deciding, setting_of, settings_digest
+from harness.analysis.settings import ABSENT, NOT_CONTINUED, deciding, setting_of, settings_digest
 from harness.config import Config, flatten
-from harness.errors import RequestError
-from harness.records import RunRecord, RunState
+from harness.data import load_splits, variant
+from harness.errors import ConfigError, DataError, RequestError
+from harness.records import DIGEST_PARAMETERS, VARIANT_PARAMETER, Dataset, RunRecord, RunState, Splits
 from harness.tracking.models import find_trained, run_artifact
 from harness.tracking.reading import cached_reads, read_runs, runs_named
-from harness.tracking.selection import CONTINUED_EPOCHS, CONTINUED_FROM, CONTINUED_SETTINGS, FINGERPRINT_TAG
+from harness.tracking.selection import (
+    CONTINUED_EPOCHS,
+    CONTINUED_FROM,
+    CONTINUED_SETTINGS,
+    DATASET_TAG,
+    FINGERPRINT_TAG,
+)
 from harness.tracking.store import Store
+from harness.trained import read_config
 from harness.training.state import TrainingState, read_state, state_of_model
 
 STATE_FILE = "training/state.npz"
 """The artifact of a run that another can continue from."""
 
+RUN_URI = "runs:/"
 MODEL_SUFFIX, STATE_SUFFIX = ".keras", ".npz"
 DECIDING = (
     "model.architecture", "model.hidden", "model.width", "model.depth", "model.filters", "model.kernel_size",
@@ -49,7 +58,9 @@ def find_start(store: Store, config: Config, recorded: Mapping[str, str] = Mappi
     means by now.
 
     Raises:
-        RequestError: it does not exist, is ambiguous or unfinished, keeps no state, or does not fit `config`.
+        RequestError: it does not exist, is ambiguous or unfinished, keeps no state, does not fit `config`, or was
+            trained on images that are held out here.
+        DataError: the dataset cannot be had.
         StoreError: the store cannot be read.
     """
     if (named := config.regime.continue_from) is None:
@@ -59,18 +70,20 @@ def find_start(store: Store, config: Config, recorded: Mapping[str, str] = Mappi
         named = before
     if (file := _file(named)) is not None:
         state = read_state(file) if file.suffix == STATE_SUFFIX else state_of_model(file)
+        state = replace(state, progress=None, fingerprint="")  # of a checkpoint: another run's metrics and callbacks
         digest = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
         return Start(state, _parameters(str(file.resolve()), state, digest))
     run = find_source(store, config)
+    _check_images(store, run, config)
     with run_artifact(store, run, STATE_FILE) as kept:
         state = read_state(kept)
-    return Start(state, _parameters(f"runs:/{run.run_id}", state, settings_digest(run.parameters)))
+    return Start(state, _parameters(f"{RUN_URI}{run.run_id}", state, settings_digest(with_variant(run))))
 
 
 def check_start(store: Store, config: Config) -> None:
     """Raise what `find_start` would, as far as it can be known without reading the weights; no heavy import."""
     if (named := config.regime.continue_from) is not None and _file(named) is None:
-        find_source(store, config)
+        _check_images(store, find_source(store, config), config)
 
 
 def start_identity(store: Store, config: Config) -> str:
@@ -116,25 +129,95 @@ def find_source(store: Store, config: Config) -> RunRecord:
             f"regime.continue_from={named}: that run was trained with {', '.join(other)}, and its weights need the "
             "same here. Give these settings too."
         )
-    if (trained_on := _validation_trained_on(run, wanted)) is not None:
-        raise RequestError(
-            f"regime.continue_from={named}: that run, with {trained_on}, was trained on images that are held out for "
-            "validation here. Give its regime.validation settings, or regime.validation.strategy=none."
-        )
     return run
 
 
-def _validation_trained_on(run: RunRecord, wanted: Mapping[str, object]) -> str | None:
-    """The settings by which a run held out other images of the same dataset than are wanted; None where none differ."""
-    strategy = wanted["regime.validation.strategy"]
-    if strategy == "none" or run.parameters.get("dataset.name") != wanted["dataset.name"]:
-        return None
-    keys = [f"regime.validation.{name}" for name in ("strategy", "size", *(("seed",) if strategy != "first" else ()))]
-    found = {key: setting_of(run.parameters, key) for key in keys}
-    if strategy == found[keys[0]] == "first" and int(str(wanted[keys[1]])) <= int(found[keys[1]]):
-        return None  # the first few are among the first many
-    other = [f"{key}={value}" for key, value in found.items() if str(wanted[key]) != value]
-    return ", ".join(other) or None
+def _check_images(store: Store, run: RunRecord, config: Config) -> None:
+    """Raise `RequestError` if a run, or one that it goes on from in turn, was trained on images that are held out here.
+
+    Where it held out all the images that are held out here, or was trained on those of here, the digests say so; else
+    images are compared one by one, of which those that are trained on here do not count. A run whose images are gone is
+    refused. Of what a file was trained on nothing is known. Raises `DataError` if the dataset cannot be had.
+    """
+    named = f"regime.continue_from={config.regime.continue_from}"
+    dataset, splits = load_splits(config.dataset, config.regime.validation)
+    digests = splits.spec.digests
+    whose = f"{run.name} ({run.run_id})"
+    while True:
+        given = {split: run.parameters.get(parameter) for split, parameter in DIGEST_PARAMETERS.items()}
+        same = {digests[split] for split in digests.keys() - {"train"}} <= {given["val"], given["test"]}
+        if not same and given["train"] != digests["train"]:
+            _compare_images(f"{named}: {whose}", _training_images(store, named, run, config, dataset), run, splits)
+        source = run.parameters.get(CONTINUED_FROM, "None")
+        if not source.startswith(RUN_URI):
+            return
+        try:
+            (run,) = read_runs(store, run_ids=[source.removeprefix(RUN_URI)])
+        except RequestError as error:
+            if same:
+                return  # it was compared with these images when it was continued
+            raise RequestError(
+                f"{named}: {run.name} ({run.run_id}) was continued from the run {source.removeprefix(RUN_URI)}, which "
+                "is not in the store any more. So it cannot be known whether that was trained on images that are held "
+                f"out here. Restore it, or hold out the images that {run.name} held out: {_held_out_by(run)}."
+            ) from error
+        whose = f"{run.name} ({run.run_id}), from which that run was continued,"
+
+
+def _training_images(store: Store, named: str, run: RunRecord, config: Config, dataset: Dataset) -> set[bytes]:
+    """The images that a run was trained on. Raises `RequestError` where they are gone, or others now."""
+    theirs = read_config(store, run)
+    given = theirs.dataset
+    if run.tags.get(DATASET_TAG) == dataset.digest:  # wherever the same files lay then
+        given = replace(given, directory=config.dataset.directory)
+    try:
+        train = load_splits(given, theirs.regime.validation)[1].train
+        gone = train.digest != run.parameters.get(DIGEST_PARAMETERS["train"])
+    except (DataError, ConfigError):
+        gone = True
+    if gone:
+        where = f"in {given.directory} " if given.directory is not None else ""
+        raise RequestError(
+            f"{named}: the images that {run.name} ({run.run_id}) was trained on are not to be found {where}any more. "
+            "So it cannot be known whether some of them are held out here. Bring the files back, or hold out the "
+            f"images that it held out: {_held_out_by(run)}."
+        )
+    return {image.tobytes() for image in train.images}
+
+
+def _compare_images(whose: str, trained_on: set[bytes], run: RunRecord, splits: Splits) -> None:
+    found = {}
+    for split, words in (("val", "validation"), ("test", "testing")):
+        images = dict(splits.named()).get(split)
+        if images is not None and (leaked := trained_on & {image.tobytes() for image in images.images}):
+            found[words] = leaked
+    if not found:
+        return
+    own = {image.tobytes() for image in splits.train.images}
+    counts = {words: len(leaked - own) for words, leaked in found.items()}
+    if any(counts.values()):
+        told = " and ".join(f"{count:,} for {words}" for words, count in counts.items() if count)
+        raise RequestError(
+            f"{whose} was trained on images that are held out here: {told}. Hold out the images that it held out "
+            f"({_held_out_by(run)}), or continue another run."
+        )
+
+
+def _held_out_by(run: RunRecord) -> str:
+    """The settings by which a run held its images out."""
+    keys = ["dataset.name", "dataset.directory", "dataset.test_size", "regime.validation.strategy"]
+    if (strategy := run.parameters.get(keys[-1])) != "none":
+        keys += ["regime.validation.size", *(["regime.validation.seed"] if strategy != "first" else [])]
+    found = {key: run.parameters.get(key, ABSENT) for key in keys}
+    return " ".join(f"{key}={'null' if value == 'None' else value}" for key, value in found.items())
+
+
+def with_variant(run: RunRecord) -> Mapping[str, str]:
+    """The parameters of a run; those of an earlier version did not say from which files its data were read."""
+    if VARIANT_PARAMETER in run.parameters or DATASET_TAG not in run.tags:
+        return run.parameters
+    read_from = variant(run.parameters.get("dataset.name", ""), run.tags[DATASET_TAG])
+    return {**run.parameters, VARIANT_PARAMETER: read_from}
 
 
 def _named(store: Store, named: str) -> RunRecord:
@@ -143,21 +226,28 @@ def _named(store: Store, named: str) -> RunRecord:
 
 
 def _earlier(store: Store, config: Config, epochs: int) -> RunRecord:
-    """The run of the same seed and settings, but for the number of epochs, that had trained `epochs`."""
+    """The run of the same seed, training images and settings, but for how long, that had trained `epochs`."""
     wanted = _all_but_epochs(flatten(config))
+    trained_on = load_splits(config.dataset, config.regime.validation)[1].spec.digests["train"]
     experiment = config.tracking.experiment
     for run in reversed(read_runs(store, experiment=experiment)):
-        if run.state is RunState.FINISHED and run.epochs == epochs and _all_but_epochs(run.parameters) == wanted:
+        if (
+            run.state is RunState.FINISHED
+            and run.epochs == epochs
+            and run.parameters.get(DIGEST_PARAMETERS["train"]) == trained_on
+            and _all_but_epochs(run.parameters) == wanted
+        ):
             return run
     raise RequestError(
         f"the experiment {experiment} has no finished run of these settings with {epochs} epochs and "
-        f"seed={config.seed}. Train it first: the same command with regime.epochs={epochs} regime.continue_from=null."
+        f"seed={config.seed} that was trained on these images. Train it first: the same command with "
+        f"regime.epochs={epochs} regime.continue_from=null."
     )
 
 
 def _all_but_epochs(parameters: Mapping[str, object]) -> dict[str, str]:
-    how_long = ("regime.epochs", CONTINUED_EPOCHS, CONTINUED_SETTINGS)
-    return {key: value for key, value in deciding(parameters).items() if key not in how_long}
+    apart = ("regime.epochs", CONTINUED_EPOCHS, CONTINUED_SETTINGS, VARIANT_PARAMETER)
+    return {key: value for key, value in deciding(parameters).items() if key not in apart}
 
 
 def _file(named: str) -> Path | None:

@@ -16,7 +16,7 @@ LogProbabilities = Callable[[UInt8Array], FloatArray]
 def evaluate(log_probabilities: LogProbabilities, split: Split, class_names: Sequence[str]) -> Evaluation:
     """Judge a model on a split.
 
-    `log_probabilities` takes images (n, 28, 28) and returns natural-log probabilities (n, classes). Logarithms,
+    `log_probabilities` takes images (n, ...) and returns natural-log probabilities (n, classes). Logarithms,
     because a probability near zero has already lost the digits that the loss of a very wrong prediction is made of;
     -inf is a probability of zero, and makes the loss infinite where it meets the true class.
 

@@ -7,6 +7,7 @@ Accuracies are fractions, losses are mean cross-entropies in nats, epochs count 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,24 @@ _ONSET_EPOCHS_NEEDED = 5
 
 NORMAL_QUANTILE = 1.959963984540054
 """Between plus and minus this lies 95 % of a standard normal distribution."""
+
+
+RUNNING_MINUS_CLEAN = "final/gap_running_minus_clean"
+_OF_A_SPLIT = re.compile(r"(?:(?:final|last|best)/(?:gap_)?)?(fit|train|val|test)[/_].+")
+_OF_VALIDATION = ("gap/", "overfit/")
+
+
+def split_of(metric: str) -> str | None:
+    """The split (`train`, `val` or `test`) that a metric scores, by its name in the store; None for one of no split.
+
+    A gap belongs to its held-out split: the series `gap/*` and `overfit/*` to the validation images.
+    """
+    if metric.startswith(_OF_VALIDATION):
+        return "val"
+    if metric == RUNNING_MINUS_CLEAN:
+        return "test"
+    match = _OF_A_SPLIT.fullmatch(metric)
+    return None if match is None else match[1].replace("fit", "train")
 
 
 def cross_entropy(log_probabilities: FloatArray, labels: Labels) -> float:
@@ -221,7 +240,7 @@ def summarize(history: History, stages: Stages) -> dict[str, float]:
         scalars |= _trusted(f"final/{split}", evaluation)
     running = gap_accuracy(scalars["final/fit_accuracy"], scalars["final/test_accuracy"])
     scalars["final/gap_test_accuracy_running"] = running
-    scalars["final/gap_running_minus_clean"] = running - scalars["final/gap_test_accuracy"]
+    scalars[RUNNING_MINUS_CLEAN] = running - scalars["final/gap_test_accuracy"]
     if stages.last is not None:
         scalars["last/epoch"] = float(history.last_epoch)
     if stages.best is not None:

@@ -14,10 +14,11 @@ from harness.analysis.notes import run_note
 from harness.checkpointing import Checkpoint
 from harness.config import Config, flatten
 from harness.continuing import STATE_FILE, Start
-from harness.records import Dataset, ReplacedLabels, Splits
+from harness.data import variant
+from harness.records import DIGEST_PARAMETERS, VARIANT_PARAMETER, Dataset, DatasetSpec, ReplacedLabels, Splits
 from harness.tracking.access import shown_uri
-from harness.tracking.selection import NOTE_TAG
-from harness.tracking.writing import RunWriter, UsedSplit
+from harness.tracking.selection import DATASET_TAG, NOTE_TAG
+from harness.tracking.writing import RunWriter
 from harness.training import TrainingObserver, TrainingState, write_state
 
 log = logging.getLogger(__name__)
@@ -61,12 +62,21 @@ def log_state(tracked: RunWriter, state: TrainingState) -> None:
 def log_data(tracked: RunWriter, dataset: Dataset, splits: Splits) -> None:
     """Which images the run is given."""
     log.info("%s from %s: %s", dataset.name, dataset.source, {name: len(split) for name, split in splits.named()})
-    tracked.set_tags({"harness.dataset_digest": dataset.digest})
-    contexts = {"train": "training", "val": "validation", "test": "testing"}
-    used = [UsedSplit(f"{dataset.name}_{name}", contexts[name], split) for name, split in splits.named()]
-    tracked.log_datasets(used, dataset.source)
+    tracked.log_parameters(data_parameters(dataset, splits.spec))
+    tracked.set_tags({DATASET_TAG: dataset.digest})
+    tracked.log_datasets(dataset.name, dict(splits.named()), dataset.source)
     if splits.replaced is not None:
         tracked.log_text(NOISY_LABELS, _as_csv(splits.replaced))
+
+
+def data_parameters(dataset: Dataset, spec: DatasetSpec) -> dict[str, str]:
+    """What the data is, as parameters that every run has: runs with the same digest saw the same images."""
+    return {
+        VARIANT_PARAMETER: variant(dataset.name, dataset.digest),
+        **{parameter: str(spec.digests.get(split)) for split, parameter in DIGEST_PARAMETERS.items()},
+        "data.image_shape": "x".join(map(str, spec.image_shape)),
+        "data.classes": str(spec.classes),
+    }
 
 
 def _as_csv(replaced: ReplacedLabels) -> str:

@@ -18,10 +18,42 @@ Weights = tuple[npt.NDArray[Any], ...]
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
+WHITE = int(np.iinfo(np.uint8).max)
+"""The greatest value of a pixel; the least is 0."""
+LEVELS = WHITE + 1
+"""How many values a pixel can have."""
+
+
+DIGEST_PARAMETERS: Mapping[str, str] = {split: f"data.{split}_digest" for split in ("train", "val", "test")}
+"""The parameter of a run that has the digest of each split, "None" where the run has no such split."""
+VARIANT_PARAMETER = "data.variant"
+"""The parameter of a run that says which files its dataset was read from: "published", or "variant 1a2b3c4d"."""
+PUBLISHED = "published"
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """What the data is: images of `image_shape` and `dtype`, each of one of the classes `class_names`, by label.
+
+    `digests` are those of the splits (`Split.digest`) under "train", "val" (where there is one) and "test", as they are
+    given to a run: after subset, wrong labels and validation split. Two runs with the same digest saw the same images.
+    """
+
+    name: str
+    image_shape: tuple[int, ...]
+    class_names: tuple[str, ...]
+    digests: Mapping[str, str]
+    dtype: str = "uint8"
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are."""
+        return len(self.class_names)
+
 
 @dataclass(frozen=True)
 class Split:
-    """Some images and their labels: `images` (n, 28, 28) uint8 in 0..255, `labels` (n,) uint8 in 0..9."""
+    """Some images and their labels: `images` (n, *image_shape) uint8, `labels` (n,) uint8 from 0."""
 
     images: UInt8Array
     labels: UInt8Array
@@ -51,6 +83,12 @@ class Dataset:
     digest: str
     source: str
 
+    @cached_property
+    def spec(self) -> DatasetSpec:
+        """What the data is, with the digests of the whole training and test set."""
+        shape = self.train.images.shape[1:]
+        return DatasetSpec(self.name, shape, self.class_names, {"train": self.train.digest, "test": self.test.digest})
+
 
 @dataclass(frozen=True)
 class ReplacedLabels:
@@ -69,9 +107,11 @@ class ReplacedLabels:
 class Splits:
     """What one run trains on, chooses by, and is judged by. The three never share an image of the training set.
 
-    `replaced` are the labels of `train` that are wrong on purpose; None where none were asked for.
+    `spec` has the digests of these three. `replaced` are the labels of `train` that are wrong on purpose; None where
+    none were asked for.
     """
 
+    spec: DatasetSpec
     train: Split
     validation: Split | None
     test: Split
@@ -217,7 +257,8 @@ class RunState(StrEnum):
 class RunRecord:
     """One run as the store has it: parameters as text, metrics at their last value, no history.
 
-    `epochs` is the number of epochs trained so far.
+    `epochs` is the number of epochs trained so far. `reused_by` is the sweep that was asked for where the run is one
+    that an earlier command had trained.
     """
 
     run_id: str
@@ -231,10 +272,21 @@ class RunRecord:
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
     epochs: int = 0
+    reused_by: str | None = None
 
     @property
     def parent_id(self) -> str | None:
         return self.tags.get("mlflow.parentRunId")
+
+    @property
+    def sweeps(self) -> tuple[str, ...]:
+        """The ids of the sweeps that the run is known to belong to."""
+        return tuple(sweep for sweep in (self.parent_id, self.reused_by) if sweep is not None)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the harness made it."""
+        return "harness.kind" in self.tags
 
 
 def from_milliseconds(stamp: int) -> datetime:

@@ -14,7 +14,6 @@ import yaml
 from harness.analysis.repetition import Repetition, hold
 from harness.config import Config
 from harness.continuing import check_start
-from harness.data import dataset_digest
 from harness.errors import RequestError
 from harness.records import RunRecord, RunState
 from harness.run import RunContext, RunResult, execute
@@ -22,10 +21,9 @@ from harness.tracking.models import find_trained, run_artifact
 from harness.tracking.reading import cached_reads, read_runs, read_series
 from harness.tracking.selection import CONTINUED_FROM, ERROR_TAG, THREADS_TAG
 from harness.tracking.store import Store
-from harness.trained import read_config
+from harness.trained import load_recorded, read_config
 from harness.training import TrainingObserver
 
-DIGEST_TAG = "harness.dataset_digest"
 LOG = "run.log"
 
 
@@ -60,13 +58,7 @@ def find_recorded(store: Store, text: str) -> Recorded:
         )
     config = _config(store, record)
     check_start(store, config)
-    digest = dataset_digest(config.dataset)
-    if record.tags.get(DIGEST_TAG, digest) != digest:
-        raise RequestError(
-            f"The run {record.name} ({record.run_id}) was trained on {config.dataset.name} with the digest "
-            f"{record.tags[DIGEST_TAG]}; what there is now has {digest}. Bring the files back that it was trained on "
-            "(dataset.directory)."
-        )
+    load_recorded(record, config)
     with run_artifact(store, record, "config/overrides.yaml") as file:
         overrides = tuple(map(str, yaml.safe_load(file.read_text()) or ()))
     return Recorded(record, config, overrides)

@@ -12,17 +12,19 @@ from typing import Any
 
 from harness import metrics
 from harness.checkpointing import Checkpoint
-from harness.config import Config
+from harness.config import Config, flatten
 from harness.continuing import find_start, start_identity
 from harness.data import dataset_digest, load_splits
 from harness.errors import HarnessError
 from harness.figures import RunView, per_class_table, run_figures
 from harness.fingerprint import fingerprint
 from harness.judging import judge
+from harness.machine import available_cpus
 from harness.models import build_model, pixel_scale, probability_model
 from harness.recording import Recorded, data_counts, log_configuration, log_data, log_note, log_start, log_state
-from harness.records import Split
-from harness.tracking.selection import FINGERPRINT_TAG, GROUP_TAG, JOB_TAG, REPRODUCES_TAG
+from harness.records import RunRecord, Split
+from harness.tracking.reopening import resumable
+from harness.tracking.selection import FINGERPRINT_TAG, GROUP_TAG, JOB_TAG, REPRODUCES_TAG, THREADS_TAG
 from harness.tracking.store import Store, load_mlflow, open_store
 from harness.tracking.writing import RunIdentity, tracked_run
 from harness.training import (
@@ -34,7 +36,7 @@ from harness.training import (
     intra_op_threads,
     seed_everything,
 )
-from harness.validation import validate
+from harness.validation import check_images, validate
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +48,8 @@ EXAMPLES = 5
 class RunContext:
     """What surrounds a run and does not change its numbers.
 
-    `job` is its number in a sweep, `group` its name there without the seed; `run_id` is the run to go on in, which an
-    earlier try of the same work made, and `reproduces` the one that this run repeats on purpose.
+    `job` is its number in a sweep, `group` its name there without the seed; `earlier` are runs that earlier tries of
+    the job may have made, in one of which it is resumed; `reproduces` is the run that this one repeats on purpose.
     """
 
     name: str
@@ -56,7 +58,7 @@ class RunContext:
     job: int | None = None
     group: str | None = None
     log_file: Path | None = None
-    run_id: str | None = None
+    earlier: Sequence[RunRecord] = ()
     reproduces: str | None = None
 
 
@@ -90,18 +92,21 @@ def execute(
     tags = _identifying_tags(store, config, context)
     identity = RunIdentity(context.name, config.tracking.experiment, context.parent_id, context.overrides, tags)
     watching = config.tracking.system_metrics
-    with tracked_run(store, identity, context.log_file, watching, context.run_id) as tracked:
+    with tracked_run(store, identity, context.log_file, watching, _resumed(config, context, tags)) as tracked:
         log_configuration(tracked, config, context.overrides)
         validate(config)
         import_tensorflow(config.threads)
-        checkpoint = Checkpoint(tracked.run_id, config.tracking.checkpoint_seconds)
+        checkpoint = Checkpoint(tracked.run_id, config.tracking.checkpoint_seconds, tags.get(FINGERPRINT_TAG, ""))
         start = find_start(store, config, tracked.recorded.parameters)
         log_start(tracked, start)
         seed_everything(config.seed, config.threads)
         dataset, splits = load_splits(config.dataset, config.regime.validation)
         log_data(tracked, dataset, splits)
+        spec = splits.spec
+        check_images(config.model, spec.image_shape)
 
-        model = build_model(config.model, config.dataset.preprocessing, splits.train.images, config.mixed_precision)
+        images, preprocessing = splits.train.images, config.dataset.preprocessing
+        model = build_model(config.model, preprocessing, spec, images, config.mixed_precision)
         engine, reason = choose_engine(config, callbacks)
         log.info("engine %s (%s), %d parameters", engine, reason, model.count_params())
         tracked.set_tags(
@@ -117,17 +122,17 @@ def execute(
         fitted = fit(engine, model, config, splits.train, splits.validation, recorded, callbacks, state)
         fit_seconds = time.perf_counter() - fit_started
 
-        stages = judge(model, fitted, splits, dataset.class_names)
+        stages = judge(model, fitted, splits, spec.class_names)
         history, test = fitted.history, stages.held_out["test"]
         if config.tracking.log_model:
             examples = Split(splits.test.images[:EXAMPLES], splits.test.labels[:EXAMPLES])
-            tracked.log_model(probability_model(model, config.model.head), examples)
+            tracked.log_model(probability_model(model, config.model.head), spec, examples)
         if config.tracking.log_state:
             log_state(tracked, capture(model, history.last_epoch))
         tracked.log_table("per_class.json", per_class_table(test))
         selection = config.figures or ("all" if context.parent_id is None else "few")
         scale, palette = pixel_scale(model), config.palette
-        names, wrong = dataset.class_names, splits.noisy_labels
+        names, wrong = spec.class_names, splits.noisy_labels
         view = RunView(history, test, splits.test, splits.train, scale, names, context.name, palette, wrong)
         for name, figure in run_figures(view, selection):
             tracked.log_figure(name, figure)
@@ -143,6 +148,23 @@ def execute(
         log.info("finished: %s", {name: round(value, 4) for name, value in scalars.items()})
     checkpoint.remove()
     return RunResult(tracked.run_id, context.name, config.tracking.experiment, scalars)
+
+
+def _resumed(config: Config, context: RunContext, tags: Mapping[str, str]) -> str | None:
+    """The id of the earlier run that is resumed; None where a new one begins."""
+    run = resumable(context.earlier, tags.get(FINGERPRINT_TAG), flatten(config))
+    if run is None:
+        return None
+    log.info("resuming the run %s", run.run_id)
+    now = str(config.threads or available_cpus())
+    if (before := run.tags.get(THREADS_TAG, now)) != now:
+        log.warning(
+            "This run was begun with %s threads and goes on with %s: its last digits will not be those of a run that "
+            "was never cut off.",
+            before,
+            now,
+        )
+    return run.run_id
 
 
 def _identifying_tags(store: Store, config: Config, context: RunContext) -> dict[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.config import COMMON_OPTIMIZER_OPTIONS, OPTIMIZERS, Config, ModelConfig, OptimizerConfig, RegimeConfig
@@ -18,6 +18,25 @@ from harness.errors import ConfigError, suggestion
 def validate(config: Config) -> None:
     """Check every setting and what settings demand of each other; raise `ConfigError` naming all that is wrong."""
     problems = [*_field_problems(config, ""), *_cross_problems(config)]
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def check_images(model: ModelConfig, image_shape: Sequence[int]) -> None:
+    """Raise `ConfigError` if a model has no use for images of this shape: (height, width), channels behind."""
+    height, width = image_shape[:2]
+    least, size = min(height, width), f"{height} x {width}"
+    problems = []
+    if model.architecture == "cnn":
+        if model.kernel_size > least:
+            problems.append(f"model.kernel_size={model.kernel_size}: images have {size} pixels. Use {least} at most.")
+        if least // model.pool_size ** len(model.filters) < 1:
+            problems.append(
+                f"model.filters={model.filters} with model.pool_size={model.pool_size}: {len(model.filters)} pools "
+                f"shrink an image of {size} to nothing. Use fewer filters or a smaller pool."
+            )
+    if model.shift >= least:
+        problems.append(f"model.shift={model.shift}: images have {size} pixels. Use {least - 1} at most.")
     if problems:
         raise ConfigError("\n".join(problems))
 
@@ -69,17 +88,8 @@ def _model_problems(model: ModelConfig) -> Iterator[str]:
             f"model.filters={model.filters}: an mlp has no convolutions, so model.filters must be []. "
             "Use model=cnn for a convolutional network."
         )
-    if model.architecture == "cnn":
-        if not model.filters:
-            yield "model.filters=[]: a cnn needs at least one convolution, for example model.filters=[32,64]."
-        side = 28
-        for _ in model.filters:
-            side //= model.pool_size
-        if model.filters and side < 1:
-            yield (
-                f"model.filters={model.filters} with model.pool_size={model.pool_size}: {len(model.filters)} pools "
-                "shrink a 28 x 28 image to nothing. Use fewer filters or a smaller pool."
-            )
+    if model.architecture == "cnn" and not model.filters:
+        yield "model.filters=[]: a cnn needs at least one convolution, for example model.filters=[32,64]."
 
 
 def _width_problems(model: ModelConfig) -> Iterator[str]:

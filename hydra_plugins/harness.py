@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
 
-from harness.sweep.planning import due_jobs
+from harness.sweep.planning import jobs_handed_over
 from harness.sweep.pool import PoolLauncher as _PoolLauncher
 
 
@@ -16,15 +16,17 @@ class PoolLauncher(_PoolLauncher):
 
 
 class GridSweeper(BasicSweeper):
-    """`hydra/sweeper=grid`: Hydra's own, but for two things. Jobs that the store has as finished are left out, whatever
-    launcher carries out the rest. And it does not compose every job once more before the first starts (0.1 s each):
-    `harness sweep` has checked the grid by then."""
+    """`hydra/sweeper=grid`: Hydra's own, but for two things. It makes no grid where `harness sweep` has made it, with
+    all jobs that are due; whatever launcher carries them out. And it does not compose every job once more before the
+    first starts (0.1 s each): they have been checked by then."""
 
     @staticmethod
     def split_arguments(overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:
         """The jobs that are due, in batches."""
-        (grid,) = BasicSweeper.split_arguments(overrides, None)
-        return [list(batch) for batch in BasicSweeper.split_overrides_to_chunks(due_jobs(grid), max_batch_size)]
+        if (jobs := jobs_handed_over()) is None:
+            return BasicSweeper.split_arguments(overrides, max_batch_size)
+        words = [list(job) for job in jobs]
+        return [list(batch) for batch in BasicSweeper.split_overrides_to_chunks(words, max_batch_size)]
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Everything that is wrong has been said already."""

@@ -93,6 +93,13 @@ def comparing() -> dict[str, Any]:
     return {"runs": 10_000, "epochs": 30, "megabytes": 1297.0, "seconds": seconds, "search_seconds": 30.0}
 
 
+def planning() -> dict[str, Any]:
+    def plans(*seconds: float) -> list[dict[str, float]]:
+        return [{"seconds": each, "megabytes": 90.0} for each in seconds]
+
+    return {"compose_seconds": [0.1, 0.1, 0.2], "plans": {"1000": plans(1, 2, 4), "10000": plans(8, 10, 12)}}
+
+
 @pytest.fixture
 def places(tmp_path: Path) -> Places:
     return Places.below(tmp_path)
@@ -242,6 +249,17 @@ def test_comparing_many_runs_is_held_to_five_seconds(places: Places) -> None:
     late = comparing()
     late["seconds"]["table"] = [5.0, 5.0, 5.0]
     assert [goal.met for goal in goals({"comparing": late})] == [False]
+
+
+def test_planning_is_held_to_its_seconds_and_compared_with_hydras_composing(places: Places) -> None:
+    places.write("planning", False, planning())
+    text = page(places.read(), places)
+    assert line(text, "10,000")[1:] == ["10.0", "8.000, 12.0", "1.00", "100.0", "90"]
+    assert [goal.met for goal in goals({"planning": planning()})] == [True, True]
+    late = planning()
+    late["plans"]["1000"] = [{"seconds": 1.0, "megabytes": 301.0}]
+    late["plans"]["10000"] = [{"seconds": 15.0, "megabytes": 90.0}]
+    assert [goal.met for goal in goals({"planning": late})] == [False, False]
 
 
 def engines() -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
+from typing import Any
 
 import pytest
 
@@ -22,7 +24,7 @@ from harness.config import (
     flatten,
 )
 from harness.errors import ConfigError
-from harness.validation import validate
+from harness.validation import check_images, validate
 
 
 def refusal(**changes: object) -> str:
@@ -68,7 +70,6 @@ def test_the_defaults_are_valid() -> None:
         ),
         ({"model__filters": [8]}, ["model.filters=[8]", "model=cnn"]),
         ({"model__architecture": "cnn"}, ["model.filters=[]", "at least one convolution"]),
-        ({"model__architecture": "cnn", "model__filters": [4] * 6}, ["shrink", "fewer filters"]),
         ({"optimizer__momentum": 0.9}, ["adam has no option 'momentum'", "beta_1"]),
         ({"optimizer__clipnorm": 1.0, "optimizer__clipvalue": 1.0}, ["only one way of clipping"]),
         ({"regime__early_stopping__enabled": True}, ["no validation split to watch", "train/loss"]),
@@ -147,3 +148,21 @@ def test_every_activation_is_one_of_keras() -> None:
 
     for name in ACTIVATIONS:
         assert callable(keras.activations.get(name))
+
+
+@pytest.mark.parametrize(
+    ("changes", "shape", "said"),
+    [
+        ({"filters": [4] * 5}, (28, 28), "5 pools shrink an image of 28 x 28 to nothing. Use fewer filters"),
+        ({"filters": [4] * 4}, (8, 20), "4 pools shrink an image of 8 x 20 to nothing"),
+        ({"filters": [4], "kernel_size": 9}, (8, 20), "model.kernel_size=9: images have 8 x 20 pixels. Use 8 at most"),
+        ({"filters": [4], "shift": 8}, (8, 20, 3), "model.shift=8: images have 8 x 20 pixels. Use 7 at most"),
+    ],
+)
+def test_a_model_that_images_are_too_small_for_is_named(
+    changes: dict[str, Any], shape: tuple[int, ...], said: str
+) -> None:
+    model = ModelConfig(architecture="cnn", **changes)
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        check_images(model, shape)
+    check_images(model, (64, 64))

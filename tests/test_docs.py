@@ -22,7 +22,7 @@ from harness.composing import check_sweep, compose_config, expand_sweep
 from harness.config import OPTIMIZERS, Config, flatten
 from harness.evaluation import evaluate
 from harness.recording import data_counts
-from harness.records import History, Split, Splits, Stages
+from harness.records import DatasetSpec, History, Split, Splits, Stages
 from tests.conftest import REPOSITORY
 
 DOCUMENTS = [
@@ -245,7 +245,8 @@ def test_every_metric_of_a_run_is_described() -> None:
     judged = evaluate(lambda images: np.log(np.full((len(images), 2), 0.5)), split, ("a", "b"))
     final = {"train": judged, "val": judged, "test": judged}
     scalars = metrics.summarize(history, Stages(final, final, final))
-    counts = data_counts(Splits(split, split, split))
+    spec = DatasetSpec("made", (28, 28), ("a", "b"), {})
+    counts = data_counts(Splits(spec, split, split, split))
     assert "overfit/onset_epoch" in scalars
     assert {*series, *scalars, *counts} <= described
 

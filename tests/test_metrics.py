@@ -339,3 +339,16 @@ def test_summary_names_the_onset_where_there_is_one_and_how_fast_the_gap_grows()
     summary = metrics.summarize(run, Stages(final))
     assert summary["overfit/onset_epoch"] == 50.0
     assert summary["overfit/growth"] == pytest.approx(0.5 / 29 + 0.29 / 19, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("split", "names"),
+    [
+        ("train", ["train/loss", "fit/accuracy", "final/train_loss", "final/fit_accuracy", "best/train_accuracy"]),
+        ("val", ["val/loss", "gap/accuracy", "final/val_ece", "last/gap_val_loss", "overfit/growth"]),
+        ("test", ["final/test_accuracy_low", "final/gap_test_accuracy_running", "final/gap_running_minus_clean"]),
+        (None, ["best/epoch", "data/train_images", "time/fit_seconds", "model/parameters", "optimizer/learning_rate"]),
+    ],
+)
+def test_a_metric_belongs_to_the_split_that_it_scores(split: str | None, names: list[str]) -> None:
+    assert {name: metrics.split_of(name) for name in names} == dict.fromkeys(names, split)

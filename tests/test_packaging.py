@@ -9,6 +9,7 @@ import sys
 import sysconfig
 import venv
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,26 @@ def test_an_installed_wheel_works_from_any_folder_and_keeps_its_files_there(whee
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    # Neither the repository in which the environment lies, nor that of the project, has the harness's code.
+    for place in (tmp_path, folder):
+        git = ["git", "-C", str(place), "-c", "user.name=t", "-c", "user.email=t@example.org"]
+        subprocess.run([*git, "init", "-q"], check=True)
+        subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "Not the harness"], check=True)
+    code = "from harness.tracking.provenance import code_state, code_tags; print(code_tags(code_state()))"
+
+    def known() -> str:
+        rooted = environment | {"HARNESS_ROOT": str(folder)}
+        return subprocess.check_output([str(python), "-c", code], cwd=folder, env=rooted, text=True).strip()
+
+    tags = {"harness.version": version("overfitting-harness"), "harness.source": "wheel"}
+    assert known() == str(tags)
+    # As pip leaves it behind after `pip install git+https://...` (PEP 610).
+    [information] = site.glob("overfitting_harness-*.dist-info")
+    (information / "direct_url.json").write_text(
+        '{"url": "https://host/it", "vcs_info": {"vcs": "git", "commit_id": "0123"}}'
+    )
+    assert known() == str(tags | {"mlflow.source.git.commit": "0123"})
 
     assert "Train a grid of settings" in harness("--help")
     assert "learning_rate: 0.01" in harness("train", "optimizer=sgd", "optimizer.learning_rate=0.01", "--cfg", "job")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,14 +12,18 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
+from harness.config import DatasetConfig
+from harness.data import load_dataset
 from harness.errors import ConfigError, DataError, RequestError
-from harness.tracking.models import run_artifact
+from harness.repeating import find_recorded
+from harness.tracking.models import find_trained, run_artifact
 from harness.tracking.reading import read_runs
 from harness.tracking.store import open_store
-from harness.trained import open_run
+from harness.trained import load_recorded, open_run, read_config
 from tests.conftest import REPOSITORY
 from tests.tracking.stores import new_client, new_study, record, record_model
 from tests.trained_runs import train
+from tests.variants import forget_data, part, write_variant
 
 pytestmark = [
     pytest.mark.slow,  # TensorFlow takes seconds to import
@@ -118,3 +123,22 @@ def test_data_that_is_gone_is_an_error_of_the_data_and_not_of_the_model(uri: str
     np.testing.assert_array_equal(moved.probabilities(images), clothes.probabilities(images))
     with pytest.raises(DataError, match="gone"):
         moved.load_data()
+
+
+def test_a_run_whose_images_are_others_now_is_neither_judged_by_them_nor_repeated(uri: str, tmp_path: Path) -> None:
+    whole = load_dataset(DatasetConfig(directory=str(REPOSITORY / "tests" / "data")))
+    folder = tmp_path / "mine"
+    train(uri, "mine", write_variant(folder, part(whole.train, 0, 200), part(whole.test, 0, 100)), "model.hidden=[8]")
+    store = open_store(uri)
+    record = find_trained(store, "mine")
+    config = read_config(store, record)
+    assert len(load_recorded(record, config)[1].test) == 100
+    assert find_recorded(store, "mine").record.run_id == record.run_id
+    shutil.rmtree(folder)
+    write_variant(folder, part(whole.train, 200, 400), part(whole.test, 0, 100))
+    forget_data()
+    assert len(load_recorded(record, config, ["test"])[1].test) == 100, "the test images are what they were"
+    then = record.parameters["data.train_digest"][:8]
+    for attempt in (lambda: load_recorded(record, config), lambda: find_recorded(store, "mine")):
+        with pytest.raises(RequestError, match=rf"The training images of the folder .*mine.* digest was {then} and is"):
+            attempt()

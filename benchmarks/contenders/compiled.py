@@ -44,8 +44,9 @@ def main() -> None:
     config = compose_config([*task.overrides, f"regime.epochs={task.epochs}"])
     seed_everything(config.seed)
     dataset = load_dataset(config.dataset)
-    train = split_dataset(dataset, config.dataset, config.regime.validation).train
-    model = build_model(config.model, config.dataset.preprocessing, train.images)
+    splits = split_dataset(dataset, config.dataset, config.regime.validation)
+    train = splits.train
+    model = build_model(config.model, config.dataset.preprocessing, splits.spec, train.images)
 
     import keras
 

@@ -58,7 +58,9 @@ def _seconds(engine: str, overrides: Sequence[str]) -> float:
     config = compose_config([*overrides, f"regime.epochs={EPOCHS}", "threads=1"])
     seed_everything(config.seed, config.threads)
     splits = split_dataset(load_dataset(config.dataset), config.dataset, config.regime.validation)
-    model = build_model(config.model, config.dataset.preprocessing, splits.train.images, config.mixed_precision)
+    model = build_model(
+        config.model, config.dataset.preprocessing, splits.spec, splits.train.images, config.mixed_precision
+    )
     clock = Clock()
     fit(engine, model, config, splits.train, splits.validation, clock)
     epochs = [after - before for before, after in itertools.pairwise(clock.times)]

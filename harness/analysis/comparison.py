@@ -1,7 +1,8 @@
 """Runs side by side, ranked by how much they overfit.
 
 Runs that differ only in their seed are one row: mean, sample standard deviation and 95 % interval over the finished
-ones. The least gap is first among rows that are accurate enough (ranking.py); the others follow.
+ones. The least gap is first among rows that are accurate enough (ranking.py); the others follow. Rows that are judged
+on different images are not ranked against each other: each group of rows that share their images is ranked by itself.
 Every gap is positive where the model fares better on what it was trained on (see metrics.py).
 """
 
@@ -17,9 +18,20 @@ from harness.analysis.foreign import Reading
 from harness.analysis.ordering import COUNT, column_named, in_order, mean_of
 from harness.analysis.ranking import Demand, is_underfit, pareto_front
 from harness.analysis.selected import selected_on
-from harness.analysis.settings import ABSENT, SEED, distinguish, is_setting, settings_of, sortable, swept_settings
+from harness.analysis.settings import (
+    ABSENT,
+    DECIDES_IMAGES,
+    SEED,
+    Configuration,
+    distinguish,
+    is_setting,
+    settings_of,
+    sortable,
+    swept_settings,
+)
 from harness.analysis.statistics import Interval, mean_and_deviation, t_interval
-from harness.records import RunRecord, RunState
+from harness.images import Images, files_in_words, images_of, unrecorded
+from harness.records import DIGEST_PARAMETERS, VARIANT_PARAMETER, RunRecord, RunState
 
 HeldOut = Literal["val", "test"]
 
@@ -37,7 +49,7 @@ STAGES: Mapping[Stage, str] = {
 }
 """With which weights a run is judged, in words."""
 
-DATASET = "dataset.name"
+_DIGITS = 8
 
 
 @dataclass(frozen=True)
@@ -57,9 +69,10 @@ class Score:
 class Row:
     """Runs of one configuration, whatever their seed.
 
-    `repeats` counts finished ones whose seed another finished one has too, `missing` are seeds that other rows have and
-    this one lacks. `underfit`: its held-out accuracy is too low for its gap to count; `on_front`: no other row is
-    better in one of the two and as good in the other.
+    `repeats` counts finished ones whose seed another finished one has too, `missing` are seeds that this row's sweeps
+    asked for and it lacks. `judged_on` is the same text for rows whose held-out images are the same: only such rows are
+    compared with each other. `underfit`: its held-out accuracy is too low for its gap to count; `on_front`: no other
+    row is better in one of the two and as good in the other.
     """
 
     settings: Mapping[str, str]
@@ -68,6 +81,7 @@ class Row:
     repeats: int
     stage: Stage = "final"
     missing: tuple[str, ...] = ()
+    judged_on: str = ""
     underfit: bool = False
     on_front: bool = False
 
@@ -138,9 +152,10 @@ class Comparison:
 
     `reading` says how runs were read that the harness did not write.
 
-    `ranked` says whether rows below their floor of accuracy come after the others; `accuracy_floors` has it by dataset,
-    as a fraction made of `demand` (none: no floor). `selected_on` says what each split was used to select.
-    `configurations` counts the rows before all but the Pareto front were left out.
+    `ranked` says whether rows below their floor of accuracy come after the others; `accuracy_floors` are the different
+    ones, fractions made of `demand` (none: no floor). `selected_on` says what each split was used to select.
+    `configurations` counts the rows before all but the Pareto front were left out. `unrecorded` counts the finished
+    runs of which only the settings tell which images they saw.
     """
 
     title: str
@@ -155,15 +170,26 @@ class Comparison:
     ascending: bool
     ranked: bool
     demand: Demand
-    accuracy_floors: Mapping[str, float]
+    accuracy_floors: tuple[float, ...]
     selected_on: Mapping[str, tuple[str, ...]]
     configurations: int
+    unrecorded: int = 0
     reading: Reading = Reading()
 
     @property
     def accuracy_floor(self) -> float | None:
-        """The floor of all rows; None where there is none, or one for each of several datasets."""
-        return next(iter(self.accuracy_floors.values())) if len(self.accuracy_floors) == 1 else None
+        """The floor of all rows; None where there is none, or several for rows of different images."""
+        return self.accuracy_floors[0] if len(self.accuracy_floors) == 1 else None
+
+    @property
+    def held_out_images(self) -> str:
+        """By which images rows are ranked, in words."""
+        return "validation images" if self.held_out == "val" else "test images"
+
+    @property
+    def judged_apart(self) -> bool:
+        """Whether some rows are judged on other images than others."""
+        return len({row.judged_on for row in self.rows}) > 1
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -219,30 +245,46 @@ def compare(
     keys = reading.keys
     if keys is None:
         keys = tuple(sorted(filter(is_setting, set().union(*(run.parameters for run in every)))))
-    groups: defaultdict[tuple[str, ...], list[RunRecord]] = defaultdict(list)
-    for run in every:
-        groups[settings_of(run.parameters, keys)].append(run)
-    distinction = distinguish(keys, list(groups), (*swept_settings(swept, keys), *reading.chosen))
+    groups: defaultdict[tuple[Configuration, Images | None], list[RunRecord]] = defaultdict(list)
+    images = images_of(every)
+    for run, seen in zip(every, images, strict=True):
+        # Where parameters were named to tell rows apart (`keys`), images are not among them.
+        groups[settings_of(run.parameters, keys), seen if reading.keys is None else None].append(run)
+    configurations = list(dict.fromkeys(configuration for configuration, _ in groups))
+    distinction = distinguish(keys, configurations, (*swept_settings(swept, keys), *reading.chosen))
     place = {key: keys.index(key) for key in distinction.shown}
-    rows = [
-        _row({key: configuration[place[key]] for key in distinction.shown}, members, stage)
-        for configuration, members in groups.items()
-    ]
+    settings = [{key: configuration[place[key]] for key in distinction.shown} for configuration, _ in groups]
+    constants, follows = dict(distinction.constant), dict(distinction.follows)
+    if reading.keys is None:
+        words = _files(list(groups.values()))
+        told = [tuple(value for key, value in of.items() if key in DECIDES_IMAGES) for of in settings]
+        if shown := _data_in_words(told, [seen for _, seen in groups if seen is not None], words):
+            settings = [{**of, VARIANT_PARAMETER: word} for of, word in zip(settings, shown, strict=True)]
+        elif len(set(words)) == 1 and words[0]:
+            constants[VARIANT_PARAMETER] = words[0]
+    rows = [_row(of, members, stage) for of, members in zip(settings, groups.values(), strict=True)]
     chosen: HeldOut = held_out if held_out is not None else _held_out(every, stage)
     demand = demand or Demand()
-    rows, floors = _placed(rows, chosen, demand)
+    of_run = {run.run_id: seen for run, seen in zip(every, images, strict=True)}
+    rows, floors = _placed(rows, [of_run[row.runs[0].run_id] for row in rows], chosen, demand)
+    names = tuple(settings[0]) if settings else ()
     found = tuple(name for name in SCORES if any(name in row.scores for row in rows))
-    column = _ranking(chosen, found) if sort_by is None else column_named(sort_by, distinction.shown, found)
-    ordered = in_order(rows, column, distinction.shown, ascending)
+    column = _ranking(chosen, found) if sort_by is None else column_named(sort_by, names, found)
+    ordered = in_order(rows, column, names, ascending)
     if sort_by is None:
-        ordered.sort(key=lambda row: (math.isnan(mean_of(row.scores.get(column))), row.underfit))
+        groups_in_order = _groups_in_order(ordered)
+        ordered.sort(
+            key=lambda row: (
+                groups_in_order[row.judged_on], math.isnan(mean_of(row.scores.get(column))), row.underfit
+            )
+        )  # fmt: skip
     return Comparison(
         title=title,
         rows=tuple(row for row in ordered if row.on_front or not only_front),
-        settings=distinction.shown,
+        settings=names,
         scores=found,
-        constants=distinction.constant,
-        follows=distinction.follows,
+        constants=constants,
+        follows=follows,
         stage=stage,
         held_out=chosen,
         sorted_by=column,
@@ -252,39 +294,108 @@ def compare(
         accuracy_floors=floors,
         selected_on=selected_on(every, len(rows), column, stage, chosen if only_front else None),
         configurations=len(rows),
+        unrecorded=unrecorded(every),
         reading=reading,
     )
 
 
-def _placed(rows: Sequence[Row], held_out: HeldOut, demand: Demand) -> tuple[list[Row], dict[str, float]]:
-    """The rows with what can be said of each only beside the others, and the floors of accuracy by dataset.
+def _files(groups: Sequence[Sequence[RunRecord]]) -> list[str]:
+    """From which files each group's dataset was read, in words; empty where none of its runs tells."""
+    words = files_in_words(run for members in groups for run in members)
+    return [next((words[run.run_id] for run in members if run.run_id in words), "") for members in groups]
 
-    Accuracies on different images say nothing of each other: rows are held to those of the same dataset.
+
+def _data_in_words(told: Sequence[Configuration], images: Sequence[Images], files: Sequence[str]) -> list[str] | None:
+    """What tells the images of rows apart where the shown settings that decide them (`told`) do not; None if they do.
+
+    `files` are words for each row's files; the beginnings of digests are added where those do not tell either.
     """
-    peers: defaultdict[str, list[int]] = defaultdict(list)
-    for place, row in enumerate(rows):
-        peers[row.runs[0].parameters.get(DATASET, ABSENT)].append(place)
+    if _tell(told, images):
+        return None
+    words = [word or ABSENT for word in files]
+    for split in DIGEST_PARAMETERS:
+        digests = [seen.of(split) for seen in images]
+        if not _tell([(*of, word) for of, word in zip(told, words, strict=True)], digests):
+            words = [f"{word} {split} {digest[:_DIGITS]}" for word, digest in zip(words, digests, strict=True)]
+    return words
+
+
+def _tell(keys: Sequence[object], values: Sequence[object]) -> bool:
+    """Whether each value is a function of its key."""
+    return len(set(zip(keys, values, strict=True))) == len(set(keys))
+
+
+def _placed(
+    rows: Sequence[Row], images: Sequence[Images], held_out: HeldOut, demand: Demand
+) -> tuple[list[Row], tuple[float, ...]]:
+    """The rows with what can be said of each only beside the others, and the floors of accuracy.
+
+    Accuracies on different images say nothing of each other: a front is that of rows which are judged on the same
+    ones. A floor is made of those of them that were also trained on the same images or in the same sweep: fewer
+    training images cost accuracy, which is no fault of a model unless their number is what the sweep asks about.
+    """
+    judged_on = [seen.of(held_out) for seen in images]
     accuracies = [mean_of(row.scores.get(f"{held_out}_accuracy")) for row in rows]
     gaps = [mean_of(row.scores.get(f"gap_{held_out}_accuracy")) for row in rows]
-    missing, placed, floors = _missing(rows), list(rows), {}
-    for dataset, places in peers.items():
-        floor = demand.floor(accuracies[place] for place in places)
-        if floor is not None:
-            floors[dataset] = floor
+    missing, floors, fronts = _missing(rows), [math.nan] * len(rows), [False] * len(rows)
+    for places in _by(judged_on, range(len(rows))).values():
         front = pareto_front([accuracies[place] for place in places], [gaps[place] for place in places])
         for place, on_front in zip(places, front, strict=True):
-            underfit = is_underfit(accuracies[place], floor)
-            placed[place] = replace(rows[place], missing=missing[place], underfit=underfit, on_front=on_front)
-    return placed, floors
+            fronts[place] = on_front
+        shared = [(mark, place) for place in places for mark in _marks(rows[place], images[place])]
+        for peers in _by([mark for mark, _ in shared], [place for _, place in shared]).values():
+            floor = demand.floor(accuracies[place] for place in peers)
+            for place in peers:
+                if floor is not None and not floors[place] >= floor:
+                    floors[place] = floor
+    placed = [
+        replace(
+            row, missing=lacks, judged_on=on, underfit=is_underfit(accuracy, floor), on_front=front
+        )
+        for row, lacks, on, accuracy, floor, front in zip(
+            rows, missing, judged_on, accuracies, floors, fronts, strict=True
+        )
+    ]  # fmt: skip
+    return placed, tuple(sorted({floor for floor in floors if not math.isnan(floor)}))
+
+
+def _marks(row: Row, images: Images) -> set[str]:
+    """What rows share that have a common floor: their training images, or a sweep."""
+    return {images.train}.union(*(run.sweeps for run in row.runs))
+
+
+def _by(marks: Sequence[str], places: Sequence[int]) -> dict[str, list[int]]:
+    """The places of each mark."""
+    found: defaultdict[str, list[int]] = defaultdict(list)
+    for mark, place in zip(marks, places, strict=True):
+        found[mark].append(place)
+    return found
+
+
+def _groups_in_order(rows: Iterable[Row]) -> dict[str, int]:
+    """The place of each group of rows that are judged on the same images: the largest first."""
+    counts = Counter(row.judged_on for row in rows)
+    return {judged_on: place for place, (judged_on, _) in enumerate(counts.most_common())}
 
 
 def _missing(rows: Sequence[Row]) -> list[tuple[str, ...]]:
-    """The seeds that each row lacks. Of rows with no seed in common none is expected to have another's."""
-    had = [set(row.seeds) - {ABSENT} for row in rows]
-    counts = Counter(seed for seeds in had for seed in seeds)
-    shared = [seeds for seeds in had if any(counts[seed] > 1 for seed in seeds)]
-    expected = sorted(set().union(*shared), key=sortable)
-    return [tuple(seed for seed in expected if seed not in seeds) for seeds in had]
+    """The seeds that each row lacks of those that its sweeps asked for, as far as other rows of a sweep tell: rows with
+    no seed in common are not expected to have each other's. Runs outside any sweep count as one."""
+    asked: defaultdict[str | None, dict[int, set[str]]] = defaultdict(dict)
+    for place, row in enumerate(rows):
+        for run in row.runs:
+            if (seed := run.parameters.get(SEED, ABSENT)) != ABSENT:
+                for sweep in run.sweeps or (None,):
+                    asked[sweep].setdefault(place, set()).add(seed)
+    expected: defaultdict[int, set[str]] = defaultdict(set)
+    for had in asked.values():
+        counts = Counter(seed for seeds in had.values() for seed in seeds)
+        shared = set().union(*(seeds for seeds in had.values() if any(counts[seed] > 1 for seed in seeds)))
+        for place in had:
+            expected[place] |= shared
+    return [
+        tuple(sorted(expected[place].difference(row.seeds), key=sortable)) for place, row in enumerate(rows)
+    ]  # fmt: skip
 
 
 def _row(settings: Mapping[str, str], members: Sequence[RunRecord], stage: Stage) -> Row:

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.analysis.comparison import Comparison
 from harness.analysis.differences import Finding, Findings, is_gap
-from harness.analysis.legend import context, floor_in_words, headline, marks, warnings
+from harness.analysis.legend import context, counted, floor_in_words, headline, marks, warnings
 from harness.analysis.presenting import json_interval, markdown_row
 from harness.analysis.settings import headings
 from harness.analysis.statistics import ALPHA, LEVEL
@@ -138,6 +138,8 @@ def _below(findings: Findings) -> list[str]:
     )
     if any(finding.underfit for finding in findings.findings):
         lines.append(f"underfit: {comparison.held_out} accuracy {floor_in_words(comparison)}.")
+    if findings.apart:
+        lines.append(f"Left out: {counted(findings.apart, 'row')} judged on other {comparison.held_out_images}.")
     if findings.unmatched:
         lines.append(f"{findings.unmatched} of {comparison.finished} finished runs have no partner and are left out.")
     return [*lines, *marks(comparison), *warnings(comparison)]
@@ -183,6 +185,7 @@ def _json(findings: Findings) -> str:
         "baseline": findings.baseline,
         "effect": findings.effect,
         "unmatched": findings.unmatched,
+        "apart": findings.apart,
         "level": LEVEL,
         "alpha": ALPHA,
         "tests": findings.tests,

@@ -57,7 +57,8 @@ class Findings:
     """Differences to `baseline`, by measure and then in the order of the rows; `keys` are the columns of their cells.
 
     `tests` counts those that have a p-value, which Holm's correction is for. `effect` is the setting whose levels are
-    compared with all else matched; None where rows are. `unmatched` counts the finished runs that then had no partner.
+    compared with all else matched; None where rows are. `unmatched` counts the finished runs that then had no partner,
+    `apart` the rows that were left out because they are judged on other images than the baseline.
     """
 
     comparison: Comparison
@@ -67,6 +68,7 @@ class Findings:
     findings: tuple[Finding, ...]
     effect: str | None = None
     unmatched: int = 0
+    apart: int = 0
 
     @property
     def tests(self) -> int:
@@ -92,15 +94,27 @@ def corrected(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 
 
 def differences(comparison: Comparison, baseline: Row) -> Findings:
-    """Every other row held to `baseline`, in each of `measures`.
+    """Every other row that is judged on the same images held to `baseline`, in each of `measures`.
 
     Two rows are paired by seed where at least two seeds are common to both (the rest of the seeds is then left out),
     since runs of one seed share the order of their batches, and models that are alike their first weights; else they
     are compared by Welch's test.
+
+    Raises:
+        RequestError: there is no other row, or none that is judged on the same images.
     """
-    others = [row for row in comparison.rows if row is not baseline]
+    rows = [row for row in comparison.rows if row is not baseline]
+    others = [row for row in rows if row.judged_on == baseline.judged_on]
+    if not others:
+        why = "there is no other row to hold to it"
+        if rows:
+            why = f"every other row is judged on other {comparison.held_out_images}"
+        raise RequestError(f"--baseline {baseline.label}: {why}. Compare more runs.")
     found = [row_difference(row, baseline, name) for name in measures(comparison) for row in others]
-    return Findings(comparison, baseline.label, comparison.settings, measures(comparison), corrected(found))
+    return Findings(
+        comparison, baseline.label, comparison.settings, measures(comparison), corrected(found),
+        apart=len(rows) - len(others),
+    )  # fmt: skip
 
 
 def row_difference(row: Row, baseline: Row, measure: str) -> Finding:
@@ -177,7 +191,7 @@ def _pairs(comparison: Comparison, text: str) -> list[tuple[str, str]]:
 
 
 def _has(row: Row, key: str, value: str) -> bool:
-    return same_value(setting_of(row.runs[0].parameters, key), value)
+    return same_value(row.settings.get(key) or setting_of(row.runs[0].parameters, key), value)
 
 
 def _as_settings(row: Row) -> str:

@@ -32,17 +32,25 @@ def effects(comparison: Comparison, setting: str, reference: str | None = None) 
     """Every other value of `setting` held to `reference` (None: its first value), in each measure.
 
     Raises:
-        RequestError: `setting` does not vary by itself here, `reference` is none of its values, or no runs match.
+        RequestError: `setting` does not vary by itself here, `reference` is none of its values, its values are judged
+            on different images, or no runs match.
     """
     key = _varied(comparison, setting)
+    if judged_apart(comparison, key):
+        raise RequestError(
+            f"--effect {setting}: each value of {key} is judged on other {comparison.held_out_images}, so a difference "
+            "would say nothing of training. Compare the values of another setting."
+        )
     levels = sorted({row.settings[key] for row in comparison.rows}, key=sortable)
     first = levels[0] if reference is None else _level(reference, key, levels)
+    judged_on = {row.judged_on for row in comparison.rows if row.settings[key] == first}
+    alike = {row.settings[key] for row in comparison.rows if row.judged_on in judged_on}
     contexts = _contexts(comparison, key)
     found = [
         _effect(contexts, key, level, first, measure)
         for measure in measures(comparison)
         for level in levels
-        if level != first
+        if level != first and level in alike
     ]
     matched = _matched(contexts, first, f"gap_{comparison.held_out}_accuracy")
     if not matched:
@@ -53,8 +61,18 @@ def effects(comparison: Comparison, setting: str, reference: str | None = None) 
             "with --baseline."
         )
     return Findings(
-        comparison, f"{key}={first}", (key,), measures(comparison), corrected(found), key, comparison.finished - matched
-    )
+        comparison, f"{key}={first}", (key,), measures(comparison), corrected(found), key,
+        unmatched=comparison.finished - matched,
+        apart=sum(row.settings[key] not in alike for row in comparison.rows),
+    )  # fmt: skip
+
+
+def judged_apart(comparison: Comparison, key: str) -> bool:
+    """Whether no two values of a setting are judged on the same images."""
+    values: defaultdict[str, set[str]] = defaultdict(set)
+    for row in comparison.rows:
+        values[row.judged_on].add(row.settings[key])
+    return all(len(of) == 1 for of in values.values())
 
 
 def _effect(contexts: list[Levels], key: str, level: str, reference: str, measure: str) -> Finding:
@@ -78,13 +96,14 @@ def _effect(contexts: list[Levels], key: str, level: str, reference: str, measur
 
 
 def _contexts(comparison: Comparison, key: str) -> list[Levels]:
-    """Rows that are equal in every shown setting but `key`, by its value.
+    """Rows that are equal in every shown setting but `key` and judged on the same images, by its value.
 
     What is not shown is constant, or follows from a shown setting: the same for them, or part of the level.
     """
     found: defaultdict[tuple[str, ...], dict[str, Row]] = defaultdict(dict)
     for row in comparison.rows:
-        found[tuple(value for other, value in row.settings.items() if other != key)][row.settings[key]] = row
+        others = tuple(value for other, value in row.settings.items() if other != key)
+        found[*others, row.judged_on][row.settings[key]] = row
     return list(found.values())
 
 

@@ -33,14 +33,22 @@ from harness.analysis.naming import (
 from harness.analysis.settings import ABSENT, SEED
 from harness.config import OPTIMIZERS
 from harness.errors import RequestError, suggestion
-from harness.records import RunRecord, RunState
+from harness.images import images_of
+from harness.records import DIGEST_PARAMETERS, VARIANT_PARAMETER, RunRecord, RunState
 
 _SEEDS = frozenset({
     "seed", "random_seed", "random_state", "rng_seed", "global_seed", "manual_seed", "seed_everything", "pl_seed",
     "pl_global_seed", "torch_seed", "np_seed", "numpy_seed", "tf_seed",
 })  # fmt: skip
-_NUMBERED = re.compile(rf"({'|'.join(OPTIMIZERS)})_\d+", re.IGNORECASE)
-"""Keras gives the second optimizer of a process another name: `adam_1`."""
+_NUMBERED = re.compile(r"([A-Za-z]\w*?)_\d+")
+"""Keras numbers the objects of a process that have no name: the second Adam is `adam_1`, the next `adam_2`."""
+_NUMBERED_INSIDE = re.compile(r"""\b(name['"]?\s*[=:]\s*['"]?[A-Za-z]\w*?)_\d+\b""")
+"""The same in the text of an object or of its configuration: `<Sequential name=sequential_1, built=True>`."""
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+_NAME_OF_OPTIMIZER = ("optimizer_name", "opt_name")
+"""As Keras's autologging calls the optimizer's name, by `mlflow.keras` and by `mlflow.tensorflow`."""
+_OPTIMIZERS = frozenset(name.replace("_", "") for name in (*OPTIMIZERS, "loss_scale_optimizer"))
+_MODELS = frozenset({"sequential", "functional"})
 _LONG = re.compile(r"-?\d+\.\d{9,}(e-?\d+)?")
 _PER_CENT = 1.5
 """An accuracy above it is no fraction."""
@@ -125,10 +133,12 @@ def _read(
         for run in every
     ]
     differing = _differing(found)
-    known = tuple(dict.fromkeys(key for run in found for key in run.parameters if key != SEED))
+    known = tuple(dict.fromkeys(key for run in found for key in run.parameters if _tells(key)))
     constant = [key for key in known if key not in differing]
     keys = _grouped_by(known, naming) or differing
     pooled = [key for key in differing if key not in keys]
+    if len(set(images_of(own))) > 1:
+        pooled.append("the images of the harness's runs")
     seedless = sum(run.parameters[SEED].startswith("unknown:") for run in found)
     remarks = [*_told(chosen.values(), scale)]
     if by_name := unknown(found, chosen):
@@ -208,10 +218,24 @@ def _parameters(run: RunRecord) -> dict[str, str]:
     if SEED in run.parameters and not seeds:
         return dict(run.parameters)
     known = "/".join(dict.fromkeys(seeds.values())) or f"unknown:{run.run_id}"
-    others = {key: _shortest(value) for key, value in run.parameters.items() if key not in seeds}
-    if numbered := _NUMBERED.fullmatch(others.get("optimizer_name", "")):
-        others["optimizer_name"] = numbered[1]
+    others = {key: _unnumbered(key, _shortest(value)) for key, value in run.parameters.items() if key not in seeds}
     return {**others, SEED: known}
+
+
+def _unnumbered(key: str, value: str) -> str:
+    """A value without the number that Keras gave an object, and without an address in memory: no setting is in either.
+
+    A name by itself counts as Keras's where the parameter is the name of an optimizer, a model or a layer, and the name
+    is one that Keras gives to these: `mlp_2` or `model_2` may be what somebody calls the second of his models.
+    """
+    if value.startswith(("<", "{", "[")):
+        return _ADDRESS.sub("", _NUMBERED_INSIDE.sub(r"\1", value))
+    if (numbered := _NUMBERED.fullmatch(value)) is None:
+        return value
+    base, words = numbered[1], set(_words(key))
+    told = key in _NAME_OF_OPTIMIZER or words & {"layer", "layers"}
+    usual = base.replace("_", "").lower() in _OPTIMIZERS or base in _MODELS
+    return base if told or (usual and words & {"name", "optimizer", "opt", "model", "network", "net"}) else value
 
 
 def _shortest(value: str) -> str:
@@ -225,8 +249,17 @@ def _is_seed(key: str) -> bool:
     return re.split(r"[./]", key.lower().replace("-", "_").replace(" ", "_"))[-1] in _SEEDS
 
 
+def _words(key: str) -> list[str]:
+    return re.split(r"[^a-z0-9]+", key.lower())
+
+
+def _tells(key: str) -> bool:
+    """Whether a parameter may tell rows apart: the digests of the harness's runs are no parameters of others."""
+    return key not in (SEED, VARIANT_PARAMETER, *DIGEST_PARAMETERS.values())
+
+
 def _differing(runs: Sequence[RunRecord]) -> tuple[str, ...]:
-    keys = dict.fromkeys(key for run in runs for key in run.parameters if key != SEED)
+    keys = dict.fromkeys(key for run in runs for key in run.parameters if _tells(key))
     return tuple(key for key in keys if len({run.parameters.get(key, ABSENT) for run in runs}) > 1)
 
 

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from harness.analysis.comparison import STAGES, Comparison, Row
 from harness.analysis.settings import ABSENT, SEED, headings
 from harness.config import Config, flatten
+from harness.records import VARIANT_PARAMETER
 
 _ALWAYS_NAMED = (
     "dataset.name", "model.name", "optimizer.name", "optimizer.learning_rate", "regime.epochs", "regime.batch_size",
-    "optimizer_name", "optimizer_learning_rate", "lr", "epochs", "batch_size",  # of autologging
+    "optimizer_name", "optimizer_learning_rate", "opt_name", "opt_learning_rate", "lr", "epochs",
+    "batch_size",  # of autologging
 )  # fmt: skip
 _NAMED_OPTIONS = ("optimizer.momentum", "optimizer.weight_decay")
 _ROWS_NAMED = 5
@@ -55,6 +57,8 @@ def _by_value(comparison: Comparison, key: str, source: str) -> str:
 def _is_named(key: str, value: str, defaults: Mapping[str, str]) -> bool:
     if key in _ALWAYS_NAMED:
         return True
+    if key == VARIANT_PARAMETER:
+        return value.startswith("variant")
     if key.startswith("optimizer."):  # the schema's defaults are null; the rest is Keras's own default as a rule
         return key in _NAMED_OPTIONS and value not in ("None", "0.0")
     return key in defaults and value != defaults[key]
@@ -75,6 +79,8 @@ def legend(comparison: Comparison) -> list[str]:
         lines.append(f"front: no other row has both a better {held_out} accuracy and a smaller gap (Pareto).")
     if any(row.underfit for row in comparison.rows):
         lines.append(f"underfit: {held_out} accuracy {floor_in_words(comparison)}; not ranked by its gap.")
+    if comparison.judged_apart:
+        lines.append(f"{apart_in_words(comparison)}.")
     return [*lines, *marks(comparison), "The runs in MLflow's own pages: harness ui"]
 
 
@@ -91,14 +97,23 @@ def marks(comparison: Comparison) -> list[str]:
 def floor_in_words(comparison: Comparison) -> str:
     """What an underfit row's accuracy is: `more than 2 points below the best, 88.2 %`."""
     demand, floor = comparison.demand, comparison.accuracy_floor
-    if demand.minimum is not None and set(comparison.accuracy_floors.values()) == {demand.minimum}:
+    if demand.minimum is not None and floor == demand.minimum:
         return f"below the {100 * demand.minimum:.4g} % asked for"
     assert demand.within is not None
     points = f"{100 * demand.within:.3g} point{'' if demand.within == 0.01 else 's'}"
     if floor is None:
         asked = "" if demand.minimum is None else f"below the {100 * demand.minimum:.4g} % asked for, or "
-        return f"{asked}more than {points} below the best of its dataset"
+        return f"{asked}more than {points} below the best of the same images or sweep"
     return f"more than {points} below the best, {100 * (floor + demand.within):.1f} %"
+
+
+def apart_in_words(comparison: Comparison) -> str:
+    """Why not all rows are ranked against each other."""
+    shown = "are shown in groups and " if comparison.ranked else ""
+    return (
+        f"Rows judged on different {comparison.held_out_images} {shown}are not ranked against each other: front and "
+        "underfit hold among rows of the same images"
+    )
 
 
 def warnings(comparison: Comparison) -> list[str]:
@@ -111,6 +126,11 @@ def warnings(comparison: Comparison) -> list[str]:
         named = [f"{row.label} ({_lacking(row)})" for row in incomplete[:_ROWS_NAMED]]
         more = f", and {len(incomplete) - len(named):,} more" if len(incomplete) > len(named) else ""
         lines.append(f"Incomplete, n is finished/expected: {', '.join(named)}{more}.")
+    if comparison.unrecorded:
+        lines.append(
+            f"{counted(comparison.unrecorded, 'run')} did not record which images "
+            f"{'it' if comparison.unrecorded == 1 else 'they'} saw: equal settings are taken for equal images."
+        )
     if comparison.repeats:
         so = "equal numbers counted again make ± too small" if comparison.reading.alike else "± takes them for chance"
         repeated = counted(comparison.repeats, "run")

@@ -11,11 +11,12 @@ from harness.analysis.presenting import render
 from harness.analysis.selected import HELD_OUT, selects_by
 from harness.analysis.settings import FIRST, SEED, headings, is_setting
 from harness.config import Config, flatten
-from harness.records import RunState
+from harness.records import RunRecord, RunState
 
 LONGEST = 4_800
 """Characters: what the UI's description may hold, with room for a last line."""
 FAILURES_NAMED = 5
+REUSED_NAMED = 20
 
 
 def run_note(parameters: Mapping[str, Any], scores: Mapping[str, float], overrides: Sequence[str]) -> str:
@@ -45,20 +46,37 @@ def run_note(parameters: Mapping[str, Any], scores: Mapping[str, float], overrid
 
 
 def sweep_note(
-    comparison: Comparison, errors: Mapping[str, str], overrides: Sequence[str], reported: bool = False
+    comparison: Comparison,
+    errors: Mapping[str, str],
+    overrides: Sequence[str],
+    reported: bool = False,
+    reused: Sequence[RunRecord] = (),
 ) -> str:
     """The ranked table, cut where it would be too long; why runs failed (`errors` by run id), and the command.
 
-    `reported`: whether the sweep has a report.
+    `reported`: whether the sweep has a report; `reused`: its runs that earlier commands had trained.
     """
     failed = [run for row in comparison.rows for run in row.runs if run.state is not RunState.FINISHED]
     lines = [f"- `{run.name}`: {run.state.lower()}{_first_line(errors.get(run.run_id, ''))}" for run in failed]
     if len(lines) > FAILURES_NAMED:
         lines = [*lines[:FAILURES_NAMED], f"- and {len(lines) - FAILURES_NAMED} more"]
     unfinished = ["**Not finished**", "", *lines, ""] if lines else []
+    shared = _shared(reused, sum(row.n for row in comparison.rows))
     report = ["Findings, tests and figures: `report.html` under Artifacts.", ""] if reported else []
-    below = "\n".join([*unfinished, *report, _again("sweep", overrides)])
+    below = "\n".join([*unfinished, *shared, *report, _again("sweep", overrides)])
     return _cut(render(comparison, "markdown"), LONGEST - len(below)) + "\n" + below
+
+
+def _shared(reused: Sequence[RunRecord], runs: int) -> list[str]:
+    if not reused:
+        return []
+    named = ", ".join(f"`{run.name}` ({run.run_id[:8]})" for run in reused[:REUSED_NAMED])
+    more = f", and {len(reused) - REUSED_NAMED} more: tags `harness.reused.…`" if len(reused) > REUSED_NAMED else ""
+    return [
+        f"**{len(reused)} of {runs} runs reused.** Earlier commands trained them; the list of runs does not show them "
+        f"below this one: {named}{more}.",
+        "",
+    ]
 
 
 def _differing(parameters: Mapping[str, Any], overrides: Sequence[str]) -> str:

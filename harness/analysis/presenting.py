@@ -60,7 +60,7 @@ def _csv(comparison: Comparison) -> str:
     parts = ("", "_sd", "_n", "_low", "_high", "_bca_low", "_bca_high")
     scores = [f"{name}{part}" for name in comparison.scores for part in parts]
     counts = [COUNT, "finished", *(state.lower() for state in states), "expected", "missing_seeds", "underfit", "front"]
-    writer.writerow([*comparison.settings, *counts, *scores, "seeds", "run_ids"])
+    writer.writerow([*comparison.settings, *counts, *scores, "seeds", "run_ids", "judged_on"])
     for row, resampled in zip(comparison.rows, _resampled(comparison), strict=True):
         values: list[object] = [row.settings[key] for key in comparison.settings]
         values += [row.n, row.finished, *(row.unfinished.get(state, 0) for state in states)]
@@ -70,7 +70,7 @@ def _csv(comparison: Comparison) -> str:
             values += ["", "", 0] if score is None else [score.mean, score.deviation, score.n]
             for interval in (None if score is None else score.interval, resampled.get(name)):
                 values += ["", ""] if interval is None else [interval.low, interval.high]
-        writer.writerow([*values, " ".join(row.seeds), " ".join(run.run_id for run in row.runs)])
+        writer.writerow([*values, " ".join(row.seeds), " ".join(run.run_id for run in row.runs), row.judged_on])
     return target.getvalue()
 
 
@@ -87,6 +87,7 @@ def _json(comparison: Comparison) -> str:
         "selected_on": {split: list(reasons) for split, reasons in comparison.selected_on.items()},
         "running_averages": comparison.reading.running or None,
         "remarks": list(comparison.reading.remarks),
+        "unrecorded_images": comparison.unrecorded,
         "level": LEVEL,
         "runs": comparison.runs,
         "finished": comparison.finished,
@@ -108,6 +109,7 @@ def _json_row(row: Row, resampled: Mapping[str, Interval | None]) -> dict[str, A
         "unfinished": {state.lower(): count for state, count in row.unfinished.items()},
         "incomplete": row.incomplete,
         "missing_seeds": list(row.missing),
+        "judged_on": row.judged_on,
         "repeats": row.repeats,
         "underfit": row.underfit,
         "front": row.on_front,

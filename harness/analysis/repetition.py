@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.records import RunRecord
+from harness.records import DIGEST_PARAMETERS, RunRecord
 
 Values = Mapping[str, Mapping[int, float]]
 """Metrics by name and step, as `tracking.reading.read_series` has those of one run."""
@@ -29,10 +29,14 @@ CIRCUMSTANCES: Mapping[str, str] = {
 }
 """Tags of a run under which other digits, or other numbers, may come out."""
 
-CONTINUED: Mapping[str, str] = {
+PARAMETERS: Mapping[str, str] = {
+    DIGEST_PARAMETERS["train"]: "digest of the training images",
+    DIGEST_PARAMETERS["val"]: "digest of the validation images",
+    DIGEST_PARAMETERS["test"]: "digest of the test images",
     "continued.settings": "settings of what was continued",
     "continued.epochs": "epochs that were continued",
 }
+"""Parameters of a run of which the same holds."""
 DIRTY_TAG = "harness.git.dirty"
 
 
@@ -108,7 +112,7 @@ def _reasons(original: RunRecord, again: RunRecord) -> tuple[str, ...]:
     found = []
     for words, then, now in (
         *((words, original.tags.get(tag), again.tags.get(tag)) for tag, words in CIRCUMSTANCES.items()),
-        *((words, original.parameters.get(key), again.parameters.get(key)) for key, words in CONTINUED.items()),
+        *((words, original.parameters.get(key), again.parameters.get(key)) for key, words in PARAMETERS.items()),
     ):
         if then is not None and now is not None and then != now:
             found.append(f"{words}: {then} then, {now} now")

@@ -11,18 +11,21 @@ import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from operator import itemgetter
 
 from harness.config import SWEEP_SETTINGS, Config, flatten
+from harness.images import DECIDING
+from harness.records import PUBLISHED, VARIANT_PARAMETER
 
 SEED = "seed"
 NOT_SETTINGS = (
     "tracking.", "figures", "palette", "resume", "threads", "dataset.directory", "regime.continue_from",
-    "continued.from", *SWEEP_SETTINGS,
+    "continued.from", "data.", *SWEEP_SETTINGS,
 )  # fmt: skip
 """Parameters that say where and how a run is carried out and recorded, or where its files came from: no part of what
 was trained (the number of threads decides the last digits only; of what was continued, `continued.epochs` and
-`continued.settings` tell, which runs that differ in seed share)."""
+`continued.settings` tell, which runs that differ in seed share; `data.*` says what the images are, see `images.py`)."""
 
 NOT_CONTINUED: Mapping[str, str] = {"continued.from": "None", "continued.epochs": "0", "continued.settings": "None"}
 """Parameters of every run: what it went on from, the epochs that lay behind that, and `settings_digest` of it."""
@@ -45,7 +48,8 @@ SELECTORS = {
     "regime.early_stopping.enabled": "regime.early_stopping.",
     "regime.schedule.name": "regime.schedule.",
     "continued.epochs": "continued.",
-    "optimizer_name": "optimizer_",  # as Keras's autologging has it
+    "optimizer_name": "optimizer_",  # as mlflow.keras.autolog has it
+    "opt_name": "opt_",  # as mlflow.tensorflow.autolog has it, which mlflow.autolog calls too
 }
 """Settings whose value brings others with it, and the prefix of those others."""
 
@@ -55,6 +59,8 @@ OPTIONS_OF_TORCH = frozenset({
     "lr_decay", "initial_accumulator_value",
 })  # fmt: skip
 """What Lightning's autologging records of an optimizer beside `optimizer_name`."""
+DECIDES_IMAGES = frozenset(chain.from_iterable(DECIDING.values()))
+"""The settings that decide which images a run is given, and their labels."""
 EPOCHS, TRAIN_SIZE = "regime.epochs", "dataset.train_size"
 _LENGTH = (EPOCHS, TRAIN_SIZE, "regime.batch_size")
 
@@ -97,11 +103,15 @@ def deciding(parameters: Mapping[str, object]) -> dict[str, str]:
     """The parameters that decide a run's numbers, seed included, as text, the same for runs of every version.
 
     Runs recorded before runs could be continued count as not continued; a setting that was added later is left out
-    where it has the value that earlier runs were trained with.
+    where it has the value that earlier runs were trained with. Of the data the files decide, of which the published
+    ones go without saying: the digests of the splits follow from the files and the settings.
     """
     every = {key: str(value) for key, value in {**NOT_CONTINUED, **parameters}.items()}
+    usual = {**ADDED_LATER, VARIANT_PARAMETER: PUBLISHED}
     return {
-        key: value for key, value in every.items() if (key == SEED or is_setting(key)) and ADDED_LATER.get(key) != value
+        key: value
+        for key, value in every.items()
+        if (key in (SEED, VARIANT_PARAMETER) or is_setting(key)) and usual.get(key) != value
     }
 
 
@@ -127,7 +137,8 @@ def distinguish(keys: Sequence[str], configurations: Sequence[Configuration], sw
     of an optimizer follows from the optimizer's name), or it has a value that recurs in several configurations.
     The second demand keeps a random search honest: there every learning rate occurs once, so anything is a function
     of it. A dependency between groups (each model with another optimizer) is never hidden: it confounds. There is
-    one exception, epochs that make up for the size of the training set (`_as_many_steps`).
+    one exception, epochs that make up for the size of the training set (`_as_many_steps`). A setting that decides which
+    images a run sees (`DECIDES_IMAGES`) is only ever hidden behind its selector.
 
     The shown settings tell all configurations apart, since each hidden one is a function of a shown one.
     """
@@ -165,7 +176,8 @@ def _source(key: str, shown: Sequence[str], columns: Mapping[str, tuple[str, ...
         )
         recurs = len(set(columns[other])) < len(columns[other])
         makes_up = (key, other) == (EPOCHS, TRAIN_SIZE) and _as_many_steps(columns)
-        evident = selects or makes_up or (recurs and _group(key) == _group(other))
+        alike = _group(key) == _group(other) and key not in DECIDES_IMAGES
+        evident = selects or makes_up or (recurs and alike)
         if evident and _is_function(columns[key], columns[other]):
             return other
     return None
@@ -190,14 +202,21 @@ def _is_function(values: Sequence[str], of: Sequence[str]) -> bool:
 
 
 def headings(keys: Sequence[str]) -> dict[str, str]:
-    """A short heading for each key, all different: `model.name` is `model`, `regime.batch_size` is `batch_size`."""
+    """A short heading for each key, all different: `model.name` is `model`, `regime.batch_size` is `batch_size`.
+
+    A word that says too little by itself has its group before it: `dataset.seed`, `validation.size`.
+    """
     found = {key: _short(key) for key in keys}
     counts = {heading: sum(other == heading for other in found.values()) for heading in found.values()}
     return {key: heading if counts[heading] == 1 else key for key, heading in found.items()}
 
 
 def _short(key: str) -> str:
+    if key == VARIANT_PARAMETER:
+        return "data"
     parts = key.split(".")
+    if parts[-1] in ("seed", "size"):
+        return ".".join(parts[-2:])
     named = len(parts) > 1 and parts[-1] in ("name", "enabled", "strategy")
     return parts[-2] if named else parts[-1]
 

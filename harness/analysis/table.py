@@ -79,8 +79,8 @@ def plain_table(comparison: Comparison) -> str:
     cells = [[_marked(comparison, column) for column in columns]]
     cells += [[column.cell(row) for column in columns] for row in comparison.rows]
     lines = aligned(cells, [column.is_number for column in columns])
-    if (first := _first_underfit(comparison)) is not None:
-        lines.insert(first + 2, "┄" * len(lines[1]))
+    for place in reversed(_parted_at(comparison)):
+        lines.insert(place + 2, "┄" * len(lines[1]))
     above = [headline(comparison), *context(comparison)]
     below = [*legend(comparison), *warnings(comparison)]
     return "\n".join([*wrapped(above), "", *lines, "", *wrapped(below)]) + "\n"
@@ -114,18 +114,24 @@ def _table(comparison: Comparison, columns: Sequence[Column]) -> Table:
             overflow="fold",
             style="bold" if column.name == comparison.sorted_by else None,
         )
-    first = _first_underfit(comparison)
+    parted = set(_parted_at(comparison))
     for place, row in enumerate(comparison.rows):
-        if place == first:
+        if place in parted:
             table.add_section()
         table.add_row(*(Text(column.cell(row)) for column in columns), style="dim" if row.underfit else None)
     return table
 
 
-def _first_underfit(comparison: Comparison) -> int | None:
-    """Where a line parts the rows that are ranked from those that are not, if both are there."""
-    places = [place for place, row in enumerate(comparison.rows) if row.underfit]
-    return places[0] if comparison.ranked and places and places[0] > 0 else None
+def _parted_at(comparison: Comparison) -> list[int]:
+    """Before which rows a line parts those that are ranked from those that are not, or those of other images."""
+    if not comparison.ranked:
+        return []
+    marks = [(row.judged_on, row.underfit) for row in comparison.rows]
+    return [
+        place
+        for place in range(1, len(marks))
+        if marks[place][0] != marks[place - 1][0] or (marks[place][1] and not marks[place - 1][1])
+    ]
 
 
 def _width(comparison: Comparison, columns: Sequence[Column]) -> int:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import click
 
-from harness.config import DatasetConfig
-from harness.data import load_dataset
+from harness.config import Config
 from harness.data.fitting import looks_inverted
 from harness.data.pictures import read_array, read_picture
 from harness.errors import DataError, RequestError
-from harness.records import Split, UInt8Array
+from harness.records import RunRecord, Split, UInt8Array
+from harness.trained import recorded_shape, test_images
 
 _SPAN = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 _NAMED = 3
@@ -23,7 +23,7 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class ChosenImage:
-    """An image (28, 28) uint8, what to call it, and its class where that is known; `index` is that of a test image."""
+    """An image (height, width) uint8, what to call it, and its class where it is known; `index` counts test images."""
 
     label: str
     image: UInt8Array
@@ -97,19 +97,28 @@ def _spans(text: str) -> list[range]:
     return spans
 
 
-def load(choice: Choice, dataset: DatasetConfig) -> tuple[list[ChosenImage], list[str]]:
+def load(choice: Choice, record: RunRecord, config: Config) -> tuple[list[ChosenImage], list[str]]:
     """The images, at least one, and for each file that gave none the reason; warns of pictures that look inverted.
 
-    `dataset` is what the run was trained on: its test images, and its way of bringing pictures to 28 x 28.
+    They are the test images of the run `record`, whose configuration is `config`, or files brought to the size of its
+    images.
 
     Raises:
-        RequestError: an index that the test images do not have, or no file that can be looked at.
+        RequestError: an index that the test images do not have, test images that are others now than those that the
+            run was judged by, or no file that can be looked at.
         DataError: the dataset cannot be had.
     """
     if not choice.files and choice.array is None:
-        test = load_dataset(dataset).test
-        return _test_images(choice.spans or [range(min(choice.first, len(test)))], test, dataset.name), []
-    images, faults = _from_array(choice) if choice.array is not None else _from_files(choice, dataset.name)
+        try:
+            test = test_images(record, config)
+        except RequestError as error:
+            raise RequestError(f"{error} Or choose pictures of your own with --image or --npy.") from error
+        return _test_images(choice.spans or [range(min(choice.first, len(test)))], test, config.dataset.name), []
+    shape, _ = recorded_shape(record, config)
+    if choice.array is not None:
+        images, faults = _from_array(choice, choice.array, shape)
+    else:
+        images, faults = _from_files(choice, config.dataset.name, shape)
     if not images:
         raise RequestError(told(faults, len(faults)))
     return images, faults
@@ -135,11 +144,11 @@ def _test_images(spans: Sequence[range], test: Split, dataset: str) -> list[Chos
     ]
 
 
-def _from_files(choice: Choice, dataset: str) -> tuple[list[ChosenImage], list[str]]:
+def _from_files(choice: Choice, dataset: str, shape: tuple[int, ...]) -> tuple[list[ChosenImage], list[str]]:
     images, faults, bright = [], [], []
     for file in choice.files:
         try:
-            picture = read_picture(file, choice.fit or dataset, choice.invert)
+            picture = read_picture(file, choice.fit or dataset, shape, choice.invert)
         except DataError as error:
             faults.append(str(error))
             continue
@@ -152,13 +161,12 @@ def _from_files(choice: Choice, dataset: str) -> tuple[list[ChosenImage], list[s
     return images, faults
 
 
-def _from_array(choice: Choice) -> tuple[list[ChosenImage], list[str]]:
-    assert choice.array is not None
+def _from_array(choice: Choice, file: Path, shape: tuple[int, ...]) -> tuple[list[ChosenImage], list[str]]:
     try:
-        array = read_array(choice.array, choice.invert)
+        array = read_array(file, shape, choice.invert)
     except DataError as error:
         return [], [str(error)]
-    images = [ChosenImage(f"{choice.array}[{place}]", image) for place, image in enumerate(array)]
+    images = [ChosenImage(f"{file}[{place}]", image) for place, image in enumerate(array)]
     _warn_of_bright([each.label for each in images if looks_inverted(each.image)], choice.invert)
     return images, []
 

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -25,7 +25,9 @@ from harness.commands.runs_of_others import naming_of, naming_options
 from harness.commands.store_option import store_option
 from harness.errors import RequestError
 from harness.records import RunRecord
-from harness.tracking.reading import cached_reads, latest_run, latest_sweep, read_runs, resolve_run
+from harness.tracking.models import find_run, find_sweep, find_trained
+from harness.tracking.reading import cached_reads, latest_run, latest_sweep, read_runs, sweep_runs
+from harness.tracking.reuse import reused_runs
 from harness.tracking.selection import REPRODUCES_TAG, is_sweep
 from harness.tracking.store import Store
 
@@ -45,12 +47,14 @@ class Chosen:
 @click.command(name="compare")
 @click.argument("runs", nargs=-1)
 @click.option("--experiment", metavar="NAME", help="Every run of this experiment.")
-@click.option("--sweep", metavar="RUN", help="Every run of this sweep: its id, the beginning of it, or its name.")
+@click.option(
+    "--sweep", metavar="RUN", help="Every run of this sweep: its id, the beginning of it, its name, latest, or best."
+)
 @click.option(
     "--baseline",
     metavar="ROW",
     help="Hold every other row to this one, with tests: settings (model=mlp_128,optimizer=sgd), a row as its cells "
-    "read, or a run. With --effect, the value to hold the others to.",
+    "read, or a run (see RUNS). With --effect, the value to hold the others to.",
 )
 @click.option("--effect", metavar="SETTING", help="The effect of one setting on the gap, all else matched.")
 @click.option(
@@ -104,9 +108,11 @@ def command(
 ) -> None:
     """Show runs side by side, ranked by overfitting gap.
 
-    RUNS are run ids, beginnings of ids, or names; a sweep stands for all of its runs. By default the latest sweep
-    is shown, or the latest experiment where there has been no sweep. Runs that differ only in seed share a row. Rows
-    whose held-out accuracy is far below the best come last: a model that learnt nothing has no gap either.
+    RUNS are run ids, beginnings of ids, names, latest (the latest sweep or run), best, or registered models; a sweep
+    stands for all of its runs. By default the latest sweep is shown, or the latest experiment where there has been no
+    sweep. Runs that differ only in seed share a row. Rows whose held-out accuracy is far below the best come last: a
+    model that learnt nothing has no gap either. Rows that are judged on different images are not ranked against each
+    other.
 
     Runs that the harness did not write are compared too: the metrics of Keras and of Lightning are known, others are
     named, and runs are told apart by every parameter that differs, seeds aside, or by those of --group-by.
@@ -130,6 +136,8 @@ def command(
             "an epoch of least validation loss, and runs of earlier versions of the harness have neither."
         )
     form = form or (_SUFFIXES.get(output.suffix.lower()) if output is not None else None) or "table"
+    if effect is None and baseline is not None:
+        baseline = baseline_row(store, comparison, baseline)
     shown = _tested(comparison, baseline, effect)
     console = Console()
     if output is not None:
@@ -154,6 +162,27 @@ def _tested(comparison: Comparison, baseline: str | None, effect: str | None) ->
     if len(comparison.rows) == 1:
         raise RequestError(f"--baseline {baseline}: there is no other row to hold to it. Compare more runs.")
     return differences(comparison, find_row(comparison, baseline))
+
+
+def baseline_row(store: Store, comparison: Comparison, text: str) -> str:
+    """A `--baseline` as `find_row` takes it: a run that only the store can tell (`best`) by its id.
+
+    Raises `RequestError` where no row answers to it.
+    """
+    try:
+        find_row(comparison, text)
+    except RequestError as unknown:
+        try:
+            run = find_trained(store, text)
+        except RequestError:
+            raise unknown from None
+        if not any(run.run_id == one.run_id for row in comparison.rows for one in row.runs):
+            raise RequestError(
+                f"--baseline {text}: the run {run.name} ({run.run_id}) of the experiment {run.experiment} is not among "
+                "those compared here. Name a row, or compare that run too."
+            ) from unknown
+        return run.run_id
+    return text
 
 
 def _rendered(shown: Comparison | Findings, form: str) -> str:
@@ -195,10 +224,7 @@ def _choose(store: Store, named: Sequence[str], experiment: str | None, sweep: s
     if experiment:
         return whole_experiment(store, experiment)
     if sweep:
-        parent = resolve_run(store, sweep)
-        if not is_sweep(parent):
-            raise RequestError(f"The run {parent.run_id} ({parent.name}) is no sweep. Give it without --sweep.")
-        return whole_sweep(store, parent)
+        return whole_sweep(store, find_sweep(store, sweep))
     if (latest := latest_sweep(store)) is not None:
         return whole_sweep(store, latest)
     if (newest := latest_run(store)) is None:
@@ -208,16 +234,23 @@ def _choose(store: Store, named: Sequence[str], experiment: str | None, sweep: s
 
 def whole_sweep(store: Store, parent: RunRecord) -> Chosen:
     """The runs of a sweep. Raises `RequestError` where it has none."""
-    runs = read_runs(store, parent_id=parent.run_id)
+    runs = sweep_runs(store, parent.run_id)
     if not runs:
         raise RequestError(f"The sweep {parent.name} ({parent.run_id}) has no runs. Name another with --sweep.")
-    return Chosen(f"{parent.name} (experiment {parent.experiment})", runs, _swept([parent, *runs]))
+    reused = sum(run.parent_id != parent.run_id for run in runs)
+    words = f"; {reused} of {parent.tags.get('harness.jobs', len(runs))} jobs reused" if reused else ""
+    return Chosen(f"{parent.name} (experiment {parent.experiment}{words})", runs, _swept([parent, *runs]))
 
 
 def whole_experiment(store: Store, name: str) -> Chosen:
     """The runs of an experiment, sweeps' own runs left out. Raises `RequestError` where it has none."""
     every = read_runs(store, experiment=name, include_parents=True)
-    runs = [run for run in every if not is_sweep(run) and REPRODUCES_TAG not in run.tags]
+    reused_by = {run_id: parent.run_id for parent in every for run_id in reused_runs(parent.tags)}
+    runs = [
+        replace(run, reused_by=reused_by[run.run_id]) if run.run_id in reused_by else run
+        for run in every
+        if not is_sweep(run) and REPRODUCES_TAG not in run.tags
+    ]
     if not runs:
         raise RequestError(f"The experiment {name} has no runs. Name another with --experiment.")
     return Chosen(f"Experiment {runs[0].experiment}", runs, _swept(every))
@@ -227,7 +260,7 @@ def _named_runs(store: Store, named: Iterable[str]) -> Chosen:
     found: dict[str, RunRecord] = {}
     parents = []
     for text in named:
-        run = resolve_run(store, text)
+        run = find_run(store, text)
         if is_sweep(run):
             parents.append(run)
             found.update((child.run_id, child) for child in whole_sweep(store, run).runs)

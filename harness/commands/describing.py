@@ -25,7 +25,7 @@ class Array:
 
 @dataclass(frozen=True)
 class Description:
-    """A dataset in words and numbers; `pixel_scale` (256,) is what `preprocessing` makes of each grey value.
+    """A dataset in words and numbers; `pixel_scale` (LEVELS,) is what `preprocessing` makes of each grey value.
 
     `before` are the distinct pixel values of the first training image, `after` what they become, in float64;
     `background` is its first pixel, `brightest` its greatest, each before and after.

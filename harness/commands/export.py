@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,13 @@ import click
 
 from harness import paths
 from harness.commands.store_option import store_option
-from harness.data import publication
+from harness.config import Config
 from harness.errors import HarnessError, RequestError
 from harness.models import FORMATS, KERAS_FILE
-from harness.records import RunRecord
+from harness.records import WHITE, RunRecord
 from harness.tracking.models import find_trained, model_folder
 from harness.tracking.store import Store
-from harness.trained import read_config
+from harness.trained import read_class_names, read_config, recorded_shape
 from harness.training import import_tensorflow
 
 ABOUT_FILE = "about.json"
@@ -36,8 +36,8 @@ def command(run: str, directory: Path, form: str, overwrite: bool, store: Store)
     """Write the model of RUN into the folder DIR, whole or not at all.
 
     RUN is a run's id, the beginning of it, or its name; latest; best; or a registered model (NAME, NAME/3, NAME@alias).
-    The model takes raw images, (n, 28, 28) uint8 in 0..255, and gives probabilities (n, 10). about.json beside it says
-    where it comes from and how it is loaded.
+    The model takes raw images, uint8 in 0..255, and gives the probability of each class. about.json beside it says
+    their shape, where the model comes from and how it is loaded.
 
     keras is DIR/model.keras. saved_model makes DIR a TensorFlow SavedModel; TensorFlow Serving wants the folder to be
     called by a number, its version: models/fashion/1.
@@ -45,11 +45,12 @@ def command(run: str, directory: Path, form: str, overwrite: bool, store: Store)
     target = directory.resolve()
     _refuse_what_is_in_the_way(target, overwrite)
     record = find_trained(store, run)
-    about = _about(record, read_config(store, record).dataset.name, form)
+    config = read_config(store, record)
     chosen = FORMATS[form]
     with model_folder(store, record) as logged, _new_folder(target) as folder:
         if chosen.needs_tensorflow:
             import_tensorflow()
+        about = _about(record, config, read_class_names(logged, config), form)
         chosen.write(logged / KERAS_FILE, folder)
         paths.write_text(folder / ABOUT_FILE, json.dumps(about, indent=2, ensure_ascii=False) + "\n")
     click.echo(f"Wrote {target}: {record.name} ({record.run_id}) as {form}")
@@ -83,14 +84,15 @@ def _new_folder(target: Path) -> Iterator[Path]:
         ) from error
 
 
-def _about(record: RunRecord, dataset: str, form: str) -> Mapping[str, Any]:
+def _about(record: RunRecord, config: Config, class_names: Sequence[str], form: str) -> Mapping[str, Any]:
     """What whoever gets the files must know: class names in the order of the probabilities, and the scores."""
+    shape, classes = recorded_shape(record, config)
     return {
         "run": {"id": record.run_id, "name": record.name, "experiment": record.experiment},
-        "dataset": dataset,
-        "classes": publication(dataset).class_names,
-        "input": {"name": "pixels", "shape": [None, 28, 28], "dtype": "uint8", "range": [0, 255]},
-        "output": {"name": "probabilities", "shape": [None, 10], "dtype": "float32"},
+        "dataset": config.dataset.name,
+        "classes": class_names,
+        "input": {"name": "pixels", "shape": [None, *shape], "dtype": "uint8", "range": [0, WHITE]},
+        "output": {"name": "probabilities", "shape": [None, classes], "dtype": "float32"},
         "metrics": {key: value for key, value in sorted(record.metrics.items()) if key.startswith("final/")},
         "made_with": {name: record.tags.get(f"harness.{name}") for name in ("version", "keras", "tensorflow")},
         "use": FORMATS[form].use.format(folder="."),

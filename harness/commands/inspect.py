@@ -27,7 +27,6 @@ from harness.commands.layer_views import (
 )
 from harness.commands.store_option import store_option
 from harness.config import Config
-from harness.data import load_dataset
 from harness.data.fitting import FITS
 from harness.errors import RequestError
 from harness.figures.files import png_path
@@ -43,7 +42,7 @@ from harness.models.inspection import (
 from harness.records import RunRecord
 from harness.tracking.models import find_trained
 from harness.tracking.store import Store
-from harness.trained import TrainedRun, open_model, read_config
+from harness.trained import TrainedRun, open_model, read_config, test_images
 
 
 @click.command("inspect")
@@ -51,8 +50,10 @@ from harness.trained import TrainedRun, open_model, read_config
 @click.option("--layer", metavar="NAME", help="What this layer puts out for an image; all: every layer.")
 @click.option("--index", type=click.IntRange(0), metavar="I", help="The test image, counted from 0.  [default: 0]")
 @click.option("--image", type=click.Path(path_type=Path), metavar="FILE", help="An image file instead, of any size.")
-@click.option("--npy", type=click.Path(path_type=Path), metavar="FILE", help="A NumPy file instead: uint8, (28, 28).")
-@click.option("--fit", type=click.Choice(list(FITS)), help="How FILE is made 28 x 28; by default as RUN's dataset was.")
+@click.option(
+    "--npy", type=click.Path(path_type=Path), metavar="FILE", help="A NumPy file instead: uint8, (height, width)."
+)
+@click.option("--fit", type=click.Choice(list(FITS)), help="How FILE comes to its size; by default as RUN's dataset.")
 @click.option("--invert", is_flag=True, help="Negate FILE: models know light objects on a dark background.")
 @click.option("--weights", is_flag=True, help="Show the weights; the picture has those of the first layer.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
@@ -110,7 +111,7 @@ def _show_weights(trained: TrainedRun, form: str, output: Path | None) -> None:
     kernels = read_kernels(trained.model)
     _print(trained, form, weights_table(kernels), weights_document(kernels))
     if output is not None:
-        draw_weights(kernels[0], trained.record.name, output)
+        draw_weights(kernels[0], trained.spec.image_shape, trained.record.name, output)
         _remark(f"Wrote {output}")
     elif form == "table":
         _remark(f"Those of {kernels[0].layer} as pictures: add --output FILE.png")
@@ -119,14 +120,14 @@ def _show_weights(trained: TrainedRun, form: str, output: Path | None) -> None:
 def _show_outputs(
     store: Store, record: RunRecord, config: Config, choice: Choice, name: str, form: str, output: Path | None
 ) -> None:
-    images, _ = load(choice, config.dataset)
+    images, _ = load(choice, record, config)
     if len(images) != 1:
         raise RequestError(f"--npy {choice.array}: it holds {len(images):,} images. Save one of them: array[0].")
-    test_images = load_dataset(config.dataset).test.images
+    seen_by_all = test_images(record, config).images
     trained = open_model(store, record, config)  # imports TensorFlow: what can be refused without it has been
     layers = describe_layers(trained.model)
     chosen = select_layers(layers, name)
-    outputs = observe_layers(trained.model, chosen, images[0].image, test_images)
+    outputs = observe_layers(trained.model, chosen, images[0].image, seen_by_all)
     probabilities = trained.probabilities(images[0].image[None])[0]
     seen = Observation(images[0], probabilities, outputs, trained.class_names)
     room = shutil.get_terminal_size().columns if sys.stdout.isatty() else math.inf

@@ -18,7 +18,7 @@ from harness.models.inspection import BoolArray, Kernel, Layer, LayerOutput
 from harness.records import FloatArray
 
 CLASS_LAYERS = ("output", "probabilities")
-"""The layers whose ten units are the classes: the head, and the softmax that a head of logits is saved with."""
+"""The layers whose units are the classes: the head, and the softmax that a head of logits is saved with."""
 
 _NUMBERS = ("parameters", "min", "mean", "max", "deviation")
 _EXPENDABLE = ("kind", "parameters", "output shape")
@@ -29,7 +29,7 @@ _COUNTED = "Units count from 0; the number beside a row is that of its first uni
 
 @dataclass(frozen=True)
 class Observation:
-    """What was looked at: an image, the probabilities (10,) that the model gives it, and what layers put out."""
+    """What was looked at: an image, the probabilities (classes,) that the model gives it, and what layers put out."""
 
     image: ChosenImage
     probabilities: FloatArray
@@ -206,13 +206,13 @@ def _note(seen: Observation, sheets: bool) -> str:
     return " ".join(sentences)
 
 
-def draw_weights(kernel: Kernel, run_name: str, file: Path) -> None:
+def draw_weights(kernel: Kernel, image_shape: tuple[int, ...], run_name: str, file: Path) -> None:
     """Write the figure of the weights that see the pixels. Raises `RequestError` where it cannot be written."""
     from harness.figures.layer_panels import draw
 
     what = "an image for each unit" if kernel.values.ndim == 2 else "a tile for each channel"
     lines = [f"Weights {' × '.join(map(str, kernel.values.shape))}, {what}"]
-    write_png(draw([compute_kernel(kernel.layer, lines, kernel.values)], run_name, _COUNTED), file)
+    write_png(draw([compute_kernel(kernel.layer, lines, kernel.values, image_shape)], run_name, _COUNTED), file)
 
 
 def _kind(layer: Layer) -> str:

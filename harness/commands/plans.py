@@ -19,6 +19,7 @@ def plan_lines(outlook: Outlook) -> list[str]:
     else:
         begun = f"'{plan.parent.name}' ({plan.parent.run_id[:8]}, {plan.parent.started.astimezone():%Y-%m-%d %H:%M})"
         lines = [f"{_counted(jobs, 'job')}, {plan.finished} of them finished in the sweep {begun}."]
+    lines += plan.remarks()
     if outlook.busy is not None:
         lines.append(f"It is at work now, in {outlook.busy}: the command would watch it.")
     rows = [
@@ -45,7 +46,7 @@ def plan_lines(outlook: Outlook) -> list[str]:
 
 def _state(job: PlannedJob) -> str:
     if job.run is None:
-        return "-"
+        return "other versions" if job.outdated is not None else "-"
     words = {RunState.FINISHED: "finished", RunState.FAILED: "failed", RunState.KILLED: "stopped",
              RunState.RUNNING: "running"}  # fmt: skip
     state = words.get(job.run.state, str(job.run.state).lower())
@@ -54,7 +55,7 @@ def _state(job: PlannedJob) -> str:
 
 def _would(job: PlannedJob, due: bool) -> str:
     if not due:
-        return "be skipped"
+        return "be reused" if job.reused else "be skipped"
     return f"go on after epoch {job.epochs_kept}" if job.epochs_kept else "run"
 
 

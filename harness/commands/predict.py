@@ -20,9 +20,8 @@ from harness.figures.predicted import PredictedImage
 from harness.records import RunRecord
 from harness.tracking.models import find_trained
 from harness.tracking.store import Store
-from harness.trained import TrainedRun, open_model, read_config
+from harness.trained import TrainedRun, open_model, read_config, recorded_shape
 
-CLASSES = 10
 FIRST = 25
 LAYOUTS = ("single", "grid", "sheet", "line")
 CAPTIONS = ("percent", "names", "indices")
@@ -74,15 +73,15 @@ class Drawing:
 )  # fmt: skip
 @click.option(
     "--image", "files", multiple=True, type=click.Path(path_type=Path), metavar="FILE ...",
-    help="Image files of any size, made 28 x 28 and grey.",
+    help="Image files of any size, brought to that of the run's images, grey.",
 )  # fmt: skip
 @click.option(
     "--npy", "array", type=click.Path(path_type=Path), metavar="FILE",
-    help="A NumPy file: uint8, (n, 28, 28) or (28, 28).",
+    help="A NumPy file: uint8, (n, height, width) or (height, width).",
 )  # fmt: skip
-@click.option("--fit", type=click.Choice(list(FITS)), help="How files come to 28 x 28; by default as RUN's dataset.")
+@click.option("--fit", type=click.Choice(list(FITS)), help="How files come to their size; by default as RUN's dataset.")
 @click.option("--invert", is_flag=True, help="Negate files or array: models know light objects on a dark background.")
-@click.option("--top", type=click.IntRange(1, CLASSES), metavar="K", help="Show the K most probable classes.")
+@click.option("--top", type=click.IntRange(1), metavar="K", help="Show the K most probable classes.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), metavar="PNG", help="Draw the images and probabilities.")
 @click.option("--layout", type=click.Choice(LAYOUTS), help="Of PNG; by default single, grid up to 15 images, or sheet.")
@@ -117,7 +116,10 @@ def command(
     record = find_trained(store, run)
     config = read_config(store, record)
     click.echo(_headline(record, config.dataset.name), err=True)
-    images, faults = load(choice, config.dataset)
+    _, classes = recorded_shape(record, config)
+    if top is not None and top > classes:
+        raise RequestError(f"--top {top}: the model of {record.name} knows {classes} classes. Choose 1 to {classes}.")
+    images, faults = load(choice, record, config)
     if drawing is not None:
         drawing.layout_for(len(images))
     trained = open_model(store, record, config)  # imports TensorFlow: everything that can be refused has been
@@ -133,7 +135,7 @@ def command(
 
 
 def predict(trained: TrainedRun, images: Sequence[ChosenImage]) -> list[PredictedImage]:
-    """Each image with its ten probabilities; a file goes by its name without the folders."""
+    """Each image with its probabilities; a file goes by its name without the folders."""
     import numpy as np
 
     probabilities = trained.probabilities(np.stack([each.image for each in images]))

@@ -9,13 +9,13 @@ import click
 
 from harness.analysis.comparison import compare
 from harness.analysis.foreign import adapt
-from harness.commands.compare import Chosen, whole_experiment, whole_sweep
+from harness.commands.compare import Chosen, baseline_row, whole_experiment, whole_sweep
 from harness.commands.runs_of_others import NAMING_FLAGS, naming_of, naming_options
 from harness.commands.store_option import store_option
 from harness.errors import RequestError
 from harness.records import RunRecord
-from harness.tracking.reading import cached_reads, latest_sweep, resolve_run
-from harness.tracking.selection import is_sweep
+from harness.tracking.models import find_sweep
+from harness.tracking.reading import cached_reads, latest_sweep
 from harness.tracking.store import Store
 
 
@@ -44,9 +44,9 @@ def command(
 ) -> None:  # fmt: skip
     """Say what a sweep found: one HTML page that needs no network, and Markdown.
 
-    SWEEP is a sweep's run: its id, the beginning of it, or its name; by default the latest. The report is kept with
-    that run as report.html and report.md, where MLflow's own pages show it. Experiments that the harness did not write
-    are read as `harness compare` reads them.
+    SWEEP is a sweep's run: its id, the beginning of it, its name, latest, or best (that of the best run); by default
+    the latest. The report is kept with that run as report.html and report.md, where MLflow's own pages show it.
+    Experiments that the harness did not write are read as `harness compare` reads them.
     """
     from harness.reporting import keeping  # Jinja2
 
@@ -68,6 +68,8 @@ def command(
     words += [word for flag, value in zip(NAMING_FLAGS, named, strict=True) if value for word in (flag, value)]
     words += ["--baseline", baseline] if baseline else []
     words += ["--output", str(output)] if output is not None and parent is None else []
+    if baseline:
+        baseline = baseline_row(store, comparison, baseline)
     report = keeping.make(store, comparison, parent, baseline, shlex.join(words))
     if output is not None:
         for place in keeping.write(report, output):
@@ -82,12 +84,7 @@ def _choose(store: Store, sweep: str | None, experiment: str | None) -> tuple[Ru
     if experiment:
         return None, whole_experiment(store, experiment)
     if sweep:
-        parent = resolve_run(store, sweep)
-        if not is_sweep(parent):
-            raise RequestError(
-                f"The run {parent.run_id} ({parent.name}) is no sweep. Name a sweep, or report every run of an "
-                f"experiment: --experiment {shlex.quote(parent.experiment)} --output report.html"
-            )
+        parent = find_sweep(store, sweep)
         return parent, whole_sweep(store, parent)
     latest = latest_sweep(store)
     if latest is None:

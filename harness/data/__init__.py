@@ -1,7 +1,7 @@
 """Datasets: where they come from, whether they are what they should be, and how they are split."""
 
 from harness.data.cache import default_root, obtain, summary
-from harness.data.catalogue import FILES, PUBLICATIONS, Publication, publication
+from harness.data.catalogue import FILES, PUBLICATIONS, Publication, publication, variant
 from harness.data.folder import FileState, StoredFile, demanded_sums, examine, locate
 from harness.data.loading import dataset_digest, load_dataset, load_splits
 from harness.data.splits import split_dataset
@@ -23,4 +23,5 @@ __all__ = [
     "publication",
     "split_dataset",
     "summary",
+    "variant",
 ]

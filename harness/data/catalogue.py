@@ -7,10 +7,12 @@ https://github.com/zalandoresearch/fashion-mnist (Xiao, Rasul and Vollgraf, 2017
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.errors import RequestError, suggestion
+from harness.records import PUBLISHED
 
 TRAIN_IMAGES = "train-images-idx3-ubyte"
 TRAIN_LABELS = "train-labels-idx1-ubyte"
@@ -28,6 +30,7 @@ class Publication:
     licence: str
     class_names: tuple[str, ...]
     sums: Mapping[str, str]
+    image_shape: tuple[int, int] = (28, 28)
     train_size: int = 60_000
     test_size: int = 10_000
 
@@ -39,7 +42,7 @@ class Publication:
             (TRAIN_IMAGES, TRAIN_LABELS, self.train_size),
             (TEST_IMAGES, TEST_LABELS, self.test_size),
         ):
-            sizes[images], sizes[labels] = 16 + count * 28 * 28, 8 + count
+            sizes[images], sizes[labels] = 16 + count * math.prod(self.image_shape), 8 + count
         return sizes
 
 
@@ -88,3 +91,11 @@ def digest(sums: Mapping[str, str]) -> str:
     """One SHA-256 (hex) for the four files, the same that `sha256sum *-ubyte | sort | sha256sum` prints."""
     lines = sorted(f"{sums[name]}  {name}\n" for name in FILES)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def variant(name: str, files_digest: str) -> str:
+    """What the files of a dataset are, by their `digest`: "published", or "variant " and its first eight digits."""
+    published = PUBLICATIONS.get(name)
+    if published is not None and files_digest == digest(published.sums):
+        return PUBLISHED
+    return f"variant {files_digest[:8]}"

@@ -20,11 +20,12 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from PIL import Image
 
+from harness import records
 from harness.errors import DataError
 from harness.records import FloatArray, UInt8Array
 
 SIDE = 28
-WHITE = 255.0
+WHITE = float(records.WHITE)
 MIDDLE_GREY = WHITE / 2
 
 _BOX = 20

@@ -109,23 +109,24 @@ def _assemble(published: Publication, files: Iterable[StoredFile], files_digest:
     return Dataset(
         name=published.name,
         class_names=published.class_names,
-        train=_split(content, TRAIN_IMAGES, TRAIN_LABELS, len(published.class_names)),
-        test=_split(content, TEST_IMAGES, TEST_LABELS, len(published.class_names)),
+        train=_split(content, TRAIN_IMAGES, TRAIN_LABELS, published),
+        test=_split(content, TEST_IMAGES, TEST_LABELS, published),
         digest=files_digest,
         source=source,
     )
 
 
-def _split(content: dict[str, bytes], images_file: str, labels_file: str, classes: int) -> Split:
+def _split(content: dict[str, bytes], images_file: str, labels_file: str, published: Publication) -> Split:
     images, labels = _decode(content, images_file, 3), _decode(content, labels_file, 1)
-    if images.shape[1:] != (28, 28):
-        raise DataError(f"{images_file}: images of {images.shape[1]} x {images.shape[2]}; they must be 28 x 28 pixels")
+    if images.shape[1:] != published.image_shape:
+        found, wanted = (" x ".join(map(str, shape)) for shape in (images.shape[1:], published.image_shape))
+        raise DataError(f"{images_file}: images of {found}; they must be {wanted} pixels")
     if len(images) != len(labels) or not len(labels):
         raise DataError(
             f"{images_file} holds {len(images):,} images and {labels_file} {len(labels):,} labels; there must be as "
             "many of each, and at least one"
         )
-    if labels.max() >= classes:
+    if labels.max() >= (classes := len(published.class_names)):
         raise DataError(f"{labels_file}: label {labels.max()}; labels must be 0 to {classes - 1}")
     return Split(images, labels)
 

@@ -1,4 +1,4 @@
-"""Image files and arrays of anybody's making as the images that models take: 28 x 28, grey, light on dark.
+"""Image files and arrays of anybody's making as the images that a model takes: of its size, grey, light on dark.
 
 Each fault is a `DataError` of its own that names the file, so that one bad file does not stop the others.
 """
@@ -6,6 +6,7 @@ Each fault is a `DataError` of its own that names the file, so that one bad file
 from __future__ import annotations
 
 import io
+import math
 import struct
 import warnings
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from harness.data.fitting import FITS, SIDE, WHITE, looks_inverted
 from harness.errors import DataError, RequestError, suggestion
+from harness.records import WHITE as MOST
 from harness.records import FloatArray, UInt8Array
 
 MAX_MEBIBYTES = 64
@@ -37,7 +39,7 @@ _PER_16_BIT_STEP = 257.0
 
 @dataclass(frozen=True)
 class Picture:
-    """An `image` (28, 28) uint8 made from a file.
+    """An `image` (height, width) uint8 made from a file.
 
     `looks_inverted` (see `fitting.looks_inverted`) is said of the whole picture, negated if that was asked for; `notes`
     are what Pillow found odd about the file.
@@ -48,12 +50,12 @@ class Picture:
     notes: tuple[str, ...] = ()
 
 
-def read_picture(file: Path, fit: str, invert: bool = False) -> Picture:
+def read_picture(file: Path, fit: str, shape: tuple[int, ...], invert: bool = False) -> Picture:
     """The picture in an image file, of any size and colour mode, as one image for a model.
 
-    It is turned upright (EXIF), made grey (Rec. 601), negated if `invert`, and brought to 28 x 28 by `FITS[fit]`; one
-    that has 28 x 28 pixels already is not fitted. Of an animation the first frame is taken. What is transparent becomes
-    black behind a picture that is light on the whole, else white.
+    It is turned upright (EXIF), made grey (Rec. 601), negated if `invert`, and brought to `shape` by `FITS[fit]`; one
+    that has this shape (height, width) already is not fitted. Of an animation the first frame is taken. What is
+    transparent becomes black behind a picture that is light on the whole, else white.
 
     Raises:
         DataError: the file cannot be read as a picture, is too large, or has nothing on it.
@@ -68,26 +70,34 @@ def read_picture(file: Path, fit: str, invert: bool = False) -> Picture:
             grey = _grey(_decoded(content))
         if invert:
             grey = WHITE - grey
-        image = np.rint(grey).astype(np.uint8) if grey.shape == (SIDE, SIDE) else FITS[fit](grey)
+        image = np.rint(grey).astype(np.uint8) if grey.shape == shape else _fitted(grey, fit, shape)
     except DataError as error:
         raise DataError(f"{file}: {error}.") from error
     notes = dict.fromkeys(f"{file}: {' '.join(str(warning.message).split())}" for warning in warned)
     return Picture(image, looks_inverted(grey), tuple(notes))
 
 
-def read_array(file: Path, invert: bool = False) -> UInt8Array:
-    """The images in a `.npy` file as (n, 28, 28), n at least 1; negated if `invert`.
+def read_array(file: Path, shape: tuple[int, ...], invert: bool = False) -> UInt8Array:
+    """The images in a `.npy` file as (n, *shape), n at least 1; negated if `invert`.
 
-    Raises `DataError` unless it holds a uint8 array of shape (n, 28, 28) or (28, 28).
+    Raises `DataError` unless it holds a uint8 array of shape (n, *shape) or `shape`.
     """
     try:
         array = _loaded(file)
-        if problem := _unsuited(array):
-            raise DataError(f"{problem}. It must be uint8 in 0..255, of shape (n, 28, 28) or (28, 28)")
+        if problem := _unsuited(array, shape):
+            many = ", ".join(map(str, ("n", *shape)))
+            raise DataError(f"{problem}. It must be uint8 in 0..{MOST}, of shape ({many}) or {shape}")
     except DataError as error:
         raise DataError(f"{file}: {error}.") from error
-    images = np.array(array, dtype=np.uint8).reshape(-1, SIDE, SIDE)
-    return 255 - images if invert else images
+    images = np.array(array, dtype=np.uint8).reshape(-1, *shape)
+    return np.uint8(MOST) - images if invert else images
+
+
+def _fitted(grey: FloatArray, fit: str, shape: tuple[int, ...]) -> UInt8Array:
+    if shape != (SIDE, SIDE):
+        found, wanted = (" x ".join(map(str, sides)) for sides in (grey.shape, shape))
+        raise DataError(f"it has {found} pixels and the model takes {wanted}. Save it in this size")
+    return FITS[fit](grey)
 
 
 def _content(file: Path) -> bytes:
@@ -182,21 +192,21 @@ def _loaded(file: Path) -> npt.NDArray[np.generic]:
         raise DataError(f"it is damaged or cut short ({error})") from error
 
 
-def _unsuited(array: npt.NDArray[np.generic]) -> str:
+def _unsuited(array: npt.NDArray[np.generic], shape: tuple[int, ...]) -> str:
     """What is wrong with an array, and what to do about it; the empty string for one that can be taken."""
     if array.dtype != np.uint8:
         if array.dtype.kind == "f" and array.size and np.nanmax(array) <= 1:
-            return f"its type is {array.dtype}, of values up to 1: save (array * 255).round().astype('uint8')"
-        return f"its type is {array.dtype}: if its values are 0 to 255, save array.astype('uint8')"
+            return f"its type is {array.dtype}, of values up to 1: save (array * {MOST}).round().astype('uint8')"
+        return f"its type is {array.dtype}: if its values are 0 to {MOST}, save array.astype('uint8')"
     if array.size == 0:
         return f"its shape is {array.shape}: there is no image in it"
-    if array.shape[-2:] == (SIDE, SIDE) and array.ndim in (2, 3):
+    if array.shape in (shape, (len(array), *shape)):
         return ""
     remedy = ""
     if array.shape[-1:] == (1,):
         remedy = ": save array[..., 0]"
-    elif array.shape[-1:] == (SIDE * SIDE,):
-        remedy = ": save array.reshape(-1, 28, 28)"
+    elif array.shape[-1:] == (math.prod(shape),):
+        remedy = f": save array.reshape(-1, {', '.join(map(str, shape))})"
     elif array.ndim in (2, 3):
         remedy = ": save its pictures as image files, which are fitted (--image)"
     return f"its shape is {array.shape}{remedy}"

@@ -11,7 +11,7 @@ import numpy as np
 from harness.config import DatasetConfig, ValidationConfig
 from harness.data.label_noise import replace_labels
 from harness.errors import ConfigError, suggestion
-from harness.records import Dataset, IntArray, ReplacedLabels, Split, Splits, UInt8Array
+from harness.records import Dataset, DatasetSpec, IntArray, ReplacedLabels, Split, Splits, UInt8Array
 
 
 def split_dataset(dataset: Dataset, config: DatasetConfig, validation: ValidationConfig) -> Splits:
@@ -44,12 +44,13 @@ def split_dataset(dataset: Dataset, config: DatasetConfig, validation: Validatio
                 published.labels, order, config.label_noise, len(dataset.class_names), config.seed
             )
     train = _select(published, chosen)
-    return Splits(
-        train if replaced is None else Split(train.images, _relabelled(train.labels, chosen, replaced)),
-        _select(published, held_out) if len(held_out) else None,
-        _select(dataset.test, np.arange(config.test_size or len(dataset.test))),
-        replaced,
-    )
+    if replaced is not None:
+        train = Split(train.images, _relabelled(train.labels, chosen, replaced))
+    validated = _select(published, held_out) if len(held_out) else None
+    test = _select(dataset.test, np.arange(config.test_size or len(dataset.test)))
+    digests = {"train": train.digest, "test": test.digest} | ({"val": validated.digest} if validated else {})
+    spec = DatasetSpec(dataset.name, train.images.shape[1:], dataset.class_names, digests)
+    return Splits(spec, train, validated, test, replaced)
 
 
 def _held_out(train: Split, validation: ValidationConfig) -> IntArray:

@@ -71,16 +71,13 @@ def compute_output(
     return LayerPanel(title, tuple(lines), values, sheet, dead, tuple(labels), marked)
 
 
-def compute_kernel(title: str, lines: Sequence[str], values: FloatArray) -> LayerPanel:
+def compute_kernel(title: str, lines: Sequence[str], values: FloatArray, image_shape: tuple[int, ...]) -> LayerPanel:
     """The panel of the weights that see the pixels: a tile for each unit or channel.
 
-    A dense kernel (784, units) gives images of 28 x 28, a convolution's (height, width, 1, channels) its own size.
+    A dense kernel (pixels, units) gives images of `image_shape`, a convolution's (height, width, 1, channels) its own
+    size.
     """
-    if values.ndim == 2:
-        side = math.isqrt(len(values))
-        tiles = values.T.reshape(-1, side, side)
-    else:
-        tiles = np.moveaxis(values[:, :, 0], -1, 0)
+    tiles = values.T.reshape(-1, *image_shape) if values.ndim == 2 else np.moveaxis(values[:, :, 0], -1, 0)
     return LayerPanel(title, tuple(lines), values, _sheet(tiles, gap=_GAP))
 
 

@@ -1,6 +1,6 @@
 """Many images on one sheet: one picture on one set of axes draws many times faster than axes for each image.
 
-Coordinates on a sheet are pixels of the images, x to the right and y downwards from the upper left corner.
+Coordinates on a sheet are its units, x to the right and y downwards from the upper left corner.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ from matplotlib.transforms import Affine2D, Bbox, Transform
 
 from harness.figures import style
 from harness.figures.lettering import letter, wrapped
-from harness.records import FloatArray, UInt8Array
+from harness.records import LEVELS, WHITE, FloatArray, UInt8Array
 
 SIDE = 28
-PIXEL = 5 / style.DPI
-"""Inches that a pixel of an image takes: five dots, so that all pixels are equal."""
+"""Units of a sheet that an image is wide and high. Images of so many pixels are drawn as they are, others scaled."""
+_DOTS = 5
+PIXEL = _DOTS / style.DPI
+"""Inches that a unit takes: five dots, so that all pixels of such an image are equal."""
 
 _LINE = 0.17  # inches a line of the note takes
 
@@ -55,19 +57,23 @@ class Grid:
 
 @lru_cache
 def colours(name: str) -> UInt8Array:
-    """The matplotlib colour map `name` for the 256 grey values: (256, 4), red, green, blue and alpha."""
-    return np.asarray(colormaps[name](np.arange(256), bytes=True), dtype=np.uint8)
+    """The matplotlib colour map `name` for every grey value: (LEVELS, 4), red, green, blue and alpha."""
+    return np.asarray(colormaps[name](np.arange(LEVELS), bytes=True), dtype=np.uint8)
 
 
 def paste(images: Sequence[UInt8Array], grid: Grid, cmap: str = "binary") -> UInt8Array:
-    """The sheet (height, width, 4): each image (28, 28) in its cell, in the colours of `cmap`, on white.
+    """The sheet (height, width, 4): each image (height, width) in its cell, in the colours of `cmap`, on white.
 
-    With fewer images than cells the last ones stay empty.
+    It has a point for each unit, or for each dot where images have another number of pixels than fits. With fewer
+    images than cells the last ones stay empty.
     """
+    fine = 1 if all(image.shape == (SIDE, SIDE) for image in images) else _DOTS
+    side = SIDE * fine
     wide, high = grid.size
-    sheet = np.full((high, wide, 4), 255, dtype=np.uint8)
-    for image, (x, y) in zip(images, grid.places().astype(int), strict=False):
-        sheet[y : y + SIDE, x : x + SIDE] = colours(cmap)[image]
+    sheet = np.full((high * fine, wide * fine, 4), WHITE, dtype=np.uint8)
+    for image, (x, y) in zip(images, grid.places().astype(int) * fine, strict=False):
+        rows, columns = (np.arange(side) * pixels // side for pixels in image.shape)
+        sheet[y : y + side, x : x + side] = colours(cmap)[image[rows][:, columns]]
     return sheet
 
 
@@ -110,7 +116,7 @@ class Sheet:
     grid: Grid
 
     def paste(self, images: Sequence[UInt8Array], cmap: str = "binary") -> None:
-        """The images (28, 28), each into its cell of the grid."""
+        """The images (height, width), each into its cell of the grid."""
         wide, high = self.grid.size
         picture = paste(images, self.grid, cmap)
         upright = Affine2D().scale(1.0, -1.0).translate(0.0, high) + self.transform

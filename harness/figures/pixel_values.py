@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from harness.figures import style
 from harness.figures.lettering import letter
 from harness.figures.scales import Ticks, dress, even_ticks
-from harness.records import FloatArray, IntArray, UInt8Array
+from harness.records import WHITE, FloatArray, IntArray, UInt8Array
 
 _MARGINS = style.Margins(left=0.6, right=0.2, bottom=0.6, top=0.4, between=0.75)
 
@@ -35,7 +35,7 @@ class PixelValues:
 
 
 def compute(image: UInt8Array, pixel_scale: FloatArray) -> PixelValues:
-    """`pixel_scale` (256,) is what preprocessing makes of each grey value."""
+    """`pixel_scale` (LEVELS,) is what preprocessing makes of each grey value."""
     values, counts = np.unique(image, return_counts=True)
     corner, greatest = int(image[0, 0]), int(values[-1])
     return PixelValues(
@@ -55,7 +55,10 @@ def draw(values: PixelValues, note: str, title: str) -> Figure:
     _draw_panel(right, values.after, values.counts, [(after, f"{after:.5f}") for _, after in ends])
     dress(left, f"{note}: {len(values.before)} values before", _ticks_of(values.before, whole=True), _powers(values))
     dress(right, "The same after normalisation", _ticks_of(values.after), _powers(values))
-    for axes, text in ((left, "grey value, 0 to 255"), (right, "what the first layer after preprocessing is given")):
+    for axes, text in (
+        (left, f"grey value, 0 to {WHITE}"),
+        (right, "what the first layer after preprocessing is given"),
+    ):
         letter(axes, [text], [(0.5, 0.0)], size=style.TEXT_SIZE, valign="top", shift=(0.0, -24.0),
                transform=axes.transAxes)  # fmt: skip
     letter(left, ["pixels"], [(0.0, 1.0)], align="right", valign="bottom", shift=(-5.0, -2.0), transform=left.transAxes)

@@ -10,7 +10,7 @@ from harness.records import Evaluation, FloatArray, Split, UInt8Array
 
 @dataclass(frozen=True)
 class PredictedImage:
-    """One image (28, 28) uint8 and its probabilities (10,).
+    """One image (height, width) uint8 and its probabilities (classes,).
 
     `true` is its class, None for a picture that has none; `label` says which image it is ("test image 12", or the name
     of a file), and `index` is its place in the split, if it is of one.

@@ -9,40 +9,41 @@ from matplotlib.figure import Figure
 from harness.figures import mosaic, style
 from harness.figures.lettering import width
 from harness.figures.scales import Ticks, colour_bar, dress
-from harness.records import Split, UInt8Array
+from harness.records import LEVELS, WHITE, Split, UInt8Array
 
 COLUMNS = 5
 SHOWN = 25
 _SIDE = 3.5  # inches of the one image
 _BAR = 0.18  # inches that its colour bar is wide
 _MARGINS = style.Margins(left=0.45, right=1.0, bottom=0.35, top=0.4, between=0.25)
-_EDGES = Ticks(tuple(map(float, range(0, mosaic.SIDE, 5))), tuple(map(str, range(0, mosaic.SIDE, 5))))
-_GREYS = (0, 50, 100, 150, 200, 255)
+_GREYS = (*range(0, WHITE - 5, 50), WHITE)
 
 
 def draw_image(
     image: UInt8Array, note: str, title: str, cmap: str = "viridis", bar: bool = True
 ) -> Figure:  # fmt: skip
-    """One image (28, 28) uint8 in the colours of the matplotlib map `cmap`, pixels counted along its sides, and, unless
-    `bar` is false, what colour stands for which of 0..255."""
+    """One image (height, width) uint8 in the colours of the matplotlib map `cmap`, pixels counted along its sides, and,
+    unless `bar` is false, what colour stands for which grey value."""
     margins = _MARGINS if bar else style.Margins(_MARGINS.left, 0.2, _MARGINS.bottom, _MARGINS.top, 0.0)
     wide = margins.left + _SIDE + margins.right
     high = margins.bottom + _SIDE + margins.top
     figure, (axes,) = style.row_of_panels(wide, high, title, 1, margins)
     mosaic.show(axes, mosaic.colours(cmap)[image])
-    axes.set(xlim=(0, mosaic.SIDE), ylim=(mosaic.SIDE, 0))
-    dress(axes, note, _middle(_EDGES), _middle(_EDGES), grid="")
+    down, across = image.shape
+    axes.set(xlim=(0, across), ylim=(down, 0))
+    dress(axes, note, _every_fifth(across), _every_fifth(down), grid="")
     if bar:
         place = axes.get_position()
         beside = figure.add_axes((place.x1 + margins.between / wide, place.y0, _BAR / wide, place.height))
-        ticks = Ticks(tuple((grey + 0.5) / 256 for grey in _GREYS), tuple(map(str, _GREYS)))
+        ticks = Ticks(tuple((grey + 0.5) / LEVELS for grey in _GREYS), tuple(map(str, _GREYS)))
         colour_bar(beside, mosaic.colours(cmap), ticks, "value")
     return figure
 
 
-def _middle(ticks: Ticks) -> Ticks:
-    """The marks at the middle of the pixels."""
-    return Ticks(tuple(value + 0.5 for value in ticks.values), ticks.labels)
+def _every_fifth(pixels: int) -> Ticks:
+    """The numbers of pixels, from 0, at their middle."""
+    numbers = range(0, pixels, 5)
+    return Ticks(tuple(number + 0.5 for number in numbers), tuple(map(str, numbers)))
 
 
 def draw_images(

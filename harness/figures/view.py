@@ -12,7 +12,7 @@ from harness.records import Evaluation, FloatArray, History, Split
 class RunView:
     """A run after training: its epochs, its data and what its final weights say.
 
-    `evaluation` judges `split`, the test images; `train` is what it was trained on. `pixel_scale` (256,) is what the
+    `evaluation` judges `split`, the test images; `train` is what it was trained on. `pixel_scale` (LEVELS,) is what the
     model's preprocessing makes of each grey value; `palette` is the setting of that name; so many labels of `train` as
     `noisy_labels` says are wrong on purpose.
     """

@@ -1,4 +1,4 @@
-"""A builder for each architecture. All have one shape: (n, 28, 28) uint8 in, (n, 10) logits or probabilities out."""
+"""A builder of each architecture: images (n, *image_shape) in, logits or probabilities (n, classes) out."""
 
 from __future__ import annotations
 
@@ -9,29 +9,31 @@ from typing import Any
 
 from harness.config import ModelConfig
 from harness.models.preprocessing import preprocessing_layer
-from harness.records import UInt8Array
-
-CLASSES = 10
-IMAGE_SHAPE = (28, 28)
+from harness.records import DatasetSpec, UInt8Array
 
 
 def build_model(
-    model: ModelConfig, preprocessing: str, training_images: UInt8Array, mixed_precision: str = "none"
+    model: ModelConfig,
+    preprocessing: str,
+    data: DatasetSpec,
+    training_images: UInt8Array,
+    mixed_precision: str = "none",
 ) -> Any:
     """A fresh, uncompiled `keras.Model` with weights drawn from Keras's global seed.
 
-    `training_images` (n, 28, 28) uint8 are what the preprocessing is adapted on. Layers have stable names
+    `data` says what goes in and how many classes come out; on `training_images` (n, *image_shape) uint8 the
+    preprocessing is adapted. Layers have stable names
     (`shift`, `preprocessing`, `convolution_1`, `hidden_1`, `output`, ...). With `mixed_precision` the hidden layers
     compute in float16 or bfloat16; their weights, what comes before them and the output stay float32.
     """
     import keras
 
-    inputs = keras.Input(IMAGE_SHAPE, dtype="uint8", name="pixels")
+    inputs = keras.Input(data.image_shape, dtype=data.dtype, name="pixels")
     scaled = preprocessing_layer(preprocessing, training_images)(_shift(model.shift, inputs))
     with _computing_in(mixed_precision):
         features = ARCHITECTURES[model.architecture](model, scaled)
     outputs = keras.layers.Dense(
-        CLASSES,
+        data.classes,
         activation="softmax" if model.head == "softmax" else None,
         kernel_regularizer=_penalty(model),
         name="output",
@@ -63,16 +65,16 @@ def _shift(most: int, pixels: Any) -> Any:
 
     if not most:
         return pixels
-    share = (most + 0.5) / IMAGE_SHAPE[0]
-    move = keras.layers.RandomTranslation(share, share, fill_mode="constant", interpolation="nearest", name="shift")
+    shares = [(most + 0.5) / side for side in pixels.shape[1:3]]
+    move = keras.layers.RandomTranslation(*shares, fill_mode="constant", interpolation="nearest", name="shift")
     return move(_with_channel(pixels))
 
 
 def _with_channel(images: Any) -> Any:
-    """(n, 28, 28, 1), as layers for images want them."""
+    """(n, height, width, channels), as layers for images want them."""
     import keras
 
-    return images if len(images.shape) == 4 else keras.layers.Reshape((*IMAGE_SHAPE, 1), name="channel")(images)
+    return images if len(images.shape) == 4 else keras.layers.Reshape((*images.shape[1:], 1), name="channel")(images)
 
 
 def _mlp(model: ModelConfig, images: Any) -> Any:

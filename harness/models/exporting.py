@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import RequestError
-from harness.models.building import IMAGE_SHAPE
 from harness.models.loading import load_model
 
 EXPORTED_KERAS = "model.keras"
@@ -37,7 +36,7 @@ def _copy_keras(file: Path, folder: Path) -> None:
 def _write_saved_model(file: Path, folder: Path) -> None:
     """A TensorFlow SavedModel with the signature `serving_default` (also callable as `serve`).
 
-    Input `pixels` (n, 28, 28) uint8, output `probabilities` (n, 10) float32.
+    Input `pixels` uint8, output `probabilities` (n, classes) float32.
     """
     model = load_model(file)
     import keras
@@ -49,7 +48,7 @@ def _write_saved_model(file: Path, folder: Path) -> None:
 
     archive = keras.export.ExportArchive()
     archive.track(model)
-    signature = [tf.TensorSpec((None, *IMAGE_SHAPE), tf.uint8, name="pixels")]
+    signature = [tf.TensorSpec(model.inputs[0].shape, tf.uint8, name="pixels")]
     archive.add_endpoint("serve", probabilities, input_signature=signature)  # the first one is `serving_default` too
     archive.write_out(folder, verbose=False)
 

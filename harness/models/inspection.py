@@ -126,15 +126,15 @@ def select_layers(layers: Sequence[Layer], name: str) -> tuple[Layer, ...]:
 def observe_layers(
     model: Any, layers: Sequence[Layer], image: UInt8Array, test_images: UInt8Array
 ) -> tuple[LayerOutput, ...]:
-    """What `layers` of `model` put out for `image` (28, 28) in inference mode, and for how many of `test_images`
-    (n, 28, 28) each unit of a ReLU is on."""
+    """What `layers` of `model` put out for one `image` in inference mode, and for how many of `test_images`
+    (n, ...) each unit of a ReLU is on."""
     values = layer_outputs(model, layers, image)
     active = count_active(model, [layer for layer in layers if layer.is_relu], test_images)
     return tuple(LayerOutput(layer, values[layer.name], active.get(layer.name), len(test_images)) for layer in layers)
 
 
 def layer_outputs(model: Any, layers: Sequence[Layer], image: UInt8Array) -> dict[str, FloatArray]:
-    """By layer, what it puts out for `image` (28, 28) uint8, without the axis of images."""
+    """By layer, what it puts out for one `image` uint8, without the axis of images."""
     import keras
 
     outputs = _up_to(model, layers)(image[None], training=False)
@@ -142,14 +142,14 @@ def layer_outputs(model: Any, layers: Sequence[Layer], image: UInt8Array) -> dic
 
 
 def count_active(model: Any, layers: Sequence[Layer], images: UInt8Array) -> dict[str, IntArray]:
-    """By layer, for how many of `images` (n, 28, 28) uint8 each unit is not 0 (a channel: 0 anywhere), (units,)."""
+    """By layer, for how many of `images` (n, ...) uint8 each unit is not 0 (a channel: 0 anywhere), (units,)."""
     import tensorflow as tf
 
     if not layers:
         return {}
     inner = _up_to(model, layers)
 
-    @tf.function(input_signature=[tf.TensorSpec((None, 28, 28), tf.uint8)])  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=[tf.TensorSpec(model.inputs[0].shape, tf.uint8)])  # type: ignore[untyped-decorator]
     def counted(chunk: Any) -> dict[str, Any]:
         return {name: _times_active(output) for name, output in inner(chunk, training=False).items()}
 

@@ -20,7 +20,7 @@ PROGRAMS_KEPT = 8
 
 @dataclass(frozen=True)
 class _Program:
-    """A copy of a model, and what was traced for it: images (n, 28, 28) uint8 to logits (n, 10)."""
+    """A copy of a model, and what was traced for it: images uint8 to logits (n, classes)."""
 
     model: Any
     logits: Any
@@ -41,7 +41,7 @@ def probability_model(model: Any, head: str) -> Any:
 
 
 def log_probabilities(model: Any, weights: Weights | None = None) -> Callable[[UInt8Array], FloatArray]:
-    """A function from images (n, 28, 28) uint8 to natural-log probabilities (n, 10) float64, in inference mode.
+    """A function from images uint8 to natural-log probabilities (n, classes) float64, in inference mode.
 
     It answers with `weights`, or else with those that `model` has at each call. The logits are taken whatever the head,
     as Keras's own losses do, so that a confident mistake keeps its full loss.
@@ -76,7 +76,7 @@ def _build(model: Any) -> _Program:
     output = copy.get_layer("output")
     features = keras.Model(copy.inputs, output.input)
 
-    @tf.function(input_signature=[tf.TensorSpec((None, 28, 28), tf.uint8)])  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=[tf.TensorSpec(copy.inputs[0].shape, tf.uint8)])  # type: ignore[untyped-decorator]
     def logits(images: Any) -> Any:
         return tf.matmul(tf.cast(features(images, training=False), output.kernel.dtype), output.kernel) + output.bias
 

@@ -12,17 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from harness.records import FloatArray, UInt8Array
+from harness.records import LEVELS, WHITE, FloatArray, UInt8Array
 
 _BLOCK = 1_000
 """Images whose squares are held at once: 1.5 MB, which stay in the processor's cache."""
 
 
 def _unit_range(images: UInt8Array) -> Any:
-    """Pixel / 255."""
+    """The share of white, 0 to 1."""
     import keras
 
-    return keras.layers.Rescaling(1 / 255, name="preprocessing")
+    return keras.layers.Rescaling(1 / WHITE, name="preprocessing")
 
 
 def _standardize(images: UInt8Array) -> Any:
@@ -42,7 +42,7 @@ def pixel_moments(images: UInt8Array) -> tuple[float, float]:
     for start in range(0, len(images), _BLOCK):
         block = images[start : start + _BLOCK]
         total += int(block.sum(dtype=np.uint64))
-        squares += int(np.square(block, dtype=np.uint16).sum(dtype=np.uint64))  # 255 squared fits into 16 bits
+        squares += int(np.square(block, dtype=np.uint16).sum(dtype=np.uint64))  # the square of a byte fits into 16 bits
     count = images.size
     return total / count, (count * squares - total**2) / count**2
 
@@ -59,17 +59,17 @@ def preprocessing_layer(name: str, training_images: UInt8Array) -> Any:
 
 
 def pixel_scale(model: Any) -> FloatArray:
-    """What the preprocessing of `model`, one of `build_model`'s, makes of each grey value: (256,), from float32."""
-    greys = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
-    return np.asarray(model.get_layer("preprocessing")(greys), dtype=np.float64).reshape(256)
+    """What the preprocessing of `model`, one of `build_model`'s, makes of each grey value: (LEVELS,), from float32."""
+    greys = np.arange(LEVELS, dtype=np.uint8).reshape(1, 1, LEVELS)
+    return np.asarray(model.get_layer("preprocessing")(greys), dtype=np.float64).reshape(LEVELS)
 
 
 def float64_scale(name: str, training_images: UInt8Array) -> FloatArray:
-    """What preprocessing `name` makes of each grey value, (256,), in float64 and without Keras.
+    """What preprocessing `name` makes of each grey value, (LEVELS,), in float64 and without Keras.
 
     It is what a notebook has that normalises its arrays by hand, guide B's 1e-10 beside the deviation included.
     """
-    return _SCALES[name](np.arange(256, dtype=np.float64), training_images)
+    return _SCALES[name](np.arange(LEVELS, dtype=np.float64), training_images)
 
 
 def _standardized(greys: FloatArray, training_images: UInt8Array) -> FloatArray:
@@ -78,6 +78,6 @@ def _standardized(greys: FloatArray, training_images: UInt8Array) -> FloatArray:
 
 
 _SCALES: Mapping[str, Callable[[FloatArray, UInt8Array], FloatArray]] = {
-    "unit_range": lambda greys, _: greys / 255.0,
+    "unit_range": lambda greys, _: greys / WHITE,
     "standardize": _standardized,
 }

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from harness.analysis.comparison import DATASET, Comparison, Row
+from harness.analysis.comparison import Comparison, Row
 from harness.analysis.settings import SEED, headings
 from harness.analysis.statistics import t_interval
 from harness.figures import (
@@ -52,7 +52,7 @@ class _Subject:
     n: str
     left_out: str
     baseline: str | None
-    datasets: int
+    judged_apart: bool
 
 
 def groups_of(comparison: Comparison, rows: Sequence[Row], quantity: Quantity = "accuracy") -> list[Group]:
@@ -90,9 +90,12 @@ def draw_gaps(comparison: Comparison) -> Figure:
 
 
 def _note(comparison: Comparison) -> str:
-    """What was selected on the split that is drawn."""
+    """What was selected on the split that is drawn, and whether it has other images from row to row."""
     reasons = comparison.selected_on.get(comparison.held_out, ())
-    return f"† selected on {SPLITS[comparison.held_out]}: {', '.join(reasons)}" if reasons else ""
+    notes = [f"† selected on {SPLITS[comparison.held_out]}: {', '.join(reasons)}"] if reasons else []
+    if comparison.judged_apart:
+        notes.append(f"rows are judged on different {comparison.held_out_images}")
+    return "; ".join(notes)
 
 
 def _parameters(row: Row) -> float | None:
@@ -135,8 +138,9 @@ def pictures(comparison: Comparison, series: Series, baseline: str | None = None
         left_out = f" Only the first {len(few)} rows of the table are drawn, {more:,} more are left out."
     drawn_baseline = baseline if any(label(row.settings) == baseline for row in few) else None
     every = groups_of(comparison, comparison.rows)
-    datasets = len({row.runs[0].parameters.get(DATASET) for row in comparison.rows})
-    subject = _Subject(every[:GROUPS], every, measure, seeds_in_words(comparison), left_out, drawn_baseline, datasets)
+    subject = _Subject(
+        every[:GROUPS], every, measure, seeds_in_words(comparison), left_out, drawn_baseline, comparison.judged_apart
+    )
     drawn = [_bars, _loss_bars(comparison, few, note), _scatter, _against, _heat, _front, _parallel]
     for draw in drawn:
         yield from draw(subject)
@@ -225,7 +229,7 @@ def _heat(subject: _Subject) -> Iterator[Picture]:
 
 def _front(subject: _Subject) -> Iterator[Picture]:
     known = [group for group in subject.few if group.gap.by_seed and group.held_out.by_seed]
-    if len(known) < 2 or subject.datasets > 1:  # accuracies on different images make no front; the table has each one's
+    if len(known) < 2 or subject.judged_apart:  # accuracies on different images make no front; the table has each one's
         return
     measure = subject.measure
     view = pareto.compute(subject.few, measure)

@@ -12,7 +12,8 @@ from harness import paths
 from harness.analysis.comparison import Comparison
 from harness.analysis.legend import context
 from harness.analysis.settings import ABSENT, SEED, headings, sortable
-from harness.records import RunRecord
+from harness.images import FILES_TAG
+from harness.records import VARIANT_PARAMETER, RunRecord
 from harness.reporting.content import Again, Fact, shortened
 from harness.reporting.wording import by_size
 from harness.tracking.access import shown_uri
@@ -99,8 +100,10 @@ def shared(comparison: Comparison) -> tuple[Fact, ...]:
     return tuple(facts)
 
 
-def origin(runs: Sequence[RunRecord]) -> tuple[Fact, ...]:
-    """Data, engine, versions, machine and code, as the runs recorded them; what they did not record is left out."""
+def origin(runs: Sequence[RunRecord], parent: RunRecord | None = None) -> tuple[Fact, ...]:
+    """Data, engine, versions, machine and code, as the runs recorded them; what they did not record is left out. And
+    how many were not trained by the sweep that is reported, `parent`."""
+    reused = sum(run.parent_id != parent.run_id for run in runs) if parent is not None else 0
     commit = _kinds(runs, lambda run: _commit(run))
     given = (
         ("data", _kinds(runs, _data)),
@@ -110,6 +113,7 @@ def origin(runs: Sequence[RunRecord]) -> tuple[Fact, ...]:
         ("machine", _kinds(runs, _machine)),
         ("code", commit or "of no commit: not run from a git checkout"),
         ("trained", _when(runs)),
+        ("reused", f"{reused} of {len(runs)} runs, which earlier commands had trained" if reused else ""),
     )
     return tuple(Fact(name, value) for name, value in given if value)
 
@@ -134,9 +138,9 @@ def _commit(run: RunRecord) -> str:
 
 
 def _data(run: RunRecord) -> str:
-    digest = run.tags.get("harness.dataset_digest", "")
-    name = run.parameters.get("dataset.name", "")
-    return f"{name}, SHA-256 {digest[:16]}…" if digest else name
+    digest = run.tags.get(FILES_TAG, "")
+    parts = [run.parameters.get("dataset.name", ""), run.parameters.get(VARIANT_PARAMETER, "")]
+    return ", ".join(filter(None, [*parts, f"SHA-256 {digest[:16]}…" if digest else ""]))
 
 
 def _images(run: RunRecord) -> str:

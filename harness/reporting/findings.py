@@ -10,7 +10,7 @@ from statistics import median
 
 from harness.analysis.comparison import Comparison, Row
 from harness.analysis.differences import Finding, Findings, is_gap
-from harness.analysis.legend import floor_in_words
+from harness.analysis.legend import apart_in_words, floor_in_words
 from harness.analysis.statistics import ALPHA
 from harness.records import RunRecord, RunState
 from harness.reporting.content import shortened
@@ -64,7 +64,7 @@ def findings(comparison: Comparison, tests: Tested) -> tuple[str, ...]:
     """The sentences of a report: the tests, then the ranking, then what the training curves showed."""
     runs = [run for row in comparison.rows for run in row.runs if run.state is RunState.FINISHED]
     sentences = [sentence for block in tests.blocks for sentence in _of_block(block)]
-    sentences += [*tests.untested, *_ranking(comparison), *_onset(runs), *_restored(comparison, runs)]
+    sentences += [*tests.untested, *_rankings(comparison), *_onset(runs), *_restored(comparison, runs)]
     return (*sentences, *_running(runs))
 
 
@@ -177,11 +177,22 @@ def _mean(finding: Finding) -> float:
     return math.nan if finding.difference is None else finding.difference.mean
 
 
-def _ranking(comparison: Comparison) -> list[str]:
+def _rankings(comparison: Comparison) -> list[str]:
+    """The ranking of each group of rows that are judged on the same images."""
+    groups: dict[str, list[Row]] = {}
+    for row in comparison.rows:
+        groups.setdefault(row.judged_on, []).append(row)
+    sentences = [sentence for rows in groups.values() for sentence in _ranking(comparison, rows)]
+    if comparison.judged_apart:
+        sentences.insert(0, f"{apart_in_words(comparison)}.")
+    return sentences
+
+
+def _ranking(comparison: Comparison, rows: Sequence[Row]) -> list[str]:
     """Which row comes first and what that is worth; which are underfit."""
     split, measure = comparison.held_out, f"gap_{comparison.held_out}_accuracy"
-    scored = [row for row in comparison.rows if measure in row.scores and math.isfinite(row.scores[measure].mean)]
-    if len(comparison.rows) < 2 or not scored:
+    scored = [row for row in rows if measure in row.scores and math.isfinite(row.scores[measure].mean)]
+    if len(rows) < 2 or not scored:
         return []
     ranked = [row for row in scored if not row.underfit]
     sentences = []

@@ -44,7 +44,7 @@ def gather(
         expected=expected,
         varied=facts.varied(comparison),
         shared=facts.shared(comparison),
-        origin=facts.origin(runs),
+        origin=facts.origin(runs, parent),
         findings=findings.findings(comparison, made),
         corrected=f"p: corrected by Holm's method for all {made.tests:,} tests of this page." if made.tests else "",
         warnings=tuple(warnings(comparison)),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from harness.analysis.comparison import Comparison, Row
 from harness.analysis.differences import Finding, Findings
-from harness.analysis.legend import legend
+from harness.analysis.legend import counted, legend
 from harness.analysis.ordering import COUNT
 from harness.analysis.settings import SEED
 from harness.analysis.statistics import ALPHA
@@ -82,6 +82,7 @@ def tests(comparison: Comparison, made: Tested) -> Table | None:
     if not every:
         return None
     several = any(finding.contexts > 1 for _, finding in every)
+    apart = max(block.apart for block in made.blocks)
     names = ["compared", "measure", "n", "difference", "95 % interval", "effect size", "p", "p after Holm"]
     numbers = {"difference", "effect size", "p", "p after Holm"}
     columns = [Column(name, name in numbers) for name in names]
@@ -92,6 +93,8 @@ def tests(comparison: Comparison, made: Tested) -> Table | None:
     notes = [_LEGEND.format(tests=made.tests, alpha=ALPHA)]
     if left_out := len(every) - len(shown):
         notes.insert(0, f"{left_out:,} more tests are left out here, but counted in the correction.")
+    if apart:
+        notes.append(f"Not compared: {counted(apart, 'row')} judged on other {comparison.held_out_images}.")
     lines = tuple(Line(_test_cells(block, finding, several)) for block, finding in shown)
     return Table("Every test of this page, corrected for all of them together.", tuple(columns), lines, tuple(notes))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from harness.analysis.comparison import Comparison
 from harness.analysis.differences import Finding, Findings, corrected, differences, find_row
-from harness.analysis.effects import effects
+from harness.analysis.effects import effects, judged_apart
 from harness.analysis.settings import headings
 from harness.errors import RequestError
 from harness.reporting.wording import by_size, label
@@ -49,6 +49,11 @@ def all_tests(comparison: Comparison, baseline: str | None = None) -> Tested:
     blocks, untested = [], []
     short = headings(comparison.settings)
     for key in comparison.settings:
+        if judged_apart(comparison, key):
+            untested.append(
+                f"The effect of {short[key]} is not tested: each value is judged on other {comparison.held_out_images}."
+            )
+            continue
         try:
             first = min((row.settings[key] for row in comparison.rows), key=by_size)
             block = effects(comparison, key, first)

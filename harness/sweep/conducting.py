@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
-from harness.composing import SweepJobs
+from harness.composing import GRID_SWEEPER, SweepJobs
 from harness.config import Config
 from harness.errors import HarnessError, RequestError
 from harness.records import RunRecord, RunState
@@ -20,9 +20,17 @@ from harness.sweep.claiming import Claim, Holder, holder_of, is_held, new_parent
 from harness.sweep.crew import Crew, Record
 from harness.sweep.ending import end_runs, job_number, record_failure
 from harness.sweep.forecast import Forecast
-from harness.sweep.jobs import PARENT_SETTING
+from harness.sweep.jobs import JOB_SETTING, PARENT_SETTING
 from harness.sweep.naming import sweep_name
-from harness.sweep.planning import GRID_SWEEPER, PlannedJob, SweepPlan, earlier_sweeps, only, resumed
+from harness.sweep.planning import (
+    PlannedJob,
+    SweepPlan,
+    earlier_sweeps,
+    handed_over,
+    one_a_job,
+    resumed,
+    reusing,
+)
 from harness.sweep.pool import ADDRESS, crew_for, plan_slots
 from harness.sweep.process import DIED
 from harness.sweep.progress import SweepDisplay
@@ -31,7 +39,8 @@ from harness.sweep.watching import follow, watched
 from harness.sweep.worker import Failure
 from harness.tracking.access import few_retries
 from harness.tracking.closing import close_abandoned
-from harness.tracking.reading import cached_reads, read_runs
+from harness.tracking.reading import cached_reads, read_runs, sweep_runs
+from harness.tracking.reuse import reused_runs, reused_tags
 from harness.tracking.selection import SWEEP_FINGERPRINT_TAG, SWEPT_TAG
 from harness.tracking.store import Store
 from harness.tracking.writing import RunIdentity, RunWriter
@@ -79,9 +88,11 @@ class Sweep:
 
     def look_up(self) -> SweepPlan:
         """The plan with what the store has of it."""
+        if self.fresh:
+            return self.work
         with cached_reads(self.store):
-            earlier = [] if self.fresh else earlier_sweeps(self.work, self.store)
-            return self.under(earlier[-1]) if earlier else self.work
+            earlier = earlier_sweeps(self.work, self.store)
+            return self.under(earlier[-1]) if earlier else reusing(self.work, self.store)
 
     def under(self, parent: RunRecord) -> SweepPlan:
         """The plan with what was done under `parent`."""
@@ -95,6 +106,7 @@ class Sweep:
             SWEPT_TAG: json.dumps(plan.swept),
             SWEEP_FINGERPRINT_TAG: self.work.fingerprint,
             "harness.jobs": str(len(plan.jobs)),
+            **reused_tags(plan.reused, plan.parent.tags if plan.parent is not None else {}),
         }
         return RunIdentity(
             plan.parent.name if plan.parent else name,
@@ -134,8 +146,8 @@ def conduct(sweep: Sweep, display: SweepDisplay, report: Report) -> None:
         holder = holder_of(parent) if parent is not None else None
         if parent is not None and held:
             display.say(f"This sweep is at work in {holder}. Watching; Ctrl-C ends the watching only.")
-            done = [job.run for job in plan.jobs if job.run is not None and job.finished]
-            with display.live(parent.name, len(plan.jobs), done):
+            done = [run for run in plan.runs if run.state is RunState.FINISHED]
+            with display.live(parent.name, len(plan.jobs), done, reused=len(plan.reused)):
                 ended = follow(sweep.store, parent.run_id, display.show)
             if ended:
                 conclude(sweep.store, plan, report)
@@ -155,13 +167,21 @@ def _nothing_to_do(sweep: Sweep, plan: SweepPlan, display: SweepDisplay) -> bool
         )
     if parent is None or plan.due(resume):
         return False
-    if resume == "only_failed":
+    if resume == "only_failed" and _reused_before(plan) == plan.reused:
         display.say("No job has failed: nothing to do.")
         return True
-    if parent.state is not RunState.FINISHED:
-        return False  # it was cut off when only its table was left to make
+    if parent.state is not RunState.FINISHED or _reused_before(plan) != plan.reused:
+        return False  # it was cut off when only its table was left to make, or other runs stand in for those deleted
+    for remark in plan.remarks():
+        display.say(remark)
     display.say(f"All {len(plan.jobs)} jobs are finished already. resume=false would train them again.")
     return True
+
+
+def _reused_before(plan: SweepPlan) -> dict[int, str]:
+    """What the store says that the sweep reuses, as `SweepPlan.reused` has it."""
+    recorded = reused_runs(plan.parent.tags) if plan.parent is not None else {}
+    return {number: run_id for run_id, number in recorded.items()}
 
 
 def _work(sweep: Sweep, plan: SweepPlan, over: int, display: SweepDisplay, report: Report) -> bool:
@@ -205,7 +225,9 @@ def _carry_out(
 ) -> list[RunRecord]:
     """Have the jobs that are due trained, end the sweep's run; the runs that the store has then."""
     due = plan.due(sweep.config.resume)
-    before = [job.run for job in plan.jobs if job.run is not None]
+    before = plan.runs
+    for remark in plan.remarks():
+        display.say(remark)
     jobs = plan.numbered(sweep.jobs)
     if crew is not None:
         crew.record = partial(_record, claim, partial(record_failure, parent, jobs, sweep.config))
@@ -213,13 +235,17 @@ def _carry_out(
     with ExitStack() as last:
         try:
             with (
-                display.live(parent.name, len(plan.jobs), before, len(due)),
-                watched(parent.store, parent.run_id, display.show),
+                display.live(parent.name, len(plan.jobs), before, len(due), len(plan.reused)),
+                watched(
+                    parent.store, parent.run_id, display.show, [job.run for job in plan.jobs if job.run and job.reused]
+                ),
             ):
                 try:
                     if due:
-                        with only({place: job.number for place, job in due.items()} if sweep.filtered else None):
-                            sweep.start([f"{PARENT_SETTING}={parent.run_id}"])
+                        tie = f"{PARENT_SETTING}={parent.run_id}"
+                        words = [[*job.overrides, tie, f"{JOB_SETTING}={job.number}"] for job in due.values()]
+                        with handed_over(words if sweep.filtered else None):
+                            sweep.start([tie])
                     state = RunState.FINISHED
                 except KeyboardInterrupt:
                     state = RunState.KILLED
@@ -230,7 +256,7 @@ def _carry_out(
                         failures = crew.failures if crew is not None else None
                         if sweep.config.resume == "only_failed":
                             jobs = replace(jobs, jobs=())  # those without a run were not asked for
-                        runs = read_runs(parent.store, parent_id=parent.run_id)
+                        runs = sweep_runs(parent.store, parent.run_id)
                         end_runs(parent, runs, jobs, sweep.config, failures, interrupted=state is RunState.KILLED)
                         _close_unopened(parent, runs, before, failures or {})
         finally:
@@ -254,7 +280,8 @@ def _close_unopened(
 ) -> None:
     """Say of a run that was to be gone on in, and could not even be opened, why."""
     ended = {run.run_id: run.ended for run in before}
-    for run in runs:
+    own = [run for run in runs if run.parent_id == parent.run_id]
+    for run in one_a_job(own).values():
         if (reason := failures.get(job_number(run))) and ended.get(run.run_id, ...) == run.ended:
             close_abandoned(parent.store, run, RunState.FAILED, reason, DIED)
 

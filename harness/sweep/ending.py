@@ -58,7 +58,7 @@ def end_runs(
     recorded = set()
     for run in runs:
         recorded.add(job_number(run))
-        if run.state is not RunState.RUNNING:
+        if run.state is not RunState.RUNNING or run.parent_id != parent.run_id:
             continue
         if interrupted:
             close_abandoned(parent.store, run, RunState.KILLED, "It was stopped at once.", STOPPED)

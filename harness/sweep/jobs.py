@@ -16,22 +16,19 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from harness.composing import typed_config
-from harness.config import Config
 from harness.errors import HarnessError, TakenOver
-from harness.machine import available_cpus
 from harness.run import RunContext, execute
 from harness.sweep.naming import group_name, run_name
-from harness.sweep.planning import one_a_job
 from harness.sweep.worker import LOG, Failure, stop_requested
 from harness.tracking.reading import cached_reads, read_runs
-from harness.tracking.selection import SWEPT_TAG, THREADS_TAG
+from harness.tracking.selection import SWEPT_TAG
 from harness.tracking.store import Store, open_store
 from harness.training import TrainingState
 
 log = logging.getLogger(__name__)
 
-PARENT_SETTING = "tracking.parent_run"
-TIES = (PARENT_SETTING, "tracking.job")
+PARENT_SETTING, JOB_SETTING = "tracking.parent_run", "tracking.job"
+TIES = (PARENT_SETTING, JOB_SETTING)
 """Settings that tie a job to its sweep; nobody typed them."""
 DEBUG_VARIABLE = "HARNESS_DEBUG"
 
@@ -45,7 +42,7 @@ def run_job(composed: DictConfig) -> Failure | None:
         store, parent = open_store(config.tracking.uri), config.tracking.parent_run
         number = int(HydraConfig.get().job.num) if config.tracking.job is None else config.tracking.job
         with cached_reads(store):
-            swept, run_id = _swept(store, parent), _earlier_run(store, parent, number, config)
+            swept, earlier = _swept(store, parent), read_runs(store, parent_id=parent, job=number)
         context = RunContext(
             name=run_name(config, overrides, swept),
             overrides=[item for item in overrides if item.partition("=")[0] not in TIES],
@@ -53,7 +50,7 @@ def run_job(composed: DictConfig) -> Failure | None:
             job=number,
             group=group_name(config, overrides, swept),
             log_file=Path(HydraConfig.get().runtime.output_dir) / LOG,
-            run_id=run_id,
+            earlier=earlier,
         )
         if stop_requested():
             return None
@@ -74,24 +71,6 @@ def _swept(store: Store, parent_id: str) -> tuple[str, ...]:
     """The settings that differ among the jobs, as the sweep's own run says."""
     (parent,) = read_runs(store, run_ids=[parent_id], include_parents=True)
     return tuple(json.loads(parent.tags[SWEPT_TAG]))
-
-
-def _earlier_run(store: Store, parent: str, number: int, config: Config) -> str | None:
-    """The run that an earlier try of this job has made, which is gone on in; None at the first."""
-    earlier = one_a_job(read_runs(store, parent_id=parent, job=number)).get(number)
-    if earlier is None:
-        return None
-    before = earlier.tags.get(THREADS_TAG)
-    now = str(config.threads or available_cpus())
-    if before is not None and before != now:
-        log.warning(
-            "This run was begun with %s threads and goes on with %s: its last digits will not be those of a run that "
-            "was never cut off.",
-            before,
-            now,
-        )
-    log.info("going on in run %s", earlier.run_id)
-    return earlier.run_id
 
 
 class _Stoppable:

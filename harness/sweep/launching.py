@@ -32,13 +32,13 @@ from harness.composing import (
 )  # fmt: skip
 from harness.config import Config
 from harness.continuing import check_start
-from harness.data import load_splits
+from harness.data import load_splits, publication
 from harness.errors import RequestError
 from harness.run import RunContext, execute
 from harness.sweep.conducting import Outlook, Sweep, conduct, environment
 from harness.sweep.jobs import run_job
 from harness.sweep.naming import run_name
-from harness.sweep.planning import job_configs, plan_sweep
+from harness.sweep.planning import plan_sweep
 from harness.sweep.progress import RunDisplay, SweepDisplay
 from harness.sweep.showing import MOST_RUNS, not_decisive, show_experiment
 from harness.sweep.summary import Report
@@ -46,6 +46,7 @@ from harness.sweep.watching import watch
 from harness.tracking.access import few_retries
 from harness.tracking.reading import cached_reads
 from harness.tracking.store import open_store
+from harness.validation import check_images
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,8 @@ def launch(
 
 def _train(request: argparse.Namespace, display: RunDisplay) -> None:
     config = compose_config(request.overrides, request.config_name or CONFIG_NAME, request.config_dir)
+    check_images(config.model, publication(config.dataset.name).image_shape)
+    _refuse_ties(config)
     _check_surroundings([config])
     display.show_configuration(config)
 
@@ -107,15 +110,17 @@ def _train(request: argparse.Namespace, display: RunDisplay) -> None:
 def _sweep(request: argparse.Namespace, report: Report, show_plan: ShowPlan) -> None:
     where = (request.config_name or CONFIG_NAME, request.config_dir)
     jobs = expand_sweep(request.overrides, *where)
-    checked = check_sweep(jobs, *where)
-    configs = job_configs(jobs, *where)
+    configs = check_sweep(jobs, *where)
+    for config in configs:
+        check_images(config.model, publication(config.dataset.name).image_shape)
+    _refuse_ties(configs[0])
     store = open_store(configs[0].tracking.uri)
     sweep = Sweep(
         store=store,
         jobs=jobs,
         work=plan_sweep(jobs, configs, store),
         overrides=request.overrides,
-        check=lambda: _check_surroundings(checked),
+        check=lambda: _check_surroundings(configs),
         start=lambda extra: _call_hydra(_command_line(request, extra), run_job),
     )
     if request.plan:
@@ -127,6 +132,16 @@ def _sweep(request: argparse.Namespace, report: Report, show_plan: ShowPlan) -> 
 def _watch(request: argparse.Namespace, report: Report) -> None:
     config = compose_config(request.overrides, request.config_name or CONFIG_NAME, request.config_dir)
     watch(open_store(config.tracking.uri), request.watch, SweepDisplay(), report)
+
+
+def _refuse_ties(config: Config) -> None:
+    """A job that was told its place by anybody else would write into the run of another."""
+    for key, value in (("parent_run", config.tracking.parent_run), ("job", config.tracking.job)):
+        if value is not None:
+            raise RequestError(
+                f"tracking.{key}={value}: `harness sweep` itself gives this setting to its jobs. Take it out; "
+                "tracking.experiment=NAME keeps runs together."
+            )
 
 
 def _check_surroundings(configs: Sequence[Config]) -> None:

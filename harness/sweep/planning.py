@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
-
-from hydra import compose
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf
+from operator import attrgetter
 
 from harness import paths
-from harness.composing import SweepJobs, composer, explained, typed_config
+from harness.analysis.settings import setting_of, swept_settings
+from harness.composing import SweepJobs
 from harness.config import Config, flatten
 from harness.continuing import start_identity
 from harness.data import dataset_digest
 from harness.fingerprint import combined, fingerprint
 from harness.records import RunRecord, RunState
 from harness.sweep.naming import run_name
-from harness.tracking.reading import cached_reads, read_runs, read_sweeps
+from harness.tracking.provenance import libraries, other_code, other_libraries, present_code
+from harness.tracking.reading import cached_reads, read_runs, read_sweeps, runs_of_fingerprints
+from harness.tracking.reuse import reused_runs
 from harness.tracking.selection import FINGERPRINT_TAG, JOB_TAG, SWEEP_FINGERPRINT_TAG, THREADS_TAG
 from harness.tracking.store import Store
 
-GRID_SWEEPER = "hydra_plugins.harness.GridSweeper"
-"""The sweeper that can leave out jobs."""
-
-Plain = tuple[str, Any] | None
-"""A setting and its value."""
+Identity = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class PlannedJob:
-    """A job of a sweep: its `number` there, which it keeps for good, and its run, if it was begun before."""
+    """A job of a sweep: its `number` there, which it keeps for good, and its run, if it was begun before.
+
+    `reused`: that run has finished and was not made under this sweep. `outdated` is a run of the same work that other
+    versions of TensorFlow or Keras have trained, where there is no other.
+    """
 
     number: int
     name: str
@@ -42,6 +40,8 @@ class PlannedJob:
     config: Config
     fingerprint: str
     run: RunRecord | None = None
+    reused: bool = False
+    outdated: RunRecord | None = None
 
     @property
     def finished(self) -> bool:
@@ -60,7 +60,7 @@ class PlannedJob:
         )
 
     @property
-    def _identity(self) -> tuple[str, str]:
+    def _identity(self) -> Identity:
         """Jobs that share it are the same work, under the same label in tables."""
         return self.fingerprint, self.config.model.name
 
@@ -79,13 +79,25 @@ class SweepPlan:
         return combined(job._identity for job in self.jobs)
 
     @property
+    def runs(self) -> list[RunRecord]:
+        """Those that there are of the jobs."""
+        return [job.run for job in self.jobs if job.run is not None]
+
+    @property
     def finished(self) -> int:
-        return sum(job.finished for job in self.jobs)
+        """How many jobs finished in this sweep itself."""
+        return sum(job.finished and not job.reused for job in self.jobs)
+
+    @property
+    def reused(self) -> dict[int, str]:
+        """The ids of the runs of earlier commands that this sweep counts as its own, by the numbers of their jobs."""
+        return {job.number: job.run.run_id for job in self.jobs if job.run is not None and job.reused}
 
     @property
     def threads(self) -> int | None:
-        """The threads that most of the runs so far were trained with: part of their numbers."""
-        counted = Counter(job.run.tags[THREADS_TAG] for job in self.jobs if job.run and THREADS_TAG in job.run.tags)
+        """The threads that most of its own runs so far were trained with: part of their numbers."""
+        own = [job.run for job in self.jobs if job.run is not None and not job.reused]
+        counted = Counter(run.tags[THREADS_TAG] for run in own if THREADS_TAG in run.tags)
         return int(counted.most_common(1)[0][0]) if counted else None
 
     def due(self, resume: str) -> dict[int, PlannedJob]:
@@ -99,6 +111,33 @@ class SweepPlan:
         """`jobs` in the order of their numbers."""
         ordered = sorted(self.jobs, key=lambda job: job.number)
         return replace(jobs, jobs=tuple(job.overrides for job in ordered), swept=self.swept)
+
+    def remarks(self) -> list[str]:
+        """What to say of the runs that there are: how many are reused, and where versions or code were others."""
+        said = (
+            [f"{reused_jobs(len(self.reused), len(self.jobs))}: earlier commands trained them."] if self.reused else []
+        )
+        if outdated := [job.outdated for job in self.jobs if job.outdated is not None]:
+            versions = Counter(other_libraries(run.tags) for run in outdated)
+            parents = Counter(run.parent_id for run in outdated if run.parent_id is not None)
+            shown = f"harness compare --sweep {parents.most_common(1)[0][0][:8]}" if parents else "harness compare"
+            said.append(
+                f"{len(outdated)} of {len(self.jobs)} jobs were trained with {' or '.join(versions)}. Here is "
+                f"{libraries()}, which can bring other numbers: they are trained anew. The earlier runs stay; "
+                f"`{shown}` shows them."
+            )
+        code = Counter(words for run in self.runs if (words := other_code(run.tags)))
+        if code:
+            said.append(
+                f"The harness's own code has changed, or may have, since {sum(code.values())} of these runs were "
+                f"trained: {' or '.join(code)} then, {present_code()} now. resume=false trains them anew."
+            )
+        return said
+
+
+def reused_jobs(reused: int, jobs: int) -> str:
+    """`2 of 4 jobs reused`."""
+    return f"{reused} of {jobs} jobs reused"
 
 
 def plan_sweep(jobs: SweepJobs, configs: Sequence[Config], store: Store) -> SweepPlan:
@@ -117,10 +156,15 @@ def plan_sweep(jobs: SweepJobs, configs: Sequence[Config], store: Store) -> Swee
 
 
 def earlier_sweeps(plan: SweepPlan, store: Store) -> list[RunRecord]:
-    """The parent runs of sweeps of the same jobs in the same experiment, oldest first. Raises `StoreError`."""
+    """The parent runs of sweeps of the same jobs in the same experiment that can be resumed, oldest first: those of
+    which nothing was trained with other versions of TensorFlow or Keras. Raises `StoreError`."""
     wanted = plan.fingerprint
     sweeps = read_sweeps(store, plan.jobs[0].config.tracking.experiment)
-    return [sweep for sweep in sweeps if sweep.tags.get(SWEEP_FINGERPRINT_TAG) == wanted]
+    same = (sweep for sweep in sweeps if sweep.tags.get(SWEEP_FINGERPRINT_TAG) == wanted)
+    return [
+        sweep for sweep in same
+        if not any(other_libraries(run.tags) for run in (sweep, *read_runs(store, parent_id=sweep.run_id)))
+    ]  # fmt: skip
 
 
 def resumed(plan: SweepPlan, store: Store, parent: RunRecord, swept: tuple[str, ...]) -> SweepPlan:
@@ -129,11 +173,11 @@ def resumed(plan: SweepPlan, store: Store, parent: RunRecord, swept: tuple[str, 
     `swept` are the settings by which its runs are named. Raises `StoreError`.
     """
     runs = one_a_job(read_runs(store, parent_id=parent.run_id))
-    by_identity: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    by_identity: defaultdict[Identity, list[int]] = defaultdict(list)
     by_words: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
     for number, run in runs.items():
         if FINGERPRINT_TAG in run.tags:
-            by_identity[run.tags[FINGERPRINT_TAG], run.parameters.get("model.name", "")].append(number)
+            by_identity[_identity_of(run)].append(number)
         else:  # it ended before it had read its data
             by_words[_words(run.tags.get("harness.overrides", "").split(" "))].append(number)
     numbers: dict[int, int] = {}
@@ -153,7 +197,43 @@ def resumed(plan: SweepPlan, store: Store, parent: RunRecord, swept: tuple[str, 
                 name=run_name(job.config, list(job.overrides), swept))
         for place, job in enumerate(plan.jobs)
     ]  # fmt: skip
-    return SweepPlan(tuple(named), swept, parent)
+    return reusing(SweepPlan(tuple(named), swept, parent), store)
+
+
+def reusing(plan: SweepPlan, store: Store) -> SweepPlan:
+    """`plan` with a finished run of the same experiment for each job that has none, where there is one: of the same
+    fingerprint and label, and of the same values of what is swept, since it is by these that the runs of the sweep are
+    told apart. Of several the one that the sweep has reused before, else the newest. Raises `StoreError`.
+    """
+    missing = {job.fingerprint for job in plan.jobs if not job.finished}
+    if not missing:
+        return plan
+    known = reused_runs(plan.parent.tags) if plan.parent is not None else {}
+    shown = swept_settings(plan.swept, flatten(Config()))
+    taken = {run.run_id for run in plan.runs}
+    current: defaultdict[tuple[Identity, Identity], list[RunRecord]] = defaultdict(list)
+    outdated: dict[tuple[Identity, Identity], RunRecord] = {}
+    found = runs_of_fingerprints(store, plan.jobs[0].config.tracking.experiment, missing)
+    for run in sorted(found, key=lambda run: run.run_id in known):
+        kind = _identity_of(run), tuple(setting_of(run.parameters, key) for key in shown)
+        if other_libraries(run.tags):
+            outdated[kind] = run
+        elif run.state is RunState.FINISHED and run.run_id not in taken:
+            current[kind].append(run)
+    jobs = []
+    for job in plan.jobs:
+        if not job.finished and (outdated or current):
+            kind = job._identity, tuple(str(attrgetter(key)(job.config)) for key in shown)
+            if current[kind]:
+                job = replace(job, run=current[kind].pop(), reused=True)
+            else:
+                job = replace(job, outdated=outdated.get(kind))
+        jobs.append(job)
+    return replace(plan, jobs=tuple(jobs))
+
+
+def _identity_of(run: RunRecord) -> Identity:
+    return run.tags[FINGERPRINT_TAG], run.parameters.get("model.name", "")
 
 
 def one_a_job(runs: Sequence[RunRecord]) -> dict[int, RunRecord]:
@@ -170,76 +250,20 @@ def _words(words: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(words))
 
 
-def job_configs(sweep: SweepJobs, config_name: str, config_dir: str | None) -> list[Config]:
-    """The configuration of every job. Composing takes 0.1 s, so only the choices of groups are composed, once each;
-    single settings are put on top as Hydra does. Raises `ConfigError`."""
-    parser, schema, known = OverridesParser.create(), OmegaConf.structured(Config), set(flatten(Config()))
-    plain: dict[str, Plain] = {}
-    bases: dict[tuple[str, ...], Config | None] = {}
-    configs = []
-    with composer(config_dir) as extra:
-        for job in sweep.jobs:
-            with explained(job):
-                for item in job:
-                    if item not in plain:
-                        plain[item] = _plain(item, parser, schema, known)
-                rest = tuple(item for item in job if plain[item] is None)
-                if rest not in bases:
-                    composed = compose(config_name, overrides=[*rest, *extra])
-                    bases[rest] = None if _interpolates(composed) else typed_config(composed, rest)
-                base = bases[rest]
-                if base is None:
-                    configs.append(typed_config(compose(config_name, overrides=[*job, *extra]), job))
-                    continue
-                config = copy.deepcopy(base)
-                for item in job:
-                    if (found := plain[item]) is not None:
-                        _set(config, *found)
-                configs.append(config)
-    return configs
-
-
-def _plain(override: str, parser: OverridesParser, schema: DictConfig, known: Collection[str]) -> Plain:
-    """A single setting and its typed value; None for a choice of a group and all that is not so simple."""
-    parsed = parser.parse_override(override)
-    key, value = parsed.get_key_element(), parsed.value()
-    if key not in known or "${" in override or not isinstance(value, (bool, int, float, str, list, type(None))):
-        return None
-    OmegaConf.update(schema, key, value)
-    typed = OmegaConf.select(schema, key)
-    return key, OmegaConf.to_object(typed) if OmegaConf.is_config(typed) else typed
-
-
-def _set(config: Config, key: str, value: Any) -> None:
-    node: Any = config
-    *above, name = key.split(".")
-    for part in above:
-        node = getattr(node, part)
-    setattr(node, name, str(value).lower() if key == "resume" else copy.copy(value))
-
-
-def _interpolates(composed: DictConfig) -> bool:
-    """Whether a setting is computed from others: then it cannot be set on its own."""
-    own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-    return "${" in OmegaConf.to_yaml(own)
-
-
-_due: Mapping[int, int] | None = None
+_handed_over: Sequence[Sequence[str]] | None = None
 
 
 @contextmanager
-def only(due: Mapping[int, int] | None) -> Iterator[None]:
-    """While the block lasts, `due_jobs` leaves all other jobs out; None: it leaves them as they are."""
-    global _due
-    _due = due
+def handed_over(jobs: Sequence[Sequence[str]] | None) -> Iterator[None]:
+    """While the block lasts, our sweeper has these `jobs` carried out, each a list of overrides."""
+    global _handed_over
+    _handed_over = jobs
     try:
         yield
     finally:
-        _due = None
+        _handed_over = None
 
 
-def due_jobs(grid: Sequence[Sequence[str]]) -> list[list[str]]:
-    """The jobs of Hydra's grid that are due, each with its number in the sweep as one more override."""
-    if _due is None:
-        return [list(job) for job in grid]
-    return [[*job, f"tracking.job={_due[place]}"] for place, job in enumerate(grid) if place in _due]
+def jobs_handed_over() -> Sequence[Sequence[str]] | None:
+    """The jobs that our sweeper has carried out; None: it was called without a plan, and makes the grid itself."""
+    return _handed_over

@@ -111,11 +111,14 @@ class SweepDisplay:
         _line(self.console, escape(text))
 
     @contextmanager
-    def live(self, title: str, jobs: int, before: Sequence[RunRecord] = (), due: int | None = None) -> Iterator[None]:
+    def live(
+        self, title: str, jobs: int, before: Sequence[RunRecord] = (), due: int | None = None, reused: int = 0
+    ) -> Iterator[None]:
         """Announce the sweep; show bars, on a terminal, while the block lasts.
 
         Of the runs that were there `before`, those that finished are counted and not told again; what became of the
-        others is told when they end anew. `due` is the number of jobs to be carried out, if not all.
+        others is told when they end anew. `due` is the number of jobs to be carried out, if not all; `reused` how many
+        of the finished runs are not of this sweep.
         """
         self._jobs = jobs
         self._told = {run.run_id: run.ended for run in before if run.state is RunState.FINISHED}
@@ -123,7 +126,10 @@ class SweepDisplay:
         _line(self.console, f"{escape(title)}: {jobs} runs")
         if before:
             rest = jobs - len(self._told) if due is None else due
-            _line(self.console, f"{len(self._told)} of {jobs} are finished already, {rest} to do")
+            done = len(self._told) - reused
+            parts = [f"{done} of {jobs} are finished already"] if done or not reused else []
+            parts += [f"{reused} of {jobs} jobs reused"] if reused else []
+            _line(self.console, ", ".join([*parts, f"{rest} to do"]))
         with _progress(self.console) as self._progress:
             if self._progress is not None:
                 self._whole = self._progress.add_task("[bold]sweep", total=jobs, completed=len(self._told), metrics="")

@@ -10,9 +10,10 @@ from harness.analysis.reproduction import PARAMETERS, SHOWN, Reproduction, compa
 from harness.analysis.settings import SEED, deciding, settings_digest
 from harness.composing import compose_config
 from harness.config import Config, flatten
-from harness.data import load_splits
+from harness.continuing import with_variant
+from harness.data import dataset_digest, load_splits, variant
 from harness.errors import HarnessError, RequestError, suggestion
-from harness.records import RunRecord, RunState
+from harness.records import VARIANT_PARAMETER, RunRecord, RunState
 from harness.sweep.launching import launch
 from harness.tracking.reading import open_reader, read_series
 from harness.tracking.selection import CONTINUED_EPOCHS, CONTINUED_SETTINGS, Selection, is_sweep
@@ -85,7 +86,7 @@ def find_runs(stage: Stage, seeds: Sequence[int]) -> dict[int, RunRecord]:
     settings = _settings(stage)
     found: dict[int, RunRecord] = {}
     for run in runs:
-        given = deciding(run.parameters)
+        given = deciding(with_variant(run))
         seed = int(given.pop(SEED, -1))
         if given == settings and seed in seeds and run.tags.get("harness.dataset_digest") == digest:
             found.setdefault(seed, run)
@@ -104,7 +105,9 @@ def _finished(store: Store, experiment: str) -> list[RunRecord]:
 
 def _settings(stage: Stage) -> dict[str, str]:
     """What decides the numbers of the stage's runs, but for their seed, as their parameters say it."""
-    parameters: dict[str, object] = flatten(stage.config())
+    config = stage.config()
+    files = variant(config.dataset.name, dataset_digest(config.dataset))
+    parameters: dict[str, object] = {**flatten(config), VARIANT_PARAMETER: files}
     if stage.before is not None:
         parameters[CONTINUED_EPOCHS] = str(stage.guide.before)
         parameters[CONTINUED_SETTINGS] = settings_digest(_settings(stage.before))

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from harness.analysis.comparison import compare
 from harness.errors import StoreError
 from harness.records import RunRecord
-from harness.tracking.reading import read_runs, runs_of_experiment
+from harness.tracking.reading import runs_of_experiment, sweep_runs
 from harness.tracking.selection import GROUP_TAG, KIND_TAG, PARENT_TAG, SWEPT_TAG, is_sweep
 from harness.tracking.store import Store
 from harness.tracking.view_states import (
@@ -28,17 +28,23 @@ log = logging.getLogger(__name__)
 GAP, CURVES, SETTINGS = "harness-gap", "harness-curves", "harness-settings"
 MOST_SETTINGS = 8
 """Runs that differ in more settings are not averaged by them: the groups' names would fill the page."""
+MOST_LISTED = 100
+"""Runs that a view can name one by one. Of a sweep that has more and reuses some, the view shows only those that it
+trained itself."""
 MOST_RUNS = 500
 """After a single run the views of a larger experiment are left as they are: of 10,000 runs they take four seconds."""
 
 
 def show_sweep(store: Store, parent: RunRecord) -> None:
     """Write the view of a sweep and those of its experiment, as far as they changed. Raises `StoreError`."""
-    runs = read_runs(store, parent_id=parent.run_id)
+    runs = sweep_runs(store, parent.run_id)
     if not runs:
         return
+    reused = any(run.parent_id != parent.run_id for run in runs)
     condition = f"tags.{PARENT_TAG} = '{parent.run_id}'"
-    subject = _subject(runs, condition, json.loads(parent.tags.get(SWEPT_TAG, "[]")), named=True)
+    if reused and len(runs) <= MOST_LISTED:
+        condition = f"attributes.run_id IN ({', '.join(repr(run.run_id) for run in runs)})"
+    subject = _subject(runs, condition, json.loads(parent.tags.get(SWEPT_TAG, "[]")), named=not reused)
     view = View(sweep_key(parent.run_id), parent.name, _milliseconds(parent), gap_and_curves(subject))
     of_experiment = runs_of_experiment(store, parent.experiment_id)
     _write(store, parent.experiment_id, [view, *_of_experiment(of_experiment)])

@@ -12,10 +12,10 @@ from harness.analysis.presenting import render
 from harness.analysis.settings import headings
 from harness.errors import SweepFailed
 from harness.records import RunRecord, RunState
-from harness.sweep.planning import SweepPlan, one_a_job
+from harness.sweep.planning import SweepPlan, one_a_job, reused_jobs
 from harness.sweep.showing import not_decisive, show_sweep
 from harness.tracking.access import shown_uri
-from harness.tracking.reading import cached_reads, read_runs
+from harness.tracking.reading import cached_reads, read_runs, sweep_runs
 from harness.tracking.selection import ERROR_TAG, NOTE_TAG
 from harness.tracking.store import Store
 from harness.tracking.writing import RunWriter
@@ -35,9 +35,9 @@ def _finish_parent(parent: RunWriter, plan: SweepPlan, state: RunState, report: 
     comparison = None
     reported = state is not RunState.KILLED and any(job.config.figures != "none" for job in plan.jobs)
     try:
-        runs = read_runs(parent.store, parent_id=parent.run_id)
-        comparison = _compared(runs, plan.swept, parent.name)
-        finished = comparison.finished if comparison is not None else 0
+        runs = sweep_runs(parent.store, parent.run_id)
+        comparison = _compared(runs, parent.run_id, plan.swept, parent.name, len(plan.jobs))
+        finished = _states(runs).count(RunState.FINISHED)
         if comparison is not None:
             record_comparison(parent, comparison, reported)
         parent.set_tags({"harness.finished": str(finished)})
@@ -81,15 +81,16 @@ def keep_report(store: Store, parent_id: str, comparison: Comparison) -> None:
 def conclude(store: Store, plan: SweepPlan, report: Report) -> None:
     """Report a sweep that another command has ended. Raises as `raise_if_unfinished`."""
     assert plan.parent is not None
-    runs = read_runs(store, parent_id=plan.parent.run_id)
-    if (comparison := _compared(runs, plan.swept, plan.parent.name)) is not None:
+    runs = sweep_runs(store, plan.parent.run_id)
+    comparison = _compared(runs, plan.parent.run_id, plan.swept, plan.parent.name, len(plan.jobs))
+    if comparison is not None:
         report(comparison)
     raise_if_unfinished(runs, len(plan.jobs))
 
 
 def raise_if_unfinished(runs: Sequence[RunRecord], jobs: int) -> None:
     """Raise `SweepFailed`, with the numbers, if among the `runs` of a sweep not every one of its `jobs` is finished."""
-    states = [run.state for run in one_a_job(runs).values()]
+    states = _states(runs)
     unfinished, failed = jobs - states.count(RunState.FINISHED), states.count(RunState.FAILED)
     if unfinished and failed == unfinished:
         raise SweepFailed(
@@ -102,12 +103,23 @@ def raise_if_unfinished(runs: Sequence[RunRecord], jobs: int) -> None:
         )
 
 
-def read_comparison(store: Store, parent_id: str, swept: Sequence[str], title: str) -> Comparison | None:
-    """The sweep's runs so far, compared; None where no run was recorded."""
-    return _compared(read_runs(store, parent_id=parent_id), swept, title)
+def _states(runs: Sequence[RunRecord]) -> list[RunState]:
+    """That of each job that has a run, in this sweep or reused."""
+    return [run.state for run in one_a_job(runs).values()]
 
 
-def _compared(runs: Sequence[RunRecord], swept: Sequence[str], title: str) -> Comparison | None:
+def read_comparison(
+    store: Store, parent_id: str, swept: Sequence[str], title: str, jobs: int | None = None
+) -> Comparison | None:
+    """The sweep's runs so far, compared; None where no run was recorded. `jobs`: how many it has, if not as many."""
+    return _compared(sweep_runs(store, parent_id), parent_id, swept, title, jobs)
+
+
+def _compared(
+    runs: Sequence[RunRecord], parent_id: str, swept: Sequence[str], title: str, jobs: int | None
+) -> Comparison | None:
+    if reused := sum(run.parent_id != parent_id for run in runs):
+        title = f"{title} ({reused_jobs(reused, jobs or len(runs))})"
     return compare(runs, swept=swept, title=title) if runs else None
 
 
@@ -115,8 +127,11 @@ def record_comparison(parent: RunWriter, comparison: Comparison, reported: bool)
     """Keep the comparison with the sweep: a table that the UI shows, a CSV file and one figure."""
     parent.log_text("comparison.csv", render(comparison, "csv"))
     parent.log_table("comparison.json", _columns(comparison))
-    errors = {run.run_id: run.tags.get(ERROR_TAG, "") for row in comparison.rows for run in row.runs}
-    parent.set_tags({NOTE_TAG: shown_uri(sweep_note(comparison, errors, parent.identity.overrides, reported))})
+    runs = [run for row in comparison.rows for run in row.runs]
+    errors = {run.run_id: run.tags.get(ERROR_TAG, "") for run in runs}
+    reused = [run for run in runs if run.parent_id != parent.run_id]
+    note = sweep_note(comparison, errors, parent.identity.overrides, reported, reused)
+    parent.set_tags({NOTE_TAG: shown_uri(note)})
     if comparison.rows:
         from harness.reporting.drawing import draw_gaps
 

@@ -14,8 +14,9 @@ from harness.records import RunRecord, RunState
 from harness.sweep.claiming import Vigil, holder_of, is_held
 from harness.sweep.progress import SweepDisplay
 from harness.sweep.summary import Report, read_comparison
-from harness.tracking.reading import read_runs, read_sweeps, resolve_run
-from harness.tracking.selection import SWEPT_TAG, is_sweep
+from harness.tracking.models import find_sweep
+from harness.tracking.reading import read_runs, read_sweeps, sweep_runs
+from harness.tracking.selection import SWEPT_TAG
 from harness.tracking.store import Store
 
 log = logging.getLogger(__name__)
@@ -29,33 +30,39 @@ LONGEST_WAIT = 5.0
 """Seconds that the end of a sweep waits for a look at a store that does not answer."""
 
 Show = Callable[[Sequence[RunRecord]], None]
+Read = Callable[[], Sequence[RunRecord]]
 
 
 @contextmanager
-def watched(store: Store, parent_id: str, show: Show) -> Iterator[None]:
-    """Call `show` with the sweep's runs every now and then while the block lasts, and once more at its end."""
+def watched(store: Store, parent_id: str, show: Show, reused: Sequence[RunRecord] = ()) -> Iterator[None]:
+    """Call `show` with the sweep's runs every now and then while the block lasts, and once more at its end; the
+    `reused` ones do not change, and are not read again."""
+
+    def read() -> list[RunRecord]:
+        return [*reused, *read_runs(store, parent_id=parent_id)]
+
     over = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(store, parent_id, show, over), name="watcher", daemon=True)
+    watcher = threading.Thread(target=_watch, args=(read, show, over), name="watcher", daemon=True)
     watcher.start()
     try:
         yield
     finally:
         over.set()
         watcher.join(LONGEST_WAIT)
-        _look(store, parent_id, show)
+        _look(read, show)
 
 
-def _watch(store: Store, parent_id: str, show: Show, over: threading.Event) -> None:
+def _watch(read: Read, show: Show, over: threading.Event) -> None:
     pause = SHORTEST_PAUSE
     while not over.wait(pause):
         started = time.perf_counter()
-        _look(store, parent_id, show)
+        _look(read, show)
         pause = max(SHORTEST_PAUSE, (time.perf_counter() - started) / SHARE_OF_TIME)
 
 
-def _look(store: Store, parent_id: str, show: Show) -> None:
+def _look(read: Read, show: Show) -> None:
     try:
-        show(read_runs(store, parent_id=parent_id))
+        show(read())
     except StoreError as error:  # it may come back; if it does not, the jobs say so
         log.warning("The store could not be read for the display: %s", error)
 
@@ -68,7 +75,7 @@ def follow(store: Store, parent_id: str, show: Show) -> bool:
         started = time.perf_counter()
         [parent] = read_runs(store, run_ids=[parent_id], include_parents=True)
         over = vigil.is_over(parent)
-        _look(store, parent_id, show)
+        _look(lambda: sweep_runs(store, parent_id), show)
         if over:
             holder = holder_of(parent)
             return holder is None or holder.released
@@ -84,25 +91,24 @@ def watch(store: Store, named: str, display: SweepDisplay, report: Report) -> No
     """
     parent = _sweep_named(store, named)
     try:
-        done = [run for run in read_runs(store, parent_id=parent.run_id) if run.state is RunState.FINISHED]
-        with display.live(parent.name, int(parent.tags.get("harness.jobs", "0")), done):
+        done = [run for run in sweep_runs(store, parent.run_id) if run.state is RunState.FINISHED]
+        reused = sum(run.parent_id != parent.run_id for run in done)
+        jobs = int(parent.tags.get("harness.jobs", "0"))
+        with display.live(parent.name, jobs, done, reused=reused):
             ended = follow(store, parent.run_id, display.show)
     except KeyboardInterrupt:
         display.say("No longer watching; the sweep goes on.")
         raise
     if not ended:
         display.say("The command that was at work has gone. The same `harness sweep ...` goes on with the sweep.")
-    comparison = read_comparison(store, parent.run_id, tuple(json.loads(parent.tags[SWEPT_TAG])), parent.name)
+    comparison = read_comparison(store, parent.run_id, tuple(json.loads(parent.tags[SWEPT_TAG])), parent.name, jobs)
     if comparison is not None:
         report(comparison)
 
 
 def _sweep_named(store: Store, named: str) -> RunRecord:
     if named:
-        run = resolve_run(store, named)
-        if not is_sweep(run):
-            raise RequestError(f"--watch {named}: {run.name} ({run.run_id}) is a single run. Name a sweep's own run.")
-        return run
+        return find_sweep(store, named)
     at_work = [sweep for sweep in read_sweeps(store) if is_held(sweep)]
     if not at_work:
         raise RequestError(

@@ -17,7 +17,7 @@ from hydra.core.utils import run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from harness.composing import register
+from harness.composing import SweepComposer, register
 
 SHARED = ("seed", "optimizer.learning_rate", "regime.epochs", "tracking.job")
 """Settings in which runs of one compiled program may differ."""
@@ -116,12 +116,23 @@ def _stop_at_once(number: int, frame: FrameType | None) -> None:
 
 def compose_job(job: Job) -> DictConfig:
     """The job's configuration, Hydra's own included. Raises what Hydra and OmegaConf raise."""
-    register()
-    setup_globals()
-    config = job.context.config_loader.load_sweep_config(job.config, list(job.overrides))
+    config = _composer(job).config(job.overrides)
     with open_dict(config):
         config.hydra.job.id = config.hydra.job.num = job.number
     return config
+
+
+_composers: dict[str, SweepComposer] = {}
+
+
+def _composer(job: Job) -> SweepComposer:
+    """That of the job's sweep: what it has composed for earlier jobs serves the later ones."""
+    sweep = str(job.config.hydra.overrides)
+    if sweep not in _composers:
+        register()
+        setup_globals()
+        _composers[sweep] = SweepComposer(job.context.config_loader, job.config)
+    return _composers[sweep]
 
 
 def job_folder(config: DictConfig) -> Path:

@@ -10,11 +10,27 @@ from mlflow.entities import ViewType
 
 from harness.errors import RequestError
 from harness.records import RunRecord, RunState, from_milliseconds
-from harness.tracking.selection import EPOCH_METRIC, JOB_TAG, KIND_TAG, PARENT_TAG, SWEEP, Selection, Series, in_order
+from harness.tracking.selection import (
+    CONTEXT_TAG,
+    EPOCH_METRIC,
+    FINGERPRINT_TAG,
+    JOB_TAG,
+    KIND_TAG,
+    PARENT_TAG,
+    SWEEP,
+    Selection,
+    Series,
+    digest_parameters,
+    in_order,
+    lacks_digests,
+)
 from harness.tracking.store import Store
 
 _PAGE = 1000
 _IDS_PER_REQUEST = 200
+_FINGERPRINTS_ASKED = 100
+"""MLflow cannot be asked for one of several values of a tag. So many are asked for one by one, in 0.03 s each; for more
+of them all runs are read."""
 
 
 class ClientReader:
@@ -46,6 +62,9 @@ class ClientReader:
         if not wanted:  # MLflow takes an empty list for an error
             return []
         found = [run for text in _filters(selection) for run in self._search(wanted, text, selection.newest)]
+        if selection.fingerprints is not None:
+            among = set(selection.fingerprints)
+            found = [run for run in found if run.data.tags.get(FINGERPRINT_TAG) in among]
         return in_order([_record(run, experiments[run.info.experiment_id]) for run in found])
 
     def series(self, run_ids: Sequence[str], metrics: Sequence[str]) -> Series:
@@ -106,6 +125,9 @@ def _filters(selection: Selection) -> list[str]:
         conditions.append(f"attributes.run_name = {_quoted(selection.name)}")
     if selection.prefix is not None:
         conditions.append(f"attributes.run_id LIKE {_quoted(selection.prefix + '%')}")
+    if selection.fingerprints is not None and len(selection.fingerprints) <= _FINGERPRINTS_ASKED:
+        asked = [f"tags.`{FINGERPRINT_TAG}` = {_quoted(each)}" for each in selection.fingerprints]
+        return [" AND ".join([*conditions, each]) for each in asked]
     if selection.run_ids is None:
         return [" AND ".join(conditions)]
     identities = [_quoted(identity) for identity in selection.run_ids]
@@ -124,6 +146,10 @@ def _quoted(text: str) -> str:
 
 def _record(run: Any, experiment: str) -> RunRecord:
     info = run.info
+    parameters = run.data.params
+    if lacks_digests(run.data.tags, parameters):  # the inputs came with the run
+        inputs = [] if run.inputs is None else run.inputs.dataset_inputs
+        parameters |= digest_parameters({_context(one): one.dataset.digest for one in inputs})
     return RunRecord(
         run_id=info.run_id,
         name=info.run_name or "",
@@ -132,9 +158,13 @@ def _record(run: Any, experiment: str) -> RunRecord:
         state=RunState(info.status),
         started=from_milliseconds(info.start_time or 0),
         ended=from_milliseconds(info.end_time) if info.end_time else None,
-        parameters=run.data.params,
+        parameters=parameters,
         metrics=run.data.metrics,
         tags=run.data.tags,
         # The steps of the last values came with the run, but MLflow has no public name for them.
         epochs=next((metric.step for metric in run.data._metric_objs if metric.key == EPOCH_METRIC), 0),
     )
+
+
+def _context(dataset_input: Any) -> str:
+    return next((tag.value for tag in dataset_input.tags if tag.key == CONTEXT_TAG), "")

@@ -1,8 +1,9 @@
-"""Trained models in the store: which run somebody means, and its model as files."""
+"""Which run or sweep somebody means, and the model of a run as files."""
 
 from __future__ import annotations
 
 import re
+import shlex
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +12,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from harness.errors import RequestError, UnknownRun
+from harness.images import images_of
 from harness.records import RunRecord, RunState
-from harness.tracking.reading import cached_reads, latest_run, read_runs, resolve_run
+from harness.tracking.reading import cached_reads, latest_run, latest_sweep, read_runs, read_sweeps, resolve_run
 from harness.tracking.selection import is_sweep
 from harness.tracking.store import Store
 
 LATEST, BEST = "latest", "best"
+_BY_VALIDATION = "final/val_accuracy"
 _LOGGED = re.compile(r"models:/(?P<id>m-[0-9a-f]{32})")
 _REGISTERED = re.compile(r"(?:models:/)?(?P<name>[^/@:]+)(?:/(?P<version>\d+|latest)|@(?P<alias>[^/@:]+))?")
 
@@ -25,35 +28,49 @@ class _UnknownModel(RequestError):
     """Nothing in the registry answers to what was given."""
 
 
-def find_trained(store: Store, text: str) -> RunRecord:
-    """The one run that `text` means, in the order of trying:
+def find_run(store: Store, text: str) -> RunRecord:
+    """The one run or sweep that `text` means, in the order of trying:
 
-    `latest`, the finished run that started last; `best`, see `best_run`; a run's id, name, or the beginning of its id
-    (`runs:/` before it is welcome); a registered model (`NAME`, which is its highest version, `NAME/3`, `NAME@alias`,
-    `models:/...`) or a logged one (`models:/m-...`), which stand for the run that they come from.
+    `latest`, the run that started last, or the sweep that it belongs to; `best`, see `best_run`; a run's id, name, or
+    the beginning of its id (`runs:/` before it is welcome); a registered model (`NAME`, which is its highest version,
+    `NAME/3`, `NAME@alias`, `models:/...`) or a logged one (`models:/m-...`), which stand for the run that they come
+    from.
+
+    Raises:
+        RequestError: nothing or too much answers to `text`.
+        StoreError: the store cannot be read.
+    """
+    with cached_reads(store):
+        return _find_run(store, text)
+
+
+def _find_run(store: Store, text: str) -> RunRecord:
+    if text == LATEST:
+        if (newest := latest_run(store)) is None:
+            raise RequestError("There are no runs yet. Make some with `harness sweep` or `harness train`.")
+        return _parent(store, newest) or newest
+    if text == BEST:
+        return best_run(store)
+    if text.startswith("models:/"):
+        return _of_model(store, text)
+    try:
+        return resolve_run(store, text.removeprefix("runs:/"))
+    except UnknownRun as unknown:
+        try:
+            return _of_model(store, text)
+        except _UnknownModel:
+            raise RequestError(f"{unknown} No registered model is called so either.") from unknown
+
+
+def find_trained(store: Store, text: str) -> RunRecord:
+    """The one trained run that `text` means: as `find_run` has it, but `latest` is the finished run that started last.
 
     Raises:
         RequestError: nothing or too much answers to `text`, or it is a sweep.
         StoreError: the store cannot be read.
     """
     with cached_reads(store):
-        return _find_trained(store, text)
-
-
-def _find_trained(store: Store, text: str) -> RunRecord:
-    if text == LATEST:
-        return _finished(store)[-1]
-    if text == BEST:
-        return best_run(store)
-    if text.startswith("models:/"):
-        return _of_model(store, text)
-    try:
-        run = resolve_run(store, text.removeprefix("runs:/"))
-    except UnknownRun as unknown:
-        try:
-            return _of_model(store, text)
-        except _UnknownModel:
-            raise RequestError(f"{unknown} No registered model is called so either.") from unknown
+        run = _finished(store)[-1] if text == LATEST else _find_run(store, text)
     if is_sweep(run):
         raise RequestError(
             f"{run.name} ({run.run_id}) is a sweep, which has no model of its own. Name one of its runs; "
@@ -62,28 +79,60 @@ def _find_trained(store: Store, text: str) -> RunRecord:
     return run
 
 
-def best_run(store: Store) -> RunRecord:
-    """The finished run of highest held-out accuracy among those of the latest run's experiment and dataset.
+def find_sweep(store: Store, text: str) -> RunRecord:
+    """The sweep that `text` means: as `find_run` has it, but `latest` is the sweep that started last, `best` that of
+    the best run.
 
-    Held out is the validation split where all of them have one, else the test images: then it flatters itself.
-    Raises as `find_trained`.
+    Raises:
+        RequestError: nothing or too much answers to `text`, or it is no sweep.
+        StoreError: the store cannot be read.
+    """
+    if text == LATEST:
+        if (sweep := latest_sweep(store)) is None:
+            raise RequestError("There is no sweep yet. Make one with `harness sweep`.")
+        return sweep
+    with cached_reads(store):
+        run = _find_run(store, text)
+        found = _parent(store, run) or run if text == BEST else run
+    if not is_sweep(found):
+        raise RequestError(
+            f"The run {found.name} ({found.run_id}) is no sweep. Name a sweep, or every run of an experiment: "
+            f"--experiment {shlex.quote(found.experiment)}"
+        )
+    return found
+
+
+def _parent(store: Store, run: RunRecord) -> RunRecord | None:
+    """The sweep that a run belongs to; None where there is none (any more)."""
+    if run.parent_id is None:
+        return None
+    parents = [parent for parent in read_sweeps(store, run.experiment) if parent.run_id == run.parent_id]
+    return parents[0] if parents else None
+
+
+def best_run(store: Store) -> RunRecord:
+    """The finished run of highest held-out accuracy among those of the latest run's experiment that were judged on the
+    same images.
+
+    Held out is the validation split where all runs with its test images have one, else the test images: then it
+    flatters itself. Raises as `find_run`.
     """
     finished = _finished(store)
     latest = finished[-1]
-    peers = [
-        run
-        for run in finished
-        if run.experiment_id == latest.experiment_id
-        and run.parameters.get("dataset.name") == latest.parameters.get("dataset.name")
-    ]
+    runs = [run for run in finished if run.experiment_id == latest.experiment_id]
+    images = dict(zip((run.run_id for run in runs), images_of(runs), strict=True))
+    judged = images[latest.run_id]
+    peers = [run for run in runs if images[run.run_id].test == judged.test]
     metric = ranking_metric(peers)
+    if metric == _BY_VALIDATION:
+        peers = [run for run in peers if images[run.run_id].val == judged.val]
     return max(peers, key=lambda run: run.metrics.get(metric, float("-inf")))
 
 
 def ranking_metric(runs: list[RunRecord]) -> str:
     """What `best_run` ranks by."""
-    validated = all("final/val_accuracy" in run.metrics for run in runs)
-    return "final/val_accuracy" if validated else "final/test_accuracy"
+    validated = all(_BY_VALIDATION in run.metrics for run in runs)
+    return _BY_VALIDATION if validated else "final/test_accuracy"
 
 
 def _finished(store: Store) -> list[RunRecord]:

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from harness.errors import TakenOver
+from harness.metrics import split_of
 from harness.records import RunState
 from harness.tracking.access import taken_retried
-from harness.tracking.selection import ERROR_TAG, ERROR_TYPE_TAG, PARENT_TAG, TRIES_TAG
+from harness.tracking.selection import CONTEXT_TAG, ERROR_TAG, ERROR_TYPE_TAG, PARENT_TAG, TRIES_TAG
 from harness.tracking.store import Store
 
 PARAMETERS_A_BATCH = 100
@@ -43,12 +44,16 @@ class Tags:
 
 @dataclass(frozen=True)
 class Metrics:
-    """Values at one step; `time` in milliseconds since 1970; `of_model`: they are the scores of the run's model too."""
+    """Values at one step; `time` in milliseconds since 1970; `of_model`: they are the scores of the run's model too.
+
+    `datasets` are the `dataset_name` and `dataset_digest` of each split that the run was given.
+    """
 
     values: Mapping[str, float]
     step: int
     time: int
     of_model: bool = False
+    datasets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -201,7 +206,12 @@ class StoredRun:
         model_id = self._find_model() if operation.of_model else None
         values = self._missing(operation, model_id) if self._again else operation.values
         entries = [
-            Metric(key, value, operation.time, operation.step, model_id=model_id) for key, value in values.items()
+            Metric(
+                *(key, value, operation.time, operation.step),
+                model_id=model_id,
+                **operation.datasets.get(split_of(key) or "", {}),
+            )
+            for key, value in values.items()
         ]
         if entries:
             self._client.log_batch(self.run_id, metrics=entries)
@@ -230,7 +240,7 @@ class StoredRun:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         inputs = [
-            DatasetInput(Dataset(**described), [InputTag("mlflow.data.context", context)])
+            DatasetInput(Dataset(**described), [InputTag(CONTEXT_TAG, context)])
             for described, context in zip(operation.described, operation.contexts, strict=True)
         ]
         taken_retried(lambda: self._client.log_inputs(self.run_id, inputs))

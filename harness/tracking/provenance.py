@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
+import json
+import os
 import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import distributions, version
+from importlib.metadata import distribution, distributions, version
 from pathlib import Path
 
+from harness import paths
 from harness.machine import available_cpus, gpus, this_process
-from harness.tracking.selection import PROCESS_TAG
+from harness.tracking.selection import COMMIT_TAG, DIRTY_TAG, LIBRARIES, PROCESS_TAG, VERSION_TAG
 
 GIT_SECONDS = 20
 PINNED = ("tensorflow", "keras", "numpy", "mlflow")
+DISTRIBUTION = "overfitting-harness"
+CHECKOUT, WHEEL, COPY = "checkout", "wheel", "copy"
+"""Where the code lies: in a git checkout that tracks it, installed from a wheel, or in a folder of neither kind."""
+
+_GIT = (
+    "git", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}",
+    "--no-optional-locks",
+)  # fmt: skip
+"""A repository's configuration can name programs; looking at a state must start none of them, nor write an index."""
 
 
 @dataclass(frozen=True)
-class GitState:
-    """The commit that the code came from, and what differs from it. All empty outside a git checkout."""
+class CodeState:
+    """The harness's own code: its version, where it lies, the commit that it came from, and what differs from that.
 
+    `commit` is empty where none is known: a wheel knows one only if it was installed from a repository.
+    """
+
+    version: str
+    source: str
     commit: str = ""
     branch: str = ""
     dirty: bool = False
@@ -29,29 +47,101 @@ class GitState:
 
 
 @lru_cache
-def git_state(directory: Path) -> GitState:
-    """The state of the checkout at `directory`, as it was when this process first asked."""
-    commit = _git(directory, "rev-parse", "HEAD").strip()
-    if not commit:
-        return GitState()
-    status = _git(directory, "status", "--porcelain")
-    return GitState(
-        commit=commit,
-        branch=_git(directory, "rev-parse", "--abbrev-ref", "HEAD").strip(),
-        dirty=bool(status),
-        diff=_git(directory, "diff", "HEAD", "--no-color", "--no-ext-diff", "--binary") if status else "",
-    )
+def code_state() -> CodeState:
+    """The state of the code that runs here, as it was when this process first asked; not of the project's root, which
+    may lie in a repository of somebody's."""
+    return state_of(paths.PACKAGE)
+
+
+def state_of(package: Path) -> CodeState:
+    """The state of the package in the folder `package`. A folder that lies in a repository without being tracked by it
+    (an environment in somebody's checkout) is none of that repository's."""
+    release = version(DISTRIBUTION)
+    commit = _git(package, "rev-parse", "HEAD").strip()
+    if commit and _git(package, "ls-files", "--", "__init__.py"):
+        own = ("--", str(package.parent))
+        status = _git(package, "status", "--porcelain", *own)
+        options = ("--no-color", "--no-ext-diff", "--no-textconv", "--binary")
+        return CodeState(
+            release,
+            CHECKOUT,
+            commit,
+            branch=_git(package, "rev-parse", "--abbrev-ref", "HEAD").strip(),
+            dirty=bool(status),
+            diff=_git(package, "diff", "HEAD", *options, *own) if status else "",
+        )
+    installed = distribution(DISTRIBUTION)
+    if Path(str(installed.locate_file(package.name))).resolve() != package:
+        return CodeState(release, COPY)
+    origin = json.loads(installed.read_text("direct_url.json") or "{}")
+    return CodeState(release, WHEEL, origin.get("vcs_info", {}).get("commit_id", ""))
 
 
 def _git(directory: Path, *arguments: str) -> str:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         done = subprocess.run(
-            ["git", "-C", str(directory), *arguments],
+            [*_GIT, "-C", str(directory), *arguments], env=environment, stdin=subprocess.DEVNULL,
             capture_output=True, text=True, errors="replace", timeout=GIT_SECONDS, check=False,
         )  # fmt: skip
     except (FileNotFoundError, subprocess.TimeoutExpired):
         return ""  # no git, or none that answers: the run is recorded without a commit
     return done.stdout if done.returncode == 0 else ""
+
+
+def code_tags(code: CodeState) -> dict[str, str]:
+    """The code as tags; those that MLflow shows as the source only where the commit is known."""
+    tags = {VERSION_TAG: code.version, "harness.source": code.source}
+    if code.commit:
+        tags[COMMIT_TAG] = code.commit
+    if code.source == CHECKOUT:
+        tags |= {"mlflow.source.git.branch": code.branch, DIRTY_TAG: str(code.dirty).lower()}
+    return tags
+
+
+def other_libraries(tags: Mapping[str, str]) -> str:
+    """The TensorFlow and the Keras of a run by its tags, in words, where they are not those that are installed here:
+    they decide its numbers. Empty where they are, and for a run that does not say."""
+    here = _installed()
+    if all(tags.get(tag) in (None, here[tag]) for tag in LIBRARIES.values()):
+        return ""
+    return _in_words(tags)
+
+
+def libraries() -> str:
+    """The TensorFlow and the Keras that are installed here, in words."""
+    return _in_words(_installed())
+
+
+@lru_cache
+def _installed() -> dict[str, str]:
+    return {tag: version(name.lower()) for name, tag in LIBRARIES.items()}
+
+
+def _in_words(tags: Mapping[str, str]) -> str:
+    return " and ".join(f"{name} {tags[tag]}" for name, tag in LIBRARIES.items() if tag in tags)
+
+
+def other_code(tags: Mapping[str, str]) -> str:
+    """What is known of the code that a run was trained with, in words, where that is not known to be the present
+    code: another version or commit, or changes that were not committed, then or now. Empty where it is the same."""
+    now = code_tags(code_state())
+    known = (VERSION_TAG, COMMIT_TAG, DIRTY_TAG)
+    if all(tags.get(tag) == now.get(tag) for tag in known) and now.get(DIRTY_TAG) != "true":
+        return ""
+    return _code_in_words(tags)
+
+
+def present_code() -> str:
+    """The code that runs here, in the words of `other_code`."""
+    return _code_in_words(code_tags(code_state()))
+
+
+def _code_in_words(tags: Mapping[str, str]) -> str:
+    words = f"version {tags.get(VERSION_TAG, 'unknown')}"
+    if commit := tags.get(COMMIT_TAG):
+        words += f" of commit {commit[:8]}"
+    return words + (" with uncommitted changes" if tags.get(DIRTY_TAG) == "true" else "")
 
 
 @lru_cache
@@ -68,12 +158,11 @@ def model_requirements() -> list[str]:
 
 
 def machine_tags() -> dict[str, str]:
-    """The interpreter, the libraries and the machine, as tags."""
+    """The code, the interpreter, the libraries and the machine, as tags."""
     return {
-        "harness.version": version("overfitting-harness"),
+        **code_tags(code_state()),
         "harness.python": platform.python_version(),
-        "harness.tensorflow": version("tensorflow"),
-        "harness.keras": version("keras"),
+        **_installed(),
         "harness.platform": platform.platform(),
         "harness.cpus": str(available_cpus()),
         "harness.gpus": ",".join(gpus()) or "none",

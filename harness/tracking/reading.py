@@ -8,14 +8,25 @@ Both give equal records. Nothing here writes, and a store that does not exist is
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from types import MappingProxyType
 
 from harness.errors import RequestError, StoreError, UnknownRun, suggestion
 from harness.records import RunRecord
-from harness.tracking.selection import CachedReader, Reader, Selection, Series, is_sweep
+from harness.tracking.reuse import reused_runs
+from harness.tracking.selection import (
+    JOB_TAG,
+    REPRODUCES_TAG,
+    CachedReader,
+    Reader,
+    Selection,
+    Series,
+    in_order,
+    is_sweep,
+)
 from harness.tracking.sqlite_reader import SqliteReader, UnknownSchema
 from harness.tracking.store import Store
 
@@ -124,6 +135,30 @@ def read_runs(
     return [run for run in runs if include_parents or not is_sweep(run)]
 
 
+def sweep_runs(store: Store, parent_id: str) -> list[RunRecord]:
+    """The runs of a sweep, oldest first: those made under its parent run, and those of earlier commands that it reuses.
+
+    A reused run has the number of its job in this sweep as `JOB_TAG`, this sweep as `reused_by`, and its own
+    `parent_id`. One that was deleted is left out. Raises `StoreError` as `open_reader`.
+    """
+    with open_reader(store) as reader:
+        numbers = {run_id: job for run in reader.select(Selection(run_ids=(parent_id,)))
+                   for run_id, job in reused_runs(run.tags).items()}  # fmt: skip
+        own = reader.select(Selection(parent_id=parent_id))
+        reused = reader.select(Selection(run_ids=tuple(numbers))) if numbers else []
+    numbered = [
+        replace(run, tags={**run.tags, JOB_TAG: str(numbers[run.run_id])}, reused_by=parent_id) for run in reused
+    ]
+    return in_order([run for run in (*own, *numbered) if not is_sweep(run)])
+
+
+def runs_of_fingerprints(store: Store, experiment: str, fingerprints: Collection[str]) -> list[RunRecord]:
+    """The runs of an experiment that have one of the fingerprints, oldest first, those of `harness reproduce` left out;
+    none where there is no such experiment, or no local store yet. Raises `StoreError`."""
+    found = _of_experiment(store, experiment, Selection(fingerprints=tuple(dict.fromkeys(fingerprints))))
+    return [run for run in found if REPRODUCES_TAG not in run.tags]
+
+
 def runs_of_experiment(store: Store, experiment_id: str, newest: int | None = None) -> list[RunRecord]:
     """The runs of the experiment with this id (not one of that name), sweeps' own among them, oldest first.
 
@@ -170,12 +205,17 @@ def read_sweeps(store: Store, experiment: str | None = None) -> list[RunRecord]:
     Raises:
         StoreError: the store cannot be read.
     """
+    return _of_experiment(store, experiment, Selection(sweeps_only=True))
+
+
+def _of_experiment(store: Store, experiment: str | None, selection: Selection) -> list[RunRecord]:
+    """What is selected, in the experiment of this name (None: in any); none where it, or a local store, is missing."""
     if store.is_missing:
         return []
     with open_reader(store) as reader:
         known = reader.experiments()
         wanted = tuple(identity for identity, name in known.items() if experiment in (None, name))
-        return reader.select(Selection(wanted, sweeps_only=True)) if wanted else []
+        return reader.select(replace(selection, experiment_ids=wanted)) if wanted else []
 
 
 def _newest(store: Store, experiment: str | None, *, sweeps_only: bool) -> RunRecord | None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
-from harness.records import RunRecord
+from harness.records import DIGEST_PARAMETERS, RunRecord
 
 KIND_TAG = "harness.kind"
-SWEEP = "sweep"
+RUN, SWEEP = "run", "sweep"
 PARENT_TAG = "mlflow.parentRunId"
 NAME_TAG = "mlflow.runName"
 SWEPT_TAG = "harness.swept"
 JOB_TAG = "harness.job"
+DATASET_TAG = "harness.dataset_digest"
+"""The digest of the files that a run's dataset was read from (`Dataset.digest`)."""
 FINGERPRINT_TAG = "harness.fingerprint"
 GROUP_TAG = "harness.group"
 """On a run of a sweep: its settings in words, shared by runs that differ in seed only."""
@@ -26,6 +28,11 @@ NOTE_TAG = "mlflow.note.content"
 SWEEP_FINGERPRINT_TAG = "harness.sweep_fingerprint"
 PROCESS_TAG = "harness.process"
 THREADS_TAG = "harness.intra_op_threads"
+VERSION_TAG = "harness.version"
+COMMIT_TAG = "mlflow.source.git.commit"
+DIRTY_TAG = "harness.git.dirty"
+LIBRARIES = {"TensorFlow": "harness.tensorflow", "Keras": "harness.keras"}
+"""The tags of what decides a run's numbers beside its fingerprint."""
 ERROR_TAG = "harness.error"
 ERROR_TYPE_TAG = "harness.error_type"
 TRIES_TAG = "harness.tries"
@@ -35,6 +42,12 @@ CONTINUED_SETTINGS = "continued.settings"
 """Parameters of every run; see `analysis.settings.NOT_CONTINUED`."""
 EPOCH_METRIC = "fit/loss"
 """Logged once an epoch with the epoch as its step: how far a run has come."""
+
+CLASS_NAMES = "class_names"
+"""What a logged model has among its metadata: the names of its classes, in the order of the probabilities."""
+CONTEXT_TAG = "mlflow.data.context"
+CONTEXTS: Mapping[str, str] = {"train": "training", "val": "validation", "test": "testing"}
+"""The context of a run's dataset inputs by split, as MLflow names them."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +61,7 @@ class Selection:
     name: str | None = None
     prefix: str | None = None
     sweeps_only: bool = False
+    fingerprints: tuple[str, ...] | None = None
     newest: int | None = None
 
 
@@ -104,6 +118,19 @@ class CachedReader:
 def is_sweep(run: RunRecord) -> bool:
     """Whether a run stands for a whole sweep rather than for one training."""
     return run.tags.get(KIND_TAG) == SWEEP
+
+
+def lacks_digests(tags: Mapping[str, str], parameters: Mapping[str, str]) -> bool:
+    """Whether a run of the harness has no digests of its splits among its parameters, as those of earlier versions."""
+    return tags.get(KIND_TAG) == RUN and DIGEST_PARAMETERS["train"] not in parameters
+
+
+def digest_parameters(digests: Mapping[str, str]) -> dict[str, str]:
+    """The parameters that a run would have today, from the digests of its dataset inputs by context; none where it was
+    given no data."""
+    if not digests:
+        return {}
+    return {parameter: digests.get(CONTEXTS[split], "None") for split, parameter in DIGEST_PARAMETERS.items()}
 
 
 def in_order(runs: list[RunRecord]) -> list[RunRecord]:

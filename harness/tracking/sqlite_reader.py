@@ -22,7 +22,9 @@ from urllib.parse import quote
 from harness.errors import StoreError
 from harness.records import RunRecord, RunState, from_milliseconds
 from harness.tracking.selection import (
+    CONTEXT_TAG,
     EPOCH_METRIC,
+    FINGERPRINT_TAG,
     JOB_TAG,
     KIND_TAG,
     NAME_TAG,
@@ -30,7 +32,9 @@ from harness.tracking.selection import (
     SWEEP,
     Selection,
     Series,
+    digest_parameters,
     in_order,
+    lacks_digests,
 )
 
 KNOWN_SCHEMAS = frozenset({
@@ -48,6 +52,12 @@ WHERE r.lifecycle_stage = 'active' AND e.lifecycle_stage = 'active'
 """
 _TAGGED = "r.run_uuid IN (SELECT run_uuid FROM tags WHERE key = ? AND value = ?)"
 _LISTED = "IN (SELECT value FROM json_each(?))"
+
+_INPUTS = f"""
+SELECT i.destination_id, t.value, d.digest
+FROM inputs i JOIN datasets d ON d.dataset_uuid = i.source_id JOIN input_tags t ON t.input_uuid = i.input_uuid
+WHERE i.source_type = 'DATASET' AND i.destination_type = 'RUN' AND t.name = ? AND i.destination_id {_LISTED}
+"""
 
 
 class UnknownSchema(Exception):  # never leaves the package: `reading.py` catches it
@@ -99,6 +109,7 @@ class SqliteReader:
         identities = json.dumps([row[0] for row in rows])
         shared: dict[str, str] = {}  # keys and values recur on thousands of runs: keep each text once
         parameters, tags = self._texts("params", identities, shared), self._texts("tags", identities, shared)
+        self._add_digests(parameters, tags, shared)
         metrics, epochs = self._metrics(identities, shared)
         return in_order([
             RunRecord(
@@ -129,6 +140,19 @@ class SqliteReader:
             (identities,),
         )
         return {identity: decode(text) for identity, text in rows}
+
+    def _add_digests(
+        self, parameters: dict[str, dict[str, str]], tags: dict[str, dict[str, str]], shared: dict[str, str]
+    ) -> None:
+        """Give runs of an earlier version the parameters that they lack; see `selection.digest_parameters`."""
+        lacking = [run for run, own in tags.items() if lacks_digests(own, parameters.get(run, {}))]
+        if not lacking:
+            return
+        found: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        for run, context, digest in self._query(_INPUTS, (CONTEXT_TAG, json.dumps(lacking))):
+            found[run][context] = shared.setdefault(digest, digest)
+        for run, digests in found.items():
+            parameters.setdefault(run, {}).update(digest_parameters(digests))
 
     def _metrics(self, identities: str, shared: dict[str, str]) -> tuple[dict[str, dict[str, float]], dict[str, int]]:
         """The last value of each metric by run, and the epochs that each run trained."""
@@ -211,6 +235,10 @@ def _statement(selection: Selection) -> tuple[str, list[Any]]:
         conditions.append((_TAGGED, (PARENT_TAG, selection.parent_id)))
     if selection.job is not None:
         conditions.append((_TAGGED, (JOB_TAG, str(selection.job))))
+    if selection.fingerprints is not None:
+        listed = json.dumps(selection.fingerprints)
+        conditions.append((f"r.run_uuid IN (SELECT run_uuid FROM tags WHERE key = ? AND value {_LISTED})",
+                           (FINGERPRINT_TAG, listed)))  # fmt: skip
     if selection.sweeps_only:
         conditions.append((_TAGGED, (KIND_TAG, SWEEP)))
     if selection.run_ids is not None:

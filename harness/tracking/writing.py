@@ -14,18 +14,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from harness import paths
 from harness.errors import StoreError, TakenOver
-from harness.records import RunState, Split
+from harness.records import DatasetSpec, RunState, Split
 from harness.tracking.access import shown_uri
 from harness.tracking.delivery import Delivery
 from harness.tracking.notes import end_note
 from harness.tracking.operations import Datasets, File, Metrics, Parameters, Tags, Text, TrainedModel
-from harness.tracking.provenance import git_state, installed_packages, machine_tags, model_requirements
+from harness.tracking.provenance import code_state, installed_packages, machine_tags, model_requirements
 from harness.tracking.reopening import Recorded, reopen
-from harness.tracking.selection import ERROR_TAG, ERROR_TYPE_TAG, NOTE_TAG, OVERRIDES_TAG
+from harness.tracking.selection import (
+    CLASS_NAMES,
+    CONTEXTS,
+    ERROR_TAG,
+    ERROR_TYPE_TAG,
+    KIND_TAG,
+    NOTE_TAG,
+    OVERRIDES_TAG,
+    RUN,
+)
 from harness.tracking.spool import Origin
 from harness.tracking.store import Store
 from harness.tracking.syncing import bring_home_before
@@ -52,14 +60,6 @@ class RunIdentity:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
-class UsedSplit(NamedTuple):
-    """Images that a run was given; `context` is `training`, `validation` or `testing`."""
-
-    name: str
-    context: str
-    split: Split
-
-
 class RunWriter:
     """Writes one run to the store; every call is on disk (or acknowledged by the server) when it returns.
 
@@ -84,6 +84,7 @@ class RunWriter:
         attempt = self.recorded.tries + 1
         self._delivery = Delivery(Origin(store.uri, self.run_id, identity.name, self.experiment_id, attempt))
         self._has_model = self.recorded.has_model
+        self._datasets: dict[str, dict[str, str]] = {}
         self._tables: dict[str, dict[str, str]] = {}
         self._waiting: dict[str, str] = {}
 
@@ -107,7 +108,7 @@ class RunWriter:
 
     def _log_metrics(self, metrics: Mapping[str, float], step: int, of_model: bool = False) -> None:
         values = {key: float(value) for key, value in metrics.items()}
-        self._delivery.put(Metrics(values, step, _now(), of_model))
+        self._delivery.put(Metrics(values, step, _now(), of_model, self._datasets))
 
     def log_text(self, name: str, text: str) -> None:
         self._delivery.put(Text(name, text))
@@ -134,20 +135,27 @@ class RunWriter:
             figure.savefig(file, pil_kwargs=FAST_PNG)
             self.log_file(file, "figures")
 
-    def log_datasets(self, used: Sequence[UsedSplit], source: str) -> None:
-        """What the run was given, as its dataset inputs; `source` says where all of it came from."""
+    def log_datasets(self, name: str, splits: Mapping[str, Split], source: str) -> None:
+        """What the run was given, as its dataset inputs, called `name` and the split; `source` says where all of it
+        came from. Metrics that are logged from now on say which of them they score."""
         import mlflow.data
         from mlflow.data.sources import LocalArtifactDatasetSource
 
         origin = LocalArtifactDatasetSource(source)
+        self._datasets = {
+            key: {"dataset_name": f"{name}_{key}", "dataset_digest": split.digest} for key, split in splits.items()
+        }
         described = tuple(
-            mlflow.data.from_numpy(split.images, origin, split.labels, name=name, digest=split.digest).to_dict()
-            for name, _, split in used
+            mlflow.data.from_numpy(
+                split.images, origin, split.labels, name=f"{name}_{key}", digest=split.digest
+            ).to_dict()
+            for key, split in splits.items()
         )
-        self._delivery.put(Datasets(described, tuple(context for _, context, _ in used)))
+        self._delivery.put(Datasets(described, tuple(CONTEXTS[key] for key in splits)))
 
-    def log_model(self, model: Any, example: Split) -> None:
-        """`model` (raw images in, probabilities out) as an MLflow model with signature, input example, requirements.
+    def log_model(self, model: Any, data: DatasetSpec, example: Split) -> None:
+        """`model` (raw images in, probabilities out) as an MLflow model with signature, input example, requirements
+        and the names of its classes.
 
         The requirements are given, not guessed: guessing starts a process that imports TensorFlow. A run that has its
         model from an earlier try keeps it.
@@ -161,8 +169,8 @@ class RunWriter:
 
         # Without a name the input reaches the model as an array; under one, as a dict, of which Keras warns.
         signature = ModelSignature(
-            inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, 28, 28))]),
-            outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, 10))]),
+            inputs=Schema([TensorSpec(np.dtype(data.dtype), (-1, *data.image_shape))]),
+            outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, data.classes))]),
         )
         with _temporary_folder() as temporary:
             folder = temporary / "model"
@@ -173,6 +181,7 @@ class RunWriter:
                 signature=signature,
                 input_example=example.images,
                 pip_requirements=model_requirements(),
+                metadata={CLASS_NAMES: list(data.class_names)},
             )
             self._delivery.put(TrainedModel(str(folder)))
         self._has_model = True
@@ -224,9 +233,8 @@ def tracked_run(
     """
     writer = RunWriter(store, identity, run_id)
     try:
-        state = git_state(paths.project_root())
-        if state.diff:
-            writer.log_text("code/uncommitted.diff", state.diff)
+        if diff := code_state().diff:
+            writer.log_text("code/uncommitted.diff", diff)
         writer.log_text("code/packages.txt", installed_packages())
         with _system_metrics(store, writer.run_id) if system_metrics else nullcontext():
             yield writer
@@ -271,23 +279,16 @@ def _system_metrics(store: Store, run_id: str) -> Iterator[None]:
 
 
 def _start_tags(identity: RunIdentity) -> dict[str, str]:
-    state = git_state(paths.project_root())
     tags = {
         "mlflow.user": getpass.getuser(),
         "mlflow.source.name": "harness",
         "mlflow.source.type": "LOCAL",
-        "harness.kind": "run",
+        KIND_TAG: RUN,
         **machine_tags(),
         **identity.tags,
     }
     if identity.overrides:
         tags[OVERRIDES_TAG] = " ".join(identity.overrides)
-    if state.commit:
-        tags |= {
-            "mlflow.source.git.commit": state.commit,
-            "mlflow.source.git.branch": state.branch,
-            "harness.git.dirty": str(state.dirty).lower(),
-        }
     if identity.parent_id:
         tags["mlflow.parentRunId"] = identity.parent_id
     return {key: shown_uri(value)[:TAG_LIMIT] for key, value in tags.items()}

@@ -47,7 +47,7 @@ def fit(
     # Built inside `fit`, ScheduleFreeAdamW would start its averages from zero instead of from the weights (Keras 3.15).
     model.optimizer.build(model.trainable_variables)
     span = begin(model, start, regime.epochs)
-    batches, set_order = _batches(train, regime.batch_size, labels_form(regime))
+    batches, set_order = _batches(train, regime.batch_size, labels_form(regime), model.outputs[0].shape[-1])
 
     def reorder(epoch: int, logs: Any) -> None:
         order = epoch_order(config.seed, epoch + 1, len(train)) if regime.shuffle else np.arange(len(train))
@@ -76,7 +76,7 @@ def fit(
     return recorder.fitted()
 
 
-def _batches(train: Split, batch_size: int, labels: str) -> tuple[Any, Callable[[Any], None]]:
+def _batches(train: Split, batch_size: int, labels: str, classes: int) -> tuple[Any, Callable[[Any], None]]:
     """A `tf.data.Dataset` of one epoch, and the function that sets the order of the next one.
 
     The order lives in a variable that the pipeline reads while it runs: a permutation of our own instead of
@@ -86,7 +86,7 @@ def _batches(train: Split, batch_size: int, labels: str) -> tuple[Any, Callable[
     import tensorflow as tf
 
     images = tf.constant(train.images)
-    targets = tf.constant(train.labels if labels == "integers" else keras.utils.to_categorical(train.labels, 10))
+    targets = tf.constant(train.labels if labels == "integers" else keras.utils.to_categorical(train.labels, classes))
     order = tf.Variable(tf.range(len(train), dtype=tf.int64), trainable=False)
 
     def epoch(_: Any) -> tuple[Any, Any]:

@@ -66,8 +66,8 @@ class TrainingState:
 
     `epochs` have been trained so far. `weights` and `optimizer_variables` are in Keras's order, `generators` are the
     states of the model's random generators (dropout). `optimizer` is the Keras class; empty where there is none, as
-    in a model that was saved for prediction. With `progress` it is that of a run that was cut off. `draws` is
-    what its random layers drew from.
+    in a model that was saved for prediction. With `progress` it is that of a run that was cut off, and `fingerprint`
+    that run's; empty where none was written. `draws` is what its random layers drew from.
     """
 
     epochs: int
@@ -76,6 +76,7 @@ class TrainingState:
     optimizer: str = ""
     optimizer_variables: Arrays = ()
     progress: Progress | None = None
+    fingerprint: str = ""
     draws: str = DRAWS
 
 
@@ -161,6 +162,7 @@ def write_state(file: Path, state: TrainingState) -> None:
         "version": np.array(VERSION),
         "epochs": np.array(state.epochs),
         "optimizer": np.array(state.optimizer),
+        "fingerprint": np.array(state.fingerprint),
         "draws": np.array(state.draws),
         **_numbered("weight", state.weights),
         **_numbered("generator", state.generators),
@@ -186,6 +188,7 @@ def read_state(file: Path) -> TrainingState:
                 str(archive["optimizer"]),
                 _series(archive, "optimizer_variable"),
                 _progress(archive) if "progress" in archive.files else None,
+                str(archive["fingerprint"]) if "fingerprint" in archive.files else "",
                 str(archive["draws"]) if "draws" in archive.files else "",
             )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:

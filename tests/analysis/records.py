@@ -18,9 +18,10 @@ def run(
     state: RunState = RunState.FINISHED,
     seed: int = 0,
     metrics: dict[str, float] | None = None,
+    sweep: str | None = None,
     **settings: object,
 ) -> RunRecord:
-    """A run of `settings` (`model__name="a"` is `model.name`) with these accuracies."""
+    """A run of `settings` (`model__name="a"` is `model.name`) with these accuracies, of the `sweep` with that id."""
     number = next(_numbers)
     parameters = {key.replace("__", "."): str(value) for key, value in settings.items()}
     return RunRecord(
@@ -33,5 +34,12 @@ def run(
         ended=None,
         parameters={**parameters, "seed": str(seed)},
         metrics=scores(train, test, val) if metrics is None else metrics,
-        tags={"harness.kind": "run"},
+        tags={"harness.kind": "run", **({} if sweep is None else {"mlflow.parentRunId": sweep})},
     )
+
+
+def data(train: str, test: str, val: str = "None", variant: str = "published") -> dict[str, str]:
+    """The parameters of a run by which its images are told, for `run`."""
+    return {
+        "data__train_digest": train, "data__val_digest": val, "data__test_digest": test, "data__variant": variant,
+    }  # fmt: skip

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from dataclasses import replace
 
 import pytest
 from statsmodels.stats.weightstats import DescrStatsW
@@ -11,7 +12,7 @@ from harness.analysis.legend import context, legend
 from harness.analysis.ranking import WITHIN, Demand
 from harness.errors import RequestError
 from harness.records import RunRecord, RunState
-from tests.analysis.records import run
+from tests.analysis.records import data, run
 from tests.tracking.stores import scores
 
 
@@ -102,7 +103,7 @@ def test_a_row_is_held_to_the_accuracies_on_its_own_dataset() -> None:
     rows = {(row.settings["dataset.name"], row.settings["model.name"]): row for row in comparison.rows}
     assert {name for name, row in rows.items() if row.underfit} == {("mnist", "b"), ("fashion_mnist", "b")}
     assert rows["fashion_mnist", "a"].on_front
-    assert "below the best of its dataset" in "\n".join(legend(comparison))
+    assert "below the best of the same images or sweep" in "\n".join(legend(comparison))
 
 
 def test_an_explicit_sorting_sorts_as_asked_and_marks_underfitting_all_the_same() -> None:
@@ -225,3 +226,130 @@ def test_runs_are_compared_with_the_weights_that_are_asked_for() -> None:
     assert best.rows[0].by_seed("gap_val_accuracy") == {"0": pytest.approx(0.02)}
     assert "the epoch of its least loss was chosen" in best.selected_on["val"]
     assert "least validation loss" in context(best)[0]
+
+
+def test_runs_on_other_files_are_another_row_and_the_word_for_them_is_shown() -> None:
+    published = [run(0.9, 0.88, seed=seed, **data("a" * 32, "b" * 32)) for seed in range(3)]
+    variant = [run(0.9, 1.05, seed=seed, **data("c" * 32, "d" * 32, variant="variant 1a2b3c4d")) for seed in range(3)]
+    comparison = compare([*published, *variant])
+    assert {row.label: row.n for row in comparison.rows} == {"published": 3, "variant 1a2b3c4d": 3}
+    assert comparison.settings == ("data.variant",)
+    assert comparison.repeats == 0
+
+
+def test_other_training_images_of_the_same_files_are_told_by_their_digest_where_no_setting_does() -> None:
+    runs = [run(model__name=name, **data(train * 32, "b" * 32)) for name in "xy" for train in "ac"]
+    labels = {row.settings["data.variant"] for row in compare(runs).rows}
+    assert labels == {"published train aaaaaaaa", "published train cccccccc"}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"dataset__train_size": (5000, None)},
+        {"dataset__label_noise": ("0.0", "0.4")},
+        {"dataset__seed": (0, 1)},
+        {"regime__validation__seed": (0, 7)},
+        {"dataset__test_size": (100, None)},
+    ],
+)
+def test_images_that_a_shown_setting_tells_apart_have_no_column_of_their_own(
+    settings: dict[str, tuple[object, object]],
+) -> None:
+    ((key, values),) = settings.items()
+    runs = [run(**{key: value}, **data(f"{n}" * 32, f"{n}" * 32, f"{n}" * 32)) for n, value in enumerate(values)]
+    comparison = compare(runs)
+    assert comparison.settings == (key.replace("__", "."),)
+    assert "data" not in "".join(context(comparison))
+
+
+def test_images_are_not_told_by_a_setting_that_does_not_decide_them() -> None:
+    """Each model on other files: a confusion that a column must show."""
+    runs = [run(model__name="x", **data("a", "b")), run(model__name="y", **data("c", "d", variant="variant 1"))]
+    assert compare(runs).settings == ("model.name", "data.variant")
+
+
+def test_a_variant_that_all_runs_share_is_named_above_the_table() -> None:
+    runs = [run(model__name=name, **data("a", "b", variant="variant 1a2b3c4d")) for name in "xy"]
+    assert "data variant 1a2b3c4d" in context(compare(runs))[0]
+    assert context(compare([run(model__name=name, **data("a", "b")) for name in "xy"])) == []
+
+
+def judged(few: str = "few") -> list[RunRecord]:
+    """Two models each on all and on the first 100 test images, on which both do better."""
+    return [
+        run(0.99, 0.97, model__name="a", dataset__test_size=100, **data("t", few)),
+        run(0.99, 0.96, model__name="b", dataset__test_size=100, **data("t", few)),
+        run(0.90, 0.885, model__name="a", **data("t", "all")),
+        run(0.90, 0.875, model__name="b", **data("t", "all")),
+        run(0.80, 0.79, model__name="c", **data("t", "all")),
+    ]
+
+
+def test_rows_on_different_test_images_have_floors_and_fronts_of_their_own_and_stand_in_groups() -> None:
+    comparison = compare(judged())
+    assert [row.judged_on for row in comparison.rows] == ["all"] * 3 + ["few"] * 2, "the largest group first"
+    assert [row.label for row in comparison.rows if row.underfit] == ["c -"]
+    assert [row.label for row in comparison.rows if row.on_front] == ["a -", "c -", "a 100"]
+    assert any("different test images" in line for line in legend(comparison))
+    assert comparison.accuracy_floors == pytest.approx((0.865, 0.95))
+    alike = compare(judged("all"))
+    assert {row.label for row in alike.rows if row.underfit} == {"a -", "b -", "c -"}
+    assert not any("different" in line for line in legend(alike))
+
+
+def test_an_explicit_sorting_goes_over_all_groups() -> None:
+    order = [row.label for row in compare(judged(), sort_by="gap_test_accuracy").rows]
+    assert order == ["c -", "a -", "a 100", "b -", "b 100"]
+
+
+def test_a_sweep_on_fewer_images_has_its_own_floor() -> None:
+    small = [run(0.9, 0.80, model__name=name, dataset__train_size=5000, sweep="s", **data("few", "x")) for name in "ab"]
+    full = [run(0.9, 0.88, model__name=name, sweep="f", **data("all", "x")) for name in "ab"]
+    assert not any(row.underfit for row in compare([*small, *full]).rows)
+    assert any(row.underfit for row in compare([*small, run(0.9, 0.88, model__name="c", **data("few", "x"))]).rows)
+    sizes = [run(0.9, 0.86, model__name="a", sweep="sizes", dataset__train_size=50000, **data("most", "x"))]
+    sizes.append(run(0.9, 0.80, model__name="c", sweep="sizes", dataset__train_size=5000, **data("few", "x")))
+    rows = {row.label: row.underfit for row in compare([*small, *full, *sizes]).rows}
+    assert [label for label, underfit in rows.items() if underfit] == ["c 5000"], "the only one swept with more images"
+
+
+def test_a_sweep_over_the_number_of_images_has_one_floor() -> None:
+    runs = [
+        run(0.9, test, dataset__train_size=size, sweep="s", **data(f"{size}", "x"))
+        for size, test in ((500, 0.7), (5000, 0.8), (None, 0.88))
+    ]
+    assert [row.settings["dataset.train_size"] for row in compare(runs).rows if row.underfit] == ["5000", "500"]
+
+
+def test_rows_of_two_sweeps_lack_only_what_their_own_sweep_asked_for() -> None:
+    two = [run(model__name="a", seed=seed, sweep="two") for seed in range(2)]
+    three = [run(model__name="b", seed=seed, sweep="three") for seed in range(3)]
+    assert not any(row.incomplete for row in compare([*two, *three]).rows)
+    cut = [run(model__name="c", seed=0, sweep="three")]
+    rows = {row.label: row for row in compare([*two, *three, *cut]).rows}
+    assert (rows["a"].missing, rows["b"].missing, rows["c"].missing) == ((), (), ("1", "2"))
+
+
+def test_seeds_that_an_earlier_sweep_trained_are_not_missing() -> None:
+    earlier = [run(model__name="a", seed=seed, sweep="first") for seed in range(2)]
+    added = [run(model__name="a", seed=seed, sweep="second") for seed in (2, 3)]
+    fresh = [run(model__name="b", seed=seed, sweep="second") for seed in range(4)]
+    assert not any(row.incomplete for row in compare([*earlier, *added, *fresh]).rows)
+
+
+def test_runs_that_did_not_record_their_images_are_counted() -> None:
+    old = [run(model__name=name) for name in "ab"]
+    assert compare([*old, run(model__name="c", **data("t", "s"))]).unrecorded == 2
+    assert compare([run(**data("t", "s"))]).unrecorded == 0
+
+
+def test_a_run_that_a_sweep_reuses_belongs_to_it() -> None:
+    """Of a sweep over sizes and seeds the small ones were trained before; a job of it did not begin."""
+    earlier = [run(0.9, 0.8, seed=seed, dataset__train_size=500, sweep="first", **data("few", "x")) for seed in (0, 1)]
+    reused = [replace(record, reused_by="second") for record in earlier]
+    added = [run(0.9, 0.88, seed=seed, sweep="second", **data("all", "x")) for seed in range(3)]
+    rows = {row.label: row for row in compare([*reused, *added]).rows}
+    assert (rows["500"].underfit, rows["500"].missing) == (True, ("2",))
+    rows = {row.label: row for row in compare([*earlier, *added]).rows}
+    assert (rows["500"].underfit, rows["500"].missing) == (False, ())

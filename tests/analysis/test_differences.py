@@ -13,7 +13,7 @@ from harness.analysis.differences import Finding, Findings, differences, find_ro
 from harness.analysis.statistics import holm
 from harness.errors import RequestError
 from harness.records import RunRecord, RunState
-from tests.analysis.records import run
+from tests.analysis.records import data, run
 
 BASE, LESS, SAME = [0.030, 0.034, 0.031, 0.036, 0.033], [0.021, 0.024, 0.020, 0.027, 0.022], [
     0.031, 0.033, 0.032, 0.035, 0.033,
@@ -154,3 +154,31 @@ def test_a_row_of_an_earlier_version_answers_to_a_setting_that_it_was_trained_wi
     said = runs("a", BASE[:2], first=1, dataset__label_noise="0.0")
     comparison = compare([*runs("a", BASE[:1]), *said, *runs("a", LESS[:3], dataset__label_noise="0.2")])
     assert find_row(comparison, "label_noise=0").n == 3
+
+
+def on_two_test_sets() -> Comparison:
+    """Two rows on all test images and one on the first 100."""
+    every = [*runs("base", BASE, **data("t", "all")), *runs("less", LESS, **data("t", "all"))]
+    return compare([*every, *runs("base", SAME, dataset__test_size=100, **data("t", "few"))])
+
+
+def test_rows_that_are_judged_on_other_images_are_left_out_and_counted() -> None:
+    comparison = on_two_test_sets()
+    findings = differences(comparison, find_row(comparison, "base -"))
+    assert {one.cells["model.name"] for one in findings.findings} == {"less"}
+    assert findings.apart == 1
+    assert "Left out: 1 row judged on other test images." in render(findings, "table")
+    assert json.loads(render(findings, "json"))["apart"] == 1
+
+
+def test_a_baseline_with_images_of_its_own_is_refused() -> None:
+    comparison = on_two_test_sets()
+    with pytest.raises(RequestError, match="every other row is judged on other test images"):
+        differences(comparison, find_row(comparison, "base 100"))
+
+
+def test_a_row_answers_to_the_word_for_its_data() -> None:
+    variant = data("u", "r", variant="variant 1a2b3c4d")
+    comparison = compare([*runs("base", BASE, **data("t", "s")), *runs("base", BASE, **variant)])
+    for text in ("data=published", "data.variant=published", "published"):
+        assert find_row(comparison, text).settings == {"data.variant": "published"}

@@ -9,7 +9,7 @@ from harness.analysis.differences import Finding, Findings
 from harness.analysis.effects import effects
 from harness.errors import RequestError
 from harness.records import RunRecord, RunState
-from tests.analysis.records import run
+from tests.analysis.records import data, run
 
 RATES = {"sgd": 0.01, "adam": 0.001, "adamw": 0.002}
 
@@ -111,3 +111,52 @@ def test_what_has_no_effect_to_show_is_refused(setting: str, reference: str | No
 def test_levels_that_never_meet_in_one_configuration_are_refused() -> None:
     with pytest.raises(RequestError, match=r"no finished run has a partner.*--baseline"):
         effects(grid({("a", "sgd"): [0.01, 0.02], ("b", "adam"): [0.02, 0.03]}), "optimizer")
+
+
+def test_values_that_are_judged_on_different_images_have_no_effect() -> None:
+    few, every = {"dataset__test_size": 100, **data("t", "few")}, data("t", "all")
+    runs = [
+        run(0.9, 0.8 + seed / 100 + gain, seed=seed, model__name=name, **of)
+        for of in (few, every)
+        for name, gain in (("a", 0.0), ("b", 0.01))
+        for seed in range(3)
+    ]
+    comparison = compare(runs)
+    with pytest.raises(RequestError, match=r"each value of dataset\.test_size is judged on other test images"):
+        effects(comparison, "test_size")
+    model = of_gap(effects(comparison, "model"), "b")
+    assert (model.seeds, model.contexts) == (6, 2), "pairs within each of the two"
+
+
+def test_a_value_that_is_judged_on_other_images_than_the_reference_is_left_out() -> None:
+    few = {"dataset__test_size": 100, **data("t", "few")}
+    runs = [
+        run(0.9 + seed / 100, 0.8, seed=seed, model__name=name, **data("t", "all")) for name in "ab" for seed in (0, 1)
+    ]
+    runs += [run(0.9, 0.8, seed=seed, model__name="c", **few) for seed in (0, 1)]
+    found = effects(compare(runs), "model", "b")
+    assert {one.cells["model.name"] for one in found.findings} == {"a"}
+    assert (found.apart, found.unmatched) == (1, 2)
+
+
+def test_pairs_are_made_of_runs_that_are_judged_on_the_same_images_only() -> None:
+    """`b` ran on the published files and on a variant, `a` on the published ones alone."""
+    variant = data("u", "r", variant="variant 1a2b3c4d")
+    runs = [
+        run(0.9, 0.8 + seed / 100, seed=seed, model__name=name, **data("t", "s")) for name in "ab" for seed in (0, 1)
+    ]
+    runs += [run(0.9, 0.7 - seed / 100, seed=seed, model__name="b", **variant) for seed in (0, 1)]
+    found = effects(compare(runs), "model")
+    assert (of_gap(found, "b").seeds, found.unmatched) == (2, 2)
+
+
+def test_values_count_where_they_are_judged_on_the_same_images_only() -> None:
+    """Of the smaller dataset both sizes are all test images; of the larger one they are not."""
+    digests = {("small", 100): "s", ("small", 200): "s", ("large", 100): "l100", ("large", 200): "l200"}
+    runs = [
+        run(0.9 + seed / 100, 0.8, seed=seed, dataset__name=name, dataset__test_size=size, **data(name, digest))
+        for (name, size), digest in digests.items()
+        for seed in (0, 1)
+    ]
+    found = of_gap(effects(compare(runs), "test_size"), "200")
+    assert (found.seeds, found.contexts) == (2, 1)

@@ -209,3 +209,63 @@ def test_what_is_named_must_be_there(naming: Naming, message: str) -> None:
 def test_the_harness_own_settings_are_not_grouped_by_hand() -> None:
     with pytest.raises(RequestError, match="--effect SETTING"):
         adapt([records.run()], Naming(group_by=("model.name",)))
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("opt_name", ("adam", "adam_1", "adam_2")),  # of mlflow.tensorflow, and of mlflow.autolog
+        ("optimizer_name", ("rm_sprop", "rm_sprop_1", "rm_sprop_12")),
+        ("opt_name", ("my_own_optimizer", "my_own_optimizer_1", "my_own_optimizer_2")),
+        ("optimizer", ("sgd_3", "sgd_4", "sgd")),
+        ("model_name", ("sequential", "sequential_1", "sequential_2")),
+        ("model.name", ("functional", "functional_1", "functional_2")),
+        ("layers/0/name", ("dense_1", "dense_3", "dense_5")),
+        ("last_layer", ("conv2d_2", "conv2d_5", "conv2d")),
+        ("network", tuple(f"<Sequential name=sequential{end}, built=True>" for end in ("", "_1", "_2"))),
+        ("optimizer", tuple(f"<keras.src.optimizers.adam.Adam object at 0x7f{end}>" for end in "abc")),
+        (
+            "config",
+            tuple(str([{"class_name": "Dense", "config": {"name": f"dense{end}"}}]) for end in ("", "_1", "_2")),
+        ),
+    ],
+)
+def test_the_numbers_and_addresses_of_objects_are_no_settings(key: str, values: tuple[str, ...]) -> None:
+    runs = [keras(0.9, 0.8, seed=seed, **{key: value}) for seed, value in enumerate(values)]
+    [row] = compared(runs).rows
+    assert row.n == 3
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("model_name", ("mlp_1", "mlp_2")),
+        ("model", ("model_1", "model_2")),
+        ("variant", ("adam_1", "adam_2")),
+        ("units", ("dense_64", "dense_128")),
+        ("config", ("[{'units': 64}]", "[{'units': 128}]")),
+    ],
+)
+def test_a_number_that_somebody_chose_is_a_setting(key: str, values: tuple[str, ...]) -> None:
+    assert len(compared([keras(0.9, 0.8, seed=0, **{key: value}) for value in values]).rows) == 2
+
+
+def test_options_follow_from_the_optimizer_under_either_name_of_autologging() -> None:
+    runs = [
+        keras(0.9, 0.8, seed=seed, opt_name=name, opt_learning_rate=rate, opt_beta_1=beta)
+        for name, rate, beta in (("adam", 0.001, 0.9), ("sgd", 0.01, None))
+        for seed in range(2)
+    ]
+    comparison = compared(runs)
+    assert comparison.settings == ("opt_name",)
+    assert "0.01 for sgd" in render(comparison, "table")
+
+
+def test_digests_of_the_harness_runs_are_no_parameters_that_tell_rows_apart() -> None:
+    own = [
+        records.run(seed=seed, model__name="a", val=0.8, **records.data(f"t{seed}", f"s{seed}")) for seed in range(2)
+    ]
+    theirs = [keras(0.9, 0.8, seed=seed, **{"model.name": "a"}) for seed in range(2)]
+    comparison = compared([*own, *theirs], group_by=("model.name",))
+    assert [row.n for row in comparison.rows] == [4]
+    assert any("the images of the harness's runs" in line for line in warnings(comparison))

@@ -156,3 +156,18 @@ def test_the_choice_of_a_group_counts_as_its_name() -> None:
 def test_headings_are_short_and_never_the_same() -> None:
     keys = ("model.name", "regime.schedule.name", "regime.early_stopping.patience", "regime.schedule.patience")
     assert list(headings(keys).values()) == ["model", "schedule", *keys[2:]]
+
+
+def test_what_decides_the_images_is_never_hidden_behind_a_setting_that_happens_to_vary_with_it() -> None:
+    """Two sweeps with two models each, of which the second has other epochs and other validation images."""
+    sweeps = (
+        {"regime.validation.seed": 0, "regime.epochs": 2, "dataset.train_size": 500, "dataset.test_size": 100},
+        {"regime.validation.seed": 7, "regime.epochs": 3, "dataset.train_size": None, "dataset.test_size": None},
+    )
+    found = split(*({"model.name": model, **sweep} for model, sweep in itertools.product("ab", sweeps)))
+    assert set(found.shown) == {"model.name", *sweeps[0]}
+
+
+def test_headings_say_of_which_seed_and_size_they_speak() -> None:
+    keys = ("dataset.seed", "regime.validation.seed", "regime.validation.size", "data.variant")
+    assert list(headings(keys).values()) == ["dataset.seed", "validation.seed", "validation.size", "data"]

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import io
+import json
 
 from rich.console import Console
 
 from harness.analysis.comparison import Comparison, compare
+from harness.analysis.presenting import render
 from harness.analysis.ranking import Demand
 from harness.analysis.table import plain_table, print_table
 from harness.records import RunState
-from tests.analysis.records import run
+from tests.analysis.records import data, run
 
 
 def usual() -> Comparison:
@@ -136,3 +138,21 @@ def test_brackets_in_a_setting_are_no_markup() -> None:
     for text in (plain_table(comparison), on_terminal(comparison, 100)):
         assert "[red]" in text
         assert "[/bold]" in text
+
+
+def test_rows_that_are_judged_on_different_images_are_parted_by_a_line() -> None:
+    few = [run(0.9, 0.89, model__name=name, dataset__test_size=100, **data("t", "few")) for name in "ab"]
+    every = [run(0.9, 0.87 - 0.1 * (name == "c"), model__name=name, **data("t", "all")) for name in "abc"]
+    comparison = compare([*few, *every])
+    lines = plain_table(comparison).splitlines()
+    rules = [place for place, line in enumerate(lines) if line.startswith("┄")]
+    assert [lines[place - 1][0] for place in rules] == ["b", "c"]
+    assert [lines[place + 1].split()[:2] for place in rules] == [["c", "-"], ["a", "100"]]
+    assert "Rows judged on different test images are shown in groups" in on_terminal(comparison, 200)
+    assert "┄" not in plain_table(compare([*few, *every], sort_by="model"))
+
+
+def test_the_file_formats_say_on_which_images_a_row_is_judged() -> None:
+    comparison = compare([run(0.9, 0.8, **data("t", digest), model__name=name) for name, digest in ("ax", "by")])
+    assert [row["judged_on"] for row in json.loads(render(comparison, "json"))["rows"]] == ["x", "y"]
+    assert [line.rsplit(",", 1)[1] for line in render(comparison, "csv").splitlines()] == ["judged_on", "x", "y"]

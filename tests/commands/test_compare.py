@@ -127,6 +127,88 @@ def test_runs_are_named_by_id_beginning_or_name_and_a_sweep_stands_for_its_runs(
     assert as_json(ids["uri"], "--sweep", ids["sweep"][:16])["runs"] == 8
 
 
+def test_latest_and_best_are_understood_wherever_a_run_is_named(ids: dict[str, str]) -> None:
+    assert as_json(ids["uri"], "latest")["runs"] == 1, "the single run that started last"
+    assert as_json(ids["uri"], "best")["rows"][0]["runs"][0]["name"] == "epochs 5"
+    assert as_json(ids["uri"], "best", "latest", f"runs:/{ids['epochs 5']}")["runs"] == 2
+    assert as_json(ids["uri"], "--sweep", "latest")["title"] == "grid (experiment study)"
+    held = as_json(ids["uri"], "--experiment", "loose", "--baseline", "best")
+    assert held["baseline"] == "5"
+    assert as_json(ids["uri"], "--experiment", "loose", "--baseline", "latest")["baseline"] == "30"
+
+
+def test_latest_is_the_sweep_of_the_run_that_started_last_and_best_the_sweep_of_the_best(tmp_path: Path) -> None:
+    uri, client = new_client(tmp_path)
+    study = client.create_experiment("study")
+    record(client, study, "single", started=START, metrics=scores(0.9, 0.8))
+    for number, test in enumerate((0.85, 0.7)):
+        parent = record_sweep(client, study, f"sweep {number}", started=START + 10 * number + 1, swept=["seed"])
+        for seed in range(2):
+            record(
+                client, study, f"{number} {seed}", started=START + 10 * number + 2 + seed, settings={"seed": seed},
+                metrics=scores(0.9, test), tags={"mlflow.parentRunId": parent},
+            )  # fmt: skip
+    named = {text: as_json(uri, *text.split()) for text in ("latest", "--sweep latest", "--sweep best", "best")}
+    runs = {text: [run["name"] for row in found["rows"] for run in row["runs"]] for text, found in named.items()}
+    assert runs["latest"] == runs["--sweep latest"] == ["1 0", "1 1"]
+    assert runs["--sweep best"] == ["0 0", "0 1"]
+    assert runs["best"] in (["0 0"], ["0 1"])
+
+
+@pytest.mark.parametrize("way", ["--sweep sizes", "--experiment study", "sizes"])
+def test_a_sweep_over_sizes_of_which_some_were_trained_before_is_one_question(tmp_path: Path, way: str) -> None:
+    """The small size is underfit beside the whole set, whoever trained it."""
+    uri, client = new_client(tmp_path)
+    study = client.create_experiment("study")
+    first = record_sweep(client, study, "first", started=START, swept=["seed"])
+
+    def trained(parent: str, size: int | None, test: float, started: int) -> str:
+        settings = {"dataset.train_size": size, "data.train_digest": f"{size}", "data.val_digest": "None"}
+        return record(
+            client, study, f"{size}", started=started, settings={**settings, "data.test_digest": "t"},
+            metrics=scores(0.9, test), tags={"mlflow.parentRunId": parent},
+        )  # fmt: skip
+
+    small = trained(first, 500, 0.8, START + 1)
+    second = record_sweep(client, study, "sizes", started=START + 2, swept=["dataset.train_size"])
+    client.set_tag(second, "harness.reused.1", f"0:{small}")
+    trained(second, None, 0.88, START + 3)
+    rows = as_json(uri, *way.split())["rows"]
+    assert {row["settings"]["dataset.train_size"]: row["underfit"] for row in rows} == {"None": False, "500": True}
+
+
+def test_a_registered_model_stands_for_its_run_in_a_comparison_too(tmp_path: Path) -> None:
+    uri, client = new_client(tmp_path)
+    study = client.create_experiment("study")
+    found = [record(client, study, f"r{n}", started=START + n, settings={"regime.epochs": n + 1},
+                    metrics=scores(0.9, 0.8)) for n in range(2)]  # fmt: skip
+    client.create_registered_model("shop")
+    client.create_model_version("shop", "file:///nowhere", run_id=found[0])
+    assert as_json(uri, "shop")["rows"][0]["runs"][0]["name"] == "r0"
+    assert as_json(uri, "--experiment", "study", "--baseline", "models:/shop")["baseline"] == "1"
+
+
+def test_sweeps_on_different_files_are_two_rows(tmp_path: Path) -> None:
+    """Three runs on the published images and three on a variant must not be averaged."""
+    uri, client = new_client(tmp_path)
+    study = client.create_experiment("study")
+    for variant, gap in (("published", 0.02), ("variant 1a2b3c4d", -0.15)):
+        digest = f"{variant:_<32}"
+        images = {"data.train_digest": digest, "data.val_digest": "None", "data.test_digest": digest}
+        parent = record_sweep(client, study, variant, started=START, swept=["seed"])
+        for seed in range(3):
+            record(
+                client, study, "run", started=START + seed, settings={"seed": seed, "data.variant": variant, **images},
+                metrics=scores(0.7, 0.7 - gap), tags={"mlflow.parentRunId": parent},
+            )  # fmt: skip
+    document = as_json(uri, "--experiment", "study")
+    gaps = {row["settings"]["data.variant"]: row["scores"]["gap_test_accuracy"]["mean"] for row in document["rows"]}
+    assert gaps == {"published": pytest.approx(0.02), "variant 1a2b3c4d": pytest.approx(-0.15)}
+    assert document["repeats"] == 0
+    with pytest.raises(RequestError, match="judged on other test images"):
+        invoke(uri, "--experiment", "study", "--baseline", "data=published")
+
+
 def test_rows_are_sorted_by_the_column_asked_for(ids: dict[str, str]) -> None:
     document = as_json(ids["uri"], "--sort", "test_accuracy", "--descending")
     means = [row["scores"]["test_accuracy"]["mean"] for row in document["rows"]]
@@ -164,6 +246,7 @@ def test_the_form_follows_the_suffix_of_the_output(ids: dict[str, str], tmp_path
         (["--baseline", "cnn"], r"no row of this comparison"),
         (["--effect", "epochs"], r"regime\.epochs is 5 in every run"),
         (["epochs 5", "--baseline", "all runs"], r"no other row"),
+        (["grid", "--baseline", "best"], r"epochs 5 .* is not among those compared here"),
     ],
 )
 def test_a_wrong_request_is_refused(ids: dict[str, str], arguments: list[str], message: str) -> None:

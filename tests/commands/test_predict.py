@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,12 +16,16 @@ from PIL import Image
 
 from harness import cli
 from harness.commands import predict as module
+from harness.commands.inspect import command as inspect_command
 from harness.commands.predict import command
 from harness.config import DatasetConfig
 from harness.data import load_dataset
 from harness.errors import DataError, RequestError
 from harness.figures.predictions import CAPTIONS
 from tests.conftest import REPOSITORY, RunCommand
+from tests.tracking.stores import new_client
+from tests.trained_runs import train
+from tests.variants import forget_data, part, write_variant
 
 SUBSET = str(REPOSITORY / "tests" / "data")
 Predict = Callable[..., Result]
@@ -301,3 +306,34 @@ def test_the_real_command_has_the_exit_codes(run_command: RunCommand, stores: di
 def test_the_command_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
     assert "predict" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning")
+def test_right_and_wrong_are_told_only_of_the_test_images_that_the_run_was_judged_by(tmp_path: Path) -> None:
+    uri, _ = new_client(tmp_path)
+    whole, folder = load_dataset(DatasetConfig(directory=SUBSET)), tmp_path / "mine"
+    data = write_variant(folder, part(whole.train, 0, 200), part(whole.test, 0, 100))
+    train(uri, "mine", data, "dataset.test_size=50", "model.hidden=[8]")
+    asked = ("mine", "--store", uri)
+    assert "of 1 right" in invoke(*asked, "--index", "99").stdout
+
+    shutil.rmtree(folder)
+    write_variant(folder, part(whole.train, 200, 400), part(whole.test, 0, 80))
+    forget_data()
+    assert "of 1 right" in invoke(*asked, "--index", "49").stdout, "these are the same, whatever else is not"
+    with pytest.raises(RequestError, match=r"has 50 test images\. Choose from 0 to 49"):
+        invoke(*asked, "--index", "50")
+
+    shutil.rmtree(folder)
+    write_variant(folder, part(whole.train, 0, 200), part(whole.test, 100, 200))
+    forget_data()
+    refusal = r"The test images of the folder .* are not those that the run mine .* Or choose pictures of your own with"
+    with pytest.raises(RequestError, match=refusal):
+        invoke(*asked)
+    with pytest.raises(RequestError, match="The test images of the folder"):
+        CliRunner().invoke(inspect_command, [*asked, "--layer", "all"], catch_exceptions=False, standalone_mode=False)
+    np.save(tmp_path / "own.npy", whole.test.images[:2])
+    assert "right" not in invoke(*asked, "--npy", str(tmp_path / "own.npy")).stdout
+    with pytest.raises(RequestError, match=r"--top 11: the model of mine knows 10 classes\. Choose 1 to 10"):
+        invoke(*asked, "--top", "11")

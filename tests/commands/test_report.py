@@ -83,7 +83,7 @@ def test_an_experiment_is_reported_to_a_file(ids: dict[str, str], tmp_path: Path
         (["--experiment", "study"], "there is no sweep's run to keep the report with"),
         (["grid", "--experiment", "study", "--output", "a.html"], "use one of them"),
         (["--output", "a.pdf"], r"Give a name that ends in \.html or \.md"),
-        (["a 0"], "is no sweep. Name a sweep, or report every run of an experiment: --experiment study"),
+        (["a 0"], "is no sweep. Name a sweep, or every run of an experiment: --experiment study"),
         (["grid", "--baseline", "nothing"], "no row of this comparison is called so"),
         (["nothing"], "No run in the store"),
     ],

@@ -18,6 +18,8 @@ from harness.errors import DataError, RequestError
 
 BOX = (slice(30, 90), slice(40, 60))
 
+SHAPE = (28, 28)
+
 
 def grey() -> np.ndarray:
     """A light bar on black, (120, 100)."""
@@ -32,7 +34,7 @@ def saved(folder: Path, name: str, image: Image.Image, **options: object) -> Pat
 
 
 def expected(tmp_path: Path) -> np.ndarray:
-    return read_picture(saved(tmp_path, "expected.png", Image.fromarray(grey())), "mnist").image
+    return read_picture(saved(tmp_path, "expected.png", Image.fromarray(grey())), "mnist", SHAPE).image
 
 
 def transparent(colour: tuple[int, ...]) -> Image.Image:
@@ -44,7 +46,7 @@ def transparent(colour: tuple[int, ...]) -> Image.Image:
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA"])
 def test_every_mode_of_a_png_gives_the_same_image(mode: str, tmp_path: Path) -> None:
     two_tones = Image.fromarray(np.where(grey() > 0, 255, 0).astype(np.uint8))
-    picture = read_picture(saved(tmp_path, "a.png", two_tones.convert("RGB").convert(mode)), "mnist")
+    picture = read_picture(saved(tmp_path, "a.png", two_tones.convert("RGB").convert(mode)), "mnist", SHAPE)
     np.testing.assert_array_equal(picture.image, expected(tmp_path))
     assert (picture.looks_inverted, picture.notes) == (False, ())
 
@@ -52,39 +54,41 @@ def test_every_mode_of_a_png_gives_the_same_image(mode: str, tmp_path: Path) -> 
 @pytest.mark.parametrize("name", ["a.jpg", "a.gif", "a.bmp", "a.tif", "a.webp", "a.jp2", "a.ppm", "a.avif"])
 def test_every_format_gives_nearly_the_same_image(name: str, tmp_path: Path) -> None:
     file = saved(tmp_path, name, Image.fromarray(grey()).convert("RGB"))
-    assert np.abs(read_picture(file, "mnist").image.astype(int) - expected(tmp_path)).mean() < 3
+    assert np.abs(read_picture(file, "mnist", SHAPE).image.astype(int) - expected(tmp_path)).mean() < 3
 
 
 def test_sixteen_bits_are_scaled_and_not_cut_off(tmp_path: Path) -> None:
     deep = Image.fromarray(grey().astype(np.uint16) * 257)
     for name in ("a.png", "a.tif", "a.pgm"):
-        np.testing.assert_array_equal(read_picture(saved(tmp_path, name, deep), "mnist").image, expected(tmp_path))
+        np.testing.assert_array_equal(
+            read_picture(saved(tmp_path, name, deep), "mnist", SHAPE).image, expected(tmp_path)
+        )
 
 
 def test_sixteen_bits_of_a_picture_that_is_not_fitted_keep_their_brightness(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (28, 28)).astype(np.uint8)
     file = saved(tmp_path, "a.png", Image.fromarray(pixels.astype(np.uint16) * 257))
-    np.testing.assert_array_equal(read_picture(file, "mnist").image, pixels)
+    np.testing.assert_array_equal(read_picture(file, "mnist", SHAPE).image, pixels)
 
 
 def test_sixteen_bits_can_have_a_transparent_value(tmp_path: Path) -> None:
     deep = Image.fromarray(np.where(grey() > 0, 60_000, 50_000).astype(np.uint16))
     file = saved(tmp_path, "a.png", deep, transparency=50_000)
-    np.testing.assert_array_equal(read_picture(file, "mnist").image, expected(tmp_path))
+    np.testing.assert_array_equal(read_picture(file, "mnist", SHAPE).image, expected(tmp_path))
 
 
 def test_pixels_without_known_black_and_white_are_refused(tmp_path: Path) -> None:
     file = saved(tmp_path, "a.tif", Image.fromarray(grey().astype(np.float32) / 255))
     with pytest.raises(DataError, match=r"a\.tif: its pixels are floating point.*Save it with 8 or 16 bits"):
-        read_picture(file, "mnist")
+        read_picture(file, "mnist", SHAPE)
     file = saved(tmp_path, "b.tif", Image.fromarray(grey().astype(np.int32) * 100_000))
     with pytest.raises(DataError, match=r"32 bit numbers from 0 to 2e\+07"):
-        read_picture(file, "mnist")
+        read_picture(file, "mnist", SHAPE)
 
 
 def test_printers_colours_are_understood(tmp_path: Path) -> None:
     file = saved(tmp_path, "a.jpg", Image.fromarray(grey()).convert("RGB").convert("CMYK"), quality=95)
-    assert np.abs(read_picture(file, "mnist").image.astype(int) - expected(tmp_path)).mean() < 3
+    assert np.abs(read_picture(file, "mnist", SHAPE).image.astype(int) - expected(tmp_path)).mean() < 3
 
 
 def test_colours_that_cannot_be_made_grey_are_refused() -> None:
@@ -94,7 +98,7 @@ def test_colours_that_cannot_be_made_grey_are_refused() -> None:
 
 @pytest.mark.parametrize("colour", [(255, 255, 255, 255), (230, 255), (255, 255, 0, 255)])
 def test_a_light_drawing_on_nothing_is_taken_as_light_on_dark(colour: tuple[int, ...], tmp_path: Path) -> None:
-    picture = read_picture(saved(tmp_path, "a.png", transparent(colour)), "mnist")
+    picture = read_picture(saved(tmp_path, "a.png", transparent(colour)), "mnist", SHAPE)
     np.testing.assert_allclose(picture.image, expected(tmp_path), atol=1)
     assert not picture.looks_inverted
 
@@ -102,8 +106,8 @@ def test_a_light_drawing_on_nothing_is_taken_as_light_on_dark(colour: tuple[int,
 @pytest.mark.parametrize("colour", [(0, 0, 0, 255), (20, 255), (0, 0, 160, 255)])
 def test_a_dark_drawing_on_nothing_is_seen_too_and_looks_inverted(colour: tuple[int, ...], tmp_path: Path) -> None:
     file = saved(tmp_path, "a.png", transparent(colour))
-    assert read_picture(file, "mnist").looks_inverted
-    turned = read_picture(file, "mnist", invert=True)
+    assert read_picture(file, "mnist", SHAPE).looks_inverted
+    turned = read_picture(file, "mnist", SHAPE, invert=True)
     np.testing.assert_allclose(turned.image, expected(tmp_path), atol=1)
     assert not turned.looks_inverted
 
@@ -112,48 +116,48 @@ def test_a_palette_with_a_transparent_colour_is_laid_on_a_background(tmp_path: P
     drawn = Image.fromarray(np.where(grey() > 0, 1, 0).astype(np.uint8))
     drawn.putpalette([255, 255, 255, 250, 250, 250])  # white on white that is not there
     file = saved(tmp_path, "a.png", drawn, transparency=0)
-    np.testing.assert_array_equal(read_picture(file, "mnist").image, expected(tmp_path))
+    np.testing.assert_array_equal(read_picture(file, "mnist", SHAPE).image, expected(tmp_path))
 
 
 def test_a_picture_that_is_wholly_transparent_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.png: it is wholly transparent\."):
-        read_picture(saved(tmp_path, "a.png", Image.new("RGBA", (40, 40))), "mnist")
+        read_picture(saved(tmp_path, "a.png", Image.new("RGBA", (40, 40))), "mnist", SHAPE)
 
 
 def test_a_photograph_is_turned_upright(tmp_path: Path) -> None:
     orientation = Image.Exif()
     orientation[0x112] = 6
     lying = Image.fromarray(grey()).rotate(90, expand=True).convert("RGB")
-    upright = read_picture(saved(tmp_path, "a.jpg", lying, exif=orientation), "mnist").image
+    upright = read_picture(saved(tmp_path, "a.jpg", lying, exif=orientation), "mnist", SHAPE).image
     assert np.abs(upright.astype(int) - expected(tmp_path)).mean() < 3
 
 
 def test_of_an_animation_the_first_frame_is_taken(tmp_path: Path) -> None:
     first = Image.fromarray(grey())
     file = saved(tmp_path, "a.gif", first, save_all=True, append_images=[first.rotate(90), first.rotate(45)])
-    np.testing.assert_allclose(read_picture(file, "mnist").image, expected(tmp_path), atol=1)
+    np.testing.assert_allclose(read_picture(file, "mnist", SHAPE).image, expected(tmp_path), atol=1)
 
 
 @pytest.mark.parametrize("fit", pictures.FITS)
 def test_a_picture_of_28_by_28_is_taken_as_it_is(fit: str, tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (28, 28)).astype(np.uint8)
     file = saved(tmp_path, "a.png", Image.fromarray(pixels))
-    np.testing.assert_array_equal(read_picture(file, fit).image, pixels)
-    np.testing.assert_array_equal(read_picture(file, fit, invert=True).image, 255 - pixels)
+    np.testing.assert_array_equal(read_picture(file, fit, SHAPE).image, pixels)
+    np.testing.assert_array_equal(read_picture(file, fit, SHAPE, invert=True).image, 255 - pixels)
 
 
 def test_a_picture_that_looks_inverted_is_said_to_and_not_turned(tmp_path: Path) -> None:
     file = saved(tmp_path, "a.png", Image.fromarray(255 - grey()))
-    picture = read_picture(file, "mnist")
+    picture = read_picture(file, "mnist", SHAPE)
     assert picture.looks_inverted
     assert picture.image[0, 14] == 0  # the canvas around what is now a light page with a dark bar
     assert picture.image[5, 14] == 255
-    np.testing.assert_array_equal(read_picture(file, "mnist", invert=True).image, expected(tmp_path))
+    np.testing.assert_array_equal(read_picture(file, "mnist", SHAPE, invert=True).image, expected(tmp_path))
 
 
 def test_an_unknown_fit_is_refused_with_the_choices(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"'mnits' is no fit.*Did you mean 'mnist'"):
-        read_picture(tmp_path / "a.png", "mnits")
+        read_picture(tmp_path / "a.png", "mnits", SHAPE)
 
 
 def bomb(side: int) -> bytes:
@@ -188,7 +192,7 @@ def test_each_fault_of_a_file_has_a_message_that_names_it(name: str, tmp_path: P
     content, message = FAULTS[name]
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=f"{name}: {message}.*\\.$"):
-        read_picture(tmp_path / name, "mnist")
+        read_picture(tmp_path / name, "mnist", SHAPE)
 
 
 def test_what_is_no_file_is_told_apart(tmp_path: Path) -> None:
@@ -206,7 +210,7 @@ def test_what_is_no_file_is_told_apart(tmp_path: Path) -> None:
         ("x" * 300, "it cannot be read"),
     ):
         with pytest.raises(DataError, match=message):
-            read_picture(tmp_path / name, "mnist")
+            read_picture(tmp_path / name, "mnist", SHAPE)
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP"])
@@ -220,12 +224,12 @@ def test_no_damage_to_a_file_gets_past_as_another_exception(form: str, tmp_path:
             content[chance.randrange(min(len(content), 300))] = chance.randrange(256)
         (tmp_path / "a").write_bytes(content)
         with suppress(DataError):
-            assert read_picture(tmp_path / "a", "mnist").image.shape == (28, 28)
+            assert read_picture(tmp_path / "a", "mnist", SHAPE).image.shape == (28, 28)
 
 
 def test_an_odd_file_is_read_with_a_note(tmp_path: Path) -> None:
     file = saved(tmp_path, "a.jpg", Image.fromarray(grey()), exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x09cut")
-    picture = read_picture(file, "mnist")
+    picture = read_picture(file, "mnist", SHAPE)
     assert np.abs(picture.image.astype(int) - expected(tmp_path)).mean() < 3
     assert picture.notes
     assert all(note.startswith(f"{file}: ") for note in picture.notes)
@@ -238,10 +242,10 @@ def written(tmp_path: Path, array: np.ndarray) -> Path:
 
 def test_an_array_of_one_image_or_many_is_read(tmp_path: Path) -> None:
     many = np.random.default_rng(0).integers(0, 256, (3, 28, 28)).astype(np.uint8)
-    np.testing.assert_array_equal(read_array(written(tmp_path, many)), many)
-    np.testing.assert_array_equal(read_array(written(tmp_path, np.asfortranarray(many))), many)
-    np.testing.assert_array_equal(read_array(written(tmp_path, many[1])), many[1:2])
-    np.testing.assert_array_equal(read_array(written(tmp_path, many), invert=True), 255 - many)
+    np.testing.assert_array_equal(read_array(written(tmp_path, many), SHAPE), many)
+    np.testing.assert_array_equal(read_array(written(tmp_path, np.asfortranarray(many)), SHAPE), many)
+    np.testing.assert_array_equal(read_array(written(tmp_path, many[1]), SHAPE), many[1:2])
+    np.testing.assert_array_equal(read_array(written(tmp_path, many), SHAPE, invert=True), 255 - many)
 
 
 @pytest.mark.parametrize(
@@ -261,7 +265,7 @@ def test_an_array_of_one_image_or_many_is_read(tmp_path: Path) -> None:
 )
 def test_another_array_is_refused_with_the_remedy(array: np.ndarray, message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message):
-        read_array(written(tmp_path, array))
+        read_array(written(tmp_path, array), SHAPE)
 
 
 def test_another_file_than_an_array_is_told_apart(tmp_path: Path) -> None:
@@ -280,4 +284,4 @@ def test_another_file_than_an_array_is_told_apart(tmp_path: Path) -> None:
         ("absent", "there is no such file"),
     ):
         with pytest.raises(DataError, match=message):
-            read_array(tmp_path / name)
+            read_array(tmp_path / name, SHAPE)

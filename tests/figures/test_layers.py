@@ -49,7 +49,7 @@ def test_many_units_are_a_heat_map_in_reading_order_and_784_an_image() -> None:
 
 def test_dense_weights_are_an_image_for_each_unit() -> None:
     kernel = np.random.default_rng(0).normal(size=(784, 6))
-    panel = compute_kernel("hidden_1", [], kernel)
+    panel = compute_kernel("hidden_1", [], kernel, (28, 28))
     assert panel.sheet is not None
     top, left = panel.sheet.corners[4]
     np.testing.assert_array_equal(panel.sheet.cells[top : top + 28, left : left + 28], kernel[:, 4].reshape(28, 28))
@@ -57,7 +57,7 @@ def test_dense_weights_are_an_image_for_each_unit() -> None:
 
 def test_convolution_weights_are_a_tile_for_each_channel() -> None:
     kernel = np.random.default_rng(0).normal(size=(3, 3, 1, 8))
-    panel = compute_kernel("convolution_1", [], kernel)
+    panel = compute_kernel("convolution_1", [], kernel, (28, 28))
     assert panel.sheet is not None
     top, left = panel.sheet.corners[7]
     np.testing.assert_array_equal(panel.sheet.cells[top : top + 3, left : left + 3], kernel[:, :, 0, 7])

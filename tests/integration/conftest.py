@@ -142,10 +142,8 @@ def ended(new_project: NewProject) -> tuple[Outcome, Outcome]:
     """What `trained` and `swept` are, done side by side: each is busy with starting for most of its time."""
     single, grid = new_project(), new_project()
     git = ["git", "-C", str(single.root), "-c", "user.name=t", "-c", "user.email=t@example.org"]
-    (single.root / "model.py").write_text("width = 1\n")
-    for command in (["init", "-q", "-b", "trunk"], ["add", "."], ["commit", "-q", "-m", "A model"]):
+    for command in (["init", "-q", "-b", "trunk"], ["commit", "-q", "--allow-empty", "-m", "Not the harness's code"]):
         subprocess.run([*git, *command], check=True)
-    (single.root / "model.py").write_text("width = 2\n")
     # A worker of the pool has one thread where there are as many jobs as cores: the number is part of the result.
     training = single.start("train", *VALIDATED, "seed=1", "threads=1")
     sweeping = grid.start("sweep", "optimizer=sgd,adam", *VALIDATED, "seed=range(2)", "threads=1")
@@ -154,7 +152,7 @@ def ended(new_project: NewProject) -> tuple[Outcome, Outcome]:
 
 @pytest.fixture(scope="session")
 def trained(ended: tuple[Outcome, Outcome]) -> Outcome:
-    """One run with a validation split, in a git checkout that differs from its commit."""
+    """One run with a validation split, in a project that is a git repository of somebody's own."""
     return ended[0]
 
 

@@ -37,9 +37,12 @@ import sys
 from harness.composing import compose_config
 from harness.run import RunContext, execute
 from harness.sweep.progress import RunDisplay
+from harness.tracking.reading import read_runs
+from harness.tracking.store import open_store
 
 run_id, *overrides = sys.argv[1:]
-execute(compose_config(overrides), RunContext("a run", overrides, run_id=run_id or None), RunDisplay())
+earlier = read_runs(open_store(), run_ids=[run_id]) if run_id else []
+execute(compose_config(overrides), RunContext("a run", overrides, earlier=earlier), RunDisplay())
 """
 
 

@@ -120,7 +120,8 @@ def test_a_plan_says_what_there_is_and_writes_nothing(undisturbed: tuple[Project
     project, _ = undisturbed
     files = {file: file.stat().st_mtime_ns for file in project.root.rglob("*")}
     longer = project.run("sweep", *GRID, "seed=range(6)", "--plan")
-    assert re.search(r"6 jobs to do with 1 worker: [\d.]+ (s|min), by earlier runs", longer.stdout), longer.stdout
+    assert re.search(r"2 jobs to do with 1 worker: [\d.]+ (s|min), by earlier runs", longer.stdout), longer.stdout
+    assert longer.stdout.count("be reused") == 4
     same = project.run("sweep", "--plan", *SWAPPED)
     assert same.stdout.count("be skipped") == 4
     assert {file: file.stat().st_mtime_ns for file in project.root.rglob("*")} == files
@@ -231,3 +232,17 @@ def test_jobs_keep_their_numbers_under_hydras_own_launcher(new_project: NewProje
     assert "tracking.job" not in children(project)[1].tags["harness.overrides"]
     folders = sorted(path.parent.name for path in (project.root / "outputs").rglob("run.log"))
     assert folders == ["0", "1", "1", "2"]
+
+
+def test_a_shuffled_sweep_that_was_cut_off_goes_on_with_every_job_as_itself(
+    undisturbed: tuple[Project, str], new_project: NewProject
+) -> None:
+    project, shuffled = new_project(), [word.replace("range(4)", "shuffle(range(4))") for word in GRID]
+    process = project.start("sweep", *shuffled)
+    until(lambda: in_the_second_job(project), process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    done = project.run("sweep", *shuffled, "hydra.sweeper.max_batch_size=2")
+    assert done.returncode == 0, done.stderr
+    assert {run.name: run.parameters["seed"] for run in children(project)} == {f"seed={n}": str(n) for n in range(4)}
+    assert scores(project) == scores(undisturbed[0]), "nothing went on from the checkpoint of another"

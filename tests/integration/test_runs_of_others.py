@@ -35,19 +35,29 @@ store, data, seeds = sys.argv[1], sys.argv[2], int(sys.argv[3])
 dataset = load_dataset(DatasetConfig(name="fashion_mnist", directory=data))
 train, test = ((split.images[:n] / 255, split.labels[:n]) for split, n in ((dataset.train, 600), (dataset.test, 200)))
 mlflow.set_tracking_uri(store)
+
+
+def fitted(optimizer, seed, **options):
+    keras.utils.set_random_seed(seed)
+    layers = [keras.Input((28, 28)), keras.layers.Flatten(), keras.layers.Dense(16, "relu"), keras.layers.Dense(10)]
+    model = keras.Sequential(layers)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer, loss, metrics=["accuracy"])
+    with mlflow.start_run():
+        mlflow.log_params({"seed": seed, "network": model, "model_name": model.name})
+        return model.fit(*train, batch_size=32, epochs=2, validation_data=test, verbose=0, **options).history
+
+
+mlflow.set_experiment("callback")  # what mlflow.tensorflow.autolog, and so mlflow.autolog, gives to fit
+for optimizer in (keras.optimizers.Adam, keras.optimizers.RMSprop):
+    for seed in range(seeds):
+        fitted(optimizer(), seed, callbacks=[mlflow.tensorflow.MlflowCallback()])
 mlflow.set_experiment("notebook")
 mlflow.keras.autolog(log_models=False)
 for optimizer in ("sgd", "adam"):
     for seed in range(seeds):
-        keras.utils.set_random_seed(seed)
-        layers = [keras.Input((28, 28)), keras.layers.Flatten(), keras.layers.Dense(16, "relu"), keras.layers.Dense(10)]
-        model = keras.Sequential(layers)
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        model.compile(optimizer, loss, metrics=["accuracy"])
-        with mlflow.start_run():
-            mlflow.log_param("seed", seed)
-            history = model.fit(*train, batch_size=32, epochs=2, validation_data=test, verbose=0).history
-            print(optimizer, seed, history["accuracy"][-1] - history["val_accuracy"][-1])
+        history = fitted(optimizer, seed)
+        print(optimizer, seed, history["accuracy"][-1] - history["val_accuracy"][-1])
 """
 
 
@@ -83,6 +93,16 @@ def test_an_autologged_experiment_is_compared_by_the_gaps_of_its_history(
         assert row["scores"]["gap_val_accuracy"]["mean"] == pytest.approx(mean, abs=1e-6)
         assert [run["seed"] for run in row["runs"]] == [str(seed) for seed in range(SEEDS)]
     assert "running averages" in document["running_averages"]
+
+
+def test_what_keras_numbers_is_one_configuration_by_whatever_name_the_optimizer_is_logged(
+    autologged: tuple[Project, dict[tuple[str, str], float]],
+) -> None:
+    project, _ = autologged
+    document = as_json(project, "--experiment", "callback")
+    assert document["settings"] == ["opt_name"]
+    assert document["follows"]["opt_rho"] == "opt_name"
+    assert {row["settings"]["opt_name"]: row["n"] for row in document["rows"]} == {"adam": SEEDS, "rm_sprop": SEEDS}
 
 
 def test_its_rows_are_held_to_each_other_and_the_gap_is_marked(

@@ -6,7 +6,7 @@ import csv
 import json
 import re
 import statistics
-import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -150,32 +150,22 @@ def test_train_with_the_multirun_flag_anywhere_is_a_sweep(arguments: list[str]) 
     assert launching._command_line(flagged) == launching._command_line(plain)
 
 
-UNCHECKED = """
-import sys
-from harness import cli
-from harness.composing import compose_config
-from harness.sweep import launching
-launching.check_sweep = lambda jobs, *where: [compose_config(["tracking.experiment=large"])]
-launching._check_surroundings = lambda configs: None
-sys.exit(cli.main())
-"""
-
-
-def test_a_wrong_combination_in_a_grid_too_large_to_check_beforehand_is_recorded_as_its_jobs_failure(
-    new_project: NewProject,
-) -> None:
+def test_a_sweep_of_studies_has_the_grid_of_each_with_any_launcher(new_project: NewProject, tmp_path: Path) -> None:
+    (tmp_path / "experiments").mkdir()
+    for name, grid in (("deep", "{model.depth: '1,2', model.width: '4'}"), ("rates", "{seed: 'shuffle(range(3))'}")):
+        text = f"# @package _global_\ndefaults:\n  - override /model: mlp\nhydra: {{sweeper: {{params: {grid}}}}}\n"
+        (tmp_path / "experiments" / f"{name}.yaml").write_text(text)
+    small = [word for word in SMALL if not word.startswith("model")]
     project = new_project()
-    settings = ("regime.schedule.name=plateau", "regime.schedule.monitor=train/loss", "tracking.experiment=large")
-    unchecked = (sys.executable, "-c", UNCHECKED)
-    done = project.run("sweep", "--debug", *SMALL, *settings, "regime.schedule.warmup_epochs=1,2", program=unchecked)
-    outcome = Outcome(project, done)
-    assert [child.info.status for child in outcome.children] == ["FAILED", "FAILED"], done.stderr
+    where = ("--config-dir", str(tmp_path), "hydra/launcher=basic", "hydra.sweeper.max_batch_size=2")
+    outcome = Outcome(project, project.run("sweep", *small, "experiments=deep,rates", *where))
+    assert outcome.done.returncode == 0, outcome.done.stderr
+    assert sorted(child.info.run_name for child in outcome.children) == [
+        "deep depth=1 width=4", "deep depth=2 width=4", "rates seed=0", "rates seed=1", "rates seed=2",
+    ]  # fmt: skip
     for child in outcome.children:
-        assert "cannot be combined with a warm-up" in child.data.tags["harness.error"]
-    assert outcome.parent.info.status == "FAILED"
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("error: 2 of 2 runs failed")
-    assert "harness.errors.ConfigError: regime.schedule.warmup_epochs=1" in done.stderr, "--debug shows the first cause"
+        assert child.info.run_name.endswith(f"seed={child.data.params['seed']}") or "deep" in child.info.run_name
+    assert {child.data.tags["harness.job"] for child in outcome.children} == {"0", "1", "2", "3", "4"}
 
 
 @pytest.mark.parametrize("setting", ["optimizer=sgd,adm", "optimizer.learning_rate=0.1,-1", "tracking.experiment=a,b"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from harness.composing import compose_config
 from harness.config import Config, DatasetConfig, flatten
 from harness.data import load_dataset
 from harness.figures import SELECTIONS
+from harness.tracking.provenance import code_state
 from tests.conftest import REPOSITORY
 from tests.integration.conftest import VALIDATED, Outcome, Project
 
@@ -143,9 +145,17 @@ def test_final_scores_are_those_of_the_last_epoch_and_best_ones_those_of_the_lea
 
 
 def test_parameters_are_the_resolved_configuration_with_the_same_keys_on_every_run(run: Run, config: Config) -> None:
-    expected = flatten(config) | NOT_CONTINUED
+    digests = {item.tags[0].value: item.dataset.digest for item in run.inputs.dataset_inputs}
+    expected = flatten(config) | NOT_CONTINUED | {
+        "data.train_digest": digests["training"],
+        "data.val_digest": digests["validation"],
+        "data.test_digest": digests["testing"],
+        "data.variant": f"variant {run.data.tags['harness.dataset_digest'][:8]}",  # the bundled images
+        "data.image_shape": "28x28",
+        "data.classes": "10",
+    }  # fmt: skip
     assert run.data.params == {key: str(value) for key, value in expected.items()}
-    assert run.data.params.keys() == flatten(Config()).keys() | NOT_CONTINUED.keys()
+    assert flatten(config).keys() == flatten(Config()).keys()
 
 
 def test_the_configuration_and_the_overrides_are_kept_as_files(trained: Outcome, run: Run, config: Config) -> None:
@@ -163,10 +173,9 @@ def flatten_mapping(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def test_tags_say_where_code_and_numbers_came_from(trained: Outcome, run: Run) -> None:
     tags = run.data.tags
-    commit = subprocess.check_output(["git", "-C", str(trained.project.root), "rev-parse", "HEAD"], text=True).strip()
+    commit = subprocess.check_output(["git", "-C", str(REPOSITORY), "rev-parse", "HEAD"], text=True).strip()
     assert tags["mlflow.source.git.commit"] == commit
-    assert tags["mlflow.source.git.branch"] == "trunk"
-    assert tags["harness.git.dirty"] == "true"
+    assert (tags["harness.source"], tags["harness.version"]) == ("checkout", version("overfitting-harness"))
     assert tags["mlflow.source.name"] == "harness"
     assert tags["harness.command"].startswith("harness train dataset.directory=")
     assert tags["harness.overrides"] == " ".join(OVERRIDES)
@@ -178,8 +187,8 @@ def test_tags_say_where_code_and_numbers_came_from(trained: Outcome, run: Run) -
 
 
 def test_the_uncommitted_difference_and_the_installed_packages_are_kept(trained: Outcome, run: Run) -> None:
-    difference = trained.project.artifact(run, "code/uncommitted.diff").read_text()
-    assert "-width = 1\n+width = 2\n" in difference
+    kept = {item.path for item in trained.project.client().list_artifacts(run.info.run_id, "code")}
+    assert ("code/uncommitted.diff" in kept) == bool(code_state().diff)
     packages = trained.project.artifact(run, "code/packages.txt").read_text().splitlines()
     assert f"numpy=={np.__version__}" in packages
 
@@ -219,6 +228,17 @@ def test_each_split_is_an_input_with_its_context_and_its_own_digest(run: Run) ->
     sizes = {context: profile["features_shape"] for context, (_, _, profile) in inputs.items()}
     assert sizes == {"training": [600, 28, 28], "validation": [100, 28, 28], "testing": [200, 28, 28]}
     assert len({digest for _, digest, _ in inputs.values()}) == 3
+
+
+def test_mlflow_can_tell_which_images_a_score_of_the_model_belongs_to(trained: Outcome, run: Run) -> None:
+    (output,) = run.outputs.model_outputs
+    found = {
+        metric.key: metric.dataset_name for metric in trained.project.client().get_logged_model(output.model_id).metrics
+    }
+    assert found["final/train_loss"] == found["final/fit_loss"] == "fashion_mnist_train"
+    assert found["final/val_accuracy"] == found["best/gap_val_loss"] == "fashion_mnist_val"
+    assert found["final/test_accuracy"] == found["final/gap_test_loss"] == "fashion_mnist_test"
+    assert found["time/total_seconds"] is None
 
 
 def test_the_logged_model_classifies_raw_images_as_well_as_the_run_says(trained: Outcome, run: Run) -> None:

@@ -11,6 +11,7 @@ from harness.composing import compose_config
 from harness.config import ACTIVATIONS
 from harness.models import build_model, log_probabilities, probability_model
 from harness.records import UInt8Array
+from tests.variants import CLOTHES
 
 pytestmark = pytest.mark.slow  # TensorFlow takes seconds to import
 
@@ -37,7 +38,7 @@ def images() -> UInt8Array:
 def test_the_number_of_parameters_is_that_of_the_guides(
     overrides: list[str], parameters: int, images: UInt8Array
 ) -> None:
-    model = build_model(compose_config(overrides).model, "unit_range", images)
+    model = build_model(compose_config(overrides).model, "unit_range", CLOTHES, images)
     assert model.count_params() == parameters
 
 
@@ -48,7 +49,7 @@ def test_probabilities_sum_to_one_whatever_the_head(head: str, model_name: str, 
 
     config = compose_config([f"model={model_name}", f"model.head={head}"]).model
     keras.utils.set_random_seed(1)
-    model = build_model(config, "unit_range", images)
+    model = build_model(config, "unit_range", CLOTHES, images)
     saved = probability_model(model, head).predict(images, verbose=0)
     assert saved.shape == (64, 10)
     np.testing.assert_allclose(saved.sum(axis=1), 1, atol=1e-5)
@@ -63,7 +64,7 @@ def test_losses_are_those_of_keras_also_for_confident_mistakes(head: str, images
 
     config = compose_config(["model=mlp_128", f"model.head={head}"]).model
     keras.utils.set_random_seed(2)
-    model = build_model(config, "unit_range", images)
+    model = build_model(config, "unit_range", CLOTHES, images)
     for weights in model.weights:
         weights.assign(weights * 30)  # logits of some hundreds: probabilities underflow
     labels = np.arange(64, dtype=np.uint8) % 10
@@ -78,20 +79,20 @@ def test_losses_are_those_of_keras_also_for_confident_mistakes(head: str, images
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation_builds(activation: str, images: UInt8Array) -> None:
-    model = build_model(compose_config([f"model.activation={activation}"]).model, "unit_range", images)
+    model = build_model(compose_config([f"model.activation={activation}"]).model, "unit_range", CLOTHES, images)
     assert np.isfinite(log_probabilities(model)(images)).all()
 
 
 def test_dropout_and_penalties_are_where_they_should_be(images: UInt8Array) -> None:
     config = compose_config(["model=mlp_300_100", "model.dropout=0.3", "model.l2=0.01", "model.batch_norm=true"]).model
-    names = [layer.name for layer in build_model(config, "unit_range", images).layers]
+    names = [layer.name for layer in build_model(config, "unit_range", CLOTHES, images).layers]
     assert names == [
         "pixels", "preprocessing", "flatten",
         "hidden_1", "hidden_1_norm", "hidden_1_relu", "hidden_1_dropout",
         "hidden_2", "hidden_2_norm", "hidden_2_relu", "hidden_2_dropout",
         "output",
     ]  # fmt: skip
-    model = build_model(config, "unit_range", images)
+    model = build_model(config, "unit_range", CLOTHES, images)
     assert len(model.losses) == 3
 
 
@@ -99,7 +100,7 @@ def test_dropout_and_penalties_are_where_they_should_be(images: UInt8Array) -> N
 def test_images_are_moved_before_anything_else_is_done_to_them(
     choice: str, behind: list[str], images: UInt8Array
 ) -> None:
-    model = build_model(compose_config([f"model={choice}", "model.shift=2"]).model, "unit_range", images)
+    model = build_model(compose_config([f"model={choice}", "model.shift=2"]).model, "unit_range", CLOTHES, images)
     names = [layer.name for layer in model.layers]
     assert names[:5] == ["pixels", "channel", "shift", "preprocessing", *behind]
 
@@ -107,7 +108,7 @@ def test_images_are_moved_before_anything_else_is_done_to_them(
 def moved(most: int, images: UInt8Array, training: bool) -> UInt8Array:
     import keras
 
-    model = build_model(compose_config([f"model.shift={most}"]).model, "standardize", images)
+    model = build_model(compose_config([f"model.shift={most}"]).model, "standardize", CLOTHES, images)
     outputs = keras.Model(model.input, model.get_layer("shift").output)(images, training=training)
     return np.asarray(outputs)[..., 0]
 
@@ -139,7 +140,7 @@ def test_what_moves_in_is_black_and_in_inference_nothing_moves(images: UInt8Arra
 def test_standardizing_uses_scalars_of_the_training_split(images: UInt8Array) -> None:
     import keras
 
-    model = build_model(compose_config([]).model, "standardize", images)
+    model = build_model(compose_config([]).model, "standardize", CLOTHES, images)
     scaled = keras.Model(model.inputs, model.get_layer("preprocessing").output).predict(images, verbose=0)
     expected = (images.astype(np.float64) - images.mean()) / (images.std() + 1e-10)
     np.testing.assert_allclose(scaled, expected, atol=1e-5)
@@ -151,7 +152,7 @@ def test_a_saved_model_loads_without_our_code_and_takes_raw_pixels(
 ) -> None:
     import keras
 
-    model = probability_model(build_model(compose_config([override]).model, "standardize", images), "logits")
+    model = probability_model(build_model(compose_config([override]).model, "standardize", CLOTHES, images), "logits")
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded.predict(images, verbose=0), model.predict(images, verbose=0))

@@ -14,6 +14,7 @@ from harness.composing import compose_config
 from harness.errors import RequestError
 from harness.models import FORMATS, build_model, probability_model
 from harness.records import UInt8Array
+from tests.variants import CLOTHES
 
 pytestmark = pytest.mark.slow  # TensorFlow takes seconds to import
 
@@ -30,7 +31,7 @@ def model(images: UInt8Array) -> Any:
 
     keras.utils.set_random_seed(1)
     overrides = ["model=cnn", "model.filters=[2]", "model.hidden=[8]", "model.dropout=0.5", "model.batch_norm=true"]
-    return probability_model(build_model(compose_config(overrides).model, "standardize", images), "logits")
+    return probability_model(build_model(compose_config(overrides).model, "standardize", CLOTHES, images), "logits")
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from harness.models.inspection import (
     select_layers,
 )
 from harness.records import UInt8Array
+from tests.variants import CLOTHES
 
 LAYERS = (
     Layer("flatten", "Flatten", (784,), 0, 0),
@@ -38,7 +39,7 @@ def build(images: UInt8Array, *overrides: str, mixed_precision: str = "none") ->
 
     keras.utils.set_random_seed(1)
     config = compose_config([*overrides]).model
-    return probability_model(build_model(config, "unit_range", images, mixed_precision), config.head)
+    return probability_model(build_model(config, "unit_range", CLOTHES, images, mixed_precision), config.head)
 
 
 def by_hand(hidden: list[int]) -> Any:

@@ -11,6 +11,7 @@ import pytest
 from harness.composing import compose_config
 from harness.models import build_model, log_probabilities, prediction
 from harness.records import FloatArray, UInt8Array
+from tests.variants import CLOTHES
 
 pytestmark = pytest.mark.slow  # TensorFlow takes seconds to import
 
@@ -24,7 +25,7 @@ def build(images: UInt8Array, seed: int, *overrides: str) -> Any:
     import keras
 
     keras.utils.set_random_seed(seed)
-    return build_model(compose_config(["model.hidden=[16]", *overrides]).model, "unit_range", images)
+    return build_model(compose_config(["model.hidden=[16]", *overrides]).model, "unit_range", CLOTHES, images)
 
 
 def by_keras(model: Any, images: UInt8Array) -> FloatArray:

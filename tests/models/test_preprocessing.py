@@ -9,6 +9,7 @@ from harness.composing import compose_config
 from harness.config import PREPROCESSING
 from harness.models import build_model, float64_scale, pixel_scale
 from harness.models.preprocessing import pixel_moments
+from tests.variants import CLOTHES
 
 IMAGES = np.random.default_rng(5).integers(0, 256, (50, 28, 28), dtype=np.uint8)
 
@@ -32,7 +33,7 @@ def test_scales_in_float64_are_those_of_a_notebook() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("preprocessing", PREPROCESSING)
 def test_the_scale_of_a_model_is_what_its_first_layers_are_given(preprocessing: str) -> None:
-    model = build_model(compose_config().model, preprocessing, IMAGES)
+    model = build_model(compose_config().model, preprocessing, CLOTHES, IMAGES)
     scale = pixel_scale(model)
     assert scale.shape == (256,)
     given = np.asarray(model.get_layer("preprocessing")(IMAGES[:3]))

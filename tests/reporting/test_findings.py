@@ -5,7 +5,7 @@ import pytest
 from harness.errors import RequestError
 from harness.reporting.findings import answer, findings
 from harness.reporting.testing import all_tests
-from tests.analysis.records import run
+from tests.analysis.records import data, run
 from tests.reporting.reports import NOISE, comparison, runs
 
 
@@ -112,3 +112,21 @@ def test_nothing_finished_is_the_answer_where_it_is_so() -> None:
     tests = all_tests(compared)
     assert answer(compared, tests) == "No run finished: there is nothing to compare."
     findings(compared, tests)
+
+
+def test_each_group_of_rows_on_the_same_images_has_a_ranking_of_its_own() -> None:
+    few, every = {"dataset__test_size": 100, **data("t", "few")}, data("t", "all")
+    gaps = {"a": 0.02, "b": 0.03}
+    records = [
+        run(0.9 + gap + NOISE[seed], 0.9, seed=seed, model__name=name, **of)
+        for of in (few, every)
+        for name, gap in gaps.items()
+        for seed in range(3)
+    ]
+    compared = comparison(records)
+    told = findings(compared, all_tests(compared))
+    assert sum(sentence.startswith("Least mean gap of accuracy on test among all 2") for sentence in told) == 2
+    assert any("judged on different test images" in sentence for sentence in told)
+    assert any(
+        "The effect of test_size is not tested: each value is judged on other test images" in one for one in told
+    )

@@ -14,11 +14,10 @@ from threading import Timer
 
 import pytest
 from hydra._internal.callbacks import Callbacks
-from hydra.core.global_hydra import GlobalHydra
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
-from harness.composing import CONFIG_NAME, composer
+from harness.composing import CONFIG_NAME, config_loader
 from harness.sweep.process import DIED, TIMED_OUT, WorkerProcess, cause_of_death
 from harness.sweep.worker import LOG, TRACEBACK, Failure, Job, Slot
 
@@ -87,12 +86,10 @@ Do = Callable[..., Failure | None]
 @pytest.fixture
 def do(worker: WorkerProcess, project: Path) -> Do:
     """Have the worker carry out a task; its job's folder is `job`."""
-    with composer(None):
-        hydra = GlobalHydra.instance().hydra
-        assert hydra is not None
-        overrides = ["seed=0", f"hydra.sweep.dir={project}", "hydra.sweep.subdir=job"]
-        config = hydra.compose_config(CONFIG_NAME, overrides, run_mode=RunMode.MULTIRUN)
-        context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks(config))
+    loader = config_loader(None)
+    overrides = ["seed=0", f"hydra.sweep.dir={project}", "hydra.sweep.subdir=job"]
+    config = loader.load_configuration(CONFIG_NAME, overrides, RunMode.MULTIRUN)
+    context = HydraContext(config_loader=loader, callbacks=Callbacks(config))
 
     def carry_out(task: Callable[[DictConfig], None], timeout: float | None = None) -> Failure | None:
         return worker.carry_out(Job(0, tuple(overrides), config, context, task), timeout)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModelOutput, Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param, RunTag
 
 from harness.config import Config, flatten
 
@@ -36,8 +36,12 @@ def record(
     metrics: Mapping[str, float] | None = None,
     state: str | None = "FINISHED",
     tags: Mapping[str, str] | None = None,
+    inputs: Mapping[str, str] | None = None,
 ) -> str:
-    """The id of a run with the whole default configuration but for `settings`; state None leaves it running."""
+    """The id of a run with the whole default configuration but for `settings`; state None leaves it running.
+
+    `inputs` are the digests of its dataset inputs by context ("training", ...).
+    """
     parameters = {**flatten(Config()), **(settings or {})}
     every = {"harness.kind": "run", **(tags or {})}
     run = client.create_run(experiment_id, start_time=started, run_name=name, tags=every)
@@ -48,6 +52,14 @@ def record(
             params=[Param(key, str(value)) for key, value in parameters.items()],
             metrics=[Metric(key, value, started, 0) for key, value in (metrics or {}).items()],
             tags=[RunTag("harness.note", "it's here")],
+        )
+    if inputs is not None:
+        client.log_inputs(
+            identity,
+            [
+                DatasetInput(Dataset("images", digest, "local", "{}"), [InputTag("mlflow.data.context", context)])
+                for context, digest in inputs.items()
+            ],
         )
     if state is not None:
         client.set_terminated(identity, status=state, end_time=started + 5_000)

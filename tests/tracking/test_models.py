@@ -84,6 +84,34 @@ def test_best_is_judged_by_test_images_where_one_run_has_no_validation(tmp_path:
     assert best_run(open_store(uri)).name == "better"
 
 
+def test_best_is_the_best_of_those_that_were_judged_on_the_same_images(tmp_path: Path) -> None:
+    uri, client = new_client(tmp_path)
+    study = client.create_experiment("study")
+
+    def trained(name: str, test: float, digests: tuple[str, str], started: int, val: float | None = None) -> None:
+        parameters = dict(zip(("data.val_digest", "data.test_digest"), digests, strict=True))
+        record(
+            client, study, name, started=started, metrics=scores(0.9, test, val=val),
+            settings={"data.train_digest": name, **parameters},
+        )  # fmt: skip
+
+    trained("on a hundred images", 0.97, ("None", "few"), START)
+    trained("good", 0.88, ("None", "all"), START + 1)
+    trained("last", 0.87, ("None", "all"), START + 2)
+    assert best_run(open_store(uri)).name == "good"
+    trained("validated", 0.5, ("v", "few"), START + 3, val=0.99)
+    assert best_run(open_store(uri)).name == "on a hundred images", "one of them has no validation split"
+
+
+def test_best_by_validation_is_the_best_on_the_same_validation_images(tmp_path: Path) -> None:
+    uri, client = new_client(tmp_path)
+    study = client.create_experiment("study")
+    for number, (name, val, digest) in enumerate((("other", 0.9, "w"), ("good", 0.8, "v"), ("last", 0.7, "v"))):
+        settings = {"data.train_digest": name, "data.val_digest": digest, "data.test_digest": "t"}
+        record(client, study, name, started=START + number, metrics=scores(0.9, 0.8, val=val), settings=settings)
+    assert best_run(open_store(uri)).name == "good"
+
+
 def test_a_store_in_which_nothing_has_finished_has_neither_latest_nor_best(tmp_path: Path) -> None:
     uri, client = new_client(tmp_path)
     record(client, client.create_experiment("study"), "broken", started=START, state="FAILED")

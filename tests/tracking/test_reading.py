@@ -25,6 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:Deprecatio
 
 MINUTE = 60_000
 START = 1_700_000_000_000
+TODAY = {"data.train_digest": "4" * 32, "data.val_digest": "None", "data.test_digest": "5" * 32}
 
 
 @dataclass(frozen=True)
@@ -278,3 +279,35 @@ def test_a_command_opens_the_store_for_reading_once(store: Store, named: list[st
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == "2\n", done.stderr  # the first one looks for what a killed process has left
+
+
+def test_runs_of_an_earlier_version_have_their_digests_among_their_parameters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have them as dataset inputs; both readers give one form."""
+    uri, client = new_client(tmp_path)
+    study = client.create_experiment("study")
+    inputs = {"training": "1" * 32, "validation": "2" * 32, "testing": "3" * 32}
+    validated = record(client, study, "validated", started=START, inputs=inputs)
+    del inputs["validation"]
+    unvalidated = record(client, study, "unvalidated", started=START + 1, inputs=inputs)
+    recent = record(client, study, "recent", started=START + 2, inputs=inputs, settings=TODAY)
+    failed = record(client, study, "failed", started=START + 3, state="FAILED")
+    others = record(client, study, "theirs", started=START + 4, inputs=inputs, tags={"harness.kind": ""})
+
+    def digests() -> dict[str, list[str | None]]:
+        return {
+            run.run_id: [run.parameters.get(f"data.{split}_digest") for split in ("train", "val", "test")]
+            for run in read_runs(open_store(uri))
+        }
+
+    expected = {
+        validated: ["1" * 32, "2" * 32, "3" * 32],
+        unvalidated: ["1" * 32, "None", "3" * 32],
+        recent: ["4" * 32, "None", "5" * 32],
+        failed: [None, None, None],
+        others: [None, None, None],
+    }
+    assert digests() == expected
+    monkeypatch.setattr("harness.tracking.sqlite_reader.KNOWN_SCHEMAS", frozenset({"0123456789ab"}))
+    assert digests() == expected, "through MLflow's client"

@@ -25,6 +25,7 @@ from harness.tracking.operations import (
     Tags,
     Text,
     TrainedModel,
+    from_json,
 )
 from harness.tracking.spool import Origin, Spool, find_spools, held, places
 from harness.tracking.store import open_store
@@ -46,6 +47,9 @@ def origin(store: Path, project: Path, tmp_path: Path, monkeypatch: pytest.Monke
     experiment = open_store(uri).ensure_experiment("study")
     run = MlflowClient(uri).create_run(experiment, run_name="a run")
     return Origin(uri, run.info.run_id, "a run", experiment)
+
+
+GIVEN = {"test": {"dataset_name": "tiny_test", "dataset_digest": "d2"}}
 
 
 @contextmanager
@@ -83,7 +87,7 @@ def everything(folder: Path) -> list[Operation]:
         TrainedModel(str(model)),
         Text("notes/über.txt", "zwei\nZeilen\n"),
         File(str(log), "logs"),
-        Metrics({"final/test_accuracy": 0.75}, 0, 4000, of_model=True),
+        Metrics({"final/test_accuracy": 0.75}, 0, 4000, of_model=True, datasets=GIVEN),
     ]
 
 
@@ -108,7 +112,10 @@ def in_store(origin: Origin) -> dict[str, object]:
         "inputs": [(item.dataset.name, item.tags[0].value) for item in run.inputs.dataset_inputs],
         "outputs": len(run.outputs.model_outputs) if run.outputs else 0,
         "models": [
-            (model.status, [(metric.key, metric.step, metric.value) for metric in model.metrics or []])
+            (
+                model.status,
+                [(metric.key, metric.step, metric.value, metric.dataset_name) for metric in model.metrics or []],
+            )
             for model in models
         ],
         "files": {
@@ -129,7 +136,7 @@ EXPECTED = {
     "engine": "keras",
     "inputs": [("tiny", "training")],
     "outputs": 1,
-    "models": [("READY", [("final/test_accuracy", 0, 0.75)])],
+    "models": [("READY", [("final/test_accuracy", 0, 0.75, "tiny_test")])],
     "files": {"logs/run.log": "it went on", "notes/über.txt": "zwei\nZeilen\n"},
 }
 
@@ -211,12 +218,12 @@ def test_scores_that_a_killed_sync_had_written_for_the_run_but_not_for_its_model
     scores = Metrics({"final/test_accuracy": 0.75}, 0, 4000)
     Delivery(origin).put(scores)
     spool = Spool.create(project / "spool", origin, 1)
-    spool.append(Metrics(scores.values, 0, 4000, of_model=True))
+    spool.append(Metrics(scores.values, 0, 4000, of_model=True, datasets=GIVEN))
     spool.lock.release()
     sync(origin)
     found = in_store(origin)
     assert found["history"] == {"final/test_accuracy": [(0, "0.75")]}
-    assert found["models"] == [("READY", [("final/test_accuracy", 0, 0.75)])]
+    assert found["models"] == [("READY", [("final/test_accuracy", 0, 0.75, "tiny_test")])]
 
 
 def test_a_store_that_is_back_at_the_end_has_everything_and_the_run_is_no_failure(
@@ -418,3 +425,8 @@ def test_what_a_try_kept_is_needed_only_where_no_later_one_has_done_the_work(
     steps = {point.step for point in client.get_metric_history(origin.run_id, "train/loss")}
     assert steps == ({1, 2} if home else {2})
     assert client.get_run(origin.run_id).info.status == state
+
+
+def test_metrics_that_an_earlier_version_kept_are_read(tmp_path: Path) -> None:
+    entry = {"kind": "Metrics", "values": {"train/loss": 0.5}, "step": 2, "time": 2000, "of_model": False}
+    assert from_json(entry, tmp_path) == Metrics({"train/loss": 0.5}, 2, 2000)

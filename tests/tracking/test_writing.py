@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -15,15 +16,18 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import LoggedModel, Run
+from mlflow.models import Model
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from harness.errors import TakenOver, Terminated, TrainingError
 from harness.records import RunState, Split
 from harness.tracking import operations
+from harness.tracking.operations import StoredRun, TrainedModel
+from harness.tracking.provenance import code_state
 from harness.tracking.store import open_store
-from harness.tracking.writing import RunIdentity, RunWriter, UsedSplit, tracked_run
+from harness.tracking.writing import RunIdentity, RunWriter, tracked_run
 
 IDENTITY = RunIdentity("a run", "study", overrides=("model=cnn", "seed=3"))
 
@@ -109,12 +113,14 @@ def test_no_password_reaches_the_store_whichever_way_it_came(
     assert tags["harness.overrides"] == "tracking.uri=http://host"
 
 
-def test_outside_a_git_checkout_a_run_has_no_commit_and_no_difference(uri: str) -> None:
+def test_a_run_has_the_commit_of_the_code_and_its_difference_wherever_the_project_lies(uri: str) -> None:
     with tracked_run(open_store(uri), IDENTITY) as tracked:
         pass
-    assert not [tag for tag in read(uri, tracked.run_id).data.tags if "git" in tag]
+    code, tags = code_state(), read(uri, tracked.run_id).data.tags
+    assert tags["harness.version"] == version("overfitting-harness")
+    assert (tags["mlflow.source.git.commit"], tags["harness.source"]) == (code.commit, "checkout")
     names = {item.path for item in MlflowClient(uri).list_artifacts(tracked.run_id, "code")}
-    assert names == {"code/packages.txt"}
+    assert names == {"code/packages.txt", *(["code/uncommitted.diff"] if code.diff else [])}
 
 
 def test_epochs_are_in_the_store_as_they_end(uri: str) -> None:
@@ -142,11 +148,47 @@ def test_a_dataset_is_known_by_what_is_in_it(uri: str) -> None:
     images = np.zeros((4, 28, 28), np.uint8)
     split, other = Split(images, np.arange(4, dtype=np.uint8)), Split(images + 1, np.arange(4, dtype=np.uint8))
     with tracked_run(open_store(uri), IDENTITY) as tracked:
-        used = [UsedSplit("tiny_train", "training", split), UsedSplit("tiny_test", "testing", other)]
-        tracked.log_datasets(used, "made here")
+        tracked.log_datasets("tiny", {"train": split, "test": other}, "made here")
     first, second = read(uri, tracked.run_id).inputs.dataset_inputs
     assert (first.dataset.name, first.dataset.digest, first.tags[0].value) == ("tiny_train", split.digest, "training")
     assert second.dataset.digest == other.digest != split.digest
+
+
+def test_the_scores_of_a_model_are_told_apart_by_the_images_that_they_judge(uri: str, tmp_path: Path) -> None:
+    images = np.zeros((3, 4, 4), np.uint8)
+    splits = {name: Split(images + number, np.zeros(3, np.uint8)) for number, name in enumerate(("train", "test"))}
+    ours, others = (dict(splits), dict(splits, test=Split(images + 9, np.zeros(3, np.uint8))))
+    models: list[LoggedModel] = []
+    for given in (ours, others):
+        begun = RunWriter(open_store(uri), RunIdentity("scored", "models"))
+        folder = tmp_path / begun.run_id
+        folder.mkdir()
+        Model(flavors={"none": {"data": "weights"}}).save(str(folder / "MLmodel"))
+        StoredRun(open_store(uri), begun.run_id, begun.experiment_id, 1).apply(TrainedModel(str(folder)))
+        begun.end(RunState.FAILED)
+        writer = RunWriter(open_store(uri), RunIdentity("scored", "models"), begun.run_id)
+        writer.log_datasets("made", given, "made here")
+        writer.log_metrics({
+            "final/train_loss": 0.1, "final/fit_loss": 0.3, "final/test_loss": 0.2, "final/gap_test_loss": 0.1,
+            "time/fit_seconds": 3.0,
+        })  # fmt: skip
+        writer.end(RunState.FINISHED)
+        client, filtered = MlflowClient(uri), f"source_run_id = '{writer.run_id}'"
+        models += client.search_logged_models([writer.experiment_id], filter_string=filtered)
+    found = {metric.key: (metric.dataset_name, metric.dataset_digest) for metric in models[0].metrics}
+    train, test = (("made_train", splits["train"].digest), ("made_test", splits["test"].digest))
+    assert found == {
+        "final/train_loss": train, "final/fit_loss": train, "final/test_loss": test, "final/gap_test_loss": test,
+        "time/fit_seconds": (None, None),
+    }  # fmt: skip
+
+    def scored_on(split: Split) -> set[str]:
+        wanted = [{"dataset_name": "made_test", "dataset_digest": split.digest}]
+        experiment = models[0].experiment_id
+        return {model.model_id for model in MlflowClient(uri).search_logged_models([experiment], datasets=wanted)}
+
+    assert scored_on(ours["test"]) == {models[0].model_id}
+    assert scored_on(others["test"]) == {models[1].model_id}
 
 
 def test_runs_that_are_given_the_same_new_dataset_at_the_same_moment_all_record_it(uri: str) -> None:
@@ -157,7 +199,7 @@ def test_runs_that_are_given_the_same_new_dataset_at_the_same_moment_all_record_
 
     def log(writer: RunWriter) -> None:
         start.wait()
-        writer.log_datasets([UsedSplit("images_train", "training", split)], "made here")
+        writer.log_datasets("images", {"train": split}, "made here")
 
     with ThreadPoolExecutor(len(writers)) as pool:
         list(pool.map(log, writers))

@@ -15,6 +15,7 @@ from harness.training import seed_everything
 from harness.training.engines import ENGINES
 from tests.training.training_runs import VALIDATED, Trained
 from tests.training.training_runs import train as train_with
+from tests.variants import CLOTHES
 
 pytestmark = pytest.mark.slow  # TensorFlow takes seconds to import
 
@@ -84,7 +85,7 @@ def test_the_loss_that_smoothed_labels_are_trained_on_is_that_of_keras(train: Tr
     trained = train(*batch, f"model.head={head}", f"regime.labels={labels}")
     split, config = trained.splits.train, trained.config
     seed_everything(config.seed)
-    fresh = build_model(config.model, config.dataset.preprocessing, split.images)
+    fresh = build_model(config.model, config.dataset.preprocessing, CLOTHES, split.images)
     theirs = keras.losses.CategoricalCrossentropy(from_logits=head == "logits", label_smoothing=0.3)
     expected = theirs(keras.utils.to_categorical(split.labels, 10), fresh(split.images))
     assert trained.history.last("fit/loss") == pytest.approx(float(expected), rel=1e-5)
@@ -222,7 +223,7 @@ def test_batches_come_in_the_order_of_seed_and_epoch(train: Train) -> None:
     trained = train(*overrides)
     config, splits = trained.config, trained.splits
     seed_everything(config.seed)
-    model = build_model(config.model, config.dataset.preprocessing, splits.train.images)
+    model = build_model(config.model, config.dataset.preprocessing, splits.spec, splits.train.images)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     for epoch in (1, 2):
         order = epoch_order(config.seed, epoch, 24)

@@ -18,6 +18,7 @@ from harness.records import UInt8Array
 from harness.training import compiled_engine, seed_everything
 from harness.training.random_layers import compilable_by_xla, threefry_draws
 from tests.training.training_runs import VALIDATED, setting, train
+from tests.variants import CLOTHES
 
 pytestmark = pytest.mark.slow  # TensorFlow takes seconds to import
 
@@ -63,7 +64,7 @@ def shifted(most: int, jit_compile: bool, images: UInt8Array) -> np.ndarray:
     """The images as the first layers of a model with `model.shift` put them out in training."""
     config, _ = setting(f"model.shift={most}")
     seed_everything(0)
-    model = build_model(config.model, "unit_range", images)
+    model = build_model(config.model, "unit_range", CLOTHES, images)
     moving = keras.Model(model.input, model.get_layer("shift").output)
     assert compilable_by_xla(model)
     with threefry_draws(moving):
@@ -96,7 +97,7 @@ def test_shifts_are_the_same_under_xla_and_without_and_none_where_nothing_is_tra
     np.testing.assert_array_equal(*moved)
     assert (moved[0] != images).any(axis=(1, 2)).mean() > 0.8
     config, _ = setting("model.shift=2")
-    model = build_model(config.model, "unit_range", images)
+    model = build_model(config.model, "unit_range", CLOTHES, images)
     with threefry_draws(model):
         still = keras.Model(model.input, model.get_layer("shift").output)(images, training=False)
     np.testing.assert_array_equal(still[..., 0], images)
@@ -108,7 +109,7 @@ def test_an_epoch_with_dropout_takes_little_longer_than_one_without() -> None:
     for rate in (0.0, 0.2):
         config, splits = setting("model=mlp_300_100", f"model.dropout={rate}")
         seed_everything(config.seed)
-        model = build_model(config.model, config.dataset.preprocessing, splits.train.images)
+        model = build_model(config.model, config.dataset.preprocessing, splits.spec, splits.train.images)
         programs[rate] = compiled_engine._build(model, config, 600)
     seconds = {rate: [] for rate in programs}
     order = np.arange(600, dtype=np.int32)

@@ -74,7 +74,9 @@ def train(
     """Train in that setting."""
     config, splits = setting(*overrides)
     seed_everything(config.seed)
-    model = build_model(config.model, config.dataset.preprocessing, splits.train.images, config.mixed_precision)
+    model = build_model(
+        config.model, config.dataset.preprocessing, splits.spec, splits.train.images, config.mixed_precision
+    )
     watcher = watcher or Watcher()
     fitted = fit(engine, model, config, splits.train, splits.validation, watcher, callbacks, start)
     return Trained(fitted, model, watcher, config, splits)

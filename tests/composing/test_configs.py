@@ -1,9 +1,8 @@
-"""Hydra at the edge: every configuration composes, and every wrong request is explained."""
+"""One configuration: every option composes, and every wrong request is explained."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 import subprocess
 import sys
 from pathlib import Path
@@ -12,15 +11,13 @@ import pytest
 import yaml
 
 from harness import paths
-from harness.composing import check_sweep, compose_config, expand_sweep, recorded_config
+from harness.composing import compose_config, recorded_config
 from harness.config import OPTIMIZERS, flatten
 from harness.errors import ConfigError
 
 GROUPS = ("dataset", "model", "optimizer", "regime", "tracking", "debug")
 
 DEPARTURES = {"adafactor": {"epsilon_1"}}  # see conf/optimizer/adafactor.yaml
-
-STUDIES = {"capacity": "model.width", "train_size": "dataset.train_size", "label_noise": "dataset.label_noise"}
 
 
 def options(group: str) -> list[str]:
@@ -35,35 +32,10 @@ def test_every_option_of_every_group_composes(group: str, option: str) -> None:
 
 
 @pytest.mark.parametrize("name", [file.stem for file in paths.experiments_directory().glob("*.yaml")])
-def test_every_experiment_composes(name: str) -> None:
-    assert check_sweep(expand_sweep([f"experiments={name}"]))
-
-
-@pytest.mark.parametrize("name", [file.stem for file in paths.experiments_directory().glob("*.yaml")])
 def test_every_experiment_opens_with_question_command_duration_and_expectation(name: str) -> None:
     text = (paths.experiments_directory() / f"{name}.yaml").read_text()
     for word in ("# Question:", "# Command:", "# Duration:", "# Expected:"):
         assert word in text
-
-
-@pytest.mark.parametrize("name", STUDIES)
-def test_a_study_crosses_one_setting_with_at_least_five_seeds(name: str) -> None:
-    sweep = expand_sweep([f"experiments={name}"])
-    assert sweep.swept == (STUDIES[name], "seed")
-    seeds = {item for job in sweep.jobs for item in job if item.startswith("seed=")}
-    values = {item for job in sweep.jobs for item in job if item.startswith(f"{STUDIES[name]}=")}
-    assert len(seeds) >= 5
-    assert len(sweep.jobs) == len(seeds) * len(values)
-
-
-def test_every_size_of_a_training_set_is_trained_for_as_many_steps() -> None:
-    configs = check_sweep(expand_sweep(["experiments=train_size"]))
-    sizes = [config.dataset.train_size or 0 for config in configs]
-    steps = {
-        config.regime.epochs * math.ceil(size / config.regime.batch_size)
-        for config, size in zip(configs, sizes, strict=True)
-    }
-    assert (min(sizes), max(sizes), steps) == (500, 50_000, {4000})
 
 
 @pytest.mark.parametrize(
@@ -133,6 +105,8 @@ def test_the_named_models_have_the_layers_that_they_are_named_after() -> None:
         (["optimizer=[1"], ["optimizer=[1", "cannot be read"]),
         (["tracking=5"], ["tracking=5", "a group"]),
         (["experiments=dem"], ["experiments=dem", "Did you mean 'demo'?"]),
+        (["~model"], ["~model: every run needs a model; it cannot be taken out"]),
+        (["~model.l2"], ["~model.l2: a setting cannot be taken out; give it another value"]),
     ],
 )
 def test_a_wrong_request_is_explained(overrides: list[str], said: list[str]) -> None:
@@ -141,37 +115,6 @@ def test_a_wrong_request_is_explained(overrides: list[str], said: list[str]) -> 
     for words in said:
         assert words in str(refused.value)
     assert "Error merging" not in str(refused.value)
-
-
-def test_a_sweep_has_the_jobs_that_hydra_would_run() -> None:
-    sweep = expand_sweep(["model=mlp_128,cnn", "optimizer=sgd", "seed=range(3)"])
-    assert sweep.swept == ("model", "seed")
-    assert len(sweep.jobs) == 6
-    assert sweep.jobs[0] == ("model=mlp_128", "optimizer=sgd", "seed=0")
-    assert sweep.jobs[-1] == ("model=cnn", "optimizer=sgd", "seed=2")
-
-
-def test_an_experiment_may_bring_its_grid_and_the_command_line_may_change_it() -> None:
-    sweep = expand_sweep(["experiments=demo", "seed=range(3)", "optimizer=adam"])
-    assert set(sweep.swept) == {"model", "seed"}
-    assert len(sweep.jobs) == 9
-
-
-@pytest.mark.parametrize(
-    ("overrides", "said"),
-    [
-        (["model=mlp_128,mlpp"], "model=mlpp"),
-        (["seed=1,2,x"], "seed=x"),
-        (["optimizer.learning_rate=interval(0,1)"], "separate values"),
-        (["tracking.experiment=a,b"], "tracking cannot be swept"),
-        (["threads=1,2"], "threads: cannot be swept"),
-        (["hydra.launcher.workers=1,2"], r"hydra\.launcher\.workers: .* Give one value"),
-        (["seed=range(100)", "model.dropout=0,2"], "model.dropout=2"),
-    ],
-)
-def test_one_wrong_value_refuses_the_whole_sweep(overrides: list[str], said: str) -> None:
-    with pytest.raises(ConfigError, match=said.replace("(", r"\(")):
-        check_sweep(expand_sweep(overrides))
 
 
 def test_a_folder_of_ones_own_adds_options(tmp_path: Path) -> None:

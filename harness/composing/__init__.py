@@ -1,0 +1,27 @@
+"""Hydra at the edge: our schema and groups registered, overrides composed into a typed `Config`, a sweep into its jobs.
+
+Everything that Hydra or OmegaConf find wrong with a request leaves here as a `ConfigError` that names the setting,
+the rule and the choices.
+"""
+
+from harness.composing.configs import compose_config, recorded_config, typed_config
+from harness.composing.explaining import explained
+from harness.composing.grid import GRID_SWEEPER, SweepJobs, expand_sweep
+from harness.composing.jobs import SweepComposer, check_sweep
+from harness.composing.setup import CONFIG_NAME, VERSION_BASE, config_loader, register
+
+__all__ = [
+    "CONFIG_NAME",
+    "GRID_SWEEPER",
+    "VERSION_BASE",
+    "SweepComposer",
+    "SweepJobs",
+    "check_sweep",
+    "compose_config",
+    "config_loader",
+    "expand_sweep",
+    "explained",
+    "recorded_config",
+    "register",
+    "typed_config",
+]

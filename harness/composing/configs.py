@@ -1,0 +1,82 @@
+"""One configuration: from overrides, or from what Hydra composed, to a typed and checked `Config`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from harness.composing.explaining import explained, unknown_setting
+from harness.composing.setup import CONFIG_NAME, config_loader
+from harness.config import Config, flatten
+from harness.errors import ConfigError
+from harness.validation import validate
+
+
+def compose_config(
+    overrides: Sequence[str] = (), config_name: str = CONFIG_NAME, config_dir: str | None = None
+) -> Config:
+    """The configuration of one run, from overrides as on the command line. Raises `ConfigError`."""
+    loader = config_loader(config_dir)
+    with explained(overrides):
+        config = typed_config(composed(loader, config_name, overrides), overrides)
+    validate(config)
+    return config
+
+
+def composed(loader: ConfigLoader, config_name: str, overrides: Sequence[str]) -> DictConfig:
+    """What Hydra composes of `overrides`, its own settings included. Raises what Hydra and OmegaConf raise."""
+    return loader.load_configuration(config_name, list(overrides), RunMode.RUN, from_shell=False)
+
+
+def typed_config(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
+    """What Hydra composed as a `Config`: names and types are checked, values are not.
+
+    Raises `ConfigError`, in the words of `overrides`.
+    """
+    with explained(overrides):
+        content = own_settings(composed)
+        _refuse_unknown_keys(content, overrides)
+        OmegaConf.resolve(content)
+        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), content))
+    assert isinstance(config, Config)
+    return config
+
+
+def own_settings(composed: DictConfig) -> DictConfig:
+    """A copy of what Hydra composed, without Hydra's own settings."""
+    return OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+
+
+def recorded_config(text: str) -> Config:
+    """The `Config` that a run recorded as YAML; settings that its version did not have yet are at their defaults.
+
+    Raises `ConfigError` where it holds what this version does not know.
+    """
+    with explained():
+        content = OmegaConf.merge(OmegaConf.create(dataclasses.asdict(Config())), OmegaConf.create(text))
+        assert isinstance(content, DictConfig)
+        return typed_config(content)
+
+
+def _refuse_unknown_keys(content: DictConfig, overrides: Sequence[str]) -> None:
+    known = flatten(Config())
+    groups = {key.rsplit(".", depth)[0] for key in known for depth in range(1, key.count(".") + 1)}
+    for key in _leaves(content):
+        if key not in known and key not in groups:
+            raise ConfigError(unknown_setting(key, overrides))
+    for item in dataclasses.fields(Config):
+        if item.name not in content:
+            raise ConfigError(f"~{item.name}: every run needs a {item.name}; it cannot be taken out.")
+
+
+def _leaves(node: DictConfig, prefix: str = "") -> Iterator[str]:
+    for key in map(str, node):
+        child = node._get_node(key)
+        if isinstance(child, DictConfig) and not child._is_none():
+            yield from _leaves(child, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"

@@ -1,0 +1,194 @@
+"""The jobs of a sweep: Hydra's grid, made once.
+
+Whoever needs the jobs afterwards (the plan, the launcher) is given these. A grid made a second time may be another one:
+`shuffle` draws anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.default_element import ConfigDefault
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from harness.composing.explaining import explained
+from harness.composing.setup import CONFIG_NAME, config_loader
+from harness.config import SWEEP_SETTINGS
+from harness.errors import ConfigError
+
+GRID_SWEEPER = "hydra_plugins.harness.GridSweeper"
+"""Our sweeper. It carries out the jobs that it is given; another one makes a grid of its own."""
+
+
+@dataclass(frozen=True)
+class SweepJobs:
+    """The jobs of a sweep in Hydra's order: each a list of overrides, without those of Hydra's own settings, which are
+    in `hydra` and hold for all. `swept` names what takes several values, `launcher` is the configuration of what
+    carries them out, and `sweeper` the class that Hydra makes the grid with."""
+
+    jobs: tuple[tuple[str, ...], ...]
+    swept: tuple[str, ...]
+    launcher: Mapping[str, Any] = field(default_factory=dict)
+    sweeper: str = ""
+    hydra: tuple[str, ...] = ()
+
+
+def expand_sweep(overrides: Sequence[str], config_name: str = CONFIG_NAME, config_dir: str | None = None) -> SweepJobs:
+    """The grid that Hydra's sweeper makes of `overrides` and of `hydra.sweeper.params`.
+
+    An option of a swept group may bring `hydra.sweeper.params` of its own, as experiments do: then there is one grid
+    for each option, one after the other. Raises `ConfigError` for what a grid cannot have.
+    """
+    loader = config_loader(config_dir)
+    with explained(overrides):
+        return _Expansion(loader, config_name, overrides).expanded()
+
+
+@dataclass(frozen=True)
+class _SweepSettings:
+    """What Hydra's configuration says of the sweep itself."""
+
+    params: Mapping[str, str]
+    launcher: Mapping[str, Any]
+    sweeper: Mapping[str, Any]
+
+
+class _Expansion:
+    def __init__(self, loader: ConfigLoaderImpl, config_name: str, overrides: Sequence[str]) -> None:
+        self._loader, self._config_name = loader, config_name
+        self._parser = OverridesParser.create(config_loader=loader)
+        given = self._parser.parse_overrides(list(overrides))
+        for item in given:
+            if item.is_sweep_override():
+                _refuse_unsweepable(item)
+        self._hydra = [str(item.input_line) for item in given if item.is_hydra_override()]
+        self._given = [item for item in given if not item.is_hydra_override()]
+        self._settings: Callable[[tuple[str, ...]], _SweepSettings] = cache(self._composed_settings)
+
+    def expanded(self) -> SweepJobs:
+        jobs, swept = self._expand({})
+        settings = self._settings(())
+        target = str(settings.sweeper.get("_target_"))
+        return SweepJobs(tuple(jobs), tuple(swept), settings.launcher, target, tuple(self._hydra))
+
+    def _expand(self, chosen: Mapping[str, str]) -> tuple[list[tuple[str, ...]], list[str]]:
+        """The jobs and the swept keys where the groups in `chosen` are set to these options."""
+        words = [f"{key}={option}" for key, option in chosen.items()]
+        settings = self._settings(tuple(words))
+        params = self._parser.parse_overrides([f"{key}={value}" for key, value in settings.params.items()])
+        every = [*params, *self._given, *self._parser.parse_overrides(words)]
+        last = {item.get_key_element(): item for item in every}
+        for key, item in last.items():
+            if item.is_sweep_override():
+                _refuse_unsweepable(item)
+                if options := self._options_with_grids(key, item, tuple(words), settings):
+                    parts = [self._expand({**chosen, key: option}) for option in options]
+                    swept = dict.fromkeys(name for _, names in parts for name in names)
+                    return [job for jobs, _ in parts for job in jobs], list(swept)
+        (grid,) = BasicSweeper.split_arguments(every, None)
+        for item in last.values():
+            if not grid and item.is_sweep_override() and not list(item.sweep_string_iterator()):
+                raise ConfigError(f"{item.input_line}: has no value.{self._options_there_are(item)}")
+        several = [key for key, item in last.items() if item.is_sweep_override()]
+        return [tuple(job) for job in grid], list(dict.fromkeys(key.lstrip("+") for key in [*chosen, *several]))
+
+    def _options_with_grids(
+        self, key: str, item: Override, words: tuple[str, ...], settings: _SweepSettings
+    ) -> list[str]:
+        """The options that `item` sweeps over, if one of them brings a grid of its own; else none."""
+        if not item.is_choice_sweep() or not self._options(item.key_or_group):
+            return []
+        options, brings = list(item.sweep_string_iterator()), False
+        for option in options:
+            if item.package is None and not self._reaches_hydra(f"{item.key_or_group}/{option}"):
+                continue
+            found = self._settings((*words, f"{key}={option}"))
+            if (found.launcher, found.sweeper) != (settings.launcher, settings.sweeper):
+                raise ConfigError(
+                    f"{key}={option}: sets Hydra's launcher or sweeper, which are those of the whole sweep. Give these "
+                    "settings on the command line, or sweep this option alone."
+                )
+            brings = brings or found.params != settings.params
+        if brings and settings.sweeper.get("_target_") != GRID_SWEEPER:
+            raise ConfigError(
+                f"{item.input_line}: options that bring a grid of their own (hydra.sweeper.params) are swept by "
+                "hydra/sweeper=grid only. Take another sweeper out, or sweep each option alone."
+            )
+        return options if brings else []
+
+    def _composed_settings(self, words: tuple[str, ...]) -> _SweepSettings:
+        given = [str(item.input_line) for item in self._given]
+        # As Hydra itself composes the whole of a sweep: what takes several values is left out.
+        with explained([*given, *words]):
+            composed = self._loader.load_configuration(
+                self._config_name, [*self._hydra, *given, *words], RunMode.MULTIRUN, from_shell=False
+            )
+        sweeper, launcher = _content(composed.hydra.sweeper), _content(composed.hydra.launcher)
+        sweeper.pop("params", None)
+        params = composed.hydra.sweeper.get("params") or {}
+        if not isinstance(params, DictConfig | dict):
+            raise ConfigError(
+                f"hydra.sweeper.params={params}: must have the values of each key, as in "
+                "'hydra.sweeper.params={seed:\"1,2\"}'."
+            )
+        size = sweeper.get("max_batch_size")
+        if size is not None and (type(size) is not int or size < 1):
+            raise ConfigError(f"hydra.sweeper.max_batch_size={size}: must be a whole number, at least 1, or null.")
+        return _SweepSettings({str(key): str(value) for key, value in params.items()}, launcher, sweeper)
+
+    def _options(self, group: str) -> list[str]:
+        return self._loader.get_group_options(group, config_name=self._config_name, overrides=self._hydra)
+
+    def _options_there_are(self, item: Override) -> str:
+        options = self._options(item.key_or_group)
+        return f" The options there are {', '.join(options)}." if options else ""
+
+    def _reaches_hydra(self, path: str) -> bool:
+        """Whether the file of an option can set anything of Hydra's. Composing tells for sure, but takes 0.1 s."""
+        loaded = self._loader.repository.load_config(path)
+        if loaded is None or loaded.header["package"] is not None:
+            return True
+        group = path.rpartition("/")[0]
+        return any(
+            not isinstance(item, ConfigDefault)
+            or item.package is not None
+            or str(item.path).startswith("/")
+            or self._reaches_hydra(f"{group}/{item.path}")
+            for item in loaded.defaults_list or []
+            if not item.is_self()
+        )
+
+
+def _content(node: DictConfig) -> dict[str, Any]:
+    """What is written there: what it refers to (times of day, folders of jobs) is not looked up."""
+    content = OmegaConf.to_container(node)
+    assert isinstance(content, dict)
+    return {str(name): value for name, value in content.items()}
+
+
+def _refuse_unsweepable(item: Override) -> None:
+    """Raise `ConfigError` for a setting that is one for the whole sweep, and for values that are no grid."""
+    key, words = item.key_or_group, item.input_line
+    if key.startswith("tracking."):
+        raise ConfigError(f"{key}: tracking cannot be swept, since the runs of a sweep are kept together.")
+    if key.startswith("hydra.sweeper.params."):
+        quoted = f"{item.get_key_element()}='{item.get_value_string()}'"
+        raise ConfigError(f'{words}: these values are a grid and no sweep over Hydra\'s settings: write "{quoted}".')
+    if item.is_hydra_override():
+        raise ConfigError(f"{key}: Hydra's own settings are those of the whole sweep. Give one value.")
+    if key == "resume":
+        raise ConfigError("resume: says what the whole sweep does. Give one value.")
+    if key == "threads":
+        raise ConfigError("threads: cannot be swept, since TensorFlow keeps in a process what it was started with.")
+    if key in SWEEP_SETTINGS:
+        raise ConfigError(f"{key}: cannot be swept, since a sweep deals with all its jobs alike. Give one value.")
+    if not item.is_discrete_sweep():
+        raise ConfigError(f"{words}: a grid needs separate values. Use range(...), choice(...) or a list with commas.")

@@ -1,0 +1,96 @@
+"""Hydra made ready: our schema, our experiments as a group, our resolvers, and where it looks for groups."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from pathlib import Path
+
+from hydra import version
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
+from hydra.core.config_store import ConfigStore
+from hydra.core.object_type import ObjectType
+from hydra.core.plugins import Plugins
+from hydra.core.utils import setup_globals
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import OmegaConf
+
+from harness import paths
+from harness.config import Config
+from harness.errors import ConfigError
+
+VERSION_BASE = "1.3"
+CONFIG_NAME = "config"
+EXPERIMENTS = "experiments"
+
+
+class ExperimentsSource(FileConfigSource):
+    """`experiments/` as a config group. A plain search path on its parent would show every folder beside it."""
+
+    @staticmethod
+    def scheme() -> str:
+        return EXPERIMENTS
+
+    def is_group(self, config_path: str) -> bool:
+        return config_path in ("", EXPERIMENTS)
+
+    def is_config(self, config_path: str) -> bool:
+        return config_path.startswith(f"{EXPERIMENTS}/") and super().is_config(config_path)
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        if config_path == EXPERIMENTS:
+            return super().list(config_path, results_filter)
+        return [EXPERIMENTS] if config_path == "" and results_filter is not ObjectType.CONFIG else []
+
+
+class ExperimentsSearchPath(SearchPathPlugin):
+    """Puts `experiments/` behind `conf/`."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        search_path.append("harness", f"{EXPERIMENTS}://{paths.experiments_directory().parent}")
+
+
+@lru_cache
+def register() -> None:
+    """Make Hydra know our schema, our experiments and `${harness_...:}`; once a process."""
+    ConfigStore.instance().store(name="harness_schema", node=Config, provider="harness")
+    OmegaConf.register_new_resolver("harness_root", lambda: str(paths.project_root()), replace=True)
+    OmegaConf.register_new_resolver("harness_first", lambda *found: next(item for item in found if item is not None))
+    OmegaConf.register_new_resolver("harness_epochs", _epochs, replace=True)
+    Plugins.instance().register(ExperimentsSource)
+    Plugins.instance().register(ExperimentsSearchPath)
+
+
+def _epochs(steps: int, images: int | None, batch_size: int) -> int:
+    """`${harness_epochs:STEPS,${dataset.train_size},${regime.batch_size}}`: the epochs that come nearest to STEPS.
+
+    For studies in which the size of the training set differs from run to run and the length of training must not.
+    """
+    if images is None:
+        raise ConfigError(
+            f"dataset.train_size=null: this study sets its epochs so that every run takes {steps:,} steps, and has to "
+            "know the size. Give it as a number."
+        )
+    if images < 1 or batch_size < 1:
+        return 1  # either is refused, in its own words, by `validate`
+    return max(1, round(steps / math.ceil(images / batch_size)))
+
+
+def config_loader(config_dir: str | None) -> ConfigLoaderImpl:
+    """Hydra's composer; it looks into `--config-dir` as it does when it is given the flag itself.
+
+    Raises `ConfigError` where there is no such folder.
+    """
+    register()
+    setup_globals()
+    version.setbase(VERSION_BASE)
+    search_path = create_config_search_path(str(paths.configuration_directory()))
+    if config_dir is not None:
+        folder = Path(config_dir).absolute()
+        if not folder.is_dir():
+            raise ConfigError(f"--config-dir {config_dir}: there is no such folder.")
+        search_path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
+    return ConfigLoaderImpl(search_path)

@@ -1,0 +1,28 @@
+"""Which runs of earlier commands a sweep counts among its own: tags of its parent run say it.
+
+Such a run stays a child of its own parent, if it has one, and nothing is written into it: many sweeps can share a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+REUSED_TAG = "harness.reused."
+"""Followed by a number: `JOB:RUN_ID` for each reused run, separated by spaces."""
+_RUNS_PER_TAG = 100  # 3,900 characters for numbers of five digits; a tag holds 5,000
+
+
+def reused_tags(reused: Mapping[int, str], before: Mapping[str, str]) -> dict[str, str]:
+    """The tags of a parent run that reuses these runs, given by the numbers of their jobs; those of them that it had
+    `before` and needs no more are emptied."""
+    entries = [f"{number}:{run_id}" for number, run_id in sorted(reused.items())]
+    parts = [entries[start : start + _RUNS_PER_TAG] for start in range(0, len(entries), _RUNS_PER_TAG)]
+    emptied = {key: "" for key in before if key.startswith(REUSED_TAG)}
+    return emptied | {f"{REUSED_TAG}{place}": " ".join(part) for place, part in enumerate(parts, 1)}
+
+
+def reused_runs(tags: Mapping[str, str]) -> dict[str, int]:
+    """The numbers of the jobs by the ids of the reused runs, from the tags of a parent run."""
+    entries = [entry for key, value in tags.items() if key.startswith(REUSED_TAG) for entry in value.split()]
+    pairs = (entry.partition(":") for entry in entries)
+    return {run_id: int(number) for number, _, run_id in pairs}
