@@ -84,8 +84,8 @@ def _grid(result: Result) -> Iterator[str]:
         f"{whole} runs of {result['epochs']} epochs (models, optimizers, seeds), each fully tracked in a new SQLite "
         "store, as one command from start to exit. The way of today is `benchmarks/today/`: Hydra's multirun, Keras's "
         "`fit` with validation data, `mlflow.keras.autolog()`. It judges the test images every epoch; the harness "
-        "judges the training images every epoch and both at the end, draws figures and compares the runs, all in its "
-        "time."
+        "judges the training images every epoch and the test images at the end, draws figures and compares the runs, "
+        "all in its time."
     )
     if today["runs"] < whole:
         yield (
@@ -201,10 +201,11 @@ def _run_parts(result: Result) -> Iterator[str]:
         "others use, only the latter means something. A part that lies in another is counted once."
     )
     parts = sorted(result["parts"].items(), key=lambda part: -part[1]["processor"])
-    lines = [
-        (name, str(part["calls"] or ""), f"{part['seconds']:.3f}", f"{part['processor']:.3f}") for name, part in parts
-        if name != TRAINING
-    ]  # fmt: skip
+    lines = []
+    for name, part in parts:
+        if name != TRAINING:
+            calls = f"{part['calls']:.0f}" if part["calls"] else ""
+            lines.append((name, calls, f"{part['seconds']:.3f}", f"{part['processor']:.3f}"))
     total = [sum(part[kind] for name, part in parts if name != TRAINING) for kind in ("seconds", "processor")]
     lines.append(("**together**", "", *(f"**{seconds:.3f}**" for seconds in total)))
     yield table(("part", "calls", "seconds", "processor seconds"), lines)

@@ -40,7 +40,7 @@ def measure(places: Places, quick: bool, rounds: int | None) -> None:
         parts[name] = {
             "seconds": min(clock for clock, _, _ in found),
             "processor": min(processor for _, processor, _ in found),
-            "calls": found[-1][2],
+            "calls": int(found[-1][2]),
         }
         print(f"{name}: {parts[name]}", flush=True)
     places.write("parts", quick, {"rounds": rounds, "settings": list(settings), "parts": parts})
