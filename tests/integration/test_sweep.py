@@ -161,7 +161,7 @@ def test_a_sweep_of_studies_has_the_grid_of_each_with_any_launcher(new_project: 
     outcome = Outcome(project, project.run("sweep", *small, "experiments=deep,rates", *where))
     assert outcome.done.returncode == 0, outcome.done.stderr
     assert sorted(child.info.run_name for child in outcome.children) == [
-        "deep depth=1 width=4", "deep depth=2 width=4", "rates seed=0", "rates seed=1", "rates seed=2",
+        "deep depth=1", "deep depth=2", "rates seed=0", "rates seed=1", "rates seed=2",
     ]  # fmt: skip
     for child in outcome.children:
         assert child.info.run_name.endswith(f"seed={child.data.params['seed']}") or "deep" in child.info.run_name
