@@ -3,7 +3,7 @@
 from harness.data.cache import default_root, obtain, summary
 from harness.data.catalogue import FILES, PUBLICATIONS, Publication, publication, variant
 from harness.data.folder import FileState, StoredFile, demanded_sums, examine, locate
-from harness.data.loading import dataset_digest, load_dataset, load_splits
+from harness.data.loading import check_data, dataset_digest, load_dataset, load_splits
 from harness.data.splits import split_dataset
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "FileState",
     "Publication",
     "StoredFile",
+    "check_data",
     "dataset_digest",
     "default_root",
     "demanded_sums",

@@ -21,7 +21,7 @@ from harness.data.catalogue import (
     publication,
 )
 from harness.data.folder import SUMS_FILE, StoredFile, complete, demanded_sums, examine, locate, problems
-from harness.data.splits import split_dataset
+from harness.data.splits import check_sizes, split_dataset
 from harness.errors import ConfigError, DataError
 from harness.records import Dataset, Split, Splits, UInt8Array
 
@@ -53,6 +53,11 @@ def load_splits(config: DatasetConfig, validation: ValidationConfig) -> tuple[Da
     `load_dataset` and `split_dataset` raise.
     """
     return _load_splits(_named_folder(config), cache.default_root(), astuple(config), astuple(validation))
+
+
+def check_data(config: DatasetConfig, validation: ValidationConfig) -> None:
+    """Raise what `load_splits` would; the dataset is read, but nothing is split."""
+    check_sizes(load_dataset(config), config, validation)
 
 
 @lru_cache(maxsize=4)

@@ -21,20 +21,10 @@ def split_dataset(dataset: Dataset, config: DatasetConfig, validation: Validatio
     In this order, so that neither the size nor the noise changes which images are held out, nor their labels.
     Raises `ConfigError` for a size that the dataset does not have.
     """
+    check_sizes(dataset, config, validation)
     published = dataset.train
     held_out = _held_out(published, validation)
     rest = np.setdiff1d(np.arange(len(published)), held_out, assume_unique=True)
-    if config.train_size is not None and config.train_size > len(rest):
-        kept_back = f" ({len(held_out):,} of {len(published):,} are for validation)" if len(held_out) else ""
-        raise ConfigError(
-            f"dataset.train_size={config.train_size}: {dataset.name} has {len(rest):,} training images"
-            f"{kept_back}. Set it to at most {len(rest)}, or to null for all of them."
-        )
-    if config.test_size is not None and config.test_size > len(dataset.test):
-        raise ConfigError(
-            f"dataset.test_size={config.test_size}: {dataset.name} has {len(dataset.test):,} test images. Set it to at "
-            f"most {len(dataset.test)}, or to null for all of them."
-        )
     chosen, replaced = rest, None
     if config.train_size is not None or config.label_noise:
         order = rest[stratified_order(published.labels[rest], config.train_size or len(rest), config.seed)]
@@ -53,6 +43,29 @@ def split_dataset(dataset: Dataset, config: DatasetConfig, validation: Validatio
     return Splits(spec, train, validated, test, replaced)
 
 
+def check_sizes(dataset: Dataset, config: DatasetConfig, validation: ValidationConfig) -> None:
+    """Raise `ConfigError` for a split that the dataset is too small for; nothing is split."""
+    published = len(dataset.train)
+    held_out = 0 if validation.strategy == "none" else validation.size
+    if held_out >= published:
+        raise ConfigError(
+            f"regime.validation.size={validation.size}: there are {published:,} training images and at least one must "
+            f"be left to train on. Set it to at most {published - 1}, or set regime.validation.strategy=none."
+        )
+    rest = published - held_out
+    if config.train_size is not None and config.train_size > rest:
+        kept_back = f" ({held_out:,} of {published:,} are for validation)" if held_out else ""
+        raise ConfigError(
+            f"dataset.train_size={config.train_size}: {dataset.name} has {rest:,} training images"
+            f"{kept_back}. Set it to at most {rest}, or to null for all of them."
+        )
+    if config.test_size is not None and config.test_size > len(dataset.test):
+        raise ConfigError(
+            f"dataset.test_size={config.test_size}: {dataset.name} has {len(dataset.test):,} test images. Set it to at "
+            f"most {len(dataset.test)}, or to null for all of them."
+        )
+
+
 def _held_out(train: Split, validation: ValidationConfig) -> IntArray:
     """The numbers of the validation images, ascending."""
     if validation.strategy == "none":
@@ -62,11 +75,6 @@ def _held_out(train: Split, validation: ValidationConfig) -> IntArray:
         raise ConfigError(
             f"regime.validation.strategy={validation.strategy}: must be one of {', '.join(choices)}."
             f"{suggestion(validation.strategy, choices)}"
-        )
-    if validation.size >= len(train):
-        raise ConfigError(
-            f"regime.validation.size={validation.size}: there are {len(train):,} training images and at least one must "
-            f"be left to train on. Set it to at most {len(train) - 1}, or set regime.validation.strategy=none."
         )
     return _CHOOSERS[validation.strategy](train.labels, validation.size, validation.seed)
 

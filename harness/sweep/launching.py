@@ -10,7 +10,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,7 +32,7 @@ from harness.composing import (
 )  # fmt: skip
 from harness.config import Config
 from harness.continuing import check_start
-from harness.data import load_splits, publication
+from harness.data import check_data, publication
 from harness.errors import RequestError
 from harness.run import RunContext, execute
 from harness.sweep.conducting import Outlook, Sweep, conduct, environment
@@ -45,7 +45,7 @@ from harness.sweep.summary import Report
 from harness.sweep.watching import watch
 from harness.tracking.access import few_retries
 from harness.tracking.reading import cached_reads
-from harness.tracking.store import open_store
+from harness.tracking.store import Store, open_store
 from harness.validation import check_images
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ def _train(request: argparse.Namespace, display: RunDisplay) -> None:
     config = compose_config(request.overrides, request.config_name or CONFIG_NAME, request.config_dir)
     check_images(config.model, publication(config.dataset.name).image_shape)
     _refuse_ties(config)
-    _check_surroundings([config])
+    _check_surroundings(open_store(config.tracking.uri), [config])
     display.show_configuration(config)
 
     failures: list[Exception] = []
@@ -120,7 +120,7 @@ def _sweep(request: argparse.Namespace, report: Report, show_plan: ShowPlan) -> 
         jobs=jobs,
         work=plan_sweep(jobs, configs, store),
         overrides=request.overrides,
-        check=lambda: _check_surroundings(configs),
+        check=lambda: _check_surroundings(store, configs),
         start=lambda extra: _call_hydra(_command_line(request, extra), run_job),
     )
     if request.plan:
@@ -144,20 +144,15 @@ def _refuse_ties(config: Config) -> None:
             )
 
 
-def _check_surroundings(configs: Sequence[Config]) -> None:
+def _check_surroundings(store: Store, configs: Sequence[Config]) -> None:
     """Data and store, before anything starts: what is missing is said once, not by every job."""
     wanted = {repr((config.dataset, config.regime.validation)): config for config in configs}
     for config in wanted.values():
-        load_splits(config.dataset, config.regime.validation)
+        check_data(config.dataset, config.regime.validation)
     with few_retries():
-        stores = [open_store(config.tracking.uri) for config in configs]
-        for store, experiment in {
-            (store, config.tracking.experiment) for store, config in zip(stores, configs, strict=True)
-        }:
-            store.ensure_experiment(experiment)
-        with ExitStack() as reading:
-            for store, config in zip(stores, configs, strict=True):
-                reading.enter_context(cached_reads(store))
+        store.ensure_experiment(configs[0].tracking.experiment)  # all jobs have the same
+        with cached_reads(store):
+            for config in configs:
                 check_start(store, config)
 
 

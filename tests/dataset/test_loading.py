@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.config import DatasetConfig, ValidationConfig
-from harness.data import load_dataset, load_splits, split_dataset
+from harness.data import check_data, load_dataset, load_splits, split_dataset
 from harness.errors import ConfigError
 
 FIRST = ValidationConfig("first", 100)
@@ -75,3 +75,27 @@ def test_a_size_that_does_not_fit_is_refused_each_time(config: DatasetConfig) ->
     for _ in range(2):
         with pytest.raises(ConfigError, match=r"dataset\.train_size=70000"):
             load_splits(replace(config, train_size=70_000), FIRST)
+
+
+@pytest.mark.parametrize(
+    ("other", "validation"),
+    [
+        ({"train_size": 1_901}, FIRST),
+        ({"test_size": 501}, FIRST),
+        ({}, ValidationConfig("random", 2_000)),
+        ({"train_size": 1_900}, FIRST),
+        ({"test_size": 500, "train_size": 2_000}, ValidationConfig()),
+    ],
+)
+def test_data_is_checked_as_it_would_be_split(
+    config: DatasetConfig, other: dict[str, int], validation: ValidationConfig
+) -> None:
+    found = []
+    for ask in (check_data, load_splits):
+        try:
+            ask(replace(config, **other), validation)
+            found.append("")
+        except ConfigError as error:
+            found.append(str(error))
+    assert found[0] == found[1]
+    assert bool(found[0]) is (other.get("train_size") not in (1_900, 2_000))
