@@ -23,7 +23,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "training and clean passes": ("harness.run.fit",),
     "writing to the store": ("harness.tracking.delivery.Delivery.put", "harness.tracking.delivery.Delivery.end"),
     "opening the run in the store": ("harness.tracking.writing.RunWriter.__init__",),
-    "identity of the run": ("harness.run._identifying_tags", "harness.tracking.writing.git_state"),
+    "identity of the run": ("harness.run._identifying_tags", "harness.tracking.writing.code_state"),
     "configuration, data and packages as text": (
         "harness.run.log_configuration", "harness.run.log_data", "harness.tracking.writing.installed_packages",
     ),

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from harness.analysis.comparison import Comparison, Row
+from harness.analysis.comparison import Comparison
+from harness.analysis.rows import Row
 from harness.analysis.settings import ABSENT, SEED, headings, setting_of
 from harness.analysis.statistics import ALPHA, Difference, holm, paired_difference, welch_difference
 from harness.errors import RequestError, suggestion

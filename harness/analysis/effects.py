@@ -17,8 +17,9 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping
 
-from harness.analysis.comparison import Comparison, Row
+from harness.analysis.comparison import Comparison
 from harness.analysis.differences import Finding, Findings, corrected, measures, same_value, setting_named
+from harness.analysis.rows import Row
 from harness.analysis.settings import ABSENT, SEED, headings, sortable
 from harness.analysis.statistics import paired_difference
 from harness.errors import RequestError, suggestion

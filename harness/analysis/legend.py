@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.analysis.comparison import STAGES, Comparison, Row
+from harness.analysis.comparison import Comparison
+from harness.analysis.rows import STAGES, Row
 from harness.analysis.settings import ABSENT, SEED, headings
 from harness.config import Config, flatten
 from harness.records import VARIANT_PARAMETER

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
+from harness.analysis.rows import Row, Score
 from harness.analysis.settings import headings, sortable
 from harness.errors import RequestError, suggestion
-
-if TYPE_CHECKING:
-    from harness.analysis.comparison import Row, Score
 
 COUNT = "n"
 

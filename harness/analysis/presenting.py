@@ -12,9 +12,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from harness.analysis.comparison import Comparison, Row, Score
+from harness.analysis.comparison import Comparison
 from harness.analysis.legend import context, headline, legend, warnings
 from harness.analysis.ordering import COUNT
+from harness.analysis.rows import Row, Score
 from harness.analysis.settings import SEED
 from harness.analysis.statistics import LEVEL, Interval, bca_intervals
 from harness.analysis.table import plain_table, table_columns

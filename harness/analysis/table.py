@@ -16,9 +16,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.analysis.comparison import Comparison, Row, Score
+from harness.analysis.comparison import Comparison
 from harness.analysis.legend import context, headline, legend, warnings
 from harness.analysis.ordering import COUNT
+from harness.analysis.rows import Row, Score
 from harness.analysis.settings import headings
 
 USUAL_WIDTH = 100

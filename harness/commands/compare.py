@@ -14,12 +14,13 @@ from rich.console import Console
 
 from harness import paths
 from harness.analysis import difference_tables
-from harness.analysis.comparison import STAGES, Comparison, Stage, compare
+from harness.analysis.comparison import Comparison, compare
 from harness.analysis.differences import Findings, differences, find_row
 from harness.analysis.effects import effects
 from harness.analysis.foreign import adapt
 from harness.analysis.presenting import FORMATS, render
 from harness.analysis.ranking import WITHIN, Demand
+from harness.analysis.rows import STAGES, Stage
 from harness.analysis.table import print_table
 from harness.commands.runs_of_others import naming_of, naming_options
 from harness.commands.store_option import store_option

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator, Sequence
 
 from hydra.core.config_loader import ConfigLoader
@@ -68,9 +69,11 @@ def _refuse_unknown_keys(content: DictConfig, overrides: Sequence[str]) -> None:
     for key in _leaves(content):
         if key not in known and key not in groups:
             raise ConfigError(unknown_setting(key, overrides))
-    for item in dataclasses.fields(Config):
-        if item.name not in content:
-            raise ConfigError(f"~{item.name}: every run needs a {item.name}; it cannot be taken out.")
+    needed = {item.name for item in dataclasses.fields(Config)}
+    for word in overrides:  # the schema would put its own defaults there
+        group = re.split("[=@]", word.removeprefix("~"))[0]
+        if word.startswith("~") and group in needed:
+            raise ConfigError(f"{word}: every run needs one of the group {group}; it cannot be taken out.")
 
 
 def _leaves(node: DictConfig, prefix: str = "") -> Iterator[str]:

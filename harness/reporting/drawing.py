@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from harness.analysis.comparison import Comparison, Row
+from harness.analysis.comparison import Comparison
+from harness.analysis.rows import Row
 from harness.analysis.settings import SEED, headings
 from harness.analysis.statistics import t_interval
 from harness.figures import (

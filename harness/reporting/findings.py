@@ -8,9 +8,10 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
-from harness.analysis.comparison import Comparison, Row
+from harness.analysis.comparison import Comparison
 from harness.analysis.differences import Finding, Findings, is_gap
 from harness.analysis.legend import apart_in_words, floor_in_words
+from harness.analysis.rows import Row
 from harness.analysis.statistics import ALPHA
 from harness.records import RunRecord, RunState
 from harness.reporting.content import shortened

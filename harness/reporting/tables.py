@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from harness.analysis.comparison import Comparison, Row
+from harness.analysis.comparison import Comparison
 from harness.analysis.differences import Finding, Findings
 from harness.analysis.legend import counted, legend
 from harness.analysis.ordering import COUNT
+from harness.analysis.rows import Row
 from harness.analysis.settings import SEED
 from harness.analysis.statistics import ALPHA
 from harness.analysis.table import table_columns

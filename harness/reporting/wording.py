@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from harness.analysis.comparison import Comparison, Row
+from harness.analysis.comparison import Comparison
 from harness.analysis.differences import Finding
+from harness.analysis.rows import Row
 from harness.analysis.settings import headings, sortable
 from harness.analysis.statistics import Interval
 

@@ -105,7 +105,8 @@ def test_the_named_models_have_the_layers_that_they_are_named_after() -> None:
         (["optimizer=[1"], ["optimizer=[1", "cannot be read"]),
         (["tracking=5"], ["tracking=5", "a group"]),
         (["experiments=dem"], ["experiments=dem", "Did you mean 'demo'?"]),
-        (["~model"], ["~model: every run needs a model; it cannot be taken out"]),
+        (["~optimizer=adam"], ["~optimizer=adam: every run needs one of the group optimizer"]),
+        (["~model"], ["~model: every run needs one of the group model; it cannot be taken out"]),
         (["~model.l2"], ["~model.l2: a setting cannot be taken out; give it another value"]),
     ],
 )

@@ -135,12 +135,6 @@ def test_the_configuration_of_every_job_is_what_hydra_composes(words: list[str])
         ("epochs: ${harness_first:${dataset.test_size},7}", ["dataset.test_size=null,9"], "epochs", [7, 9]),
         ("batch_size: ${.epochs}\nepochs: ${dataset.seed}", ["dataset.seed=5,6"], "batch_size", [5, 6]),
         ("epochs: ${dataset.${figures}}", ["dataset.seed=5,6", "figures=seed"], "epochs", [5, 6]),
-        (
-            "schedule: '${oc.create:{name:step,factor:0.2}}'",
-            ["regime.schedule.factor=0.3,0.4"],
-            "schedule.factor",
-            None,
-        ),
     ],
 )
 def test_a_setting_that_others_determine_follows_them_in_every_job(

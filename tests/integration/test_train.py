@@ -283,7 +283,7 @@ def test_everything_lies_below_the_root_and_nothing_in_the_working_directory(tra
     assert list(trained.project.elsewhere.iterdir()) == []
     # A run that takes longer than `tracking.checkpoint_seconds` has had a checkpoint.
     assert {item.name for item in root.iterdir() if not item.name.startswith(("mlflow.db", ".git", "checkpoints"))} == {
-        "model.py", "mlruns", "outputs"
+        "mlruns", "outputs"
     }  # fmt: skip
     assert Path(run.info.artifact_uri.removeprefix("file://")).is_relative_to(root / "mlruns")
 
