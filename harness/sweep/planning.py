@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from operator import attrgetter
+from typing import Any
 
 from harness import paths
 from harness.analysis.settings import setting_of, swept_settings
@@ -18,12 +19,14 @@ from harness.fingerprint import combined, fingerprint
 from harness.records import RunRecord, RunState
 from harness.sweep.naming import run_name
 from harness.tracking.provenance import libraries, other_code, other_libraries, present_code
-from harness.tracking.reading import cached_reads, read_runs, read_sweeps, runs_of_fingerprints
+from harness.tracking.reading import cached_reads, read_runs, read_sweeps, runs_of_fingerprints, sweep_runs
 from harness.tracking.reuse import reused_runs
-from harness.tracking.selection import FINGERPRINT_TAG, JOB_TAG, SWEEP_FINGERPRINT_TAG, THREADS_TAG
+from harness.tracking.selection import FINGERPRINT_TAG, JOB_TAG, OVERRIDES_TAG, SWEEP_FINGERPRINT_TAG, THREADS_TAG
 from harness.tracking.store import Store
 
 Identity = tuple[str, ...]
+Kind = tuple[Identity, Identity]
+"""What tells the jobs of a sweep apart: what they are, and their values of what is swept."""
 
 
 @dataclass(frozen=True)
@@ -172,20 +175,24 @@ def resumed(plan: SweepPlan, store: Store, parent: RunRecord, swept: tuple[str, 
 
     `swept` are the settings by which its runs are named. Raises `StoreError`.
     """
-    runs = one_a_job(read_runs(store, parent_id=parent.run_id))
-    by_identity: defaultdict[Identity, list[int]] = defaultdict(list)
-    by_words: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
-    for number, run in runs.items():
-        if FINGERPRINT_TAG in run.tags:
-            by_identity[_identity_of(run)].append(number)
-        else:  # it ended before it had read its data
-            by_words[_words(run.tags.get("harness.overrides", "").split(" "))].append(number)
-    numbers: dict[int, int] = {}
-    for place, job in enumerate(plan.jobs):
-        for found in (by_identity[job._identity], by_words[_words(" ".join(job.overrides).split(" "))]):
-            if found and place not in numbers:
+    every = sweep_runs(store, parent.run_id)
+    runs = one_a_job([run for run in every if run.parent_id == parent.run_id])
+    shown = swept_settings(swept, flatten(Config()))
+    known, numbers = one_a_job(every), dict[int, int]()
+    # First by all that tells jobs apart: a setting may have no effect, and jobs that differ in it are equal work.
+    for key_of_run, key_of_job in (
+        (lambda run: _kind_of_run(run, shown), lambda job: _kind_of_job(job, shown)),
+        (_identity_of, attrgetter("_identity")),
+        (_words_of, lambda job: _words(" ".join(job.overrides))),
+    ):
+        waiting: defaultdict[Any, list[int]] = defaultdict(list)
+        for number, run in known.items():
+            waiting[key_of_run(run)].append(number)
+        for place, job in enumerate(plan.jobs):
+            if place not in numbers and (found := waiting[key_of_job(job)]):
                 numbers[place] = place if place in found else found[0]
                 found.remove(numbers[place])
+                del known[numbers[place]]
     free = iter(sorted(set(range(len(plan.jobs))) - set(numbers.values())))
     kept = set(range(len(plan.jobs))) - set(numbers.values()) - set(numbers)
     rest = iter([number for number in free if number not in kept])
@@ -211,11 +218,11 @@ def reusing(plan: SweepPlan, store: Store) -> SweepPlan:
     known = reused_runs(plan.parent.tags) if plan.parent is not None else {}
     shown = swept_settings(plan.swept, flatten(Config()))
     taken = {run.run_id for run in plan.runs}
-    current: defaultdict[tuple[Identity, Identity], list[RunRecord]] = defaultdict(list)
-    outdated: dict[tuple[Identity, Identity], RunRecord] = {}
+    current: defaultdict[Kind, list[RunRecord]] = defaultdict(list)
+    outdated: dict[Kind, RunRecord] = {}
     found = runs_of_fingerprints(store, plan.jobs[0].config.tracking.experiment, missing)
     for run in sorted(found, key=lambda run: run.run_id in known):
-        kind = _identity_of(run), tuple(setting_of(run.parameters, key) for key in shown)
+        kind = _kind_of_run(run, shown)
         if other_libraries(run.tags):
             outdated[kind] = run
         elif run.state is RunState.FINISHED and run.run_id not in taken:
@@ -223,7 +230,7 @@ def reusing(plan: SweepPlan, store: Store) -> SweepPlan:
     jobs = []
     for job in plan.jobs:
         if not job.finished and (outdated or current):
-            kind = job._identity, tuple(str(attrgetter(key)(job.config)) for key in shown)
+            kind = _kind_of_job(job, shown)
             if current[kind]:
                 job = replace(job, run=current[kind].pop(), reused=True)
             else:
@@ -233,7 +240,20 @@ def reusing(plan: SweepPlan, store: Store) -> SweepPlan:
 
 
 def _identity_of(run: RunRecord) -> Identity:
-    return run.tags[FINGERPRINT_TAG], run.parameters.get("model.name", "")
+    return run.tags.get(FINGERPRINT_TAG, ""), run.parameters.get("model.name", "")
+
+
+def _kind_of_run(run: RunRecord, shown: Sequence[str]) -> Kind:
+    return _identity_of(run), tuple(setting_of(run.parameters, key) for key in shown)
+
+
+def _kind_of_job(job: PlannedJob, shown: Sequence[str]) -> Kind:
+    return job._identity, tuple(str(attrgetter(key)(job.config)) for key in shown)
+
+
+def _words_of(run: RunRecord) -> Identity:
+    """Of a run that ended before it had read its data."""
+    return () if FINGERPRINT_TAG in run.tags else _words(run.tags.get(OVERRIDES_TAG, ""))
 
 
 def one_a_job(runs: Sequence[RunRecord]) -> dict[int, RunRecord]:
@@ -246,8 +266,8 @@ def one_a_job(runs: Sequence[RunRecord]) -> dict[int, RunRecord]:
     return found
 
 
-def _words(words: Sequence[str]) -> tuple[str, ...]:
-    return tuple(sorted(words))
+def _words(overrides: str) -> Identity:
+    return tuple(sorted(overrides.split(" ")))
 
 
 _handed_over: Sequence[Sequence[str]] | None = None

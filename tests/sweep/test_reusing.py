@@ -162,3 +162,36 @@ def test_a_job_of_a_sweep_that_failed_there_and_finished_elsewhere_is_that_run(
     plan = resumed(plan, open_store(), record, ("seed",))
     assert [job.run.run_id for job in plan.jobs if job.run] == [elsewhere, done]
     assert (plan.reused, plan.finished, plan.due("true"), plan.due("only_failed")) == ({0: elsewhere}, 1, {}, {})
+
+
+def begun(client: MlflowClient, plan: SweepPlan, **tags: str) -> str:
+    """The parent run of a sweep of these jobs."""
+    marks = {"harness.kind": "sweep", SWEEP_FINGERPRINT_TAG: plan.fingerprint}
+    return str(client.create_run("1", tags=marks | tags).info.run_id)
+
+
+@pytest.mark.parametrize("words", ["dataset.seed=0,1,2", "engine=auto,compiled"])
+def test_jobs_of_equal_numbers_are_told_apart_by_what_is_swept(have: Have, client: MlflowClient, words: str) -> None:
+    key, _, values = words.partition("=")
+    first, *others = values.split(",")
+    plan = planned(words)
+    assert len({job.fingerprint for job in plan.jobs}) == 1
+    [done] = have(f"{key}={first}", **{PARENT_TAG: begun(client, plan), JOB_TAG: "0"})
+    again = planned(f"{key}={','.join([*others, first])}")
+    [record] = earlier_sweeps(again, open_store())
+    again = resumed(again, open_store(), record, (key,))
+    assert [job.run.run_id if job.run else None for job in again.jobs] == [*[None] * len(others), done]
+    assert again.jobs[-1].number == 0
+
+
+def test_a_reused_run_keeps_the_number_of_its_job_in_whatever_order_the_words_come(
+    have: Have, client: MlflowClient
+) -> None:
+    before = have("seed=0,1")
+    plan = reusing(planned("seed=0,1,2,3"), open_store())
+    parent = begun(client, plan, **reused_tags(plan.reused, {}))
+    have("seed=2", **{PARENT_TAG: parent, JOB_TAG: "2"})
+    [record] = earlier_sweeps(plan, open_store())
+    again = resumed(planned("seed=3,2,1,0"), open_store(), record, ("seed",))
+    assert [job.number for job in again.jobs] == [3, 2, 1, 0]
+    assert again.reused == dict(enumerate(before))
