@@ -77,9 +77,11 @@ def difference_in_words(finding: Finding, *, n: bool = True) -> str:
 
 
 def count_in_words(finding: Finding) -> str:
-    """`n=6 pairs of equal seed`, `n=5 and 3 seeds, not paired`."""
+    """`n=6 pairs of equal seed`, `n=5 and 3 seeds, not paired`; of the effect of a setting `n=5 seeds`."""
     difference = finding.difference
     assert difference is not None
+    if finding.contexts:
+        return f"n={difference.n} seed{'' if difference.n == 1 else 's'}"
     if difference.kind == "paired":
         return f"n={difference.n} pair{'' if difference.n == 1 else 's'} of equal seed"
     return f"n={difference.n} and {difference.n_baseline} seeds, not paired"
