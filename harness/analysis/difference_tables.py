@@ -104,12 +104,12 @@ def _numbers(finding: Finding) -> list[str]:
     interval = difference.interval
     return [
         count,
-        f"{scale * difference.mean:+.{decimals}f}",
+        f"{scale * difference.mean:+z.{decimals}f}",
         "-" if interval is None
-        else f"{scale * interval.low:+.{decimals}f} to {scale * interval.high:+.{decimals}f}",
+        else f"{scale * interval.low:+z.{decimals}f} to {scale * interval.high:+z.{decimals}f}",
         _number(difference.effect_size, "+.1f"),
-        _p_value(difference.p_value),
-        _p_value(finding.corrected),
+        p_value(difference.p_value),
+        p_value(finding.corrected),
     ]  # fmt: skip
 
 
@@ -122,15 +122,19 @@ def spread(finding: Finding) -> str:
     """`+0.12 to +0.95`: the least and the greatest mean difference in a configuration."""
     scale, decimals = _scale(finding.measure)
     ends = (min(finding.by_configuration), max(finding.by_configuration)) if finding.by_configuration else ()
-    return " to ".join(f"{scale * end:+.{decimals}f}" for end in ends) or "-"
+    return " to ".join(f"{scale * end:+z.{decimals}f}" for end in ends) or "-"
 
 
 def _number(value: float, form: str) -> str:
     return "-" if math.isnan(value) else f"{value:{form}}"
 
 
-def _p_value(value: float) -> str:
-    return "<0.001" if value < 0.001 else _number(value, ".3f")
+def p_value(value: float) -> str:
+    """`0.031`, `<0.001`; `<0.050` for one below `ALPHA` that would read as if it were not."""
+    if value < 0.001:
+        return "<0.001"
+    text = _number(value, ".3f")
+    return f"<{text}" if value < ALPHA == float(text) else text
 
 
 def _below(findings: Findings) -> list[str]:

@@ -23,6 +23,7 @@ from harness.reporting.wording import (
     gap_in_words,
     label,
     measure_in_words,
+    p_value,
     seeds_in_words,
 )
 
@@ -118,7 +119,7 @@ def _alone(finding: Finding) -> str:
     alone = finding.difference.p_value
     if _is_shown(finding) or not alone < ALPHA:
         return ""
-    return f", by itself p = {alone:.3f}, but not after correction"
+    return f", by itself p {p_value(alone)}, but not after correction"
 
 
 def _listed(block: Findings, of_measure: Sequence[Finding], measure: str) -> str:

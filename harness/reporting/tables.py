@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from harness.analysis.comparison import Comparison, Row
-from harness.analysis.difference_tables import spread
+from harness.analysis.difference_tables import p_value, spread
 from harness.analysis.differences import Finding, Findings
 from harness.analysis.legend import counted, legend
 from harness.analysis.ordering import COUNT
@@ -142,7 +142,7 @@ def _number(value: float, form: str) -> Cell:
 
 
 def _p(value: float) -> Cell:
-    return Cell("<0.001", value) if value < 0.001 else _number(value, ".3f")
+    return Cell(p_value(value), value) if math.isfinite(value) else Cell("-")
 
 
 def stages(comparison: Comparison) -> Table | None:

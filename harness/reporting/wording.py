@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from harness.analysis import difference_tables
 from harness.analysis.comparison import Comparison, Row
 from harness.analysis.differences import Finding
 from harness.analysis.settings import headings, sortable
@@ -89,7 +90,8 @@ def count_in_words(finding: Finding) -> str:
 
 def p_value(p: float) -> str:
     """`= 0.031`, `< 0.001`."""
-    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+    text = difference_tables.p_value(p)
+    return f"< {text[1:]}" if text.startswith("<") else f"= {text}"
 
 
 def gap_in_words(row: Row, comparison: Comparison, quantity: str = "accuracy") -> str:
