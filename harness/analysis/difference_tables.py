@@ -80,12 +80,13 @@ def _table(findings: Findings, measure: str) -> tuple[list[str], list[list[str]]
     short = headings(findings.keys)
     several = any(finding.contexts > 1 for finding in findings.findings)
     header = [*(short[key] for key in findings.keys), "n", "difference", "95 % interval", "effect", "p", "p Holm"]
-    header += ["same sign"] * several + ["finding"]
+    header += ["configurations", "same sign"] * several + ["finding"]
     rows = []
     for finding in findings.findings:
         if finding.measure == measure:
             row = [*finding.cells.values(), *_numbers(finding)]
-            row += [f"{finding.agreeing} of {finding.contexts}"] * several
+            if several:
+                row += [spread(finding), f"{finding.agreeing} of {finding.contexts}"]
             rows.append([*row, finding.verdict])
     return header, rows
 
@@ -94,29 +95,46 @@ def _numbers(finding: Finding) -> list[str]:
     difference = finding.difference
     if difference is None:
         return ["-"] * 6
-    scale, decimals = (1, 4) if finding.measure.endswith("_loss") else (100, 2)
+    scale, decimals = _scale(finding.measure)
     if difference.kind == "paired":
-        count = f"{difference.n}{f' of {finding.seeds}' if finding.seeds > difference.n else ''} pairs"
+        unit = "seeds" if finding.contexts else "pairs"
+        count = f"{difference.n}{f' of {finding.seeds}' if finding.seeds > difference.n else ''} {unit}"
     else:
         count = f"{difference.n} and {difference.n_baseline}"
     interval = difference.interval
     return [
         count,
-        f"{scale * difference.mean:+.{decimals}f}",
+        f"{scale * difference.mean:+z.{decimals}f}",
         "-" if interval is None
-        else f"{scale * interval.low:+.{decimals}f} to {scale * interval.high:+.{decimals}f}",
+        else f"{scale * interval.low:+z.{decimals}f} to {scale * interval.high:+z.{decimals}f}",
         _number(difference.effect_size, "+.1f"),
-        _p_value(difference.p_value),
-        _p_value(finding.corrected),
+        p_value(difference.p_value),
+        p_value(finding.corrected),
     ]  # fmt: skip
+
+
+def _scale(measure: str) -> tuple[int, int]:
+    """What a measure is multiplied by to be shown, and its decimals: points, or nats."""
+    return (1, 4) if measure.endswith("_loss") else (100, 2)
+
+
+def spread(finding: Finding) -> str:
+    """`+0.12 to +0.95`: the least and the greatest mean difference in a configuration."""
+    scale, decimals = _scale(finding.measure)
+    ends = (min(finding.by_configuration), max(finding.by_configuration)) if finding.by_configuration else ()
+    return " to ".join(f"{scale * end:+z.{decimals}f}" for end in ends) or "-"
 
 
 def _number(value: float, form: str) -> str:
     return "-" if math.isnan(value) else f"{value:{form}}"
 
 
-def _p_value(value: float) -> str:
-    return "<0.001" if value < 0.001 else _number(value, ".3f")
+def p_value(value: float) -> str:
+    """`0.031`, `<0.001`; `<0.050` for one below `ALPHA` that would read as if it were not."""
+    if value < 0.001:
+        return "<0.001"
+    text = _number(value, ".3f")
+    return f"<{text}" if value < ALPHA == float(text) else text
 
 
 def _below(findings: Findings) -> list[str]:
@@ -124,9 +142,14 @@ def _below(findings: Findings) -> list[str]:
     lines = []
     if findings.effect is not None:
         lines.append(
-            "pairs: runs of one seed that differ in this setting only. The mean is about these configurations; "
-            "same sign: in how many of them the difference goes this way."
+            "n: seeds, which are what is repeated. Under each seed the difference is the mean over the configurations "
+            "that differ in this setting only; the mean is about these. configurations: the least and the greatest "
+            "mean difference in one of them; same sign: in how many it goes this way."
         )
+        if any(of.difference and of.difference.n == 2 for of in findings.findings):
+            lines.append(
+                "Two seeds show next to nothing: a difference is claimed only if it is six times what they lie apart."
+            )
     elif "paired" in kinds:
         lines.append("pairs: paired by seed.")
     if "welch" in kinds:

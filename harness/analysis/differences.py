@@ -22,8 +22,8 @@ class Finding:
     """One difference of one measure, as tested among all that are shown with it.
 
     `cells` say what was compared, by column. `seeds` is how many each side could have had at most; `corrected` is
-    Holm's p-value; `agreeing` of `contexts` configurations, where the setting was changed in several, have a mean
-    difference of the same sign. `difference` is None where one side has no finished run.
+    Holm's p-value. `by_configuration` has the mean difference in each configuration, where a setting was changed in
+    one or several. `difference` is None where one side has no finished run, or no seed is in all configurations.
     """
 
     cells: Mapping[str, str]
@@ -31,15 +31,25 @@ class Finding:
     difference: Difference | None
     seeds: int
     underfit: bool = False
-    agreeing: int = 0
-    contexts: int = 0
+    by_configuration: tuple[float, ...] = ()
     corrected: float = math.nan
+
+    @property
+    def contexts(self) -> int:
+        """In how many configurations the setting was changed."""
+        return len(self.by_configuration)
+
+    @property
+    def agreeing(self) -> int:
+        """In how many of them the mean difference has the sign of the whole."""
+        sign = 0.0 if self.difference is None else self.difference.mean
+        return sum(mean * sign > 0 for mean in self.by_configuration)
 
     @property
     def verdict(self) -> str:
         """The finding in words; a difference is claimed only where the corrected p-value is below `ALPHA`."""
         if self.difference is None:
-            return "no finished run"
+            return "no seed in all configurations" if self.by_configuration else "no finished run"
         if math.isnan(self.difference.mean):
             return "not a number"
         if self.difference.interval is None:

@@ -1,19 +1,19 @@
 """The effect of one setting on the gap, with all else matched.
 
 Two runs make a pair if they have the same seed and differ in that setting only, or in what follows from it (a learning
-rate that is each optimizer's own is part of the choice of an optimizer). The effect of a level is the mean over all
-pairs with a run of the reference level.
+rate that is each optimizer's own is part of the choice of an optimizer). The effect of a level under one seed is the
+mean difference to the reference level over the matched configurations; it is tested over seeds.
 
-What the mean is about: the configurations that were run, each counted with its number of seeds. Pairs of one
-configuration share whatever the setting does differently there (an interaction). In the deviation over all pairs this
-counts as noise, so that for the configurations at hand the interval comes out too wide rather than too narrow. It says
-nothing of configurations that were not run: for those the number of configurations would count, not that of pairs.
-So it is said beside each effect in how many of the configurations the mean difference has the same sign.
+The seed is the unit of replication. Pairs of one seed are not independent of each other, since its luck (first weights,
+order of batches) is partly the same in all configurations. Counted as if they were, each configuration more would make
+an effect look surer than it is.
+
+What the mean is about: the configurations that were run, each counted alike. How far they differ is shown beside it as
+description, and is not tested.
 """
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping
 
@@ -21,7 +21,7 @@ from harness.analysis.comparison import Comparison
 from harness.analysis.differences import Finding, Findings, corrected, measures, same_value, setting_named
 from harness.analysis.rows import Row
 from harness.analysis.settings import ABSENT, SEED, headings, sortable
-from harness.analysis.statistics import paired_difference
+from harness.analysis.statistics import mean, paired_difference
 from harness.errors import RequestError, suggestion
 from harness.records import RunState
 
@@ -77,23 +77,23 @@ def judged_apart(comparison: Comparison, key: str) -> bool:
 
 
 def _effect(contexts: list[Levels], key: str, level: str, reference: str, measure: str) -> Finding:
-    values: list[float] = []
-    others: list[float] = []
-    means = []
-    for rows in contexts:
-        if level not in rows or reference not in rows:
-            continue
-        here, there = rows[level].by_seed(measure), rows[reference].by_seed(measure)
-        common = [seed for seed in here if seed in there and seed != ABSENT]
-        if common:
-            values += [here[seed] for seed in common]
-            others += [there[seed] for seed in common]
-            means.append(math.fsum(here[seed] - there[seed] for seed in common) / len(common))
-    difference = paired_difference(values, others) if values else None
-    sign = 0.0 if difference is None else difference.mean
-    agreeing = sum(mean * sign > 0 for mean in means)
+    pairs = [
+        (rows[level].by_seed(measure), rows[reference].by_seed(measure))
+        for rows in contexts
+        if level in rows and reference in rows
+    ]
+    seeds = [[seed for seed in here if seed in there and seed != ABSENT] for here, there in pairs]
+    matched = [(*pair, common) for pair, common in zip(pairs, seeds, strict=True) if common]
+    means = tuple(mean([here[seed] - there[seed] for seed in common]) for here, there, common in matched)
+    # Only seeds that every configuration has: else each seed's mean would be about other configurations.
+    complete = [seed for seed in matched[0][2] if all(seed in common for *_, common in matched)] if matched else []
+    difference = None
+    if complete:
+        values = [mean([here[seed] for here, _, _ in matched]) for seed in complete]
+        others = [mean([there[seed] for _, there, _ in matched]) for seed in complete]
+        difference = paired_difference(values, others)
     underfit = all(rows[level].underfit for rows in contexts if level in rows and reference in rows)
-    return Finding({key: level}, measure, difference, len(values), underfit, agreeing, len(means))
+    return Finding({key: level}, measure, difference, len(set().union(*seeds)), underfit, means)
 
 
 def _contexts(comparison: Comparison, key: str) -> list[Levels]:

@@ -35,8 +35,8 @@ def run_note(parameters: Mapping[str, Any], scores: Mapping[str, float], overrid
         if f"final/{split}_accuracy" in scores:
             accuracy = f"{100 * scores[f'final/{split}_accuracy']:.1f} %"
             gap, loss = scores.get(f"final/gap_{split}_accuracy"), scores.get(f"final/gap_{split}_loss")
-            points = "" if gap is None else f"{100 * gap:+.1f} points"
-            nats = "" if loss is None else f"{loss:+.3f} nats"
+            points = "" if gap is None else f"{100 * gap:+z.1f} points"
+            nats = "" if loss is None else f"{loss:+z.3f} nats"
             mark = "†" if split in selected else ""
             lines.append(f"| {name}{mark} | {accuracy} | {points} | {nats} |")
     lines += ["", "A gap is positive where the model does better on its training images.", ""]

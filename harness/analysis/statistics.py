@@ -75,6 +75,11 @@ class Difference:
         return not math.isnan(self.p_value)
 
 
+def mean(values: Sequence[float]) -> float:
+    """NaN if any of the values (at least one) is not finite."""
+    return mean_and_deviation(values)[0]
+
+
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
     """Mean and sample deviation (divided by n - 1; None for one value); NaN and None if any value is not finite.
 
@@ -82,11 +87,11 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
     """
     if not all(map(math.isfinite, values)):
         return math.nan, None
-    n, mean = len(values), math.fsum(values) / len(values)
+    n, middle = len(values), math.fsum(values) / len(values)
     if n == 1:
-        return mean, None
-    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
-    return mean, 0.0 if deviation <= _ROUNDING * max(map(abs, values)) else deviation
+        return middle, None
+    deviation = math.sqrt(math.fsum((value - middle) ** 2 for value in values) / (n - 1))
+    return middle, 0.0 if deviation <= _ROUNDING * max(map(abs, values)) else deviation
 
 
 @lru_cache(maxsize=4096)

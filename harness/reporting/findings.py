@@ -24,6 +24,7 @@ from harness.reporting.wording import (
     gap_in_words,
     label,
     measure_in_words,
+    p_value,
     seeds_in_words,
 )
 
@@ -78,7 +79,7 @@ def _claim(block: Findings, finding: Finding) -> str:
     pays = ", but is underfit" if finding.underfit else ""
     word = "less" if finding.difference.mean < 0 else "more"
     n = finding.difference.n
-    on = "pairs" if finding.difference.kind == "paired" else "seeds"
+    on = "pairs" if finding.difference.kind == "paired" and not finding.contexts else "seeds"
     return (
         f"{subject(block, finding)} overfits {word}{pays}: {size} points in the {measure_in_words(finding.measure)} "
         f"(95 % interval {low} to {high}, n={n} {on})"
@@ -119,7 +120,7 @@ def _alone(finding: Finding) -> str:
     alone = finding.difference.p_value
     if _is_shown(finding) or not alone < ALPHA:
         return ""
-    return f", by itself p = {alone:.3f}, but not after correction"
+    return f", by itself p {p_value(alone)}, but not after correction"
 
 
 def _listed(block: Findings, of_measure: Sequence[Finding], measure: str) -> str:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from harness.analysis.comparison import Comparison
+from harness.analysis.difference_tables import p_value, spread
 from harness.analysis.differences import Finding, Findings
 from harness.analysis.legend import counted, legend
 from harness.analysis.ordering import COUNT
@@ -27,9 +28,10 @@ FAILURES = 30
 _REASON = 300
 _LEGEND = (
     "difference: the first minus the second, so that a negative difference of gaps overfits less. pairs: runs of equal "
-    "seed; n and n: no two seeds in common, by Welch's test. effect size: in standard deviations (of pairs d_z, else "
-    "Hedges' g). The interval (t) is of each difference by itself; p after Holm is corrected for the {tests} tests of "
-    "this page, and a difference is claimed where it is below {alpha}."
+    "seed; seeds: under each the mean over the configurations that differ in the setting only; n and n: no two seeds "
+    "in common, by Welch's test. effect size: in standard deviations (of pairs and seeds d_z, else Hedges' g). The "
+    "interval (t) is of each difference by itself; p after Holm is corrected for the {tests} tests of this page, and "
+    "a difference is claimed where it is below {alpha}."
 )
 _STAGES = {"last": "last epoch", "best": "best epoch", "final": "kept"}
 _UNITS = {"gap val": "points", "gap test": "points", "loss gap": "nats"}
@@ -88,7 +90,7 @@ def tests(comparison: Comparison, made: Tested) -> Table | None:
     numbers = {"difference", "effect size", "p", "p after Holm"}
     columns = [Column(name, name in numbers) for name in names]
     if several:
-        columns.append(Column("same sign"))
+        columns += [Column("configurations"), Column("same sign")]
     columns.append(Column("finding"))
     shown = every[:ROWS]
     notes = [_LEGEND.format(tests=made.tests, alpha=ALPHA)]
@@ -104,13 +106,14 @@ def _test_cells(block: Findings, finding: Finding, several: bool) -> tuple[Cell,
     names = [Cell(text, text) for text in (subject(block, finding), measure_in_words(finding.measure))]
     difference, measure = finding.difference, finding.measure
     if difference is None:
-        return (*names, *[Cell("-")] * (7 if several else 6), Cell(finding.verdict, finding.verdict))
+        return (*names, *[Cell("-")] * (8 if several else 6), Cell(finding.verdict, finding.verdict))
     decimals = 4 if measure.endswith("_loss") else 2
     interval = "-"
     if difference.interval is not None:
         ends = (difference.interval.low, difference.interval.high)
         interval = " to ".join(amount(measure, end, decimals) for end in ends)
-    n = f"{difference.n} pairs" if difference.kind == "paired" else f"{difference.n} and {difference.n_baseline}"
+    paired = f"{difference.n} {'seeds' if finding.contexts else 'pairs'}"
+    n = paired if difference.kind == "paired" else f"{difference.n} and {difference.n_baseline}"
     cells = [
         *names,
         Cell(n, float(difference.n)),
@@ -121,6 +124,7 @@ def _test_cells(block: Findings, finding: Finding, several: bool) -> tuple[Cell,
         _p(finding.corrected),
     ]
     if several:
+        cells.append(Cell(spread(finding), spread(finding)))
         cells.append(Cell(f"{finding.agreeing} of {finding.contexts}", finding.agreeing / max(finding.contexts, 1)))
     return (*cells, Cell(finding.verdict, finding.verdict))
 
@@ -139,7 +143,7 @@ def _number(value: float, form: str) -> Cell:
 
 
 def _p(value: float) -> Cell:
-    return Cell("<0.001", value) if value < 0.001 else _number(value, ".3f")
+    return Cell(p_value(value), value) if math.isfinite(value) else Cell("-")
 
 
 def stages(comparison: Comparison) -> Table | None:

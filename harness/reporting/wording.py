@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from harness.analysis import difference_tables
 from harness.analysis.comparison import Comparison
 from harness.analysis.differences import Finding
 from harness.analysis.rows import Row
@@ -78,9 +79,11 @@ def difference_in_words(finding: Finding, *, n: bool = True) -> str:
 
 
 def count_in_words(finding: Finding) -> str:
-    """`n=6 pairs of equal seed`, `n=5 and 3 seeds, not paired`."""
+    """`n=6 pairs of equal seed`, `n=5 and 3 seeds, not paired`; of the effect of a setting `n=5 seeds`."""
     difference = finding.difference
     assert difference is not None
+    if finding.contexts:
+        return f"n={difference.n} seed{'' if difference.n == 1 else 's'}"
     if difference.kind == "paired":
         return f"n={difference.n} pair{'' if difference.n == 1 else 's'} of equal seed"
     return f"n={difference.n} and {difference.n_baseline} seeds, not paired"
@@ -88,7 +91,8 @@ def count_in_words(finding: Finding) -> str:
 
 def p_value(p: float) -> str:
     """`= 0.031`, `< 0.001`."""
-    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+    text = difference_tables.p_value(p)
+    return f"< {text[1:]}" if text.startswith("<") else f"= {text}"
 
 
 def gap_in_words(row: Row, comparison: Comparison, quantity: str = "accuracy") -> str:

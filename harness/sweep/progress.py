@@ -239,7 +239,7 @@ def _outcome(metrics: Mapping[str, float]) -> str:
             parts.append(f"{split} {100 * accuracy:.2f} %")
     for split in ("val", "test"):
         if (gap := metrics.get(f"final/gap_{split}_accuracy")) is not None:
-            parts.append(f"gap to {split} {100 * gap:+.2f} points")
+            parts.append(f"gap to {split} {100 * gap:+z.2f} points")
     return "  ".join(parts)
 
 

@@ -112,7 +112,7 @@ def described(run: RunRecord) -> str:
     if (accuracy := run.metrics.get("final/test_accuracy")) is not None:
         parts.append(f"test accuracy {100 * accuracy:.2f} %")
     if (gap := run.metrics.get("final/gap_test_accuracy")) is not None:
-        parts.append(f"gap to test {100 * gap:+.2f} points")
+        parts.append(f"gap to test {100 * gap:+z.2f} points")
     return f"{run.name} (run {run.run_id}): {', '.join(filter(None, parts))}."
 
 

@@ -3,12 +3,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 
 import pytest
 from scipy import stats
 
 from harness.analysis.comparison import Comparison, compare
-from harness.analysis.difference_tables import FORMATS, render
+from harness.analysis.difference_tables import FORMATS, p_value, render
 from harness.analysis.differences import Finding, Findings, differences, find_row
 from harness.analysis.statistics import holm
 from harness.errors import RequestError
@@ -182,3 +183,14 @@ def test_a_row_answers_to_the_word_for_its_data() -> None:
     comparison = compare([*runs("base", BASE, **data("t", "s")), *runs("base", BASE, **variant)])
     for text in ("data=published", "data.variant=published", "published"):
         assert find_row(comparison, text).settings == {"data.variant": "published"}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "<0.001"), (0.00099, "<0.001"), (0.001, "0.001"), (0.0312, "0.031"), (0.0496, "<0.050"),
+        (0.04949, "0.049"), (0.05, "0.050"), (0.0504, "0.050"), (1.0, "1.000"), (math.nan, "-"),
+    ],
+)  # fmt: skip
+def test_a_p_value_reads_on_the_side_of_the_limit_that_it_is_on(value: float, text: str) -> None:
+    assert p_value(value) == text

@@ -13,7 +13,7 @@ def test_the_answer_names_metric_split_interval_and_n_of_a_difference_that_is_sh
     compared = comparison(runs(effect=0.05))
     said = answer(compared, all_tests(compared))
     assert said.startswith("width 64 rather than 8 overfits more: +5.00 points in the gap of accuracy on test (95 % ")
-    assert said.endswith(", n=10 pairs).")
+    assert said.endswith(", n=5 seeds).")
 
 
 def test_without_an_effect_the_words_are_no_difference_shown() -> None:
