@@ -236,9 +236,7 @@ def _carry_out(
         try:
             with (
                 display.live(parent.name, len(plan.jobs), before, len(due), len(plan.reused)),
-                watched(
-                    parent.store, parent.run_id, display.show, [job.run for job in plan.jobs if job.run and job.reused]
-                ),
+                watched(parent.store, parent.run_id, display.show),
             ):
                 try:
                     if due:

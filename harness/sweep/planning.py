@@ -175,10 +175,8 @@ def resumed(plan: SweepPlan, store: Store, parent: RunRecord, swept: tuple[str, 
 
     `swept` are the settings by which its runs are named. Raises `StoreError`.
     """
-    every = sweep_runs(store, parent.run_id)
-    runs = one_a_job([run for run in every if run.parent_id == parent.run_id])
-    shown = swept_settings(swept, flatten(Config()))
-    known, numbers = one_a_job(every), dict[int, int]()
+    runs, known = one_a_job(read_runs(store, parent_id=parent.run_id)), one_a_job(sweep_runs(store, parent.run_id))
+    shown, numbers = swept_settings(swept, flatten(Config())), dict[int, int]()
     # First by all that tells jobs apart: a setting may have no effect, and jobs that differ in it are equal work.
     for key_of_run, key_of_job in (
         (lambda run: _kind_of_run(run, shown), lambda job: _kind_of_job(job, shown)),

@@ -34,12 +34,11 @@ Read = Callable[[], Sequence[RunRecord]]
 
 
 @contextmanager
-def watched(store: Store, parent_id: str, show: Show, reused: Sequence[RunRecord] = ()) -> Iterator[None]:
-    """Call `show` with the sweep's runs every now and then while the block lasts, and once more at its end; the
-    `reused` ones do not change, and are not read again."""
+def watched(store: Store, parent_id: str, show: Show) -> Iterator[None]:
+    """Call `show` with the sweep's runs every now and then while the block lasts, and once more at its end."""
 
     def read() -> list[RunRecord]:
-        return [*reused, *read_runs(store, parent_id=parent_id)]
+        return sweep_runs(store, parent_id)
 
     over = threading.Event()
     watcher = threading.Thread(target=_watch, args=(read, show, over), name="watcher", daemon=True)

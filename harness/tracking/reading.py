@@ -136,7 +136,8 @@ def read_runs(
 
 
 def sweep_runs(store: Store, parent_id: str) -> list[RunRecord]:
-    """The runs of a sweep, oldest first: those made under its parent run, and those of earlier commands that it reuses.
+    """The runs of a sweep, oldest first: those made under its parent run, and those of other commands that it reuses,
+    in place of its own tries at these jobs.
 
     A reused run has the number of its job in this sweep as `JOB_TAG`, this sweep as `reused_by`, and its own
     `parent_id`. One that was deleted is left out. Raises `StoreError` as `open_reader`.
@@ -149,6 +150,8 @@ def sweep_runs(store: Store, parent_id: str) -> list[RunRecord]:
     numbered = [
         replace(run, tags={**run.tags, JOB_TAG: str(numbers[run.run_id])}, reused_by=parent_id) for run in reused
     ]
+    replaced = {run.tags[JOB_TAG] for run in numbered}
+    own = [run for run in own if run.tags.get(JOB_TAG) not in replaced]
     return in_order([run for run in (*own, *numbered) if not is_sweep(run)])
 
 

@@ -25,16 +25,14 @@ from hydra_plugins.harness import GridSweeper
 
 PLAN = """
 import resource, sys
-from pathlib import Path
 from harness.cli import main
 sys.argv = ["harness", "sweep", "--plan", *sys.argv[1:]]
 main()
 used = resource.getrusage(resource.RUSAGE_SELF)
 print(sorted({"tensorflow", "keras", "mlflow", "matplotlib", "scipy"} & set(sys.modules)))
 print(used.ru_utime + used.ru_stime)
-status = Path("/proc/self/status")  # ru_maxrss begins with what the process had that started this one
-words = status.read_text().split() if status.exists() else ["VmHWM:", used.ru_maxrss]
-print(int(words[words.index("VmHWM:") + 1]) / 1024)
+[peak] = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")]
+print(int(peak) / 1024)  # not `ru_maxrss`: a process begins with that of the one that started it
 """
 GRID = ["seed=range(3)", "optimizer=sgd,adam"]
 SWAPPED = ["optimizer=sgd,adam", "seed=range(3)"]

@@ -61,6 +61,24 @@ def test_a_sweep_has_its_own_runs_and_the_reused_ones_each_with_its_number_there
     assert client.get_run(reused).data.tags["harness.job"] == "7", "nothing is written into it"
 
 
+def test_a_reused_run_takes_the_place_of_a_try_that_failed_in_the_sweep_itself(
+    study: tuple[str, MlflowClient, str],
+) -> None:
+    uri, client, experiment = study
+    parent = record_sweep(client, experiment, "sweep", started=1, swept=["seed"])
+    failed, own = (
+        record(client, experiment, f"job {job}", started=2, state=state,
+               tags={"mlflow.parentRunId": parent, "harness.job": job})
+        for job, state in (("0", "FAILED"), ("1", "FAILED"))
+    )  # fmt: skip
+    elsewhere = record(client, experiment, "elsewhere", started=3)
+    for key, value in reused_tags({0: elsewhere}, {}).items():
+        client.set_tag(parent, key, value)
+    assert [run.run_id for run in sweep_runs(open_store(uri), parent)] == [own, elsewhere]
+    client.delete_run(elsewhere)
+    assert sorted(run.run_id for run in sweep_runs(open_store(uri), parent)) == sorted([failed, own])
+
+
 @pytest.mark.parametrize("many", [False, True], ids=["a few", "more than are asked for one by one"])
 def test_both_readers_find_runs_by_their_fingerprints(
     study: tuple[str, MlflowClient, str], tmp_path: Path, many: bool
