@@ -125,7 +125,7 @@ class SweepPlan:
             parents = Counter(run.parent_id for run in outdated if run.parent_id is not None)
             shown = f"harness compare --sweep {parents.most_common(1)[0][0][:8]}" if parents else "harness compare"
             said.append(
-                f"{len(outdated)} of {len(self.jobs)} jobs were trained with {' or '.join(versions)}. Here is "
+                f"{len(outdated)} of {len(self.jobs)} jobs were begun with {' or '.join(versions)}. Here is "
                 f"{libraries()}, which can bring other numbers: they are trained anew. The earlier runs stay; "
                 f"`{shown}` shows them."
             )

@@ -127,7 +127,7 @@ def test_other_versions_and_resume_false_train_anew_and_delete_nothing(new_proje
     first = trained(project)
     done = project.run(*grid)
     assert done.returncode == 0, done.stderr
-    assert "2 of 2 jobs were trained with" in done.stderr
+    assert "2 of 2 jobs were begun with" in done.stderr
     assert "Keras 3.0.0. Here is" in done.stderr
     assert f"harness compare --sweep {parent.run_id[:8]}" in done.stderr
     second = trained(project)
@@ -158,7 +158,7 @@ def test_a_run_that_was_cut_off_is_not_resumed_from_its_checkpoint_by_other_vers
     again = project.run(*grid)
     assert again.returncode == 0, again.stderr
     assert "1 of 3 jobs reused" in again.stderr
-    assert "1 of 3 jobs were trained with TensorFlow 2.0.0" in again.stderr
+    assert "1 of 3 jobs were begun with TensorFlow 2.0.0" in again.stderr
     [left] = [run for run in read_runs(open_store(project.store)) if run.run_id == cut.run_id]
     assert left.state is not RunState.FINISHED
     assert left.tags["harness.tensorflow"] == "2.0.0"

@@ -124,7 +124,7 @@ def test_another_tensorflow_or_keras_trains_anew_and_says_how_many_and_which(hav
     assert [job.run is not None for job in plan.jobs] == [False, False, False, True, False]
     assert plan.reused == {3: same}
     said = " ".join(plan.remarks())
-    assert "3 of 5 jobs were trained with TensorFlow 2.0.0" in said
+    assert "3 of 5 jobs were begun with TensorFlow 2.0.0" in said
     assert f"TensorFlow {version('tensorflow')} and Keras {version('keras')}" in said
     assert "harness compare --sweep abcdef12" in said
 
