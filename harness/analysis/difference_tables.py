@@ -97,8 +97,9 @@ def _numbers(finding: Finding) -> list[str]:
         return ["-"] * 6
     scale, decimals = _scale(finding.measure)
     if difference.kind == "paired":
-        unit = "seeds" if finding.contexts else "pairs"
-        count = f"{difference.n}{f' of {finding.seeds}' if finding.seeds > difference.n else ''} {unit}"
+        noun = "seed" if finding.contexts else "pair"
+        left_out = finding.seeds > difference.n
+        count = f"{difference.n} of {finding.seeds} {noun}s" if left_out else counted(difference.n, noun)
     else:
         count = f"{difference.n} and {difference.n_baseline}"
     interval = difference.interval

@@ -23,7 +23,8 @@ class Finding:
 
     `cells` say what was compared, by column. `seeds` is how many each side could have had at most; `corrected` is
     Holm's p-value. `by_configuration` has the mean difference in each configuration, where a setting was changed in
-    one or several. `difference` is None where one side has no finished run, or no seed is in all configurations.
+    one or several. `difference` is None where one side has no finished run, no seed is in all configurations, or, as
+    `unmatched` says, no run of one side differs from one of the other in the setting only.
     """
 
     cells: Mapping[str, str]
@@ -33,6 +34,7 @@ class Finding:
     underfit: bool = False
     by_configuration: tuple[float, ...] = ()
     corrected: float = math.nan
+    unmatched: bool = False
 
     @property
     def contexts(self) -> int:
@@ -48,6 +50,8 @@ class Finding:
     @property
     def verdict(self) -> str:
         """The finding in words; a difference is claimed only where the corrected p-value is below `ALPHA`."""
+        if self.unmatched:
+            return "no partner"
         if self.difference is None:
             return "no seed in all configurations" if self.by_configuration else "no finished run"
         if math.isnan(self.difference.mean):

@@ -30,20 +30,29 @@ Levels = Mapping[str, Row]
 
 
 def effects(comparison: Comparison, setting: str, reference: str | None = None) -> Findings:
-    """Every other value of `setting` held to `reference` (None: its first value), in each measure.
+    """Every other value of `setting` held to `reference`, in each measure.
+
+    None: its first value that is not alone with its held-out images.
 
     Raises:
-        RequestError: `setting` does not vary by itself here, `reference` is none of its values, its values are judged
-            on different images, or no runs match.
+        RequestError: `setting` does not vary by itself here, `reference` is none of its values or alone with its
+            held-out images, its values are judged on different images, or no runs match.
     """
     key = _varied(comparison, setting)
-    if judged_apart(comparison, key):
+    levels = sorted({row.settings[key] for row in comparison.rows}, key=sortable)
+    together = values_together(comparison, key)
+    if not together and len(levels) > 1:
         raise RequestError(
             f"--effect {setting}: each value of {key} is judged on other {comparison.held_out_images}, so a difference "
             "would say nothing of training. Compare the values of another setting."
         )
-    levels = sorted({row.settings[key] for row in comparison.rows}, key=sortable)
-    first = levels[0] if reference is None else _level(reference, key, levels)
+    of_use = [level for level in levels if level in together] or levels
+    first = of_use[0] if reference is None else _level(reference, key, levels)
+    if first not in of_use:
+        raise RequestError(
+            f"--baseline {reference}: no other value is judged on the {comparison.held_out_images} of {key}={first}. "
+            f"Choose from {', '.join(of_use)}."
+        )
     judged_on = {row.judged_on for row in comparison.rows if row.settings[key] == first}
     alike = {row.settings[key] for row in comparison.rows if row.judged_on in judged_on}
     contexts = _contexts(comparison, key)
@@ -68,20 +77,17 @@ def effects(comparison: Comparison, setting: str, reference: str | None = None) 
     )  # fmt: skip
 
 
-def judged_apart(comparison: Comparison, key: str) -> bool:
-    """Whether no two values of a setting are judged on the same images."""
+def values_together(comparison: Comparison, key: str) -> set[str]:
+    """The values of a setting that are judged on the same images as another value of it."""
     values: defaultdict[str, set[str]] = defaultdict(set)
     for row in comparison.rows:
         values[row.judged_on].add(row.settings[key])
-    return all(len(of) == 1 for of in values.values())
+    return set().union(*(of for of in values.values() if len(of) > 1))
 
 
 def _effect(contexts: list[Levels], key: str, level: str, reference: str, measure: str) -> Finding:
-    pairs = [
-        (rows[level].by_seed(measure), rows[reference].by_seed(measure))
-        for rows in contexts
-        if level in rows and reference in rows
-    ]
+    both = [rows for rows in contexts if level in rows and reference in rows]
+    pairs = [(rows[level].by_seed(measure), rows[reference].by_seed(measure)) for rows in both]
     seeds = [[seed for seed in here if seed in there and seed != ABSENT] for here, there in pairs]
     matched = [(*pair, common) for pair, common in zip(pairs, seeds, strict=True) if common]
     means = tuple(mean([here[seed] - there[seed] for seed in common]) for here, there, common in matched)
@@ -92,8 +98,12 @@ def _effect(contexts: list[Levels], key: str, level: str, reference: str, measur
         values = [mean([here[seed] for here, _, _ in matched]) for seed in complete]
         others = [mean([there[seed] for _, there, _ in matched]) for seed in complete]
         difference = paired_difference(values, others)
-    underfit = all(rows[level].underfit for rows in contexts if level in rows and reference in rows)
-    return Finding({key: level}, measure, difference, len(set().union(*seeds)), underfit, means)
+    underfit = bool(both) and all(rows[level].underfit for rows in both)
+    finished = all(any(rows[of].by_seed(measure) for rows in contexts if of in rows) for of in (level, reference))
+    return Finding(
+        {key: level}, measure, difference, len(set().union(*seeds)), underfit, means,
+        unmatched=finished and not matched,
+    )  # fmt: skip
 
 
 def _contexts(comparison: Comparison, key: str) -> list[Levels]:

@@ -104,7 +104,7 @@ def sentence(block: Findings, finding: Finding) -> str:
     """One finding: what was compared, the verdict, the measure with its split, the difference, its interval and n."""
     about, what = subject(block, finding), measure_in_words(finding.measure)
     if finding.difference is None:
-        return f"{about}: no finished runs to compare in the {what}."
+        return f"{about}: {finding.verdict} to compare in the {what}."
     size = difference_in_words(finding)
     if not finding.difference.testable:
         return f"{about}: {finding.verdict}; the {what} differs by {size}."
@@ -130,7 +130,7 @@ def _listed(block: Findings, of_measure: Sequence[Finding], measure: str) -> str
     verdicts: dict[str, list[str]] = {}
     for finding in of_measure:
         if finding.difference is None:
-            verdicts.setdefault("no finished runs", []).append(name_of(block, finding))
+            verdicts.setdefault(finding.verdict, []).append(name_of(block, finding))
         else:
             size = f"{name_of(block, finding)}, {difference_in_words(finding, n=not same)}{_alone(finding)}"
             verdicts.setdefault(_verdict(finding), []).append(size)

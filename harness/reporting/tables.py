@@ -112,7 +112,7 @@ def _test_cells(block: Findings, finding: Finding, several: bool) -> tuple[Cell,
     if difference.interval is not None:
         ends = (difference.interval.low, difference.interval.high)
         interval = " to ".join(amount(measure, end, decimals) for end in ends)
-    paired = f"{difference.n} {'seeds' if finding.contexts else 'pairs'}"
+    paired = counted(difference.n, "seed" if finding.contexts else "pair")
     n = paired if difference.kind == "paired" else f"{difference.n} and {difference.n_baseline}"
     cells = [
         *names,

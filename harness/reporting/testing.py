@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from harness.analysis.comparison import Comparison
 from harness.analysis.differences import Finding, Findings, corrected, differences, find_row
-from harness.analysis.effects import effects, judged_apart
+from harness.analysis.effects import effects, values_together
 from harness.analysis.settings import headings
 from harness.errors import RequestError
 from harness.reporting.wording import by_size, label
@@ -49,14 +49,13 @@ def all_tests(comparison: Comparison, baseline: str | None = None) -> Tested:
     blocks, untested = [], []
     short = headings(comparison.settings)
     for key in comparison.settings:
-        if judged_apart(comparison, key):
+        if not (together := values_together(comparison, key)):
             untested.append(
                 f"The effect of {short[key]} is not tested: each value is judged on other {comparison.held_out_images}."
             )
             continue
         try:
-            first = min((row.settings[key] for row in comparison.rows), key=by_size)
-            block = effects(comparison, key, first)
+            block = effects(comparison, key, min(together, key=by_size))
         except RequestError:
             untested.append(
                 f"The effect of {short[key]} cannot be told: no two finished runs of one seed differ in it alone."

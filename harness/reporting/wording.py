@@ -75,7 +75,8 @@ def difference_in_words(finding: Finding, *, n: bool = True) -> str:
         parts.append(f"p {p_value(finding.corrected)}")
     if finding.agreeing < finding.contexts:
         parts.append(f"this sign in {finding.agreeing} of {finding.contexts} configurations")
-    return f"{amount(finding.measure, difference.mean, decimals)} {unit(finding.measure)} ({', '.join(parts)})"
+    size = f"{amount(finding.measure, difference.mean, decimals)} {unit(finding.measure)}"
+    return f"{size} ({', '.join(parts)})" if parts else size
 
 
 def count_in_words(finding: Finding) -> str:

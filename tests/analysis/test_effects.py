@@ -212,3 +212,38 @@ def test_values_count_where_they_are_judged_on_the_same_images_only() -> None:
     ]
     found = of_gap(effects(compare(runs), "test_size"), "200")
     assert (found.seeds, found.contexts) == (2, 1)
+
+
+def test_the_first_value_that_has_others_on_its_images_is_what_they_are_compared_with() -> None:
+    """The whole test set has 500 images, so 500 and None are the same; 100 are others."""
+    images = {100: "few", 500: "all", None: "all"}
+    runs = [
+        run(0.9 + seed / 100, 0.8, seed=seed, dataset__test_size=size, **data("t", digest))
+        for size, digest in images.items()
+        for seed in (0, 1)
+    ]
+    found = effects(compare(runs), "test_size")
+    assert (found.baseline, found.apart) == ("dataset.test_size=500", 1)
+    assert of_gap(found, "None").seeds == 2
+    with pytest.raises(RequestError, match=r"no other value is judged on the test images of .*100.*from 500, None"):
+        effects(compare(runs), "test_size", "100")
+
+
+def test_a_value_without_a_partner_is_not_said_to_have_no_finished_run() -> None:
+    cells = {**CELLS, ("c", "rmsprop"): [0.01, 0.02]}
+    rates = {"rmsprop": 0.001}
+    runs = [
+        run(0.88 + gap, 0.88, seed=seed, model__name=model, optimizer__name=name,
+            optimizer__learning_rate=(RATES | rates)[name])
+        for (model, name), gaps in cells.items() for seed, gap in enumerate(gaps)
+    ]  # fmt: skip
+    runs += [run(0.9, 0.88, seed=0, model__name="a", optimizer__name="failed", state=RunState.FAILED)]
+    found = effects(compare(runs), "optimizer", "sgd")
+    assert (of_gap(found, "rmsprop").verdict, of_gap(found, "rmsprop").underfit) == ("no partner", False)
+    assert of_gap(found, "failed").verdict == "no finished run"
+
+
+def test_one_seed_is_counted_in_the_singular() -> None:
+    text = render(effects(grid({cell: gaps[:1] for cell, gaps in CELLS.items()}), "optimizer"), "table")
+    assert "1 seed " in text
+    assert "1 seeds" not in text

@@ -130,3 +130,32 @@ def test_each_group_of_rows_on_the_same_images_has_a_ranking_of_its_own() -> Non
     assert any(
         "The effect of test_size is not tested: each value is judged on other test images" in one for one in told
     )
+
+
+def test_a_setting_with_values_on_the_same_images_is_tested_among_these() -> None:
+    images = {100: "few", 500: "all", 1000: "all"}
+    records = [
+        run(0.9 + NOISE[seed], 0.8, seed=seed, dataset__test_size=size, **data("t", digest))
+        for size, digest in images.items()
+        for seed in range(3)
+    ]
+    made = all_tests(comparison(records))
+    assert (made.untested, [block.baseline for block in made.blocks]) == ((), ["dataset.test_size=500"])
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_no_empty_brackets_and_no_wrong_reason_stand_behind_a_difference(seeds: int) -> None:
+    """Three models, of which one has no partner of equal width, and one shares no seed in all widths."""
+    records = [
+        run(0.9 + 0.01 * place + NOISE[seed], 0.88, seed=seed, model__name=name, model__width=width)
+        for place, name in enumerate(("a", "b", "c"))
+        for width in (8, 64)
+        for seed in range(seeds)
+    ]
+    records += [run(0.9, 0.88, seed=0, model__name="lonely", model__width=16)]
+    records += [run(0.9, 0.88, seed=seed, model__name=n, model__width=1000 + seed) for seed in (20, 30) for n in "ad"]
+    told = " ".join(findings(comparison(records), all_tests(comparison(records))))
+    assert "()" not in told
+    assert "no finished run" not in told
+    assert "no partner for lonely" in told
+    assert "no seed in all configurations for d" in told
