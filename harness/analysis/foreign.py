@@ -42,13 +42,21 @@ _SEEDS = frozenset({
 })  # fmt: skip
 _NUMBERED = re.compile(r"([A-Za-z]\w*?)_\d+")
 """Keras numbers the objects of a process that have no name: the second Adam is `adam_1`, the next `adam_2`."""
-_NUMBERED_INSIDE = re.compile(r"""\b(name['"]?\s*[=:]\s*['"]?[A-Za-z]\w*?)_\d+\b""")
+_NUMBERED_INSIDE = re.compile(r"""\b(name['"]?\s*[=:]\s*['"]?)([A-Za-z]\w*?)(_\d+)\b""")
 """The same in the text of an object or of its configuration: `<Sequential name=sequential_1, built=True>`."""
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _NAME_OF_OPTIMIZER = ("optimizer_name", "opt_name")
 """As Keras's autologging calls the optimizer's name, by `mlflow.keras` and by `mlflow.tensorflow`."""
 _OPTIMIZERS = frozenset(name.replace("_", "") for name in (*OPTIMIZERS, "loss_scale_optimizer"))
 _MODELS = frozenset({"sequential", "functional"})
+_LAYER = re.compile(
+    r"input(_layer)?|(einsum_)?dense|embedding|flatten|reshape|permute|repeat_vector|masking|activation|softmax|elu"
+    r"|(p_|leaky_)?re_lu|((simple_)?rnn|lstm|gru)(_cell)?|bidirectional|time_distributed|lambda|identity|rescaling"
+    r"|resizing|center_crop|add|subtract|multiply|dot|concatenate|average|maximum|minimum|(\w+_)?attention"
+    r"|(\w+_)?conv(_lstm|olution)?[123]d(_transpose)?|(\w+_)?(pool(ing)?|padding|sampling|cropping)[123]d"
+    r"|cropping[123]d|(\w+_)?(normalization|dropout([123]d)?|noise)|random_\w+"
+)
+"""What Keras calls layers that have no name."""
 _LONG = re.compile(r"-?\d+\.\d{9,}(e-?\d+)?")
 _PER_CENT = 1.5
 """An accuracy above it is no fraction."""
@@ -226,16 +234,31 @@ def _unnumbered(key: str, value: str) -> str:
     """A value without the number that Keras gave an object, and without an address in memory: no setting is in either.
 
     A name by itself counts as Keras's where the parameter is the name of an optimizer, a model or a layer, and the name
-    is one that Keras gives to these: `mlp_2` or `model_2` may be what somebody calls the second of his models.
+    is one that Keras gives to these: `mlp_2` may be what somebody calls the second of his models, `block_2` a layer.
+    The same holds in a configuration; in the text of an object the name is its own.
     """
-    if value.startswith(("<", "{", "[")):
-        return _ADDRESS.sub("", _NUMBERED_INSIDE.sub(r"\1", value))
+    if value.startswith("<"):
+        return _ADDRESS.sub("", _NUMBERED_INSIDE.sub(r"\1\2", value))
+    if value.startswith(("{", "[")):
+        return _ADDRESS.sub("", _NUMBERED_INSIDE.sub(_of_configuration, value))
     if (numbered := _NUMBERED.fullmatch(value)) is None:
         return value
     base, words = numbered[1], set(_words(key))
-    told = key in _NAME_OF_OPTIMIZER or words & {"layer", "layers"}
-    usual = base.replace("_", "").lower() in _OPTIMIZERS or base in _MODELS
-    return base if told or (usual and words & {"name", "optimizer", "opt", "model", "network", "net"}) else value
+    if key in _NAME_OF_OPTIMIZER:
+        return base
+    if words & {"layer", "layers"} and _LAYER.fullmatch(base):
+        return base
+    return base if _is_keras(base) and words & {"name", "optimizer", "opt", "model", "network", "net"} else value
+
+
+def _of_configuration(found: re.Match[str]) -> str:
+    before, base, number = found.groups()
+    return f"{before}{base}{'' if _is_keras(base) or _LAYER.fullmatch(base) else number}"
+
+
+def _is_keras(base: str) -> bool:
+    """Whether Keras calls an optimizer or a model so that has no name."""
+    return base.replace("_", "").lower() in _OPTIMIZERS or base in _MODELS
 
 
 def _shortest(value: str) -> str:

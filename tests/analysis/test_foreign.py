@@ -222,6 +222,8 @@ def test_the_harness_own_settings_are_not_grouped_by_hand() -> None:
         ("model.name", ("functional", "functional_1", "functional_2")),
         ("layers/0/name", ("dense_1", "dense_3", "dense_5")),
         ("last_layer", ("conv2d_2", "conv2d_5", "conv2d")),
+        ("layer_name", ("global_average_pooling2d_1", "global_average_pooling2d_2", "global_average_pooling2d")),
+        ("model", tuple(str({"name": f"sequential{end}"}) for end in ("", "_1", "_2"))),
         ("network", tuple(f"<Sequential name=sequential{end}, built=True>" for end in ("", "_1", "_2"))),
         ("optimizer", tuple(f"<keras.src.optimizers.adam.Adam object at 0x7f{end}>" for end in "abc")),
         (
@@ -243,6 +245,10 @@ def test_the_numbers_and_addresses_of_objects_are_no_settings(key: str, values: 
         ("model", ("model_1", "model_2")),
         ("variant", ("adam_1", "adam_2")),
         ("units", ("dense_64", "dense_128")),
+        ("hidden_layers", ("resnet_18", "resnet_34")),
+        ("freeze_until_layer", ("block_3", "block_4")),
+        ("layer", ("encoder_6", "encoder_12")),
+        ("model", ("{'name': 'vit_16'}", "{'name': 'vit_32'}")),
         ("config", ("[{'units': 64}]", "[{'units': 128}]")),
     ],
 )
