@@ -109,7 +109,7 @@ def corrected(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 
 
 def differences(comparison: Comparison, baseline: Row) -> Findings:
-    """Every other row that is judged on the same images held to `baseline`, in each of `measures`.
+    """Every other row that is judged on the same images compared with `baseline`, in each of `measures`.
 
     Two rows are paired by seed where at least two seeds are common to both (the rest of the seeds is then left out),
     since runs of one seed share the order of their batches, and models that are alike their first weights; else they

@@ -30,7 +30,7 @@ Levels = Mapping[str, Row]
 
 
 def effects(comparison: Comparison, setting: str, reference: str | None = None) -> Findings:
-    """Every other value of `setting` held to `reference`, in each measure.
+    """Every other value of `setting` compared with `reference`, in each measure.
 
     None: its first value that is not alone with its held-out images.
 
