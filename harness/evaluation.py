@@ -34,14 +34,15 @@ def evaluate(log_probabilities: LogProbabilities, split: Split, class_names: Seq
             "Lower optimizer.learning_rate or set optimizer.clipnorm."
         )
     probabilities = np.exp(logs)
-    predictions = logs.argmax(axis=1)
+    predictions, losses = logs.argmax(axis=1), metrics.cross_entropies(logs, split.labels)
     confusion = metrics.confusion_matrix(predictions, split.labels, len(class_names))
     return Evaluation(
-        loss=metrics.cross_entropy(logs, split.labels),
+        loss=float(losses.mean()),
         accuracy=metrics.accuracy(predictions, split.labels),
         ece=metrics.expected_calibration_error(probabilities, split.labels),
         probabilities=probabilities,
         labels=split.labels,
+        losses=losses,
         confusion=confusion,
         per_class=metrics.class_scores(confusion, class_names),
     )

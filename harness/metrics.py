@@ -48,10 +48,10 @@ def split_of(metric: str) -> str | None:
     return None if match is None else match[1].replace("fit", "train")
 
 
-def cross_entropy(log_probabilities: FloatArray, labels: Labels) -> float:
-    """Mean cross-entropy in nats, from natural-log probabilities (n, classes) and labels (n,)."""
+def cross_entropies(log_probabilities: FloatArray, labels: Labels) -> FloatArray:
+    """The cross-entropy of each image in nats (n,), from natural-log probabilities (n, classes) and labels (n,)."""
     chosen = np.take_along_axis(log_probabilities, labels.astype(np.int64)[:, None], axis=1)
-    return float(-chosen.mean(dtype=np.float64))
+    return -chosen[:, 0].astype(np.float64)
 
 
 def accuracy(predictions: Labels, labels: Labels) -> float:

@@ -193,16 +193,35 @@ class ClassScore:
 
 
 @dataclass(frozen=True)
+class Predictions:
+    """What a model answers for each of n images, in the order of their split. Arrays (n,): the true class `labels`,
+    the class `predicted`, and `losses`, the cross-entropy in nats with three digits (float16)."""
+
+    labels: UInt8Array
+    predicted: UInt8Array
+    losses: npt.NDArray[np.float16]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def right(self) -> npt.NDArray[np.bool_]:
+        """Whether each image was taken for what it is, (n,)."""
+        return np.asarray(self.predicted == self.labels)
+
+
+@dataclass(frozen=True)
 class Evaluation(Score):
     """A model judged on one split of n images.
 
-    `ece` (expected calibration error) is a fraction; `probabilities` is (n, classes); `confusion[i, j]` counts images
-    of class i that were taken for class j.
+    `ece` (expected calibration error) is a fraction; `probabilities` is (n, classes); `losses` (n,) in nats, of which
+    `loss` is the mean; `confusion[i, j]` counts images of class i that were taken for class j.
     """
 
     ece: float
     probabilities: FloatArray
     labels: UInt8Array
+    losses: FloatArray
     confusion: IntArray
     per_class: tuple[ClassScore, ...]
 
@@ -215,6 +234,13 @@ class Evaluation(Score):
     def right(self) -> int:
         """How many images were taken for what they are."""
         return int(np.trace(self.confusion))
+
+    @property
+    def by_image(self) -> Predictions:
+        """The answer for each image, in the form that is kept."""
+        with np.errstate(over="ignore"):  # beyond float16 a loss is infinite
+            losses = self.losses.astype(np.float16)
+        return Predictions(self.labels, self.predictions.astype(np.uint8), losses)
 
 
 @dataclass(frozen=True)
@@ -257,8 +283,8 @@ class RunState(StrEnum):
 class RunRecord:
     """One run as the store has it: parameters as text, metrics at their last value, no history.
 
-    `epochs` is the number of epochs trained so far. `reused_by` is the sweep that was asked for where the run is one
-    that an earlier command had trained.
+    `epochs` is the number of epochs trained so far, `artifacts` the URI of the run's artifacts. `reused_by` is the
+    sweep that was asked for where the run is one that an earlier command had trained.
     """
 
     run_id: str
@@ -273,6 +299,7 @@ class RunRecord:
     tags: Mapping[str, str]
     epochs: int = 0
     reused_by: str | None = None
+    artifacts: str = ""
 
     @property
     def parent_id(self) -> str | None:

@@ -22,6 +22,7 @@ def evaluation(loss: float, accuracy: float, ece: float = 0.0) -> Evaluation:
         ece=ece,
         probabilities=np.tile([1.0, 0.0], (100, 1)),
         labels=np.repeat(np.array([0, 1], dtype=np.uint8), [right, 100 - right]),
+        losses=np.full(100, loss),
         confusion=np.array([[right, 0], [100 - right, 0]]),
         per_class=(),
     )
@@ -33,16 +34,16 @@ def history(**series: list[float]) -> History:
 
 def test_cross_entropy_is_the_mean_of_minus_the_log_probability_of_the_true_class() -> None:
     logs = np.log([[0.5, 0.5], [0.9, 0.1]])
-    assert metrics.cross_entropy(logs, np.array([0, 1])) == pytest.approx(-(math.log(0.5) + math.log(0.1)) / 2)
+    assert metrics.cross_entropies(logs, np.array([0, 1])).mean() == pytest.approx(-(math.log(0.5) + math.log(0.1)) / 2)
 
 
 def test_cross_entropy_keeps_the_loss_of_predictions_whose_probability_would_round_to_zero() -> None:
-    assert metrics.cross_entropy(np.array([[0.0, -800.0]]), np.array([1])) == 800.0
+    assert metrics.cross_entropies(np.array([[0.0, -800.0]]), np.array([1])).mean() == 800.0
 
 
 def test_cross_entropy_takes_unsigned_labels() -> None:
     logs = np.log([[0.25, 0.75]])
-    assert metrics.cross_entropy(logs, np.array([1], dtype=np.uint8)) == pytest.approx(-math.log(0.75))
+    assert metrics.cross_entropies(logs, np.array([1], dtype=np.uint8)).mean() == pytest.approx(-math.log(0.75))
 
 
 def test_accuracy_is_the_share_of_right_predictions() -> None:

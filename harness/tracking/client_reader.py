@@ -163,6 +163,7 @@ def _record(run: Any, experiment: str) -> RunRecord:
         tags=run.data.tags,
         # The steps of the last values came with the run, but MLflow has no public name for them.
         epochs=next((metric.step for metric in run.data._metric_objs if metric.key == EPOCH_METRIC), 0),
+        artifacts=info.artifact_uri or "",
     )
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from harness.errors import RequestError, UnknownRun
 from harness.images import images_of
@@ -222,12 +223,12 @@ def logged_model_id(store: Store, run: RunRecord) -> str:
 @contextmanager
 def downloaded(store: Store, location: str) -> Iterator[Path]:
     """The artifact (a file or folder) at the URI `location` as a local path, in place where it lies on this machine."""
-    from mlflow.artifacts import download_artifacts
-    from mlflow.utils.file_utils import local_file_uri_to_path
-
-    if urlsplit(location).scheme in ("", "file"):
-        yield Path(local_file_uri_to_path(location))
+    address = urlsplit(location)
+    if address.scheme in ("", "file"):
+        yield Path(url2pathname(address.path) if address.scheme else location)
         return
+    from mlflow.artifacts import download_artifacts
+
     with tempfile.TemporaryDirectory() as temporary:
         with store.explained():
             found = download_artifacts(artifact_uri=location, dst_path=temporary, tracking_uri=store.uri)

@@ -31,6 +31,8 @@ COMMIT_TAG = "mlflow.source.git.commit"
 DIRTY_TAG = "harness.git.dirty"
 LIBRARIES = {"TensorFlow": "harness.tensorflow", "Keras": "harness.keras"}
 """The tags of what decides a run's numbers beside its fingerprint."""
+PREDICTIONS_TAG = "harness.predictions"
+"""On a run that kept what it answers for each held-out image: the name of the artifact."""
 ERROR_TAG = "harness.error"
 ERROR_TYPE_TAG = "harness.error_type"
 TRIES_TAG = "harness.tries"

@@ -46,7 +46,7 @@ KNOWN_SCHEMAS = frozenset({
 _BUSY_SECONDS = 30.0
 
 _RUNS = """
-SELECT r.run_uuid, r.name, r.experiment_id, e.name, r.status, r.start_time, r.end_time
+SELECT r.run_uuid, r.name, r.experiment_id, e.name, r.status, r.start_time, r.end_time, r.artifact_uri
 FROM runs r JOIN experiments e ON e.experiment_id = r.experiment_id
 WHERE r.lifecycle_stage = 'active' AND e.lifecycle_stage = 'active'
 """
@@ -124,8 +124,9 @@ class SqliteReader:
                 metrics=metrics.get(identity, {}),
                 tags=tags.get(identity, {}),
                 epochs=epochs.get(identity, 0),
+                artifacts=artifacts or "",
             )
-            for identity, name, experiment_id, experiment, status, start, end in rows
+            for identity, name, experiment_id, experiment, status, start, end, artifacts in rows
         ])  # fmt: skip
 
     def _texts(self, table: str, identities: str, shared: dict[str, str]) -> dict[str, dict[str, str]]:

@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import StoreError, TakenOver
-from harness.records import DatasetSpec, RunState, Split
+from harness.records import DatasetSpec, Predictions, RunState, Split
 from harness.tracking.access import shown_uri
 from harness.tracking.delivery import Delivery
 from harness.tracking.notes import end_note
 from harness.tracking.operations import Datasets, File, Metrics, Parameters, Tags, Text, TrainedModel
+from harness.tracking.predictions import FILE as PREDICTIONS_FILE
+from harness.tracking.predictions import write_predictions
 from harness.tracking.provenance import code_state, installed_packages, machine_tags, model_requirements
 from harness.tracking.reopening import Recorded, reopen
 from harness.tracking.selection import (
@@ -32,6 +34,7 @@ from harness.tracking.selection import (
     KIND_TAG,
     NOTE_TAG,
     OVERRIDES_TAG,
+    PREDICTIONS_TAG,
     RUN,
 )
 from harness.tracking.spool import Origin
@@ -124,7 +127,7 @@ class RunWriter:
         rows = [[_json_value(value) for value in row] for row in zip(*columns.values(), strict=True)]
         self.log_text(name, json.dumps({"columns": list(columns), "data": rows}, ensure_ascii=False))
         self._tables[name] = {"path": name, "type": "table"}
-        self._waiting = {MLFLOW_LOGGED_ARTIFACTS: json.dumps(list(self._tables.values()))}
+        self._waiting |= {MLFLOW_LOGGED_ARTIFACTS: json.dumps(list(self._tables.values()))}
 
     def log_file(self, file: Path, folder: str | None = None) -> None:
         self._delivery.put(File(str(file), folder))
@@ -134,6 +137,14 @@ class RunWriter:
             file = temporary / Path(name).name
             figure.savefig(file, pil_kwargs=FAST_PNG)
             self.log_file(file, "figures")
+
+    def log_predictions(self, predictions: Mapping[str, Predictions]) -> None:
+        """What the run answers for each image of its held-out splits; see `predictions.py`."""
+        with _temporary_folder() as temporary:
+            file = temporary / PREDICTIONS_FILE
+            write_predictions(file, predictions)
+            self.log_file(file)
+        self._waiting |= {PREDICTIONS_TAG: file.name}
 
     def log_datasets(self, name: str, splits: Mapping[str, Split], source: str) -> None:
         """What the run was given, as its dataset inputs, called `name` and the split; `source` says where all of it

@@ -1,0 +1,56 @@
+"""What runs answered for each held-out image, kept as one small artifact of each run.
+
+The file is NumPy's NPZ with the arrays `SPLIT_labels`, `SPLIT_predicted` (uint8) and `SPLIT_losses` (float16) of the
+splits `val` (where there is one) and `test`: about 3 bytes an image.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from harness.errors import StoreError
+from harness.records import Predictions, RunRecord, RunState
+from harness.tracking.models import downloaded
+from harness.tracking.selection import PREDICTIONS_TAG
+from harness.tracking.store import Store
+
+FILE = "predictions.npz"
+_ARRAYS = ("labels", "predicted", "losses")
+_DOWNLOADS = 8  # at once, from a store that is not on this machine
+
+HeldOutPredictions = Mapping[str, Mapping[str, Predictions]]
+"""By run id and split (`val`, `test`)."""
+
+
+def write_predictions(file: Path, predictions: Mapping[str, Predictions]) -> None:
+    """Write those of each split to `file`."""
+    arrays = {f"{split}_{name}": getattr(of, name) for split, of in predictions.items() for name in _ARRAYS}
+    np.savez_compressed(file, **arrays)
+
+
+def read_predictions(store: Store, runs: Iterable[RunRecord]) -> HeldOutPredictions:
+    """Those of the finished runs that kept them.
+
+    Raises:
+        StoreError: a run's file is not there any more, or cannot be read.
+    """
+    keeping = [run for run in runs if run.state is RunState.FINISHED and PREDICTIONS_TAG in run.tags]
+    with ThreadPoolExecutor(_DOWNLOADS) as pool:
+        return dict(zip((run.run_id for run in keeping), pool.map(lambda run: _read(store, run), keeping), strict=True))
+
+
+def _read(store: Store, run: RunRecord) -> dict[str, Predictions]:
+    try:
+        with downloaded(store, f"{run.artifacts}/{run.tags[PREDICTIONS_TAG]}") as file, np.load(file) as arrays:
+            splits = dict.fromkeys(name.partition("_")[0] for name in arrays.files)
+            return {split: Predictions(*(arrays[f"{split}_{name}"] for name in _ARRAYS)) for split in splits}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise StoreError(
+            f"The predictions of the run {run.name} ({run.run_id}) cannot be read: {error}. Was {FILE} removed from "
+            "its artifacts? Without images: --interval seeds."
+        ) from error
