@@ -53,6 +53,25 @@ def images_of(runs: Sequence[RunRecord]) -> list[Images]:
     return [_images(run, known) for run in runs]
 
 
+def without_draws(runs: Sequence[RunRecord], images: Sequence[Images], draws: Sequence[str]) -> list[Images]:
+    """For each run the images that it and its replicates were drawn from: a split that one of the settings `draws`
+    decides is told by its files and its other settings, in the place of its digest."""
+    if not draws:
+        return list(images)
+    words = files_in_words(runs)
+    drawn = {split for split, keys in DECIDING.items() if not set(draws).isdisjoint(keys)}
+
+    def source(run: RunRecord, split: str) -> str:
+        others = [f"{key}={run.parameters.get(key)}" for key in DECIDING[split] if key not in draws]
+        return " ".join([words.get(run.run_id, ""), *others])
+
+    return [
+        Images(*(source(run, split) if split in drawn and seen.of(split) != "None" else seen.of(split)
+                 for split in DECIDING))
+        for run, seen in zip(runs, images, strict=True)
+    ]  # fmt: skip
+
+
 def unrecorded(runs: Iterable[RunRecord]) -> int:
     """How many finished runs of the harness recorded no digests of their images."""
     return sum(run.state is RunState.FINISHED and _unknown(run) for run in runs)

@@ -1,9 +1,9 @@
 """Runs side by side, ranked by how much they overfit.
 
-Runs that differ only in their seed are one row: mean, sample standard deviation and 95 % interval over the finished
-ones. The least gap is first among rows that are accurate enough (ranking.py); the others follow. Rows that are judged
-on different images are not ranked against each other: each group of rows that share their images is ranked by itself.
-Every gap is positive where the model fares better on what it was trained on (see metrics.py).
+Runs that are replicates of each other (replicates.py) are one row: mean, sample standard deviation and 95 % interval
+over the finished ones. The least gap is first among rows that are accurate enough (ranking.py); the others follow.
+Rows that are judged on different images are not ranked against each other: each group of rows that share their images
+is ranked by itself. Every gap is positive where the model fares better on what it was trained on (see metrics.py).
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from harness.analysis.contrasts import differences_to
 from harness.analysis.foreign import Reading
+from harness.analysis.held_out import HeldOutImages, HeldOutPredictions
 from harness.analysis.ordering import COUNT, column_named, in_order, mean_of
-from harness.analysis.ranking import Demand, is_underfit, pareto_front
-from harness.analysis.rows import SCORES, HeldOut, Row, Stage, make_row
+from harness.analysis.ranking import Demand, collapsed_runs, front_shares, is_underfit, pareto_front
+from harness.analysis.replicates import repeated_draws, units_of
+from harness.analysis.rows import SCORES, HeldOut, IntervalOver, Row, Stage, Unit, make_row
 from harness.analysis.selected import selected_on
 from harness.analysis.settings import (
     ABSENT,
@@ -29,7 +32,7 @@ from harness.analysis.settings import (
     sortable,
     swept_settings,
 )
-from harness.images import Images, files_in_words, images_of, unrecorded
+from harness.images import Images, files_in_words, images_of, unrecorded, without_draws
 from harness.records import DIGEST_PARAMETERS, VARIANT_PARAMETER, RunRecord, RunState
 
 _DIGITS = 8
@@ -68,6 +71,9 @@ class Comparison:
     configurations: int
     unrecorded: int = 0
     reading: Reading = Reading()
+    replicates: tuple[str, ...] = ()
+    interval: IntervalOver = "seeds"
+    held_out_images: HeldOutImages = field(default_factory=lambda: HeldOutImages({}, {}), repr=False)
 
     @property
     def accuracy_floor(self) -> float | None:
@@ -75,8 +81,8 @@ class Comparison:
         return self.accuracy_floors[0] if len(self.accuracy_floors) == 1 else None
 
     @property
-    def held_out_images(self) -> str:
-        """By which images rows are ranked, in words."""
+    def images_in_words(self) -> str:
+        """By which images rows are ranked."""
         return "validation images" if self.held_out == "val" else "test images"
 
     @property
@@ -114,6 +120,9 @@ def compare(
     demand: Demand | None = None,
     only_front: bool = False,
     reading: Reading | None = None,
+    replicates: Sequence[str] | None = None,
+    predictions: HeldOutPredictions | None = None,
+    interval: IntervalOver = "seeds",
 ) -> Comparison:
     """Group runs by configuration and rank the groups.
 
@@ -130,6 +139,10 @@ def compare(
         demand: the held-out accuracy that a row must reach not to be called underfit; None: the usual one.
         only_front: keep the rows on the Pareto front of held-out accuracy and gap.
         reading: how the runs were read, where others than the harness may have written them (see foreign.py).
+        replicates: the settings of `replicates.DRAWS` that were varied to repeat; None: those that have several values
+            within a configuration.
+        predictions: what runs answered for each held-out image, of those that kept it (see held_out.py).
+        interval: what the intervals that are shown and tested are over.
 
     Raises:
         RequestError: `sort_by` is no column of this comparison.
@@ -138,8 +151,14 @@ def compare(
     keys = reading.keys
     if keys is None:
         keys = tuple(sorted(filter(is_setting, set().union(*(run.parameters for run in every)))))
+    images_seen = images_of(every)
+    if reading.keys is not None:
+        replicates = ()
+    elif replicates is None:
+        replicates = repeated_draws(every, keys)
+    keys = tuple(key for key in keys if key not in replicates)
     groups: defaultdict[tuple[Configuration, Images | None], list[RunRecord]] = defaultdict(list)
-    images = images_of(every)
+    images = without_draws(every, images_seen, replicates)
     for run, seen in zip(every, images, strict=True):
         # Where parameters were named to tell rows apart (`keys`), images are not among them.
         groups[settings_of(run.parameters, keys), seen if reading.keys is None else None].append(run)
@@ -155,11 +174,21 @@ def compare(
             settings = [{**of, VARIANT_PARAMETER: word} for of, word in zip(settings, shown, strict=True)]
         elif len(set(words)) == 1 and words[0]:
             constants[VARIANT_PARAMETER] = words[0]
-    rows = [make_row(of, members, stage) for of, members in zip(settings, groups.values(), strict=True)]
+    exact = {run.run_id: seen for run, seen in zip(every, images_seen, strict=True)}
+    units, over_draws = units_of(list(groups.values()), replicates, exact)
+    rows = [
+        make_row(of, members, stage, units, over_draws) for of, members in zip(settings, groups.values(), strict=True)
+    ]
+    held_out_images = HeldOutImages(predictions or {}, exact)
+    rows = [held_out_images.with_errors(row) for row in rows]
     chosen: HeldOut = held_out if held_out is not None else _held_out(every, stage)
     demand = demand or Demand()
     of_run = {run.run_id: seen for run, seen in zip(every, images, strict=True)}
-    rows, floors = _placed(rows, [of_run[row.runs[0].run_id] for row in rows], chosen, demand)
+    collapsed = collapsed_runs(rows, f"{chosen}_accuracy")
+    rows = [replace(row, collapsed=of) for row, of in zip(rows, collapsed, strict=True)]
+    rows, floors = _placed(
+        rows, [of_run[row.runs[0].run_id] for row in rows], chosen, demand, held_out_images, interval
+    )
     names = tuple(settings[0]) if settings else ()
     found = tuple(name for name in SCORES if any(name in row.scores for row in rows))
     column = _ranking(chosen, found) if sort_by is None else column_named(sort_by, names, found)
@@ -189,6 +218,9 @@ def compare(
         configurations=len(rows),
         unrecorded=unrecorded(every),
         reading=reading,
+        replicates=tuple(replicates),
+        interval=interval,
+        held_out_images=held_out_images,
     )
 
 
@@ -219,7 +251,12 @@ def _tell(keys: Sequence[object], values: Sequence[object]) -> bool:
 
 
 def _placed(
-    rows: Sequence[Row], images: Sequence[Images], held_out: HeldOut, demand: Demand
+    rows: Sequence[Row],
+    images: Sequence[Images],
+    held_out: HeldOut,
+    demand: Demand,
+    errors: HeldOutImages,
+    interval: IntervalOver,
 ) -> tuple[list[Row], tuple[float, ...]]:
     """The rows with what can be said of each only beside the others, and the floors of accuracy.
 
@@ -228,28 +265,65 @@ def _placed(
     training images cost accuracy, which is no fault of a model unless their number is what the sweep asks about.
     """
     judged_on = [seen.of(held_out) for seen in images]
-    accuracies = [mean_of(row.scores.get(f"{held_out}_accuracy")) for row in rows]
-    gaps = [mean_of(row.scores.get(f"gap_{held_out}_accuracy")) for row in rows]
-    missing, floors, fronts = _missing(rows), [math.nan] * len(rows), [False] * len(rows)
+    accuracy, gap = f"{held_out}_accuracy", f"gap_{held_out}_accuracy"
+    means = [mean_of(row.scores.get(accuracy)) for row in rows]
+    missing, floors, shown = _missing(rows), [math.nan] * len(rows), [False] * len(rows)
+    fronts, shares = [False] * len(rows), [math.nan] * len(rows)
     for places in _by(judged_on, range(len(rows))).values():
-        front = pareto_front([accuracies[place] for place in places], [gaps[place] for place in places])
-        for place, on_front in zip(places, front, strict=True):
-            fronts[place] = on_front
+        members = [rows[place] for place in places]
+        front = pareto_front([means[place] for place in places], [mean_of(row.scores.get(gap)) for row in members])
+        resampled = front_shares([row.by_unit(accuracy) for row in members], [row.by_unit(gap) for row in members])
+        for place, on_front, share in zip(places, front, resampled, strict=True):
+            fronts[place], shares[place] = on_front, share
         shared = [(mark, place) for place in places for mark in _marks(rows[place], images[place])]
         for peers in _by([mark for mark, _ in shared], [place for _, place in shared]).values():
-            floor = demand.floor(accuracies[place] for place in peers)
+            floor = demand.floor(means[place] for place in peers)
+            below = [place for place in peers if is_underfit(means[place], floor)]
+            sure = _shown_below([rows[place] for place in below], [rows[place] for place in peers], accuracy, demand,
+                                errors, interval) if below else []  # fmt: skip
+            for place, certain in zip(below, sure, strict=True):
+                shown[place] = shown[place] or certain
             for place in peers:
                 if floor is not None and not floors[place] >= floor:
                     floors[place] = floor
     placed = [
         replace(
-            row, missing=lacks, judged_on=on, underfit=is_underfit(accuracy, floor), on_front=front
+            row, missing=missing[place], judged_on=judged_on[place], underfit=is_underfit(means[place], floors[place]),
+            underfit_shown=shown[place], on_front=fronts[place], front_share=shares[place],
         )
-        for row, lacks, on, accuracy, floor, front in zip(
-            rows, missing, judged_on, accuracies, floors, fronts, strict=True
-        )
+        for place, row in enumerate(rows)
     ]  # fmt: skip
     return placed, tuple(sorted({floor for floor in floors if not math.isnan(floor)}))
+
+
+def _shown_below(
+    below: Sequence[Row],
+    peers: Sequence[Row],
+    accuracy: str,
+    demand: Demand,
+    errors: HeldOutImages,
+    interval: IntervalOver,
+) -> list[bool]:
+    """Whether the accuracy of each row lies below what is demanded by more than its interval: below `minimum`, or more
+    than `within` below that of the best row, by the interval of the difference of the two."""
+    best = max(peers, key=lambda row: -math.inf if math.isnan(m := mean_of(row.scores.get(accuracy))) else m)
+    values = [row.by_unit(accuracy) for row in peers if row is not best]
+    found = dict(zip((id(row) for row in peers if row is not best), differences_to(best.by_unit(accuracy), values),
+                     strict=True))  # fmt: skip
+    shown = []
+    for row in below:
+        own = row.scores[accuracy].interval_over(interval)
+        short = demand.minimum is not None and own is not None and own.high < demand.minimum
+        difference = found.get(id(row))
+        if demand.within is not None and difference is not None:
+            if interval == "seeds+images":
+                own_units, best_units = row.by_unit(accuracy), best.by_unit(accuracy)
+                units = [unit for unit in best_units if unit in own_units]
+                difference = errors.widened(difference, [(row, best)], units, accuracy)
+            to_best = None if difference is None else difference.interval
+            short = short or (to_best is not None and to_best.high < -demand.within)
+        shown.append(short)
+    return shown
 
 
 def _marks(row: Row, images: Images) -> set[str]:
@@ -272,23 +346,28 @@ def _groups_in_order(rows: Iterable[Row]) -> dict[str, int]:
 
 
 def _missing(rows: Sequence[Row]) -> list[tuple[str, ...]]:
-    """The seeds that each row lacks of those that its sweeps asked for, as far as other rows of a sweep tell: rows with
-    no seed in common are not expected to have each other's. Runs outside any sweep count as one."""
-    asked: defaultdict[str | None, dict[int, set[str]]] = defaultdict(dict)
+    """The replicates that each row lacks of those that its sweeps asked for, as far as other rows of a sweep tell: rows
+    with none in common are not expected to have each other's. Runs outside any sweep count as one."""
+    asked: defaultdict[str | None, dict[int, set[Unit]]] = defaultdict(dict)
     for place, row in enumerate(rows):
         for run in row.runs:
-            if (seed := run.parameters.get(SEED, ABSENT)) != ABSENT:
+            if SEED in run.parameters:
                 for sweep in run.sweeps or (None,):
-                    asked[sweep].setdefault(place, set()).add(seed)
-    expected: defaultdict[int, set[str]] = defaultdict(set)
+                    asked[sweep].setdefault(place, set()).add(row.units[run.run_id])
+    expected: defaultdict[int, set[Unit]] = defaultdict(set)
     for had in asked.values():
-        counts = Counter(seed for seeds in had.values() for seed in seeds)
-        shared = set().union(*(seeds for seeds in had.values() if any(counts[seed] > 1 for seed in seeds)))
+        counts = Counter(unit for units in had.values() for unit in units)
+        shared = set().union(*(units for units in had.values() if any(counts[unit] > 1 for unit in units)))
         for place in had:
             expected[place] |= shared
     return [
-        tuple(sorted(expected[place].difference(row.seeds), key=sortable)) for place, row in enumerate(rows)
-    ]  # fmt: skip
+        tuple(str(unit) for unit in sorted(expected[place].difference(row.units.values()), key=_in_order))
+        for place, row in enumerate(rows)
+    ]
+
+
+def _in_order(unit: Unit) -> list[tuple[int, float, str]]:
+    return [sortable(part) for part in unit]
 
 
 def _held_out(runs: Sequence[RunRecord], stage: Stage) -> HeldOut:

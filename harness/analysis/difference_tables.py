@@ -96,7 +96,7 @@ def _numbers(finding: Finding) -> list[str]:
     if difference is None:
         return ["-"] * 6
     scale, decimals = _scale(finding.measure)
-    if difference.kind == "paired":
+    if difference.kind != "welch":
         noun = "seed" if finding.contexts else "pair"
         left_out = finding.seeds > difference.n
         count = f"{difference.n} of {finding.seeds} {noun}s" if left_out else counted(difference.n, noun)
@@ -163,7 +163,7 @@ def _below(findings: Findings) -> list[str]:
     if any(finding.underfit for finding in findings.findings):
         lines.append(f"underfit: {comparison.held_out} accuracy {floor_in_words(comparison)}.")
     if findings.apart:
-        lines.append(f"Left out: {counted(findings.apart, 'row')} judged on other {comparison.held_out_images}.")
+        lines.append(f"Left out: {counted(findings.apart, 'row')} judged on other {comparison.images_in_words}.")
     if findings.unmatched:
         lines.append(f"{findings.unmatched} of {comparison.finished} finished runs have no partner and are left out.")
     return [*lines, *marks(comparison), *warnings(comparison)]

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.analysis.comparison import Comparison
+from harness.analysis.contrasts import Difference, differences_to, simultaneous
 from harness.analysis.rows import Row
-from harness.analysis.settings import ABSENT, SEED, headings, setting_of
-from harness.analysis.statistics import ALPHA, Difference, holm, paired_difference, welch_difference
+from harness.analysis.settings import SEED, headings, setting_of
+from harness.analysis.statistics import ALPHA, Interval, holm
 from harness.errors import RequestError, suggestion
 
 _BETWEEN_SETTINGS = re.compile(r",(?=[\w./@]+=)")  # a list holds commas too: `model.hidden=[64,64],optimizer=sgd`
@@ -21,9 +22,11 @@ _CHOICES_SHOWN = 8
 class Finding:
     """One difference of one measure, as tested among all that are shown with it.
 
-    `cells` say what was compared, by column. `seeds` is how many each side could have had at most; `corrected` is
-    Holm's p-value. `by_configuration` has the mean difference in each configuration, where a setting was changed in
-    one or several. `difference` is None where one side has no finished run, no seed is in all configurations, or, as
+    `cells` say what was compared, by column. `difference` is over what the comparison's intervals are over, `wider`
+    over seeds and held-out images (None where that is not known). `seeds` is how many replicates each side could have
+    had at most; `corrected` is Holm's p-value, `simultaneous` the interval that holds together with those of all
+    findings of the measure. `by_configuration` has the mean difference in each configuration, where a setting was
+    changed in one or several. `difference` is None where one side has no finished run, no seed is in all configurations, or, as
     `unmatched` says, no run of one side differs from one of the other in the setting only.
     """
 
@@ -35,6 +38,8 @@ class Finding:
     by_configuration: tuple[float, ...] = ()
     corrected: float = math.nan
     unmatched: bool = False
+    wider: Difference | None = None
+    simultaneous: Interval | None = None
 
     @property
     def contexts(self) -> int:
@@ -103,17 +108,24 @@ def measures(comparison: Comparison) -> tuple[str, ...]:
 
 
 def corrected(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """The findings with Holm's p-values, over all of them."""
-    p_values = [math.nan if finding.difference is None else finding.difference.p_value for finding in findings]
-    return tuple(replace(finding, corrected=p) for finding, p in zip(findings, holm(p_values), strict=True))
+    """The findings with Holm's p-values and simultaneous intervals, each measure by itself.
+
+    The gap of accuracy is what is asked about: its claims are all true with 95 % probability at least. Those of the
+    gap of loss and of accuracy are so among themselves; together the three measures can be wrong more often.
+    """
+    found = list(findings)
+    for measure in dict.fromkeys(finding.measure for finding in findings):
+        places = [place for place, of in enumerate(found) if of.measure == measure and of.difference is not None]
+        tested = [difference for place in places if (difference := found[place].difference) is not None]
+        p_values = holm([difference.p_value for difference in tested])
+        for place, p, together in zip(places, p_values, simultaneous(tested), strict=True):
+            found[place] = replace(found[place], corrected=p, simultaneous=together)
+    return tuple(found)
 
 
 def differences(comparison: Comparison, baseline: Row) -> Findings:
-    """Every other row that is judged on the same images compared with `baseline`, in each of `measures`.
-
-    Two rows are paired by seed where at least two seeds are common to both (the rest of the seeds is then left out),
-    since runs of one seed share the order of their batches, and models that are alike their first weights; else they
-    are compared by Welch's test.
+    """Every other row that is judged on the same images compared with `baseline`, in each of `measures`; how, says
+    contrasts.py.
 
     Raises:
         RequestError: there is no other row, or none that is judged on the same images.
@@ -123,25 +135,30 @@ def differences(comparison: Comparison, baseline: Row) -> Findings:
     if not others:
         why = "there is no other row to hold to it"
         if rows:
-            why = f"every other row is judged on other {comparison.held_out_images}"
+            why = f"every other row is judged on other {comparison.images_in_words}"
         raise RequestError(f"--baseline {baseline.label}: {why}. Compare more runs.")
-    found = [row_difference(row, baseline, name) for name in measures(comparison) for row in others]
+    found = [
+        finding for name in measures(comparison) for finding in row_differences(comparison, baseline, others, name)
+    ]
     return Findings(
         comparison, baseline.label, comparison.settings, measures(comparison), corrected(found),
         apart=len(rows) - len(others),
     )  # fmt: skip
 
 
-def row_difference(row: Row, baseline: Row, measure: str) -> Finding:
-    """`row` minus `baseline`; not corrected."""
-    values, others = row.by_seed(measure), baseline.by_seed(measure)
-    common = [seed for seed in values if seed in others and seed != ABSENT]
-    difference: Difference | None = None
-    if len(common) > 1:
-        difference = paired_difference([values[seed] for seed in common], [others[seed] for seed in common])
-    elif values and others:
-        difference = welch_difference(list(values.values()), list(others.values()))
-    return Finding(row.settings, measure, difference, max(len(values), len(others)), row.underfit)
+def row_differences(comparison: Comparison, baseline: Row, rows: Sequence[Row], measure: str) -> list[Finding]:
+    """Each of `rows` minus `baseline`; not corrected."""
+    own = baseline.by_unit(measure)
+    values = [row.by_unit(measure) for row in rows]
+    found = []
+    for row, by_unit, difference in zip(rows, values, differences_to(own, values), strict=True):
+        wider = None
+        if difference is not None:
+            units = [unit for unit in own if unit in by_unit]
+            wider = comparison.held_out_images.widened(difference, [(row, baseline)], units, measure)
+        shown = wider if comparison.interval == "seeds+images" and wider is not None else difference
+        found.append(Finding(row.settings, measure, shown, max(len(by_unit), len(own)), row.underfit, wider=wider))
+    return found
 
 
 def find_row(comparison: Comparison, text: str) -> Row:

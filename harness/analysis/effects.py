@@ -1,12 +1,13 @@
 """The effect of one setting on the gap, with all else matched.
 
-Two runs make a pair if they have the same seed and differ in that setting only, or in what follows from it (a learning
-rate that is each optimizer's own is part of the choice of an optimizer). The effect of a level under one seed is the
-mean difference to the reference level over the matched configurations; it is tested over seeds.
+Two runs make a pair if they are the same replicate (seed, or draw of the data) and differ in that setting only, or in
+what follows from it (a learning rate that is each optimizer's own is part of the choice of an optimizer). The effect of
+a level under one seed is the mean difference to the reference level over the matched configurations; it is tested over
+seeds.
 
-The seed is the unit of replication. Pairs of one seed are not independent of each other, since its luck (first weights,
-order of batches) is partly the same in all configurations. Counted as if they were, each configuration more would make
-an effect look surer than it is.
+The seed, or the draw, is the unit of replication. Pairs of one seed are not independent of each other, since its luck
+(first weights, order of batches) is partly the same in all configurations. Counted as if they were, each configuration
+more would make an effect look surer than it is.
 
 What the mean is about: the configurations that were run, each counted alike. How far they differ is shown beside it as
 description, and is not tested.
@@ -15,15 +16,16 @@ description, and is not tested.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
 
 from harness.analysis.comparison import Comparison
+from harness.analysis.contrasts import Difference, differences_to
 from harness.analysis.differences import Finding, Findings, corrected, measures, same_value, setting_named
 from harness.analysis.rows import Row
-from harness.analysis.settings import ABSENT, SEED, headings, sortable
-from harness.analysis.statistics import mean, paired_difference
+from harness.analysis.settings import headings, sortable
+from harness.analysis.statistics import mean
 from harness.errors import RequestError, suggestion
-from harness.records import RunState
 
 Levels = Mapping[str, Row]
 """Rows that differ in one setting, by its value."""
@@ -43,24 +45,24 @@ def effects(comparison: Comparison, setting: str, reference: str | None = None) 
     together = values_together(comparison, key)
     if not together and len(levels) > 1:
         raise RequestError(
-            f"--effect {setting}: each value of {key} is judged on other {comparison.held_out_images}, so a difference "
+            f"--effect {setting}: each value of {key} is judged on other {comparison.images_in_words}, so a difference "
             "would say nothing of training. Compare the values of another setting."
         )
     of_use = [level for level in levels if level in together] or levels
     first = of_use[0] if reference is None else _level(reference, key, levels)
     if first not in of_use:
         raise RequestError(
-            f"--baseline {reference}: no other value is judged on the {comparison.held_out_images} of {key}={first}. "
+            f"--baseline {reference}: no other value is judged on the {comparison.images_in_words} of {key}={first}. "
             f"Choose from {', '.join(of_use)}."
         )
     judged_on = {row.judged_on for row in comparison.rows if row.settings[key] == first}
     alike = {row.settings[key] for row in comparison.rows if row.judged_on in judged_on}
     contexts = _contexts(comparison, key)
+    compared = [level for level in levels if level != first and level in alike]
     found = [
-        _effect(contexts, key, level, first, measure)
+        finding
         for measure in measures(comparison)
-        for level in levels
-        if level != first and level in alike
+        for finding in _effects(comparison, contexts, key, compared, first, measure)
     ]
     matched = _matched(contexts, first, f"gap_{comparison.held_out}_accuracy")
     if not matched:
@@ -85,25 +87,65 @@ def values_together(comparison: Comparison, key: str) -> set[str]:
     return set().union(*(of for of in values.values() if len(of) > 1))
 
 
-def _effect(contexts: list[Levels], key: str, level: str, reference: str, measure: str) -> Finding:
-    both = [rows for rows in contexts if level in rows and reference in rows]
-    pairs = [(rows[level].by_seed(measure), rows[reference].by_seed(measure)) for rows in both]
-    seeds = [[seed for seed in here if seed in there and seed != ABSENT] for here, there in pairs]
-    matched = [(*pair, common) for pair, common in zip(pairs, seeds, strict=True) if common]
-    means = tuple(mean([here[seed] - there[seed] for seed in common]) for here, there, common in matched)
-    # Only seeds that every configuration has: else each seed's mean would be about other configurations.
-    complete = [seed for seed in matched[0][2] if all(seed in common for *_, common in matched)] if matched else []
-    difference = None
-    if complete:
-        values = [mean([here[seed] for here, _, _ in matched]) for seed in complete]
-        others = [mean([there[seed] for _, there, _ in matched]) for seed in complete]
-        difference = paired_difference(values, others)
-    underfit = bool(both) and all(rows[level].underfit for rows in both)
-    finished = all(any(rows[of].by_seed(measure) for rows in contexts if of in rows) for of in (level, reference))
-    return Finding(
-        {key: level}, measure, difference, len(set().union(*seeds)), underfit, means,
-        unmatched=finished and not matched,
-    )  # fmt: skip
+@dataclass(frozen=True)
+class _Matched:
+    """A level and the reference in the configurations that both have: the pairs of rows, the mean difference in each,
+    and of each replicate that all of them have the mean over configurations (`values`, `others`)."""
+
+    pairs: tuple[tuple[Row, Row], ...]
+    by_configuration: tuple[float, ...]
+    values: Mapping[str, float]
+    others: Mapping[str, float]
+    seeds: int
+
+
+def _effects(
+    comparison: Comparison, contexts: list[Levels], key: str, levels: Sequence[str], reference: str, measure: str
+) -> list[Finding]:
+    matched = [_match(contexts, level, reference, measure) for level in levels]
+    # Variances are pooled over levels that are compared in the same configurations: else `others` are different means.
+    together: defaultdict[tuple[tuple[str, float], ...], list[int]] = defaultdict(list)
+    for place, of in enumerate(matched):
+        together[tuple(sorted(of.others.items()))].append(place)
+    differences: dict[int, Difference | None] = {}
+    for others, places in together.items():
+        found = differences_to(dict(others), [matched[place].values for place in places])
+        differences.update(zip(places, found, strict=True))
+    findings = []
+    for place, (level, of) in enumerate(zip(levels, matched, strict=True)):
+        both = [rows for rows in contexts if level in rows and reference in rows]
+        underfit = bool(both) and all(rows[level].underfit for rows in both)
+        finished = all(any(rows[at].by_unit(measure) for rows in contexts if at in rows) for at in (level, reference))
+        difference, wider = differences[place], None
+        if difference is not None:
+            wider = comparison.held_out_images.widened(difference, of.pairs, tuple(of.values), measure)
+        shown = wider if comparison.interval == "seeds+images" and wider is not None else difference
+        findings.append(
+            Finding(
+                {key: level}, measure, shown, of.seeds, underfit, of.by_configuration,
+                unmatched=finished and not of.by_configuration, wider=wider,
+            )
+        )  # fmt: skip
+    return findings
+
+
+def _match(contexts: list[Levels], level: str, reference: str, measure: str) -> _Matched:
+    both = [(rows[level], rows[reference]) for rows in contexts if level in rows and reference in rows]
+    found = []
+    for row, other in both:
+        here, there = row.by_unit(measure), other.by_unit(measure)
+        if common := [unit for unit in here if unit in there]:
+            found.append((row, other, here, there, common))
+    means = tuple(mean([here[unit] - there[unit] for unit in common]) for _, _, here, there, common in found)
+    # Only replicates that every configuration has: else each one's mean would be about other configurations.
+    complete = [unit for unit in found[0][4] if all(unit in common for *_, common in found)] if found else []
+    return _Matched(
+        tuple((row, other) for row, other, *_ in found),
+        means,
+        {unit: mean([here[unit] for _, _, here, _, _ in found]) for unit in complete},
+        {unit: mean([there[unit] for _, _, _, there, _ in found]) for unit in complete},
+        len(set().union(*(common for *_, common in found))),
+    )
 
 
 def _contexts(comparison: Comparison, key: str) -> list[Levels]:
@@ -122,13 +164,12 @@ def _matched(contexts: list[Levels], reference: str, measure: str) -> int:
     """How many finished runs are in a pair, those of the reference level included."""
     count = 0
     for rows in contexts:
-        seeds = {level: row.by_seed(measure).keys() - {ABSENT} for level, row in rows.items()}
-        base = seeds.pop(reference, set())
+        seeds = {level: row.by_unit(measure).keys() for level, row in rows.items()}
+        base: Set[str] = seeds.pop(reference, set())
         paired = set().union(*(base & other for other in seeds.values()))
         for level, row in rows.items():
             wanted = paired if level == reference else base
-            finished = (run for run in row.runs if run.state is RunState.FINISHED)
-            count += sum(run.parameters.get(SEED) in wanted for run in finished)
+            count += sum(row.key(run) in wanted for run in row.finished_runs)
     return count
 
 

@@ -1,4 +1,4 @@
-"""Which rows deserve to be ranked by their gap, and which nobody beats.
+"""Which rows deserve to be ranked by their gap, which nobody beats, and which runs did not train as their row did.
 
 A model that has learnt nothing has no gap either. So the smallest gap counts among rows whose held-out accuracy is high
 enough; the others stand below, as underfit.
@@ -7,15 +7,29 @@ enough; the others stand below, as underfit.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+
+from harness.analysis.rows import Row
+from harness.records import FloatArray
 
 WITHIN = 0.02
-"""How far below the best held-out accuracy a row may lie and still be ranked, as a fraction. Two points are six
-standard errors of an accuracy on 10,000 images: no row is sent down by accident, and no model that gave up so much for
-its small gap is called the best."""
+"""How far below the best held-out accuracy the mean of a row may lie and still be ranked, as a fraction: the price in
+accuracy at which a small gap is no merit any more."""
+
+RESAMPLES = 500
+"""Of the share that says how sure a place on the front is."""
+
+COLLAPSED = 0.05
+"""A run has collapsed if its accuracy lies so far below the median of its row (a fraction), ..."""
+COLLAPSED_DEVIATIONS = 6.0
+"""... and by so many deviations, as far as the runs of all rows lie from the medians of theirs."""
 
 _ROUNDING = 1e-12
+_CHUNK = 4_000_000  # resampled means held at once
 
 
 @dataclass(frozen=True)
@@ -55,3 +69,80 @@ def pareto_front(accuracies: Sequence[float], gaps: Sequence[float]) -> list[boo
         if gaps[place] < best:
             best, previous = gaps[place], accuracies[place]
     return front
+
+
+def front_shares(accuracies: Sequence[Mapping[str, float]], gaps: Sequence[Mapping[str, float]]) -> list[float]:
+    """For each row the share of resamples over its replicates in which it is on the Pareto front; NaN for rows of one
+    replicate, and for all if no other row has two.
+
+    Replicates (the keys) are resampled together for all rows: what they share, they share in each resample. Means of
+    resamples of n spread too little by sqrt((n - 1) / n), which is set right.
+    """
+    counts = [len(values) for values in accuracies]
+    if len(counts) < 2 or max(counts) < 2:
+        return [math.nan] * len(counts)
+    units = list(dict.fromkeys(unit for values in accuracies for unit in values))
+    accuracy, gap = (_table(values, units) for values in (accuracies, gaps))
+    chosen = np.random.default_rng(0).multinomial(len(units), np.full(len(units), 1 / len(units)), size=RESAMPLES)
+    on_front = np.zeros(len(counts))
+    step = max(1, _CHUNK // len(counts))
+    for start in range(0, RESAMPLES, step):
+        weights = chosen[start : start + step].astype(np.float64)
+        on_front += _fronts(_resampled(accuracy, weights), _resampled(gap, weights)).sum(axis=0)
+    shares = on_front / RESAMPLES
+    return [float(share) if n > 1 else math.nan for share, n in zip(shares, counts, strict=True)]
+
+
+def _table(values: Sequence[Mapping[str, float]], units: Sequence[str]) -> FloatArray:
+    """(rows, units), NaN where a row lacks the unit."""
+    return np.array([[row.get(unit, math.nan) for unit in units] for row in values])
+
+
+def _resampled(values: FloatArray, weights: FloatArray) -> FloatArray:
+    """Means of resamples (resamples, rows); the mean of a row where its units were not drawn."""
+    known = np.isfinite(values)
+    filled, counts = np.where(known, values, 0.0), known.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = filled.sum(axis=1) / counts
+        drawn = (weights @ filled.T) / (weights @ known.T.astype(np.float64))
+        spread = np.sqrt(counts / (counts - 1))
+        moved = means + np.where(counts > 1, spread, 0.0) * (np.where(np.isfinite(drawn), drawn, means) - means)
+    return np.asarray(np.where(np.isfinite(moved), moved, means))
+
+
+def _fronts(accuracies: FloatArray, gaps: FloatArray) -> FloatArray:
+    """Which rows are on the front of each resample, (resamples, rows): `pareto_front` without ties."""
+    known = np.isfinite(accuracies) & np.isfinite(gaps)
+    order = np.argsort(np.where(known, -accuracies, np.inf), axis=1, kind="stable")
+    ordered = np.take_along_axis(np.where(known, gaps, np.inf), order, axis=1)
+    before = np.minimum.accumulate(ordered, axis=1)
+    least = np.concatenate([np.full((len(gaps), 1), np.inf), before[:, :-1]], axis=1)
+    found = np.zeros(gaps.shape)
+    np.put_along_axis(found, order, (ordered < least).astype(np.float64), axis=1)
+    return found
+
+
+def collapsed_runs(rows: Sequence[Row], accuracy: str) -> list[tuple[str, ...]]:
+    """The ids of each row's runs whose score `accuracy` is far below that of the row's others (`COLLAPSED`).
+
+    The t interval of a row with such a run rests on a spread that no normal distribution has.
+    """
+    scores = [
+        {
+            run.run_id: run.metrics[metric]
+            for run in row.finished_runs
+            if (metric := f"{row.stage}/{accuracy}") in run.metrics
+        }
+        for row in rows
+    ]
+    medians = [median(of.values()) if of else math.nan for of in scores]
+    off = [
+        abs(value - middle)
+        for of, middle in zip(scores, medians, strict=True) if len(of) > 2
+        for value in of.values()
+    ]  # fmt: skip
+    limit = max(COLLAPSED, COLLAPSED_DEVIATIONS * 1.4826 * median(off)) if off else COLLAPSED
+    return [
+        tuple(run for run, value in of.items() if value < middle - limit)
+        for of, middle in zip(scores, medians, strict=True)
+    ]

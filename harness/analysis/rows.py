@@ -1,18 +1,28 @@
-"""Runs of one configuration as a row: their scores, and what can be said of it beside other rows."""
+"""Runs of one configuration as a row: its scores over replicates, and what can be said of it beside other rows."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple
 
 from harness.analysis.settings import ABSENT, SEED, sortable
-from harness.analysis.statistics import Interval, mean_and_deviation, t_interval
+from harness.analysis.statistics import (
+    Interval,
+    added_error,
+    interval_around,
+    mean,
+    mean_and_deviation,
+    t_interval,
+)
 from harness.records import RunRecord, RunState
 
 HeldOut = Literal["val", "test"]
+IntervalOver = Literal["seeds", "seeds+images"]
+INTERVALS: tuple[IntervalOver, ...] = ("seeds", "seeds+images")
+"""What an interval is over: the replicates only, or the finite number of held-out images too."""
 
 SCORES = (
     "train_accuracy", "val_accuracy", "test_accuracy", "gap_val_accuracy", "gap_test_accuracy",
@@ -31,25 +41,55 @@ STAGES: Mapping[Stage, str] = {
 
 @dataclass(frozen=True)
 class Score:
-    """Over the n finished runs that have the metric: mean, sample standard deviation and 95 % t interval of the mean.
+    """Over n seeds or draws of the data: mean, sample standard deviation and 95 % t interval of the mean.
 
-    The last two are None for n = 1, and where a value is not finite; the mean then is NaN.
+    The last two are None for n = 1, and where a value is not finite; the mean then is NaN. `image_error` is the
+    standard error that the finite number of held-out images adds, 0 for a score of the training images, None where it
+    is not known (see `held_out.py`); `wider` is the interval with it.
     """
 
     mean: float
     deviation: float | None
     n: int
     interval: Interval | None
+    image_error: float | None = None
+
+    @property
+    def wider(self) -> Interval | None:
+        """The interval over replicates and held-out images; None where one of the two is not known."""
+        if self.deviation is None or self.image_error is None:
+            return None
+        error, degrees = added_error(self.deviation / math.sqrt(self.n), self.n - 1, self.image_error**2)
+        return interval_around(self.mean, error, degrees)
+
+    def interval_over(self, what: IntervalOver) -> Interval | None:
+        """The interval that is asked for."""
+        return self.interval if what == "seeds" else self.wider
+
+
+class Unit(NamedTuple):
+    """What tells the replicates of a row apart: the draw of the data, empty where all have the same, and the seed."""
+
+    draw: str
+    seed: str
+
+    def __str__(self) -> str:
+        return f"{self.draw} seed={self.seed}" if self.draw else self.seed
 
 
 @dataclass(frozen=True)
 class Row:
-    """Runs of one configuration, whatever their seed.
+    """Runs of one configuration: its replicates.
 
-    `repeats` counts finished ones whose seed another finished one has too, `missing` are seeds that this row's sweeps
-    asked for and it lacks. `judged_on` is the same text for rows whose held-out images are the same: only such rows are
-    compared with each other. `underfit`: its held-out accuracy is too low for its gap to count; `on_front`: no other
-    row is better in one of the two and as good in the other.
+    `units` has the replicate that each run is, by run id. `over_draws` says that draws of the data are what is
+    repeated: a value then is the mean over the seeds of a draw, else it is that of a seed. `repeats` counts the
+    finished runs whose replicate another finished one is too; such runs count once, with their mean.
+
+    `missing` are replicates that this row's sweeps asked for and it lacks. `judged_on` is the same text for rows whose
+    held-out images are the same: only such rows are compared with each other. `underfit`: its mean held-out accuracy is
+    too low for its gap to count; `underfit_shown`: by more than its interval. `on_front`: no other row is better in one
+    of the two and as good in the other; `front_share` is the share of resamples that put it there, NaN if there are
+    none. `collapsed` are the ids of runs whose accuracy is far below that of the row's others.
     """
 
     settings: Mapping[str, str]
@@ -57,10 +97,15 @@ class Row:
     scores: Mapping[str, Score]
     repeats: int
     stage: Stage = "final"
+    units: Mapping[str, Unit] = field(default_factory=dict)
+    over_draws: bool = False
     missing: tuple[str, ...] = ()
     judged_on: str = ""
     underfit: bool = False
+    underfit_shown: bool = False
     on_front: bool = False
+    front_share: float = math.nan
+    collapsed: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -72,12 +117,21 @@ class Row:
         return len(self.runs)
 
     @property
+    def finished_runs(self) -> tuple[RunRecord, ...]:
+        return tuple(run for run in self.runs if run.state is RunState.FINISHED)
+
+    @property
     def finished(self) -> int:
-        return sum(run.state is RunState.FINISHED for run in self.runs)
+        return len(self.finished_runs)
+
+    @property
+    def replicates(self) -> int:
+        """How many seeds, or draws, have a finished run."""
+        return len({self.key(run) for run in self.finished_runs})
 
     @property
     def expected(self) -> int:
-        """How many finished runs the row would have if each seed, of its own or missing, had finished."""
+        """How many finished runs the row would have if each replicate, of its own or missing, had finished."""
         return self.finished + len(self.lacking) + len(self.missing)
 
     @property
@@ -87,27 +141,49 @@ class Row:
 
     @property
     def lacking(self) -> tuple[RunRecord, ...]:
-        """The runs that no finished run of their seed replaces, the latest of each seed."""
+        """The runs whose replicate no finished run is, the latest of each."""
         unfinished = [run for run in self.runs if run.state is not RunState.FINISHED]
         if not unfinished:
             return ()
-        done = {run.parameters.get(SEED) for run in self.runs if run.state is RunState.FINISHED} - {None}
-        latest = {run.parameters.get(SEED, run.run_id): run for run in unfinished}
-        return tuple(run for seed, run in latest.items() if seed not in done)
+        done = {self.units[run.run_id] for run in self.finished_runs}
+        latest = {self.units[run.run_id]: run for run in unfinished}
+        return tuple(run for unit, run in latest.items() if unit not in done)
+
+    def key(self, run: RunRecord) -> str:
+        """By what the run's value is told apart and paired with other rows': its draw or its seed."""
+        unit = self.units[run.run_id]
+        return unit.draw if self.over_draws else unit.seed
+
+    def runs_by_unit(self, name: str) -> dict[str, dict[Unit, list[RunRecord]]]:
+        """The finished runs that have the score: by the key of their value, and by replicate."""
+        found: dict[str, dict[Unit, list[RunRecord]]] = {}
+        for run in self.finished_runs:
+            if f"{self.stage}/{name}" in run.metrics:
+                found.setdefault(self.key(run), {}).setdefault(self.units[run.run_id], []).append(run)
+        return found
+
+    def by_unit(self, name: str) -> dict[str, float]:
+        """The score of each seed or draw: of a replicate that ran more than once the mean, of a draw the mean over its
+        seeds."""
+        metric = f"{self.stage}/{name}"
+        return {
+            key: mean([mean([run.metrics[metric] for run in runs]) for runs in units.values()])
+            for key, units in self.runs_by_unit(name).items()
+        }
 
     def values(self, name: str) -> list[float]:
-        """The score of each finished run that has it."""
-        finished = (run for run in self.runs if run.state is RunState.FINISHED)
-        metric = f"{self.stage}/{name}"
-        return [run.metrics[metric] for run in finished if metric in run.metrics]
+        """The score of each seed or draw."""
+        return list(self.by_unit(name).values())
 
-    def by_seed(self, name: str) -> dict[str, float]:
-        """The score of each seed that finished; of a seed that ran more than once the mean."""
-        found: defaultdict[str, list[float]] = defaultdict(list)
-        for run in self.runs:
-            if run.state is RunState.FINISHED and (metric := f"{self.stage}/{name}") in run.metrics:
-                found[run.parameters.get(SEED, ABSENT)].append(run.metrics[metric])
-        return {seed: math.fsum(values) / len(values) for seed, values in found.items()}
+    def within_draws(self, name: str) -> float | None:
+        """The standard deviation between the seeds of a draw; None where no draw has two."""
+        metric, squares, degrees = f"{self.stage}/{name}", 0.0, 0
+        for units in self.runs_by_unit(name).values() if self.over_draws else ():
+            values = [mean([run.metrics[metric] for run in runs]) for runs in units.values()]
+            _, deviation = mean_and_deviation(values)
+            if deviation is not None:
+                squares, degrees = squares + deviation**2 * (len(values) - 1), degrees + len(values) - 1
+        return math.sqrt(squares / degrees) if degrees else None
 
     @property
     def unfinished(self) -> Mapping[RunState, int]:
@@ -119,17 +195,17 @@ class Row:
         return tuple(run.parameters.get(SEED, ABSENT) for run in self.runs)
 
 
-def make_row(settings: Mapping[str, str], members: Sequence[RunRecord], stage: Stage) -> Row:
+def make_row(
+    settings: Mapping[str, str], members: Sequence[RunRecord], stage: Stage, units: Mapping[str, Unit], over_draws: bool
+) -> Row:
     """The row of these runs, by its shown `settings`; what it is beside other rows is not told yet."""
-    finished = [run for run in members if run.state is RunState.FINISHED]
-    scores = {}
-    for name in SCORES:
-        metric = f"{stage}/{name}"
-        if values := [run.metrics[metric] for run in finished if metric in run.metrics]:
-            scores[name] = _score(values)
-    seeds = Counter(run.parameters.get(SEED, ABSENT) for run in finished)
-    ordered = sorted(members, key=lambda run: (sortable(run.parameters.get(SEED, ABSENT)), run.started, run.run_id))
-    return Row(settings, tuple(ordered), scores, sum(count for count in seeds.values() if count > 1), stage)
+    ordered = sorted(members, key=lambda run: (*map(sortable, units[run.run_id]), run.started, run.run_id))
+    counts = Counter(units[run.run_id] for run in members if run.state is RunState.FINISHED)
+    repeats = sum(count for count in counts.values() if count > 1)
+    own = {run.run_id: units[run.run_id] for run in members}
+    row = Row(settings, tuple(ordered), {}, repeats, stage, own, over_draws)
+    scores = {name: _score(values) for name in SCORES if (values := row.values(name))}
+    return replace(row, scores=scores)
 
 
 def _score(values: Sequence[float]) -> Score:

@@ -79,7 +79,7 @@ def _claim(block: Findings, finding: Finding) -> str:
     pays = ", but is underfit" if finding.underfit else ""
     word = "less" if finding.difference.mean < 0 else "more"
     n = finding.difference.n
-    on = "pairs" if finding.difference.kind == "paired" and not finding.contexts else "seeds"
+    on = "pairs" if finding.difference.kind != "welch" and not finding.contexts else "seeds"
     return (
         f"{subject(block, finding)} overfits {word}{pays}: {size} points in the {measure_in_words(finding.measure)} "
         f"(95 % interval {low} to {high}, n={n} {on})"

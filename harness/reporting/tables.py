@@ -97,7 +97,7 @@ def tests(comparison: Comparison, made: Tested) -> Table | None:
     if left_out := len(every) - len(shown):
         notes.insert(0, f"{left_out:,} more tests are left out here, but counted in the correction.")
     if apart:
-        notes.append(f"Not compared: {counted(apart, 'row')} judged on other {comparison.held_out_images}.")
+        notes.append(f"Not compared: {counted(apart, 'row')} judged on other {comparison.images_in_words}.")
     lines = tuple(Line(_test_cells(block, finding, several)) for block, finding in shown)
     return Table("Every test of this page, corrected for all of them together.", tuple(columns), lines, tuple(notes))
 
@@ -113,7 +113,7 @@ def _test_cells(block: Findings, finding: Finding, several: bool) -> tuple[Cell,
         ends = (difference.interval.low, difference.interval.high)
         interval = " to ".join(amount(measure, end, decimals) for end in ends)
     paired = counted(difference.n, "seed" if finding.contexts else "pair")
-    n = paired if difference.kind == "paired" else f"{difference.n} and {difference.n_baseline}"
+    n = paired if difference.kind != "welch" else f"{difference.n} and {difference.n_baseline}"
     cells = [
         *names,
         Cell(n, float(difference.n)),

@@ -51,7 +51,7 @@ def all_tests(comparison: Comparison, baseline: str | None = None) -> Tested:
     for key in comparison.settings:
         if not (together := values_together(comparison, key)):
             untested.append(
-                f"The effect of {short[key]} is not tested: each value is judged on other {comparison.held_out_images}."
+                f"The effect of {short[key]} is not tested: each value is judged on other {comparison.images_in_words}."
             )
             continue
         try:

@@ -85,7 +85,7 @@ def count_in_words(finding: Finding) -> str:
     assert difference is not None
     if finding.contexts:
         return f"n={difference.n} seed{'' if difference.n == 1 else 's'}"
-    if difference.kind == "paired":
+    if difference.kind != "welch":
         return f"n={difference.n} pair{'' if difference.n == 1 else 's'} of equal seed"
     return f"n={difference.n} and {difference.n_baseline} seeds, not paired"
 

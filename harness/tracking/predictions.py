@@ -23,9 +23,6 @@ FILE = "predictions.npz"
 _ARRAYS = ("labels", "predicted", "losses")
 _DOWNLOADS = 8  # at once, from a store that is not on this machine
 
-HeldOutPredictions = Mapping[str, Mapping[str, Predictions]]
-"""By run id and split (`val`, `test`)."""
-
 
 def write_predictions(file: Path, predictions: Mapping[str, Predictions]) -> None:
     """Write those of each split to `file`."""
@@ -33,8 +30,8 @@ def write_predictions(file: Path, predictions: Mapping[str, Predictions]) -> Non
     np.savez_compressed(file, **arrays)
 
 
-def read_predictions(store: Store, runs: Iterable[RunRecord]) -> HeldOutPredictions:
-    """Those of the finished runs that kept them.
+def read_predictions(store: Store, runs: Iterable[RunRecord]) -> dict[str, dict[str, Predictions]]:
+    """Those of the finished runs that kept them, by run id and split.
 
     Raises:
         StoreError: a run's file is not there any more, or cannot be read.

@@ -148,7 +148,7 @@ def test_a_score_has_the_t_interval_of_its_mean() -> None:
     score = row.scores["gap_test_accuracy"]
     assert score.interval is not None
     assert (score.interval.low, score.interval.high) == pytest.approx(DescrStatsW(gaps).tconfint_mean())
-    assert row.by_seed("gap_test_accuracy") == pytest.approx({"0": 0.10, "1": 0.12, "2": 0.17})
+    assert row.by_unit("gap_test_accuracy") == pytest.approx({"0": 0.10, "1": 0.12, "2": 0.17})
 
 
 def test_what_a_split_selected_is_known() -> None:
@@ -223,7 +223,7 @@ def test_runs_are_compared_with_the_weights_that_are_asked_for() -> None:
     assert [row.label for row in compare(runs).rows] == ["a", "b"]
     best = compare(runs, stage="best")
     assert [row.label for row in best.rows] == ["b", "a"]
-    assert best.rows[0].by_seed("gap_val_accuracy") == {"0": pytest.approx(0.02)}
+    assert best.rows[0].by_unit("gap_val_accuracy") == {"0": pytest.approx(0.02)}
     assert "the epoch of its least loss was chosen" in best.selected_on["val"]
     assert "least validation loss" in context(best)[0]
 
@@ -258,7 +258,7 @@ def test_images_that_a_shown_setting_tells_apart_have_no_column_of_their_own(
 ) -> None:
     ((key, values),) = settings.items()
     runs = [run(**{key: value}, **data(f"{n}" * 32, f"{n}" * 32, f"{n}" * 32)) for n, value in enumerate(values)]
-    comparison = compare(runs)
+    comparison = compare(runs, replicates=())
     assert comparison.settings == (key.replace("__", "."),)
     assert "data" not in "".join(context(comparison))
 

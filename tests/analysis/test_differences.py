@@ -41,22 +41,28 @@ def finding(findings: Findings, name: str, measure: str = "gap_test_accuracy") -
     return found
 
 
-def test_rows_of_the_same_seeds_are_paired_and_a_difference_is_called_by_its_direction() -> None:
-    less = finding(held(usual()), "less")
+def test_two_rows_of_the_same_seeds_are_paired() -> None:
+    less = finding(held(compare([*runs("base", BASE), *runs("less", LESS)])), "less")
     assert less.difference is not None
     assert (less.difference.kind, less.difference.n) == ("paired", 5)
     assert less.difference.p_value == pytest.approx(stats.ttest_rel(LESS, BASE).pvalue, rel=1e-6)
     assert less.difference.mean == pytest.approx(-0.01)
+
+
+def test_a_difference_is_called_by_its_direction() -> None:
+    less = finding(held(usual()), "less")
     assert less.verdict == "smaller gap"
     assert finding(held(usual(), "less"), "base").verdict == "larger gap"
     assert finding(held(usual()), "same").verdict == "no difference shown"
 
 
-def test_every_test_that_is_shown_is_corrected_for() -> None:
+def test_every_test_of_a_measure_is_corrected_for() -> None:
     findings = held(usual())
     tested = [one for one in findings.findings if one.difference is not None and one.difference.testable]
     assert findings.tests == len(tested) == 4  # the accuracies do not vary
-    assert [one.corrected for one in tested] == holm([one.difference.p_value for one in tested if one.difference])
+    for measure in ("gap_test_accuracy", "gap_test_loss"):
+        family = [one for one in tested if one.measure == measure]
+        assert [one.corrected for one in family] == holm([one.difference.p_value for one in family if one.difference])
     assert {one.verdict for one in findings.findings if one.measure == "test_accuracy"} == {
         "cannot be tested: no variation"
     }

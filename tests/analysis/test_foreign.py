@@ -90,7 +90,7 @@ def test_runs_without_a_seed_are_repetitions_that_pair_with_nothing() -> None:
     comparison = compared([keras(0.9, 0.8 - n / 100, width=n // 2) for n in range(4)])
     assert [row.finished for row in comparison.rows] == [2, 2]
     assert comparison.repeats == 0
-    assert len(comparison.rows[0].by_seed("gap_val_accuracy")) == 2
+    assert len(comparison.rows[0].by_unit("gap_val_accuracy")) == 2
     assert any("No run records a seed" in line for line in warnings(comparison))
 
 

@@ -10,18 +10,8 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
-from harness.analysis.statistics import (
-    ALPHA,
-    LEVEL,
-    Interval,
-    bca_interval,
-    bca_intervals,
-    hedges_correction,
-    holm,
-    paired_difference,
-    t_interval,
-    welch_difference,
-)
+from harness.analysis.contrasts import hedges_correction, paired_difference, welch_difference
+from harness.analysis.statistics import ALPHA, LEVEL, Interval, bca_interval, bca_intervals, holm, t_interval
 
 # Student's own example of 1908: hours of sleep gained by ten patients under each of two drugs.
 DEXTRO = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]

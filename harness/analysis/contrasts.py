@@ -1,0 +1,328 @@
+"""How far the values of several groups lie from those of one of them, the baseline, and whether that may be chance.
+
+Values are told apart by their unit, what is repeated: a seed, or a draw of the data. Runs of one unit share its luck
+(order of batches, training images, for models that are alike the first weights), so groups are paired by it.
+
+- *paired*: the t test of the differences, where the units in common promise the narrower interval.
+- *pooled*: the same with one variance, estimated from all groups that have the baseline's units, in a two-way layout of
+  groups and units. Five units of eight groups give 28 degrees of freedom instead of 4. Not used where one group varies
+  more than the others (`POOLING_GUARD`).
+- *welch*: Welch's test of all values, where few units or none are in common.
+
+Which of paired and Welch is used depends on the numbers of units only, never on the values: see `pairs_promise_more`.
+
+Sources:
+    Welch 1947, "The generalization of Student's problem ...", Biometrika 34 (degrees of freedom: Satterthwaite 1946).
+    Scheffé 1959, "The Analysis of Variance", chapter 4 (two-way layout, one observation a cell).
+    Dunnett 1955, "A multiple comparison procedure for comparing several treatments with a control", JASA 50.
+    Hedges 1981, "Distribution theory for Glass's estimator of effect size ...", J. of Educational Statistics 6.
+    Bonett 2008, "Confidence intervals for standardized linear contrasts of means", Psychological Methods 13.
+    Pitman 1937, "Significance tests which may be applied to samples from any populations", Suppl. to the JRSS 4.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+
+from harness.analysis.statistics import (
+    ALPHA,
+    LEVEL,
+    ROUNDING,
+    Interval,
+    added_error,
+    interval_around,
+    mean_and_deviation,
+    t_quantile,
+)
+from harness.records import FloatArray
+
+Values = Mapping[str, float]
+"""A score by unit."""
+
+POOLING_GUARD = 0.20
+"""Variances are not pooled if one group's is larger than the others' at this level, corrected for looking at all."""
+
+FEWEST_TO_POOL = 3
+"""Units below which variances are not pooled: of two, a group that varies more than the others cannot be told."""
+
+TYPICAL_CORRELATION = 0.4
+"""Of two groups' values over the units in common: what `pairs_promise_more` supposes (docs/comparing.md)."""
+
+FEWEST_TO_FLIP = 6
+"""Pairs below which no sign-flip test can give p < 0.05."""
+_FLIPS = 10_000
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far values are from a baseline's: `mean` = values - baseline, so a smaller gap is negative.
+
+    `n` and `n_baseline` count units; where they are paired both are the number of pairs. `error` is the standard error
+    of `mean` with its `degrees` of freedom: None for too few values or one that is not finite, 0 where nothing varies.
+
+    `effect_size` is the difference in standard deviations (of the differences where paired, else of the two groups),
+    corrected for small samples, NaN where there is none; `effect_interval` has its 95 % interval. `p_flip` is the p of
+    the sign-flip test of the pairs, which supposes symmetry only; NaN for fewer than six pairs.
+    """
+
+    kind: Literal["paired", "pooled", "welch"]
+    n: int
+    n_baseline: int
+    mean: float
+    error: float | None
+    degrees: float = math.nan
+    effect_size: float = math.nan
+    effect_scale: float = math.nan
+    effect_degrees: float = math.nan
+    p_flip: float = math.nan
+
+    @property
+    def testable(self) -> bool:
+        """Whether there is a p-value: two values at least, and some variation among them."""
+        return bool(self.error)
+
+    @property
+    def interval(self) -> Interval | None:
+        """The 95 % t interval; None where the values do not suffice, of no width where nothing varies."""
+        return None if self.error is None else interval_around(self.mean, self.error, self.degrees)
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided; NaN where there is none."""
+        if not self.error:
+            return math.nan
+        from scipy.special import stdtr
+
+        return 2 * float(stdtr(self.degrees, -abs(self.mean / self.error)))
+
+    @property
+    def effect_interval(self) -> Interval | None:
+        """The 95 % interval of the effect size, by the noncentral t distribution (Steiger and Fouladi 1997)."""
+        if math.isnan(self.effect_size):
+            return None
+        from scipy.special import nctdtrinc
+
+        t = self.effect_size / self.effect_scale
+        low, high = (float(nctdtrinc(self.effect_degrees, p, t)) for p in ((1 + LEVEL) / 2, (1 - LEVEL) / 2))
+        return Interval(low * self.effect_scale, high * self.effect_scale)
+
+    def with_variance(self, variance: float) -> Difference:
+        """The same difference, an independent `variance` of its mean added (see `statistics.added_error`)."""
+        if self.error is None:
+            return self
+        error, degrees = added_error(self.error, self.degrees, variance)
+        return replace(self, error=error, degrees=degrees)
+
+
+def differences_to(baseline: Values, groups: Sequence[Values]) -> list[Difference | None]:
+    """Each group's difference to the baseline; None where one of the two has no value."""
+    found = [difference(values, baseline) for values in groups]
+    block = [
+        place
+        for place, values in enumerate(groups)
+        if len(baseline) >= FEWEST_TO_POOL and baseline.keys() <= values.keys()
+    ]
+    if len(block) < 2:
+        return found
+    units = list(baseline)
+    values = np.array([[group[unit] for unit in units] for group in (baseline, *(groups[place] for place in block))])
+    pooled = pooled_variance(values) if np.isfinite(values).all() else None
+    if pooled is not None:
+        error, degrees = math.sqrt(2 * pooled / len(units)), (len(block)) * (len(units) - 1)
+        for place in block:
+            own = found[place]
+            if own is not None and own.testable:
+                found[place] = replace(own, kind="pooled", error=error, degrees=degrees)
+    return found
+
+
+def pooled_variance(values: FloatArray) -> float | None:
+    """The variance of what is left of `values` (groups, units) without the means of groups and units.
+
+    None where nothing varies, or where one group varies more than the others: then its differences and those of the
+    others have no variance in common. A group's residuals from the mean of the others are independent of the residuals
+    of those among themselves, so that the ratio of the two variances has an F distribution if all are equal.
+    """
+    groups, units = values.shape
+    left = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0, keepdims=True) + values.mean()
+    squares = (left**2).sum(axis=1)
+    variance = float(squares.sum() / ((groups - 1) * (units - 1)))
+    if math.sqrt(variance) <= ROUNDING * float(np.abs(values).max()):
+        return None
+    if groups > 2:
+        from scipy.special import fdtrc
+
+        own = squares * groups / (groups - 1) / (units - 1)
+        others = (squares.sum() - squares * groups / (groups - 1)) / ((groups - 2) * (units - 1))
+        with np.errstate(divide="ignore"):
+            p = fdtrc(units - 1, (groups - 2) * (units - 1), own / others)
+        if groups * float(p.min()) < POOLING_GUARD:
+            return None
+    return variance
+
+
+def difference(values: Values, baseline: Values) -> Difference | None:
+    """Of two groups: paired by unit, or Welch's (see `pairs_promise_more`); None where one has no value."""
+    common = [unit for unit in values if unit in baseline]
+    if common and pairs_promise_more(len(common), len(values), len(baseline)):
+        return paired_difference([values[unit] for unit in common], [baseline[unit] for unit in common])
+    if values and baseline:
+        return welch_difference(list(values.values()), list(baseline.values()))
+    return None
+
+
+def pairs_promise_more(common: int, n: int, n_baseline: int) -> bool:
+    """Whether `common` pairs can be expected to give a narrower interval than all `n` and `n_baseline` values.
+
+    By the numbers alone, for values of equal variance and `TYPICAL_CORRELATION`; Welch's degrees of freedom are counted
+    at their least, so that groups with the same units are always paired. A choice that looked at the values would find
+    too many differences.
+    """
+    if common < 2:
+        return common == n == n_baseline
+    fewest = min(n, n_baseline)
+    paired = t_quantile(common - 1) * math.sqrt(2 * (1 - TYPICAL_CORRELATION) / common)
+    return paired <= t_quantile(fewest - 1) * math.sqrt(1 / n + 1 / n_baseline)
+
+
+def paired_difference(values: Sequence[float], baseline: Sequence[float]) -> Difference:
+    """The mean of `values[i] - baseline[i]`, with the t test of those differences.
+
+    The effect size is d_z = mean / deviation of the differences, times Hedges's correction for n - 1 degrees of
+    freedom (Lakens 2013, "Calculating and reporting effect sizes ...", Frontiers in Psychology 4, equation 7).
+
+    Raises:
+        ValueError: there is no pair, or the two are not of one length.
+    """
+    if len(values) != len(baseline) or not values:
+        raise ValueError(f"{len(values)} and {len(baseline)} values make no pairs")
+    n = len(values)
+    pairs = [value - other for value, other in zip(values, baseline, strict=True)]
+    mean, deviation = mean_and_deviation(pairs)
+    if deviation is None:
+        return Difference("paired", n, n, mean, None)
+    if deviation <= ROUNDING * max(map(abs, (*values, *baseline))):  # rounding of what they are differences of
+        return Difference("paired", n, n, mean, 0.0, n - 1)
+    correction = hedges_correction(n - 1)
+    return Difference(
+        "paired", n, n, mean, deviation / math.sqrt(n), n - 1, mean / deviation * correction,
+        correction / math.sqrt(n), n - 1, sign_flip_p(pairs),
+    )  # fmt: skip
+
+
+def welch_difference(values: Sequence[float], baseline: Sequence[float]) -> Difference:
+    """The difference of two means whose values are not paired, with Welch's test.
+
+    The effect size is the difference over sqrt((s1² + s2²) / 2), the root of the average variance, which does not
+    suppose equal variances (Bonett 2008), times Hedges's correction for the degrees of freedom
+    (n1 - 1) (n2 - 1) (s1² + s2²)² / ((n2 - 1) s1⁴ + (n1 - 1) s2⁴) (Delacre et al. 2021, "Why Hedges' g*s based on the
+    non-pooled standard deviation should be reported with Welch's t-test", section 2).
+
+    Raises:
+        ValueError: one of the two is empty.
+    """
+    if not values or not baseline:
+        raise ValueError("a difference needs a value on each side")
+    n, m = len(values), len(baseline)
+    (mean, deviation), (other_mean, other_deviation) = mean_and_deviation(values), mean_and_deviation(baseline)
+    difference = mean - other_mean
+    if deviation is None or other_deviation is None:
+        return Difference("welch", n, m, difference, None)
+    if deviation == other_deviation == 0:
+        return Difference("welch", n, m, difference, 0.0, n + m - 2)
+    v, w = deviation**2, other_deviation**2
+    error = math.sqrt(v / n + w / m)
+    degrees = error**4 / ((v / n) ** 2 / (n - 1) + (w / m) ** 2 / (m - 1))
+    effect_degrees = (n - 1) * (m - 1) * (v + w) ** 2 / ((m - 1) * v**2 + (n - 1) * w**2)
+    unit = math.sqrt((v + w) / 2)
+    correction = hedges_correction(effect_degrees)
+    return Difference(
+        "welch", n, m, difference, error, degrees, difference / unit * correction, error / unit * correction, degrees
+    )
+
+
+def hedges_correction(degrees: float) -> float:
+    """By what a standardized difference with so many degrees of freedom is multiplied to be unbiased (Hedges 1981).
+
+    NaN for one degree of freedom, where no factor does.
+    """
+    if degrees <= 1:
+        return math.nan
+    return math.exp(math.lgamma(degrees / 2) - math.lgamma((degrees - 1) / 2)) / math.sqrt(degrees / 2)
+
+
+def sign_flip_p(pairs: Sequence[float]) -> float:
+    """The two-sided p of the sign-flip test (Pitman 1937): the share of all ways to turn the signs of the differences
+    that give a mean at least as far from 0. Of more than 13 pairs 10,000 ways drawn at random; NaN for fewer than six.
+    """
+    if len(pairs) < FEWEST_TO_FLIP:
+        return math.nan
+    sums = np.abs(_signs(len(pairs)) @ np.array(pairs))
+    return float((sums >= abs(math.fsum(pairs)) * (1 - 1e-9)).mean())
+
+
+@lru_cache(maxsize=16)
+def _signs(n: int) -> FloatArray:
+    """Ways to turn the signs of n values, a row each, the first of them none."""
+    if 2**n <= _FLIPS:
+        return np.asarray(1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1), dtype=np.float64)
+    signs = np.random.default_rng(0).choice(np.array([-1.0, 1.0]), size=(_FLIPS, n))
+    signs[0] = 1.0
+    return np.asarray(signs, dtype=np.float64)
+
+
+def simultaneous(differences: Sequence[Difference]) -> list[Interval | None]:
+    """Intervals of these differences that hold all at once with 95 % probability; None where there is no error.
+
+    Where all are pooled they have one variance and one baseline in common, and the quantile is Dunnett's (1955); else
+    each is Bonferroni's.
+    """
+    tested = [of for of in differences if of.testable]
+    together = len(tested) > 1 and all(of.kind == "pooled" for of in tested) and len({of.degrees for of in tested}) == 1
+    found: list[Interval | None] = []
+    for of in differences:
+        if of.error is None:
+            found.append(None)
+            continue
+        quantile = (
+            dunnett_quantile(len(tested), of.degrees) if together else bonferroni_quantile(len(tested), of.degrees)
+        )
+        reach = quantile * of.error if of.error else 0.0
+        found.append(Interval(of.mean - reach, of.mean + reach))
+    return found
+
+
+@lru_cache(maxsize=4096)
+def bonferroni_quantile(tests: int, degrees: float) -> float:
+    """What a t-distributed number exceeds in size with probability 5 % / `tests`."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(degrees, 1 - ALPHA / max(tests, 1) / 2))
+
+
+@lru_cache(maxsize=256)
+def dunnett_quantile(tests: int, degrees: float) -> float:
+    """What the largest in size of `tests` t-distributed numbers exceeds with probability 5 %, if each two have the
+    correlation 1/2, as the differences of groups of one size to one of them do (Dunnett 1955, two-sided).
+    """
+    from scipy.optimize import brentq
+    from scipy.special import gammaincinv, ndtr
+
+    points, weights = np.polynomial.legendre.leggauss(64)
+    shares, weights = (points + 1) / 2, weights / 2
+    scale = np.sqrt(2 * gammaincinv(degrees / 2, shares) / degrees) if math.isfinite(degrees) else np.ones(64)
+    shared, density = np.polynomial.hermite_e.hermegauss(64)
+    density = density / density.sum()
+
+    def surplus(quantile: float) -> float:
+        reach = quantile * scale[:, None] * math.sqrt(2)
+        inside = ndtr(reach - shared) - ndtr(-reach - shared)  # given what all share, and the deviation
+        return float(weights @ (inside**tests @ density)) - LEVEL
+
+    return float(brentq(surplus, 1.0, 2 * bonferroni_quantile(tests, degrees)))
