@@ -214,7 +214,7 @@ def compare(
         ranked=sort_by is None,
         demand=demand,
         accuracy_floors=floors,
-        selected_on=selected_on(every, len(rows), column, stage, chosen if only_front else None),
+        selected_on=selected_on(every, len(rows), found, column, stage, chosen if only_front else None),
         configurations=len(rows),
         unrecorded=unrecorded(every),
         reading=reading,

@@ -6,15 +6,18 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from harness.analysis.comparison import Comparison
+from harness.analysis.contrasts import FEWEST_TO_POOL, Difference
 from harness.analysis.differences import Finding, Findings, is_gap
-from harness.analysis.legend import context, counted, floor_in_words, headline, marks, warnings
+from harness.analysis.legend import context, counted, headline, marks, underfit_in_words, warnings, what_is_repeated
 from harness.analysis.presenting import json_interval, markdown_row
 from harness.analysis.settings import headings
-from harness.analysis.statistics import ALPHA, LEVEL
+from harness.analysis.statistics import ALPHA, LEVEL, Interval
 from harness.analysis.table import aligned, wrapped
 from harness.errors import RequestError, suggestion
 
@@ -22,7 +25,16 @@ _TITLES = {"gap_{}_accuracy": "Gap of accuracy on {}, points", "gap_{}_loss": "G
            "{}_accuracy": "Accuracy on {}, points"}  # fmt: skip
 
 
-def render(findings: Findings, form: str) -> str:
+@dataclass(frozen=True)
+class Shown:
+    """What of each difference is shown on request: the `simultaneous` intervals in the place of each by itself, and
+    standardized `effect_sizes`. JSON and CSV have all of it always."""
+
+    simultaneous: bool = False
+    effect_sizes: bool = False
+
+
+def render(findings: Findings, form: str, shown: Shown = Shown()) -> str:
     """The findings as `table` (plain text), `json`, `csv` or `markdown`, ending with a line break.
 
     The table and Markdown are in points; JSON and CSV keep the fractions of the store.
@@ -32,31 +44,31 @@ def render(findings: Findings, form: str) -> str:
     """
     if form not in FORMATS:
         raise RequestError(f"Unknown format '{form}'.{suggestion(form, FORMATS)} Choose from {', '.join(FORMATS)}.")
-    return FORMATS[form](findings)
+    return FORMATS[form](findings, shown)
 
 
-def _plain(findings: Findings) -> str:
+def _plain(findings: Findings, shown: Shown) -> str:
     lines = [*wrapped(_above(findings)), ""]
     for measure in findings.measures:
-        header, rows = _table(findings, measure)
+        header, rows = _table(findings, measure, shown)
         labels = len(findings.keys)
         lines += [_title(findings.comparison, measure)]
         numbers = [labels < place < len(header) - 1 for place in range(len(header))]
         lines += [*aligned([header, *rows], numbers), ""]
-    return "\n".join([*lines, *wrapped(_below(findings))]) + "\n"
+    return "\n".join([*lines, *wrapped(_below(findings, shown))]) + "\n"
 
 
-def _markdown(findings: Findings) -> str:
+def _markdown(findings: Findings, shown: Shown) -> str:
     first, *rest = _above(findings)
     lines = [f"**{first}**", ""]
     for line in rest:
         lines += [line, ""]
     for measure in findings.measures:
-        header, rows = _table(findings, measure)
+        header, rows = _table(findings, measure, shown)
         right = ["---" if place <= len(findings.keys) else "---:" for place in range(len(header) - 1)]
         lines += [f"{_title(findings.comparison, measure)}:", "", markdown_row(header), markdown_row([*right, "---"])]
         lines += [*map(markdown_row, rows), ""]
-    return "\n".join([*lines, " ".join(_below(findings))]) + "\n"
+    return "\n".join([*lines, " ".join(_below(findings, shown))]) + "\n"
 
 
 def _above(findings: Findings) -> list[str]:
@@ -76,42 +88,71 @@ def _title(comparison: Comparison, measure: str) -> str:
     return titles[measure] + ("†" if split in comparison.selected_on else "") + ("‡" if running else "")
 
 
-def _table(findings: Findings, measure: str) -> tuple[list[str], list[list[str]]]:
+def _table(findings: Findings, measure: str, shown: Shown) -> tuple[list[str], list[list[str]]]:
     short = headings(findings.keys)
-    several = any(finding.contexts > 1 for finding in findings.findings)
-    header = [*(short[key] for key in findings.keys), "n", "difference", "95 % interval", "effect", "p", "p Holm"]
+    family = [finding for finding in findings.findings if finding.measure == measure]
+    several = any(finding.contexts > 1 for finding in family)
+    columns = _columns(findings, family, shown)
+    header = [*(short[key] for key in findings.keys), *columns]
     header += ["configurations", "same sign"] * several + ["finding"]
     rows = []
-    for finding in findings.findings:
-        if finding.measure == measure:
-            row = [*finding.cells.values(), *_numbers(finding)]
-            if several:
-                row += [spread(finding), f"{finding.agreeing} of {finding.contexts}"]
-            rows.append([*row, finding.verdict])
+    for finding in family:
+        row = [*finding.cells.values(), *(_cell(finding, cell) for cell in columns.values())]
+        if several:
+            row += [spread(finding), f"{finding.agreeing} of {finding.contexts}"]
+        rows.append([*row, finding.verdict])
     return header, rows
 
 
-def _numbers(finding: Finding) -> list[str]:
-    difference = finding.difference
-    if difference is None:
-        return ["-"] * 6
+Cell = Callable[[Finding, Difference], str]
+
+
+def _cell(finding: Finding, cell: Cell) -> str:
+    return "-" if finding.difference is None else cell(finding, finding.difference)
+
+
+def _columns(findings: Findings, family: Sequence[Finding], shown: Shown) -> dict[str, Cell]:
+    """The columns of numbers by their headings."""
+    over = findings.comparison.interval
+    columns: dict[str, Cell] = {
+        "n": _count,
+        "difference": lambda finding, of: _points(finding, of.mean),
+        "95 % interval": lambda finding, of: _interval(finding, of.interval),
+    }
+    if shown.simultaneous:
+        columns.pop("95 % interval")
+        columns["95 % all together"] = lambda finding, of: _interval(finding, finding.simultaneous)
+    if over == "seeds" and any(finding.wider for finding in family):
+        columns["with images"] = lambda finding, of: _interval(finding, finding.wider_interval)
+    columns["p"] = lambda finding, of: p_value(of.p_value)
+    columns["p Holm"] = lambda finding, of: p_value(finding.corrected)
+    if over == "seeds" and any(finding.difference and not math.isnan(finding.difference.p_flip) for finding in family):
+        columns["p flips"] = lambda finding, of: p_value(of.p_flip)
+    if shown.effect_sizes:
+        columns["effect size"] = lambda finding, of: _effect_size(of)
+    return columns
+
+
+def _count(finding: Finding, difference: Difference) -> str:
+    if difference.kind == "welch":
+        return f"{difference.n} and {difference.n_baseline}"
+    noun = "draw" if finding.over_draws else "seed" if finding.contexts else "pair"
+    left_out = finding.seeds > difference.n
+    return f"{difference.n} of {finding.seeds} {noun}s" if left_out else counted(difference.n, noun)
+
+
+def _points(finding: Finding, value: float) -> str:
     scale, decimals = _scale(finding.measure)
-    if difference.kind != "welch":
-        noun = "seed" if finding.contexts else "pair"
-        left_out = finding.seeds > difference.n
-        count = f"{difference.n} of {finding.seeds} {noun}s" if left_out else counted(difference.n, noun)
-    else:
-        count = f"{difference.n} and {difference.n_baseline}"
-    interval = difference.interval
-    return [
-        count,
-        f"{scale * difference.mean:+z.{decimals}f}",
-        "-" if interval is None
-        else f"{scale * interval.low:+z.{decimals}f} to {scale * interval.high:+z.{decimals}f}",
-        _number(difference.effect_size, "+.1f"),
-        p_value(difference.p_value),
-        p_value(finding.corrected),
-    ]  # fmt: skip
+    return f"{scale * value:+z.{decimals}f}"
+
+
+def _interval(finding: Finding, interval: Interval | None) -> str:
+    return "-" if interval is None else f"{_points(finding, interval.low)} to {_points(finding, interval.high)}"
+
+
+def _effect_size(of: Difference) -> str:
+    interval = of.effect_interval
+    return "-" if interval is None else f"{of.effect_size:+z.1f} ({interval.low:+z.1f} to {interval.high:+z.1f})"
 
 
 def _scale(measure: str) -> tuple[int, int]:
@@ -138,35 +179,96 @@ def p_value(value: float) -> str:
     return f"<{text}" if value < ALPHA == float(text) else text
 
 
-def _below(findings: Findings) -> list[str]:
+def _below(findings: Findings, shown: Shown) -> list[str]:
     comparison, kinds = findings.comparison, {of.difference.kind for of in findings.findings if of.difference}
     lines = []
     if findings.effect is not None:
         lines.append(
-            "n: seeds, which are what is repeated. Under each seed the difference is the mean over the configurations "
-            "that differ in this setting only; the mean is about these. configurations: the least and the greatest "
-            "mean difference in one of them; same sign: in how many it goes this way."
+            "n: seeds (or draws of the data), which are what is repeated. Under each the difference is the mean over "
+            "the configurations that differ in this setting only; the mean is about these. configurations: the least "
+            "and the greatest mean difference in one of them; same sign: in how many it goes this way."
         )
-        if any(of.difference and of.difference.n == 2 for of in findings.findings):
-            lines.append(
-                "Two seeds show next to nothing: a difference is claimed only if it is six times what they lie apart."
-            )
-    elif "paired" in kinds:
-        lines.append("pairs: paired by seed.")
+    elif kinds - {"welch"}:
+        lines.append("pairs: paired by seed, or by draw of the data.")
+    if any(of.difference and of.difference.kind == "paired" and of.difference.n == 2 for of in findings.findings):
+        lines.append(
+            "Two seeds show next to nothing: a difference is claimed only if it is six times what they lie apart."
+        )
+    lines += _pooling(findings)
     if "welch" in kinds:
-        lines.append("n and n: no two seeds in common; the runs of the row and of the baseline, by Welch's t test.")
-    lines.append(
-        "effect: the difference in standard deviations (of pairs d_z, else Hedges' g). 95 % interval (t): of each "
-        f"difference by itself. p Holm: corrected for the {findings.tests} tests shown; a difference is claimed where "
-        f"it is below {ALPHA}."
-    )
+        lines.append(
+            "n and n: few seeds in common, or none; all of the row's and of the baseline's, by Welch's t test. Pairs "
+            "are used where their number promises the narrower interval."
+        )
+    lines += _intervals(findings, shown)
+    lines.append(promise(findings))
     if any(finding.underfit for finding in findings.findings):
-        lines.append(f"underfit: {comparison.held_out} accuracy {floor_in_words(comparison)}.")
+        lines.append(underfit_in_words(comparison))
     if findings.apart:
         lines.append(f"Left out: {counted(findings.apart, 'row')} judged on other {comparison.images_in_words}.")
     if findings.unmatched:
         lines.append(f"{findings.unmatched} of {comparison.finished} finished runs have no partner and are left out.")
     return [*lines, *marks(comparison), *warnings(comparison)]
+
+
+def _pooling(findings: Findings) -> list[str]:
+    """Whether one variance was estimated from all rows, and why not where it might have been."""
+    what = "values" if findings.effect else "rows"
+    lines = []
+    if any(of.difference and of.difference.kind == "pooled" for of in findings.findings):
+        lines.append(f"The variance of the differences is pooled over the {what} of the same seeds.")
+    for measure in findings.measures:
+        family = [of.difference for of in findings.findings if of.measure == measure and of.difference]
+        alone = [of for of in family if of.kind == "paired" and of.n >= FEWEST_TO_POOL and of.testable]
+        if len(alone) > 1 and len({of.n for of in alone}) == 1 and not any(of.kind == "pooled" for of in family):
+            name = _title(findings.comparison, measure).partition(",")[0].rstrip("†‡").lower()
+            lines.append(f"Not pooled for the {name}: one of the {what} varies more than the others.")
+    return lines
+
+
+def _intervals(findings: Findings, shown: Shown) -> list[str]:
+    """What the intervals hold, and what they do not."""
+    over, images = findings.comparison.interval, findings.comparison.images_in_words
+    repeated = what_is_repeated(findings.comparison)
+    lines = []
+    if shown.simultaneous:
+        lines.append("95 % all together: these intervals of a measure hold at once with 95 % probability.")
+    else:
+        lines.append("95 % interval (t): of each difference by itself.")
+    if over == "seeds":
+        lines[0] += f" It holds what another {repeated} changes on these {images}."
+        if any(finding.wider for finding in findings.findings):
+            lines[0] += f" with images: what other {images} of the same kind would change as well."
+    else:
+        lines[0] += f" It holds what another {repeated} and other {images} of the same kind change."
+        if any(of.difference and of.wider is None for of in findings.findings):
+            lines[0] += f" Of losses that were not kept image by image: another {repeated} only."
+    if over == "seeds" and any(of.difference and not math.isnan(of.difference.p_flip) for of in findings.findings):
+        lines.append("p flips: the sign-flip test of the pairs, which supposes no normal scores; not corrected.")
+    if shown.effect_sizes:
+        lines.append(
+            "effect size: the difference in standard deviations (of pairs d_z, else Hedges' g), with its 95 % interval."
+        )
+    return lines
+
+
+def promise(findings: Findings) -> str:
+    """What the corrected p-values promise, in a line."""
+    counts = {
+        measure: sum(of.measure == measure and of.difference is not None and of.difference.testable
+                     for of in findings.findings)
+        for measure in findings.measures
+    }  # fmt: skip
+    first, *others = findings.measures
+    words = {measure: _title(findings.comparison, measure).partition(",")[0].rstrip("†‡") for measure in counts}
+    text = (
+        f"p Holm: corrected within a measure; a difference is claimed where it is below {ALPHA}. What is claimed of "
+        f"the {words[first].lower()} ({counted(counts[first], 'test')}) is all true with 95 % probability at least"
+    )
+    if not others:
+        return f"{text}."
+    named = " and ".join(f"{words[measure].lower()} ({counts[measure]})" for measure in others)
+    return f"{text}; {named} are secondary: the same holds for each by itself, not for all together."
 
 
 def _records(findings: Findings) -> list[dict[str, Any]]:
@@ -183,10 +285,15 @@ def _records(findings: Findings) -> list[dict[str, Any]]:
                 "n_baseline": 0 if of is None else of.n_baseline,
                 "seeds": finding.seeds,
                 "difference": None if of is None else _finite(of.mean),
+                "degrees": None if of is None else _finite(of.degrees),
                 "interval": json_interval(interval),
+                "simultaneous": json_interval(finding.simultaneous),
+                "interval_seeds_images": json_interval(finding.wider_interval),
                 "effect_size": None if of is None else _finite(of.effect_size),
+                "effect_interval": json_interval(None if of is None else of.effect_interval),
                 "p": None if of is None else _finite(of.p_value),
                 "p_holm": _finite(finding.corrected),
+                "p_flips": None if of is None else _finite(of.p_flip),
                 "agreeing": finding.agreeing,
                 "contexts": finding.contexts,
                 "underfit": finding.underfit,
@@ -200,7 +307,7 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _json(findings: Findings) -> str:
+def _json(findings: Findings, shown: Shown) -> str:
     comparison = findings.comparison
     document = {
         "title": comparison.title,
@@ -223,19 +330,24 @@ def _json(findings: Findings) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _csv(findings: Findings) -> str:
+def _csv(findings: Findings, shown: Shown) -> str:
     target = io.StringIO()
-    columns = [*findings.keys, "measure", "test", "n", "n_baseline", "seeds", "difference", "low", "high",
-               "effect_size", "p", "p_holm", "agreeing", "contexts", "underfit", "finding", "baseline"]  # fmt: skip
+    intervals = {"interval": ("low", "high"), "simultaneous": ("simultaneous_low", "simultaneous_high"),
+                 "interval_seeds_images": ("wider_low", "wider_high"),
+                 "effect_interval": ("effect_low", "effect_high")}  # fmt: skip
+    columns = [*findings.keys, "measure", "test", "n", "n_baseline", "seeds", "difference", "degrees",
+               *chain.from_iterable(intervals.values()), "effect_size", "p", "p_holm", "p_flips", "agreeing",
+               "contexts", "underfit", "finding", "baseline"]  # fmt: skip
     writer = csv.DictWriter(target, columns, lineterminator="\n")
     writer.writeheader()
     for record in _records(findings):
-        record["low"], record["high"] = record.pop("interval") or (None, None)
+        for name, (low, high) in intervals.items():
+            record[low], record[high] = record.pop(name) or (None, None)
         writer.writerow({**record, "underfit": str(record["underfit"]).lower(), "baseline": findings.baseline})
     return target.getvalue()
 
 
-FORMATS: Mapping[str, Callable[[Findings], str]] = {
+FORMATS: Mapping[str, Callable[[Findings, Shown], str]] = {
     "table": _plain,
     "json": _json,
     "csv": _csv,

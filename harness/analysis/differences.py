@@ -26,8 +26,8 @@ class Finding:
     over seeds and held-out images (None where that is not known). `seeds` is how many replicates each side could have
     had at most; `corrected` is Holm's p-value, `simultaneous` the interval that holds together with those of all
     findings of the measure. `by_configuration` has the mean difference in each configuration, where a setting was
-    changed in one or several. `difference` is None where one side has no finished run, no seed is in all configurations, or, as
-    `unmatched` says, no run of one side differs from one of the other in the setting only.
+    changed in one or several. `difference` is None where one side has no finished run, no seed is in all
+    configurations, or, as `unmatched` says, no run of one side differs from one of the other in the setting only.
     """
 
     cells: Mapping[str, str]
@@ -40,6 +40,12 @@ class Finding:
     unmatched: bool = False
     wider: Difference | None = None
     simultaneous: Interval | None = None
+    over_draws: bool = False
+
+    @property
+    def wider_interval(self) -> Interval | None:
+        """Over seeds and held-out images."""
+        return None if self.wider is None else self.wider.interval
 
     @property
     def contexts(self) -> int:
@@ -157,7 +163,17 @@ def row_differences(comparison: Comparison, baseline: Row, rows: Sequence[Row], 
             units = [unit for unit in own if unit in by_unit]
             wider = comparison.held_out_images.widened(difference, [(row, baseline)], units, measure)
         shown = wider if comparison.interval == "seeds+images" and wider is not None else difference
-        found.append(Finding(row.settings, measure, shown, max(len(by_unit), len(own)), row.underfit, wider=wider))
+        found.append(
+            Finding(
+                row.settings,
+                measure,
+                shown,
+                max(len(by_unit), len(own)),
+                row.underfit,
+                wider=wider,
+                over_draws=row.over_draws,
+            )
+        )
     return found
 
 

@@ -124,6 +124,7 @@ def _effects(
             Finding(
                 {key: level}, measure, shown, of.seeds, underfit, of.by_configuration,
                 unmatched=finished and not of.by_configuration, wider=wider,
+                over_draws=any(row.over_draws for row in comparison.rows),
             )
         )  # fmt: skip
     return findings

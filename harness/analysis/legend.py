@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from statistics import median
 
 from harness.analysis.comparison import Comparison
+from harness.analysis.replicates import DRAWS
 from harness.analysis.rows import STAGES, Row
 from harness.analysis.settings import ABSENT, SEED, headings
 from harness.config import Config, flatten
+from harness.metrics import NORMAL_QUANTILE
 from harness.records import VARIANT_PARAMETER
 
 _ALWAYS_NAMED = (
@@ -68,28 +72,122 @@ def _is_named(key: str, value: str, defaults: Mapping[str, str]) -> bool:
 def legend(comparison: Comparison) -> list[str]:
     """How to read the numbers, and, in the last line, where the runs can be seen."""
     lines = ["Gaps: accuracy train - held-out in points, loss held-out - train. Positive means overfitting."]
-    counts = [row.finished for row in comparison.rows]
+    lines += _repeated(comparison)
+    counts = [row.replicates for row in comparison.rows]
     if any(count > 1 for count in counts):
-        lines.append(
-            "± is the half width of the 95 % interval (t) of the mean over the n finished runs of a row"
-            + (", which differ in seed only." if comparison.reading.alike else ".")
-            + (" Of two runs it is nine times their deviation." if 2 in counts else "")
-        )
+        lines += [_interval(comparison, 2 in counts), *_fallback(comparison)]
     held_out = comparison.held_out
     if any(row.on_front for row in comparison.rows) and comparison.configurations > 1:
-        lines.append(f"front: no other row has both a better {held_out} accuracy and a smaller gap (Pareto).")
+        sure = any(not math.isnan(row.front_share) for row in comparison.rows if row.on_front)
+        share = (
+            f", and the share of resamples over {what_is_repeated(comparison)}s that put the row there" if sure else ""
+        )
+        lines.append(f"front: no other row has both a better {held_out} accuracy and a smaller gap (Pareto){share}.")
     if any(row.underfit for row in comparison.rows):
-        lines.append(f"underfit: {held_out} accuracy {floor_in_words(comparison)}; not ranked by its gap.")
+        lines.append(underfit_in_words(comparison))
     if comparison.judged_apart:
         lines.append(f"{apart_in_words(comparison)}.")
     return [*lines, *marks(comparison), "The runs in MLflow's own pages: harness ui"]
 
 
+def what_is_repeated(comparison: Comparison) -> str:
+    """`seed`, or `draw`: what the values of a row are told apart by."""
+    return "draw" if any(row.over_draws for row in comparison.rows) else "seed"
+
+
+def _repeated(comparison: Comparison) -> list[str]:
+    """Which settings were varied to repeat, and how far draws, seeds and images move the gap that is ranked."""
+    if not comparison.replicates:
+        return []
+    names = ", ".join([SEED, *(DRAWS[key] for key in comparison.replicates)])
+    if not any(row.over_draws for row in comparison.rows):
+        return [f"Replicates: {names}. Their draws are the same images here: equal runs count once."]
+    lines = [f"Replicates: {names}. What is repeated is the draw of images: its seeds count once, with their mean."]
+    parts = components(comparison, f"gap_{comparison.held_out}_accuracy")
+    shown = [f"{100 * value:.2f} {name}" for name, value in parts.items()]
+    if shown:
+        lines.append(f"Gap of accuracy, standard deviations in points (all rows together): {', '.join(shown)}.")
+    return lines
+
+
+def components(comparison: Comparison, name: str) -> dict[str, float]:
+    """How far a score moves, as root mean squares over the rows: the standard deviation `between draws` (that of their
+    seeds taken out), `between seeds` of a draw, and the standard error that `held-out images` add."""
+    rows = [row for row in comparison.rows if name in row.scores]
+    within = [value for row in rows if (value := row.within_draws(name)) is not None]
+    seeds = math.fsum(value**2 for value in within) / len(within) if within else 0.0
+    spread = [
+        (row.scores[name].deviation or 0.0) ** 2 - seeds / _seeds_a_draw(row)
+        for row in rows if row.scores[name].deviation is not None
+    ]  # fmt: skip
+    images = [error**2 for row in rows if (error := row.scores[name].image_error) is not None]
+    found = {}
+    if spread:
+        found["between draws"] = math.sqrt(max(0.0, math.fsum(spread) / len(spread)))
+    if within:
+        found["between seeds"] = math.sqrt(seeds)
+    if any(images):
+        found["held-out images"] = math.sqrt(math.fsum(images) / len(images))
+    return found
+
+
+def _seeds_a_draw(row: Row) -> float:
+    return len({row.units[run.run_id] for run in row.finished_runs}) / max(1, row.replicates)
+
+
+def _interval(comparison: Comparison, pairs: bool) -> str:
+    """What ± is, what it holds and what it does not."""
+    repeated = what_is_repeated(comparison)
+    of = f"the n {repeated}s of a row" if comparison.reading.alike else "the n finished runs of a row"
+    two = f" Of two {repeated}s it is nine times their deviation." if pairs else ""
+    if comparison.interval == "seeds+images":
+        return (
+            f"± is the half width of the 95 % interval (t) of the mean over {of} and the held-out images: what another "
+            f"{repeated} and other images of the same kind would change.{two}"
+        )
+    text = f"± is the half width of the 95 % interval (t) of the mean over {of}: what another {repeated} would change"
+    errors = [
+        error
+        for row in comparison.rows
+        if (score := row.scores.get(f"gap_{comparison.held_out}_accuracy")) and (error := score.image_error)
+    ]
+    if not errors:
+        return f"{text}, not what other held-out images would.{two}"
+    return (
+        f"{text} on these {comparison.images_in_words}. Others would move accuracies and gaps by up to "
+        f"±{100 * NORMAL_QUANTILE * median(errors):.1f} points more (--interval seeds+images).{two}"
+    )
+
+
+def _fallback(comparison: Comparison) -> list[str]:
+    """On what intervals over images rest where runs did not keep what they answer."""
+    if comparison.interval == "seeds":
+        return []
+    old = sum(not comparison.held_out_images.kept(row) for row in comparison.rows if row.finished)
+    if not old:
+        return []
+    return [
+        f"{counted(old, 'row')} of runs that did not keep what they answer: of an accuracy p on N images the error "
+        "p (1 - p) / N stands in for that of the images, of losses none is known."
+    ]
+
+
+def underfit_in_words(comparison: Comparison) -> str:
+    """What `underfit` and `underfit?` say."""
+    rows = [row for row in comparison.rows if row.underfit]
+    marked = [
+        f"underfit{'' if shown else '?'}" for shown in (True, False) if any(r.underfit_shown == shown for r in rows)
+    ]
+    how = {"underfit": "beyond its interval", "underfit?": "by its mean only: more seeds would tell"}
+    words = "; ".join(f"{mark} {how[mark]}" for mark in marked)
+    return f"underfit: {comparison.held_out} accuracy {floor_in_words(comparison)} ({words}); not ranked by its gap."
+
+
 def marks(comparison: Comparison) -> list[str]:
-    """What † says: by which split something was selected, and what; and ‡, on what training figures rest."""
+    """What † says: which figures flatter what was selected, and why; and ‡, on what training figures rest."""
     lines = [f"‡ rests on {comparison.reading.running}"] if comparison.reading.running else []
     lines += [
-        f"† selected on {split}, whose figures flatter what was selected: {'; '.join(reasons)}."
+        f"† {split} figures flatter what was selected: {'; '.join(reasons)}."
         for split, reasons in comparison.selected_on.items()
     ]
     return lines
@@ -133,20 +231,37 @@ def warnings(comparison: Comparison) -> list[str]:
             f"{'it' if comparison.unrecorded == 1 else 'they'} saw: equal settings are taken for equal images."
         )
     if comparison.repeats:
-        so = "equal numbers counted again make ± too small" if comparison.reading.alike else "± takes them for chance"
         repeated = counted(comparison.repeats, "run")
-        lines.append(f"{repeated} repeat a configuration and seed that another has too: {so}.")
+        lines.append(f"{repeated} repeat a configuration and seed that another has too: each seed counts once.")
+    lines += [_collapsed(row, comparison) for row in comparison.rows if row.collapsed]
     judged = [row for row in comparison.rows if f"{comparison.held_out}_accuracy" in row.scores]
     if judged and all(row.underfit for row in judged):
         lines.append(f"No row is accurate enough: {comparison.held_out} accuracy {floor_in_words(comparison)}.")
     return lines
 
 
+def _collapsed(row: Row, comparison: Comparison) -> str:
+    """`mlp adam: seed=3 collapsed (10.0 %, the others 85.2 %)` ..."""
+    metric = f"{row.stage}/{comparison.held_out}_accuracy"
+    named = [
+        f"seed={row.units[run.run_id]} ({100 * run.metrics[metric]:.1f} %)" if not row.over_draws
+        else f"{row.units[run.run_id]} ({100 * run.metrics[metric]:.1f} %)"
+        for run in row.finished_runs if run.run_id in row.collapsed
+    ]  # fmt: skip
+    others = [
+        run.metrics[metric] for run in row.finished_runs if run.run_id not in row.collapsed and metric in run.metrics
+    ]
+    return (
+        f"{row.label}: {', '.join(named)} collapsed, far below the row's others ({100 * median(others):.1f} %). It "
+        "counts; the row's ± supposes normal scores, which these are not, and holds the mean less often than 95 %."
+    )
+
+
 def _lacking(row: Row) -> str:
     """`seed 1 failed; seeds 3, 4 missing`."""
     seeds: dict[str, list[str]] = {}
     for run in row.lacking:
-        seeds.setdefault(run.state.lower(), []).append(run.parameters.get(SEED, ABSENT))
+        seeds.setdefault(run.state.lower(), []).append(str(row.units[run.run_id]) if SEED in run.parameters else ABSENT)
     if row.missing:
         seeds["missing"] = list(row.missing)
     return "; ".join(f"{'seed' if len(of) == 1 else 'seeds'} {_listed(of)} {state}" for state, of in seeds.items())

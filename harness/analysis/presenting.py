@@ -58,20 +58,28 @@ def _csv(comparison: Comparison) -> str:
     states = [state for state in RunState if state is not RunState.FINISHED]
     target = io.StringIO()
     writer = csv.writer(target, lineterminator="\n")
-    parts = ("", "_sd", "_n", "_low", "_high", "_bca_low", "_bca_high")
+    parts = ("", "_sd", "_n", "_low", "_high", "_bca_low", "_bca_high", "_image_error", "_wider_low", "_wider_high")
     scores = [f"{name}{part}" for name in comparison.scores for part in parts]
-    counts = [COUNT, "finished", *(state.lower() for state in states), "expected", "missing_seeds", "underfit", "front"]
-    writer.writerow([*comparison.settings, *counts, *scores, "seeds", "run_ids", "judged_on"])
+    counts = [
+        COUNT, "finished", *(state.lower() for state in states), "expected", "missing_seeds", "underfit",
+        "underfit_shown", "front", "front_share", "replicates",
+    ]  # fmt: skip
+    writer.writerow([*comparison.settings, *counts, *scores, "seeds", "run_ids", "collapsed", "judged_on"])
     for row, resampled in zip(comparison.rows, _resampled(comparison), strict=True):
         values: list[object] = [row.settings[key] for key in comparison.settings]
         values += [row.n, row.finished, *(row.unfinished.get(state, 0) for state in states)]
-        values += [row.expected, " ".join(row.missing), *(str(mark).lower() for mark in (row.underfit, row.on_front))]
+        values += [row.expected, " ".join(row.missing), str(row.underfit).lower(), str(row.underfit_shown).lower()]
+        values += [str(row.on_front).lower(), _known(row.front_share), row.replicates]
         for name in comparison.scores:
             score = row.scores.get(name)
             values += ["", "", 0] if score is None else [score.mean, score.deviation, score.n]
             for interval in (None if score is None else score.interval, resampled.get(name)):
                 values += ["", ""] if interval is None else [interval.low, interval.high]
-        writer.writerow([*values, " ".join(row.seeds), " ".join(run.run_id for run in row.runs), row.judged_on])
+            values.append(None if score is None else score.image_error)
+            wider = None if score is None else score.wider
+            values += ["", ""] if wider is None else [wider.low, wider.high]
+        ids = " ".join(run.run_id for run in row.runs)
+        writer.writerow([*values, " ".join(row.seeds), ids, " ".join(row.collapsed), row.judged_on])
     return target.getvalue()
 
 
@@ -90,6 +98,8 @@ def _json(comparison: Comparison) -> str:
         "remarks": list(comparison.reading.remarks),
         "unrecorded_images": comparison.unrecorded,
         "level": LEVEL,
+        "replicates": [SEED, *comparison.replicates],
+        "interval": comparison.interval,
         "runs": comparison.runs,
         "finished": comparison.finished,
         "repeats": comparison.repeats,
@@ -112,8 +122,13 @@ def _json_row(row: Row, resampled: Mapping[str, Interval | None]) -> dict[str, A
         "missing_seeds": list(row.missing),
         "judged_on": row.judged_on,
         "repeats": row.repeats,
+        "replicates": row.replicates,
+        "over_draws": row.over_draws,
         "underfit": row.underfit,
+        "underfit_shown": row.underfit_shown,
         "front": row.on_front,
+        "front_share": _known(row.front_share),
+        "collapsed": list(row.collapsed),
         "scores": {name: _json_score(score, resampled.get(name)) for name, score in row.scores.items()},
         "runs": [{"run_id": run.run_id, "name": run.name, "state": run.state, "seed": run.parameters.get(SEED)}
                  for run in row.runs],
@@ -121,9 +136,20 @@ def _json_row(row: Row, resampled: Mapping[str, Interval | None]) -> dict[str, A
 
 
 def _json_score(score: Score, resampled: Interval | None) -> dict[str, Any]:
-    mean = score.mean if math.isfinite(score.mean) else None  # JSON has no NaN
-    return {"mean": mean, "sd": score.deviation, "n": score.n,
-            "interval": json_interval(score.interval), "bca": json_interval(resampled)}  # fmt: skip
+    return {
+        "mean": _known(score.mean),
+        "sd": score.deviation,
+        "n": score.n,
+        "interval": json_interval(score.interval),
+        "bca": json_interval(resampled),
+        "image_error": _known(score.image_error),
+        "interval_seeds_images": json_interval(score.wider),
+    }
+
+
+def _known(value: float | None) -> float | None:
+    """JSON has no NaN."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def json_interval(interval: Interval | None) -> list[float] | None:

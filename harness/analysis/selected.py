@@ -1,8 +1,9 @@
-"""On which splits something was selected, so that their figures flatter what was selected by them.
+"""Which figures flatter what was selected, and why.
 
 The least of several gaps is smaller than what the same settings would show again, and so is the loss at an epoch that
 was chosen for its loss (Cawley and Talbot 2010, "On over-fitting in model selection and subsequent selection bias in
-performance evaluation", Journal of Machine Learning Research 11).
+performance evaluation", Journal of Machine Learning Research 11). Figures of another split are no way out: most of a
+run's luck is in its weights, which both splits judge (docs/comparing.md has how much).
 """
 
 from __future__ import annotations
@@ -15,13 +16,23 @@ HELD_OUT = ("val", "test")
 
 
 def selected_on(
-    runs: Sequence[RunRecord], rows: int, sorted_by: str, stage: str, front_of: str | None = None
+    runs: Sequence[RunRecord],
+    rows: int,
+    scores: Sequence[str],
+    sorted_by: str,
+    stage: str,
+    front_of: str | None = None,
 ) -> dict[str, tuple[str, ...]]:
-    """For each held-out split by which something was selected, what: rows, where there are several and they are sorted
-    by a figure of it, or only the Pareto front by it is left (`front_of`); epochs of runs; learning rates of runs."""
+    """For each held-out split of the `scores` whose figures flatter what was selected, why: rows were selected, where
+    there are several and they are sorted by a held-out figure, or only the Pareto front by it is left (`front_of`);
+    epochs of runs; learning rates of runs."""
     found = {}
+    ranks = [split for split in HELD_OUT if rows > 1 and split in sorted_by.split("_")]
     for split in HELD_OUT:
-        reasons = ["it ranks the rows"] if rows > 1 and split in sorted_by.split("_") else []
+        reasons = ["it ranks the rows"] if split in ranks else []
+        if any(split in name.split("_") for name in scores):
+            others = [other for other in ranks if other != split]
+            reasons += [f"{other} ranks the rows, and most of a run's luck is in its weights" for other in others]
         if rows > 1 and split == front_of:
             reasons.append("the rows left are the front by it")
         if stage == "best" and split == "val":

@@ -1,11 +1,12 @@
 """A comparison as a table for people, on a terminal or as plain text.
 
-Accuracies and their gaps are percentages and points here, with one decimal: on 10,000 test images the standard
-error alone is about 0.3 points.
+Accuracies and their gaps are percentages and points here, with one decimal: the standard error that 10,000 test images
+alone make is about 0.3 points.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +20,7 @@ from rich.text import Text
 from harness.analysis.comparison import Comparison
 from harness.analysis.legend import context, headline, legend, warnings
 from harness.analysis.ordering import COUNT
-from harness.analysis.rows import Row, Score
+from harness.analysis.rows import IntervalOver, Row, Score
 from harness.analysis.settings import headings
 
 USUAL_WIDTH = 100
@@ -171,7 +172,7 @@ def table_columns(comparison: Comparison) -> list[Column]:
             heading = _heading(comparison, name)
             if name in losses and kept.issuperset(losses) and len(losses) > 1:
                 heading += f" {name.split('_')[1]}"
-            columns.append(Column(name, heading, True, partial(_score, name)))
+            columns.append(Column(name, heading, True, partial(_score, name, comparison.interval)))
     if comparison.configurations > 1:
         columns.append(Column(_PLACE, _PLACE, False, _place))
     return columns
@@ -190,7 +191,7 @@ def _setting(key: str, row: Row) -> str:
 
 
 def _count(row: Row) -> str:
-    return f"{row.finished}/{row.expected}" if row.incomplete else str(row.finished)
+    return f"{row.finished}/{row.expected}" if row.incomplete else str(row.replicates)
 
 
 def _states(row: Row) -> str:
@@ -199,19 +200,23 @@ def _states(row: Row) -> str:
 
 
 def _place(row: Row) -> str:
-    return "underfit" if row.underfit else "front" if row.on_front else ""
+    if row.underfit:
+        return "underfit" if row.underfit_shown else "underfit?"
+    if not row.on_front:
+        return ""
+    return "front" if math.isnan(row.front_share) else f"front {100 * row.front_share:.0f} %"
 
 
-def _score(name: str, row: Row) -> str:
+def _score(name: str, over: IntervalOver, row: Row) -> str:
     score = row.scores.get(name)
     if score is None:
         return "-"
-    text = _value(name, score)
-    return text if score.n == row.finished else f"{text} (n={score.n})"
+    text = _value(name, over, score)
+    return text if score.n == row.replicates else f"{text} (n={score.n})"
 
 
-def _value(name: str, score: Score) -> str:
+def _value(name: str, over: IntervalOver, score: Score) -> str:
     scale, decimals = (1, 3) if name.endswith("_loss") else (100, 1)
-    sign = "+" if name.startswith("gap_") else ""
-    text = f"{scale * score.mean:{sign}.{decimals}f}"
-    return text if score.interval is None else f"{text} ± {scale * score.interval.half_width:.{decimals}f}"
+    sign = "+z" if name.startswith("gap_") else ""
+    text, interval = f"{scale * score.mean:{sign}.{decimals}f}", score.interval_over(over)
+    return text if interval is None else f"{text} ± {scale * interval.half_width:.{decimals}f}"

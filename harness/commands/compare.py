@@ -18,15 +18,18 @@ from harness.analysis.comparison import Comparison, compare
 from harness.analysis.differences import Findings, differences, find_row
 from harness.analysis.effects import effects
 from harness.analysis.foreign import adapt
+from harness.analysis.held_out import HeldOutPredictions
 from harness.analysis.presenting import FORMATS, render
 from harness.analysis.ranking import WITHIN, Demand
-from harness.analysis.rows import STAGES, Stage
+from harness.analysis.replicates import named_replicates
+from harness.analysis.rows import INTERVALS, STAGES, IntervalOver, Stage
 from harness.analysis.table import print_table
 from harness.commands.runs_of_others import naming_of, naming_options
 from harness.commands.store_option import store_option
-from harness.errors import RequestError
+from harness.errors import RequestError, StoreError
 from harness.records import RunRecord
 from harness.tracking.models import find_run, find_sweep, find_trained
+from harness.tracking.predictions import read_predictions
 from harness.tracking.reading import cached_reads, latest_run, latest_sweep, read_runs, sweep_runs
 from harness.tracking.reuse import reused_runs
 from harness.tracking.selection import REPRODUCES_TAG, is_sweep
@@ -75,6 +78,21 @@ class Chosen:
     show_default=True,
     help="Judge each run with its final weights, those after its last epoch, or those of its least validation loss.",
 )
+@click.option(
+    "--interval",
+    type=click.Choice(INTERVALS),
+    default="seeds",
+    show_default=True,
+    help="What intervals and tests are over: what another seed changes on these held-out images, or other images too.",
+)
+@click.option(
+    "--replicates",
+    metavar="SETTINGS",
+    help="What was varied to repeat: seed, or seed,dataset.seed,validation.seed.  [default: those of the three that "
+    "have several values within a configuration]",
+)
+@click.option("--simultaneous", is_flag=True, help="With --baseline or --effect: intervals that hold all at once.")
+@click.option("--effect-size", is_flag=True, help="With --baseline or --effect: in standard deviations, too.")
 @click.option("--pareto", is_flag=True, help="Only rows that none beats in accuracy and gap.")
 @click.option("--sort", "sort_by", metavar="COLUMN", help="A setting, n or a score, whatever the accuracy.")
 @click.option("--descending", is_flag=True, help="The largest first.")
@@ -95,6 +113,10 @@ def command(
     min_accuracy: str | None,
     within: str | None,
     stage: Stage,
+    interval: IntervalOver,
+    replicates: str | None,
+    simultaneous: bool,
+    effect_size: bool,
     pareto: bool,
     sort_by: str | None,
     descending: bool,
@@ -124,12 +146,18 @@ def command(
         raise RequestError(
             "--pareto picks rows by the figures that --baseline and --effect would test. Use one of them."
         )
+    tested = baseline is not None or effect is not None
+    if (simultaneous or effect_size) and not tested:
+        flag = "--simultaneous" if simultaneous else "--effect-size"
+        raise RequestError(f"{flag} is about differences. Add --baseline ROW or --effect SETTING.")
+    draws = None if replicates is None else named_replicates(replicates)
     with cached_reads(store):
         chosen = _choose(store, runs, experiment, sweep)
     runs_read, reading = adapt(chosen.runs, naming)
+    predictions = _predictions(store, runs_read, interval) if tested or interval != "seeds" else {}
     comparison = compare(
         runs_read, sort_by=sort_by, ascending=not descending, swept=chosen.swept, title=chosen.title, demand=demand,
-        only_front=pareto, stage=stage, reading=reading,
+        only_front=pareto, stage=stage, reading=reading, replicates=draws, predictions=predictions, interval=interval,
     )  # fmt: skip
     if not comparison.scores and stage != "final" and comparison.finished:
         raise RequestError(
@@ -140,10 +168,11 @@ def command(
     if effect is None and baseline is not None:
         baseline = baseline_row(store, comparison, baseline)
     shown = _tested(comparison, baseline, effect)
+    how = difference_tables.Shown(simultaneous, effect_size)
     console = Console()
     if output is not None:
         try:
-            paths.write_text(output, _rendered(shown, form))
+            paths.write_text(output, _rendered(shown, form, how))
         except OSError as error:
             raise RequestError(
                 f"--output {output}: cannot be written ({error.strerror}). Name another file."
@@ -152,7 +181,7 @@ def command(
     elif form == "table" and console.is_terminal and isinstance(shown, Comparison):
         print_table(shown, console)
     else:
-        click.echo(_rendered(shown, form), nl=False)
+        click.echo(_rendered(shown, form, how), nl=False)
 
 
 def _tested(comparison: Comparison, baseline: str | None, effect: str | None) -> Comparison | Findings:
@@ -186,8 +215,19 @@ def baseline_row(store: Store, comparison: Comparison, text: str) -> str:
     return text
 
 
-def _rendered(shown: Comparison | Findings, form: str) -> str:
-    return render(shown, form) if isinstance(shown, Comparison) else difference_tables.render(shown, form)
+def _rendered(shown: Comparison | Findings, form: str, how: difference_tables.Shown) -> str:
+    return render(shown, form) if isinstance(shown, Comparison) else difference_tables.render(shown, form, how)
+
+
+def _predictions(store: Store, runs: Sequence[RunRecord], interval: IntervalOver) -> HeldOutPredictions:
+    """What runs answered for each held-out image. Raises `StoreError` where they are asked for and cannot be read."""
+    try:
+        return read_predictions(store, runs)
+    except StoreError as error:
+        if interval != "seeds":
+            raise
+        click.echo(f"Intervals over images rest on the formula p (1 - p) / N: {error}", err=True)
+        return {}
 
 
 def _demand(minimum: str | None, within: str | None) -> Demand:

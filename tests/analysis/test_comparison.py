@@ -157,7 +157,10 @@ def test_what_a_split_selected_is_known() -> None:
     alone = compare([run(val=0.85, **stopped), run(val=0.85, seed=1, **stopped)]).selected_on
     assert alone == {"val": ("early stopping chose the epoch by it in all runs",)}
     several = compare([run(val=0.85, **stopped), run(val=0.85, model__name="b", **slowed)])
-    assert several.selected_on == {"val": ("it ranks the rows", "early stopping chose the epoch by it in 1 of 2 runs")}
+    assert several.selected_on == {
+        "val": ("it ranks the rows", "early stopping chose the epoch by it in 1 of 2 runs"),
+        "test": ("val ranks the rows, and most of a run's luck is in its weights",),
+    }
     assert compare(three(), sort_by="train_accuracy").selected_on == {}
     assert compare(three()).selected_on == {"test": ("it ranks the rows",)}
 
