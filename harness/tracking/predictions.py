@@ -43,7 +43,11 @@ def read_predictions(store: Store, runs: Iterable[RunRecord]) -> dict[str, dict[
 
 def _read(store: Store, run: RunRecord) -> dict[str, Predictions]:
     try:
-        with downloaded(store, f"{run.artifacts}/{run.tags[PREDICTIONS_TAG]}") as file, np.load(file) as arrays:
+        with (
+            downloaded(store, f"{run.artifacts}/{run.tags[PREDICTIONS_TAG]}") as file,
+            file.open("rb") as opened,
+            np.load(opened) as arrays,
+        ):
             splits = dict.fromkeys(name.partition("_")[0] for name in arrays.files)
             return {split: Predictions(*(arrays[f"{split}_{name}"] for name in _ARRAYS)) for split in splits}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

@@ -15,6 +15,7 @@ from harness.tracking.predictions import FILE, read_predictions
 from harness.tracking.reading import read_runs
 from harness.tracking.store import Store, open_store
 from harness.tracking.writing import RunIdentity, tracked_run
+from tests.tracking.servers import mlflow_server
 
 ANSWERS = Predictions(
     np.array([0, 1, 2, 2], dtype=np.uint8),
@@ -70,3 +71,13 @@ def test_objects_in_the_file_are_not_unpickled(store: Store) -> None:
     np.savez(file_of(run), test_labels=np.array([print], dtype=object))
     with pytest.raises(StoreError, match="cannot be read"):
         read_predictions(store, [run])
+
+
+@pytest.mark.slow
+def test_those_of_a_server_are_downloaded(tmp_path: Path, project: Path) -> None:
+    with mlflow_server(tmp_path) as uri:
+        store = open_store(uri)
+        ids = [keep(store, {"test": ANSWERS}, f"run {n}") for n in range(3)]
+        found = read_predictions(store, read_runs(store))
+    assert set(found) == set(ids)
+    assert all(of["test"].right.sum() == 3 for of in found.values())
