@@ -101,7 +101,7 @@ class HeldOutImages:
     def _variance(self, row: Row, name: str) -> float | None:
         if self._drawn(row, name):
             return 0.0  # other images for each draw: their luck is in the error over draws
-        by_image = self._by_image(row, name, list(row.by_unit(name)))
+        by_image = self._by_image(row, name, list(row.by_unit(name))) if self.kept(row) else None
         if by_image is None:
             return self._binomial(row, name)
         variance = by_image.mean(axis=0).var(ddof=1) - _rest(by_image)

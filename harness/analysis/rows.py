@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 from harness.analysis.settings import ABSENT, SEED, sortable
@@ -116,7 +117,7 @@ class Row:
     def n(self) -> int:
         return len(self.runs)
 
-    @property
+    @cached_property
     def finished_runs(self) -> tuple[RunRecord, ...]:
         return tuple(run for run in self.runs if run.state is RunState.FINISHED)
 
@@ -166,10 +167,12 @@ class Row:
         """The score of each seed or draw: of a replicate that ran more than once the mean, of a draw the mean over its
         seeds."""
         metric = f"{self.stage}/{name}"
-        return {
-            key: mean([mean([run.metrics[metric] for run in runs]) for runs in units.values()])
-            for key, units in self.runs_by_unit(name).items()
-        }
+
+        def mean_over(units: Mapping[Unit, Sequence[RunRecord]]) -> float:
+            values = [[run.metrics[metric] for run in runs] for runs in units.values()]
+            return values[0][0] if len(values) == len(values[0]) == 1 else mean([mean(of) for of in values])
+
+        return {key: mean_over(units) for key, units in self.runs_by_unit(name).items()}
 
     def values(self, name: str) -> list[float]:
         """The score of each seed or draw."""
