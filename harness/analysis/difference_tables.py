@@ -200,6 +200,12 @@ def _below(findings: Findings, shown: Shown) -> list[str]:
             "n and n: few seeds in common, or none; all of the row's and of the baseline's, by Welch's t test. Pairs "
             "are used where their number promises the narrower interval."
         )
+    first = comparison.rows[0]
+    if findings.effect is None and comparison.ranked and first.label == findings.baseline and not first.underfit:
+        lines.append(
+            "The baseline ranks first here. If it was chosen for that, its luck makes the others look worse, and "
+            "claims are false more often than stated: name a baseline beforehand, or confirm it (--confirm 5)."
+        )
     lines += _intervals(findings, shown)
     lines.append(promise(findings))
     if any(finding.underfit for finding in findings.findings):

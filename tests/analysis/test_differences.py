@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from harness.analysis.comparison import Comparison, compare
-from harness.analysis.difference_tables import FORMATS, p_value, render
+from harness.analysis.difference_tables import FORMATS, Shown, p_value, render
 from harness.analysis.differences import Finding, Findings, differences, find_row
 from harness.analysis.statistics import holm
 from harness.errors import RequestError
@@ -152,6 +152,25 @@ def test_the_table_reads_in_points_and_the_files_keep_fractions() -> None:
     assert float(rows[0]["low"]) == pytest.approx(first["interval"][0])
     markdown = [line for line in render(findings, "markdown").splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in markdown}) == 1
+
+
+def test_a_baseline_that_ranks_first_is_said_to_flatter_itself() -> None:
+    warned = "The baseline ranks first here"
+    assert warned in render(held(usual(), "less"), "table")
+    assert warned not in render(held(usual(), "base"), "table")
+
+
+def test_intervals_that_hold_together_and_effect_sizes_are_shown_on_request() -> None:
+    alone, together = (render(held(usual()), "table", Shown(simultaneous=of)) for of in (False, True))
+    assert "95 % all together" not in alone
+    assert "hold at once with 95 % probability" in " ".join(together.split())
+    assert "effect size" not in alone
+    (header,) = [
+        line
+        for line in render(held(usual()), "table", Shown(effect_sizes=True)).split("\n\n")[1].splitlines()
+        if line.startswith("model")
+    ]
+    assert "effect size" in header
 
 
 def test_an_unknown_form_is_refused() -> None:
