@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,14 +14,16 @@ import click
 from rich.console import Console
 
 from harness import paths
-from harness.analysis import difference_tables
+from harness.analysis import confirmation, difference_tables
 from harness.analysis.comparison import Comparison, compare
+from harness.analysis.confirmation import Confirmation
 from harness.analysis.differences import Findings, differences, find_row
 from harness.analysis.effects import effects
 from harness.analysis.foreign import adapt
+from harness.analysis.naming import Naming
 from harness.analysis.presenting import FORMATS, render
 from harness.analysis.ranking import WITHIN, Demand
-from harness.analysis.rows import STAGES, Stage
+from harness.analysis.rows import STAGES, Stage, make_row
 from harness.analysis.table import print_table
 from harness.commands.runs_of_others import naming_of, naming_options
 from harness.commands.store_option import store_option
@@ -29,11 +32,14 @@ from harness.records import RunRecord
 from harness.tracking.models import find_run, find_sweep, find_trained
 from harness.tracking.reading import cached_reads, latest_run, latest_sweep, read_runs, sweep_runs
 from harness.tracking.reuse import reused_runs
-from harness.tracking.selection import REPRODUCES_TAG, is_sweep
+from harness.tracking.selection import CONFIRMS_TAG, REPRODUCES_TAG, is_sweep
 from harness.tracking.store import Store
 
 _OVERRIDDEN = re.compile(r"(?:^|\s)([+~]*[\w./@]+)=")
 _SUFFIXES = {".json": "json", ".csv": "csv", ".md": "markdown"}
+
+
+Shown = Comparison | Findings | Confirmation
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,12 @@ class Chosen:
     show_default=True,
     help="Judge each run with its final weights, those after its last epoch, or those of its least validation loss.",
 )
+@click.option(
+    "--confirm",
+    type=int,
+    metavar="N",
+    help="Train the first row, and that of --baseline, again under N fresh seeds, and show both figures of each.",
+)
 @click.option("--pareto", is_flag=True, help="Only rows that none beats in accuracy and gap.")
 @click.option("--sort", "sort_by", metavar="COLUMN", help="A setting, n or a score, whatever the accuracy.")
 @click.option("--descending", is_flag=True, help="The largest first.")
@@ -95,6 +107,7 @@ def command(
     min_accuracy: str | None,
     within: str | None,
     stage: Stage,
+    confirm: int | None,
     pareto: bool,
     sort_by: str | None,
     descending: bool,
@@ -124,6 +137,8 @@ def command(
         raise RequestError(
             "--pareto picks rows by the figures that --baseline and --effect would test. Use one of them."
         )
+    if confirm is not None:
+        _check_confirm(confirm, effect, pareto, output)
     with cached_reads(store):
         chosen = _choose(store, runs, experiment, sweep)
     runs_read, reading = adapt(chosen.runs, naming)
@@ -139,7 +154,13 @@ def command(
     form = form or (_SUFFIXES.get(output.suffix.lower()) if output is not None else None) or "table"
     if effect is None and baseline is not None:
         baseline = baseline_row(store, comparison, baseline)
-    shown = _tested(comparison, baseline, effect)
+    if confirm is not None:
+        _confirm(store, comparison, confirm, baseline, naming, lambda found: _show(found, form, output))
+    else:
+        _show(_tested(comparison, baseline, effect), form, output)
+
+
+def _show(shown: Shown, form: str, output: Path | None) -> None:
     console = Console()
     if output is not None:
         try:
@@ -153,6 +174,50 @@ def command(
         print_table(shown, console)
     else:
         click.echo(_rendered(shown, form), nl=False)
+
+
+def _check_confirm(count: int, effect: str | None, pareto: bool, output: Path | None) -> None:
+    """Raise `RequestError` before anything is read: what is found out late would cost a training."""
+    if count < 2:
+        raise RequestError(f"--confirm {count}: an interval needs two runs at least, and 5 are worth their time.")
+    if effect is not None or pareto:
+        raise RequestError(
+            f"--confirm trains the row that ranks first, which {'--effect' if effect is not None else '--pareto'} does "
+            "not show. Leave one of them out."
+        )
+    if output is not None and not os.access(output.absolute().parent, os.W_OK):
+        raise RequestError(f"--output {output}: the folder {output.absolute().parent} is not there, or is read-only.")
+
+
+def _confirm(
+    store: Store,
+    comparison: Comparison,
+    count: int,
+    baseline: str | None,
+    naming: Naming,
+    show: Callable[[Confirmation], None],
+) -> None:
+    """Train the winner and the baseline again, and show what came of it, also where some runs failed."""
+    from harness.sweep.confirming import fresh_seeds, train_again  # imports Hydra and Keras's side: half a second
+
+    if not comparison.rows:
+        raise RequestError("--confirm: there is no run of the harness here, so there is nothing to confirm.")
+    winner = comparison.rows[0]
+    other = winner if baseline is None else find_row(comparison, baseline)
+    if other.judged_on != winner.judged_on:
+        raise RequestError(
+            f"--baseline {other.label}: it is judged on other {comparison.held_out_images} than the winner, "
+            f"{winner.label}. Name another row, or compare only runs with the same images."
+        )
+    rows = [winner] if other is winner else [winner, other]
+    seeds = fresh_seeds(comparison, count)
+
+    def report(found: list[list[RunRecord]]) -> None:
+        fresh = (make_row(row.settings, adapt(runs, naming)[0], row.stage)
+                 for row, runs in zip(rows, found, strict=True))  # fmt: skip
+        show(Confirmation(comparison, seeds, tuple(zip(rows, fresh, strict=True)), asked=baseline is not None))
+
+    train_again(store, rows, seeds, report)
 
 
 def _tested(comparison: Comparison, baseline: str | None, effect: str | None) -> Comparison | Findings:
@@ -186,7 +251,9 @@ def baseline_row(store: Store, comparison: Comparison, text: str) -> str:
     return text
 
 
-def _rendered(shown: Comparison | Findings, form: str) -> str:
+def _rendered(shown: Shown, form: str) -> str:
+    if isinstance(shown, Confirmation):
+        return confirmation.render(shown, form)
     return render(shown, form) if isinstance(shown, Comparison) else difference_tables.render(shown, form)
 
 
@@ -244,17 +311,24 @@ def whole_sweep(store: Store, parent: RunRecord) -> Chosen:
 
 
 def whole_experiment(store: Store, name: str) -> Chosen:
-    """The runs of an experiment, sweeps' own runs left out. Raises `RequestError` where it has none."""
+    """The runs of an experiment, but for those that stand for sweeps, repeat a run or confirm a row.
+
+    Raises `RequestError` where it has none.
+    """
     every = read_runs(store, experiment=name, include_parents=True)
+    confirming = {run.run_id for run in every if CONFIRMS_TAG in run.tags}
+    every = [run for run in every if run.run_id not in confirming]
     reused_by = {run_id: parent.run_id for parent in every for run_id in reused_runs(parent.tags)}
     runs = [
         replace(run, reused_by=reused_by[run.run_id]) if run.run_id in reused_by else run
         for run in every
-        if not is_sweep(run) and REPRODUCES_TAG not in run.tags
+        if not is_sweep(run)
+        and REPRODUCES_TAG not in run.tags
+        and (run.parent_id not in confirming or run.run_id in reused_by)
     ]
     if not runs:
         raise RequestError(f"The experiment {name} has no runs. Name another with --experiment.")
-    return Chosen(f"Experiment {runs[0].experiment}", runs, _swept(every))
+    return Chosen(f"Experiment {runs[0].experiment}", runs, _swept([run for run in every if is_sweep(run)] + runs))
 
 
 def _named_runs(store: Store, named: Iterable[str]) -> Chosen:
