@@ -33,13 +33,14 @@ class Confirmation:
     """The winner of a comparison, and its baseline if there is one, under the compared seeds and under fresh `seeds`.
 
     `pairs` are each row as compared and under fresh seeds, the winner's first. `asked` says that a baseline was named;
-    if it has no pair then, it is the winner.
+    if it has no pair then, it is the winner. `remarks` are what else a reader must know.
     """
 
     comparison: Comparison
     seeds: tuple[int, ...]
     pairs: tuple[tuple[Row, Row], ...]
     asked: bool = False
+    remarks: tuple[str, ...] = ()
 
     @property
     def winner(self) -> tuple[Row, Row]:
@@ -225,7 +226,7 @@ def _below(confirmation: Confirmation) -> list[str]:
             "The winner came first partly by luck, so the compared figures flatter it, on validation and on test "
             "images alike. The fresh seeds had no part in the choice: quote their figures."
         )
-    lines.append("± and 95 % interval: t over seeds, fresh - compared by Welch's; the images are the same ones.")
+    lines.append("± and 95 % interval: t over seeds, fresh - compared by Welch's t; the same images judge all runs.")
     if confirmation.baseline is not None:
         lines.append(
             f"{BOTH}: below 0 is less than the baseline has. pairs: paired by seed. p: of each difference by itself, "
@@ -237,7 +238,7 @@ def _below(confirmation: Confirmation) -> list[str]:
                 f"{len(confirmation.seeds) - fresh.finished} of {len(confirmation.seeds)} fresh runs of the {name} did "
                 "not finish; they are in no figure."
             )
-    return lines
+    return [*lines, *confirmation.remarks]
 
 
 def _json(confirmation: Confirmation) -> str:
@@ -253,6 +254,7 @@ def _json(confirmation: Confirmation) -> str:
         "level": LEVEL,
         "seeds": {COMPARED: sorted(map(int, used)), FRESH: list(confirmation.seeds)},
         "baseline_is_winner": confirmation.asked and confirmation.baseline is None,
+        "remarks": list(confirmation.remarks),
         "rows": {
             name: {
                 "settings": dict(compared.settings),

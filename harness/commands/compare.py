@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,11 +19,11 @@ from harness.analysis.confirmation import Confirmation
 from harness.analysis.differences import Findings, differences, find_row
 from harness.analysis.effects import effects
 from harness.analysis.foreign import adapt
-from harness.analysis.naming import Naming
 from harness.analysis.presenting import FORMATS, render
 from harness.analysis.ranking import WITHIN, Demand
-from harness.analysis.rows import STAGES, Stage, make_row
+from harness.analysis.rows import STAGES, Stage
 from harness.analysis.table import print_table
+from harness.commands.confirming import check_request, confirmed
 from harness.commands.runs_of_others import naming_of, naming_options
 from harness.commands.store_option import store_option
 from harness.errors import RequestError
@@ -37,7 +36,6 @@ from harness.tracking.store import Store
 
 _OVERRIDDEN = re.compile(r"(?:^|\s)([+~]*[\w./@]+)=")
 _SUFFIXES = {".json": "json", ".csv": "csv", ".md": "markdown"}
-
 
 Shown = Comparison | Findings | Confirmation
 
@@ -138,7 +136,7 @@ def command(
             "--pareto picks rows by the figures that --baseline and --effect would test. Use one of them."
         )
     if confirm is not None:
-        _check_confirm(confirm, effect, pareto, output)
+        check_request(confirm, effect, pareto, output)
     with cached_reads(store):
         chosen = _choose(store, runs, experiment, sweep)
     runs_read, reading = adapt(chosen.runs, naming)
@@ -155,7 +153,7 @@ def command(
     if effect is None and baseline is not None:
         baseline = baseline_row(store, comparison, baseline)
     if confirm is not None:
-        _confirm(store, comparison, confirm, baseline, naming, lambda found: _show(found, form, output))
+        confirmed(store, comparison, confirm, baseline, naming, lambda found: _show(found, form, output))
     else:
         _show(_tested(comparison, baseline, effect), form, output)
 
@@ -174,50 +172,6 @@ def _show(shown: Shown, form: str, output: Path | None) -> None:
         print_table(shown, console)
     else:
         click.echo(_rendered(shown, form), nl=False)
-
-
-def _check_confirm(count: int, effect: str | None, pareto: bool, output: Path | None) -> None:
-    """Raise `RequestError` before anything is read: what is found out late would cost a training."""
-    if count < 2:
-        raise RequestError(f"--confirm {count}: an interval needs two runs at least, and 5 are worth their time.")
-    if effect is not None or pareto:
-        raise RequestError(
-            f"--confirm trains the row that ranks first, which {'--effect' if effect is not None else '--pareto'} does "
-            "not show. Leave one of them out."
-        )
-    if output is not None and not os.access(output.absolute().parent, os.W_OK):
-        raise RequestError(f"--output {output}: the folder {output.absolute().parent} is not there, or is read-only.")
-
-
-def _confirm(
-    store: Store,
-    comparison: Comparison,
-    count: int,
-    baseline: str | None,
-    naming: Naming,
-    show: Callable[[Confirmation], None],
-) -> None:
-    """Train the winner and the baseline again, and show what came of it, also where some runs failed."""
-    from harness.sweep.confirming import fresh_seeds, train_again  # imports Hydra and Keras's side: half a second
-
-    if not comparison.rows:
-        raise RequestError("--confirm: there is no run of the harness here, so there is nothing to confirm.")
-    winner = comparison.rows[0]
-    other = winner if baseline is None else find_row(comparison, baseline)
-    if other.judged_on != winner.judged_on:
-        raise RequestError(
-            f"--baseline {other.label}: it is judged on other {comparison.held_out_images} than the winner, "
-            f"{winner.label}. Name another row, or compare only runs with the same images."
-        )
-    rows = [winner] if other is winner else [winner, other]
-    seeds = fresh_seeds(comparison, count)
-
-    def report(found: list[list[RunRecord]]) -> None:
-        fresh = (make_row(row.settings, adapt(runs, naming)[0], row.stage)
-                 for row, runs in zip(rows, found, strict=True))  # fmt: skip
-        show(Confirmation(comparison, seeds, tuple(zip(rows, fresh, strict=True)), asked=baseline is not None))
-
-    train_again(store, rows, seeds, report)
 
 
 def _tested(comparison: Comparison, baseline: str | None, effect: str | None) -> Comparison | Findings:
