@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -145,3 +149,14 @@ def test_a_wrong_request_is_refused_and_nothing_is_written(
     assert said in done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
     assert confirmed.runs == runs
+
+
+def test_images_that_are_others_by_now_are_refused(confirmed: Confirmed, tmp_path: Path) -> None:
+    store = shutil.copy(confirmed.project.root / "mlflow.db", tmp_path / "mlflow.db")
+    with closing(sqlite3.connect(store)) as connection, connection:
+        connection.execute("UPDATE params SET value = 'f00' WHERE key = 'data.test_digest'")
+    done = confirmed.project.run("compare", "--store", f"sqlite:///{store}", "--confirm", "2")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "The test images of" in done.stderr
+    assert "are not those that the run" in done.stderr
+    assert len(read_sweeps(open_store(f"sqlite:///{store}"))) == 2
