@@ -17,6 +17,7 @@ LONGEST = 4_800
 """Characters: what the UI's description may hold, with room for a last line."""
 FAILURES_NAMED = 5
 REUSED_NAMED = 20
+_CONFIRMING = "Rows of another comparison under fresh seeds, trained by `harness compare --confirm`.\n"
 
 
 def run_note(parameters: Mapping[str, Any], scores: Mapping[str, float], overrides: Sequence[str]) -> str:
@@ -48,13 +49,14 @@ def run_note(parameters: Mapping[str, Any], scores: Mapping[str, float], overrid
 def sweep_note(
     comparison: Comparison,
     errors: Mapping[str, str],
-    overrides: Sequence[str],
+    overrides: Sequence[str] | None,
     reported: bool = False,
     reused: Sequence[RunRecord] = (),
 ) -> str:
     """The ranked table, cut where it would be too long; why runs failed (`errors` by run id), and the command.
 
-    `reported`: whether the sweep has a report; `reused`: its runs that earlier commands had trained.
+    `overrides` are None for a sweep of `harness compare --confirm`, which they did not make. `reported`: whether the
+    sweep has a report; `reused`: its runs that earlier commands had trained.
     """
     failed = [run for row in comparison.rows for run in row.runs if run.state is not RunState.FINISHED]
     lines = [f"- `{run.name}`: {run.state.lower()}{_first_line(errors.get(run.run_id, ''))}" for run in failed]
@@ -63,7 +65,8 @@ def sweep_note(
     unfinished = ["**Not finished**", "", *lines, ""] if lines else []
     shared = _shared(reused, sum(row.n for row in comparison.rows))
     report = ["Findings, tests and figures: `report.html` under Artifacts.", ""] if reported else []
-    below = "\n".join([*unfinished, *shared, *report, _again("sweep", overrides)])
+    again = _CONFIRMING if overrides is None else _again("sweep", overrides)
+    below = "\n".join([*unfinished, *shared, *report, again])
     return _cut(render(comparison, "markdown"), LONGEST - len(below)) + "\n" + below
 
 

@@ -199,9 +199,18 @@ class Row:
 
 
 def make_row(
-    settings: Mapping[str, str], members: Sequence[RunRecord], stage: Stage, units: Mapping[str, Unit], over_draws: bool
+    settings: Mapping[str, str],
+    members: Sequence[RunRecord],
+    stage: Stage,
+    units: Mapping[str, Unit] | None = None,
+    over_draws: bool = False,
 ) -> Row:
-    """The row of these runs, by its shown `settings`; what it is beside other rows is not told yet."""
+    """The row of these runs, by its shown `settings`; what it is beside other rows is not told yet.
+
+    `units` has the replicate that each run is, by run id (see replicates.py); None: each seed is one.
+    """
+    if units is None:
+        units = {run.run_id: Unit("", run.parameters.get(SEED, run.run_id)) for run in members}
     ordered = sorted(members, key=lambda run: (*map(sortable, units[run.run_id]), run.started, run.run_id))
     counts = Counter(units[run.run_id] for run in members if run.state is RunState.FINISHED)
     repeats = sum(count for count in counts.values() if count > 1)

@@ -13,8 +13,9 @@ import click
 from rich.console import Console
 
 from harness import paths
-from harness.analysis import difference_tables
+from harness.analysis import confirmation, difference_tables
 from harness.analysis.comparison import Comparison, compare
+from harness.analysis.confirmation import Confirmation
 from harness.analysis.differences import Findings, differences, find_row
 from harness.analysis.effects import effects
 from harness.analysis.foreign import adapt
@@ -24,6 +25,7 @@ from harness.analysis.ranking import WITHIN, Demand
 from harness.analysis.replicates import named_replicates
 from harness.analysis.rows import INTERVALS, STAGES, IntervalOver, Stage
 from harness.analysis.table import print_table
+from harness.commands.confirming import check_request, confirmed
 from harness.commands.runs_of_others import naming_of, naming_options
 from harness.commands.store_option import store_option
 from harness.errors import RequestError, StoreError
@@ -32,11 +34,13 @@ from harness.tracking.models import find_run, find_sweep, find_trained
 from harness.tracking.predictions import read_predictions
 from harness.tracking.reading import cached_reads, latest_run, latest_sweep, read_runs, sweep_runs
 from harness.tracking.reuse import reused_runs
-from harness.tracking.selection import REPRODUCES_TAG, is_sweep
+from harness.tracking.selection import CONFIRMS_TAG, REPRODUCES_TAG, is_sweep
 from harness.tracking.store import Store
 
 _OVERRIDDEN = re.compile(r"(?:^|\s)([+~]*[\w./@]+)=")
 _SUFFIXES = {".json": "json", ".csv": "csv", ".md": "markdown"}
+
+Shown = Comparison | Findings | Confirmation
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,12 @@ class Chosen:
 )
 @click.option("--simultaneous", is_flag=True, help="With --baseline or --effect: intervals that hold all at once.")
 @click.option("--effect-size", is_flag=True, help="With --baseline or --effect: in standard deviations, too.")
+@click.option(
+    "--confirm",
+    type=int,
+    metavar="N",
+    help="Train the first row, and that of --baseline, again under N fresh seeds, and show both figures of each.",
+)
 @click.option("--pareto", is_flag=True, help="Only rows that none beats in accuracy and gap.")
 @click.option("--sort", "sort_by", metavar="COLUMN", help="A setting, n or a score, whatever the accuracy.")
 @click.option("--descending", is_flag=True, help="The largest first.")
@@ -117,6 +127,7 @@ def command(
     replicates: str | None,
     simultaneous: bool,
     effect_size: bool,
+    confirm: int | None,
     pareto: bool,
     sort_by: str | None,
     descending: bool,
@@ -151,6 +162,8 @@ def command(
         flag = "--simultaneous" if simultaneous else "--effect-size"
         raise RequestError(f"{flag} is about differences. Add --baseline ROW or --effect SETTING.")
     draws = None if replicates is None else named_replicates(replicates)
+    if confirm is not None:
+        check_request(confirm, effect, pareto, output)
     with cached_reads(store):
         chosen = _choose(store, runs, experiment, sweep)
     runs_read, reading = adapt(chosen.runs, naming)
@@ -167,8 +180,14 @@ def command(
     form = form or (_SUFFIXES.get(output.suffix.lower()) if output is not None else None) or "table"
     if effect is None and baseline is not None:
         baseline = baseline_row(store, comparison, baseline)
-    shown = _tested(comparison, baseline, effect)
     how = difference_tables.Shown(simultaneous, effect_size)
+    if confirm is not None:
+        confirmed(store, comparison, confirm, baseline, naming, lambda found: _show(found, form, output, how))
+    else:
+        _show(_tested(comparison, baseline, effect), form, output, how)
+
+
+def _show(shown: Shown, form: str, output: Path | None, how: difference_tables.Shown) -> None:
     console = Console()
     if output is not None:
         try:
@@ -215,7 +234,9 @@ def baseline_row(store: Store, comparison: Comparison, text: str) -> str:
     return text
 
 
-def _rendered(shown: Comparison | Findings, form: str, how: difference_tables.Shown) -> str:
+def _rendered(shown: Shown, form: str, how: difference_tables.Shown) -> str:
+    if isinstance(shown, Confirmation):
+        return confirmation.render(shown, form)
     return render(shown, form) if isinstance(shown, Comparison) else difference_tables.render(shown, form, how)
 
 
@@ -284,17 +305,24 @@ def whole_sweep(store: Store, parent: RunRecord) -> Chosen:
 
 
 def whole_experiment(store: Store, name: str) -> Chosen:
-    """The runs of an experiment, sweeps' own runs left out. Raises `RequestError` where it has none."""
+    """The runs of an experiment, but for those that stand for sweeps, repeat a run or confirm a row.
+
+    Raises `RequestError` where it has none.
+    """
     every = read_runs(store, experiment=name, include_parents=True)
+    confirming = {run.run_id for run in every if CONFIRMS_TAG in run.tags}
+    every = [run for run in every if run.run_id not in confirming]
     reused_by = {run_id: parent.run_id for parent in every for run_id in reused_runs(parent.tags)}
     runs = [
         replace(run, reused_by=reused_by[run.run_id]) if run.run_id in reused_by else run
         for run in every
-        if not is_sweep(run) and REPRODUCES_TAG not in run.tags
+        if not is_sweep(run)
+        and REPRODUCES_TAG not in run.tags
+        and (run.parent_id not in confirming or run.run_id in reused_by)
     ]
     if not runs:
         raise RequestError(f"The experiment {name} has no runs. Name another with --experiment.")
-    return Chosen(f"Experiment {runs[0].experiment}", runs, _swept(every))
+    return Chosen(f"Experiment {runs[0].experiment}", runs, _swept([run for run in every if is_sweep(run)] + runs))
 
 
 def _named_runs(store: Store, named: Iterable[str]) -> Chosen:

@@ -17,7 +17,7 @@ from harness.records import VARIANT_PARAMETER, RunRecord
 from harness.reporting.content import Again, Fact, shortened
 from harness.reporting.wording import by_size
 from harness.tracking.access import shown_uri
-from harness.tracking.selection import OVERRIDES_TAG
+from harness.tracking.selection import CONFIRMS_TAG, OVERRIDES_TAG
 
 VALUES_NAMED = 12
 _COMMAND = "harness.command"
@@ -202,7 +202,7 @@ def again(comparison: Comparison, parent: RunRecord | None, runs: Sequence[RunRe
 def _command(parent: RunRecord) -> str:
     """What was typed, as a shell takes it; of a command that was cut when it was recorded, its settings."""
     typed = parent.tags.get(_COMMAND, "")
-    if " sweep" in typed and len(typed) < _TAG_LIMIT:
+    if (" sweep" in typed or CONFIRMS_TAG in parent.tags) and len(typed) < _TAG_LIMIT:
         return _MODULE.sub("harness", typed)
     return shlex.join(["harness", "sweep", *parent.tags.get(OVERRIDES_TAG, "").split()])
 

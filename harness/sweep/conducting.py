@@ -41,7 +41,7 @@ from harness.tracking.access import few_retries
 from harness.tracking.closing import close_abandoned
 from harness.tracking.reading import cached_reads, read_runs, sweep_runs
 from harness.tracking.reuse import reused_runs, reused_tags
-from harness.tracking.selection import SWEEP_FINGERPRINT_TAG, SWEPT_TAG
+from harness.tracking.selection import CONFIRMS_TAG, SWEEP_FINGERPRINT_TAG, SWEPT_TAG
 from harness.tracking.store import Store
 from harness.tracking.writing import RunIdentity, RunWriter
 
@@ -106,6 +106,7 @@ class Sweep:
             SWEPT_TAG: json.dumps(plan.swept),
             SWEEP_FINGERPRINT_TAG: self.work.fingerprint,
             "harness.jobs": str(len(plan.jobs)),
+            **({CONFIRMS_TAG: plan.confirms} if plan.confirms else {}),
             **reused_tags(plan.reused, plan.parent.tags if plan.parent is not None else {}),
         }
         return RunIdentity(
@@ -174,7 +175,8 @@ def _nothing_to_do(sweep: Sweep, plan: SweepPlan, display: SweepDisplay) -> bool
         return False  # it was cut off when only its table was left to make, or other runs stand in for those deleted
     for remark in plan.remarks():
         display.say(remark)
-    display.say(f"All {len(plan.jobs)} jobs are finished already. resume=false would train them again.")
+    more = "" if plan.confirms else " resume=false would train them again."
+    display.say(f"All {len(plan.jobs)} jobs are finished already.{more}")
     return True
 
 

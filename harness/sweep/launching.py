@@ -11,6 +11,8 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,6 +25,7 @@ from harness import paths
 from harness.composing import (
     CONFIG_NAME,
     VERSION_BASE,
+    SweepJobs,
     check_sweep,
     compose_config,
     expand_sweep,
@@ -111,22 +114,29 @@ def _sweep(request: argparse.Namespace, report: Report, show_plan: ShowPlan) -> 
     where = (request.config_name or CONFIG_NAME, request.config_dir)
     jobs = expand_sweep(request.overrides, *where)
     configs = check_sweep(jobs, *where)
-    for config in configs:
-        check_images(config.model, publication(config.dataset.name).image_shape)
     _refuse_ties(configs[0])
-    store = open_store(configs[0].tracking.uri)
-    sweep = Sweep(
-        store=store,
-        jobs=jobs,
-        work=plan_sweep(jobs, configs, store),
-        overrides=request.overrides,
-        check=lambda: _check_surroundings(store, configs),
-        start=lambda extra: _call_hydra(_command_line(request, extra), run_job),
-    )
+    sweep = _planned(jobs, configs, lambda extra: _call_hydra(_command_line(request, extra), run_job))
+    sweep = replace(sweep, overrides=request.overrides)
     if request.plan:
         show_plan(sweep.outlook())
     else:
         conduct(sweep, SweepDisplay(), report)
+
+
+def launch_jobs(jobs: Sequence[Sequence[str]], swept: Sequence[str], confirms: str, report: Report) -> None:
+    """Carry out jobs that need be no grid, each a list of overrides, as one sweep which differs in `swept`; it
+    `confirms` the rows of these runs. Raises as `launch`."""
+    every = replace(expand_sweep(()), jobs=tuple(map(tuple, jobs)), swept=tuple(swept))
+    sweep = _planned(every, check_sweep(every), lambda extra: _call_hydra(["--multirun", *extra], run_job))
+    conduct(replace(sweep, work=replace(sweep.work, confirms=confirms)), SweepDisplay(), report)
+
+
+def _planned(jobs: SweepJobs, configs: Sequence[Config], start: Callable[[Sequence[str]], None]) -> Sweep:
+    for config in configs:
+        check_images(config.model, publication(config.dataset.name).image_shape)
+    store = open_store(configs[0].tracking.uri)
+    check = partial(_check_surroundings, store, configs)
+    return Sweep(store, jobs, plan_sweep(jobs, configs, store), (), check, start)
 
 
 def _watch(request: argparse.Namespace, report: Report) -> None:

@@ -70,16 +70,19 @@ class PlannedJob:
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """The jobs of a sweep in the order of Hydra's grid, and the `parent` under which they were begun before."""
+    """The jobs of a sweep in the order of Hydra's grid, and the `parent` under which they were begun before.
+
+    `confirms` are the ids of runs whose rows are trained again under fresh seeds; empty for any other sweep."""
 
     jobs: tuple[PlannedJob, ...]
     swept: tuple[str, ...]
     parent: RunRecord | None = None
+    confirms: str = ""
 
     @property
     def fingerprint(self) -> str:
         """Of the sweep: the same jobs, in whatever order their words were given, have the same."""
-        return combined(job._identity for job in self.jobs)
+        return combined([*(job._identity for job in self.jobs), *([(self.confirms,)] if self.confirms else [])])
 
     @property
     def runs(self) -> list[RunRecord]:
@@ -133,7 +136,8 @@ class SweepPlan:
         if code:
             said.append(
                 f"The harness's own code has changed, or may have, since {sum(code.values())} of these runs were "
-                f"trained: {' or '.join(code)} then, {present_code()} now. resume=false trains them anew."
+                f"trained: {' or '.join(code)} then, {present_code()} now."
+                + ("" if self.confirms else " resume=false trains them anew.")
             )
         return said
 
@@ -202,7 +206,7 @@ def resumed(plan: SweepPlan, store: Store, parent: RunRecord, swept: tuple[str, 
                 name=run_name(job.config, list(job.overrides), swept))
         for place, job in enumerate(plan.jobs)
     ]  # fmt: skip
-    return reusing(SweepPlan(tuple(named), swept, parent), store)
+    return reusing(replace(plan, jobs=tuple(named), swept=swept, parent=parent), store)
 
 
 def reusing(plan: SweepPlan, store: Store) -> SweepPlan:

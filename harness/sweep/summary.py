@@ -16,7 +16,7 @@ from harness.sweep.planning import SweepPlan, one_a_job, reused_jobs
 from harness.sweep.showing import not_decisive, show_sweep
 from harness.tracking.access import shown_uri
 from harness.tracking.reading import cached_reads, read_runs, sweep_runs
-from harness.tracking.selection import ERROR_TAG, NOTE_TAG
+from harness.tracking.selection import CONFIRMS_TAG, ERROR_TAG, NOTE_TAG
 from harness.tracking.store import Store
 from harness.tracking.writing import RunWriter
 
@@ -33,7 +33,8 @@ def finish_parent(parent: RunWriter, plan: SweepPlan, state: RunState, report: R
 
 def _finish_parent(parent: RunWriter, plan: SweepPlan, state: RunState, report: Report) -> list[RunRecord]:
     comparison = None
-    reported = state is not RunState.KILLED and any(job.config.figures != "none" for job in plan.jobs)
+    drawn = any(job.config.figures != "none" for job in plan.jobs)
+    reported = drawn and not plan.confirms and state is not RunState.KILLED  # whoever confirms shows it beside the rest
     try:
         runs = sweep_runs(parent.store, parent.run_id)
         comparison = _compared(runs, parent.run_id, plan.swept, parent.name, len(plan.jobs))
@@ -130,7 +131,8 @@ def record_comparison(parent: RunWriter, comparison: Comparison, reported: bool)
     runs = [run for row in comparison.rows for run in row.runs]
     errors = {run.run_id: run.tags.get(ERROR_TAG, "") for run in runs}
     reused = [run for run in runs if run.parent_id != parent.run_id]
-    note = sweep_note(comparison, errors, parent.identity.overrides, reported, reused)
+    words = None if CONFIRMS_TAG in parent.identity.tags else parent.identity.overrides
+    note = sweep_note(comparison, errors, words, reported, reused)
     parent.set_tags({NOTE_TAG: shown_uri(note)})
     if comparison.rows:
         from harness.reporting.drawing import draw_gaps

@@ -15,7 +15,15 @@ from urllib.request import url2pathname
 from harness.errors import RequestError, UnknownRun
 from harness.images import images_of
 from harness.records import RunRecord, RunState
-from harness.tracking.reading import cached_reads, latest_run, latest_sweep, read_runs, read_sweeps, resolve_run
+from harness.tracking.reading import (
+    cached_reads,
+    latest_run,
+    latest_sweep,
+    read_runs,
+    read_sweeps,
+    resolve_run,
+    without_confirming,
+)
 from harness.tracking.selection import is_sweep
 from harness.tracking.store import Store
 
@@ -35,7 +43,7 @@ def find_run(store: Store, text: str) -> RunRecord:
     `latest`, the run that started last, or the sweep that it belongs to; `best`, see `best_run`; a run's id, name, or
     the beginning of its id (`runs:/` before it is welcome); a registered model (`NAME`, which is its highest version,
     `NAME/3`, `NAME@alias`, `models:/...`) or a logged one (`models:/m-...`), which stand for the run that they come
-    from.
+    from. `latest` and `best` pass over what `harness compare --confirm` trained.
 
     Raises:
         RequestError: nothing or too much answers to `text`.
@@ -139,9 +147,9 @@ def ranking_metric(runs: list[RunRecord]) -> str:
 def _finished(store: Store) -> list[RunRecord]:
     """The finished runs of the experiment that was used last, or of the store where that has none; never empty."""
     newest = latest_run(store)
-    runs = [] if newest is None else read_runs(store, experiment=newest.experiment)
+    runs = [] if newest is None else without_confirming(store, read_runs(store, experiment=newest.experiment))
     if not any(run.state is RunState.FINISHED for run in runs):
-        runs = read_runs(store)
+        runs = without_confirming(store, read_runs(store))
     finished = [run for run in runs if run.state is RunState.FINISHED]
     if not finished:
         raise RequestError("There are no finished runs yet. Make one with `harness train`.")

@@ -18,6 +18,7 @@ from harness.errors import RequestError, StoreError, UnknownRun, suggestion
 from harness.records import RunRecord
 from harness.tracking.reuse import reused_runs
 from harness.tracking.selection import (
+    CONFIRMS_TAG,
     JOB_TAG,
     REPRODUCES_TAG,
     CachedReader,
@@ -32,6 +33,8 @@ from harness.tracking.store import Store
 
 _log = logging.getLogger(__name__)
 _CANDIDATES_SHOWN = 5
+_MORE_ASKED = 50
+"""So many times more runs are read where all of the newest confirm others."""
 
 
 _cached: ContextVar[Mapping[Store, CachedReader]] = ContextVar("cached", default=MappingProxyType({}))
@@ -185,7 +188,8 @@ def experiment_tags(store: Store, experiment_id: str) -> dict[str, str]:
 
 
 def latest_run(store: Store, experiment: str | None = None) -> RunRecord | None:
-    """The run that started last, sweeps included; None where there is none.
+    """The run that started last, sweeps included; None where there is none. What confirms rows is passed over (see
+    `without_confirming`).
 
     Raises:
         RequestError, StoreError: as `read_runs`.
@@ -194,7 +198,7 @@ def latest_run(store: Store, experiment: str | None = None) -> RunRecord | None:
 
 
 def latest_sweep(store: Store, experiment: str | None = None) -> RunRecord | None:
-    """The parent run of the sweep that started last; None where there is none.
+    """The parent run of the sweep that started last; None where there is none. What confirms rows is passed over.
 
     Raises:
         RequestError, StoreError: as `read_runs`.
@@ -224,8 +228,24 @@ def _of_experiment(store: Store, experiment: str | None, selection: Selection) -
 def _newest(store: Store, experiment: str | None, *, sweeps_only: bool) -> RunRecord | None:
     with open_reader(store) as reader:
         experiments = None if experiment is None else (_experiment_id(reader, experiment),)
-        found = reader.select(Selection(experiments, sweeps_only=sweeps_only, newest=1))
-    return found[0] if found else None
+        asked = 1
+        while True:
+            found = reader.select(Selection(experiments, sweeps_only=sweeps_only, newest=asked))
+            if left := without_confirming(store, found):
+                return left[-1]
+            if len(found) < asked:
+                return None
+            asked *= _MORE_ASKED
+
+
+def without_confirming(store: Store, runs: Sequence[RunRecord]) -> list[RunRecord]:
+    """`runs` without the sweeps of `harness compare --confirm` and the runs that were made under these: their seeds are
+    for judging what was selected, and nothing is selected by them. Raises `StoreError` as `open_reader`."""
+    ids = {run.parent_id for run in runs} - {None}
+    with open_reader(store) as reader:
+        parents = reader.select(Selection(run_ids=tuple(sorted(map(str, ids))))) if ids else []
+    confirming = {run.run_id for run in (*runs, *parents) if CONFIRMS_TAG in run.tags}
+    return [run for run in runs if not confirming.intersection((run.run_id, run.parent_id))]
 
 
 def runs_named(store: Store, name: str) -> list[RunRecord]:

@@ -289,3 +289,25 @@ def test_the_real_command_compares_and_refuses_with_its_exit_codes(
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "Choose from" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_an_experiment_is_compared_without_what_confirms_its_rows_until_a_sweep_has_these_seeds_too(
+    tmp_path: Path,
+) -> None:
+    uri, client = new_client(tmp_path)
+    study = client.create_experiment("study")
+    parents = [record_sweep(client, study, name, started=START + place, swept=["seed"])
+               for place, name in enumerate(("first", "confirming", "with more seeds", "larger"))]  # fmt: skip
+    first, confirming, more, larger = parents
+    runs = [
+        record(client, study, f"seed={seed}", started=START + 10 + seed, settings={"seed": seed},
+               metrics=scores(0.9, 0.8), tags={"mlflow.parentRunId": parent})
+        for seed, parent in enumerate((first, confirming))
+    ]  # fmt: skip
+    for parent in (confirming, more):
+        client.set_tag(parent, "harness.confirms", runs[0])
+    client.set_tag(more, "harness.reused.1", f"0:{runs[1]}")
+    for reused, seeds in (("", ["0"]), (f"0:{runs[0]} 1:{runs[1]}", ["0", "1"])):
+        client.set_tag(larger, "harness.reused.1", reused)
+        (row,) = as_json(uri, "--experiment", "study")["rows"]
+        assert [run["seed"] for run in row["runs"]] == seeds

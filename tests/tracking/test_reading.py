@@ -16,6 +16,7 @@ import pytest
 from harness.errors import RequestError, StoreError
 from harness.records import RunRecord, RunState
 from harness.tracking import reading
+from harness.tracking.models import find_run, find_trained
 from harness.tracking.reading import cached_reads, latest_run, latest_sweep, read_runs, read_series, resolve_run
 from harness.tracking.store import open_store
 from tests.tracking.stores import new_client, new_study, record, record_sweep, scores
@@ -311,3 +312,26 @@ def test_runs_of_an_earlier_version_have_their_digests_among_their_parameters(
     assert digests() == expected
     monkeypatch.setattr("harness.tracking.sqlite_reader.KNOWN_SCHEMAS", frozenset({"0123456789ab"}))
     assert digests() == expected, "through MLflow's client"
+
+
+def test_the_latest_run_and_sweep_pass_over_what_confirms_rows(tmp_path: Path) -> None:
+    uri, client = new_client(tmp_path)
+    study = new_study(client, tmp_path)
+    sweep = record_sweep(client, study, "sweep", started=START, swept=["seed"])
+    newest = record(
+        client, study, "newest", started=START + 1, metrics=scores(0.9, 0.7), tags={"mlflow.parentRunId": sweep}
+    )
+    confirming = record_sweep(client, study, "confirming", started=START + 2, swept=["seed"])
+    client.set_tag(confirming, "harness.confirms", newest)
+    for seed in range(2):
+        tags = {"mlflow.parentRunId": confirming}
+        record(client, study, f"seed={seed}", started=START + 3 + seed, metrics=scores(0.9, 0.8), tags=tags)
+    store = open_store(uri)
+    for found, wanted in ((latest_run(store), newest), (latest_sweep(store), sweep)):
+        assert found is not None
+        assert found.run_id == wanted
+    assert (find_run(store, "latest").run_id, find_trained(store, "latest").run_id) == (sweep, newest)
+    assert find_run(store, "best").run_id == newest
+    client.delete_run(newest)
+    client.delete_run(sweep)
+    assert (latest_run(store), latest_sweep(store)) == (None, None)

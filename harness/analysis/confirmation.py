@@ -1,0 +1,288 @@
+"""Rows as they were compared beside the same settings under fresh seeds.
+
+A row that came first of several did so partly by luck, and the luck is the weights': its figures flatter it on the
+split that ranked the rows and on any other. Under seeds that had no part in the ranking they do not (Cawley and Talbot
+2010, see selected.py).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+
+from harness.analysis.comparison import Comparison
+from harness.analysis.contrasts import Difference, difference
+from harness.analysis.difference_tables import p_value
+from harness.analysis.differences import is_gap, measures
+from harness.analysis.legend import context, counted, headline
+from harness.analysis.presenting import markdown_row
+from harness.analysis.rows import Row
+from harness.analysis.settings import SEED
+from harness.analysis.statistics import LEVEL, Interval
+from harness.analysis.table import aligned, wrapped
+
+WINNER, BASELINE, BOTH = "winner", "baseline", "winner - baseline"
+COMPARED, FRESH, CHANGE = "compared", "fresh", "fresh - compared"
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """The winner of a comparison, and its baseline if there is one, under the compared seeds and under fresh `seeds`.
+
+    `pairs` are each row as compared and under fresh seeds, the winner's first. `asked` says that a baseline was named;
+    if it has no pair then, it is the winner. `remarks` are what else a reader must know.
+    """
+
+    comparison: Comparison
+    seeds: tuple[int, ...]
+    pairs: tuple[tuple[Row, Row], ...]
+    asked: bool = False
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def winner(self) -> tuple[Row, Row]:
+        return self.pairs[0]
+
+    @property
+    def baseline(self) -> tuple[Row, Row] | None:
+        return self.pairs[1] if len(self.pairs) > 1 else None
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """The ranked split's gaps and accuracy, and the test accuracy."""
+        return tuple(dict.fromkeys((*measures(self.comparison), "test_accuracy")))
+
+    @property
+    def rows(self) -> dict[str, tuple[Row, Row]]:
+        return dict(zip((WINNER, BASELINE), self.pairs, strict=False))
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A mean or a difference, in the fractions of the store, with its 95 % interval; `p` is of a difference by itself.
+
+    `row` is winner, baseline, or their difference; `seeds` are those of the comparison, the fresh ones, or their
+    difference. `n_other` counts the values of what is subtracted. What the runs do not suffice for is None.
+    """
+
+    row: str
+    measure: str
+    seeds: str
+    n: int
+    n_other: int | None
+    value: float | None
+    low: float | None
+    high: float | None
+    paired: bool | None = None
+    p: float | None = None
+
+
+def figures(confirmation: Confirmation) -> list[Figure]:
+    """Every figure: of each row under both kinds of seeds, what the fresh ones change, and the winner's difference to
+    the baseline under either."""
+    found = []
+    for measure in confirmation.measures:
+        for name, (compared, fresh) in confirmation.rows.items():
+            found += [_mean(name, measure, COMPARED, compared), _mean(name, measure, FRESH, fresh)]
+            change = _difference(name, measure, CHANGE, difference(fresh.by_unit(measure), compared.by_unit(measure)))
+            found.append(replace(change, p=None))  # selected figures against others: no test of a hypothesis
+        if confirmation.baseline is not None:
+            sides = zip((COMPARED, FRESH), confirmation.winner, confirmation.baseline, strict=True)
+            for seeds, row, baseline in sides:
+                found.append(
+                    _difference(BOTH, measure, seeds, difference(row.by_unit(measure), baseline.by_unit(measure)))
+                )
+    return found
+
+
+def _mean(name: str, measure: str, seeds: str, row: Row) -> Figure:
+    score = row.scores.get(measure)
+    if score is None:
+        return Figure(name, measure, seeds, 0, None, None, None, None)
+    return Figure(name, measure, seeds, score.n, None, _finite(score.mean), *_ends(score.interval))
+
+
+def _difference(name: str, measure: str, seeds: str, of: Difference | None) -> Figure:
+    if of is None:
+        return Figure(name, measure, seeds, 0, 0, None, None, None)
+    paired, low, high = of.kind == "paired", *_ends(of.interval)
+    return Figure(name, measure, seeds, of.n, of.n_baseline, _finite(of.mean), low, high, paired, _finite(of.p_value))
+
+
+def _ends(interval: Interval | None) -> tuple[float | None, float | None]:
+    return (None, None) if interval is None else (interval.low, interval.high)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def render(confirmation: Confirmation, form: str) -> str:
+    """The confirmation as `table` (plain text), `json`, `csv` or `markdown`, ending with a line break."""
+    return FORMATS[form](confirmation)
+
+
+def _plain(confirmation: Confirmation) -> str:
+    lines = [*wrapped(_above(confirmation)), ""]
+    for header, rows in _tables(confirmation):
+        lines += [*aligned([header, *rows], [place > 1 for place in range(len(header))]), ""]
+    return "\n".join([*lines, *wrapped(_below(confirmation))]) + "\n"
+
+
+def _markdown(confirmation: Confirmation) -> str:
+    first, *rest = _above(confirmation)
+    lines = [f"**{first}**", ""]
+    for line in rest:
+        lines += [line, ""]
+    for header, rows in _tables(confirmation):
+        right = ["---:" if place > 1 else "---" for place in range(len(header))]
+        lines += [markdown_row(header), markdown_row(right), *map(markdown_row, rows), ""]
+    return "\n".join([*lines, " ".join(_below(confirmation))]) + "\n"
+
+
+def _above(confirmation: Confirmation) -> list[str]:
+    comparison, row = confirmation.comparison, confirmation.winner[0]
+    rows = counted(comparison.configurations, "row")
+    order = "smallest" if comparison.ascending else "largest"
+    by = f"first of {rows}, by the {order} {comparison.sorted_by}" if comparison.configurations > 1 else "the only row"
+    lines = [headline(comparison), *context(comparison), f"Winner: {row.label}, {by}."]
+    if confirmation.baseline is not None:
+        lines.append(f"Baseline: {confirmation.baseline[0].label}.")
+    elif confirmation.asked:
+        lines.append("It is the baseline itself that ranks first, so there is no difference to show.")
+    used = sorted({int(seed) for row, _ in confirmation.rows.values() for seed in row.seeds if seed.isdecimal()})
+    return [
+        *lines,
+        f"Compared seeds: {_listed(used)}. Fresh seeds: {_listed(confirmation.seeds)}, above every seed of the "
+        "comparison.",
+    ]
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    """`0 to 4`; `0, 2, 7` where there are gaps."""
+    whole = len(seeds) > 2 and seeds[-1] - seeds[0] == len(seeds) - 1
+    return f"{seeds[0]} to {seeds[-1]}" if whole else ", ".join(map(str, seeds))
+
+
+def _tables(confirmation: Confirmation) -> list[tuple[list[str], list[list[str]]]]:
+    """Heading and rows of the table of means and, with a baseline, of that of differences."""
+    found = {(figure.row, figure.measure, figure.seeds): figure for figure in figures(confirmation)}
+    means = []
+    for name in confirmation.rows:
+        for measure in confirmation.measures:
+            compared, fresh, change = (found[name, measure, seeds] for seeds in (COMPARED, FRESH, CHANGE))
+            cells = [_value(compared), str(compared.n), _value(fresh), str(fresh.n), _signed(change), _interval(change)]
+            means.append([name, _words(measure), *cells])
+    tables = [(["row", "score", COMPARED, "n", FRESH, "n", CHANGE, "95 % interval"], means)]
+    if confirmation.baseline is not None:
+        rows = []
+        for measure in confirmation.measures:
+            for seeds in (COMPARED, FRESH):
+                figure = found[BOTH, measure, seeds]
+                p = "-" if figure.p is None else p_value(figure.p)
+                rows.append([_words(measure), seeds, _count(figure), _signed(figure), _interval(figure), p])
+        tables.append((["score", "seeds", "n", BOTH, "95 % interval", "p"], rows))
+    return tables
+
+
+def _words(measure: str) -> str:
+    """`gap of accuracy, test, points`; `loss` is in nats."""
+    *gap, split, quantity = measure.split("_")
+    return f"{'gap of ' if gap else ''}{quantity}, {split}, {'nats' if quantity == 'loss' else 'points'}"
+
+
+def _scaled(figure: Figure, value: float | None, sign: str) -> str:
+    """Points, or nats."""
+    scale, decimals = (1, 4) if figure.measure.endswith("_loss") else (100, 2)
+    return "-" if value is None else f"{scale * value:{sign}z.{decimals}f}"
+
+
+def _value(figure: Figure) -> str:
+    text = _scaled(figure, figure.value, "+" if is_gap(figure.measure) else "")
+    if figure.low is None or figure.high is None:
+        return text
+    return f"{text} ± {_scaled(figure, (figure.high - figure.low) / 2, '')}"
+
+
+def _signed(figure: Figure) -> str:
+    return _scaled(figure, figure.value, "+")
+
+
+def _interval(figure: Figure) -> str:
+    if figure.low is None or figure.high is None:
+        return "-"
+    return f"{_scaled(figure, figure.low, '+')} to {_scaled(figure, figure.high, '+')}"
+
+
+def _count(figure: Figure) -> str:
+    return counted(figure.n, "pair") if figure.paired else f"{figure.n} and {figure.n_other}"
+
+
+def _below(confirmation: Confirmation) -> list[str]:
+    lines = []
+    if confirmation.comparison.configurations > 1:
+        lines.append(
+            "The winner came first partly by luck, so the compared figures flatter it, on validation and on test "
+            "images alike. The fresh seeds had no part in the choice: quote their figures."
+        )
+    lines.append("± and 95 % interval: t over seeds, fresh - compared by Welch's t; the same images judge all runs.")
+    if confirmation.baseline is not None:
+        lines.append(
+            f"{BOTH}: below 0 is less than the baseline has. pairs: paired by seed. p: of each difference by itself, "
+            "not corrected; under the compared seeds it is too small, since they chose the winner."
+        )
+    for name, (_, fresh) in confirmation.rows.items():
+        if fresh.finished < len(confirmation.seeds):
+            lines.append(
+                f"{len(confirmation.seeds) - fresh.finished} of {len(confirmation.seeds)} fresh runs of the {name} did "
+                "not finish; they are in no figure."
+            )
+    return [*lines, *confirmation.remarks]
+
+
+def _json(confirmation: Confirmation) -> str:
+    comparison = confirmation.comparison
+    used = {run.parameters[SEED] for row, _ in confirmation.rows.values() for run in row.runs}
+    document = {
+        "title": comparison.title,
+        "stage": comparison.stage,
+        "held_out": comparison.held_out,
+        "sorted_by": comparison.sorted_by,
+        "ascending": comparison.ascending,
+        "configurations": comparison.configurations,
+        "level": LEVEL,
+        "seeds": {COMPARED: sorted(map(int, used)), FRESH: list(confirmation.seeds)},
+        "baseline_is_winner": confirmation.asked and confirmation.baseline is None,
+        "remarks": list(confirmation.remarks),
+        "rows": {
+            name: {
+                "settings": dict(compared.settings),
+                COMPARED: [run.run_id for run in compared.runs],
+                FRESH: [run.run_id for run in fresh.runs],
+            }
+            for name, (compared, fresh) in confirmation.rows.items()
+        },
+        "figures": [vars(figure) for figure in figures(confirmation)],
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _csv(confirmation: Confirmation) -> str:
+    target = io.StringIO()
+    writer = csv.DictWriter(target, [field.name for field in fields(Figure)], lineterminator="\n")
+    writer.writeheader()
+    for figure in figures(confirmation):
+        writer.writerow(vars(figure) | {"paired": "" if figure.paired is None else str(figure.paired).lower()})
+    return target.getvalue()
+
+
+FORMATS: Mapping[str, Callable[[Confirmation], str]] = {
+    "table": _plain,
+    "json": _json,
+    "csv": _csv,
+    "markdown": _markdown,
+}
