@@ -40,6 +40,8 @@ def evaluate(log_probabilities: LogProbabilities, split: Split, class_names: Seq
         loss=float(losses.mean()),
         accuracy=metrics.accuracy(predictions, split.labels),
         ece=metrics.expected_calibration_error(probabilities, split.labels),
+        calibration_error=metrics.calibration_error(probabilities, split.labels),
+        brier=metrics.brier_score(probabilities, split.labels),
         probabilities=probabilities,
         labels=split.labels,
         losses=losses,

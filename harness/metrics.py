@@ -18,17 +18,18 @@ from harness.records import ClassScore, Evaluation, FloatArray, History, IntArra
 
 Labels = npt.NDArray[np.integer]
 
-# An epoch counts as overfitted where its validation loss lies more than this many deviations of the noise above the
-# least (the least of a noisy curve is itself about two deviations too low) ...
-ONSET_DEVIATIONS = 4.0
-# ... and an onset is believed when this many epochs at least have passed since. Simulated with both as they are: a flat
-# curve of 8 to 60 epochs with normal noise is given an onset in about 1 of 100 cases, one that still falls in 1 of 600.
-ONSET_EPOCHS_SEEN = 3
-_ONSET_EPOCHS_NEEDED = 5
+# The validation loss counts as having risen where the mean of a window of epochs lies by so many standard errors above
+# the least such mean (which, being the least of many, is itself too low). Rates: tests/test_onset.py, docs/tracking.md.
+ONSET_ERRORS = 4.5
+_WINDOW, _SHORT_WINDOW = 5, 3  # epochs; the short one for fewer than ten
+_FEWEST_EPOCHS = 2 * _SHORT_WINDOW
+_NEIGHBOURHOOD = 8  # epochs on either side of a window's centre by which its noise is told
 
 NORMAL_QUANTILE = 1.959963984540054
 """Between plus and minus this lies 95 % of a standard normal distribution."""
 
+
+_ROUNDING = 1e-12
 
 RUNNING_MINUS_CLEAN = "final/gap_running_minus_clean"
 _OF_A_SPLIT = re.compile(r"(?:(?:final|last|best)/(?:gap_)?)?(fit|train|val|test)[/_].+")
@@ -107,36 +108,58 @@ def best_epoch(validation_loss: Sequence[float]) -> int:
 def noise(series: Sequence[float] | FloatArray) -> float:
     """The standard deviation of what makes a series jump from epoch to epoch, apart from its trend.
 
-    Second differences cancel any straight trend and scale white noise by sqrt(6); their median absolute value times
-    1.4826 is the deviation of normal noise, and the few steep epochs at the start hardly move a median (the estimator
-    of Gasser, Sroka and Jennen-Steinmetz 1986, in the robust form). Curvature only makes it larger. 0.0 for fewer
-    than three values.
+    Second differences cancel any straight trend and scale white noise by sqrt(6), so it is their root mean square over
+    sqrt(6) (the estimator of Gasser, Sroka and Jennen-Steinmetz 1986). Curvature only makes it larger, and so does a
+    single wild epoch. 0.0 for fewer than three values.
     """
     values = np.asarray(series, dtype=np.float64)
     if values.size < 3:
         return 0.0
-    return float(1.4826 * np.median(np.abs(np.diff(values, n=2))) / np.sqrt(6.0))
+    return float(np.sqrt(np.mean(np.diff(values, n=2) ** 2) / 6.0))
 
 
-def onset_epoch(train_loss: Sequence[float], validation_loss: Sequence[float]) -> int | None:
-    """The epoch after which the validation loss only lies above its least value, beyond its noise, or None.
+@dataclass(frozen=True)
+class Onset:
+    """From `epoch` on (from 1) the validation loss rises; `by_epoch` it is shown to have risen, and stays so."""
 
-    Precisely: the last epoch whose validation loss is at most the least one plus `ONSET_DEVIATIONS` times `noise`.
-    None where that epoch is one of the last `ONSET_EPOCHS_SEEN` (the loss still falls, is flat, or has only just
-    turned), where the training loss ended higher than it was at the onset (training itself got worse, which is no
-    overfitting), and where fewer than five epochs are finite. Epochs with a loss that is not finite are passed over.
+    epoch: int
+    by_epoch: int
+
+
+def onset(train_loss: Sequence[float] | FloatArray, validation_loss: Sequence[float] | FloatArray) -> Onset | None:
+    """Where the validation loss turned, or None: no rise of it is shown. The gap may grow without one.
+
+    The loss is averaged over windows of five epochs (three, of fewer than ten epochs). `epoch` is the centre of the
+    window of the least mean. It counts if the last window, which has no epoch in common with it, lies above it by more
+    than `ONSET_ERRORS` standard errors. `by_epoch` is the centre of the first window from which on all do: an epoch
+    that with high probability lies behind the turn, and for a slow rise far behind it. The noise of a window is that of
+    the epochs around it (`noise`), since it may shrink with the learning rate.
+
+    None also where the training loss ended higher than it was at the onset (training itself got worse, which is no
+    overfitting), and for fewer than six finite epochs. Epochs with a loss that is not finite are passed over.
     """
     train = np.asarray(train_loss, dtype=np.float64)
     validation = np.asarray(validation_loss, dtype=np.float64)
     epochs = np.flatnonzero(np.isfinite(train) & np.isfinite(validation))
-    if epochs.size < _ONSET_EPOCHS_NEEDED:
+    if epochs.size < _FEWEST_EPOCHS:
         return None
     train, validation = train[epochs], validation[epochs]
-    near_least = validation <= validation.min() + ONSET_DEVIATIONS * noise(validation)
-    onset = int(np.flatnonzero(near_least)[-1])
-    if epochs.size - 1 - onset < ONSET_EPOCHS_SEEN or np.median(train[-ONSET_EPOCHS_SEEN:]) > train[onset]:
+    window = _WINDOW if epochs.size >= 2 * _WINDOW else _SHORT_WINDOW
+    half = window // 2
+    means = np.convolve(validation, np.full(window, 1 / window), "valid")
+    errors = np.array([_error_of_mean(validation, centre, window) for centre in range(half, epochs.size - half)])
+    least = int(means.argmin())
+    risen = means - means[least] > ONSET_ERRORS * np.hypot(errors, errors[least]) + _ROUNDING * np.abs(means).max()
+    centre, last = least + half, len(means) - 1
+    if last - least < window or not risen[last] or np.median(train[-window:]) > train[centre]:
         return None
-    return int(epochs[onset]) + 1
+    by = int(np.flatnonzero(~risen)[-1]) + 1 + half
+    return Onset(int(epochs[centre]) + 1, int(epochs[by]) + 1)
+
+
+def _error_of_mean(series: FloatArray, centre: int, window: int) -> float:
+    around = series[max(0, centre - _NEIGHBOURHOOD) : centre + _NEIGHBOURHOOD + 1]
+    return noise(around) / math.sqrt(window)
 
 
 def gap_growth(train_loss: Sequence[float], validation_loss: Sequence[float], onset: int) -> float:
@@ -199,6 +222,34 @@ def expected_calibration_error(probabilities: FloatArray, labels: Labels, bins: 
     return calibration(probabilities, labels, bins).error
 
 
+def calibration_error(probabilities: FloatArray, labels: Labels, bins: int = 15) -> float:
+    """How far confidence and accuracy lie apart, as a fraction, freed of the bias that few images make.
+
+    The root of the mean squared difference of accuracy and mean confidence over `bins` bins of equally many images by
+    confidence, less its expectation where both agree, p (1 - p) / (n - 1) of each bin's accuracy p (Kumar, Liang and Ma
+    2019, "Verified Uncertainty Calibration", section 4.1). 0.0 where that leaves nothing. Unlike
+    `expected_calibration_error` it is comparable between splits of different sizes. Probabilities (n, classes), labels
+    (n,); NaN for fewer than two images a bin.
+    """
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    if len(labels) < 2 * bins:
+        return math.nan
+    total = 0.0
+    for members in np.array_split(np.argsort(confidence, kind="stable"), bins):
+        share = float(right[members].mean())
+        off = share - float(confidence[members].mean())
+        total += len(members) * (off**2 - share * (1 - share) / (len(members) - 1))
+    return math.sqrt(max(0.0, total / len(labels)))
+
+
+def brier_score(probabilities: FloatArray, labels: Labels) -> float:
+    """The mean over images of the squared distance of the probabilities (n, classes) from 1 for the true class and 0
+    for the others: from 0 to 2 (Brier 1950, "Verification of forecasts expressed in terms of probability")."""
+    true = np.take_along_axis(probabilities, labels.astype(np.int64)[:, None], axis=1)[:, 0]
+    return float(((probabilities**2).sum(axis=1) - 2 * true + 1).mean())
+
+
 def confusion_matrix(predictions: Labels, labels: Labels, classes: int) -> IntArray:
     """Counts (classes, classes): row i, column j holds the images of class i that were taken for class j."""
     cells = labels.astype(np.int64) * classes + predictions.astype(np.int64)
@@ -231,7 +282,7 @@ def summarize(history: History, stages: Stages) -> dict[str, float]:
     `history` holds the series of every epoch, `stages` what the weights of each stage score. `final/*` differs from
     `last/*` where early stopping restored earlier weights; `final/fit_*` always comes from the last epoch trained. What
     cannot be computed is absent: everything of validation without such a split, `best/*` where no validation loss is
-    finite, `overfit/*` where `onset_epoch` finds none.
+    finite, `overfit/*` where `onset` finds none.
     """
     scalars = {f"final/fit_{name}": history.last(f"fit/{name}") for name in ("loss", "accuracy")}
     for stage, scores in stages.named():
@@ -263,12 +314,23 @@ def _scored(stage: str, scores: Mapping[str, Score]) -> dict[str, float]:
 def _trusted(prefix: str, evaluation: Evaluation) -> dict[str, float]:
     """How far an accuracy and the model's own confidence can be trusted."""
     low, high = wilson_interval(evaluation.right, len(evaluation.labels))
-    return {f"{prefix}_accuracy_low": low, f"{prefix}_accuracy_high": high, f"{prefix}_ece": evaluation.ece}
+    scores = {
+        f"{prefix}_accuracy_low": low,
+        f"{prefix}_accuracy_high": high,
+        f"{prefix}_ece": evaluation.ece,
+        f"{prefix}_brier": evaluation.brier,
+    }
+    if not math.isnan(evaluation.calibration_error):
+        scores[f"{prefix}_calibration_error"] = evaluation.calibration_error
+    return scores
 
 
 def _summarize_overfitting(history: History) -> dict[str, float]:
     train, validation = history.series["train/loss"], history.series.get("val/loss", [])
-    if not validation or (onset := onset_epoch(train, validation)) is None:
+    if not validation or (found := onset(train, validation)) is None:
         return {}
-    growth = gap_growth(train, validation, onset)
-    return {"overfit/onset_epoch": float(history.before + onset), "overfit/growth": growth}
+    return {
+        "overfit/onset_epoch": float(history.before + found.epoch),
+        "overfit/onset_by_epoch": float(history.before + found.by_epoch),
+        "overfit/growth": gap_growth(train, validation, found.epoch),
+    }

@@ -214,11 +214,14 @@ class Predictions:
 class Evaluation(Score):
     """A model judged on one split of n images.
 
-    `ece` (expected calibration error) is a fraction; `probabilities` is (n, classes); `losses` (n,) in nats, of which
+    `ece` (expected calibration error), `calibration_error` (without its bias; NaN for very few images) and `brier` (the
+    Brier score) are as in metrics.py; `probabilities` is (n, classes); `losses` (n,) in nats, of which
     `loss` is the mean; `confusion[i, j]` counts images of class i that were taken for class j.
     """
 
     ece: float
+    calibration_error: float
+    brier: float
     probabilities: FloatArray
     labels: UInt8Array
     losses: FloatArray

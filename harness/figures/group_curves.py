@@ -37,7 +37,7 @@ Series = Mapping[str, Mapping[int, float]]
 class GroupRuns:
     """The runs of one group by seed, with the series `train/*` and, where there is a validation split, `val/*`.
 
-    `onsets` has the onset of overfitting of the runs that show one. `intervals` may give (low, high) of a series by
+    `onsets` has the epoch at which the validation loss turns, of the runs that show it. `intervals` may give (low, high) of a series by
     epoch, in the numbers of the store. `asked` is how many runs there should be, 0: as many as there are.
     """
 
@@ -126,7 +126,7 @@ def _finite(values: Sequence[object], scale: float) -> FloatArray:
 
 
 def draw(view: GroupCurves, title: str) -> Figure:
-    """A column of two panels a group, loss above accuracy; all share their axes. Dotted: the onset of overfitting."""
+    """A column of two panels a group, loss above accuracy; all share their axes. Dotted: where the validation loss turns."""
     columns = _COLUMNS[len(view.panels) - 1]
     rows = -(-len(view.panels) // columns)
     band = "95 % interval of the mean" if view.interval else "range of the runs"
@@ -175,7 +175,7 @@ def _entries(view: GroupCurves) -> list[Entry]:
     if any(name.startswith("val/") for panel in view.panels for name in panel.bands):
         entries.append(Entry("validation", style.HELD_OUT, "", "--"))
     if any(panel.onsets for panel in view.panels):
-        entries.append(Entry("onset of overfitting: median (line), single runs", style.MUTED, "^", ":"))
+        entries.append(Entry("validation loss turns: median (line), single runs", style.MUTED, "^", ":"))
     return entries
 
 
@@ -199,7 +199,7 @@ def _caption(axes: Axes, label: str, panel: GroupPanel) -> None:
     """Above a column: which group, on how many runs it rests, and when overfitting sets in."""
     detail = f"n={panel.n}" if panel.n >= panel.asked else f"n={panel.n} of {panel.asked}"
     if panel.onset is not None:
-        detail += f", onset at epoch {panel.onset:g} ({len(panel.onsets)} of {panel.n})"
+        detail += f", turns at epoch {panel.onset:g} ({len(panel.onsets)} of {panel.n})"
     how: Any = {"align": "left", "valign": "bottom", "transform": axes.transAxes}
     letter(axes, [detail], [(0.0, 1.0)], colours=style.MUTED, shift=(0.0, 4.0), **how)
     letter(axes, [label], [(0.0, 1.0)], size=style.TEXT_SIZE, shift=(0.0, 4.0 + LINE * style.SMALL_SIZE), **how)

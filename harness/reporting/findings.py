@@ -66,7 +66,7 @@ def findings(comparison: Comparison, tests: Tested) -> tuple[str, ...]:
     """The sentences of a report: the tests, then the ranking, then what the training curves showed."""
     runs = [run for row in comparison.rows for run in row.runs if run.state is RunState.FINISHED]
     sentences = [sentence for block in tests.blocks for sentence in _of_block(block)]
-    sentences += [*tests.untested, *_rankings(comparison), *_onset(runs), *_restored(comparison, runs)]
+    sentences += [*tests.untested, *_rankings(comparison), *_onset(comparison), *_restored(comparison, runs)]
     return (*sentences, *_running(runs))
 
 
@@ -226,24 +226,41 @@ def _accuracy(row: Row, split: str) -> str:
     return f"{100 * row.scores[f'{split}_accuracy'].mean:.1f} %"
 
 
-def _onset(runs: Sequence[RunRecord]) -> list[str]:
-    validated = [run for run in runs if "final/val_loss" in run.metrics]
-    if not validated:
+def _onset(comparison: Comparison) -> list[str]:
+    """Where the validation loss turned, configuration by configuration: epochs of different lengths are not one."""
+    rows = [row for row in comparison.rows if any("final/val_loss" in run.metrics for run in row.finished_runs)]
+    if not rows:
         return []
-    having = [run for run in validated if "overfit/onset_epoch" in run.metrics]
-    if not having:
+    shown = [(row, epochs) for row in rows if (epochs := _onsets(row))]
+    runs = sum(len(row.finished_runs) for row in rows)
+    found = sum(len(epochs) for _, epochs in shown)
+    if not shown:
         return [
-            f"In none of {len(validated):,} runs did the loss on validation stay above its least value by more than "
-            "its noise: no onset of overfitting."
+            f"No rise of the validation loss is shown in any of {runs:,} runs. The gap of loss may have grown all the "
+            "same: the training loss falls alone."
         ]
-    growth = [run.metrics["overfit/growth"] for run in having if "overfit/growth" in run.metrics]
-    grows = f" From there the gap of loss grows by {median(growth):.4f} nats an epoch (median)." if growth else ""
-    epochs = [run.metrics["overfit/onset_epoch"] for run in having]
+    named = [
+        f"{label(row.settings)} in {len(epochs)} of {len(row.finished_runs)} runs, at epoch {median(epochs):g}"
+        + (f" ({min(epochs):g} to {max(epochs):g})" if len(set(epochs)) > 1 else "") + _shown_by(row)
+        for row, epochs in shown
+    ]  # fmt: skip
+    growth = [run.metrics["overfit/growth"] for row, _ in shown for run in row.finished_runs
+              if "overfit/growth" in run.metrics]  # fmt: skip
+    grows = f" From there on the gap of loss grows by {median(growth):.4f} nats an epoch (median)." if growth else ""
     return [
-        f"Overfitting sets in (the loss on validation then stays above its least value by more than its noise) in "
-        f"{len(having):,} of {len(validated):,} runs, at epoch {median(epochs):g} (median; {min(epochs):g} to "
-        f"{max(epochs):g}).{grows}"
+        f"The validation loss turns and rises in {found:,} of {runs:,} runs: {shortened(named, NAMED)}. In the "
+        f"others no rise is shown, where the gap of loss may have grown all the same.{grows}"
     ]
+
+
+def _onsets(row: Row) -> list[float]:
+    return [run.metrics["overfit/onset_epoch"] for run in row.finished_runs if "overfit/onset_epoch" in run.metrics]
+
+
+def _shown_by(row: Row) -> str:
+    """The epoch by which the rise is shown, which runs of earlier versions did not record."""
+    epochs = [run.metrics[by] for run in row.finished_runs if (by := "overfit/onset_by_epoch") in run.metrics]
+    return f", shown by epoch {median(epochs):g}" if epochs else ""
 
 
 def _restored(comparison: Comparison, runs: Sequence[RunRecord]) -> list[str]:

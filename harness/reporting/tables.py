@@ -189,10 +189,13 @@ def stages(comparison: Comparison) -> Table | None:
 _MORE = (
     ("best/epoch", Column("best epoch", True, "epochs"), "0"),
     ("last/epoch", Column("last epoch", True, "epochs"), "0"),
-    ("overfit/onset_epoch", Column("onset", True, "epochs"), "0"),
+    ("overfit/onset_epoch", Column("loss turns", True, "epochs"), "0"),
+    ("overfit/onset_by_epoch", Column("shown by", True, "epochs"), "0"),
     ("overfit/growth", Column("growth of the gap after the onset, nats an epoch", True), "4"),
     ("final/gap_running_minus_clean", Column("running - clean gap, points", True), "p"),
     ("final/test_ece", Column("calibration error on test, %", True), "%"),
+    ("final/test_calibration_error", Column("the same without bias, %", True), "%"),
+    ("final/test_brier", Column("Brier score on test", True), "4"),
 )
 
 

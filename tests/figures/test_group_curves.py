@@ -57,8 +57,8 @@ def test_the_onset_is_the_median_and_says_how_many_runs_show_one() -> None:
     view = group_curves.compute([GroupRuns("a", runs, {"0": 4, "2": 7}, asked=5)])
     assert view.panels[0].onset == 5.5
     shown = texts(group_curves.draw(view, "a sweep"))
-    assert "n=3 of 5, onset at epoch 5.5 (2 of 3)" in shown
-    assert "onset of overfitting: median (line), single runs" in shown
+    assert "n=3 of 5, turns at epoch 5.5 (2 of 3)" in shown
+    assert "validation loss turns: median (line), single runs" in shown
 
 
 def test_six_groups_are_drawn_and_the_others_counted() -> None:
