@@ -55,7 +55,8 @@ def test_a_curve_that_does_not_rise_has_hardly_ever_an_onset(curve: Curve, epoch
 
 
 @pytest.mark.parametrize(("curve", "epochs", "turn", "share"), [
-    (slow, 30, 15, 0.7), (slow, 45, 15, 0.99), (slow, 60, 15, 0.99), (sharp, 10, 4, 0.7), (sharp, 15, 6, 0.98), (sharp, 30, 11, 0.99),
+    (slow, 30, 15, 0.7), (slow, 45, 15, 0.99), (slow, 60, 15, 0.99),
+    (sharp, 10, 4, 0.7), (sharp, 15, 6, 0.98), (sharp, 30, 11, 0.99),
 ])  # fmt: skip
 def test_a_rise_is_found_and_dated(curve: Curve, epochs: int, turn: int, share: float) -> None:
     onsets = [one for one in found(curve, epochs) if one is not None]

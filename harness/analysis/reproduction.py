@@ -4,6 +4,9 @@ For n observations that are independent and normal with mean m and sample deviat
 m ± t s sqrt(1 + 1/n) with probability 99 %, t being the 0.995 quantile of Student's t with n - 1 degrees of freedom
 (Hahn and Meeker 1991, "Statistical Intervals", chapter 4). A confidence interval of the mean would answer another
 question: a guide trained once.
+
+How much a guide's figures could differ from ours without being noticed is `Figure.detectable`. A correct set-up is
+rejected by one of k figures in k (1 - `LEVEL`) of cases at most (Bonferroni): 5 % for a guide of five figures.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -18,6 +22,10 @@ from harness.analysis.published import Guide
 from harness.errors import RequestError
 
 LEVEL = 0.99
+POWER = 0.8
+"""With what probability a shift of the size `Figure.detectable` puts a figure outside its interval."""
+FEWEST = 5
+"""Seeds below which there is no verdict: the interval of three reaches to 11 standard deviations."""
 
 PARAMETERS = "model/parameters"
 SHOWN = ("final/fit_loss", "final/fit_accuracy", "final/test_loss", "final/test_accuracy")
@@ -29,7 +37,8 @@ class Figure:
 
     `mean` and `deviation` (the sample deviation) are over the runs; `low` and `high` bound the prediction interval of
     one further run; `percentile` (0 to 100) is where the published figure stands among further runs. Without a
-    published figure that and `inside` are None.
+    published figure that and `inside` are None. A set-up whose mean differs from ours by `detectable` would put its
+    figure outside with 80 % probability.
     """
 
     metric: str
@@ -40,6 +49,7 @@ class Figure:
     high: float
     percentile: float | None
     inside: bool | None
+    detectable: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -69,9 +79,23 @@ class Reproduction:
 
     @property
     def outside(self) -> tuple[str, ...]:
-        """The metrics whose published figure we do not reproduce."""
+        """The metrics whose published figure does not look like one more run of ours."""
         wrong = (PARAMETERS,) if self.parameters != self.guide.parameters else ()
+        if len(self.seeds) < FEWEST:  # numbers of parameters need no statistics
+            return wrong
         return wrong + tuple(figure.metric for figure in self.figures if figure.inside is False)
+
+    @property
+    def consistent(self) -> bool | None:
+        """Whether no figure lies outside; None where the guide printed none, or there are too few seeds to say so."""
+        if self.outside:
+            return False
+        return True if self.guide.scalars and len(self.seeds) >= FEWEST else None
+
+    @property
+    def false_rejection(self) -> float:
+        """The share of correct set-ups that are rejected, at most."""
+        return (1 - LEVEL) * sum(figure.published is not None for figure in self.figures)
 
 
 def compare_figure(metric: str, published: float | None, values: Sequence[float]) -> Figure:
@@ -94,13 +118,25 @@ def compare_figure(metric: str, published: float | None, values: Sequence[float]
     scale = deviation * math.sqrt(1 + 1 / array.size)
     reach = float(t.ppf((1 + LEVEL) / 2, array.size - 1)) * scale
     low, high = mean - reach, mean + reach
+    detectable = scale * _noncentrality(array.size)
     if published is None:
-        return Figure(metric, None, mean, deviation, low, high, None, None)
+        return Figure(metric, None, mean, deviation, low, high, None, None, detectable)
     if scale > 0:
         percentile = 100 * float(t.cdf((published - mean) / scale, array.size - 1))
     else:
         percentile = 50.0 if published == mean else 100.0 * (published > mean)
-    return Figure(metric, published, mean, deviation, low, high, percentile, low <= published <= high)
+    inside = low <= published <= high
+    return Figure(metric, published, mean, deviation, low, high, percentile, inside, detectable)
+
+
+@lru_cache(maxsize=64)
+def _noncentrality(n: int) -> float:
+    """By how many standard errors of a further run less the mean of `n` two set-ups must differ for its figure to lie
+    outside with probability `POWER`: the noncentrality of the t distribution that puts so much beyond its quantile."""
+    from scipy.special import nctdtrinc, stdtrit
+
+    reach = float(stdtrit(n - 1, (1 + LEVEL) / 2))
+    return float(nctdtrinc(n - 1, 1 - POWER, reach))  # beyond the other end lies next to nothing
 
 
 def compare_curve(metric: str, before: int, published: Sequence[float], runs: Sequence[Mapping[int, float]]) -> Curve:

@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.analysis.reproduction import LEVEL, Curve, Figure, Reproduction
+from harness.analysis.reproduction import FEWEST, LEVEL, Curve, Figure, Reproduction
 
-WIDTH = 100
+WIDTH = 112
 LABELS: Mapping[str, str] = {
     "final/fit_loss": "training loss",
     "final/fit_accuracy": "training accuracy",
@@ -26,7 +26,8 @@ LABELS: Mapping[str, str] = {
     "fit/accuracy": "accuracy",
 }
 INTERVAL = "99 % interval"
-HEADINGS = ("figure", "published", "measured", INTERVAL, "stands at", "")
+_STYLES = {True: "green", False: "red", None: ""}
+HEADINGS = ("figure", "published", "measured", INTERVAL, "stands at", "notices", "")
 
 
 def render(reproductions: Sequence[Reproduction], form: str) -> str:
@@ -39,7 +40,7 @@ def print_tables(reproductions: Sequence[Reproduction], console: Console) -> Non
     for reproduction in reproductions:
         console.print(Text(headline(reproduction), style="bold"), soft_wrap=True)
         console.print(_table(reproduction, console.width))
-        console.print(Text(verdict(reproduction), style="red" if reproduction.outside else "green"), soft_wrap=True)
+        console.print(Text(verdict(reproduction), style=_STYLES[reproduction.consistent]), soft_wrap=True)
         console.print()
     console.print(Text(legend(reproductions)))
 
@@ -51,11 +52,18 @@ def headline(reproduction: Reproduction) -> str:
 
 
 def verdict(reproduction: Reproduction) -> str:
-    """Whether the guide was reproduced; if not, which of its figures were not."""
+    """Whether the guide's figures look like those of one more run of ours; if not, which of them do not."""
     words = {metric: LABELS.get(metric, "number of parameters") for metric in reproduction.outside}
     if words:
-        return f"NOT reproduced: {', '.join(words.values())}"
-    return "reproduced" if reproduction.guide.scalars else "the guide printed no figures to compare with"
+        return f"NOT consistent with one more run of ours: {', '.join(words.values())}"
+    if not reproduction.guide.scalars:
+        return "the guide printed no figures to compare with"
+    if reproduction.consistent is None:
+        return (
+            f"no verdict: {len(reproduction.seeds)} seeds show next to nothing, {FEWEST} are needed (--seeds {FEWEST})"
+        )
+    rate = 100 * reproduction.false_rejection
+    return f"consistent with one more run of ours (a correct set-up is rejected in {rate:.0f} % of cases at most)"
 
 
 def legend(reproductions: Sequence[Reproduction]) -> str:
@@ -65,7 +73,8 @@ def legend(reproductions: Sequence[Reproduction]) -> str:
         "Training figures are those of the last epoch unless epochs are named: running averages, as Keras prints them. "
         f"measured: mean ± sample standard deviation over {' or '.join(map(str, seeds))} seeds. 99 % interval: where "
         "one more run would lie (prediction interval, t distribution). stands at: the share of further runs below the "
-        "published figure."
+        "published figure. notices: a set-up whose mean differs from ours by so much would lie outside in 80 % of "
+        "cases; smaller differences mostly go unnoticed."
     )
 
 
@@ -75,7 +84,7 @@ def rows(reproduction: Reproduction) -> list[tuple[str, ...]]:
     same = reproduction.parameters == guide.parameters
     measured = f"{reproduction.parameters:,}"
     found: list[tuple[str, ...]] = [
-        ("parameters", f"{guide.parameters:,}", measured, "", "", "same" if same else "OTHER")
+        ("parameters", f"{guide.parameters:,}", measured, "", "", "", "same" if same else "OTHER")
     ]
     found += [_figure_row(figure) for figure in reproduction.figures]
     found += [_curve_row(curve) for curve in reproduction.curves]
@@ -86,12 +95,12 @@ def _figure_row(figure: Figure) -> tuple[str, ...]:
     measured = f"{figure.mean:.4f} ± {figure.deviation:.4f}"
     interval = f"{figure.low:.4f} to {figure.high:.4f}"
     if figure.published is None or figure.percentile is None:
-        return LABELS[figure.metric], "", measured, interval, "", ""
+        return LABELS[figure.metric], "", measured, interval, "", "", ""
     stands = f"{figure.percentile:.0f} %" if 1 <= figure.percentile <= 99 else f"{figure.percentile:.2g} %"
     if figure.percentile > 99:
         stands = f"{figure.percentile:.4g} %"
     return (
-        LABELS[figure.metric], f"{figure.published:.4f}", measured, interval, stands,
+        LABELS[figure.metric], f"{figure.published:.4f}", measured, interval, stands, f"±{figure.detectable:.4f}",
         "inside" if figure.inside else "OUTSIDE",
     )  # fmt: skip
 
@@ -99,7 +108,7 @@ def _figure_row(figure: Figure) -> tuple[str, ...]:
 def _curve_row(curve: Curve) -> tuple[str, ...]:
     label = f"{LABELS[curve.metric]}, epochs {curve.epochs[0]} to {curve.epochs[-1]}"
     count, outside = len(curve.points), len(curve.points) - curve.inside
-    return label, "", f"{curve.inside} of {count} epochs", "", "", f"{outside} outside" if outside else "inside"
+    return label, "", f"{curve.inside} of {count} epochs", "", "", "", f"{outside} outside" if outside else "inside"
 
 
 def _table(reproduction: Reproduction, width: int) -> Table:
@@ -143,7 +152,8 @@ def _json_guide(reproduction: Reproduction) -> dict[str, Any]:
         "experiment": guide.experiment,
         "title": guide.title,
         "verdict": verdict(reproduction),
-        "reproduced": not reproduction.outside if guide.scalars else None,
+        "consistent": reproduction.consistent,
+        "false_rejection": reproduction.false_rejection,
         "parameters": {"published": guide.parameters, "measured": reproduction.parameters},
         "runs": [
             {"seed": seed, "run_id": run_id}

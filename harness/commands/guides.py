@@ -1,4 +1,4 @@
-"""`harness guides`: the five published guides reproduced, their figures beside ours."""
+"""`harness guides`: the five published guides beside our runs."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def command(
     into: Path | None,
     figure: Path | None,
 ) -> int:
-    """Reproduce the five guides and compare.
+    """Train what the five guides trained, and compare.
 
     GUIDE is a letter (A to E) or the name of an experiment; all five by default. What the store does not have yet is
-    trained, under seeds 0 to N - 1. A SETTING=VALUE changes the guides' own: does the comparison notice? Exit code 1
-    where a published figure lies outside the 99 % prediction interval of one more run.
+    trained, under seeds 0 to N - 1; fewer than five give no verdict. A SETTING=VALUE changes the guides' own: does the
+    comparison notice? Exit code 1 where a published figure lies outside the 99 % prediction interval of one more run.
     """
     from harness.sweep.reproducing import find_guides, read_reproduction, train_missing
 
@@ -60,7 +60,7 @@ def command(
         _draw(found, figure)
     outside = [f"{item.guide.letter} ({', '.join(item.outside)})" for item in found if item.outside]
     if outside:
-        raise HarnessError(f"Not reproduced: {'; '.join(outside)}.")
+        raise HarnessError(f"Not consistent with one more run of ours: {'; '.join(outside)}.")
     return 0
 
 

@@ -37,8 +37,8 @@ Series = Mapping[str, Mapping[int, float]]
 class GroupRuns:
     """The runs of one group by seed, with the series `train/*` and, where there is a validation split, `val/*`.
 
-    `onsets` has the epoch at which the validation loss turns, of the runs that show it. `intervals` may give (low, high) of a series by
-    epoch, in the numbers of the store. `asked` is how many runs there should be, 0: as many as there are.
+    `onsets` says at which epoch the validation loss turns, for runs that show it. `intervals` may give (low, high) of a
+    series by epoch, in the numbers of the store. `asked` is how many runs there should be, 0: as many as there are.
     """
 
     label: str
@@ -126,7 +126,7 @@ def _finite(values: Sequence[object], scale: float) -> FloatArray:
 
 
 def draw(view: GroupCurves, title: str) -> Figure:
-    """A column of two panels a group, loss above accuracy; all share their axes. Dotted: where the validation loss turns."""
+    """A column of two panels a group, loss above accuracy; all share their axes. Dotted: where the loss turns."""
     columns = _COLUMNS[len(view.panels) - 1]
     rows = -(-len(view.panels) // columns)
     band = "95 % interval of the mean" if view.interval else "range of the runs"
