@@ -167,7 +167,7 @@ def command(
     with cached_reads(store):
         chosen = _choose(store, runs, experiment, sweep)
     runs_read, reading = adapt(chosen.runs, naming)
-    predictions = _predictions(store, runs_read, interval) if tested or interval != "seeds" else {}
+    predictions = predictions_of(store, runs_read, interval) if tested or interval != "seeds" else {}
     comparison = compare(
         runs_read, sort_by=sort_by, ascending=not descending, swept=chosen.swept, title=chosen.title, demand=demand,
         only_front=pareto, stage=stage, reading=reading, replicates=draws, predictions=predictions, interval=interval,
@@ -240,7 +240,7 @@ def _rendered(shown: Shown, form: str, how: difference_tables.Shown) -> str:
     return render(shown, form) if isinstance(shown, Comparison) else difference_tables.render(shown, form, how)
 
 
-def _predictions(store: Store, runs: Sequence[RunRecord], interval: IntervalOver) -> HeldOutPredictions:
+def predictions_of(store: Store, runs: Sequence[RunRecord], interval: IntervalOver = "seeds") -> HeldOutPredictions:
     """What runs answered for each held-out image. Raises `StoreError` where they are asked for and cannot be read."""
     try:
         return read_predictions(store, runs)

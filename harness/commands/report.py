@@ -9,7 +9,7 @@ import click
 
 from harness.analysis.comparison import compare
 from harness.analysis.foreign import adapt
-from harness.commands.compare import Chosen, baseline_row, whole_experiment, whole_sweep
+from harness.commands.compare import Chosen, baseline_row, predictions_of, whole_experiment, whole_sweep
 from harness.commands.runs_of_others import NAMING_FLAGS, naming_of, naming_options
 from harness.commands.store_option import store_option
 from harness.errors import RequestError
@@ -63,7 +63,9 @@ def command(
         parent, chosen = _choose(store, sweep, experiment)
     named = (train_metric, held_out_metric, train_loss_metric, held_out_loss_metric, group_by)
     runs, reading = adapt(chosen.runs, naming_of(*named))
-    comparison = compare(runs, swept=chosen.swept, title=chosen.title, reading=reading)
+    comparison = compare(
+        runs, swept=chosen.swept, title=chosen.title, reading=reading, predictions=predictions_of(store, runs),
+    )  # fmt: skip
     words = ["--experiment", experiment] if experiment else [parent.run_id] if parent else []
     words += [word for flag, value in zip(NAMING_FLAGS, named, strict=True) if value for word in (flag, value)]
     words += ["--baseline", baseline] if baseline else []

@@ -34,7 +34,7 @@ class Group:
     """Runs that share their settings; `settings` holds those that tell groups apart, by name, as text or number.
 
     `runs` is how many were asked for: with fewer finite gaps than that, the group is marked as incomplete. 0 stands for
-    as many as `gap` has.
+    as many as `gap` has. `front_share` is the share of resamples that put it on the Pareto front, NaN if not known.
     """
 
     label: str
@@ -43,6 +43,7 @@ class Group:
     train: Scores = Scores()
     held_out: Scores = Scores()
     runs: int = 0
+    front_share: float = math.nan
 
 
 @dataclass(frozen=True)

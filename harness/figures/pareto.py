@@ -23,19 +23,27 @@ from harness.figures.scales import dress, even_ticks
 from harness.records import FloatArray
 
 _WIDTH, _PANEL, _HIGH, _KEY = 10.0, 5.0, 4.4, 3.6  # inches
+_FAINTEST = 0.25
 _AWAY = 11.0  # points from a point to its number
 _TURNS = np.radians([135, 45, 225, 315, 90, 180, 270, 0])
 
 
 @dataclass(frozen=True)
 class Standing:
-    """One group: its gap in points or nats and its held-out score in percent or nats; whether it is on the front."""
+    """One group: its gap in points or nats and its held-out score in percent or nats; whether it is on the front, and
+    in which share of resamples it is (NaN: not known)."""
 
     label: str
     gap: Estimate
     held_out: Estimate
     count: str
     on_front: bool
+    share: float = math.nan
+
+    @property
+    def strength(self) -> float:
+        """How strongly a point of the front is drawn, from 0 to 1: fainter where it is there by chance."""
+        return 1.0 if math.isnan(self.share) else max(_FAINTEST, self.share)
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,7 @@ def compute(groups: Sequence[Group], measure: Measure) -> Pareto:
     points = np.array([(gap.mean, worse * held_out.mean) for _, gap, held_out in known]).reshape(-1, 2)
     front = [not _beaten(point, points) for point in points]
     standings = tuple(
-        Standing(group.label, gap, held_out, count_text(gap.n, group), on_front)
+        Standing(group.label, gap, held_out, count_text(gap.n, group), on_front, group.front_share)
         for (group, gap, held_out), on_front in zip(known, front, strict=True)
     )
     return Pareto(standings, len(groups) - len(known), measure)
@@ -85,6 +93,8 @@ def draw(view: Pareto, title: str) -> Figure:
         f"{counted(len(view.standings), 'group')}. Grey: another group is better in one of them and "
         f"no worse in the other (the {better} left is best). Crosses: 95 % intervals."
     )
+    if any(not math.isnan(one.share) for one in front):
+        heading += " The fainter a point of the front, the fewer resamples over seeds put it there."
     if view.left_out:
         heading += f" Left out: {counted(view.left_out, 'group')} without a finished run."
     top = heading_height(heading, measure.note, _WIDTH) + 0.15
@@ -131,7 +141,9 @@ def _draw_front(axes: Axes, front: Sequence[Standing]) -> None:
     axes.add_artist(steps)
     draw_intervals(axes, ys, gaps, along="x", colour=style.FAINT, line=1.0, zorder=2.2)
     draw_intervals(axes, xs, scores, along="y", colour=style.FAINT, line=1.0, zorder=2.2)
-    _scatter(axes, front, color=style.BLUE, marker="D", markersize=6.0, markeredgecolor="white", zorder=4.0)
+    for one in front:
+        look = {"marker": "D", "markersize": 6.0, "markeredgecolor": "white", "zorder": 4.0}
+        _scatter(axes, [one], color=style.BLUE, alpha=one.strength, **look)
 
 
 def _number(axes: Axes, view: Pareto) -> None:
@@ -171,7 +183,8 @@ def _names(view: Pareto) -> tuple[list[tuple[str, str]], float]:
     names = []
     for one in view.front:
         score = f"{measure.text(one.held_out.mean)} {measure.unit}"
-        detail = f"{score}, gap {measure.gap_text(one.gap.mean)} {measure.gap_unit}, {one.count}"
+        share = "" if math.isnan(one.share) else f", {100 * one.share:.0f} %"
+        detail = f"{score}, gap {measure.gap_text(one.gap.mean)} {measure.gap_unit}, {one.count}{share}"
         names.append((fitted(one.label, style.SMALL_SIZE, room), detail))
     lines = sum(name.count("\n") + 2 for name, _ in names)
     return names, lines * LINE * style.SMALL_SIZE / 72 + 0.08 * len(names)

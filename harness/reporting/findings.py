@@ -1,5 +1,5 @@
 """What was found, in sentences. None says more than the tests do: a difference is claimed only where its p-value,
-corrected for every test on the page, is below `ALPHA`; else the words are "no difference shown".
+corrected for every test of its measure on the page, is below `ALPHA`; else the words are "no difference shown".
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from statistics import median
 
 from harness.analysis.comparison import Comparison
 from harness.analysis.differences import Finding, Findings, is_gap
-from harness.analysis.legend import apart_in_words, floor_in_words
+from harness.analysis.legend import apart_in_words, floor_in_words, what_is_repeated
 from harness.analysis.rows import Row
 from harness.analysis.statistics import ALPHA
 from harness.records import RunRecord, RunState
@@ -22,6 +22,7 @@ from harness.reporting.wording import (
     count_in_words,
     difference_in_words,
     gap_in_words,
+    is_shown,
     label,
     measure_in_words,
     p_value,
@@ -44,13 +45,19 @@ def answer(comparison: Comparison, tests: Tested) -> str:
         return f"The {measure_in_words(measure)} is {gap_in_words(scored[0], comparison)}."
     claims = []
     for block in tests.blocks:
-        shown = [finding for finding in block.findings if finding.measure == measure and _is_shown(finding)]
+        shown = [finding for finding in block.findings if finding.measure == measure and _is_shown_together(finding)]
         if shown:
             claims.append((block, max(shown, key=lambda finding: abs(_mean(finding)))))
     claims.sort(key=lambda claim: -abs(_mean(claim[1])))
     if claims:
         said = "; ".join(_claim(block, finding) for block, finding in claims[:CLAIMED_AT_ONCE])
-        return f"{said}."
+        picked = tests.families[measure]
+        how = (
+            f" Picked as the largest of {picked} differences, whose intervals here hold all at once."
+            if picked > 1
+            else ""
+        )
+        return f"{said}.{how}"
     if not any(finding.difference and finding.difference.testable for _, finding in tests.of(measure)):
         return (
             f"{len(comparison.rows):,} configurations were compared, but their gaps cannot be tested "
@@ -66,23 +73,35 @@ def findings(comparison: Comparison, tests: Tested) -> tuple[str, ...]:
     """The sentences of a report: the tests, then the ranking, then what the training curves showed."""
     runs = [run for row in comparison.rows for run in row.runs if run.state is RunState.FINISHED]
     sentences = [sentence for block in tests.blocks for sentence in _of_block(block)]
-    sentences += [*tests.untested, *_rankings(comparison), *_onset(comparison), *_restored(comparison, runs)]
+    sentences += [
+        *_chosen_baseline(comparison, tests),
+        *tests.untested,
+        *_rankings(comparison),
+        *_onset(comparison),
+        *_restored(comparison, runs),
+    ]
     return (*sentences, *_running(runs))
+
+
+def _is_shown_together(finding: Finding) -> bool:
+    """Whether a difference is claimed by its simultaneous interval too: that of the least p-value always is."""
+    interval = finding.simultaneous
+    return is_shown(finding) and interval is not None and not interval.low <= 0 <= interval.high
 
 
 def _claim(block: Findings, finding: Finding) -> str:
     assert finding.difference is not None
-    interval = finding.difference.interval
+    interval = finding.simultaneous
     assert interval is not None
     size = amount(finding.measure, finding.difference.mean, 2)
     low, high = (amount(finding.measure, end, 2) for end in (interval.low, interval.high))
     pays = ", but is underfit" if finding.underfit else ""
     word = "less" if finding.difference.mean < 0 else "more"
-    n = finding.difference.n
-    on = "pairs" if finding.difference.kind != "welch" and not finding.contexts else "seeds"
+    beyond = finding.wider_interval
+    only = ", not shown beyond these images" if beyond is not None and beyond.low <= 0 <= beyond.high else ""
     return (
         f"{subject(block, finding)} overfits {word}{pays}: {size} points in the {measure_in_words(finding.measure)} "
-        f"(95 % interval {low} to {high}, n={n} {on})"
+        f"(95 % interval {low} to {high}, {count_in_words(finding)}{only})"
     )
 
 
@@ -108,7 +127,7 @@ def sentence(block: Findings, finding: Finding) -> str:
     size = difference_in_words(finding)
     if not finding.difference.testable:
         return f"{about}: {finding.verdict}; the {what} differs by {size}."
-    if _is_shown(finding):
+    if is_shown(finding):
         pays = ", of an underfit model" if finding.verdict.endswith("underfit") else ""
         return f"{about}: {finding.verdict.split()[0]} {what}{pays}: {size}."
     return f"{about}: no difference shown in the {what}: {size}{_alone(finding)}."
@@ -118,7 +137,7 @@ def _alone(finding: Finding) -> str:
     """For a reader who sees an interval without 0 and yet no claim."""
     assert finding.difference is not None
     alone = finding.difference.p_value
-    if _is_shown(finding) or not alone < ALPHA:
+    if is_shown(finding) or not alone < ALPHA:
         return ""
     return f", by itself p {p_value(alone)}, but not after correction"
 
@@ -142,7 +161,7 @@ def _listed(block: Findings, of_measure: Sequence[Finding], measure: str) -> str
 
 def _verdict(finding: Finding) -> str:
     """`larger`, `smaller (underfit)`, `higher`, `no difference shown`."""
-    if not _is_shown(finding):
+    if not is_shown(finding):
         return finding.verdict
     word = finding.verdict.split()[0]
     return f"{word} (underfit)" if finding.verdict.endswith("underfit") else word
@@ -150,7 +169,7 @@ def _verdict(finding: Finding) -> str:
 
 def _summary(block: Findings, of_measure: Sequence[Finding], measure: str) -> str:
     """Many findings at once: how many are shown either way, and the greatest in full."""
-    shown = [finding for finding in of_measure if _is_shown(finding)]
+    shown = [finding for finding in of_measure if is_shown(finding)]
     known = shown or [finding for finding in of_measure if math.isfinite(_mean(finding))]
     others = "rows" if block.effect is None else f"values of {setting_name(block)}"
     opening = f"{len(of_measure):,} {others} held to {reference(block)}, {measure_in_words(measure)}"
@@ -169,10 +188,6 @@ def _summary(block: Findings, of_measure: Sequence[Finding], measure: str) -> st
     return (
         f"{opening}: {'; '.join(parts)}. The greatest is that of {name_of(block, most)}: {difference_in_words(most)}."
     )
-
-
-def _is_shown(finding: Finding) -> bool:
-    return finding.difference is not None and finding.difference.testable and finding.corrected < ALPHA
 
 
 def _mean(finding: Finding) -> float:
@@ -201,25 +216,53 @@ def _ranking(comparison: Comparison, rows: Sequence[Row]) -> list[str]:
     if ranked:
         best = min(ranked, key=lambda row: row.scores[measure].mean)
         among = f"the {len(ranked)} that are accurate enough" if len(ranked) < len(scored) else f"all {len(scored)}"
-        picked = f" It was picked by this figure, which flatters it (†, selected on {SPLITS[split]})."
+        picked = (
+            " It was picked by this figure, which flatters it, and its figures of other splits too: most of a run's "
+            "luck is in its weights. Unflattered: `harness compare --confirm 5`."
+        )
         sentences.append(
             f"Least mean {measure_in_words(measure)} among {among}: {label(best.settings)}, "
             f"{gap_in_words(best, comparison)}, at {_accuracy(best, split)} accuracy on {SPLITS[split]}."
             f"{picked if split in comparison.selected_on else ''} Its lead over the next was not tested."
         )
-    underfit = [label(row.settings) for row in scored if row.underfit]
-    if underfit:
-        sentences.append(
-            f"{len(underfit)} of {len(scored)} configurations are underfit (mean accuracy on {SPLITS[split]} "
-            f"{floor_in_words(comparison)}) and not ranked by their gap: {shortened(underfit, NAMED)}."
-        )
-    front = [label(row.settings) for row in scored if row.on_front]
+    for sure in (True, False):
+        below = [label(row.settings) for row in scored if row.underfit and row.underfit_shown == sure]
+        if below:
+            how = "beyond its interval" if sure else "by its mean only, which more seeds would tell"
+            sentences.append(
+                f"{len(below)} of {len(scored)} configurations {'is' if len(below) == 1 else 'are'} "
+                f"{'underfit' if sure else 'perhaps underfit'} (mean accuracy on {SPLITS[split]} "
+                f"{floor_in_words(comparison)}, {how}) and not ranked by {'its' if len(below) == 1 else 'their'} gap: "
+                f"{shortened(below, NAMED)}."
+            )
+    front = [f"{label(row.settings)}{_share(row)}" for row in scored if row.on_front]
     if len(scored) > 2:
+        resampled = any(not math.isnan(row.front_share) for row in scored)
+        words = (
+            f"in brackets the share of resamples over {what_is_repeated(comparison)}s with this result"
+            if resampled
+            else "not tested"
+        )
         sentences.append(
             f"By their means, {shortened(front, NAMED)} {'is' if len(front) == 1 else 'are'} beaten by no other in "
-            f"both accuracy and gap of accuracy on {SPLITS[split]} (the Pareto front; not tested)."
+            f"both accuracy and gap of accuracy on {SPLITS[split]} (the Pareto front; {words})."
         )
     return sentences
+
+
+def _share(row: Row) -> str:
+    return "" if math.isnan(row.front_share) else f" ({100 * row.front_share:.0f} %)"
+
+
+def _chosen_baseline(comparison: Comparison, tests: Tested) -> list[str]:
+    """For a baseline that ranks first, perhaps because it was chosen for that."""
+    first = comparison.rows[0]
+    if tests.baseline is None or not comparison.ranked or first.label != tests.baseline or first.underfit:
+        return []
+    return [
+        "The baseline ranks first here. If it was chosen for that, its luck makes the others look worse, and claims "
+        "are false more often than stated."
+    ]
 
 
 def _accuracy(row: Row, split: str) -> str:

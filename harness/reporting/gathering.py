@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 
 from harness.analysis.comparison import Comparison
 from harness.analysis.differences import find_row
-from harness.analysis.legend import warnings
+from harness.analysis.legend import counted, warnings
 from harness.analysis.statistics import ALPHA
 from harness.records import RunRecord, RunState
 from harness.reporting import facts, findings, tables, testing
 from harness.reporting.content import Report
-from harness.reporting.wording import label
+from harness.reporting.wording import label, measure_in_words
 from harness.tracking.selection import Series
 
 CURVES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
@@ -46,7 +46,7 @@ def gather(
         shared=facts.shared(comparison),
         origin=facts.origin(runs, parent),
         findings=findings.findings(comparison, made),
-        corrected=f"p: corrected by Holm's method for all {made.tests:,} tests of this page." if made.tests else "",
+        corrected=_promise(made),
         warnings=tuple(warnings(comparison)),
         ranking=tables.ranking(comparison),
         tests=tables.tests(comparison, made),
@@ -85,10 +85,28 @@ def _method(comparison: Comparison) -> tuple[str, ...]:
     return (
         f"A gap is training minus {split} accuracy (points), or {split} minus training loss (nats): positive means "
         f"overfitting. {sides}",
-        "Runs that differ in their seed only form a row; intervals of means are Student's t at 95 %. Differences are "
-        "paired by seed where at least two seeds are common, else tested by Welch's test; p-values are two-sided and "
-        f"corrected by Holm's method for all tests of the page: the chance that even one claim on it is false is "
-        f"{100 * ALPHA:.0f} % at most.",
-        "The intervals hold what another seed changes, not what other images would. Few seeds show little: "
-        '"no difference shown" does not mean that there is none.',
+        "Replicates (seeds, or draws of the data) form a row; intervals of means are Student's t at 95 %. Differences "
+        "are paired by seed, with one variance for all rows of the same seeds where none varies more than the others; "
+        "where few seeds are common, Welch's test is used. p-values are two-sided and corrected by Holm's method "
+        "within a measure.",
+        "An interval over seeds holds what another seed changes on these held-out images; the one with images also "
+        "what other images of the same kind would change. Neither holds other training images, where these were not "
+        'drawn anew, nor the luck of what was picked. Few seeds show little: "no difference shown" does not mean that '
+        "there is none.",
     )
+
+
+def _promise(made: testing.Tested) -> str:
+    """What the claims of the page promise, in a line."""
+    families = {measure: count for measure, count in made.families.items() if count}
+    if not families:
+        return ""
+    first, *others = families
+    text = (
+        f"p: corrected by Holm's method within a measure. What is claimed of the {measure_in_words(first)} "
+        f"({counted(families[first], 'test')}) is all true with {100 - 100 * ALPHA:.0f} % probability at least"
+    )
+    if not others:
+        return f"{text}."
+    named = " and ".join(f"{measure_in_words(measure)} ({families[measure]})" for measure in others)
+    return f"{text}; {named} are secondary: the same holds for each by itself."

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from harness.analysis.comparison import Comparison
 from harness.analysis.difference_tables import p_value, spread
 from harness.analysis.differences import Finding, Findings
-from harness.analysis.legend import counted, legend
+from harness.analysis.legend import counted, legend, what_is_repeated
 from harness.analysis.ordering import COUNT
 from harness.analysis.rows import Row
 from harness.analysis.settings import SEED
-from harness.analysis.statistics import ALPHA
+from harness.analysis.statistics import ALPHA, Interval
 from harness.analysis.table import table_columns
 from harness.records import RunRecord, RunState
 from harness.reporting.content import Cell, Column, Failure, Key, Line, Table
@@ -28,11 +29,13 @@ FAILURES = 30
 _REASON = 300
 _LEGEND = (
     "difference: the first minus the second, so that a negative difference of gaps overfits less. pairs: runs of equal "
-    "seed; seeds: under each the mean over the configurations that differ in the setting only; n and n: no two seeds "
-    "in common, by Welch's test. effect size: in standard deviations (of pairs and seeds d_z, else Hedges' g). The "
-    "interval (t) is of each difference by itself; p after Holm is corrected for the {tests} tests of this page, and "
-    "a difference is claimed where it is below {alpha}."
+    "seed; seeds: under each the mean over the configurations that differ in the setting only; n and n: few seeds in "
+    "common, by Welch's test. 95 % interval (t): of each difference by itself, over what another seed changes on these "
+    "images. A difference is claimed where its p after Holm, corrected within the measure, is below {alpha}."
 )
+_WIDER = "with images: what other held-out images of the same kind would change as well."
+_FLIPS = "p of flips: the sign-flip test of the pairs, which supposes no normal scores; not corrected."
+_POOLED = "pooled: one variance for all rows, or values, of the same seeds."
 _STAGES = {"last": "last epoch", "best": "best epoch", "final": "kept"}
 _UNITS = {"gap val": "points", "gap test": "points", "loss gap": "nats"}
 
@@ -48,17 +51,34 @@ def ranking(comparison: Comparison) -> Table:
         for row in shown
     ]
     notes = [*legend(comparison)[:-1]]
+    gap = f"gap_{comparison.held_out}_accuracy"
+    beside = [place + 1 for place, column in enumerate(columns) if column.name == gap]
+    wider = [row.scores[gap].wider if gap in row.scores else None for row in shown]
+    headings = [Column(_with_unit(column.heading), column.is_number) for column in columns]
+    if beside and any(wider) and comparison.interval == "seeds":
+        headings.insert(beside[0], Column("± with images", True))
+        lines = [
+            replace(line, cells=(*line.cells[: beside[0]], _half_width(of), *line.cells[beside[0] :]))
+            for line, of in zip(lines, wider, strict=True)
+        ]
+        notes.append(
+            "± with images: over seeds and held-out images: with what other images of the same kind would change."
+        )
     if left_out := len(comparison.rows) - len(shown):
         notes.insert(0, f"{left_out:,} more rows are left out here; `harness compare --format csv` has them.")
     what = measure_in_words(comparison.sorted_by)
     below = "; underfit rows below" if any(row.underfit for row in comparison.rows) else ""
     order = f", the least {what} first{below}" if len(comparison.rows) > 1 else ""
     return Table(
-        f"Means over seeds{order}.",
-        tuple(Column(_with_unit(column.heading), column.is_number) for column in columns),
+        f"Means over {what_is_repeated(comparison)}s{order}.",
+        tuple(headings),
         tuple(lines),
         tuple(notes),
     )
+
+
+def _half_width(interval: Interval | None) -> Cell:
+    return Cell("-") if interval is None else Cell(f"± {100 * interval.half_width:.1f}", interval.half_width)
 
 
 def _with_unit(heading: str) -> str:
@@ -72,7 +92,7 @@ def _key(row: Row, name: str, text: str) -> Key:
     if name in row.settings:
         return _setting_key(row.settings[name])
     if name == COUNT:
-        return float(row.finished)
+        return float(row.replicates)
     if name in row.scores:
         mean = row.scores[name].mean
         return mean if math.isfinite(mean) else None
@@ -86,47 +106,57 @@ def tests(comparison: Comparison, made: Tested) -> Table | None:
         return None
     several = any(finding.contexts > 1 for _, finding in every)
     apart = max(block.apart for block in made.blocks)
-    names = ["compared", "measure", "n", "difference", "95 % interval", "effect size", "p", "p after Holm"]
-    numbers = {"difference", "effect size", "p", "p after Holm"}
+    wider = any(finding.wider for _, finding in every)
+    flips = any(finding.difference and not math.isnan(finding.difference.p_flip) for _, finding in every)
+    names = ["compared", "measure", "n", "difference", "95 % interval"]
+    names += ["with images"] * wider + ["p", "p after Holm"] + ["p of flips"] * flips
+    numbers = {"difference", "p", "p after Holm", "p of flips"}
     columns = [Column(name, name in numbers) for name in names]
     if several:
         columns += [Column("configurations"), Column("same sign")]
     columns.append(Column("finding"))
     shown = every[:ROWS]
-    notes = [_LEGEND.format(tests=made.tests, alpha=ALPHA)]
+    notes = [_LEGEND.format(alpha=ALPHA)]
+    notes += [_POOLED] * any(finding.difference and finding.difference.kind == "pooled" for _, finding in every)
+    notes += [_WIDER] * wider + [_FLIPS] * flips
     if left_out := len(every) - len(shown):
         notes.insert(0, f"{left_out:,} more tests are left out here, but counted in the correction.")
     if apart:
         notes.append(f"Not compared: {counted(apart, 'row')} judged on other {comparison.images_in_words}.")
-    lines = tuple(Line(_test_cells(block, finding, several)) for block, finding in shown)
-    return Table("Every test of this page, corrected for all of them together.", tuple(columns), lines, tuple(notes))
+    lines = tuple(Line(_test_cells(block, finding, several, wider, flips)) for block, finding in shown)
+    return Table("Every test of this page, corrected within its measure.", tuple(columns), lines, tuple(notes))
 
 
-def _test_cells(block: Findings, finding: Finding, several: bool) -> tuple[Cell, ...]:
+def _test_cells(block: Findings, finding: Finding, several: bool, wider: bool, flips: bool) -> tuple[Cell, ...]:
     names = [Cell(text, text) for text in (subject(block, finding), measure_in_words(finding.measure))]
     difference, measure = finding.difference, finding.measure
     if difference is None:
-        return (*names, *[Cell("-")] * (8 if several else 6), Cell(finding.verdict, finding.verdict))
+        more = 5 + wider + flips + 2 * several
+        return (*names, *[Cell("-")] * more, Cell(finding.verdict, finding.verdict))
     decimals = 4 if measure.endswith("_loss") else 2
-    interval = "-"
-    if difference.interval is not None:
-        ends = (difference.interval.low, difference.interval.high)
-        interval = " to ".join(amount(measure, end, decimals) for end in ends)
-    paired = counted(difference.n, "seed" if finding.contexts else "pair")
-    n = paired if difference.kind != "welch" else f"{difference.n} and {difference.n_baseline}"
+    what = "draw" if finding.over_draws else "seed" if finding.contexts else "pair"
+    n = counted(difference.n, what) if difference.kind != "welch" else f"{difference.n} and {difference.n_baseline}"
     cells = [
         *names,
-        Cell(n, float(difference.n)),
+        Cell(f"{n}, pooled" if difference.kind == "pooled" else n, float(difference.n)),
         Cell(f"{amount(measure, difference.mean, decimals)} {unit(measure)}", _finite(difference.mean)),
-        Cell(interval, None if difference.interval is None else _finite(difference.interval.low)),
-        _number(difference.effect_size, "+.1f"),
+        _interval(measure, difference.interval, decimals),
+        *[_interval(measure, finding.wider_interval, decimals)] * wider,
         _p(difference.p_value),
         _p(finding.corrected),
+        *[_p(difference.p_flip)] * flips,
     ]
     if several:
         cells.append(Cell(spread(finding), spread(finding)))
         cells.append(Cell(f"{finding.agreeing} of {finding.contexts}", finding.agreeing / max(finding.contexts, 1)))
     return (*cells, Cell(finding.verdict, finding.verdict))
+
+
+def _interval(measure: str, interval: Interval | None, decimals: int) -> Cell:
+    if interval is None:
+        return Cell("-")
+    ends = (amount(measure, end, decimals) for end in (interval.low, interval.high))
+    return Cell(" to ".join(ends), _finite(interval.low))
 
 
 def _setting_key(value: str) -> Key:
@@ -136,10 +166,6 @@ def _setting_key(value: str) -> Key:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _number(value: float, form: str) -> Cell:
-    return Cell(f"{value:{form}}", value) if math.isfinite(value) else Cell("-")
 
 
 def _p(value: float) -> Cell:

@@ -1,4 +1,4 @@
-"""The tests that a report rests on, all of which share one correction: what is read on one page is one family."""
+"""The tests that a report rests on. What is read on one page of one measure is one family, corrected together."""
 
 from __future__ import annotations
 
@@ -27,8 +27,17 @@ class Tested:
 
     @property
     def tests(self) -> int:
-        """How many p-values the correction is for."""
+        """How many p-values there are."""
         return sum(block.tests for block in self.blocks)
+
+    @property
+    def families(self) -> dict[str, int]:
+        """How many p-values there are of each measure, each corrected by itself."""
+        measures = dict.fromkeys(measure for block in self.blocks for measure in block.measures)
+        return {
+            measure: sum(of.difference is not None and of.difference.testable for _, of in self.of(measure))
+            for measure in measures
+        }
 
     def of(self, measure: str) -> list[tuple[Findings, Finding]]:
         """The findings of one measure, each with its block."""
@@ -94,6 +103,6 @@ def setting_name(block: Findings) -> str:
 
 
 def _together(blocks: Sequence[Findings]) -> tuple[Findings, ...]:
-    """The blocks with p-values corrected over all of them."""
-    every = iter(corrected([finding for block in blocks for finding in block.findings]))
+    """The blocks with p-values corrected over all of them, measure by measure."""
+    every = iter(corrected([finding for block in blocks for finding in block.findings], len(blocks) == 1))
     return tuple(replace(block, findings=tuple(next(every) for _ in block.findings)) for block in blocks)

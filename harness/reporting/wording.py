@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from harness.analysis import difference_tables
 from harness.analysis.comparison import Comparison
 from harness.analysis.differences import Finding
+from harness.analysis.legend import counted, what_is_repeated
 from harness.analysis.rows import Row
 from harness.analysis.settings import headings, sortable
-from harness.analysis.statistics import Interval
+from harness.analysis.statistics import ALPHA, Interval
 
 SPLITS = {"val": "validation", "test": "test", "train": "training"}
 
@@ -58,10 +59,11 @@ def interval_in_words(measure: str, interval: Interval, decimals: int | None = N
 
 
 def difference_in_words(finding: Finding, *, n: bool = True) -> str:
-    """`+0.87 points (95 % interval +0.52 to +1.22, n=6 pairs, p = 0.004)`, p corrected, on request without n.
+    """`+0.87 points (95 % interval +0.52 to +1.22, with other images +0.31 to +1.43, n=6 pairs, p = 0.004)`, p
+    corrected, on request without n.
 
     Where the setting was changed in several configurations and the difference does not go the same way in all of them,
-    that is said.
+    that is said; so is a claim that holds on these images only.
     """
     difference = finding.difference
     assert difference is not None
@@ -69,12 +71,17 @@ def difference_in_words(finding: Finding, *, n: bool = True) -> str:
     parts = []
     if difference.interval is not None:
         parts.append(interval_in_words(finding.measure, difference.interval, decimals))
+    if difference.testable and (wider := finding.wider_interval) is not None:
+        ends = (amount(finding.measure, end, decimals) for end in (wider.low, wider.high))
+        parts.append(f"with other images {' to '.join(ends)}")
     if n:
         parts.append(count_in_words(finding))
     if difference.testable:
         parts.append(f"p {p_value(finding.corrected)}")
     if finding.agreeing < finding.contexts:
         parts.append(f"this sign in {finding.agreeing} of {finding.contexts} configurations")
+    if is_shown(finding) and (wider := finding.wider_interval) is not None and wider.low <= 0 <= wider.high:
+        parts.append("not shown beyond these images")
     size = f"{amount(finding.measure, difference.mean, decimals)} {unit(finding.measure)}"
     return f"{size} ({', '.join(parts)})" if parts else size
 
@@ -83,11 +90,17 @@ def count_in_words(finding: Finding) -> str:
     """`n=6 pairs of equal seed`, `n=5 and 3 seeds, not paired`; of the effect of a setting `n=5 seeds`."""
     difference = finding.difference
     assert difference is not None
+    what = "draw" if finding.over_draws else "seed"
     if finding.contexts:
-        return f"n={difference.n} seed{'' if difference.n == 1 else 's'}"
+        return f"n={counted(difference.n, what)}"
     if difference.kind != "welch":
-        return f"n={difference.n} pair{'' if difference.n == 1 else 's'} of equal seed"
-    return f"n={difference.n} and {difference.n_baseline} seeds, not paired"
+        return f"n={counted(difference.n, 'pair')} of equal {what}"
+    return f"n={difference.n} and {difference.n_baseline} {what}s, not paired"
+
+
+def is_shown(finding: Finding) -> bool:
+    """Whether a difference is claimed."""
+    return finding.difference is not None and finding.difference.testable and finding.corrected < ALPHA
 
 
 def p_value(p: float) -> str:
@@ -100,7 +113,10 @@ def gap_in_words(row: Row, comparison: Comparison, quantity: str = "accuracy") -
     """`+2.5 points (95 % interval +1.7 to +3.3, n=2 seeds)` of a row that has a gap."""
     measure = f"gap_{comparison.held_out}_{quantity}"
     score = row.scores[measure]
-    inside = [f"n={score.n} seed{'' if score.n == 1 else 's'}"]
+    inside = [f"n={counted(score.n, 'draw' if row.over_draws else 'seed')}"]
+    if score.wider is not None and score.image_error:
+        ends = (amount(measure, end) for end in (score.wider.low, score.wider.high))
+        inside.insert(0, f"with other images {' to '.join(ends)}")
     if score.interval is not None:
         inside.insert(0, interval_in_words(measure, score.interval))
     elif score.n == 1:
@@ -109,10 +125,10 @@ def gap_in_words(row: Row, comparison: Comparison, quantity: str = "accuracy") -
 
 
 def seeds_in_words(comparison: Comparison) -> str:
-    """How many finished runs a row has: `5 seeds each`, `2 to 5 seeds`."""
-    counts = sorted({row.finished for row in comparison.rows if row.finished})
+    """How many replicates a row has: `5 seeds each`, `2 to 5 draws`."""
+    counts, what = sorted({row.replicates for row in comparison.rows if row.finished}), what_is_repeated(comparison)
     if not counts:
         return "no finished run"
     if len(counts) == 1:
-        return "one seed each" if counts[0] == 1 else f"{counts[0]} seeds each"
-    return f"{counts[0]} to {counts[-1]} seeds"
+        return f"one {what} each" if counts[0] == 1 else f"{counts[0]} {what}s each"
+    return f"{counts[0]} to {counts[-1]} {what}s"

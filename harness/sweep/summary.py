@@ -7,14 +7,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from harness.analysis.comparison import Comparison, compare
+from harness.analysis.held_out import HeldOutPredictions
 from harness.analysis.notes import sweep_note
 from harness.analysis.presenting import render
 from harness.analysis.settings import headings
-from harness.errors import SweepFailed
+from harness.errors import StoreError, SweepFailed
 from harness.records import RunRecord, RunState
 from harness.sweep.planning import SweepPlan, one_a_job, reused_jobs
 from harness.sweep.showing import not_decisive, show_sweep
 from harness.tracking.access import shown_uri
+from harness.tracking.predictions import read_predictions
 from harness.tracking.reading import cached_reads, read_runs, sweep_runs
 from harness.tracking.selection import CONFIRMS_TAG, ERROR_TAG, NOTE_TAG
 from harness.tracking.store import Store
@@ -37,7 +39,9 @@ def _finish_parent(parent: RunWriter, plan: SweepPlan, state: RunState, report: 
     reported = drawn and not plan.confirms and state is not RunState.KILLED  # whoever confirms shows it beside the rest
     try:
         runs = sweep_runs(parent.store, parent.run_id)
-        comparison = _compared(runs, parent.run_id, plan.swept, parent.name, len(plan.jobs))
+        comparison = _compared(
+            runs, parent.run_id, plan.swept, parent.name, len(plan.jobs), _predictions(parent.store, runs)
+        )
         finished = _states(runs).count(RunState.FINISHED)
         if comparison is not None:
             record_comparison(parent, comparison, reported)
@@ -117,11 +121,25 @@ def read_comparison(
 
 
 def _compared(
-    runs: Sequence[RunRecord], parent_id: str, swept: Sequence[str], title: str, jobs: int | None
+    runs: Sequence[RunRecord],
+    parent_id: str,
+    swept: Sequence[str],
+    title: str,
+    jobs: int | None,
+    predictions: HeldOutPredictions | None = None,
 ) -> Comparison | None:
     if reused := sum(run.parent_id != parent_id for run in runs):
         title = f"{title} ({reused_jobs(reused, jobs or len(runs))})"
-    return compare(runs, swept=swept, title=title) if runs else None
+    return compare(runs, swept=swept, title=title, predictions=predictions) if runs else None
+
+
+def _predictions(store: Store, runs: Sequence[RunRecord]) -> HeldOutPredictions:
+    """What the runs answered for each held-out image; where that cannot be read, the log says so, and that is all."""
+    try:
+        return read_predictions(store, runs)
+    except StoreError as error:
+        log.warning("%s", error)
+        return {}
 
 
 def record_comparison(parent: RunWriter, comparison: Comparison, reported: bool) -> None:

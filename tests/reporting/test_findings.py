@@ -7,6 +7,7 @@ from harness.reporting.findings import answer, findings
 from harness.reporting.testing import all_tests
 from tests.analysis.records import data, run
 from tests.reporting.reports import NOISE, comparison, runs
+from tests.tracking.stores import scores
 
 
 def test_the_answer_names_metric_split_interval_and_n_of_a_difference_that_is_shown() -> None:
@@ -52,7 +53,7 @@ def test_a_difference_that_only_the_correction_takes_back_is_not_claimed_but_exp
     assert "no difference shown for any" in told[0]
 
 
-def test_all_tests_of_a_page_share_one_correction() -> None:
+def test_all_tests_of_a_measure_on_a_page_share_one_correction() -> None:
     records = [
         run(0.9 + 0.004 * (width == 65) + NOISE[(seed + width + ord(name)) % 5], 0.8, seed=seed, model__name=name,
             model__width=width)
@@ -66,7 +67,8 @@ def test_all_tests_of_a_page_share_one_correction() -> None:
     smallest = min(every, key=lambda finding: finding.corrected)
     assert smallest.difference is not None
     assert tests.tests > max(block.tests for block in tests.blocks)
-    assert smallest.corrected == pytest.approx(smallest.difference.p_value * tests.tests)
+    assert smallest.corrected == pytest.approx(smallest.difference.p_value * tests.families[smallest.measure])
+    assert tests.tests == sum(tests.families.values())
 
 
 def test_values_of_a_setting_are_held_to_the_smallest_number_in_order_of_size() -> None:
@@ -86,7 +88,7 @@ def test_a_smaller_gap_of_an_underfit_model_is_not_praised() -> None:
     compared = comparison(records)
     assert "b rather than a overfits less, but is underfit" in answer(compared, all_tests(compared))
     told = " ".join(findings(compared, all_tests(compared)))
-    assert "1 of 2 configurations are underfit" in told
+    assert "1 of 2 configurations is underfit" in told
     assert "among the 1 that are accurate enough: a, +5.0 points" in told
 
 
@@ -159,3 +161,59 @@ def test_no_empty_brackets_and_no_wrong_reason_stand_behind_a_difference(seeds: 
     assert "no finished run" not in told
     assert "no partner for lonely" in told
     assert "no seed in all configurations for d" in told
+
+
+def test_the_headline_has_an_interval_that_allows_for_having_been_picked() -> None:
+    records = [
+        run(0.85 + 0.02 * place + NOISE[(seed + place) % 5], 0.8, seed=seed, model__name=name)
+        for place, name in enumerate("abcd") for seed in range(5)
+    ]  # fmt: skip
+    compared = comparison(records)
+    tests = all_tests(compared)
+    largest = max(
+        (of for _, of in tests.of("gap_test_accuracy")), key=lambda of: of.difference.mean if of.difference else 0
+    )
+    assert largest.simultaneous is not None
+    assert largest.difference is not None
+    assert largest.difference.interval is not None
+    assert largest.simultaneous.half_width > largest.difference.interval.half_width
+    said = answer(compared, tests)
+    assert f"95 % interval {100 * largest.simultaneous.low:+.2f} to {100 * largest.simultaneous.high:+.2f}" in said
+    assert "Picked as the largest of 3 differences, whose intervals here hold all at once." in said
+
+
+def test_a_difference_that_other_images_might_not_show_is_said_to_hold_for_these_only() -> None:
+    """Without predictions the formula stands in for the images: of 100 images it is wide."""
+    records = [
+        run(0.9 + step + NOISE[seed], 0.8 + NOISE[seed], seed=seed, model__name=name,
+            metrics={**scores(0.9 + step + NOISE[seed], 0.8), "data/test_images": 100.0})
+        for name, step in (("a", 0.0), ("b", 0.02)) for seed in range(5)
+    ]  # fmt: skip
+    compared = comparison(records)
+    told = " ".join(findings(compared, all_tests(compared)))
+    assert "not shown beyond these images" in told
+    assert "with other images -" in told
+
+
+def test_the_first_row_is_said_to_be_flattered_and_how_to_confirm_it() -> None:
+    told = " ".join(findings(comparison(), all_tests(comparison())))
+    assert "which flatters it, and its figures of other splits too" in told
+    assert "harness compare --confirm 5" in told
+
+
+def test_a_baseline_that_ranks_first_is_said_to_flatter_itself() -> None:
+    compared = comparison()
+    first, other = compared.rows[0].label, compared.rows[1].label
+    assert "The baseline ranks first here" in " ".join(findings(compared, all_tests(compared, first)))
+    assert "The baseline ranks first here" not in " ".join(findings(compared, all_tests(compared, other)))
+
+
+def test_places_on_the_front_have_the_share_of_resamples_that_put_them_there() -> None:
+    records = [
+        run(0.9 + place * 0.02 + NOISE[seed], 0.8 + place * 0.01 + NOISE[-seed], seed=seed, model__name=name)
+        for place, name in enumerate("abc") for seed in range(5)
+    ]  # fmt: skip
+    compared = comparison(records)
+    told = " ".join(findings(compared, all_tests(compared)))
+    assert "in brackets the share of resamples over seeds" in told
+    assert "a (100 %)" in told
