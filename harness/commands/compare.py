@@ -13,11 +13,13 @@ import click
 from rich.console import Console
 
 from harness import paths
-from harness.analysis import difference_tables
+from harness.analysis import by_image_tables, difference_tables, power_tables
+from harness.analysis.by_image import ByImage, by_image
 from harness.analysis.comparison import Comparison, compare
 from harness.analysis.differences import Findings, differences, find_row
 from harness.analysis.effects import effects
 from harness.analysis.foreign import adapt
+from harness.analysis.power import Power, power
 from harness.analysis.presenting import FORMATS, render
 from harness.analysis.ranking import WITHIN, Demand
 from harness.analysis.rows import STAGES, Stage
@@ -27,6 +29,7 @@ from harness.commands.store_option import store_option
 from harness.errors import RequestError
 from harness.records import RunRecord
 from harness.tracking.models import find_run, find_sweep, find_trained
+from harness.tracking.predictions import read_predictions
 from harness.tracking.reading import cached_reads, latest_run, latest_sweep, read_runs, sweep_runs
 from harness.tracking.reuse import reused_runs
 from harness.tracking.selection import REPRODUCES_TAG, is_sweep
@@ -58,6 +61,14 @@ class Chosen:
     "read, or a run (see RUNS). With --effect, the value to hold the others to.",
 )
 @click.option("--effect", metavar="SETTING", help="The effect of one setting on the gap, all else matched.")
+@click.option(
+    "--by-image", "images", is_flag=True, help="Which held-out images all runs miss, and what for; with --baseline, "
+    "on which images each row is right more often.",
+)  # fmt: skip
+@click.option(
+    "--power", "points", type=click.FloatRange(0, 100, min_open=True), metavar="POINTS",
+    help="How many seeds would show a difference of so many points in the gap of accuracy, by the spread so far.",
+)  # fmt: skip
 @click.option(
     "--min-accuracy", metavar="SHARE", help="Rank by gap only rows of this held-out accuracy at least: 0.88 or 88%."
 )
@@ -92,6 +103,8 @@ def command(
     sweep: str | None,
     baseline: str | None,
     effect: str | None,
+    images: bool,
+    points: float | None,
     min_accuracy: str | None,
     within: str | None,
     stage: Stage,
@@ -124,12 +137,17 @@ def command(
         raise RequestError(
             "--pareto picks rows by the figures that --baseline and --effect would test. Use one of them."
         )
+    if images and effect:
+        raise RequestError("--by-image compares rows, and --effect the values of a setting. Use one of them.")
+    if points is not None and (images or baseline or effect):
+        raise RequestError("--power asks of all rows together. Leave --baseline, --effect and --by-image out.")
     with cached_reads(store):
         chosen = _choose(store, runs, experiment, sweep)
     runs_read, reading = adapt(chosen.runs, naming)
+    predictions = read_predictions(store, runs_read) if images or points is not None else {}
     comparison = compare(
         runs_read, sort_by=sort_by, ascending=not descending, swept=chosen.swept, title=chosen.title, demand=demand,
-        only_front=pareto, stage=stage, reading=reading,
+        only_front=pareto, stage=stage, reading=reading, predictions=predictions,
     )  # fmt: skip
     if not comparison.scores and stage != "final" and comparison.finished:
         raise RequestError(
@@ -139,7 +157,14 @@ def command(
     form = form or (_SUFFIXES.get(output.suffix.lower()) if output is not None else None) or "table"
     if effect is None and baseline is not None:
         baseline = baseline_row(store, comparison, baseline)
-    shown = _tested(comparison, baseline, effect)
+    shown: Comparison | Findings | ByImage | Power
+    if images:
+        row = None if baseline is None else find_row(comparison, baseline)
+        shown = by_image(comparison, predictions, row, _class_names(comparison))
+    elif points is not None:
+        shown = power(comparison, points / 100)
+    else:
+        shown = _tested(comparison, baseline, effect)
     console = Console()
     if output is not None:
         try:
@@ -186,7 +211,19 @@ def baseline_row(store: Store, comparison: Comparison, text: str) -> str:
     return text
 
 
-def _rendered(shown: Comparison | Findings, form: str) -> str:
+def _class_names(comparison: Comparison) -> tuple[str, ...]:
+    """Those of the dataset, where all runs name the same one."""
+    from harness.data.catalogue import PUBLICATIONS
+
+    names = {run.parameters.get("dataset.name", "") for row in comparison.rows for run in row.finished_runs}
+    return PUBLICATIONS[name].class_names if len(names) == 1 and (name := names.pop()) in PUBLICATIONS else ()
+
+
+def _rendered(shown: Comparison | Findings | ByImage | Power, form: str) -> str:
+    if isinstance(shown, ByImage):
+        return by_image_tables.render(shown, form)
+    if isinstance(shown, Power):
+        return power_tables.render(shown, form)
     return render(shown, form) if isinstance(shown, Comparison) else difference_tables.render(shown, form)
 
 
