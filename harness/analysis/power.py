@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 
 from harness.analysis.comparison import Comparison
-from harness.analysis.contrasts import FEWEST_TO_POOL, Values, difference, pooled_variance, residuals
+from harness.analysis.contrasts import FEWEST_TO_POOL, POOLING_GUARD, Values, difference, pooled_variance, residuals
 from harness.analysis.rows import Row
 from harness.analysis.statistics import ALPHA, LEVEL, ROUNDING, Interval, mean_and_deviation
 from harness.errors import RequestError
@@ -65,7 +65,8 @@ def spread(groups: Sequence[Values]) -> Spread | None:
     out."""
     finite = [{unit: value for unit, value in of.items() if math.isfinite(value)} for of in groups]
     block, units = _largest_block(finite)
-    if degrees := max(0, (len(block) - 1) * (len(units) - 1)):
+    if block:
+        degrees = (len(block) - 1) * (len(units) - 1)
         values = np.array([[of[unit] for unit in units] for of in block])
         variance = 2 * float((residuals(values) ** 2).sum()) / degrees
         if math.sqrt(variance) > ROUNDING * float(np.abs(values).max()):
@@ -83,11 +84,12 @@ def _largest_block(groups: Sequence[Values]) -> tuple[list[Values], list[str]]:
     """Rows and seeds of which every row has every seed, as many as give the most degrees of freedom, among the sets of
     seeds that single rows have."""
     found: tuple[list[Values], list[str]] = ([], [])
+    most = 0
     for units in dict.fromkeys(frozenset(of) for of in groups if len(of) > 1):
         block = [of for of in groups if units <= of.keys()]
-        if (len(block) - 1) * (len(units) - 1) > (len(found[0]) - 1) * (len(found[1]) - 1):
-            found = block, sorted(units)
-    return found if len(found[0]) > 1 else ([], [])
+        if (degrees := (len(block) - 1) * (len(units) - 1)) > most:
+            found, most = (block, sorted(units)), degrees
+    return found
 
 
 @dataclass(frozen=True)
@@ -108,17 +110,25 @@ class Design:
 
     def power(self, size: float, seeds: int, comparisons: int = 1) -> float:
         """The probability that a true difference of this `size` is shown, if it is one of `comparisons` that are
-        corrected by Bonferroni's method. Holm's finds no fewer."""
-        return _power(size / self._error(seeds), self._degrees(seeds), ALPHA / comparisons)
+        corrected by Bonferroni's method. Holm's finds no fewer.
+
+        Where the variance can be pooled the guard of pooling forbids it in `POOLING_GUARD` of cases, by chance.
+        """
+        alpha, noncentrality = ALPHA / comparisons, size * math.sqrt(seeds) / self.spread.deviation
+        alone = _power(noncentrality, seeds - 1, alpha)
+        if not self.pools(seeds):
+            return alone
+        pooled = _power(noncentrality, (self.rows - 1) * (seeds - 1), alpha)
+        return (1 - POOLING_GUARD) * pooled + POOLING_GUARD * alone
 
     def smallest(self, seeds: int, comparisons: int = 1) -> float:
         """The difference that is shown with probability `WANTED`."""
         from scipy.optimize import brentq
 
-        degrees, alpha, high = self._degrees(seeds), ALPHA / comparisons, 4.0
-        while _power(high, degrees, alpha) < WANTED:
+        high = self.spread.deviation
+        while self.power(high, seeds, comparisons) < WANTED:
             high *= 2
-        return float(brentq(lambda at: _power(at, degrees, alpha) - WANTED, 0.0, high)) * self._error(seeds)
+        return float(brentq(lambda size: self.power(size, seeds, comparisons) - WANTED, 0.0, high))
 
     def fewest(self, size: float, comparisons: int = 1) -> int | None:
         """The fewest seeds that show a difference of this `size` with probability `WANTED`; None if `MOST` do not."""
@@ -135,12 +145,6 @@ class Design:
     def at(self, deviation: float) -> Design:
         """The same if the spread were this."""
         return replace(self, spread=replace(self.spread, deviation=deviation))
-
-    def _error(self, seeds: int) -> float:
-        return self.spread.deviation / math.sqrt(seeds)
-
-    def _degrees(self, seeds: int) -> int:
-        return (self.rows - 1 if self.pools(seeds) else 1) * (seeds - 1)
 
 
 def _power(noncentrality: float, degrees: int, alpha: float) -> float:

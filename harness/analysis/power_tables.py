@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 from harness.analysis.comparison import Comparison
+from harness.analysis.contrasts import POOLING_GUARD
 from harness.analysis.legend import counted, headline
 from harness.analysis.pages import Page, Table
 from harness.analysis.power import MOST, SEEDS, WANTED, Design, Power, power
@@ -89,16 +90,17 @@ def _below(found: Power) -> list[str]:
         )
     if design.pools(max(SEEDS)):
         lines.append(
-            f"Tested with the variance pooled over {design.rows} rows from 3 {noun} on, as --baseline does; two-sided."
+            f"Tested as --baseline does, two-sided: from 3 {noun} on with the variance pooled over {design.rows} rows, "
+            f"but for the {100 * POOLING_GUARD:.0f} % of cases in which rows seem to vary unequally by chance."
         )
     else:
-        lines.append("Tested by the paired t test with n - 1 degrees of freedom, as --baseline does; two-sided.")
+        lines.append("Tested as --baseline does, two-sided: the t test of pairs, with n - 1 degrees of freedom.")
         if not of.alike:
             lines.append("Rows vary unequally: the spread is the average, one row may need more than it says.")
     if found.floor is not None:
         lines.append(
             f"Beyond these {found.images:,} {found.comparison.images_in_words} no number of {noun} shows a difference "
-            f"below about {_points(found.floor)} points in {cases}."
+            f"below about {_points(found.floor)} points in {cases}, between rows whose answers differ as these do."
         )
     if found.apart:
         lines.append(f"Left out: {counted(found.apart, 'row')} judged on other {found.comparison.images_in_words}.")
