@@ -150,8 +150,7 @@ def pooled_variance(values: FloatArray) -> float | None:
     of those among themselves, so that the ratio of the two variances has an F distribution if all are equal.
     """
     groups, units = values.shape
-    left = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0, keepdims=True) + values.mean()
-    squares = (left**2).sum(axis=1)
+    squares = (residuals(values) ** 2).sum(axis=1)
     variance = float(squares.sum() / ((groups - 1) * (units - 1)))
     if math.sqrt(variance) <= ROUNDING * float(np.abs(values).max()):
         return None
@@ -165,6 +164,12 @@ def pooled_variance(values: FloatArray) -> float | None:
         if groups * float(p.min()) < POOLING_GUARD:
             return None
     return variance
+
+
+def residuals(values: FloatArray) -> FloatArray:
+    """What is left of `values` (groups, units) without the means of groups and units."""
+    left = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0, keepdims=True) + values.mean()
+    return np.asarray(left, dtype=np.float64)
 
 
 def difference(values: Values, baseline: Values) -> Difference | None:

@@ -13,13 +13,15 @@ import click
 from rich.console import Console
 
 from harness import paths
-from harness.analysis import confirmation, difference_tables
+from harness.analysis import by_image_tables, confirmation, difference_tables, power_tables
+from harness.analysis.by_image import ByImage, by_image
 from harness.analysis.comparison import Comparison, compare
 from harness.analysis.confirmation import Confirmation
 from harness.analysis.differences import Findings, differences, find_row
 from harness.analysis.effects import effects
 from harness.analysis.foreign import adapt
 from harness.analysis.held_out import HeldOutPredictions
+from harness.analysis.power import Power, power
 from harness.analysis.presenting import FORMATS, render
 from harness.analysis.ranking import WITHIN, Demand
 from harness.analysis.replicates import named_replicates
@@ -40,7 +42,7 @@ from harness.tracking.store import Store
 _OVERRIDDEN = re.compile(r"(?:^|\s)([+~]*[\w./@]+)=")
 _SUFFIXES = {".json": "json", ".csv": "csv", ".md": "markdown"}
 
-Shown = Comparison | Findings | Confirmation
+Shown = Comparison | Findings | Confirmation | ByImage | Power
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,14 @@ class Chosen:
     "read, or a run (see RUNS). With --effect, the value to hold the others to.",
 )
 @click.option("--effect", metavar="SETTING", help="The effect of one setting on the gap, all else matched.")
+@click.option(
+    "--by-image", "images", is_flag=True, help="Which held-out images all runs miss, and what for; with --baseline, "
+    "on which images each row is right more often.",
+)  # fmt: skip
+@click.option(
+    "--power", "points", type=click.FloatRange(0, 100, min_open=True), metavar="POINTS",
+    help="How many seeds would show a difference of so many points in the gap of accuracy, by the spread so far.",
+)  # fmt: skip
 @click.option(
     "--min-accuracy", metavar="SHARE", help="Rank by gap only rows of this held-out accuracy at least: 0.88 or 88%."
 )
@@ -120,6 +130,8 @@ def command(
     sweep: str | None,
     baseline: str | None,
     effect: str | None,
+    images: bool,
+    points: float | None,
     min_accuracy: str | None,
     within: str | None,
     stage: Stage,
@@ -164,10 +176,15 @@ def command(
     draws = None if replicates is None else named_replicates(replicates)
     if confirm is not None:
         check_request(confirm, effect, pareto, output)
+    if images and effect:
+        raise RequestError("--by-image compares rows, and --effect the values of a setting. Use one of them.")
+    if points is not None and (images or baseline or effect):
+        raise RequestError("--power asks of all rows together. Leave --baseline, --effect and --by-image out.")
     with cached_reads(store):
         chosen = _choose(store, runs, experiment, sweep)
     runs_read, reading = adapt(chosen.runs, naming)
-    predictions = predictions_of(store, runs_read, interval) if tested or interval != "seeds" else {}
+    needed = images or interval != "seeds"
+    predictions = predictions_of(store, runs_read, needed) if needed or tested or points is not None else {}
     comparison = compare(
         runs_read, sort_by=sort_by, ascending=not descending, swept=chosen.swept, title=chosen.title, demand=demand,
         only_front=pareto, stage=stage, reading=reading, replicates=draws, predictions=predictions, interval=interval,
@@ -183,8 +200,16 @@ def command(
     how = difference_tables.Shown(simultaneous, effect_size)
     if confirm is not None:
         confirmed(store, comparison, confirm, baseline, naming, lambda found: _show(found, form, output, how))
+        return
+    shown: Shown
+    if images:
+        row = None if baseline is None else find_row(comparison, baseline)
+        shown = by_image(comparison, predictions, row, _class_names(comparison))
+    elif points is not None:
+        shown = power(comparison, points / 100)
     else:
-        _show(_tested(comparison, baseline, effect), form, output, how)
+        shown = _tested(comparison, baseline, effect)
+    _show(shown, form, output, how)
 
 
 def _show(shown: Shown, form: str, output: Path | None, how: difference_tables.Shown) -> None:
@@ -234,18 +259,30 @@ def baseline_row(store: Store, comparison: Comparison, text: str) -> str:
     return text
 
 
+def _class_names(comparison: Comparison) -> tuple[str, ...]:
+    """Those of the dataset, where all runs name the same one."""
+    from harness.data.catalogue import PUBLICATIONS
+
+    names = {run.parameters.get("dataset.name", "") for row in comparison.rows for run in row.finished_runs}
+    return PUBLICATIONS[name].class_names if len(names) == 1 and (name := names.pop()) in PUBLICATIONS else ()
+
+
 def _rendered(shown: Shown, form: str, how: difference_tables.Shown) -> str:
     if isinstance(shown, Confirmation):
         return confirmation.render(shown, form)
+    if isinstance(shown, ByImage):
+        return by_image_tables.render(shown, form)
+    if isinstance(shown, Power):
+        return power_tables.render(shown, form)
     return render(shown, form) if isinstance(shown, Comparison) else difference_tables.render(shown, form, how)
 
 
-def predictions_of(store: Store, runs: Sequence[RunRecord], interval: IntervalOver = "seeds") -> HeldOutPredictions:
-    """What runs answered for each held-out image. Raises `StoreError` where they are asked for and cannot be read."""
+def predictions_of(store: Store, runs: Sequence[RunRecord], needed: bool = False) -> HeldOutPredictions:
+    """What runs answered for each held-out image. Raises `StoreError` where it is `needed` and cannot be read."""
     try:
         return read_predictions(store, runs)
     except StoreError as error:
-        if interval != "seeds":
+        if needed:
             raise
         click.echo(f"Intervals over images rest on the formula p (1 - p) / N: {error}", err=True)
         return {}

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
+from harness.analysis.comparison import compare
+from harness.analysis.power_tables import in_a_line
+from harness.analysis.settings import SEED
 from harness.commands.tables import text_table
 from harness.records import RunState
 from harness.sweep.conducting import Outlook
-from harness.sweep.planning import PlannedJob
+from harness.sweep.planning import PlannedJob, SweepPlan
 
 MINUTE, HOUR = 60, 3600
 
@@ -40,8 +45,21 @@ def plan_lines(outlook: Outlook) -> list[str]:
         lines.append(f"{_counted(len(due), 'job')} to do with {_counted(workers, 'worker')}: {total}{basis}.")
     else:
         lines.append("Nothing is left to do.")
+    lines += _power(plan)
     lines.append("Nothing was trained or written.")
     return lines
+
+
+def _power(plan: SweepPlan) -> list[str]:
+    """What the seeds of the plan would show, by the runs that have finished; nothing where these have no spread."""
+    if not any(job.finished for job in plan.jobs):
+        return []
+    comparison = compare(plan.runs, swept=plan.swept)
+    draws = comparison.replicates if any(row.over_draws for row in comparison.rows) else ()
+    repeated, every = attrgetter(*(draws or (SEED,))), attrgetter(*draws, SEED)
+    seeds, replicates = ({of(job.config) for job in plan.jobs} for of in (repeated, every))
+    line = in_a_line(comparison, len(seeds), len(plan.jobs) // len(replicates))
+    return [] if line is None else [line]
 
 
 def _state(job: PlannedJob) -> str:
