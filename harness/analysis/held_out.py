@@ -112,7 +112,12 @@ class HeldOutImages:
         return len({self._images[run.run_id].of(_split(name)) for run in row.finished_runs}) > 1
 
     def _by_image(self, row: Row, name: str, units: Sequence[str]) -> ByImage | None:
-        if not units or not self.kept(row):
+        split = _split(name)
+        if (
+            not units
+            or not self.kept(row)
+            or any(split not in self._predictions[run.run_id] for run in row.finished_runs)
+        ):
             return None
         found = row.runs_by_unit(name)
         rows = []
