@@ -19,6 +19,7 @@ from harness.analysis.statistics import holm
 from harness.errors import RequestError
 from harness.records import Predictions, RunRecord
 from tests.analysis.records import data, run
+from tests.conftest import REPOSITORY
 
 
 def of(deviation: float, rows: int, alike: bool = True) -> Design:
@@ -211,3 +212,24 @@ def test_the_floor_of_held_out_images_is_that_of_a_z_test_of_the_mean_over_them(
     assert found.floor == pytest.approx((stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) * error)
     assert "Beyond these 400 test images no number of seeds" in render(found, "table").replace("\n  ", " ")
     assert power(compare(every), 0.01).floor is None
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_real_differences_are_found_as_often_as_promised(seeds: int) -> None:
+    """Six settings under 40 seeds: their means are taken for the truth, and tested on a few seeds drawn from them."""
+    recorded = pd.read_csv(REPOSITORY / "tests" / "data" / "real_runs" / "runs.csv").query("sweep == 'settings'")
+    recorded["gap"] = recorded["train_accuracy"] - recorded["test_accuracy"]
+    values = recorded.pivot_table(index=["model.name", "model.dropout"], columns="seed", values="gap").to_numpy()
+    estimated = spread([{str(seed): value for seed, value in enumerate(row)} for row in values])
+    assert estimated is not None
+    rng, repeats, found = np.random.default_rng(11), 500, np.zeros(len(values) - 1)
+    for _ in range(repeats):
+        drawn = rng.choice(values.shape[1], seeds, replace=False)
+        rows = [{str(seed): row[seed] for seed in drawn} for row in values]
+        found += [test is not None and test.p_value < 0.05 for test in differences_to(rows[0], rows[1:])]
+    sizes = np.abs(values[1:].mean(axis=1) - values[0].mean())
+    promised = np.array([Design(estimated, len(values)).power(size, seeds) for size in sizes])
+    assert promised.min() < 0.25 < 0.75 < promised.max(), "small and large differences are among them"
+    apart = found / repeats - promised
+    assert abs(apart.mean()) < 0.06
+    assert np.abs(apart).max() < 0.16
