@@ -15,7 +15,7 @@ STAMP := .venv/.set-up-$(KEY)$(addprefix -,$(strip $(EXTRAS)))
 FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep ui browser screenshots test test-fast test-kills lint format bench studies tutorial lock \
+.PHONY: help setup sweep ui browser screenshots test test-fast test-kills lint format bench studies calibration real-runs tutorial lock \
 	clean
 
 help: ## List the targets
@@ -65,6 +65,13 @@ studies: $(STAMP) ## Run the three studies of experiments/ and write what they f
 	@$(call study,capacity,width)
 	@$(call study,train_size,train_size)
 	@$(call study,label_noise,label_noise)
+
+calibration: $(STAMP) ## Measure on real runs how often the statistics are right, write docs/comparing.md (8 minutes)
+	@$(BIN)/python -m tests.calibration --into docs/comparing.md $(ARGS)
+
+real-runs: $(STAMP) ## Train the 408 runs that the calibration is measured on (5 minutes)
+	@$(BIN)/harness data fetch fashion_mnist
+	@$(BIN)/python -m benchmarks.real_runs
 
 tutorial: $(STAMP) ## Run the commands of docs/guides.md and write their output and pictures into it
 	@PYTHONPATH=docs $(BIN)/cog -r docs/guides.md
