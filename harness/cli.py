@@ -27,7 +27,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "sweep": ("harness.commands.sweep", "Train a grid of settings and compare the runs."),
     "compare": ("harness.commands.compare", "Show runs side by side, ranked by overfitting gap."),
     "report": ("harness.commands.report", "Write what a sweep found as one page."),
-    "guides": ("harness.commands.guides", "Reproduce the five guides and compare."),
+    "guides": ("harness.commands.guides", "Train what the five guides trained, and compare."),
     "reproduce": ("harness.commands.reproduce", "Train a recorded run again and compare, bit for bit."),
     "predict": ("harness.commands.predict", "Show what a trained model takes images for."),
     "inspect": ("harness.commands.inspect", "Show the layers of a trained model and what they put out."),

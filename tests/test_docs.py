@@ -241,7 +241,7 @@ def test_every_metric_of_a_run_is_described() -> None:
     falling = [1.0, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.04]
     rising = [1.0, 0.5, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4]
     history = History({name: rising if name == "val/loss" else falling for name in series})
-    split = Split(np.zeros((4, 28, 28), np.uint8), np.zeros(4, np.uint8))
+    split = Split(np.zeros((40, 28, 28), np.uint8), np.zeros(40, np.uint8))
     judged = evaluate(lambda images: np.log(np.full((len(images), 2), 0.5)), split, ("a", "b"))
     final = {"train": judged, "val": judged, "test": judged}
     scalars = metrics.summarize(history, Stages(final, final, final))

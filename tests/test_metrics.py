@@ -1,6 +1,7 @@
 """Scores against values worked out by hand."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from harness import metrics
 from harness.records import Evaluation, History, Score, Stages
+from tests.conftest import REPOSITORY
 
 RNG_SEED = 0
 
@@ -154,31 +156,43 @@ def test_the_brier_score_is_that_of_scikit_learn() -> None:
     assert metrics.brier_score(np.array([[1.0, 0.0]]), np.array([1], dtype=np.uint8)) == 2.0
 
 
-@pytest.mark.parametrize("images", [200, 2_000, 10_000])
-def test_few_images_make_no_calibration_error_of_a_calibrated_model(images: int) -> None:
-    """The plain error of such a model is 0.06 on 200 images; of the other every second is 0."""
+def calibration_readings(off: float, images: int) -> np.ndarray:
+    """(draws, 2): `expected_calibration_error` and `calibration_error` of models that are right in `off` fewer cases
+    than they say."""
     rng = np.random.default_rng(RNG_SEED)
-    plain, freed = [], []
-    for _ in range(300 if images < 10_000 else 60):
-        best = rng.uniform(0.5, 1.0, size=images)
-        probabilities = np.stack([best, 1 - best], axis=1)
-        labels = (rng.random(images) > best).astype(np.uint8)
-        plain.append(metrics.expected_calibration_error(probabilities, labels))
-        freed.append(metrics.calibration_error(probabilities, labels))
-    assert np.mean(plain) > 0.8 / math.sqrt(images)
-    assert np.mean(freed) < 0.5 * np.mean(plain)
-    assert 0.35 < np.mean(np.array(freed) == 0.0) < 0.75
-
-
-@pytest.mark.parametrize("images", [500, 10_000])
-def test_the_calibration_error_is_the_one_that_a_model_was_made_with(images: int) -> None:
-    rng = np.random.default_rng(RNG_SEED)
-    squared = []
-    for _ in range(100):
+    readings = []
+    for _ in range(200_000 // images + 300):
         best = rng.uniform(0.6, 0.95, size=images)
-        labels = (rng.random(images) > best - 0.1).astype(np.uint8)  # right by a tenth less often than it says
-        squared.append(metrics.calibration_error(np.stack([best, 1 - best], axis=1), labels) ** 2)
-    assert math.sqrt(np.mean(squared)) == pytest.approx(0.1, rel=0.05)
+        probabilities = np.stack([best, 1 - best], axis=1)
+        labels = (rng.random(images) > best - off).astype(np.uint8)
+        of = probabilities, labels
+        readings.append((metrics.expected_calibration_error(*of), metrics.calibration_error(*of)))
+    return np.array(readings)
+
+
+@pytest.mark.parametrize(("place", "images"), [(0, 200), (1, 2_000), (2, 10_000)])
+@pytest.mark.parametrize(("line", "off"), [(0, 0.0), (2, 0.03), (4, 0.1)])
+def test_calibration_reads_as_docs_say(line: int, off: float, place: int, images: int) -> None:
+    text = (REPOSITORY / "docs" / "tracking.md").read_text()
+    table = re.findall(r"^\|.* \| `(?:ece|calibration_error)` \| (.+) \|$", text, flags=re.MULTILINE)
+    said = np.array([cells.split(" | ")[place].split(" ± ") for cells in table[line : line + 2]], dtype=np.float64)
+    readings = 100 * calibration_readings(off, images)
+    assert (np.abs(readings.mean(axis=0) - said[:, 0]) <= 0.05 + 3 * said[:, 1] / math.sqrt(len(readings))).all()
+    assert readings.std(axis=0) == pytest.approx(said[:, 1], rel=0.15, abs=0.06)
+    if off == 0.0:
+        assert 0.4 < np.mean(readings[:, 1] == 0.0) < 0.65, "every second time 0"
+    elif off == 0.1:
+        assert math.sqrt(np.mean(readings[:, 1] ** 2)) == pytest.approx(10.0, rel=0.05), "no bias of its square"
+
+
+def test_the_calibration_error_is_that_of_the_authors_package() -> None:
+    """`lower_bound_scaling_top_ce(p=2, debias=True, num_bins=15)` of uncertainty-calibration 0.1.4, of these images."""
+    rng = np.random.default_rng(RNG_SEED)
+    rough, labels = rng.dirichlet(np.ones(3), size=300), rng.integers(3, size=300)
+    assert metrics.calibration_error(rough, labels) == pytest.approx(0.3343017164598078, rel=1e-12)
+    calibrated = rng.dirichlet(np.full(3, 0.5), size=301)  # bins of 20 and of 21 images
+    drawn = (calibrated.cumsum(axis=1) > rng.random((301, 1))).argmax(axis=1)
+    assert metrics.calibration_error(calibrated, drawn) == pytest.approx(0.07839417410999291, rel=1e-12)
 
 
 def test_too_few_images_have_no_calibration_error() -> None:

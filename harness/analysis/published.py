@@ -1,4 +1,4 @@
-"""What the five guides printed, which their experiments must reproduce."""
+"""What the five guides printed, with which the runs of their experiments are compared."""
 
 from __future__ import annotations
 

@@ -6,7 +6,9 @@ m ± t s sqrt(1 + 1/n) with probability 99 %, t being the 0.995 quantile of Stud
 question: a guide trained once.
 
 How much a guide's figures could differ from ours without being noticed is `Figure.detectable`. A correct set-up is
-rejected by one of k figures in k (1 - `LEVEL`) of cases at most (Bonferroni): 5 % for a guide of five figures.
+rejected by one of k figures in k (1 - `LEVEL`) of cases at most if scores are normal (Bonferroni): 5 % for a guide of
+five figures. Scores of real runs have longer tails: a single figure then lies outside in about 2 % of cases, but the
+figures of a run go together, so that the guide is rejected in about as many cases as stated.
 """
 
 from __future__ import annotations
@@ -37,8 +39,8 @@ class Figure:
 
     `mean` and `deviation` (the sample deviation) are over the runs; `low` and `high` bound the prediction interval of
     one further run; `percentile` (0 to 100) is where the published figure stands among further runs. Without a
-    published figure that and `inside` are None. A set-up whose mean differs from ours by `detectable` would put its
-    figure outside with 80 % probability.
+    published figure that and `inside` are None. A set-up whose true mean differs from ours by `detectable` would put
+    its figure outside with 80 % probability, if both set-ups vary as much as our runs do (normal, `deviation`).
     """
 
     metric: str
@@ -49,7 +51,7 @@ class Figure:
     high: float
     percentile: float | None
     inside: bool | None
-    detectable: float = 0.0
+    detectable: float
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class Reproduction:
 
     @property
     def false_rejection(self) -> float:
-        """The share of correct set-ups that are rejected, at most."""
+        """The share of correct set-ups that are rejected, about: Bonferroni's bound for the figures compared."""
         return (1 - LEVEL) * sum(figure.published is not None for figure in self.figures)
 
 

@@ -25,9 +25,11 @@ LABELS: Mapping[str, str] = {
     "fit/loss": "loss",
     "fit/accuracy": "accuracy",
 }
-INTERVAL = "99 % interval"
+INTERVAL, STANDS = "99 % interval", "stands at"
+LEAST_WIDTHS: Mapping[str, int] = {INTERVAL: WIDTH, STANDS: 96}
+"""Columns that a narrower terminal goes without: the verdict must not be cut off."""
 _STYLES = {True: "green", False: "red", None: ""}
-HEADINGS = ("figure", "published", "measured", INTERVAL, "stands at", "notices", "")
+HEADINGS = ("figure", "published", "measured", INTERVAL, STANDS, "notices", "")
 
 
 def render(reproductions: Sequence[Reproduction], form: str) -> str:
@@ -63,18 +65,22 @@ def verdict(reproduction: Reproduction) -> str:
             f"no verdict: {len(reproduction.seeds)} seeds show next to nothing, {FEWEST} are needed (--seeds {FEWEST})"
         )
     rate = 100 * reproduction.false_rejection
-    return f"consistent with one more run of ours (a correct set-up is rejected in {rate:.0f} % of cases at most)"
+    return f"consistent with one more run of ours (a correct set-up is rejected in about {rate:.0f} % of cases)"
 
 
 def legend(reproductions: Sequence[Reproduction]) -> str:
     """What the columns mean, for whoever sees them for the first time."""
     seeds = sorted({len(reproduction.seeds) for reproduction in reproductions})
+    compared = [item.false_rejection for item in reproductions if item.false_rejection]
+    several = len(compared) > 1
+    together = f", one of these {len(compared)} guides in about {100 * sum(compared):.0f} %" if several else ""
     return (
         "Training figures are those of the last epoch unless epochs are named: running averages, as Keras prints them. "
         f"measured: mean ± sample standard deviation over {' or '.join(map(str, seeds))} seeds. 99 % interval: where "
         "one more run would lie (prediction interval, t distribution). stands at: the share of further runs below the "
         "published figure. notices: a set-up whose mean differs from ours by so much would lie outside in 80 % of "
-        "cases; smaller differences mostly go unnoticed."
+        "cases, if it varies as our runs do; smaller differences mostly go unnoticed. By chance a correct set-up is "
+        f"rejected in about 1 % of cases for each figure compared{together}. Epochs have no part in the verdict."
     )
 
 
@@ -112,8 +118,7 @@ def _curve_row(curve: Curve) -> tuple[str, ...]:
 
 
 def _table(reproduction: Reproduction, width: int) -> Table:
-    """On a narrow terminal without the interval, which the column behind it says in one number."""
-    shown = [place for place, heading in enumerate(HEADINGS) if heading != INTERVAL or width >= WIDTH]
+    shown = [place for place, heading in enumerate(HEADINGS) if width >= LEAST_WIDTHS.get(heading, 0)]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in (HEADINGS[place] for place in shown):
         table.add_column(heading, justify="right" if heading not in ("figure", "") else "left", no_wrap=True)

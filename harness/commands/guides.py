@@ -45,7 +45,8 @@ def command(
 
     GUIDE is a letter (A to E) or the name of an experiment; all five by default. What the store does not have yet is
     trained, under seeds 0 to N - 1; fewer than five give no verdict. A SETTING=VALUE changes the guides' own: does the
-    comparison notice? Exit code 1 where a published figure lies outside the 99 % prediction interval of one more run.
+    comparison notice? Exit code 1 where a published figure lies outside the 99 % prediction interval of one more run,
+    or a number of parameters is another one; 0 also where there is no verdict.
     """
     from harness.sweep.reproducing import find_guides, read_reproduction, train_missing
 

@@ -37,12 +37,14 @@ _EXPLAINED = (
 @dataclass(frozen=True)
 class Reliability:
     """Bins of equal width from 0 to 1 by confidence: how many images each has (bins,), their mean confidence and their
-    accuracy as fractions (NaN in an empty bin). `error` is the expected calibration error, a fraction."""
+    accuracy as fractions (NaN in an empty bin). `error` is the expected calibration error, a fraction; `unbiased` is
+    `metrics.calibration_error`, NaN for very few images."""
 
     counts: IntArray
     confidence: FloatArray
     accuracy: FloatArray
     error: float
+    unbiased: float
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,9 @@ def compute(split: Split, evaluation: Evaluation, shown: int = SHOWN, bins: int 
         wrong=len(wrong),
         sure=int((confidence[wrong] > SURE).sum()),
         total=len(split),
-        reliability=Reliability(binned.counts, binned.confidence / counts, binned.right / counts, binned.error),
+        reliability=Reliability(
+            binned.counts, binned.confidence / counts, binned.right / counts, binned.error, evaluation.calibration_error
+        ),
     )
 
 
@@ -97,7 +101,11 @@ def _draw_images(sheet: mosaic.Sheet, mistakes: Mistakes, class_names: Sequence[
     )
     sheet.letter([heading], [(0.0, 0.0)], size=style.TEXT_SIZE, align="left", valign="bottom", shift=(0.0, 7.0))
     bottom = [(0.0, float(sheet.grid.size[1]))]
-    sheet.letter([_EXPLAINED], bottom, colours=style.MUTED, align="left", valign="top", shift=(0.0, -4.0))
+    unbiased = mistakes.reliability.unbiased
+    explained = _EXPLAINED
+    if not np.isnan(unbiased):
+        explained += f" Without the bias of few\nimages the error is {100 * unbiased:.1f} points (root mean square)."
+    sheet.letter([explained], bottom, colours=style.MUTED, align="left", valign="top", shift=(0.0, -4.0))
     images = mistakes.shown
     if not images:
         return

@@ -220,7 +220,7 @@ _MORE = (
     ("overfit/growth", Column("growth of the gap after the onset, nats an epoch", True), "4"),
     ("final/gap_running_minus_clean", Column("running - clean gap, points", True), "p"),
     ("final/test_ece", Column("calibration error on test, %", True), "%"),
-    ("final/test_calibration_error", Column("the same without bias, %", True), "%"),
+    ("final/test_calibration_error", Column("calibration error on test, bias removed, %", True), "%"),
     ("final/test_brier", Column("Brier score on test", True), "4"),
 )
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
+from collections import defaultdict
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from harness.analysis.published import GUIDES
 from harness.analysis.reproduction import Reproduction, compare_curve, compare_figure
-from harness.analysis.reproduction_tables import render
+from harness.analysis.reproduction_tables import print_tables, render
 from harness.errors import RequestError
+from tests.conftest import REPOSITORY
+
+RUNS = REPOSITORY / "tests" / "data" / "real_runs" / "runs.csv"
 
 
 def test_the_interval_is_that_of_the_textbook() -> None:
@@ -81,7 +88,7 @@ def test_the_verdict_names_what_is_not_consistent_and_how_often_it_is_wrong() ->
     assert (bad.outside, bad.consistent) == (("final/test_loss",), False)
     assert reproduction(0.3402, parameters=101_771).outside == ("model/parameters",)
     text = render([good, bad], "table")
-    assert "consistent with one more run of ours (a correct set-up is rejected in 5 % of cases at most)\n" in text
+    assert "consistent with one more run of ours (a correct set-up is rejected in about 5 % of cases)\n" in text
     assert "\nNOT consistent with one more run of ours: test loss\n" in text
     assert "10 of 10 epochs" in text
 
@@ -104,13 +111,54 @@ def test_a_shift_that_is_said_to_be_noticed_is_in_four_of_five_cases(seeds: int)
 
 
 def test_a_correct_set_up_is_rejected_as_seldom_as_stated() -> None:
-    """Five figures of a run that are correlated, as those of a guide are: the rate is an upper bound."""
+    """Five figures of a run that are normal and correlated, as those of a guide are: the rate is an upper bound."""
     random = np.random.default_rng(2)
     rejected = 0
     for _ in range(800):
         runs = random.normal(size=(11, 1)) + random.normal(size=(11, 5))
         rejected += any(compare_figure("m", float(of[-1]), of[:-1].tolist()).inside is False for of in runs.T)
     assert 0.02 < rejected / 800 < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 800)
+
+
+@pytest.mark.parametrize("seeds", [5, 10])
+def test_real_runs_are_rejected_about_as_often_as_stated(seeds: int) -> None:
+    """Resampled from 40 seeds of each of six settings; these scores are not normal. Docs: 2 to 8 %."""
+    settings = defaultdict(list)
+    for run in csv.DictReader(RUNS.read_text().splitlines()):
+        if run["sweep"] == "settings":
+            train, test = float(run["train_accuracy"]), float(run["test_accuracy"])
+            figures = (float(run["train_loss"]), train, float(run["test_loss"]), test, train - test)
+            settings[run["model.name"], run["model.dropout"]].append(figures)
+    random = np.random.default_rng(3)
+    outside = np.array([
+        [[not compare_figure("m", of[-1], of[:-1]).inside for of in random.permutation(runs)[: seeds + 1].T.tolist()]
+         for _ in range(400)]
+        for runs in settings.values()
+    ])  # fmt: skip
+    rejected = outside.any(axis=2).mean(axis=1)
+    assert len(rejected) == 6
+    assert rejected.mean() == pytest.approx(0.055, abs=3 * math.sqrt(0.055 * 0.945 / 2400))
+    assert ((rejected > 0.01) & (rejected < 0.11)).all()
+    assert outside.mean() == pytest.approx(0.02, abs=0.006)
+
+
+def test_several_guides_together_are_rejected_more_often() -> None:
+    one, two = render([reproduction(0.3402)], "table"), render([reproduction(0.3402), reproduction(0.3402)], "markdown")
+    assert "for each figure compared. Epochs" in " ".join(one.split())
+    assert "for each figure compared, one of these 2 guides in about 10 %." in two
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_no_terminal_cuts_the_verdict_off(width: int) -> None:
+    guide = GUIDES[2]
+    figures = tuple(compare_figure(name, -0.1, [0.5, 0.6, 0.7, 0.8, 0.9]) for name in guide.scalars)
+    runs = [dict.fromkeys(range(41, 61), value) for value in (9.1, 9.2, 9.3)]
+    curves = tuple(compare_curve(name, 40, points, runs) for name, points in guide.series.items())
+    target = io.StringIO()
+    item = Reproduction(guide, tuple(range(5)), tuple("abcde"), 101_771, figures, curves)
+    print_tables([item], Console(file=target, width=width))
+    assert "…" not in target.getvalue()
+    assert target.getvalue().count("20 outside") == 2
 
 
 def test_json_and_markdown_carry_every_figure() -> None:

@@ -52,6 +52,7 @@ def test_the_drawing_says_which_images_and_how_large_the_error_is() -> None:
     shown = texts(figure)
     assert found.shown[0].label in shown
     assert any(f"(ECE) {100 * evaluation.ece:.1f} points" in text for text in shown)
+    assert any(f"the error is {100 * evaluation.calibration_error:.1f} points (root mean" in text for text in shown)
     assert any(f"{found.wrong} of 500 test images are wrong" in text for text in shown)
     assert texts_beyond_the_edge(figure) == []
     assert overlapping(figure) == []
@@ -62,4 +63,6 @@ def test_a_model_without_mistakes_is_drawn_without_images() -> None:
     sure = np.log(np.where(np.arange(3) == held.labels[:, None], 0.98, 0.01))
     found = mistakes.compute(held, evaluate(lambda images: sure, held, runs.CLASSES))
     assert (found.wrong, found.shown) == (0, ())
-    assert any("0 of 6 test images are wrong" in text for text in texts(mistakes.draw(found, runs.CLASSES)))
+    shown = texts(mistakes.draw(found, runs.CLASSES))
+    assert any("0 of 6 test images are wrong" in text for text in shown)
+    assert not any("root mean square" in text for text in shown), "too few images for it"

@@ -41,7 +41,11 @@ SCALARS = {
     *(f"final/gap_{split}_{score}" for split in ("val", "test") for score in ("loss", "accuracy")),
     "final/gap_test_accuracy_running",
     "final/gap_running_minus_clean",
-    *(f"final/{split}_{name}" for split in ("val", "test") for name in ("ece", "accuracy_low", "accuracy_high")),
+    *(
+        f"final/{split}_{name}"
+        for split in ("val", "test")
+        for name in ("ece", "calibration_error", "brier", "accuracy_low", "accuracy_high")
+    ),
     *(
         f"{stage}/{name}_{score}"
         for stage in ("last", "best")
