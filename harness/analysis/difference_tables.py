@@ -7,34 +7,21 @@ import io
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from harness.analysis.comparison import Comparison
-from harness.analysis.contrasts import FEWEST_TO_POOL, Difference
-from harness.analysis.differences import Finding, Findings, is_gap
-from harness.analysis.legend import context, counted, headline, marks, underfit_in_words, warnings, what_is_repeated
+from harness.analysis.contrasts import Difference
+from harness.analysis.difference_legend import Shown, below, title
+from harness.analysis.differences import Finding, Findings
+from harness.analysis.legend import context, counted, headline
 from harness.analysis.presenting import json_interval, markdown_row
 from harness.analysis.settings import headings
 from harness.analysis.statistics import ALPHA, LEVEL, Interval
 from harness.analysis.table import aligned, wrapped
 from harness.errors import RequestError, suggestion
 
-_TITLES = {"gap_{}_accuracy": "Gap of accuracy on {}, points", "gap_{}_loss": "Gap of loss on {}, nats",
-           "{}_accuracy": "Accuracy on {}, points"}  # fmt: skip
 
-
-@dataclass(frozen=True)
-class Shown:
-    """What of each difference is shown on request: the `simultaneous` intervals in the place of each by itself, and
-    standardized `effect_sizes`. JSON and CSV have all of it always."""
-
-    simultaneous: bool = False
-    effect_sizes: bool = False
-
-
-def render(findings: Findings, form: str, shown: Shown = Shown()) -> str:
+def render(findings: Findings, form: str, shown: Shown | None = None) -> str:
     """The findings as `table` (plain text), `json`, `csv` or `markdown`, ending with a line break.
 
     The table and Markdown are in points; JSON and CSV keep the fractions of the store.
@@ -44,7 +31,7 @@ def render(findings: Findings, form: str, shown: Shown = Shown()) -> str:
     """
     if form not in FORMATS:
         raise RequestError(f"Unknown format '{form}'.{suggestion(form, FORMATS)} Choose from {', '.join(FORMATS)}.")
-    return FORMATS[form](findings, shown)
+    return FORMATS[form](findings, shown or Shown())
 
 
 def _plain(findings: Findings, shown: Shown) -> str:
@@ -52,10 +39,10 @@ def _plain(findings: Findings, shown: Shown) -> str:
     for measure in findings.measures:
         header, rows = _table(findings, measure, shown)
         labels = len(findings.keys)
-        lines += [_title(findings.comparison, measure)]
+        lines += [title(findings.comparison, measure)]
         numbers = [labels < place < len(header) - 1 for place in range(len(header))]
         lines += [*aligned([header, *rows], numbers), ""]
-    return "\n".join([*lines, *wrapped(_below(findings, shown))]) + "\n"
+    return "\n".join([*lines, *wrapped(below(findings, shown))]) + "\n"
 
 
 def _markdown(findings: Findings, shown: Shown) -> str:
@@ -66,9 +53,9 @@ def _markdown(findings: Findings, shown: Shown) -> str:
     for measure in findings.measures:
         header, rows = _table(findings, measure, shown)
         right = ["---" if place <= len(findings.keys) else "---:" for place in range(len(header) - 1)]
-        lines += [f"{_title(findings.comparison, measure)}:", "", markdown_row(header), markdown_row([*right, "---"])]
+        lines += [f"{title(findings.comparison, measure)}:", "", markdown_row(header), markdown_row([*right, "---"])]
         lines += [*map(markdown_row, rows), ""]
-    return "\n".join([*lines, " ".join(_below(findings, shown))]) + "\n"
+    return "\n".join([*lines, " ".join(below(findings, shown))]) + "\n"
 
 
 def _above(findings: Findings) -> list[str]:
@@ -79,13 +66,6 @@ def _above(findings: Findings) -> list[str]:
     part = [short[key] for key, source in findings.comparison.follows.items() if source == findings.effect]
     level = f" (and what follows from it: {', '.join(part)})" if part else ""
     return [*lines, f"Effect of {short[findings.effect]}{level}: differences to {findings.baseline}, all else matched."]
-
-
-def _title(comparison: Comparison, measure: str) -> str:
-    split = comparison.held_out
-    titles = {name.format(split): title.format(split) for name, title in _TITLES.items()}
-    running = comparison.reading.running and is_gap(measure)
-    return titles[measure] + ("†" if split in comparison.selected_on else "") + ("‡" if running else "")
 
 
 def _table(findings: Findings, measure: str, shown: Shown) -> tuple[list[str], list[list[str]]]:
@@ -177,104 +157,6 @@ def p_value(value: float) -> str:
         return "<0.001"
     text = _number(value, ".3f")
     return f"<{text}" if value < ALPHA == float(text) else text
-
-
-def _below(findings: Findings, shown: Shown) -> list[str]:
-    comparison, kinds = findings.comparison, {of.difference.kind for of in findings.findings if of.difference}
-    lines = []
-    if findings.effect is not None:
-        lines.append(
-            "n: seeds (or draws of the data), which are what is repeated. Under each the difference is the mean over "
-            "the configurations that differ in this setting only; the mean is about these. configurations: the least "
-            "and the greatest mean difference in one of them; same sign: in how many it goes this way."
-        )
-    elif kinds - {"welch"}:
-        lines.append("pairs: paired by seed, or by draw of the data.")
-    if any(of.difference and of.difference.kind == "paired" and of.difference.n == 2 for of in findings.findings):
-        lines.append(
-            "Two seeds show next to nothing: a difference is claimed only if it is six times what they lie apart."
-        )
-    lines += _pooling(findings)
-    if "welch" in kinds:
-        lines.append(
-            "n and n: few seeds in common, or none; all of the row's and of the baseline's, by Welch's t test. Pairs "
-            "are used where their number promises the narrower interval."
-        )
-    first = comparison.rows[0]
-    if findings.effect is None and comparison.ranked and first.label == findings.baseline and not first.underfit:
-        lines.append(
-            "The baseline ranks first here. If it was chosen for that, its luck makes the others look worse, and "
-            "claims are false more often than stated: name a baseline beforehand, or confirm it (--confirm 5)."
-        )
-    lines += _intervals(findings, shown)
-    lines.append(promise(findings))
-    if any(finding.underfit for finding in findings.findings):
-        lines.append(underfit_in_words(comparison))
-    if findings.apart:
-        lines.append(f"Left out: {counted(findings.apart, 'row')} judged on other {comparison.images_in_words}.")
-    if findings.unmatched:
-        lines.append(f"{findings.unmatched} of {comparison.finished} finished runs have no partner and are left out.")
-    return [*lines, *marks(comparison), *warnings(comparison)]
-
-
-def _pooling(findings: Findings) -> list[str]:
-    """Whether one variance was estimated from all rows, and why not where it might have been."""
-    what = "values" if findings.effect else "rows"
-    lines = []
-    if any(of.difference and of.difference.kind == "pooled" for of in findings.findings):
-        lines.append(f"The variance of the differences is pooled over the {what} of the same seeds.")
-    for measure in findings.measures:
-        family = [of.difference for of in findings.findings if of.measure == measure and of.difference]
-        alone = [of for of in family if of.kind == "paired" and of.n >= FEWEST_TO_POOL and of.testable]
-        if len(alone) > 1 and len({of.n for of in alone}) == 1 and not any(of.kind == "pooled" for of in family):
-            name = _title(findings.comparison, measure).partition(",")[0].rstrip("†‡").lower()
-            lines.append(f"Not pooled for the {name}: one of the {what} varies more than the others.")
-    return lines
-
-
-def _intervals(findings: Findings, shown: Shown) -> list[str]:
-    """What the intervals hold, and what they do not."""
-    over, images = findings.comparison.interval, findings.comparison.images_in_words
-    repeated = what_is_repeated(findings.comparison)
-    lines = []
-    if shown.simultaneous:
-        lines.append("95 % all together: these intervals of a measure hold at once with 95 % probability.")
-    else:
-        lines.append("95 % interval (t): of each difference by itself.")
-    if over == "seeds":
-        lines[0] += f" It holds what another {repeated} changes on these {images}."
-        if any(finding.wider for finding in findings.findings):
-            lines[0] += f" with images: what other {images} of the same kind would change as well."
-    else:
-        lines[0] += f" It holds what another {repeated} and other {images} of the same kind change."
-        if any(of.difference and of.wider is None for of in findings.findings):
-            lines[0] += f" Of losses that were not kept image by image: another {repeated} only."
-    if over == "seeds" and any(of.difference and not math.isnan(of.difference.p_flip) for of in findings.findings):
-        lines.append("p flips: the sign-flip test of the pairs, which supposes no normal scores; not corrected.")
-    if shown.effect_sizes:
-        lines.append(
-            "effect size: the difference in standard deviations (of pairs d_z, else Hedges' g), with its 95 % interval."
-        )
-    return lines
-
-
-def promise(findings: Findings) -> str:
-    """What the corrected p-values promise, in a line."""
-    counts = {
-        measure: sum(of.measure == measure and of.difference is not None and of.difference.testable
-                     for of in findings.findings)
-        for measure in findings.measures
-    }  # fmt: skip
-    first, *others = findings.measures
-    words = {measure: _title(findings.comparison, measure).partition(",")[0].rstrip("†‡") for measure in counts}
-    text = (
-        f"p Holm: corrected within a measure; a difference is claimed where it is below {ALPHA}. What is claimed of "
-        f"the {words[first].lower()} ({counted(counts[first], 'test')}) is all true with 95 % probability at least"
-    )
-    if not others:
-        return f"{text}."
-    named = " and ".join(f"{words[measure].lower()} ({counts[measure]})" for measure in others)
-    return f"{text}; {named} are secondary: the same holds for each by itself, not for all together."
 
 
 def _records(findings: Findings) -> list[dict[str, Any]]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -17,6 +14,7 @@ from harness.analysis import by_image_tables, confirmation, difference_tables, p
 from harness.analysis.by_image import ByImage, by_image
 from harness.analysis.comparison import Comparison, compare
 from harness.analysis.confirmation import Confirmation
+from harness.analysis.difference_legend import Shown as OnRequest
 from harness.analysis.differences import Findings, differences, find_row
 from harness.analysis.effects import effects
 from harness.analysis.foreign import adapt
@@ -27,31 +25,20 @@ from harness.analysis.ranking import WITHIN, Demand
 from harness.analysis.replicates import named_replicates
 from harness.analysis.rows import INTERVALS, STAGES, IntervalOver, Stage
 from harness.analysis.table import print_table
+from harness.commands.chosen_runs import choose
 from harness.commands.confirming import check_request, confirmed
 from harness.commands.runs_of_others import naming_of, naming_options
 from harness.commands.store_option import store_option
 from harness.errors import RequestError, StoreError
 from harness.records import RunRecord
-from harness.tracking.models import find_run, find_sweep, find_trained
+from harness.tracking.models import find_trained
 from harness.tracking.predictions import read_predictions
-from harness.tracking.reading import cached_reads, latest_run, latest_sweep, read_runs, sweep_runs
-from harness.tracking.reuse import reused_runs
-from harness.tracking.selection import CONFIRMS_TAG, REPRODUCES_TAG, is_sweep
+from harness.tracking.reading import cached_reads
 from harness.tracking.store import Store
 
-_OVERRIDDEN = re.compile(r"(?:^|\s)([+~]*[\w./@]+)=")
 _SUFFIXES = {".json": "json", ".csv": "csv", ".md": "markdown"}
 
 Shown = Comparison | Findings | Confirmation | ByImage | Power
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """What to compare: its name in words, the runs, and the keys that their sweeps varied."""
-
-    title: str
-    runs: list[RunRecord]
-    swept: tuple[str, ...] = ()
 
 
 @click.command(name="compare")
@@ -181,7 +168,7 @@ def command(
     if points is not None and (images or baseline or effect):
         raise RequestError("--power asks of all rows together. Leave --baseline, --effect and --by-image out.")
     with cached_reads(store):
-        chosen = _choose(store, runs, experiment, sweep)
+        chosen = choose(store, runs, experiment, sweep)
     runs_read, reading = adapt(chosen.runs, naming)
     needed = images or interval != "seeds"
     predictions = predictions_of(store, runs_read, needed) if needed or tested or points is not None else {}
@@ -197,7 +184,7 @@ def command(
     form = form or (_SUFFIXES.get(output.suffix.lower()) if output is not None else None) or "table"
     if effect is None and baseline is not None:
         baseline = baseline_row(store, comparison, baseline)
-    how = difference_tables.Shown(simultaneous, effect_size)
+    how = OnRequest(simultaneous, effect_size)
     if confirm is not None:
         confirmed(store, comparison, confirm, baseline, naming, lambda found: _show(found, form, output, how))
         return
@@ -212,7 +199,7 @@ def command(
     _show(shown, form, output, how)
 
 
-def _show(shown: Shown, form: str, output: Path | None, how: difference_tables.Shown) -> None:
+def _show(shown: Shown, form: str, output: Path | None, how: OnRequest) -> None:
     console = Console()
     if output is not None:
         try:
@@ -267,7 +254,7 @@ def _class_names(comparison: Comparison) -> tuple[str, ...]:
     return PUBLICATIONS[name].class_names if len(names) == 1 and (name := names.pop()) in PUBLICATIONS else ()
 
 
-def _rendered(shown: Shown, form: str, how: difference_tables.Shown) -> str:
+def _rendered(shown: Shown, form: str, how: OnRequest) -> str:
     if isinstance(shown, Confirmation):
         return confirmation.render(shown, form)
     if isinstance(shown, ByImage):
@@ -312,74 +299,3 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         return math.nan
-
-
-def _choose(store: Store, named: Sequence[str], experiment: str | None, sweep: str | None) -> Chosen:
-    ways = {"RUNS": named, "--experiment": experiment, "--sweep": sweep}
-    if len(given := [way for way, value in ways.items() if value]) > 1:
-        raise RequestError(f"{' and '.join(given)} were given together. Each says what to compare: use one of them.")
-    if named:
-        return _named_runs(store, named)
-    if experiment:
-        return whole_experiment(store, experiment)
-    if sweep:
-        return whole_sweep(store, find_sweep(store, sweep))
-    if (latest := latest_sweep(store)) is not None:
-        return whole_sweep(store, latest)
-    if (newest := latest_run(store)) is None:
-        raise RequestError("There are no runs to compare yet. Make some with `harness sweep` or `harness train`.")
-    return whole_experiment(store, newest.experiment)
-
-
-def whole_sweep(store: Store, parent: RunRecord) -> Chosen:
-    """The runs of a sweep. Raises `RequestError` where it has none."""
-    runs = sweep_runs(store, parent.run_id)
-    if not runs:
-        raise RequestError(f"The sweep {parent.name} ({parent.run_id}) has no runs. Name another with --sweep.")
-    reused = sum(run.parent_id != parent.run_id for run in runs)
-    words = f"; {reused} of {parent.tags.get('harness.jobs', len(runs))} jobs reused" if reused else ""
-    return Chosen(f"{parent.name} (experiment {parent.experiment}{words})", runs, _swept([parent, *runs]))
-
-
-def whole_experiment(store: Store, name: str) -> Chosen:
-    """The runs of an experiment, but for those that stand for sweeps, repeat a run or confirm a row.
-
-    Raises `RequestError` where it has none.
-    """
-    every = read_runs(store, experiment=name, include_parents=True)
-    confirming = {run.run_id for run in every if CONFIRMS_TAG in run.tags}
-    every = [run for run in every if run.run_id not in confirming]
-    reused_by = {run_id: parent.run_id for parent in every for run_id in reused_runs(parent.tags)}
-    runs = [
-        replace(run, reused_by=reused_by[run.run_id]) if run.run_id in reused_by else run
-        for run in every
-        if not is_sweep(run)
-        and REPRODUCES_TAG not in run.tags
-        and (run.parent_id not in confirming or run.run_id in reused_by)
-    ]
-    if not runs:
-        raise RequestError(f"The experiment {name} has no runs. Name another with --experiment.")
-    return Chosen(f"Experiment {runs[0].experiment}", runs, _swept([run for run in every if is_sweep(run)] + runs))
-
-
-def _named_runs(store: Store, named: Iterable[str]) -> Chosen:
-    found: dict[str, RunRecord] = {}
-    parents = []
-    for text in named:
-        run = find_run(store, text)
-        if is_sweep(run):
-            parents.append(run)
-            found.update((child.run_id, child) for child in whole_sweep(store, run).runs)
-        else:
-            found[run.run_id] = run
-    experiments = ", ".join(sorted({run.experiment for run in found.values()}))
-    return Chosen(f"Runs of {experiments}", list(found.values()), _swept([*parents, *found.values()]))
-
-
-def _swept(runs: Iterable[RunRecord]) -> tuple[str, ...]:
-    """What was set on purpose: the keys that sweeps varied, and those that were overridden for single runs."""
-    keys: dict[str, None] = {}
-    for run in runs:
-        keys.update(dict.fromkeys(map(str, json.loads(run.tags.get("harness.swept", "[]")))))
-        keys.update(dict.fromkeys(_OVERRIDDEN.findall(run.tags.get("harness.overrides", ""))))
-    return tuple(keys)

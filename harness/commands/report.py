@@ -9,7 +9,8 @@ import click
 
 from harness.analysis.comparison import compare
 from harness.analysis.foreign import adapt
-from harness.commands.compare import Chosen, baseline_row, predictions_of, whole_experiment, whole_sweep
+from harness.commands.chosen_runs import Chosen, whole_experiment, whole_sweep
+from harness.commands.compare import baseline_row, predictions_of
 from harness.commands.runs_of_others import NAMING_FLAGS, naming_of, naming_options
 from harness.commands.store_option import store_option
 from harness.errors import RequestError

@@ -9,7 +9,8 @@ import pytest
 from scipy import stats
 
 from harness.analysis.comparison import Comparison, compare
-from harness.analysis.difference_tables import FORMATS, Shown, p_value, render
+from harness.analysis.difference_legend import Shown
+from harness.analysis.difference_tables import FORMATS, p_value, render
 from harness.analysis.differences import Finding, Findings, differences, find_row
 from harness.analysis.statistics import holm
 from harness.errors import RequestError

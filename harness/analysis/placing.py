@@ -1,0 +1,130 @@
+"""What can be said of a row only beside the others: whether it is accurate enough, on the front, and complete."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+from harness.analysis.contrasts import differences_to
+from harness.analysis.held_out import HeldOutImages
+from harness.analysis.ordering import mean_of
+from harness.analysis.ranking import Demand, front_shares, is_underfit, pareto_front
+from harness.analysis.rows import HeldOut, IntervalOver, Row, Unit
+from harness.analysis.settings import SEED, sortable
+from harness.images import Images
+
+
+def placed(
+    rows: Sequence[Row],
+    images: Sequence[Images],
+    held_out: HeldOut,
+    demand: Demand,
+    errors: HeldOutImages,
+    interval: IntervalOver,
+) -> tuple[list[Row], tuple[float, ...]]:
+    """The rows with what can be said of each only beside the others, and the floors of accuracy.
+
+    Accuracies on different images say nothing of each other: a front is that of rows which are judged on the same
+    ones. A floor is made of those of them that were also trained on the same images or in the same sweep: fewer
+    training images cost accuracy, which is no fault of a model unless their number is what the sweep asks about.
+    """
+    judged_on = [seen.of(held_out) for seen in images]
+    accuracy, gap = f"{held_out}_accuracy", f"gap_{held_out}_accuracy"
+    means = [mean_of(row.scores.get(accuracy)) for row in rows]
+    missing, floors, shown = _missing(rows), [math.nan] * len(rows), [False] * len(rows)
+    fronts, shares = [False] * len(rows), [math.nan] * len(rows)
+    for places in _by(judged_on, range(len(rows))).values():
+        members = [rows[place] for place in places]
+        front = pareto_front([means[place] for place in places], [mean_of(row.scores.get(gap)) for row in members])
+        resampled = front_shares([row.by_unit(accuracy) for row in members], [row.by_unit(gap) for row in members])
+        for place, on_front, share in zip(places, front, resampled, strict=True):
+            fronts[place], shares[place] = on_front, share
+        shared = [(mark, place) for place in places for mark in _marks(rows[place], images[place])]
+        for peers in _by([mark for mark, _ in shared], [place for _, place in shared]).values():
+            floor = demand.floor(means[place] for place in peers)
+            below = [place for place in peers if is_underfit(means[place], floor)]
+            sure = _shown_below([rows[place] for place in below], [rows[place] for place in peers], accuracy, demand,
+                                errors, interval) if below else []  # fmt: skip
+            for place, certain in zip(below, sure, strict=True):
+                shown[place] = shown[place] or certain
+            for place in peers:
+                if floor is not None and not floors[place] >= floor:
+                    floors[place] = floor
+    found = [
+        replace(
+            row, missing=missing[place], judged_on=judged_on[place], underfit=is_underfit(means[place], floors[place]),
+            underfit_shown=shown[place], on_front=fronts[place], front_share=shares[place],
+        )
+        for place, row in enumerate(rows)
+    ]  # fmt: skip
+    return found, tuple(sorted({floor for floor in floors if not math.isnan(floor)}))
+
+
+def _shown_below(
+    below: Sequence[Row],
+    peers: Sequence[Row],
+    accuracy: str,
+    demand: Demand,
+    errors: HeldOutImages,
+    interval: IntervalOver,
+) -> list[bool]:
+    """Whether the accuracy of each row lies below what is demanded by more than its interval: below `minimum`, or more
+    than `within` below that of the best row, by the interval of the difference of the two."""
+    best = max(peers, key=lambda row: -math.inf if math.isnan(m := mean_of(row.scores.get(accuracy))) else m)
+    values = [row.by_unit(accuracy) for row in peers if row is not best]
+    found = dict(zip((id(row) for row in peers if row is not best), differences_to(best.by_unit(accuracy), values),
+                     strict=True))  # fmt: skip
+    shown = []
+    for row in below:
+        own = row.scores[accuracy].interval_over(interval)
+        short = demand.minimum is not None and own is not None and own.high < demand.minimum
+        difference = found.get(id(row))
+        if demand.within is not None and difference is not None:
+            if interval == "seeds+images":
+                own_units, best_units = row.by_unit(accuracy), best.by_unit(accuracy)
+                units = [unit for unit in best_units if unit in own_units]
+                difference = errors.widened(difference, [(row, best)], units, accuracy)
+            to_best = None if difference is None else difference.interval
+            short = short or (to_best is not None and to_best.high < -demand.within)
+        shown.append(short)
+    return shown
+
+
+def _marks(row: Row, images: Images) -> set[str]:
+    """What rows share that have a common floor: their training images, or a sweep."""
+    return {images.train}.union(*(run.sweeps for run in row.runs))
+
+
+def _by(marks: Sequence[str], places: Sequence[int]) -> dict[str, list[int]]:
+    """The places of each mark."""
+    found: defaultdict[str, list[int]] = defaultdict(list)
+    for mark, place in zip(marks, places, strict=True):
+        found[mark].append(place)
+    return found
+
+
+def _missing(rows: Sequence[Row]) -> list[tuple[str, ...]]:
+    """The replicates that each row lacks of those that its sweeps asked for, as far as other rows of a sweep tell: rows
+    with none in common are not expected to have each other's. Runs outside any sweep count as one."""
+    asked: defaultdict[str | None, dict[int, set[Unit]]] = defaultdict(dict)
+    for place, row in enumerate(rows):
+        for run in row.runs:
+            if SEED in run.parameters:
+                for sweep in run.sweeps or (None,):
+                    asked[sweep].setdefault(place, set()).add(row.units[run.run_id])
+    expected: defaultdict[int, set[Unit]] = defaultdict(set)
+    for had in asked.values():
+        counts = Counter(unit for units in had.values() for unit in units)
+        shared = set().union(*(units for units in had.values() if any(counts[unit] > 1 for unit in units)))
+        for place in had:
+            expected[place] |= shared
+    return [
+        tuple(str(unit) for unit in sorted(expected[place].difference(row.units.values()), key=_in_order))
+        for place, row in enumerate(rows)
+    ]
+
+
+def _in_order(unit: Unit) -> list[tuple[int, float, str]]:
+    return [sortable(part) for part in unit]
