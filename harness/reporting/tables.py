@@ -35,6 +35,7 @@ _LEGEND = (
 )
 _WIDER = "with images: what other held-out images of the same kind would change as well."
 _FLIPS = "p of flips: the sign-flip test of the pairs, which supposes no normal scores; not corrected."
+_TWO = "Two seeds show next to nothing: a difference is claimed only if it is six times what they lie apart."
 _POOLED = "pooled: one variance for all rows, or values, of the same seeds."
 _STAGES = {"last": "last epoch", "best": "best epoch", "final": "kept"}
 _UNITS = {"gap val": "points", "gap test": "points", "loss gap": "nats"}
@@ -118,6 +119,7 @@ def tests(comparison: Comparison, made: Tested) -> Table | None:
     shown = every[:ROWS]
     notes = [_LEGEND.format(alpha=ALPHA)]
     notes += [_POOLED] * any(finding.difference and finding.difference.kind == "pooled" for _, finding in every)
+    notes += [_TWO] * any(of.difference and of.difference.kind == "paired" and of.difference.n == 2 for _, of in every)
     notes += [_WIDER] * wider + [_FLIPS] * flips
     if left_out := len(every) - len(shown):
         notes.insert(0, f"{left_out:,} more tests are left out here, but counted in the correction.")
