@@ -68,7 +68,9 @@ class Difference:
 
     `effect_size` is the difference in standard deviations (of the differences where paired, else of the two groups),
     corrected for small samples, NaN where there is none; `effect_interval` has its 95 % interval. `p_flip` is the p of
-    the sign-flip test of the pairs, which supposes symmetry only; NaN for fewer than six pairs.
+    the sign-flip test of the pairs, which supposes symmetry only; NaN for fewer than six pairs. `pooled_over` counts
+    the groups that a pooled variance is of, the baseline among them; `unequal`: it is not pooled, since one of the
+    groups varies more than the others.
     """
 
     kind: Literal["paired", "pooled", "welch"]
@@ -81,6 +83,8 @@ class Difference:
     effect_scale: float = math.nan
     effect_degrees: float = math.nan
     p_flip: float = math.nan
+    pooled_over: int = 0
+    unequal: bool = False
 
     @property
     def testable(self) -> bool:
@@ -125,20 +129,24 @@ def differences_to(baseline: Values, groups: Sequence[Values]) -> list[Differenc
     found = [difference(values, baseline) for values in groups]
     block = [
         place
-        for place, values in enumerate(groups)
-        if len(baseline) >= FEWEST_TO_POOL and baseline.keys() <= values.keys()
-    ]
+        for place, own in enumerate(found)
+        if len(baseline) >= FEWEST_TO_POOL and own is not None and own.kind == "paired"
+        and baseline.keys() <= groups[place].keys()
+    ]  # fmt: skip
     if len(block) < 2:
         return found
     units = list(baseline)
     values = np.array([[group[unit] for unit in units] for group in (baseline, *(groups[place] for place in block))])
-    pooled = pooled_variance(values) if np.isfinite(values).all() else None
-    if pooled is not None:
-        error, degrees = math.sqrt(2 * pooled / len(units)), (len(block)) * (len(units) - 1)
-        for place in block:
-            own = found[place]
-            if own is not None and own.testable:
-                found[place] = replace(own, kind="pooled", error=error, degrees=degrees)
+    if not np.isfinite(values).all():
+        return found
+    pooled = pooled_variance(values)
+    for place in block:
+        own = found[place]
+        if own is not None and own.testable:
+            found[place] = replace(own, unequal=True) if pooled is None else replace(
+                own, kind="pooled", error=math.sqrt(2 * pooled / len(units)), degrees=len(block) * (len(units) - 1),
+                pooled_over=len(values),
+            )  # fmt: skip
     return found
 
 
@@ -285,11 +293,11 @@ def _signs(n: int) -> FloatArray:
 def simultaneous(differences: Sequence[Difference], one_baseline: bool = True) -> list[Interval | None]:
     """Intervals of these differences that hold all at once with 95 % probability; None where there is no error.
 
-    Where all are pooled and to one baseline they have one variance, and the quantile is Dunnett's (1955); else each is
-    Bonferroni's.
+    Where all are to one baseline and pooled together, which gives them one error, the quantile is Dunnett's (1955);
+    else each is Bonferroni's.
     """
     tested = [of for of in differences if of.testable]
-    pooled = all(of.kind == "pooled" for of in tested) and len({of.degrees for of in tested}) == 1
+    pooled = all(of.kind == "pooled" for of in tested) and len({(of.error, of.degrees) for of in tested}) == 1
     together = one_baseline and pooled and len(tested) > 1
     found: list[Interval | None] = []
     for of in differences:

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 from harness.analysis.comparison import Comparison
-from harness.analysis.contrasts import FEWEST_TO_POOL
 from harness.analysis.differences import Findings, is_gap
 from harness.analysis.legend import counted, marks, underfit_in_words, warnings, what_is_repeated
 from harness.analysis.statistics import ALPHA
@@ -44,11 +43,7 @@ def below(findings: Findings, shown: Shown) -> list[str]:
         )
     elif kinds - {"welch"}:
         lines.append("pairs: paired by seed, or by draw of the data.")
-    if any(of.difference and of.difference.kind == "paired" and of.difference.n == 2 for of in findings.findings):
-        lines.append(
-            "Two seeds show next to nothing: a difference is claimed only if it is six times what they lie apart."
-        )
-    lines += _pooling(findings)
+    lines += [*two_seeds(findings), *pooling(findings)]
     if "welch" in kinds:
         lines.append(
             "n and n: few seeds in common, or none; all of the row's and of the baseline's, by Welch's t test. Pairs "
@@ -71,18 +66,26 @@ def below(findings: Findings, shown: Shown) -> list[str]:
     return [*lines, *marks(comparison), *warnings(comparison)]
 
 
-def _pooling(findings: Findings) -> list[str]:
-    """Whether one variance was estimated from all rows, and why not where it might have been."""
-    what = "values" if findings.effect else "rows"
-    lines = []
-    if any(of.difference and of.difference.kind == "pooled" for of in findings.findings):
-        lines.append(f"The variance of the differences is pooled over the {what} of the same seeds.")
-    for measure in findings.measures:
-        family = [of.difference for of in findings.findings if of.measure == measure and of.difference]
-        alone = [of for of in family if of.kind == "paired" and of.n >= FEWEST_TO_POOL and of.testable]
-        if len(alone) > 1 and len({of.n for of in alone}) == 1 and not any(of.kind == "pooled" for of in family):
-            name = title(findings.comparison, measure).partition(",")[0].rstrip("†‡").lower()
-            lines.append(f"Not pooled for the {name}: one of the {what} varies more than the others.")
+def two_seeds(findings: Findings) -> list[str]:
+    """What two of what is repeated can show."""
+    if not any(of.difference and of.difference.kind == "paired" and of.difference.n == 2 for of in findings.findings):
+        return []
+    return [
+        f"Two {what_is_repeated(findings.comparison)}s show next to nothing: a difference is claimed only if it is six "
+        "times what they lie apart, or more."
+    ]
+
+
+def pooling(findings: Findings) -> list[str]:
+    """Over how many rows one variance was estimated, and why not where it might have been."""
+    what, repeated = "values" if findings.effect else "rows", what_is_repeated(findings.comparison)
+    found = [(of.measure, of.difference) for of in findings.findings if of.difference]
+    counts = sorted({of.pooled_over for _, of in found if of.pooled_over})
+    over = " or ".join(f"{count:,}" for count in counts)
+    lines = [f"The variance of the differences is pooled over {over} {what} of the same {repeated}s."] if counts else []
+    for measure in dict.fromkeys(measure for measure, of in found if of.unequal):
+        name = title(findings.comparison, measure).partition(",")[0].rstrip("†‡").lower()
+        lines.append(f"Not pooled for the {name}: one of the {what} varies more than the others.")
     return lines
 
 

@@ -75,7 +75,8 @@ def legend(comparison: Comparison) -> list[str]:
     lines += _repeated(comparison)
     counts = [row.replicates for row in comparison.rows]
     if any(count > 1 for count in counts):
-        lines += [_interval(comparison, 2 in counts), *_fallback(comparison)]
+        lines.append(_interval(comparison, 2 in counts))
+        lines += images_not_kept(comparison) if comparison.interval == "seeds+images" else []
     held_out = comparison.held_out
     if any(row.on_front for row in comparison.rows) and comparison.configurations > 1:
         sure = any(not math.isnan(row.front_share) for row in comparison.rows if row.on_front)
@@ -159,17 +160,19 @@ def _interval(comparison: Comparison, pairs: bool) -> str:
     )
 
 
-def _fallback(comparison: Comparison) -> list[str]:
-    """On what intervals over images rest where runs did not keep what they answer."""
-    if comparison.interval == "seeds":
-        return []
-    old = sum(not comparison.held_out_images.kept(row) for row in comparison.rows if row.finished)
+def images_not_kept(comparison: Comparison) -> list[str]:
+    """On what intervals over images rest where what runs answer was not kept, or cannot be read."""
+    old = [row for row in comparison.rows if row.finished and not comparison.held_out_images.kept(row)]
     if not old:
         return []
-    return [
-        f"{counted(old, 'row')} of runs that did not keep what they answer: of an accuracy p on N images the error "
-        "p (1 - p) / N stands in for that of the images, of losses none is known."
-    ]
+    lacking = f"What the runs of {counted(len(old), 'row')} answer for each image was not kept, or cannot be read"
+    accuracies = [row.scores.get(f"{comparison.held_out}_accuracy") for row in old]
+    if any(score is not None and score.image_error is not None for score in accuracies):
+        return [
+            f"{lacking}: for the part of the images the formula p (1 - p) / N stands in, p being the accuracy on N "
+            "images; for losses that part is not known."
+        ]
+    return [f"{lacking}: what other images would change is not known of them."]
 
 
 def underfit_in_words(comparison: Comparison) -> str:

@@ -94,7 +94,7 @@ def draw(view: Pareto, title: str) -> Figure:
         f"no worse in the other (the {better} left is best). Crosses: 95 % intervals."
     )
     if any(not math.isnan(one.share) for one in front):
-        heading += " The fainter a point of the front, the fewer resamples over seeds put it there."
+        heading += " The fainter a point of the front, the fewer resamples put it there (percent, at its name)."
     if view.left_out:
         heading += f" Left out: {counted(view.left_out, 'group')} without a finished run."
     top = heading_height(heading, measure.note, _WIDTH) + 0.15

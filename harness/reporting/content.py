@@ -11,11 +11,13 @@ Key = float | str | None
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table. Columns that follow each other under the same `group` stand under one heading."""
+    """A column of a table. Columns that follow each other under the same `group` stand under one heading; the cells of
+    one that `wraps` may take several lines."""
 
     heading: str
     is_number: bool = False
     group: str = ""
+    wraps: bool = False
 
 
 @dataclass(frozen=True)

@@ -236,10 +236,11 @@ def _front(subject: _Subject) -> Iterator[Picture]:
     measure = subject.measure
     view = pareto.compute(subject.few, measure)
     front = [standing.label for standing in view.standings if standing.on_front]
+    resampled = any(not math.isnan(standing.share) for standing in view.front)
+    chance = " That may be chance: a point is fainter the fewer resamples put it there." if resampled else ""
     caption = (
         f"Mean {measure.split} accuracy (percent) against mean gap ({measure.gap_unit}), {subject.n}, with 95 % "
-        "intervals. No other row is better than a numbered one in both; that of two rows may be chance."
-        f"{subject.left_out}"
+        f"intervals. No other row is better than a numbered one in both.{chance}{subject.left_out}"
     )
     alt = f"Scatter of accuracy against gap; on the front: {', '.join(front[:6])}"
     yield _picture("pareto", "Accuracy against gap: the Pareto front", caption, alt, png_bytes(pareto.draw(view, "")))

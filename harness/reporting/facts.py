@@ -11,6 +11,7 @@ from pathlib import Path
 from harness import paths
 from harness.analysis.comparison import Comparison
 from harness.analysis.legend import context
+from harness.analysis.replicates import DRAWS
 from harness.analysis.settings import ABSENT, SEED, headings, sortable
 from harness.images import DATASET_TAG
 from harness.records import VARIANT_PARAMETER, RunRecord
@@ -76,12 +77,15 @@ def _head_of_experiment(parent: RunRecord | None) -> dict[str, str]:
 
 
 def varied(comparison: Comparison) -> tuple[Fact, ...]:
-    """Each setting that tells rows apart, with its values; the seeds."""
+    """Each setting that tells rows apart, with its values; what was varied to repeat."""
     short = headings(comparison.settings)
     facts = []
     for key in comparison.settings:
         values = sorted({row.settings[key] for row in comparison.rows}, key=by_size)
         facts.append(Fact(short[key], shortened(values, VALUES_NAMED)))
+    for key in comparison.replicates:
+        draws = {run.parameters.get(key, ABSENT) for row in comparison.rows for run in row.runs}
+        facts.append(Fact(f"{DRAWS[key]} (repeated)", shortened(sorted(draws, key=sortable), VALUES_NAMED)))
     return (*facts, Fact("seed", shortened(seeds(comparison), VALUES_NAMED)))
 
 

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from statistics import median
 
 from harness.analysis.comparison import Comparison
+from harness.analysis.difference_legend import two_seeds
 from harness.analysis.differences import Finding, Findings, is_gap
-from harness.analysis.legend import apart_in_words, floor_in_words, what_is_repeated
+from harness.analysis.legend import apart_in_words, counted, floor_in_words, what_is_repeated
 from harness.analysis.rows import Row
 from harness.analysis.statistics import ALPHA
 from harness.records import RunRecord, RunState
@@ -21,12 +22,15 @@ from harness.reporting.wording import (
     amount,
     count_in_words,
     difference_in_words,
+    from_to,
     gap_in_words,
+    holds_here_only,
     is_shown,
     label,
     measure_in_words,
     p_value,
     seeds_in_words,
+    these_images,
 )
 
 LISTED = 4
@@ -50,33 +54,36 @@ def answer(comparison: Comparison, tests: Tested) -> str:
             claims.append((block, max(shown, key=lambda finding: abs(_mean(finding)))))
     claims.sort(key=lambda claim: -abs(_mean(claim[1])))
     if claims:
-        said = "; ".join(_claim(block, finding) for block, finding in claims[:CLAIMED_AT_ONCE])
-        picked = tests.families[measure]
-        how = (
-            f" Picked as the largest of {picked} differences, whose intervals here hold all at once."
-            if picked > 1
-            else ""
-        )
-        return f"{said}.{how}"
-    if not any(finding.difference and finding.difference.testable for _, finding in tests.of(measure)):
+        told = claims[:CLAIMED_AT_ONCE]
+        said = "; ".join(_claim(block, finding) for block, finding in told)
+        tested = tests.families[measure]
+        which, allow = ("its", "interval allows") if len(told) == 1 else ("their", "intervals allow")
+        picked = f" Picked among {tested:,} differences for {which} size: the {allow} for that."
+        return f"{said}.{picked if tested > 1 else ''}"
+    if not (tested := tests.families.get(measure, 0)):
+        constant = any(of.difference is not None and of.difference.interval is not None for _, of in tests.of(measure))
         return (
             f"{len(comparison.rows):,} configurations were compared, but their gaps cannot be tested "
-            f"({seeds_in_words(comparison)}): more seeds are needed."
+            f"({seeds_in_words(comparison)}): {'nothing varies' if constant else 'more seeds are needed'}."
         )
     return (
         f"No difference shown in the {measure_in_words(measure)} between {len(comparison.rows):,} configurations "
-        f"({seeds_in_words(comparison)}, {tests.tests} tests)."
+        f"({seeds_in_words(comparison)}, {counted(tested, 'test')})."
     )
 
 
-def findings(comparison: Comparison, tests: Tested) -> tuple[str, ...]:
-    """The sentences of a report: the tests, then the ranking, then what the training curves showed."""
+def findings(comparison: Comparison, tests: Tested, compared: str = "") -> tuple[str, ...]:
+    """The sentences of a report: the tests, then the ranking, then what the training curves showed.
+
+    `compared` is what stands behind `harness compare` to compare the same runs; empty where there is no such command.
+    """
     runs = [run for row in comparison.rows for run in row.runs if run.state is RunState.FINISHED]
     sentences = [sentence for block in tests.blocks for sentence in _of_block(block)]
     sentences += [
+        *dict.fromkeys(sentence for block in tests.blocks for sentence in two_seeds(block)),
         *_chosen_baseline(comparison, tests),
         *tests.untested,
-        *_rankings(comparison),
+        *_rankings(comparison, compared),
         *_onset(comparison),
         *_restored(comparison, runs),
     ]
@@ -94,14 +101,12 @@ def _claim(block: Findings, finding: Finding) -> str:
     interval = finding.simultaneous
     assert interval is not None
     size = amount(finding.measure, finding.difference.mean, 2)
-    low, high = (amount(finding.measure, end, 2) for end in (interval.low, interval.high))
     pays = ", but is underfit" if finding.underfit else ""
     word = "less" if finding.difference.mean < 0 else "more"
-    beyond = finding.wider_interval
-    only = ", not shown beyond these images" if beyond is not None and beyond.low <= 0 <= beyond.high else ""
+    only = f", not shown beyond {these_images(block.comparison)}" if holds_here_only(finding) else ""
     return (
         f"{subject(block, finding)} overfits {word}{pays}: {size} points in the {measure_in_words(finding.measure)} "
-        f"(95 % interval {low} to {high}, {count_in_words(finding)}{only})"
+        f"(95 % interval {from_to(finding.measure, interval, 2)}, {count_in_words(finding)}{only})"
     )
 
 
@@ -124,7 +129,7 @@ def sentence(block: Findings, finding: Finding) -> str:
     about, what = subject(block, finding), measure_in_words(finding.measure)
     if finding.difference is None:
         return f"{about}: {finding.verdict} to compare in the {what}."
-    size = difference_in_words(finding)
+    size = difference_in_words(finding, block.comparison)
     if not finding.difference.testable:
         return f"{about}: {finding.verdict}; the {what} differs by {size}."
     if is_shown(finding):
@@ -151,8 +156,9 @@ def _listed(block: Findings, of_measure: Sequence[Finding], measure: str) -> str
         if finding.difference is None:
             verdicts.setdefault(finding.verdict, []).append(name_of(block, finding))
         else:
-            size = f"{name_of(block, finding)}, {difference_in_words(finding, n=not same)}{_alone(finding)}"
-            verdicts.setdefault(_verdict(finding), []).append(size)
+            size = difference_in_words(finding, block.comparison, n=not same)
+            words = f"{name_of(block, finding)}, {size}{_alone(finding)}"
+            verdicts.setdefault(_verdict(finding), []).append(words)
     said = "; ".join(f"{verdict} for {'; '.join(of)}" for verdict, of in verdicts.items())
     about = "rows" if block.effect is None else setting_name(block)
     each = f" ({counts.pop()} each)" if same else ""
@@ -185,27 +191,26 @@ def _summary(block: Findings, of_measure: Sequence[Finding], measure: str) -> st
     if rest:
         parts.append(f"no difference shown for {'any' if not shown else f'the other {rest:,}'}")
     most = max(known, key=lambda finding: abs(_mean(finding)))
-    return (
-        f"{opening}: {'; '.join(parts)}. The greatest is that of {name_of(block, most)}: {difference_in_words(most)}."
-    )
+    size = difference_in_words(most, block.comparison)
+    return f"{opening}: {'; '.join(parts)}. The greatest is that of {name_of(block, most)}: {size}."
 
 
 def _mean(finding: Finding) -> float:
     return math.nan if finding.difference is None else finding.difference.mean
 
 
-def _rankings(comparison: Comparison) -> list[str]:
+def _rankings(comparison: Comparison, compared: str) -> list[str]:
     """The ranking of each group of rows that are judged on the same images."""
     groups: dict[str, list[Row]] = {}
     for row in comparison.rows:
         groups.setdefault(row.judged_on, []).append(row)
-    sentences = [sentence for rows in groups.values() for sentence in _ranking(comparison, rows)]
+    sentences = [sentence for rows in groups.values() for sentence in _ranking(comparison, rows, compared)]
     if comparison.judged_apart:
         sentences.insert(0, f"{apart_in_words(comparison)}.")
     return sentences
 
 
-def _ranking(comparison: Comparison, rows: Sequence[Row]) -> list[str]:
+def _ranking(comparison: Comparison, rows: Sequence[Row], compared: str) -> list[str]:
     """Which row comes first and what that is worth; which are underfit."""
     split, measure = comparison.held_out, f"gap_{comparison.held_out}_accuracy"
     scored = [row for row in rows if measure in row.scores and math.isfinite(row.scores[measure].mean)]
@@ -217,13 +222,15 @@ def _ranking(comparison: Comparison, rows: Sequence[Row]) -> list[str]:
         best = min(ranked, key=lambda row: row.scores[measure].mean)
         among = f"the {len(ranked)} that are accurate enough" if len(ranked) < len(scored) else f"all {len(scored)}"
         picked = (
-            " It was picked by this figure, which flatters it, and its figures of other splits too: most of a run's "
-            "luck is in its weights. Unflattered: `harness compare --confirm 5`."
+            " It was picked by this figure, which flatters it, as its figures of other splits do: most of a run's luck "
+            "is in its weights."
         )
+        if compared and best is comparison.rows[0]:
+            picked += f" `harness compare {compared} --confirm 5` trains it again for figures that do not."
         sentences.append(
             f"Least mean {measure_in_words(measure)} among {among}: {label(best.settings)}, "
-            f"{gap_in_words(best, comparison)}, at {_accuracy(best, split)} accuracy on {SPLITS[split]}."
-            f"{picked if split in comparison.selected_on else ''} Its lead over the next was not tested."
+            f"{gap_in_words(best, comparison)}, at {_accuracy(best, split)} accuracy on {SPLITS[split]}. Its lead over "
+            f"the next was not tested.{picked if split in comparison.selected_on else ''}"
         )
     for sure in (True, False):
         below = [label(row.settings) for row in scored if row.underfit and row.underfit_shown == sure]
@@ -289,7 +296,7 @@ def _onset(comparison: Comparison) -> list[str]:
     ]  # fmt: skip
     growth = [run.metrics["overfit/growth"] for row, _ in shown for run in row.finished_runs
               if "overfit/growth" in run.metrics]  # fmt: skip
-    grows = f" From there on the gap of loss grows by {median(growth):.4f} nats an epoch (median)." if growth else ""
+    grows = f" From there on the gap of loss grows by {median(growth):z.4f} nats an epoch (median)." if growth else ""
     return [
         f"The validation loss turns and rises in {found:,} of {runs:,} runs: {shortened(named, NAMED)}. In the "
         f"others no rise is shown, where the gap of loss may have grown all the same.{grows}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -45,7 +46,7 @@ def gather(
         varied=facts.varied(comparison),
         shared=facts.shared(comparison),
         origin=facts.origin(runs, parent),
-        findings=findings.findings(comparison, made),
+        findings=findings.findings(comparison, made, _compared(comparison, parent)),
         corrected=_promise(made),
         warnings=tuple(warnings(comparison)),
         ranking=tables.ranking(comparison),
@@ -71,6 +72,15 @@ def curve_runs(comparison: Comparison, most: int) -> Sequence[str]:
     """The ids of the finished runs of the first `most` rows that have one: those whose curves are drawn."""
     rows = [row for row in comparison.rows if row.finished][:most]
     return [run.run_id for row in rows for run in row.runs if run.state is RunState.FINISHED]
+
+
+def _compared(comparison: Comparison, parent: RunRecord | None) -> str:
+    """What names the same runs for `harness compare`; empty for runs that the harness cannot train again."""
+    if comparison.reading.keys is not None or not comparison.rows:
+        return ""
+    if parent is not None:
+        return parent.run_id[:12]
+    return shlex.join(["--experiment", comparison.rows[0].runs[0].experiment])
 
 
 def _method(comparison: Comparison) -> tuple[str, ...]:

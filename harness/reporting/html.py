@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import re
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from harness.reporting.content import Report
 
@@ -18,5 +20,11 @@ def render(report: Report) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["base64"] = lambda content: base64.b64encode(content).decode()
-    environment.filters["tied"] = lambda text: text.replace(" %", "\u00a0%").replace("p = ", "p\u00a0=\u00a0")
+    environment.filters["tied"] = _prose
     return environment.get_template("report.html").render(report=report)
+
+
+def _prose(text: str) -> Markup:
+    """A sentence whose numbers stay with their units; what stands between backticks as code."""
+    tied = text.replace(" %", "\u00a0%").replace("p = ", "p\u00a0=\u00a0")
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(tied))))

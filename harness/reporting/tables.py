@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from harness.analysis.comparison import Comparison
+from harness.analysis.difference_legend import pooling
 from harness.analysis.difference_tables import p_value, spread
 from harness.analysis.differences import Finding, Findings
-from harness.analysis.legend import counted, legend, what_is_repeated
+from harness.analysis.legend import counted, images_not_kept, legend, what_is_repeated
 from harness.analysis.ordering import COUNT
 from harness.analysis.rows import Row
 from harness.analysis.settings import SEED
@@ -17,8 +18,8 @@ from harness.analysis.statistics import ALPHA, Interval
 from harness.analysis.table import table_columns
 from harness.records import RunRecord, RunState
 from harness.reporting.content import Cell, Column, Failure, Key, Line, Table
-from harness.reporting.testing import Tested, subject
-from harness.reporting.wording import amount, by_size, label, measure_in_words, unit
+from harness.reporting.testing import Tested, setting_name, subject
+from harness.reporting.wording import amount, by_size, from_to, label, measure_in_words, these_images, unit
 from harness.tracking.access import shown_uri
 from harness.tracking.selection import ERROR_TAG, TRIES_TAG
 
@@ -28,15 +29,20 @@ RUNS = 150
 FAILURES = 30
 _REASON = 300
 _LEGEND = (
-    "difference: the first minus the second, so that a negative difference of gaps overfits less. pairs: runs of equal "
-    "seed; seeds: under each the mean over the configurations that differ in the setting only; n and n: few seeds in "
-    "common, by Welch's test. 95 % interval (t): of each difference by itself, over what another seed changes on these "
-    "images. A difference is claimed where its p after Holm, corrected within the measure, is below {alpha}."
+    "difference: the first minus the second, so that a negative difference of gaps overfits less. A difference is "
+    "claimed where its p after Holm, corrected within the measure, is below {alpha}."
 )
-_WIDER = "with images: what other held-out images of the same kind would change as well."
-_FLIPS = "p of flips: the sign-flip test of the pairs, which supposes no normal scores; not corrected."
-_TWO = "Two seeds show next to nothing: a difference is claimed only if it is six times what they lie apart."
-_POOLED = "pooled: one variance for all rows, or values, of the same seeds."
+_INTERVAL = "95 % interval (t), of each difference by itself: would another {repeated} show it too, on {images}?"
+_WIDER = "with other images: would other images of the same kind show it too?"
+_CONFIGURATIONS = (
+    "configurations: the least and the greatest mean difference in one of them, and in how many it has the sign of the "
+    "whole, which is their mean under each {repeated}. They differ in the setting only."
+)
+_WELCH = "n and n: few {repeated}s in common, or none; all of both sides, by Welch's test."
+_FLIPS = (
+    "p of flips: by the sign-flip test of the pairs, which does not suppose normal scores; not corrected. Where only "
+    "one of it and p is below {alpha}, do not build on either."
+)
 _STAGES = {"last": "last epoch", "best": "best epoch", "final": "kept"}
 _UNITS = {"gap val": "points", "gap test": "points", "loss gap": "nats"}
 
@@ -63,8 +69,10 @@ def ranking(comparison: Comparison) -> Table:
             for line, of in zip(lines, wider, strict=True)
         ]
         notes.append(
-            "± with images: over seeds and held-out images: with what other images of the same kind would change."
+            f"± with images: over {what_is_repeated(comparison)}s and held-out images: with what other images of the "
+            "same kind would change."
         )
+    notes += images_not_kept(comparison)
     if left_out := len(comparison.rows) - len(shown):
         notes.insert(0, f"{left_out:,} more rows are left out here; `harness compare --format csv` has them.")
     what = measure_in_words(comparison.sorted_by)
@@ -109,39 +117,45 @@ def tests(comparison: Comparison, made: Tested) -> Table | None:
     apart = max(block.apart for block in made.blocks)
     wider = any(finding.wider for _, finding in every)
     flips = any(finding.difference and not math.isnan(finding.difference.p_flip) for _, finding in every)
-    names = ["compared", "measure", "n", "difference", "95 % interval"]
-    names += ["with images"] * wider + ["p", "p after Holm"] + ["p of flips"] * flips
-    numbers = {"difference", "p", "p after Holm", "p of flips"}
-    columns = [Column(name, name in numbers) for name in names]
-    if several:
-        columns += [Column("configurations"), Column("same sign")]
-    columns.append(Column("finding"))
+    names = ["compared", "measure", "finding", "n", "difference", "95 % interval"]
+    names += ["with other images"] * wider + ["p", "p after Holm"] + ["p of flips"] * flips
+    names += ["configurations"] * several
+    numbers, wrapped = {"difference", "p", "p after Holm", "p of flips"}, {"measure", "configurations", "finding"}
+    columns = [Column(name, name in numbers, wraps=name in wrapped) for name in names]
     shown = every[:ROWS]
-    notes = [_LEGEND.format(alpha=ALPHA)]
-    notes += [_POOLED] * any(finding.difference and finding.difference.kind == "pooled" for _, finding in every)
-    notes += [_TWO] * any(of.difference and of.difference.kind == "paired" and of.difference.n == 2 for _, of in every)
-    notes += [_WIDER] * wider + [_FLIPS] * flips
+    words = {"alpha": ALPHA, "repeated": what_is_repeated(comparison), "images": these_images(comparison)}
+    notes = [_LEGEND, _INTERVAL, *[_WIDER] * wider, *[_CONFIGURATIONS] * several]
+    notes += [_WELCH] * any(of.difference and of.difference.kind == "welch" for _, of in every) + [_FLIPS] * flips
+    notes = [note.format(**words) for note in notes] + _pooling(made) + images_not_kept(comparison)
     if left_out := len(every) - len(shown):
         notes.insert(0, f"{left_out:,} more tests are left out here, but counted in the correction.")
     if apart:
         notes.append(f"Not compared: {counted(apart, 'row')} judged on other {comparison.images_in_words}.")
     lines = tuple(Line(_test_cells(block, finding, several, wider, flips)) for block, finding in shown)
-    return Table("Every test of this page, corrected within its measure.", tuple(columns), lines, tuple(notes))
+    caption = f"Every test of this page, on {comparison.images_in_words}, corrected within its measure."
+    return Table(caption, tuple(columns), lines, tuple(notes))
+
+
+def _pooling(made: Tested) -> list[str]:
+    found = [(block, line) for block in made.blocks for line in pooling(block)]
+    return [line if block.effect is None else f"{setting_name(block)}: {line}" for block, line in found]
 
 
 def _test_cells(block: Findings, finding: Finding, several: bool, wider: bool, flips: bool) -> tuple[Cell, ...]:
-    names = [Cell(text, text) for text in (subject(block, finding), measure_in_words(finding.measure))]
     difference, measure = finding.difference, finding.measure
+    what = measure_in_words(measure).partition(" on ")[0]
+    about = (subject(block, finding), f"{what}, {unit(measure)}", finding.verdict)
+    names = [Cell(text, text) for text in about]
     if difference is None:
-        more = 5 + wider + flips + 2 * several
-        return (*names, *[Cell("-")] * more, Cell(finding.verdict, finding.verdict))
+        more = 5 + wider + flips + several
+        return (*names, *[Cell("-")] * more)
     decimals = 4 if measure.endswith("_loss") else 2
-    what = "draw" if finding.over_draws else "seed" if finding.contexts else "pair"
-    n = counted(difference.n, what) if difference.kind != "welch" else f"{difference.n} and {difference.n_baseline}"
+    repeated = "draw" if finding.over_draws else "seed" if finding.contexts else "pair"
+    n = counted(difference.n, repeated) if difference.kind != "welch" else f"{difference.n} and {difference.n_baseline}"
     cells = [
         *names,
         Cell(f"{n}, pooled" if difference.kind == "pooled" else n, float(difference.n)),
-        Cell(f"{amount(measure, difference.mean, decimals)} {unit(measure)}", _finite(difference.mean)),
+        Cell(amount(measure, difference.mean, decimals), _finite(difference.mean)),
         _interval(measure, difference.interval, decimals),
         *[_interval(measure, finding.wider_interval, decimals)] * wider,
         _p(difference.p_value),
@@ -149,16 +163,15 @@ def _test_cells(block: Findings, finding: Finding, several: bool, wider: bool, f
         *[_p(difference.p_flip)] * flips,
     ]
     if several:
-        cells.append(Cell(spread(finding), spread(finding)))
-        cells.append(Cell(f"{finding.agreeing} of {finding.contexts}", finding.agreeing / max(finding.contexts, 1)))
-    return (*cells, Cell(finding.verdict, finding.verdict))
+        share = finding.agreeing / max(finding.contexts, 1)
+        cells.append(Cell(f"{spread(finding)}, {finding.agreeing} of {finding.contexts}", share))
+    return tuple(cells)
 
 
 def _interval(measure: str, interval: Interval | None, decimals: int) -> Cell:
     if interval is None:
         return Cell("-")
-    ends = (amount(measure, end, decimals) for end in (interval.low, interval.high))
-    return Cell(" to ".join(ends), _finite(interval.low))
+    return Cell(from_to(measure, interval, decimals), _finite(interval.low))
 
 
 def _setting_key(value: str) -> Key:
@@ -248,7 +261,7 @@ def _scaled(run: RunRecord, metric: str, form: str) -> Cell:
     value = run.metrics.get(metric, math.nan)
     if not math.isfinite(value):
         return Cell("-")
-    text = {"0": f"{value:.0f}", "4": f"{value:.4f}", "p": f"{100 * value:+z.2f}", "%": f"{100 * value:.1f}"}[form]
+    text = {"0": f"{value:.0f}", "4": f"{value:z.4f}", "p": f"{100 * value:+z.2f}", "%": f"{100 * value:.1f}"}[form]
     return Cell(text, value)
 
 

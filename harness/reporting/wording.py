@@ -53,12 +53,24 @@ def unit(measure: str) -> str:
     return "nats" if measure.endswith("_loss") else "points"
 
 
-def interval_in_words(measure: str, interval: Interval, decimals: int | None = None) -> str:
-    """`95 % interval +0.5 to +1.2`."""
-    return f"95 % interval {amount(measure, interval.low, decimals)} to {amount(measure, interval.high, decimals)}"
+def from_to(measure: str, interval: Interval, decimals: int | None = None) -> str:
+    """`+0.5 to +1.2`."""
+    return f"{amount(measure, interval.low, decimals)} to {amount(measure, interval.high, decimals)}"
 
 
-def difference_in_words(finding: Finding, *, n: bool = True) -> str:
+def intervals_in_words(
+    measure: str, interval: Interval, wider: Interval | None, decimals: int | None = None
+) -> list[str]:
+    """`95 % interval +0.5 to +1.2` over seeds, `with other images +0.3 to +1.4` where that is known."""
+    words = [f"95 % interval {from_to(measure, interval, decimals)}"]
+    if wider is not None:
+        ends = from_to(measure, wider, decimals)
+        same = words[0].endswith(f" {ends}")
+        words.append("the same with other images" if same else f"with other images {ends}")
+    return words
+
+
+def difference_in_words(finding: Finding, comparison: Comparison, *, n: bool = True) -> str:
     """`+0.87 points (95 % interval +0.52 to +1.22, with other images +0.31 to +1.43, n=6 pairs, p = 0.004)`, p
     corrected, on request without n.
 
@@ -70,18 +82,16 @@ def difference_in_words(finding: Finding, *, n: bool = True) -> str:
     decimals = 4 if finding.measure.endswith("_loss") else 2
     parts = []
     if difference.interval is not None:
-        parts.append(interval_in_words(finding.measure, difference.interval, decimals))
-    if difference.testable and (wider := finding.wider_interval) is not None:
-        ends = (amount(finding.measure, end, decimals) for end in (wider.low, wider.high))
-        parts.append(f"with other images {' to '.join(ends)}")
+        wider = finding.wider_interval if difference.testable else None
+        parts += intervals_in_words(finding.measure, difference.interval, wider, decimals)
     if n:
         parts.append(count_in_words(finding))
     if difference.testable:
         parts.append(f"p {p_value(finding.corrected)}")
     if finding.agreeing < finding.contexts:
         parts.append(f"this sign in {finding.agreeing} of {finding.contexts} configurations")
-    if is_shown(finding) and (wider := finding.wider_interval) is not None and wider.low <= 0 <= wider.high:
-        parts.append("not shown beyond these images")
+    if holds_here_only(finding):
+        parts.append(f"not shown beyond {these_images(comparison)}")
     size = f"{amount(finding.measure, difference.mean, decimals)} {unit(finding.measure)}"
     return f"{size} ({', '.join(parts)})" if parts else size
 
@@ -103,6 +113,20 @@ def is_shown(finding: Finding) -> bool:
     return finding.difference is not None and finding.difference.testable and finding.corrected < ALPHA
 
 
+def holds_here_only(finding: Finding) -> bool:
+    """Whether a difference is claimed which other images might not show."""
+    wider = finding.wider_interval
+    return is_shown(finding) and wider is not None and wider.low <= 0 <= wider.high
+
+
+def these_images(comparison: Comparison) -> str:
+    """`these 2,000 validation images`, without the number where it is not the same for all runs, or not known."""
+    name = f"data/{comparison.held_out}_images"
+    counts = {run.metrics.get(name) for row in comparison.rows for run in row.finished_runs}
+    count = counts.pop() if len(counts) == 1 else None
+    return f"these {'' if count is None else f'{count:,.0f} '}{comparison.images_in_words}"
+
+
 def p_value(p: float) -> str:
     """`= 0.031`, `< 0.001`."""
     text = difference_tables.p_value(p)
@@ -114,11 +138,8 @@ def gap_in_words(row: Row, comparison: Comparison, quantity: str = "accuracy") -
     measure = f"gap_{comparison.held_out}_{quantity}"
     score = row.scores[measure]
     inside = [f"n={counted(score.n, 'draw' if row.over_draws else 'seed')}"]
-    if score.wider is not None and score.image_error:
-        ends = (amount(measure, end) for end in (score.wider.low, score.wider.high))
-        inside.insert(0, f"with other images {' to '.join(ends)}")
     if score.interval is not None:
-        inside.insert(0, interval_in_words(measure, score.interval))
+        inside = [*intervals_in_words(measure, score.interval, score.wider), *inside]
     elif score.n == 1:
         inside.append("no interval")
     return f"{amount(measure, score.mean)} {unit(measure)} ({', '.join(inside)})"

@@ -40,7 +40,7 @@ def _finish_parent(parent: RunWriter, plan: SweepPlan, state: RunState, report: 
     try:
         runs = sweep_runs(parent.store, parent.run_id)
         comparison = _compared(
-            runs, parent.run_id, plan.swept, parent.name, len(plan.jobs), _predictions(parent.store, runs)
+            runs, parent.run_id, plan.swept, parent.name, len(plan.jobs), predictions_of(parent.store, runs)
         )
         finished = _states(runs).count(RunState.FINISHED)
         if comparison is not None:
@@ -133,12 +133,12 @@ def _compared(
     return compare(runs, swept=swept, title=title, predictions=predictions) if runs else None
 
 
-def _predictions(store: Store, runs: Sequence[RunRecord]) -> HeldOutPredictions:
+def predictions_of(store: Store, runs: Sequence[RunRecord]) -> HeldOutPredictions:
     """What the runs answered for each held-out image; where that cannot be read, the log says so, and that is all."""
     try:
         return read_predictions(store, runs)
     except StoreError as error:
-        log.warning("%s", error)
+        log.warning("The intervals over images rest on the formula p (1 - p) / N: %s", error)
         return {}
 
 

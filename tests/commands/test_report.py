@@ -9,6 +9,7 @@ from mlflow import MlflowClient
 
 from harness.commands.report import command
 from harness.errors import HarnessError, RequestError, StoreError
+from harness.tracking.selection import PREDICTIONS_TAG
 from tests.tracking.stores import new_client, new_study, record, record_sweep, scores
 
 # MLflow 3.17 uses a loader that SQLAlchemy 2.1 is about to drop.
@@ -74,6 +75,26 @@ def test_an_experiment_is_reported_to_a_file(ids: dict[str, str], tmp_path: Path
     page = target.read_text()
     assert "a rather than b" in page
     assert f"harness report --experiment study --baseline model=b --output {target}" in page
+
+
+def test_a_file_of_predictions_that_is_gone_is_said_and_fails_no_report(tmp_path: Path) -> None:
+    uri, client = new_client(tmp_path)
+    study = new_study(client, tmp_path)
+    sweep = record_sweep(client, study, "grid", started=START, swept=["model", "seed"])
+    for number, model in enumerate("ab"):
+        for seed in range(3):
+            record(
+                client, study, f"{model} {seed}", started=START + 4 * number + seed,
+                settings={"model.name": model, "seed": seed},
+                metrics={**scores(0.9 + seed / 1000, 0.8 + seed * number / 3000), "data/test_images": 400.0},
+                tags={"mlflow.parentRunId": sweep, PREDICTIONS_TAG: "predictions.npz"},
+            )  # fmt: skip
+    done = invoke(uri, "--no-log", "--output", str(tmp_path / "report.md"))
+    assert "Intervals over images rest on the formula p (1 - p) / N" in done.stderr
+    assert "The predictions of the run a 0" in done.stderr
+    text = (tmp_path / "report.md").read_text()
+    assert "the formula p (1 - p) / N stands in, p being the accuracy on N images" in text
+    assert "| with other images |" in text
 
 
 @pytest.mark.parametrize(

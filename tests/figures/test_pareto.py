@@ -1,6 +1,7 @@
 """The Pareto front of held-out score and gap."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -67,3 +68,16 @@ def test_numbers_of_points_that_nearly_touch_are_kept_apart() -> None:
 
 def test_a_sweep_of_failures_is_still_drawn() -> None:
     assert texts(pareto.draw(pareto.compute([group("a", ())], Measure()), "a sweep"))
+
+
+def test_a_place_on_the_front_that_few_resamples_show_is_fainter_and_has_its_share() -> None:
+    groups = [replace(group("sure", (0.01, 0.02), 0.8), front_share=1.0),
+              replace(group("by chance", (0.1, 0.1), 0.9), front_share=0.3)]  # fmt: skip
+    figure = pareto.draw(pareto.compute(groups, Measure()), "")
+    shown = " ".join(texts(figure))
+    assert "gap +10.0 points, n=2, 30 %" in shown
+    assert "The fainter a point of the front, the fewer resamples put it there" in " ".join(shown.split())
+    points = [artist for artist in figure.axes[0].get_lines() if artist.get_marker() == "D"]
+    assert sorted(artist.get_alpha() for artist in points) == [0.3, 1.0]
+    unknown = pareto.draw(pareto.compute([group("a", (0.1,), 0.8), group("b", (0.2,), 0.9)], Measure()), "")
+    assert "fainter" not in " ".join(texts(unknown))

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from harness.analysis.comparison import compare
+from harness.analysis.contrasts import bonferroni_quantile, dunnett_quantile
+from harness.analysis.foreign import Reading
 from harness.errors import RequestError
+from harness.records import RunRecord
 from harness.reporting.findings import answer, findings
+from harness.reporting.gathering import gather
 from harness.reporting.testing import all_tests
 from tests.analysis.records import data, run
-from tests.reporting.reports import NOISE, comparison, runs
+from tests.reporting.reports import NOISE, comparison, parent, runs
 from tests.tracking.stores import scores
 
 
@@ -23,8 +29,7 @@ def test_without_an_effect_the_words_are_no_difference_shown() -> None:
     compared = comparison(records)
     tests = all_tests(compared)
     assert answer(compared, tests) == (
-        "No difference shown in the gap of accuracy on test between 2 configurations (5 seeds each, "
-        f"{tests.tests} tests)."
+        "No difference shown in the gap of accuracy on test between 2 configurations (5 seeds each, 1 test)."
     )
     told = " ".join(findings(compared, tests))
     assert "no difference shown in the gap of accuracy on test" in told
@@ -179,7 +184,8 @@ def test_the_headline_has_an_interval_that_allows_for_having_been_picked() -> No
     assert largest.simultaneous.half_width > largest.difference.interval.half_width
     said = answer(compared, tests)
     assert f"95 % interval {100 * largest.simultaneous.low:+.2f} to {100 * largest.simultaneous.high:+.2f}" in said
-    assert "Picked as the largest of 3 differences, whose intervals here hold all at once." in said
+    assert said.endswith("Picked among 3 differences for its size: the interval allows for that.")
+    assert "standard deviations" not in said
 
 
 def test_a_difference_that_other_images_might_not_show_is_said_to_hold_for_these_only() -> None:
@@ -191,14 +197,22 @@ def test_a_difference_that_other_images_might_not_show_is_said_to_hold_for_these
     ]  # fmt: skip
     compared = comparison(records)
     told = " ".join(findings(compared, all_tests(compared)))
-    assert "not shown beyond these images" in told
+    assert "not shown beyond these 100 test images" in told
+    assert "not shown beyond these 100 test images" in answer(compared, all_tests(compared))
     assert "with other images -" in told
 
 
 def test_the_first_row_is_said_to_be_flattered_and_how_to_confirm_it() -> None:
-    told = " ".join(findings(comparison(), all_tests(comparison())))
-    assert "which flatters it, and its figures of other splits too" in told
-    assert "harness compare --confirm 5" in told
+    sweep = parent()
+    told = " ".join(gather(comparison(), sweep).findings)
+    assert "which flatters it, as its figures of other splits do" in told
+    assert f"`harness compare {sweep.run_id[:12]} --confirm 5`" in told
+    assert "`harness compare --experiment main --confirm 5`" in " ".join(gather(comparison()).findings)
+
+
+def test_what_the_harness_did_not_train_it_does_not_offer_to_train_again() -> None:
+    theirs = compare(runs(), reading=Reading(keys=("model.name", "model.width")))
+    assert "--confirm" not in " ".join(gather(theirs).findings)
 
 
 def test_a_baseline_that_ranks_first_is_said_to_flatter_itself() -> None:
@@ -217,3 +231,75 @@ def test_places_on_the_front_have_the_share_of_resamples_that_put_them_there() -
     told = " ".join(findings(compared, all_tests(compared)))
     assert "in brackets the share of resamples over seeds" in told
     assert "a (100 %)" in told
+
+
+def varied(steps: dict[str, float], seeds: int = 5, luck: int = 0, **settings: object) -> list[RunRecord]:
+    """Runs of models whose gaps are 5 points and this much more, with the noise of `luck`."""
+    noise = np.random.default_rng(luck).normal(0, 0.002, (len(steps), seeds))
+    return [
+        run(0.85 + step + noise[place, seed], 0.8, seed=seed, model__name=name, **settings)
+        for place, (name, step) in enumerate(steps.items()) for seed in range(seeds)
+    ]  # fmt: skip
+
+
+def test_intervals_of_one_baseline_are_dunnetts_and_those_of_several_settings_bonferronis() -> None:
+    steps = {"a": 0.0, "b": 0.01, "c": 0.02}
+    one = all_tests(comparison(varied(steps)))
+    two = [record for width in (8, 64) for record in varied(steps, luck=width, model__width=width)]
+    several = all_tests(comparison(two))
+    for tests, quantile in ((one, dunnett_quantile), (several, bonferroni_quantile)):
+        of_gap = [finding for _, finding in tests.of("gap_test_accuracy")]
+        for finding in of_gap:
+            assert finding.difference is not None
+            assert finding.simultaneous is not None
+            assert finding.difference.error is not None
+            reach = quantile(len(of_gap), finding.difference.degrees) * finding.difference.error
+            assert finding.simultaneous.half_width == pytest.approx(reach)
+
+
+def test_gaps_that_do_not_vary_are_not_said_to_want_seeds() -> None:
+    compared = comparison([run(0.9, 0.8, seed=seed, model__name=name) for name in "ab" for seed in range(3)])
+    assert answer(compared, all_tests(compared)).endswith("cannot be tested (3 seeds each): nothing varies.")
+
+
+def test_two_seeds_are_said_to_show_next_to_nothing() -> None:
+    few, more = (comparison(varied({"a": 0.0, "b": 0.01}, seeds)) for seeds in (2, 3))
+    assert "Two seeds show next to nothing" in " ".join(findings(few, all_tests(few)))
+    assert "next to nothing" not in " ".join(findings(more, all_tests(more)))
+
+
+def test_a_row_that_may_be_underfit_is_told_from_one_that_is() -> None:
+    """Both lie below the floor of 2 points; the seeds of one of them lie far apart."""
+    accuracies = {"a": (0.9, 0.901, 0.899), "b": (0.86, 0.861, 0.859), "c": (0.86, 0.9, 0.85)}
+    compared = comparison(
+        [run(0.95, of[seed], seed=seed, model__name=name) for name, of in accuracies.items() for seed in range(3)]
+    )
+    told = " ".join(findings(compared, all_tests(compared)))
+    assert "1 of 3 configurations is underfit (" in told
+    assert "1 of 3 configurations is perhaps underfit (" in told
+
+
+def test_a_collapsed_run_is_named_and_counts() -> None:
+    more = [run(0.1, 0.1, seed=9, model__name="a"), run(0.85, 0.8, seed=9, model__name="b")]
+    records = [*varied({"a": 0.0, "b": 0.0}), *more]
+    made = gather(comparison(records))
+    [said] = [line for line in made.warnings if "collapsed" in line]
+    assert "10.0 %" in said
+    assert "far below the row's others (80.0 %)" in said
+    assert "supposes normal scores" in said
+    assert [line.cells[1].text for line in made.ranking.lines] == ["6", "6"]
+
+
+def test_draws_of_the_data_are_what_is_counted_and_their_parts_are_shown() -> None:
+    records = [
+        run(0.85 + 0.02 * (name == "b") + NOISE[draw] * 3 + NOISE[(draw + seed * ord(name)) % 5], 0.8, seed=seed,
+            model__name=name, dataset__seed=draw, **data(f"train {draw}", "test"))
+        for name in "ab" for draw in range(5) for seed in range(2)
+    ]  # fmt: skip
+    made = gather(comparison(records))
+    assert "n=5 draws" in made.answer
+    assert "Means over draws" in made.ranking.caption
+    notes = " ".join(made.ranking.notes)
+    assert "between draws" in notes
+    assert "between seeds" in notes
+    assert {fact.name: fact.value for fact in made.varied}["dataset.seed (repeated)"] == "0, 1, 2, 3, 4"

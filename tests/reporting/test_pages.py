@@ -89,7 +89,7 @@ def test_both_forms_say_the_same(made: Report) -> None:
     words = " ".join("".join(Checked(html.render(made)).text).replace("\u00a0", " ").split())
     for sentence in (made.answer, made.question, *made.findings, *made.method):
         assert sentence in text
-        assert sentence in words
+        assert sentence.replace("`", "") in words
     for picture in made.pictures:
         assert f"](my%20figures/{picture.name}.png)" in text
         assert picture.caption in text

@@ -1,9 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from harness.analysis.comparison import compare
 from harness.reporting import tables
+from harness.reporting.content import Table
 from harness.reporting.testing import all_tests
 from tests.analysis.records import run
 from tests.reporting.reports import comparison, failed, runs
+from tests.tracking.stores import scores
 
 
 def test_the_ranking_sorts_numbers_by_size_and_mutes_underfit_rows() -> None:
@@ -62,3 +70,80 @@ def test_a_failure_gives_reason_and_log_without_a_password() -> None:
     [failure], more = tables.failures([*runs(), failed("no host http://me:secret@there\nmore", model__name="a")])
     assert (failure.state, failure.reason, more) == ("failed", "no host http://there", 0)
     assert failure.log == "logs/run.log, traceback.txt"
+
+
+def of_noise(noise: dict[str, Sequence[float]], images: float | None = None) -> Table:
+    """The table of tests of models whose gaps of accuracy are 5 points and this noise, a value a seed."""
+    more = {} if images is None else {"data/test_images": images}
+    records = [
+        run(metrics={**scores(0.85 + value, 0.8), **more}, seed=seed, model__name=name)
+        for name, values in noise.items() for seed, value in enumerate(values)
+    ]  # fmt: skip
+    compared = compare(records)
+    table = tables.tests(compared, all_tests(compared))
+    assert table is not None
+    return table
+
+
+def drawn(rows: int, seeds: int, scale: float = 0.001) -> list[list[float]]:
+    return np.random.default_rng(3).normal(0, scale, size=(rows, seeds)).tolist()  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(("seeds", "shown"), [(5, False), (6, True)])
+def test_six_pairs_have_the_p_of_the_sign_flip_test_beside_that_of_t(seeds: int, shown: bool) -> None:
+    a, b = drawn(2, seeds)
+    table = of_noise({"a": a, "b": [value + 0.01 for value in b]})
+    headings = [column.heading for column in table.columns]
+    assert ("p of flips" in headings) == shown
+    if shown:
+        cell = table.lines[0].cells[headings.index("p of flips")]
+        assert cell.key == pytest.approx(2 / 2**seeds)  # all pairs have one sign
+        assert cell.text == "0.031"
+    assert any("does not suppose normal scores" in note for note in table.notes) == shown
+
+
+def test_a_pooled_variance_is_said_and_so_is_why_it_was_not_pooled() -> None:
+    a, b, c = drawn(3, 6)
+    alike, unlike = of_noise({"a": a, "b": b, "c": c}), of_noise({"a": a, "b": b, "c": [40 * of for of in c]})
+    assert "6 seeds, pooled" in [cell.text for cell in alike.lines[0].cells]
+    assert "model: The variance of the differences is pooled over 3 values of the same seeds." in alike.notes
+    assert "6 seeds" in [cell.text for cell in unlike.lines[0].cells]
+    assert (
+        "model: Not pooled for the gap of accuracy on test: one of the values varies more than the others."
+        in unlike.notes
+    )
+
+
+def test_on_what_intervals_over_images_rest_is_said_where_answers_were_not_kept() -> None:
+    a, b = drawn(2, 5)
+    counted, unknown = of_noise({"a": a, "b": b}, images=400.0), of_noise({"a": a, "b": b})
+    assert any("p (1 - p) / N stands in" in note for note in counted.notes)
+    assert "with other images" in [column.heading for column in counted.columns]
+    of_loss = [line for line in counted.lines if line.cells[1].text == "gap of loss, nats"]
+    assert [line.cells[6].text for line in of_loss] == ["-"], "of losses it is not known"
+    assert any("what other images would change is not known" in note for note in unknown.notes)
+    assert "with other images" not in [column.heading for column in unknown.columns]
+    assert any("would another seed show it too, on these 400 test images?" in note for note in counted.notes)
+
+
+def test_the_ranking_has_the_gap_over_seeds_and_over_seeds_and_images() -> None:
+    records = [
+        run(metrics={**scores(0.85 + value, 0.8), "data/test_images": 400.0}, seed=seed, model__name=name)
+        for name, values in zip("ab", drawn(2, 5), strict=True) for seed, value in enumerate(values)
+    ]  # fmt: skip
+    compared = compare(records)
+    table = tables.ranking(compared)
+    place = [column.heading for column in table.columns].index("± with images")
+    wider = compared.rows[0].scores["gap_test_accuracy"].wider
+    assert wider is not None
+    assert table.lines[0].cells[place].text == f"± {100 * wider.half_width:.1f}"
+    assert wider.half_width == pytest.approx(1.96 * np.sqrt(0.8 * 0.2 / 400), rel=0.02)
+
+
+def test_no_figure_is_a_negative_nothing() -> None:
+    metrics = {**stage("final", -1e-9), "overfit/growth": -1e-9, "final/gap_running_minus_clean": -1e-9}
+    table = tables.stages(comparison([run(metrics=metrics, model__name="a")]))
+    assert table is not None
+    texts = [cell.text for cell in table.lines[0].cells]
+    assert not any(text.startswith("-0") for text in texts)
+    assert "0.0000" in texts
