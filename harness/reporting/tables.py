@@ -132,8 +132,7 @@ def tests(comparison: Comparison, made: Tested) -> Table | None:
     if apart:
         notes.append(f"Not compared: {counted(apart, 'row')} judged on other {comparison.images_in_words}.")
     lines = tuple(Line(_test_cells(block, finding, several, wider, flips)) for block, finding in shown)
-    caption = f"Every test of this page, on {comparison.images_in_words}, corrected within its measure."
-    return Table(caption, tuple(columns), lines, tuple(notes))
+    return Table("Every test of this page, corrected within its measure.", tuple(columns), lines, tuple(notes))
 
 
 def _pooling(made: Tested) -> list[str]:
@@ -143,8 +142,7 @@ def _pooling(made: Tested) -> list[str]:
 
 def _test_cells(block: Findings, finding: Finding, several: bool, wider: bool, flips: bool) -> tuple[Cell, ...]:
     difference, measure = finding.difference, finding.measure
-    what = measure_in_words(measure).partition(" on ")[0]
-    about = (subject(block, finding), f"{what}, {unit(measure)}", finding.verdict)
+    about = (subject(block, finding), measure_in_words(measure), finding.verdict)
     names = [Cell(text, text) for text in about]
     if difference is None:
         more = 5 + wider + flips + several
@@ -155,7 +153,7 @@ def _test_cells(block: Findings, finding: Finding, several: bool, wider: bool, f
     cells = [
         *names,
         Cell(f"{n}, pooled" if difference.kind == "pooled" else n, float(difference.n)),
-        Cell(amount(measure, difference.mean, decimals), _finite(difference.mean)),
+        Cell(f"{amount(measure, difference.mean, decimals)} {unit(measure)}", _finite(difference.mean)),
         _interval(measure, difference.interval, decimals),
         *[_interval(measure, finding.wider_interval, decimals)] * wider,
         _p(difference.p_value),

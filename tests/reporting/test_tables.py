@@ -119,7 +119,7 @@ def test_on_what_intervals_over_images_rest_is_said_where_answers_were_not_kept(
     counted, unknown = of_noise({"a": a, "b": b}, images=400.0), of_noise({"a": a, "b": b})
     assert any("p (1 - p) / N stands in" in note for note in counted.notes)
     assert "with other images" in [column.heading for column in counted.columns]
-    of_loss = [line for line in counted.lines if line.cells[1].text == "gap of loss, nats"]
+    of_loss = [line for line in counted.lines if line.cells[1].text == "gap of loss on test"]
     assert [line.cells[6].text for line in of_loss] == ["-"], "of losses it is not known"
     assert any("what other images would change is not known" in note for note in unknown.notes)
     assert "with other images" not in [column.heading for column in unknown.columns]
