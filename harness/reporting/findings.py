@@ -218,7 +218,7 @@ def _ranking(comparison: Comparison, rows: Sequence[Row]) -> list[str]:
         among = f"the {len(ranked)} that are accurate enough" if len(ranked) < len(scored) else f"all {len(scored)}"
         picked = (
             " It was picked by this figure, which flatters it, and its figures of other splits too: most of a run's "
-            "luck is in its weights. Unflattered: `harness compare --confirm 5`."
+            "luck is in its weights. Unflattered: harness compare --confirm 5."
         )
         sentences.append(
             f"Least mean {measure_in_words(measure)} among {among}: {label(best.settings)}, "
@@ -235,7 +235,7 @@ def _ranking(comparison: Comparison, rows: Sequence[Row]) -> list[str]:
                 f"{floor_in_words(comparison)}, {how}) and not ranked by {'its' if len(below) == 1 else 'their'} gap: "
                 f"{shortened(below, NAMED)}."
             )
-    front = [f"{label(row.settings)}{_share(row)}" for row in scored if row.on_front]
+    front = [f"{label(row.settings)}{_share(row)}" for row in scored if row.on_front and not row.underfit]
     if len(scored) > 2:
         resampled = any(not math.isnan(row.front_share) for row in scored)
         words = (
