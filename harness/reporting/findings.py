@@ -242,7 +242,7 @@ def _ranking(comparison: Comparison, rows: Sequence[Row], compared: str) -> list
                 f"{floor_in_words(comparison)}, {how}) and not ranked by {'its' if len(below) == 1 else 'their'} gap: "
                 f"{shortened(below, NAMED)}."
             )
-    front = [f"{label(row.settings)}{_share(row)}" for row in scored if row.on_front]
+    front = [f"{label(row.settings)}{_share(row)}" for row in scored if row.on_front and not row.underfit]
     if len(scored) > 2:
         resampled = any(not math.isnan(row.front_share) for row in scored)
         words = (
