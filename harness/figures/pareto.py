@@ -94,7 +94,7 @@ def draw(view: Pareto, title: str) -> Figure:
         f"no worse in the other (the {better} left is best). Crosses: 95 % intervals."
     )
     if any(not math.isnan(one.share) for one in front):
-        heading += " The fainter a point of the front, the fewer resamples put it there (percent, at its name)."
+        heading += " The fainter a point of the front, the fewer resamples put it there."
     if view.left_out:
         heading += f" Left out: {counted(view.left_out, 'group')} without a finished run."
     top = heading_height(heading, measure.note, _WIDTH) + 0.15
@@ -183,7 +183,7 @@ def _names(view: Pareto) -> tuple[list[tuple[str, str]], float]:
     names = []
     for one in view.front:
         score = f"{measure.text(one.held_out.mean)} {measure.unit}"
-        share = "" if math.isnan(one.share) else f", {100 * one.share:.0f} %"
+        share = "" if math.isnan(one.share) else f", front {100 * one.share:.0f} %"
         detail = f"{score}, gap {measure.gap_text(one.gap.mean)} {measure.gap_unit}, {one.count}{share}"
         names.append((fitted(one.label, style.SMALL_SIZE, room), detail))
     lines = sum(name.count("\n") + 2 for name, _ in names)

@@ -6,7 +6,7 @@ import base64
 import re
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from jinja2.filters import do_forceescape, do_mark_safe
 
 from harness.reporting.content import Report
 
@@ -24,7 +24,7 @@ def render(report: Report) -> str:
     return environment.get_template("report.html").render(report=report)
 
 
-def _prose(text: str) -> Markup:
+def _prose(text: str) -> str:
     """A sentence whose numbers stay with their units; what stands between backticks as code."""
     tied = text.replace(" %", "\u00a0%").replace("p = ", "p\u00a0=\u00a0")
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(tied))))
+    return do_mark_safe(re.sub(r"`([^`]+)`", r"<code>\1</code>", do_forceescape(tied)))

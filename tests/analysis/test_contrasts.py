@@ -12,6 +12,7 @@ from statsmodels.formula.api import ols
 
 from harness.analysis.contrasts import (
     Values,
+    bonferroni_quantile,
     differences_to,
     dunnett_quantile,
     paired_difference,
@@ -161,3 +162,37 @@ def test_an_added_variance_widens_the_interval_and_its_degrees() -> None:
     still = paired_difference([1.0, 1.0], [0.0, 0.0])
     assert not still.testable
     assert still.with_variance(0.04).interval.half_width == pytest.approx(1.96 * 0.2, abs=0.01)  # type: ignore[union-attr]
+
+
+def test_differences_that_were_not_pooled_together_have_bonferronis_intervals() -> None:
+    """Of two values of a setting each compared in configurations of its own: equal degrees, two variances."""
+    rng = np.random.default_rng(5)
+    found = []
+    for scale in (1.0, 2.0):
+        values = rng.normal(0, scale, size=(3, 6))
+        groups = [{str(unit): value for unit, value in enumerate(row)} for row in values]
+        found += differences_to(groups[0], groups[1:])
+    differences = [of for of in found if of is not None]
+    assert [of.kind for of in differences] == ["pooled"] * 4
+    assert len({of.degrees for of in differences}) == 1
+    for of, interval in zip(differences, simultaneous(differences), strict=True):
+        assert interval is not None
+        assert of.error is not None
+        assert interval.half_width == pytest.approx(bonferroni_quantile(4, of.degrees) * of.error)
+
+
+def test_what_a_variance_is_pooled_over_is_told_and_where_one_group_forbids_it() -> None:
+    rng = np.random.default_rng(6)
+    baseline, *groups = [{str(unit): value for unit, value in enumerate(row)} for row in rng.normal(size=(4, 8))]
+    assert [(of.pooled_over, of.unequal) for of in differences_to(baseline, groups) if of] == [(4, False)] * 3
+    wild = {unit: 50 * value for unit, value in groups[0].items()}
+    refused = differences_to(baseline, [wild, *groups[1:]])
+    assert [(of.kind, of.pooled_over, of.unequal) for of in refused if of] == [("paired", 0, True)] * 3
+
+
+def test_groups_with_many_more_values_than_the_baseline_are_not_pooled() -> None:
+    """Welch's test uses all their values, so that a variance of the common ones would not be that of the difference."""
+    rng = np.random.default_rng(7)
+    baseline = {str(unit): value for unit, value in enumerate(rng.normal(size=3))}
+    groups = [{str(unit): value for unit, value in enumerate(rng.normal(size=30))} for _ in range(2)]
+    assert [of.kind for of in differences_to(baseline, groups) if of] == ["welch", "welch"]

@@ -75,7 +75,7 @@ def test_a_place_on_the_front_that_few_resamples_show_is_fainter_and_has_its_sha
               replace(group("by chance", (0.1, 0.1), 0.9), front_share=0.3)]  # fmt: skip
     figure = pareto.draw(pareto.compute(groups, Measure()), "")
     shown = " ".join(texts(figure))
-    assert "gap +10.0 points, n=2, 30 %" in shown
+    assert "gap +10.0 points, n=2, front 30 %" in shown
     assert "The fainter a point of the front, the fewer resamples put it there" in " ".join(shown.split())
     points = [artist for artist in figure.axes[0].get_lines() if artist.get_marker() == "D"]
     assert sorted(artist.get_alpha() for artist in points) == [0.3, 1.0]
