@@ -290,15 +290,15 @@ def _signs(n: int) -> FloatArray:
     return np.asarray(signs, dtype=np.float64)
 
 
-def simultaneous(differences: Sequence[Difference], one_baseline: bool = True) -> list[Interval | None]:
+def simultaneous(differences: Sequence[Difference]) -> list[Interval | None]:
     """Intervals of these differences that hold all at once with 95 % probability; None where there is no error.
 
-    Where all are to one baseline and pooled together, which gives them one error, the quantile is Dunnett's (1955);
-    else each is Bonferroni's.
+    Where all were pooled together, to one baseline and thus with one error, the quantile is Dunnett's (1955); else each
+    is Bonferroni's.
     """
     tested = [of for of in differences if of.testable]
     pooled = all(of.kind == "pooled" for of in tested) and len({(of.error, of.degrees) for of in tested}) == 1
-    together = one_baseline and pooled and len(tested) > 1
+    together = pooled and len(tested) > 1
     found: list[Interval | None] = []
     for of in differences:
         if of.error is None:

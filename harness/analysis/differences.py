@@ -113,9 +113,8 @@ def measures(comparison: Comparison) -> tuple[str, ...]:
     return tuple(name for name in wanted if name in comparison.scores)
 
 
-def corrected(findings: Sequence[Finding], one_baseline: bool = True) -> tuple[Finding, ...]:
-    """The findings with Holm's p-values and simultaneous intervals, each measure by itself; `one_baseline`: whether all
-    are differences to the same row or value.
+def corrected(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """The findings with Holm's p-values and simultaneous intervals, each measure by itself.
 
     The gap of accuracy is what is asked about: its claims are all true with 95 % probability at least. Those of the
     gap of loss and of accuracy are so among themselves; together the three measures can be wrong more often.
@@ -125,7 +124,7 @@ def corrected(findings: Sequence[Finding], one_baseline: bool = True) -> tuple[F
         places = [place for place, of in enumerate(found) if of.measure == measure and of.difference is not None]
         tested = [difference for place in places if (difference := found[place].difference) is not None]
         p_values = holm([difference.p_value for difference in tested])
-        for place, p, together in zip(places, p_values, simultaneous(tested, one_baseline), strict=True):
+        for place, p, together in zip(places, p_values, simultaneous(tested), strict=True):
             found[place] = replace(found[place], corrected=p, simultaneous=together)
     return tuple(found)
 

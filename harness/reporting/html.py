@@ -27,4 +27,4 @@ def render(report: Report) -> str:
 def _prose(text: str) -> str:
     """A sentence whose numbers stay with their units; what stands between backticks as code."""
     tied = text.replace(" %", "\u00a0%").replace("p = ", "p\u00a0=\u00a0")
-    return do_mark_safe(re.sub(r"`([^`]+)`", r"<code>\1</code>", do_forceescape(tied)))
+    return do_mark_safe(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(do_forceescape(tied))))

@@ -104,5 +104,5 @@ def setting_name(block: Findings) -> str:
 
 def _together(blocks: Sequence[Findings]) -> tuple[Findings, ...]:
     """The blocks with p-values corrected over all of them, measure by measure."""
-    every = iter(corrected([finding for block in blocks for finding in block.findings], len(blocks) == 1))
+    every = iter(corrected([finding for block in blocks for finding in block.findings]))
     return tuple(replace(block, findings=tuple(next(every) for _ in block.findings)) for block in blocks)

@@ -210,6 +210,18 @@ def test_the_first_row_is_said_to_be_flattered_and_how_to_confirm_it() -> None:
     assert "`harness compare --experiment main --confirm 5`" in " ".join(gather(comparison()).findings)
 
 
+def test_intervals_that_other_images_leave_as_they_are_are_not_told_twice() -> None:
+    """Each draw holds out images of its own: their luck is in the spread over draws already."""
+    records = [
+        run(0.85 + 0.02 * (name == "b") + NOISE[draw] * (2 + (name == "b")), 0.8, val=0.8, model__name=name,
+            regime__validation__seed=draw, **data(f"train {draw}", "test", f"val {draw}"))
+        for name in "ab" for draw in range(5)
+    ]  # fmt: skip
+    told = " ".join(gather(comparison(records)).findings)
+    assert ", the same with other images, n=5 draws" in told
+    assert "with other images +" not in told
+
+
 def test_what_the_harness_did_not_train_it_does_not_offer_to_train_again() -> None:
     theirs = compare(runs(), reading=Reading(keys=("model.name", "model.width")))
     assert "--confirm" not in " ".join(gather(theirs).findings)
