@@ -218,7 +218,13 @@ def _ranking(comparison: Comparison, rows: Sequence[Row], compared: str) -> list
         return []
     ranked = [row for row in scored if not row.underfit]
     sentences = []
-    if ranked:
+    if len(ranked) == 1:
+        why = "is accurate enough to be ranked by its gap" if len(scored) > 1 else "has a gap"
+        sentences.append(
+            f"Only {label(ranked[0].settings)} {why}: {measure_in_words(measure)} "
+            f"{gap_in_words(ranked[0], comparison)}, at {_accuracy(ranked[0], split)} accuracy on {SPLITS[split]}."
+        )
+    elif ranked:
         best = min(ranked, key=lambda row: row.scores[measure].mean)
         among = f"the {len(ranked)} that are accurate enough" if len(ranked) < len(scored) else f"all {len(scored)}"
         picked = (

@@ -94,7 +94,8 @@ def test_a_smaller_gap_of_an_underfit_model_is_not_praised() -> None:
     assert "b rather than a overfits less, but is underfit" in answer(compared, all_tests(compared))
     told = " ".join(findings(compared, all_tests(compared)))
     assert "1 of 2 configurations is underfit" in told
-    assert "among the 1 that are accurate enough: a, +5.0 points" in told
+    assert "Only a is accurate enough to be ranked by its gap: gap of accuracy on test +5.0 points" in told
+    assert "Its lead" not in told
 
 
 def test_a_baseline_holds_every_other_row_to_one() -> None:
