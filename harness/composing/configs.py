@@ -14,6 +14,7 @@ from harness.composing.explaining import explained, unknown_setting
 from harness.composing.setup import CONFIG_NAME, config_loader
 from harness.config import Config, flatten
 from harness.errors import ConfigError
+from harness.surroundings import is_ignored
 from harness.validation import validate
 
 
@@ -39,6 +40,7 @@ def typed_config(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
     Raises `ConfigError`, in the words of `overrides`.
     """
     with explained(overrides):
+        _refuse_variables(composed)
         content = own_settings(composed)
         _refuse_unknown_keys(content, overrides)
         OmegaConf.resolve(content)
@@ -61,6 +63,15 @@ def recorded_config(text: str) -> Config:
         content = OmegaConf.merge(OmegaConf.create(dataclasses.asdict(Config())), OmegaConf.create(text))
         assert isinstance(content, DictConfig)
         return typed_config(content)
+
+
+def _refuse_variables(composed: DictConfig) -> None:
+    """Hydra sets variables for the time of a job, and fails at its end if they are gone: they cannot be ignored."""
+    if names := [str(name) for name in OmegaConf.select(composed, "hydra.job.env_set") or () if is_ignored(str(name))]:
+        raise ConfigError(
+            f"hydra.job.env_set: {', '.join(names)} may not be set for a run, since it is part of no configuration. "
+            "Take it out; docs/configuration.md says what is pinned and ignored."
+        )
 
 
 def _refuse_unknown_keys(content: DictConfig, overrides: Sequence[str]) -> None:
