@@ -257,5 +257,5 @@ def test_what_is_no_grid_is_refused_with_its_name(words: list[str], said: str) -
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"--config-dir .*nowhere: there is no such folder\.$"):
+    with pytest.raises(ConfigError, match=r"--config-dir .*nowhere: there is no such folder\. Name a folder"):
         expand_sweep(["seed=1,2"], config_dir=str(tmp_path / "nowhere"))
