@@ -54,7 +54,7 @@ def quoted(key: str, value: str) -> str:
 
 def calls_function(value: str) -> bool:
     """Whether a value begins with a call of one of Hydra's functions."""
-    return value.partition("(")[0] in FUNCTIONS and "(" in value
+    return value.partition("(")[0].strip() in FUNCTIONS and "(" in value
 
 
 def _as_written(word: str) -> str:

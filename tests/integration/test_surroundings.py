@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 
@@ -127,6 +128,20 @@ def test_a_style_in_the_working_directory_changes_nothing(clean: Numbers, empty:
     done = empty.run("train", *SETTINGS)
     assert done.returncode == 0, done.stderr
     assert numbers(empty) == {number for number in clean if number[0] == "compiled"}
+
+
+def test_relative_paths_and_names_like_numbers_arrive_where_hydra_changes_the_folder_of_a_job(empty: Project) -> None:
+    copytree(REPOSITORY / "tests" / "data" / "fashion_mnist", empty.elsewhere / "dd (v2)")
+    words = ("dataset.directory=dd (v2)", "dataset.train_size=200", "tracking.uri=sqlite:///own.db", "figures=none")
+    names = ("tracking.experiment=1.10", "tracking.run_name=2e1354", "regime.epochs=1", "hydra.job.chdir=true")
+    for command, seed in (("train", "seed=1"), ("sweep", "seed=2")):
+        done = empty.run(command, *words, *names, seed)
+        assert done.returncode == 0, done.stderr
+    client = empty.client(f"sqlite:///{empty.elsewhere / 'own.db'}")
+    runs = client.search_runs([client.get_experiment_by_name("1.10").experiment_id])
+    assert sorted(run.info.run_name for run in runs) == ["2e1354", "2e1354", "mlp_128 adam"]
+    given = {run.data.params["dataset.directory"] for run in runs if run.data.tags["harness.kind"] == "run"}
+    assert given == {str(empty.elsewhere / "dd (v2)")}
 
 
 @pytest.mark.parametrize(
