@@ -21,6 +21,7 @@ from typing import NoReturn
 import click
 
 from harness.errors import HarnessError, Terminated, suggestion
+from harness.surroundings import prepare
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("harness.commands.train", "Train one model and track the run."),
@@ -92,6 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         with _sigterm_raises(), _told_to_debug(debug):
+            prepare()
             code = _dispatch(arguments)
             sys.stdout.flush()
             return code

@@ -26,20 +26,23 @@ from harness.composing import (
     CONFIG_NAME,
     VERSION_BASE,
     SweepJobs,
+    added_folder,
+    as_written,
     check_sweep,
     compose_config,
     expand_sweep,
     explained,
+    group_names,
     register,
     typed_config,
 )  # fmt: skip
-from harness.config import Config
+from harness.config import Config, flatten
 from harness.continuing import check_start
 from harness.data import check_data, publication
 from harness.errors import RequestError
 from harness.run import RunContext, execute
 from harness.sweep.conducting import Outlook, Sweep, conduct, environment
-from harness.sweep.jobs import run_job
+from harness.sweep.jobs import command_directory, run_job
 from harness.sweep.naming import run_name
 from harness.sweep.planning import plan_sweep
 from harness.sweep.progress import RunDisplay, SweepDisplay
@@ -71,6 +74,8 @@ def launch(
     request = _parse(arguments, multirun)
     if not (request.run or request.multirun):
         with explained(request.overrides):
+            if request.config_dir is not None:
+                added_folder(request.config_dir)
             _call_hydra(_command_line(request), _no_task)
     elif request.watch is not None:
         _watch(request, report)
@@ -91,11 +96,12 @@ def _train(request: argparse.Namespace, display: RunDisplay) -> None:
 
     def task(composed: DictConfig) -> None:
         try:
-            config, overrides = typed_config(composed), list(HydraConfig.get().overrides.task)
-            log_file = Path(HydraConfig.get().runtime.output_dir) / "run.log"
-            context = RunContext(run_name(config, overrides), overrides, log_file=log_file)
-            display.run_started(context.name)
-            result = execute(config, context, display)
+            with command_directory():
+                config, overrides = typed_config(composed), list(HydraConfig.get().overrides.task)
+                log_file = Path(HydraConfig.get().runtime.output_dir) / "run.log"
+                context = RunContext(run_name(config, overrides), overrides, log_file=log_file)
+                display.run_started(context.name)
+                result = execute(config, context, display)
             display.run_finished(result)
             with not_decisive(result.name):
                 store = open_store(config.tracking.uri)
@@ -175,9 +181,9 @@ def _parse(arguments: Sequence[str], multirun: bool) -> argparse.Namespace:
     request.plan, request.watch = plan, watched
     request.flags = [item for item in arguments if item not in request.overrides]
     # An experiment is an option of a group that is in the defaults list already; both spellings of Hydra are welcome.
-    request.overrides = [
-        item.removeprefix("+") if item.startswith("+experiments=") else item for item in request.overrides
-    ]
+    request.overrides = as_written(
+        [item.removeprefix("+") if item.startswith("+experiments=") else item for item in request.overrides]
+    )
     if request.config_path is not None:
         raise RequestError("--config-path: the harness has its own configuration; add to it with --config-dir DIR.")
     answers = request.help or request.hydra_help or request.cfg or request.info or request.shell_completion
@@ -201,6 +207,12 @@ def _own_flags(arguments: Sequence[str]) -> tuple[list[str], bool, str | None]:
 
 
 def _refuse_flag(message: str) -> NoReturn:
+    dashed = [word.lstrip("-").partition("=") for word in message.partition("arguments: ")[2].split()]
+    if settings := [(key, value or "VALUE") for key, _, value in dashed if key in (*flatten(Config()), *group_names())]:
+        raise RequestError(
+            f"{message}. A setting has no dashes in front of it, and no spaces in it: "
+            f"{' '.join(f'{key}={value}' for key, value in settings)}"
+        )
     raise RequestError(f"{message}. `harness train --hydra-help` describes the flags.")
 
 

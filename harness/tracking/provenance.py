@@ -16,6 +16,7 @@ from pathlib import Path
 
 from harness import paths
 from harness.machine import available_cpus, gpus, this_process
+from harness.surroundings import ignored
 from harness.tracking.selection import COMMIT_TAG, DIRTY_TAG, LIBRARIES, PROCESS_TAG, VERSION_TAG
 
 GIT_SECONDS = 20
@@ -26,9 +27,11 @@ CHECKOUT, WHEEL, COPY = "checkout", "wheel", "copy"
 
 _GIT = (
     "git", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}",
+    "-c", "status.showUntrackedFiles=normal", "-c", "diff.noprefix=false", "-c", "diff.mnemonicPrefix=false",
     "--no-optional-locks",
 )  # fmt: skip
-"""A repository's configuration can name programs; looking at a state must start none of them, nor write an index."""
+"""A repository's configuration can name programs; looking at a state must start none of them, nor write an index.
+What a person likes to see (no untracked files, patches without prefixes) must not decide what is recorded."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,7 @@ def model_requirements() -> list[str]:
 
 
 def machine_tags() -> dict[str, str]:
-    """The code, the interpreter, the libraries and the machine, as tags."""
+    """The code, the interpreter, the libraries, the machine, and which variables around it were ignored, as tags."""
     return {
         **code_tags(code_state()),
         "harness.python": platform.python_version(),
@@ -169,6 +172,7 @@ def machine_tags() -> dict[str, str]:
         "harness.host": platform.node(),
         "harness.command": _command(),
         PROCESS_TAG: this_process(),
+        **({"harness.ignored_environment": ", ".join(names)} if (names := ignored()) else {}),
     }
 
 
