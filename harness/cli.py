@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "export": ("harness.commands.export", "Write a run's model as a Keras file or a SavedModel."),
     "register": ("harness.commands.register", "Put a run's model into MLflow's model registry."),
     "sync": ("harness.commands.sync", "Put into the store what runs kept while it was away."),
+    "store": ("harness.commands.store", "Look after the store: relocate it after a move."),
     "data": ("harness.commands.data", "List, fetch, verify, show and describe the datasets."),
     "ui": ("harness.commands.ui", "Open the MLflow UI on the project's store."),
 }

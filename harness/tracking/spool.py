@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 
 from harness import paths
 from harness.errors import StoreError
+from harness.tracking.locations import Move, local_path
 from harness.tracking.operations import File, Operation, TrainedModel, from_json, to_json
 from harness.tracking.store import Store, open_store
 
@@ -191,6 +192,18 @@ def find_spools(run_id: str | None = None) -> dict[str, list[Spool]]:
             spool = Spool(journal.parent)
             found.setdefault(spool.origin.run_id, []).append(spool)
     return {run: sorted(parts, key=lambda spool: spool.part) for run, parts in found.items()}
+
+
+def follow_store(move: Move, store: Store) -> None:
+    """Have this project's spools of a store that was moved or copied name its present place. Raises `StoreError`."""
+    olds = {path.with_name(move.database.name) for place in move.places if (path := local_path(place)) is not None}
+    for spools in find_spools().values():
+        for spool in spools:
+            if spool.origin.store.database in olds:
+                spool.origin = replace(spool.origin, uri=store.uri)
+                header, _, rest = (spool.folder / JOURNAL).read_bytes().partition(b"\n")
+                changed = json.dumps({**json.loads(header), "uri": store.uri}).encode()
+                paths.write_bytes(spool.folder / JOURNAL, changed + b"\n" + rest)
 
 
 @contextmanager

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 from harness import paths
 from harness.errors import StoreError
 from harness.tracking import access
-from harness.tracking.soundness import check_sqlite
+from harness.tracking.locations import artifact_root, check_in_place, experiment_folder, recorded_artifacts
+from harness.tracking.making import make_database
+from harness.tracking.soundness import check_artifacts, check_made, check_sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,9 +66,9 @@ class Store:
     def __repr__(self) -> str:
         return f"Store({self.shown!r})"
 
-    @property
+    @cached_property
     def _identity(self) -> Path | str:
-        return self.database or self.uri
+        return self.database.resolve() if self.database is not None else self.uri
 
     @property
     def shown(self) -> str:
@@ -85,8 +87,8 @@ class Store:
 
     @property
     def is_missing(self) -> bool:
-        """Whether the store is a file that does not exist yet."""
-        return self.database is not None and not self.database.is_file()
+        """Whether the store is a file that does not exist yet, or in which nothing was ever written."""
+        return self.database is not None and not (self.database.is_file() and self.database.stat().st_size)
 
     @cached_property
     def client(self) -> Any:
@@ -116,7 +118,8 @@ class Store:
         if self.database is None:
             yield
             return
-        lock = self.database.with_name(self.database.name + ".lock")
+        file = self.database.resolve()  # by whichever link it was named
+        lock = file.with_name(file.name + ".lock")
         try:
             with FileLock(lock, timeout=60, is_singleton=True):  # a process that holds it may ask again
                 yield
@@ -126,16 +129,21 @@ class Store:
                 "the lock goes with its process, the file may stay."
             ) from error
 
-    def wait_until_made(self) -> None:
-        """Return when no other process is making the store's tables. Raises `StoreError` after a minute."""
-        with self.exclusive():
-            pass
-
-    def check_writable(self) -> None:
+    def check_writable(self, experiment: str | None = None) -> None:
         """Make sure, before anything is written, that a local store can take runs; a server says so itself.
 
-        Raises `StoreError` as `check_sqlite` does.
+        The artifacts of an `experiment` may lie elsewhere than the store's own. Raises `StoreError` as `check_sqlite`
+        and `check_in_place` do.
         """
+        if self.database is None:
+            return
+        self.check_sound()
+        check_in_place(self.database)
+        if experiment is not None and (folder := recorded_artifacts(self.database, experiment)) is not None:
+            check_artifacts(self.database, folder)
+
+    def check_sound(self) -> None:
+        """As `check_writable`, also for a store that was moved."""
         if self.database is not None:
             check_sqlite(self.database, artifact_root(self.database))
 
@@ -144,7 +152,7 @@ class Store:
 
         Raises `StoreError` if it was deleted; see `check_writable`.
         """
-        self.check_writable()
+        self.check_writable(name)
         client = self.client
         with self.explained(), self.exclusive():
             found = client.get_experiment_by_name(name)
@@ -161,8 +169,6 @@ class Store:
     def _make_tables(self) -> None:
         if self.database is None:
             return
-        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
         if "%" in self.uri:
             raise StoreError(
                 f"The tracking store {self.uri} cannot be made: MLflow misreads a path with a % in it. Move it."
@@ -174,14 +180,15 @@ class Store:
                 f"The tracking store {self.uri} cannot be made: there is no folder {self.database.parent}."
             )
         with self.exclusive():
-            SqlAlchemyStore(self.uri, artifact_root(self.database).as_uri())
+            if self.is_missing:
+                make_database(self.database, artifact_root(self.database))
+        check_made(self.database)
 
     def _artifact_location(self, experiment: str) -> dict[str, str]:
         """An absolute place for a local store's artifacts; a client elsewhere would use its own working directory."""
         if self.database is None:
             return {}
-        folder = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in experiment)
-        return {"artifact_location": (artifact_root(self.database) / folder).as_uri()}
+        return {"artifact_location": (artifact_root(self.database) / experiment_folder(experiment)).as_uri()}
 
 
 @lru_cache
@@ -194,11 +201,6 @@ def _absolute(uri: str) -> str:
     if (match := SQLITE.fullmatch(uri)) is None:
         return uri
     return f"{match['head']}{Path(match['file']).absolute()}{match['options'] or ''}"
-
-
-def artifact_root(database: Path) -> Path:
-    """Where the artifacts of a SQLite store lie: `mlruns/` beside the database, as MLflow would put them."""
-    return database.parent / "mlruns"
 
 
 def load_mlflow() -> None:

@@ -100,7 +100,7 @@ def test_a_deleted_experiment_is_named_with_both_ways_out(project: Path) -> None
 
 def test_a_file_that_is_no_database_is_said_to_be_none(project: Path) -> None:
     (project / "mlflow.db").write_text("these are notes")
-    with pytest.raises(StoreError, match=r"cannot be used: file is not a database\.\nThe store is set by"):
+    with pytest.raises(StoreError, match=r"cannot be used: the file is not a database\. Nothing was changed\."):
         _ = open_store(uri_in(project)).client
 
 
