@@ -41,7 +41,8 @@ def artifact_root(database: Path) -> Path:
 def experiment_folder(experiment: str) -> str:
     """The name of an experiment's folder among the artifacts."""
     name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in experiment)
-    return name.encode()[:LONGEST_FOLDER].decode(errors="ignore")
+    hidden = len(name) - len(name.lstrip("."))  # `..` would be another folder
+    return ("_" * hidden + name[hidden:]).encode()[:LONGEST_FOLDER].decode(errors="ignore")
 
 
 def local_path(location: str) -> Path | None:

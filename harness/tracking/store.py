@@ -8,13 +8,13 @@ from __future__ import annotations
 import logging
 import os
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import paths
-from harness.errors import StoreError
+from harness.errors import RequestError, StoreError
 from harness.tracking import access
 from harness.tracking.locations import artifact_root, check_in_place, experiment_folder, recorded_artifacts
 from harness.tracking.making import make_database
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
+OPTIONS = re.compile(r"\?[\w.-]+=[^&/]*(&[\w.-]+=[^&/]*)*")
+LONGEST_NAME = 200
+"""Bytes of a file's name: file systems take 255, and a lock, a journal or a copy have longer names."""
 SQLITE = re.compile(r"(?P<head>sqlite(\+\w+)?:///(file:)?)(?!:memory:)(?P<file>[^?]+)(?P<options>\?.*)?")
 EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",  # the UI opens in its model-training layout
@@ -37,7 +40,8 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 def open_store(configured: str | None = None) -> Store:
     """The store at the URI `configured` (`tracking.uri`, `--store`), else at `MLFLOW_TRACKING_URI`, else the project's.
 
-    A process has one `Store` for each URI.
+    A process has one `Store` for each URI. Raises `RequestError` for a URI that names no place, or one that MLflow and
+    SQLite read differently.
     """
     return _opened(_absolute(configured or os.environ.get("MLFLOW_TRACKING_URI") or paths.default_store_uri()))
 
@@ -169,17 +173,13 @@ class Store:
     def _make_tables(self) -> None:
         if self.database is None:
             return
-        if "%" in self.uri:
-            raise StoreError(
-                f"The tracking store {self.uri} cannot be made: MLflow misreads a path with a % in it. Move it."
-            )
         if self == Store(paths.default_store_uri()):
             self.database.parent.mkdir(parents=True, exist_ok=True)
         if not self.database.parent.is_dir():
             raise StoreError(
                 f"The tracking store {self.uri} cannot be made: there is no folder {self.database.parent}."
             )
-        with self.exclusive():
+        with self.exclusive() if self.is_missing else nullcontext():  # no lock for a store that may only be read
             if self.is_missing:
                 make_database(self.database, artifact_root(self.database))
         check_made(self.database)
@@ -197,10 +197,47 @@ def _opened(uri: str) -> Store:
 
 
 def _absolute(uri: str) -> str:
-    """A URI that means the same store in every working directory."""
+    """A URI that means the same store in every working directory, and to MLflow as to SQLite."""
     if (match := SQLITE.fullmatch(uri)) is None:
+        if problem := _problem_of_uri(uri):
+            raise RequestError(f"The tracking store {access.shown_uri(uri)} cannot be used: {problem}")
         return uri
-    return f"{match['head']}{Path(match['file']).absolute()}{match['options'] or ''}"
+    database, options = Path(match["file"]).absolute(), match["options"] or ""
+    if problem := _problem_of_file(database, options):
+        raise RequestError(
+            f"The tracking store {database}{options} cannot be used: {problem} Move it, or name another store with "
+            "tracking.uri=sqlite:////PATH."
+        )
+    return f"{match['head']}{database}{options}"
+
+
+def _problem_of_uri(uri: str) -> str:
+    if uri.startswith("sqlite"):
+        written = f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+        if ":memory:" in uri or uri.rstrip("/").endswith(":"):
+            return f"a database in memory keeps nothing. Name a file: {written}"
+        return f"a SQLite store is written with the whole path of its file, four strokes in all: {written}"
+    if "://" not in uri.removeprefix("file:") and uri not in ("databricks", "uc", "databricks-uc"):
+        return f"MLflow keeps runs in a database or on a server, not in a folder. Write sqlite:///{Path(uri).absolute()}/mlflow.db"
+    return ""
+
+
+def _problem_of_file(database: Path, options: str) -> str:
+    if "%" in str(database):
+        return "MLflow misreads a path with a % in it."
+    if options and not OPTIONS.fullmatch(options):
+        return "in a URI a ? ends the path, so that no folder or file may have one in its name."
+    if not str(database).isprintable():
+        return "its path has characters that cannot be shown."
+    if len(database.name.encode()) > LONGEST_NAME:
+        return f"the name of its file is longer than {LONGEST_NAME} bytes."
+    try:
+        database.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # it is yet to be made, or says so when it is used
+    except OSError as error:  # links that go round, a name or a path that is too long
+        return f"{error.strerror}."
+    return ""
 
 
 def load_mlflow() -> None:
