@@ -50,7 +50,9 @@ def _refusal_of_ours(error: BaseException | None) -> ConfigError | None:
 
 
 def _missing_option(error: MissingConfigException) -> str:
-    group, _, option = (error.missing_cfg_file or "").rpartition("/")
+    file = error.missing_cfg_file or ""
+    group = next((one for one in _group_names() if file.startswith(f"{one}/")), file.rpartition("/")[0])
+    option = file.removeprefix(f"{group}/")
     choices = [str(choice) for choice in error.options or []]
     if not group:
         return f"{option}: there is no such configuration file in {paths.configuration_directory()}."

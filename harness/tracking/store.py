@@ -35,6 +35,8 @@ EXPERIMENT_TAGS = {
 
 # The harness talks to the store that it was given and to nobody else.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# MLflow prints the address of each run when it ends, with the password that it may hold.
+os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
 
 
 def open_store(configured: str | None = None) -> Store:
