@@ -26,6 +26,9 @@ FIGURES = ("none", "few", "all")
 RESUMES = ("true", "false", "only_failed")
 PALETTES = ("safe", "blue", "green")
 MIXED_PRECISIONS = ("none", "float16", "bfloat16")
+MODEL_SUFFIX, STATE_SUFFIX = ".keras", ".npz"
+SAVED = (MODEL_SUFFIX, STATE_SUFFIX)
+"""How the names of files end that `regime.continue_from` takes; what ends otherwise names a run."""
 SWEEP_SETTINGS = ("timeout", "retries", "max_failures", "fail_fast")
 """What a sweep does about jobs that fail: one answer for all its jobs, and no part of what is trained."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from harness.analysis.settings import ABSENT, NOT_CONTINUED, deciding, setting_of, settings_digest
-from harness.config import Config, flatten
+from harness.config import SAVED, STATE_SUFFIX, Config, flatten
 from harness.data import load_splits, variant
 from harness.errors import ConfigError, DataError, RequestError
 from harness.images import DATASET_TAG
@@ -31,7 +31,6 @@ STATE_FILE = "training/state.npz"
 """The artifact of a run that another can continue from."""
 
 RUN_URI = "runs:/"
-MODEL_SUFFIX, STATE_SUFFIX = ".keras", ".npz"
 DECIDING = (
     "model.architecture", "model.hidden", "model.width", "model.depth", "model.filters", "model.kernel_size",
     "model.pool_size", "model.activation", "model.batch_norm", "dataset.preprocessing",
@@ -253,7 +252,7 @@ def _all_but_epochs(parameters: Mapping[str, object]) -> dict[str, str]:
 def _file(named: str) -> Path | None:
     """The file that is meant, where it is one: by its suffix. Raises `RequestError` if it is not there."""
     file = Path(named).expanduser()
-    if file.suffix not in (MODEL_SUFFIX, STATE_SUFFIX):
+    if file.suffix not in SAVED:
         return None
     if not file.is_file():
         raise RequestError(f"regime.continue_from={named}: there is no such file.")

@@ -79,5 +79,6 @@ class Terminated(KeyboardInterrupt):
 
 def suggestion(word: str, choices: Iterable[str]) -> str:
     """` Did you mean 'adam'?` for a near miss of one of `choices`, otherwise the empty string."""
-    near = get_close_matches(word, list(choices), n=1, cutoff=0.6)
-    return f" Did you mean '{near[0]}'?" if near else ""
+    named = {choice.casefold(): choice for choice in choices}
+    near = get_close_matches(word.casefold(), list(named), n=1, cutoff=0.6)
+    return f" Did you mean '{named[near[0]]}'?" if near else ""

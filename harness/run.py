@@ -23,6 +23,7 @@ from harness.machine import available_cpus
 from harness.models import build_model, pixel_scale, probability_model
 from harness.recording import Recorded, data_counts, log_configuration, log_data, log_note, log_start, log_state
 from harness.records import RunRecord, Split
+from harness.surroundings import prepare
 from harness.tracking.reopening import resumable
 from harness.tracking.selection import FINGERPRINT_TAG, GROUP_TAG, JOB_TAG, REPRODUCES_TAG, THREADS_TAG
 from harness.tracking.store import Store, load_mlflow, open_store
@@ -88,6 +89,7 @@ def execute(
     store that cannot be used).
     """
     started = time.perf_counter()
+    prepare()  # the command has done it, but another launcher may have started this process elsewhere
     store = open_store(config.tracking.uri)
     tags = _identifying_tags(store, config, context)
     identity = RunIdentity(context.name, config.tracking.experiment, context.parent_id, context.overrides, tags)

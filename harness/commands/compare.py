@@ -36,7 +36,20 @@ from harness.tracking.predictions import read_predictions
 from harness.tracking.reading import cached_reads
 from harness.tracking.store import Store
 
-_SUFFIXES = {".json": "json", ".csv": "csv", ".md": "markdown"}
+_SUFFIXES = {".json": "json", ".csv": "csv", ".md": "markdown", ".txt": "table", "": "table"}
+
+
+def _form_of(output: Path | None) -> str:
+    """The form that the suffix of `--output` names. Raises `RequestError` for one that names none."""
+    suffix = "" if output is None else output.suffix.lower()
+    if suffix not in _SUFFIXES:
+        known = ", ".join(name for name in _SUFFIXES if name)
+        raise RequestError(
+            f"--output {output}: a table is written as {known}. Name such a file, or say with --format what goes into "
+            f"this one ({', '.join(FORMATS)}); `harness report` draws figures."
+        )
+    return _SUFFIXES[suffix]
+
 
 Shown = Comparison | Findings | Confirmation | ByImage | Power
 
@@ -152,6 +165,7 @@ def command(
     """
     naming = naming_of(train_metric, held_out_metric, train_loss_metric, held_out_loss_metric, group_by)
     demand = _demand(min_accuracy, within)
+    form = form or _form_of(output)
     if pareto and (baseline or effect):
         raise RequestError(
             "--pareto picks rows by the figures that --baseline and --effect would test. Use one of them."
@@ -181,7 +195,6 @@ def command(
             f"--at {stage}: no run here has such figures. Only a run with a validation split (regime.validation) has "
             "an epoch of least validation loss, and runs of earlier versions of the harness have neither."
         )
-    form = form or (_SUFFIXES.get(output.suffix.lower()) if output is not None else None) or "table"
     if effect is None and baseline is not None:
         baseline = baseline_row(store, comparison, baseline)
     how = OnRequest(simultaneous, effect_size)

@@ -5,10 +5,11 @@ the rule and the choices.
 """
 
 from harness.composing.configs import compose_config, recorded_config, typed_config
-from harness.composing.explaining import explained
+from harness.composing.explaining import explained, group_names
 from harness.composing.grid import GRID_SWEEPER, SweepJobs, expand_sweep
 from harness.composing.jobs import SweepComposer, check_sweep
-from harness.composing.setup import CONFIG_NAME, VERSION_BASE, config_loader, register
+from harness.composing.setup import CONFIG_NAME, VERSION_BASE, added_folder, config_loader, register
+from harness.composing.words import as_written
 
 __all__ = [
     "CONFIG_NAME",
@@ -16,11 +17,14 @@ __all__ = [
     "VERSION_BASE",
     "SweepComposer",
     "SweepJobs",
+    "added_folder",
+    "as_written",
     "check_sweep",
     "compose_config",
     "config_loader",
     "expand_sweep",
     "explained",
+    "group_names",
     "recorded_config",
     "register",
     "typed_config",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.types import RunMode
@@ -12,8 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from harness.composing.explaining import explained, unknown_setting
 from harness.composing.setup import CONFIG_NAME, config_loader
-from harness.config import Config, flatten
+from harness.composing.words import as_written
+from harness.config import SAVED, Config, flatten
 from harness.errors import ConfigError
+from harness.surroundings import is_ignored
 from harness.validation import validate
 
 
@@ -21,9 +25,9 @@ def compose_config(
     overrides: Sequence[str] = (), config_name: str = CONFIG_NAME, config_dir: str | None = None
 ) -> Config:
     """The configuration of one run, from overrides as on the command line. Raises `ConfigError`."""
-    loader = config_loader(config_dir)
+    loader, words = config_loader(config_dir), as_written(overrides)
     with explained(overrides):
-        config = typed_config(composed(loader, config_name, overrides), overrides)
+        config = typed_config(composed(loader, config_name, words), overrides)
     validate(config)
     return config
 
@@ -39,12 +43,28 @@ def typed_config(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
     Raises `ConfigError`, in the words of `overrides`.
     """
     with explained(overrides):
+        _refuse_variables(composed)
         content = own_settings(composed)
         _refuse_unknown_keys(content, overrides)
         OmegaConf.resolve(content)
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), content))
     assert isinstance(config, Config)
+    return with_absolute_paths(config)
+
+
+def with_absolute_paths(config: Config) -> Config:
+    """The configuration with paths that mean the same in every working directory; relative ones are taken from that of
+    this process. What is no path is left alone."""
+    directory, source = config.dataset.directory, config.regime.continue_from
+    if directory is not None and directory.strip():
+        config = replace(config, dataset=replace(config.dataset, directory=_absolute(directory)))
+    if source is not None and Path(source).suffix in SAVED:
+        config = replace(config, regime=replace(config.regime, continue_from=_absolute(source)))
     return config
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
 
 
 def own_settings(composed: DictConfig) -> DictConfig:
@@ -61,6 +81,15 @@ def recorded_config(text: str) -> Config:
         content = OmegaConf.merge(OmegaConf.create(dataclasses.asdict(Config())), OmegaConf.create(text))
         assert isinstance(content, DictConfig)
         return typed_config(content)
+
+
+def _refuse_variables(composed: DictConfig) -> None:
+    """Hydra sets variables for the time of a job, and fails at its end if they are gone: they cannot be ignored."""
+    if names := [str(name) for name in OmegaConf.select(composed, "hydra.job.env_set") or () if is_ignored(str(name))]:
+        raise ConfigError(
+            f"hydra.job.env_set: {', '.join(names)} may not be set for a run, since it is part of no configuration. "
+            "Take it out; docs/configuration.md says what is pinned and ignored."
+        )
 
 
 def _refuse_unknown_keys(content: DictConfig, overrides: Sequence[str]) -> None:

@@ -13,12 +13,22 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from harness import paths
 from harness.composing.setup import EXPERIMENTS
+from harness.composing.words import TEXTS, calls_function, quoted
 from harness.config import Config, flatten
 from harness.errors import ConfigError, suggestion
 
 SIBLINGS_SHOWN = 12
 NO_OPTION = re.compile(r"null|true|false|[-+.\d].*|\{.*")
 """Values that Hydra does not take for the name of a group's option."""
+
+
+UNPACKED = re.compile(r"In '(?P<file>(?P<group>\w+)/[^']+)'.*: Key '(?P=group)' not in 'Config'")
+"""A file of a group that holds no settings of its own, without `# @package _global_`."""
+CHOSEN_AS_SETTING = re.compile(
+    r"In '(?P<file>[^']+)'.*: \w+ is not a subclass of (?P<section>\w+)Config\. value: (?P<option>\S+)"
+)
+ABBREVIATIONS = {"lr": "learning_rate", "bs": "batch_size", "wd": "weight_decay"}
+"""What others call settings of ours."""
 
 
 @contextmanager
@@ -29,11 +39,7 @@ def explained(overrides: Sequence[str] = ()) -> Iterator[None]:
     except MissingConfigException as error:
         raise ConfigError(_missing_option(error)) from error
     except OverrideParseException as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(
-            f"{error.override}: this override cannot be read ({reason}). Write key=value, group=option or "
-            "key=value1,value2; quote what the shell would take apart: 'model.hidden=[64,64]'."
-        ) from error
+        raise ConfigError(_unreadable(error)) from error
     except (HydraException, OmegaConfBaseException) as error:
         if (refusal := _refusal_of_ours(error)) is not None:
             raise refusal from None
@@ -49,9 +55,34 @@ def _refusal_of_ours(error: BaseException | None) -> ConfigError | None:
     return error
 
 
+def _unreadable(error: OverrideParseException) -> str:
+    """A word that is no override, and what to type instead."""
+    word = str(error.override)
+    key, equals, value = word.partition("=")
+    if not equals:
+        name = key.lstrip("+~").rstrip(":")
+        wanted = f"{name}=VALUE" if name in (*flatten(Config()), *group_names()) else "SETTING=VALUE"
+        return f"{word}: this is no setting with a value. Write {wanted}, without spaces around the =."
+    if key.lstrip("+") in TEXTS and not calls_function(value):
+        return f"{word}: Hydra cannot read this value. Quote it for Hydra and for the shell: {quoted(key, value)}"
+    reason = "it ends in a comma" if value.endswith(",") else str(error).splitlines()[0].partition(" expecting {")[0]
+    return (
+        f"{word}: this override cannot be read ({reason}). Write key=value, group=option or key=value1,value2, with no "
+        "space behind a comma; quote what the shell would take apart: 'model.hidden=[64,64]'."
+    )
+
+
 def _missing_option(error: MissingConfigException) -> str:
-    group, _, option = (error.missing_cfg_file or "").rpartition("/")
+    file = error.missing_cfg_file or ""
+    group = next((one for one in group_names() if file.startswith(f"{one}/")), file.rpartition("/")[0])
+    option = file.removeprefix(f"{group}/")
     choices = [str(choice) for choice in error.options or []]
+    head, _, inner = group.partition("/")
+    if head in group_names() and inner in group_names():
+        return (
+            f"a file of {head} chooses {inner}: {option} in its defaults list as if it were a part of {head}. Write "
+            f"there: - override /{inner}: {option}"
+        )
     if not group:
         return f"{option}: there is no such configuration file in {paths.configuration_directory()}."
     return f"{group}={option}: must be one of {', '.join(choices)}.{suggestion(option, choices)}"
@@ -69,34 +100,67 @@ def _explain(error: HydraException | OmegaConfBaseException, overrides: Sequence
     if reason.endswith("does not support deletion"):
         return f"{given}: a setting cannot be taken out; give it another value, or null where it may have none."
     wanted = _expected_type(key.split("[")[0])
-    return f"{given}: must be {wanted}." if wanted else f"{given}: {reason}."
+    if not given:  # what a value refers to with ${...}
+        return f"{' '.join(word for word in overrides if '${' in word) or 'a setting'}: {reason}."
+    return f"{given}: must be {wanted}.{_several(given)}" if wanted else f"{given}: {reason}."
 
 
 def _explain_text(text: str, overrides: Sequence[str]) -> str:
     """Hydra's own message, for what it finds wrong without OmegaConf (for instance an unknown group)."""
+    text = " ".join(text.split())
+    if match := UNPACKED.search(text):
+        return (
+            f"{match['file']}.yaml: its settings would be those of '{match['group']}', which has none. Make this its "
+            f"first line: # @package _global_"
+        )
+    if match := CHOSEN_AS_SETTING.search(text):
+        group = match["section"].lower()
+        return (
+            f"{match['file']}.yaml: '{group}: {match['option']}' gives a group one value. An option is chosen in the "
+            f"defaults list of the file:  defaults:  - override /{group}: {match['option']}"
+        )
     for override in overrides:
         key, _, value = override.lstrip("+~").partition("=")
         if f"'{key}'" in text and "Could not override" in text:
             return unknown_setting(key, overrides)
-        if "Config group override" in text and key in _group_names() and NO_OPTION.fullmatch(value):
+        if "Config group override" in text and key in group_names() and NO_OPTION.fullmatch(value):
             return f"{override}: {key} is a group; it takes the name of an option. `harness train --help` lists them."
         if "Ambiguous value" in text and override in text:
+            other = f"A list is written {key}=[...]."
+            if key in TEXTS:
+                other = f"If the comma is a part of the text: {quoted(key, value)}"
             return (
-                f"{override}: several values make a sweep: use `harness sweep` or `harness train --multirun`. "
-                f"A list is written {key}=[...]."
+                f"{override}: several values make a sweep: use `harness sweep` or `harness train --multirun`. {other}"
             )
-    return " ".join(text.split())
+        if not key and "must be a string or a list" in text:
+            return f"{override}: this names no setting. Write SETTING=VALUE."
+    return text
+
+
+def _several(word: str) -> str:
+    """How to sweep over the values that `word` gives in the ways of others: `seed=[0,1,2]`, `seed=0..3`."""
+    key, _, value = word.lstrip("+").partition("=")
+    if re.fullmatch(r"\[[^\[\]]+\]", value):
+        return f" For a run with each: harness sweep {key}={value[1:-1].replace(' ', '')}"
+    if between := re.fullmatch(r"(\d+)(?:\.\.|-|:)(\d+)", value):
+        return f" For a run with each from {between[1]} to {between[2]}: " + (
+            f"harness sweep '{key}=range({between[1]},{int(between[2]) + 1})'"
+        )
+    if key in TEXTS:
+        return f" For these characters as the text: {quoted(key, value)}"
+    return ""
 
 
 def unknown_setting(key: str, overrides: Sequence[str] = ()) -> str:
     """What to say of a key that does not exist: its neighbours if they are few, the nearest name if there is one."""
     if key.startswith("hydra."):
         return f"{_given(key, overrides)}: there is no such setting of Hydra's yet. To add it, put a + in front of it."
-    known = [*flatten(Config()), *_group_names()]
+    known = [*flatten(Config()), *group_names()]
     parents = [key.rsplit(".", depth)[0] for depth in range(1, key.count(".") + 1)]
     head = next((parent for parent in parents if any(name.startswith(f"{parent}.") for name in known)), "")
     siblings = [name for name in known if head and name.startswith(f"{head}.")] or _top_names()
-    near = suggestion(key, [*known, *siblings]) or suggestion(key, siblings)
+    meant = ".".join(ABBREVIATIONS.get(part, part) for part in key.split("."))
+    near = suggestion(meant, [*known, *siblings]) or suggestion(meant, siblings)
     choices = f"The settings there are {', '.join(siblings)}." if len(siblings) <= SIBLINGS_SHOWN or not near else ""
     message = f"{_given(key, overrides)}: there is no such setting.{near} {choices}".rstrip()
     return f"{message} `harness train --help` shows all settings."
@@ -107,14 +171,15 @@ def _given(key: str, overrides: Sequence[str]) -> str:
     return next((item for item in overrides if item.lstrip("+~").split("=")[0] == key.split("[")[0]), key)
 
 
-def _group_names() -> list[str]:
+def group_names() -> list[str]:
+    """The groups of options, `experiments` last."""
     folders = sorted(item.name for item in paths.configuration_directory().iterdir() if item.is_dir())
     return [*(name for name in folders if name != "hydra"), EXPERIMENTS]
 
 
 def _top_names() -> list[str]:
     fields = [item.name for item in dataclasses.fields(Config)]
-    return fields + [name for name in _group_names() if name not in fields]
+    return fields + [name for name in group_names() if name not in fields]
 
 
 def _expected_type(key: str) -> str | None:

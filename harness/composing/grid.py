@@ -17,11 +17,12 @@ from hydra.core.default_element import ConfigDefault
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from harness.composing.explaining import explained
 from harness.composing.setup import CONFIG_NAME, config_loader
-from harness.config import SWEEP_SETTINGS
+from harness.composing.words import TEXTS, as_written
+from harness.config import SWEEP_SETTINGS, Config, flatten
 from harness.errors import ConfigError
 
 GRID_SWEEPER = "hydra_plugins.harness.GridSweeper"
@@ -65,7 +66,7 @@ class _Expansion:
     def __init__(self, loader: ConfigLoaderImpl, config_name: str, overrides: Sequence[str]) -> None:
         self._loader, self._config_name = loader, config_name
         self._parser = OverridesParser.create(config_loader=loader)
-        given = self._parser.parse_overrides(list(overrides))
+        given = self._parser.parse_overrides(as_written(overrides))
         for item in given:
             if item.is_sweep_override():
                 _refuse_unsweepable(item)
@@ -83,7 +84,7 @@ class _Expansion:
         """The jobs and the swept keys where the groups in `chosen` are set to these options."""
         words = [f"{key}={option}" for key, option in chosen.items()]
         settings = self._settings(tuple(words))
-        params = self._parser.parse_overrides([f"{key}={value}" for key, value in settings.params.items()])
+        params = self._parser.parse_overrides(as_written([f"{key}={value}" for key, value in settings.params.items()]))
         every = [*params, *self._given, *self._parser.parse_overrides(words)]
         last = {item.get_key_element(): item for item in every}
         for key, item in last.items():
@@ -98,7 +99,9 @@ class _Expansion:
             if not grid and item.is_sweep_override() and not list(item.sweep_string_iterator()):
                 raise ConfigError(f"{item.input_line}: has no value.{self._options_there_are(item)}")
         several = [key for key, item in last.items() if item.is_sweep_override()]
-        return [tuple(job) for job in grid], list(dict.fromkeys(key.lstrip("+") for key in [*chosen, *several]))
+        return [tuple(as_written(job)) for job in grid], list(
+            dict.fromkeys(key.lstrip("+") for key in [*chosen, *several])
+        )
 
     def _options_with_grids(
         self, key: str, item: Override, words: tuple[str, ...], settings: _SweepSettings
@@ -142,6 +145,8 @@ class _Expansion:
         size = sweeper.get("max_batch_size")
         if size is not None and (type(size) is not int or size < 1):
             raise ConfigError(f"hydra.sweeper.max_batch_size={size}: must be a whole number, at least 1, or null.")
+        for key, value in params.items_ex(resolve=False) if isinstance(params, DictConfig) else params.items():
+            _refuse_unwritten(str(key), value)
         return _SweepSettings({str(key): str(value) for key, value in params.items()}, launcher, sweeper)
 
     def _options(self, group: str) -> list[str]:
@@ -172,6 +177,27 @@ def _content(node: DictConfig) -> dict[str, Any]:
     content = OmegaConf.to_container(node)
     assert isinstance(content, dict)
     return {str(name): value for name, value in content.items()}
+
+
+LISTS = frozenset(key for key, value in flatten(Config()).items() if isinstance(value, list))
+
+
+def _refuse_unwritten(key: str, value: Any) -> None:
+    """Raise `ConfigError` for values of `hydra.sweeper.params` that YAML has read as something else than was meant."""
+    named = f"hydra.sweeper.params.{key}"
+    if isinstance(value, list | ListConfig):
+        several = key not in LISTS or any(isinstance(item, list | ListConfig) for item in value)
+        if several:
+            written = ",".join(str(item).replace(" ", "") for item in value)
+            raise ConfigError(
+                f"{named}: {value} is a list of YAML's, which would be one value. Write the values with commas "
+                f"between them: {key}: {written if key not in LISTS else repr(written)}"
+            )
+    elif key in TEXTS and value is not None and not isinstance(value, str):
+        raise ConfigError(
+            f"{named}: YAML reads this as {value}, and {key} is a text. Put it into quotes, so that its characters "
+            "stay."
+        )
 
 
 def _refuse_unsweepable(item: Override) -> None:

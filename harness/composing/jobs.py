@@ -20,7 +20,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from harness.composing.configs import composed, own_settings, typed_config
+from harness.composing.configs import composed, own_settings, typed_config, with_absolute_paths
 from harness.composing.explaining import explained
 from harness.composing.grid import SweepJobs
 from harness.composing.setup import CONFIG_NAME, config_loader
@@ -89,7 +89,7 @@ class JobComposer:
         form, values = self._forms.read(job)
         example = self.examples.get(form)
         if example is not None and example.sets_values:
-            return example.with_values(values)
+            return with_absolute_paths(example.with_values(values))
         found = composed(self._loader, self._config_name, [*self._hydra, *job])
         config = typed_config(found, job)
         self.examples[form] = _Example(config, own_settings(found))

@@ -8,17 +8,21 @@ from pathlib import Path
 
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import IConfigRepository
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from hydra.core.config_store import ConfigStore
+from hydra.core.default_element import ResultDefault
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.core.utils import setup_globals
+from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from harness import paths
+from harness.composing.words import TEXTS
 from harness.config import Config
 from harness.errors import ConfigError
 
@@ -44,6 +48,21 @@ class ExperimentsSource(FileConfigSource):
         if config_path == EXPERIMENTS:
             return super().list(config_path, results_filter)
         return [EXPERIMENTS] if config_path == "" and results_filter is not ObjectType.CONFIG else []
+
+
+class Loader(ConfigLoaderImpl):
+    """Hydra's composer, which refuses files in which YAML has read a text as something else."""
+
+    def _load_single_config(self, default: ResultDefault, repo: IConfigRepository) -> ConfigResult:
+        loaded = super()._load_single_config(default, repo)
+        for key in TEXTS if isinstance(loaded.config, DictConfig) else ():
+            value = OmegaConf.select(loaded.config, key, throw_on_resolution_failure=False)
+            if isinstance(value, bool | int | float):
+                raise ConfigError(
+                    f"{default.config_path}.yaml: {key} is a text, and YAML reads what is written there as {value!r}. "
+                    "Put it into quotes, so that its characters stay."
+                )
+        return loaded
 
 
 class ExperimentsSearchPath(SearchPathPlugin):
@@ -79,7 +98,19 @@ def _epochs(steps: int, images: int | None, batch_size: int) -> int:
     return max(1, round(steps / math.ceil(images / batch_size)))
 
 
-def config_loader(config_dir: str | None) -> ConfigLoaderImpl:
+def added_folder(config_dir: str) -> Path:
+    """The folder that `--config-dir` names. Raises `ConfigError` where there is none."""
+    folder = Path(config_dir).expanduser().absolute()
+    if not folder.is_dir():
+        what = "that is a file" if folder.is_file() else "there is no such folder"
+        raise ConfigError(
+            f"--config-dir {config_dir}: {what}. Name a folder FOLDER that holds folders of options, such as "
+            f"FOLDER/model/wide.yaml or FOLDER/{EXPERIMENTS}/mine.yaml."
+        )
+    return folder
+
+
+def config_loader(config_dir: str | None) -> Loader:
     """Hydra's composer; it looks into `--config-dir` as it does when it is given the flag itself.
 
     Raises `ConfigError` where there is no such folder.
@@ -89,8 +120,6 @@ def config_loader(config_dir: str | None) -> ConfigLoaderImpl:
     version.setbase(VERSION_BASE)
     search_path = create_config_search_path(str(paths.configuration_directory()))
     if config_dir is not None:
-        folder = Path(config_dir).absolute()
-        if not folder.is_dir():
-            raise ConfigError(f"--config-dir {config_dir}: there is no such folder.")
+        folder = added_folder(config_dir)
         search_path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
-    return ConfigLoaderImpl(search_path)
+    return Loader(search_path)

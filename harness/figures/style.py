@@ -1,8 +1,9 @@
 """The look that all figures share.
 
-Everything is set on the figure at hand. pyplot and `rcParams` are left alone: they belong to the process, keep every
-figure alive, and are not safe between threads. The colours are those of Okabe and Ito ("Color Universal Design",
-2008), which stay apart for colour-blind readers; no figure says a thing by colour only.
+Everything is set on the figure at hand. pyplot is left alone: it keeps every figure alive, and is not safe between
+threads. What a matplotlibrc says (in the working directory, at `$MATPLOTLIBRC`, in `~/.config/matplotlib`) is dropped
+before the first figure: it could ask for LaTeX or other fonts. The colours are those of Okabe and Ito ("Color Universal
+Design", 2008), which stay apart for colour-blind readers; no figure says a thing by colour only.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+
+matplotlib.rcdefaults()
 
 DPI = 120
 EDGE = 0.1  # inches from a title to the edge of a figure

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
-from harness.composing import GRID_SWEEPER, SweepJobs
+from harness.composing import GRID_SWEEPER, SweepJobs, as_written
 from harness.config import Config
 from harness.errors import HarnessError, RequestError
 from harness.records import RunRecord, RunState
@@ -242,7 +242,7 @@ def _carry_out(
             ):
                 try:
                     if due:
-                        tie = f"{PARENT_SETTING}={parent.run_id}"
+                        (tie,) = as_written([f"{PARENT_SETTING}={parent.run_id}"])
                         words = [[*job.overrides, tie, f"{JOB_SETTING}={job.number}"] for job in due.values()]
                         with handed_over(words if sweep.filtered else None):
                             sweep.start([tie])

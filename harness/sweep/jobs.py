@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import chdir, contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 
@@ -36,25 +37,8 @@ DEBUG_VARIABLE = "HARNESS_DEBUG"
 def run_job(composed: DictConfig) -> Failure | None:
     """Train and record what Hydra composed; why it failed, or None."""
     try:
-        config = typed_config(composed)
-        assert config.tracking.parent_run is not None
-        overrides = list(HydraConfig.get().overrides.task)
-        store, parent = open_store(config.tracking.uri), config.tracking.parent_run
-        number = int(HydraConfig.get().job.num) if config.tracking.job is None else config.tracking.job
-        with cached_reads(store):
-            swept, earlier = _swept(store, parent), read_runs(store, parent_id=parent, job=number)
-        context = RunContext(
-            name=run_name(config, overrides, swept),
-            overrides=[item for item in overrides if item.partition("=")[0] not in TIES],
-            parent_id=parent,
-            job=number,
-            group=group_name(config, overrides, swept),
-            log_file=Path(HydraConfig.get().runtime.output_dir) / LOG,
-            earlier=earlier,
-        )
-        if stop_requested():
-            return None
-        execute(config, context, _Stoppable())
+        with command_directory():
+            _run_job(composed)
         return None
     except TakenOver as error:
         log.warning("%s", error)
@@ -64,6 +48,36 @@ def run_job(composed: DictConfig) -> Failure | None:
         log.log(logging.ERROR if os.environ.get(DEBUG_VARIABLE) else logging.INFO, "the job failed", exc_info=True)
         lasting = isinstance(error, HarnessError) and error.lasting
         return Failure(str(error) or type(error).__name__, type(error).__name__, lasting)
+
+
+def _run_job(composed: DictConfig) -> None:
+    config = typed_config(composed)
+    assert config.tracking.parent_run is not None
+    overrides = list(HydraConfig.get().overrides.task)
+    store, parent = open_store(config.tracking.uri), config.tracking.parent_run
+    number = int(HydraConfig.get().job.num) if config.tracking.job is None else config.tracking.job
+    with cached_reads(store):
+        swept, earlier = _swept(store, parent), read_runs(store, parent_id=parent, job=number)
+    context = RunContext(
+        name=run_name(config, overrides, swept),
+        overrides=[item for item in overrides if item.partition("=")[0] not in TIES],
+        parent_id=parent,
+        job=number,
+        group=group_name(config, overrides, swept),
+        log_file=Path(HydraConfig.get().runtime.output_dir) / LOG,
+        earlier=earlier,
+    )
+    if not stop_requested():
+        execute(config, context, _Stoppable())
+
+
+@contextmanager
+def command_directory() -> Iterator[None]:
+    """The working directory of the command, whatever folder `hydra.job.chdir` has made that of the job: relative paths
+    mean what they meant where they were typed. On another machine there may be no such folder."""
+    folder = HydraConfig.get().runtime.cwd
+    with chdir(folder) if Path(folder).is_dir() else nullcontext():
+        yield
 
 
 @lru_cache(maxsize=8)

@@ -7,10 +7,11 @@ then the data, then the store.
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,27 +27,30 @@ from harness.composing import (
     CONFIG_NAME,
     VERSION_BASE,
     SweepJobs,
+    added_folder,
+    as_written,
     check_sweep,
     compose_config,
     expand_sweep,
     explained,
+    group_names,
     register,
     typed_config,
 )  # fmt: skip
-from harness.config import Config
+from harness.config import Config, flatten
 from harness.continuing import check_start
 from harness.data import check_data, publication
 from harness.errors import RequestError
 from harness.run import RunContext, execute
 from harness.sweep.conducting import Outlook, Sweep, conduct, environment
-from harness.sweep.jobs import run_job
+from harness.sweep.jobs import command_directory, run_job
 from harness.sweep.naming import run_name
 from harness.sweep.planning import plan_sweep
 from harness.sweep.progress import RunDisplay, SweepDisplay
 from harness.sweep.showing import MOST_RUNS, not_decisive, show_experiment
 from harness.sweep.summary import Report
 from harness.sweep.watching import watch
-from harness.tracking.access import few_retries
+from harness.tracking.access import few_retries, holds_secret, shown_uri
 from harness.tracking.reading import cached_reads
 from harness.tracking.store import Store, open_store
 from harness.validation import check_images
@@ -56,6 +60,7 @@ log = logging.getLogger(__name__)
 Task = Callable[[DictConfig], Any]
 ShowPlan = Callable[[Outlook], None]
 
+URI_SETTING = "tracking.uri"
 PLAN, WATCH = "--plan", "--watch"
 """Flags of ours, which Hydra does not know."""
 
@@ -70,8 +75,14 @@ def launch(
     """
     request = _parse(arguments, multirun)
     if not (request.run or request.multirun):
-        with explained(request.overrides):
-            _call_hydra(_command_line(request), _no_task)
+        answer = io.StringIO()
+        try:
+            with explained(request.overrides), redirect_stdout(answer):
+                if request.config_dir is not None:
+                    added_folder(request.config_dir)
+                _call_hydra(_command_line(request), _no_task)
+        finally:
+            sys.stdout.write(shown_uri(answer.getvalue()))
     elif request.watch is not None:
         _watch(request, report)
     elif request.multirun:
@@ -82,6 +93,10 @@ def launch(
 
 def _train(request: argparse.Namespace, display: RunDisplay) -> None:
     config = compose_config(request.overrides, request.config_name or CONFIG_NAME, request.config_dir)
+    if holds_secret(config.tracking.uri):
+        with _kept_secret(request, config.tracking.uri) as discreet:
+            _train(discreet, display)
+        return
     check_images(config.model, publication(config.dataset.name).image_shape)
     _refuse_ties(config)
     _check_surroundings(open_store(config.tracking.uri), [config])
@@ -91,11 +106,12 @@ def _train(request: argparse.Namespace, display: RunDisplay) -> None:
 
     def task(composed: DictConfig) -> None:
         try:
-            config, overrides = typed_config(composed), list(HydraConfig.get().overrides.task)
-            log_file = Path(HydraConfig.get().runtime.output_dir) / "run.log"
-            context = RunContext(run_name(config, overrides), overrides, log_file=log_file)
-            display.run_started(context.name)
-            result = execute(config, context, display)
+            with command_directory():
+                config, overrides = typed_config(composed), list(HydraConfig.get().overrides.task)
+                log_file = Path(HydraConfig.get().runtime.output_dir) / "run.log"
+                context = RunContext(run_name(config, overrides), overrides, log_file=log_file)
+                display.run_started(context.name)
+                result = execute(config, context, display)
             display.run_finished(result)
             with not_decisive(result.name):
                 store = open_store(config.tracking.uri)
@@ -114,6 +130,10 @@ def _sweep(request: argparse.Namespace, report: Report, show_plan: ShowPlan) -> 
     where = (request.config_name or CONFIG_NAME, request.config_dir)
     jobs = expand_sweep(request.overrides, *where)
     configs = check_sweep(jobs, *where)
+    if holds_secret(configs[0].tracking.uri):
+        with _kept_secret(request, configs[0].tracking.uri) as discreet:
+            _sweep(discreet, report, show_plan)
+        return
     _refuse_ties(configs[0])
     sweep = _planned(jobs, configs, lambda extra: _call_hydra(_command_line(request, extra), run_job))
     sweep = replace(sweep, overrides=request.overrides)
@@ -142,6 +162,15 @@ def _planned(jobs: SweepJobs, configs: Sequence[Config], start: Callable[[Sequen
 def _watch(request: argparse.Namespace, report: Report) -> None:
     config = compose_config(request.overrides, request.config_name or CONFIG_NAME, request.config_dir)
     watch(open_store(config.tracking.uri), request.watch, SweepDisplay(), report)
+
+
+@contextmanager
+def _kept_secret(request: argparse.Namespace, uri: str | None) -> Iterator[argparse.Namespace]:
+    """The request without the store's address, which the environment has while the block lasts: Hydra writes what it
+    is given into files that everybody can read."""
+    rest = [item for item in request.overrides if item.lstrip("+").partition("=")[0] != URI_SETTING]
+    with environment("MLFLOW_TRACKING_URI", str(uri)):
+        yield argparse.Namespace(**{**vars(request), "overrides": [*rest, f"{URI_SETTING}=null"]})
 
 
 def _refuse_ties(config: Config) -> None:
@@ -175,9 +204,9 @@ def _parse(arguments: Sequence[str], multirun: bool) -> argparse.Namespace:
     request.plan, request.watch = plan, watched
     request.flags = [item for item in arguments if item not in request.overrides]
     # An experiment is an option of a group that is in the defaults list already; both spellings of Hydra are welcome.
-    request.overrides = [
-        item.removeprefix("+") if item.startswith("+experiments=") else item for item in request.overrides
-    ]
+    request.overrides = as_written(
+        [item.removeprefix("+") if item.startswith("+experiments=") else item for item in request.overrides]
+    )
     if request.config_path is not None:
         raise RequestError("--config-path: the harness has its own configuration; add to it with --config-dir DIR.")
     answers = request.help or request.hydra_help or request.cfg or request.info or request.shell_completion
@@ -201,6 +230,12 @@ def _own_flags(arguments: Sequence[str]) -> tuple[list[str], bool, str | None]:
 
 
 def _refuse_flag(message: str) -> NoReturn:
+    dashed = [word.lstrip("-").partition("=") for word in message.partition("arguments: ")[2].split()]
+    if settings := [(key, value or "VALUE") for key, _, value in dashed if key in (*flatten(Config()), *group_names())]:
+        raise RequestError(
+            f"{message}. A setting has no dashes in front of it, and no spaces in it: "
+            f"{' '.join(f'{key}={value}' for key, value in settings)}"
+        )
     raise RequestError(f"{message}. `harness train --hydra-help` describes the flags.")
 
 

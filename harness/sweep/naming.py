@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from harness.config import SWEEP_SETTINGS, Config
+from harness.config import SWEEP_SETTINGS, Config, flatten
 
 EXPERIMENTS = "experiments"
-UNNAMED = ("tracking.", "hydra.", "hydra/", "figures", "palette", "resume", "dataset.directory", *SWEEP_SETTINGS)
-"""Settings that change no number; they name no run."""
+UNNAMED = (
+    "tracking.", "hydra.", "hydra/", "figures", "palette", "resume", "threads", "dataset.directory", *SWEEP_SETTINGS,
+)  # fmt: skip
+"""Settings that change no number, or its last digits; they name no run."""
+SINGLE = frozenset(flatten(Config()))
+"""Settings, as opposed to groups of them."""
+QUOTES = "'\""
 
 
 def run_name(config: Config, overrides: Sequence[str], differing: Iterable[str] | None = None) -> str:
@@ -42,5 +47,5 @@ def sweep_name(swept: Sequence[str], overrides: Sequence[str]) -> str:
 
 
 def _part(key: str, value: str) -> str:
-    is_group = "." not in key and key != "seed"
-    return value if is_group else f"{key.rpartition('.')[2]}={value}"
+    """A group is known by its option; a setting needs its name."""
+    return f"{key.rpartition('.')[2]}={value.strip(QUOTES)}" if key in SINGLE else value

@@ -14,6 +14,7 @@ from typing import IO
 
 from harness.errors import ConfigError
 from harness.machine import available_cpus
+from harness.surroundings import PINNED, prepare
 
 log = logging.getLogger(__name__)
 
@@ -46,20 +47,45 @@ def intra_op_threads() -> int:
 
 
 def _start(threads: int | None) -> None:
+    prepare()
     # Processes that share a GPU each take the memory that they need, instead of all that there is.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
-    import keras
+    with _no_settings_of_keras():
+        import keras
     import tensorflow as tf
 
+    if (backend := keras.backend.backend()) != PINNED["KERAS_BACKEND"]:
+        raise ConfigError(
+            f"Keras was imported with the backend {backend} before the harness started in this process. The harness "
+            "trains on TensorFlow: start it in a process of its own."
+        )
+    # Of a Keras that somebody else has imported.
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
     if threads is not None:
         with suppress(RuntimeError):  # somebody else has started it: the caller is told if the numbers differ
             tf.config.threading.set_intra_op_parallelism_threads(threads)
-    keras.backend.backend()
     tf.zeros(())  # the first operation starts the devices, and they have things to say too
     # Keras collects garbage before every run. What was imported is there to stay, and a walk over it takes 0.3 s.
     gc.collect()
     gc.freeze()
+
+
+@contextmanager
+def _no_settings_of_keras() -> Iterator[None]:
+    """Keras takes its defaults from `keras.json` in its home when it is imported: give it an empty home meanwhile."""
+    home = os.environ.get("KERAS_HOME")
+    with tempfile.TemporaryDirectory() as empty:
+        os.environ["KERAS_HOME"] = empty
+        try:
+            yield
+        finally:
+            if home is None:
+                del os.environ["KERAS_HOME"]
+            else:
+                os.environ["KERAS_HOME"] = home
 
 
 @contextmanager

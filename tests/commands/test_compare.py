@@ -254,6 +254,16 @@ def test_a_wrong_request_is_refused(ids: dict[str, str], arguments: list[str], m
         invoke(ids["uri"], *arguments)
 
 
+@pytest.mark.parametrize("name", ["fig.svg", "fig.PNG", "table.tex", "page.html"])
+def test_a_suffix_that_names_no_form_is_refused_with_those_that_do(
+    ids: dict[str, str], tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(RequestError, match=r"a table is written as \.json, \.csv, \.md, \.txt"):
+        invoke(ids["uri"], "--output", str(tmp_path / name))
+    invoke(ids["uri"], "--output", str(tmp_path / name), "--format", "csv")
+    assert len(list(csv.DictReader(io.StringIO((tmp_path / name).read_text())))) == 4
+
+
 def test_a_refused_request_leaves_the_output_as_it_was(ids: dict[str, str], tmp_path: Path) -> None:
     with pytest.raises(HarnessError):
         invoke(ids["uri"], "--sort", "nonesuch", "--output", str(tmp_path / "a.csv"))

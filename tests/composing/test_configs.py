@@ -107,6 +107,14 @@ def test_the_named_models_have_the_layers_that_they_are_named_after() -> None:
         (["experiments=dem"], ["experiments=dem", "Did you mean 'demo'?"]),
         (["~optimizer=adam"], ["~optimizer=adam: every run needs one of the group optimizer"]),
         (["~model"], ["~model: every run needs one of the group model; it cannot be taken out"]),
+        (["optimizer=SGD"], ["Did you mean 'sgd'?"]),
+        (["optimizer.lr=0.1"], ["Did you mean 'optimizer.learning_rate'?"]),
+        (["seed"], ["seed: this is no setting with a value. Write seed=VALUE, without spaces"]),
+        (["=3"], ["=3: this names no setting"]),
+        (["model=cnn,"], ["it ends in a comma", "no space behind a comma"]),
+        (["seed=[0, 1]"], ["a whole number", "harness sweep seed=0,1"]),
+        (["seed=0..3"], ["a whole number", "harness sweep 'seed=range(0,4)'"]),
+        (["seed=${nope}"], ["seed=${nope}: Interpolation key 'nope' not found"]),
         (["~model.l2"], ["~model.l2: a setting cannot be taken out; give it another value"]),
     ],
 )
@@ -116,6 +124,23 @@ def test_a_wrong_request_is_explained(overrides: list[str], said: list[str]) -> 
     for words in said:
         assert words in str(refused.value)
     assert "Error merging" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("study", "said"),
+    [
+        ("seed: 3\n", "study.yaml: .* Make this its first line: # @package _global_$"),
+        ("# @package _global_\noptimizer: sgd\n", r"study.yaml: 'optimizer: sgd' .* - override /optimizer: sgd$"),
+        ("# @package _global_\ndefaults: [{model: cnn}]\n", "Write there: - override /model: cnn$"),
+        ("# @package _global_\ntracking: {experiment: 1.10}\n", "tracking.experiment is a text, .* Put it into quotes"),
+        ("# @package _global_\nmodel: {name: yes}\n", "model.name is a text, .* as True. Put it into quotes"),
+    ],
+)
+def test_a_study_in_the_ways_of_others_is_refused_with_what_to_write(tmp_path: Path, study: str, said: str) -> None:
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "study.yaml").write_text(study)
+    with pytest.raises(ConfigError, match=said):
+        compose_config(["experiments=study"], config_dir=str(tmp_path))
 
 
 def test_a_folder_of_ones_own_adds_options(tmp_path: Path) -> None:

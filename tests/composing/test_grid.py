@@ -248,6 +248,9 @@ def test_options_that_do_not_go_together_are_refused(words: list[str], said: str
         (["model.name=str(range(2))"], r"^model\.name=str\(range\(2\)\): this override cannot be read"),
         (["~optimizer.beta_1", "seed=1,2"], "^~optimizer.beta_1: a setting cannot be taken out; give it another value"),
         (["debug=tiny,null"], "^debug=null: debug is a group; it takes the name of an option"),
+        (["hydra.sweeper.params={seed:[0,1]}"], r"params\.seed: \[0, 1\] is a list of YAML's, .* seed: 0,1$"),
+        (["hydra.sweeper.params={model.hidden:[[8],[8,8]]}"], r"model\.hidden: '\[8\],\[8,8\]'$"),
+        (["hydra.sweeper.params={regime.continue_from:2e5}"], "YAML reads this as 200000.0, .* Put it into quotes"),
         (["model=cnn,mlpp"], "^model=mlpp: must be one of cnn, mlp, .* Did you mean 'mlp'"),
     ],
 )
@@ -257,5 +260,5 @@ def test_what_is_no_grid_is_refused_with_its_name(words: list[str], said: str) -
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"--config-dir .*nowhere: there is no such folder\.$"):
+    with pytest.raises(ConfigError, match=r"--config-dir .*nowhere: there is no such folder\. Name a folder"):
         expand_sweep(["seed=1,2"], config_dir=str(tmp_path / "nowhere"))

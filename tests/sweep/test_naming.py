@@ -19,6 +19,9 @@ from harness.sweep.naming import run_name, sweep_name
         (["model=mlp", "model.width=64", "model.depth=2"], "mlp adam width=64 depth=2"),
         (["dataset.label_noise=0.2", "model.shift=1"], "mlp_128 adam label_noise=0.2 shift=1"),
         (["tracking.run_name=mine", "seed=3"], "mine"),
+        (["model.shift=4", "threads=1"], "mlp_128 adam shift=4"),
+        (["engine=keras", "debug=tiny"], "mlp_128 adam engine=keras tiny"),
+        (['regime.continue_from="2e1354"'], "mlp_128 adam continue_from=2e1354"),
     ],
 )
 def test_a_single_run_is_named_after_model_optimizer_and_overrides(overrides: list[str], name: str) -> None:

@@ -1,0 +1,94 @@
+"""The words of a command line, so that a setting that is a text keeps the characters that were typed.
+
+Hydra reads `1.10` as a number, and the setting would get `1.1`: such a value is put into quotes of Hydra's before Hydra
+sees it. So is one that Hydra could not read at all (`dd (v2)`), where no comma or quote leaves its meaning open.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import get_type_hints
+
+from antlr4 import InputStream
+from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
+from hydra.errors import HydraException
+from hydra.grammar.gen.OverrideLexer import OverrideLexer
+
+from harness.config import Config
+
+WORD = re.compile(r"\+{0,2}(?P<key>[\w.]+)=(?P<value>.*)", re.DOTALL)
+OPEN = re.compile(r"""[,'"\\$]""")
+"""What a value may hold that has a meaning of its own to Hydra, so that it is not taken as it stands."""
+FUNCTIONS = frozenset(create_functions().functions)
+TAKING_TEXTS = ("choice", "str")
+"""Hydra's functions whose arguments are values of the setting."""
+
+
+def _texts(node: type, prefix: str = "") -> list[str]:
+    rules = {item.name: item.metadata for item in node.__dataclass_fields__.values()}  # type: ignore[attr-defined]
+    found = []
+    for name, hint in get_type_hints(node).items():
+        if hasattr(hint, "__dataclass_fields__"):
+            found += _texts(hint, f"{prefix}{name}.")
+        elif hint in (str, str | None) and not rules[name].get("choices"):
+            found.append(f"{prefix}{name}")
+    return found
+
+
+TEXTS = frozenset(_texts(Config))
+"""Settings that are any text."""
+
+
+def as_written(words: Sequence[str]) -> list[str]:
+    """The overrides as Hydra is to be given them. Doing it twice changes nothing."""
+    return [_as_written(word) for word in words]
+
+
+def quoted(key: str, value: str) -> str:
+    """An override as it is to be typed into a shell for Hydra to take `value` as it stands."""
+    return shlex.quote(f"{key}={_quoted(value)}")
+
+
+def calls_function(value: str) -> bool:
+    """Whether a value begins with a call of one of Hydra's functions."""
+    return value.partition("(")[0].strip() in FUNCTIONS and "(" in value
+
+
+def _as_written(word: str) -> str:
+    match = WORD.fullmatch(word)
+    if match is None or match["key"] not in TEXTS:
+        return word
+    try:
+        OverridesParser.create().parse_override(word)
+    except HydraException:
+        taken = not OPEN.search(match["value"]) and not calls_function(match["value"])
+        return word[: match.start("value")] + _quoted(match["value"]) if taken else word
+    for first, last, behind in reversed(_retyped(word)):
+        word = f'{word[:first]}"{word[first:last]}"{word[behind:]}'
+    return word
+
+
+def _retyped(word: str) -> list[tuple[int, int, int]]:
+    """Where in a word the values are that Hydra takes for numbers, or for true and false: first, last, what follows."""
+    lexer = OverrideLexer(InputStream(word))
+    tokens = [token for token in lexer.getAllTokens() if token.type != OverrideLexer.WS]
+    places = []
+    calls = [name.text for name, token in pairwise(tokens) if token.type == OverrideLexer.POPEN]
+    if not set(calls) <= set(TAKING_TEXTS):
+        return []
+    for before, token, after in zip(tokens, tokens[1:], [*tokens[2:], None], strict=False):
+        ends = after is None or after.type in (OverrideLexer.COMMA, OverrideLexer.PCLOSE)
+        begins = before.type in (OverrideLexer.EQUAL, OverrideLexer.COMMA, OverrideLexer.POPEN)
+        if begins and ends and token.type in (OverrideLexer.INT, OverrideLexer.FLOAT, OverrideLexer.BOOL):
+            places.append((token.start, token.stop + 1, len(word) if after is None else after.start))
+    return places
+
+
+def _quoted(value: str) -> str:
+    """In quotes of Hydra's; inside, a backslash counts only before a quote."""
+    mark = "'" if '"' in value else '"'
+    escaped = re.sub(rf"(\\*)({mark}|$)", lambda found: found[1] * 2 + (f"\\{mark}" if found[2] else ""), value)
+    return f"{mark}{escaped}{mark}"
