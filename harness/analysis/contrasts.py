@@ -5,8 +5,9 @@ Values are told apart by their unit, what is repeated: a seed, or a draw of the 
 
 - *paired*: the t test of the differences, where the units in common promise the narrower interval.
 - *pooled*: the same with one variance, estimated from all groups that have the baseline's units, in a two-way layout of
-  groups and units. Five units of eight groups give 28 degrees of freedom instead of 4. Not used where one group varies
-  more than the others (`POOLING_GUARD`).
+  groups and units. Five units of eight groups give 28 degrees of freedom instead of 4. Where one group varies more than
+  the others (`POOLING_GUARD`), each difference has its own variance, or the pooled one if that is larger, with the
+  degrees of freedom of its own.
 - *welch*: Welch's test of all values, where few units or none are in common.
 
 Which of paired and Welch is used depends on the numbers of units only, never on the values: see `pairs_promise_more`.
@@ -139,39 +140,44 @@ def differences_to(baseline: Values, groups: Sequence[Values]) -> list[Differenc
     values = np.array([[group[unit] for unit in units] for group in (baseline, *(groups[place] for place in block))])
     if not np.isfinite(values).all():
         return found
-    pooled = pooled_variance(values)
+    variance, unequal = pooled_variance(values)
+    if variance == 0.0:
+        return found
+    error, degrees = math.sqrt(2 * variance / len(units)), len(units) - 1
     for place in block:
         own = found[place]
-        if own is not None and own.testable:
-            found[place] = replace(own, unequal=True) if pooled is None else replace(
-                own, kind="pooled", error=math.sqrt(2 * pooled / len(units)), degrees=len(block) * (len(units) - 1),
-                pooled_over=len(values),
+        if own is None or not own.error:
+            continue
+        if unequal:  # pairs that lie close together by chance must not count for more than the rest lets expect
+            found[place] = replace(own, error=max(own.error, error), unequal=True)
+        else:
+            found[place] = replace(
+                own, kind="pooled", error=error, degrees=len(block) * degrees, pooled_over=len(values)
             )  # fmt: skip
     return found
 
 
-def pooled_variance(values: FloatArray) -> float | None:
-    """The variance of what is left of `values` (groups, units) without the means of groups and units.
+def pooled_variance(values: FloatArray) -> tuple[float, bool]:
+    """The variance of what is left of `values` (groups, units) without the means of groups and units, 0.0 where nothing
+    varies; and whether one group varies more than the others, so that not all differences have this variance.
 
-    None where nothing varies, or where one group varies more than the others: then its differences and those of the
-    others have no variance in common. A group's residuals from the mean of the others are independent of the residuals
-    of those among themselves, so that the ratio of the two variances has an F distribution if all are equal.
+    A group's residuals from the mean of the others are independent of the residuals of those among themselves, so that
+    the ratio of the two variances has an F distribution if all are equal.
     """
     groups, units = values.shape
     squares = (residuals(values) ** 2).sum(axis=1)
     variance = float(squares.sum() / ((groups - 1) * (units - 1)))
     if math.sqrt(variance) <= ROUNDING * float(np.abs(values).max()):
-        return None
-    if groups > 2:
-        from scipy.special import fdtrc
+        return 0.0, False
+    if groups <= 2:
+        return variance, False
+    from scipy.special import fdtrc
 
-        own = squares * groups / (groups - 1) / (units - 1)
-        others = (squares.sum() - squares * groups / (groups - 1)) / ((groups - 2) * (units - 1))
-        with np.errstate(divide="ignore"):
-            p = fdtrc(units - 1, (groups - 2) * (units - 1), own / others)
-        if groups * float(p.min()) < POOLING_GUARD:
-            return None
-    return variance
+    own = squares * groups / (groups - 1) / (units - 1)
+    others = (squares.sum() - squares * groups / (groups - 1)) / ((groups - 2) * (units - 1))
+    with np.errstate(divide="ignore"):
+        p = fdtrc(units - 1, (groups - 2) * (units - 1), own / others)
+    return variance, bool(groups * float(p.min()) < POOLING_GUARD)
 
 
 def residuals(values: FloatArray) -> FloatArray:

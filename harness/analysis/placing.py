@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
-from harness.analysis.contrasts import differences_to
+from harness.analysis.contrasts import differences_to, simultaneous
 from harness.analysis.held_out import HeldOutImages
 from harness.analysis.ordering import mean_of
 from harness.analysis.ranking import Demand, front_shares, is_underfit, pareto_front
@@ -71,23 +71,28 @@ def _shown_below(
     interval: IntervalOver,
 ) -> list[bool]:
     """Whether the accuracy of each row lies below what is demanded by more than its interval: below `minimum`, or more
-    than `within` below that of the best row, by the interval of the difference of the two."""
+    than `within` below that of the best row. The best was picked, so this goes by intervals of the differences of all
+    rows to it that hold at once."""
     best = max(peers, key=lambda row: -math.inf if math.isnan(m := mean_of(row.scores.get(accuracy))) else m)
-    values = [row.by_unit(accuracy) for row in peers if row is not best]
-    found = dict(zip((id(row) for row in peers if row is not best), differences_to(best.by_unit(accuracy), values),
-                     strict=True))  # fmt: skip
+    others = [row for row in peers if row is not best]
+    found = []
+    values = [row.by_unit(accuracy) for row in others]
+    for row, difference in zip(others, differences_to(best.by_unit(accuracy), values), strict=True):
+        if difference is not None and interval == "seeds+images":
+            own_units, best_units = row.by_unit(accuracy), best.by_unit(accuracy)
+            units = [unit for unit in best_units if unit in own_units]
+            difference = errors.widened(difference, [(row, best)], units, accuracy)
+        found.append((row, difference))
+    known = [(row, difference) for row, difference in found if difference is not None]
+    together = simultaneous([difference for _, difference in known])
+    to_best = {id(row): own for (row, _), own in zip(known, together, strict=True)}
     shown = []
     for row in below:
         own = row.scores[accuracy].interval_over(interval)
         short = demand.minimum is not None and own is not None and own.high < demand.minimum
-        difference = found.get(id(row))
-        if demand.within is not None and difference is not None:
-            if interval == "seeds+images":
-                own_units, best_units = row.by_unit(accuracy), best.by_unit(accuracy)
-                units = [unit for unit in best_units if unit in own_units]
-                difference = errors.widened(difference, [(row, best)], units, accuracy)
-            to_best = None if difference is None else difference.interval
-            short = short or (to_best is not None and to_best.high < -demand.within)
+        reach = to_best.get(id(row))
+        if demand.within is not None and reach is not None:
+            short = short or reach.high < -demand.within
         shown.append(short)
     return shown
 

@@ -70,7 +70,7 @@ def spread(groups: Sequence[Values]) -> Spread | None:
         values = np.array([[of[unit] for unit in units] for of in block])
         variance = 2 * float((residuals(values) ** 2).sum()) / degrees
         if math.sqrt(variance) > ROUNDING * float(np.abs(values).max()):
-            return Spread(math.sqrt(variance), degrees, "paired", pooled_variance(values) is not None, values.size)
+            return Spread(math.sqrt(variance), degrees, "paired", not pooled_variance(values)[1], values.size)
         return None
     several = [list(of.values()) for of in finite if len(of) > 1]
     degrees = sum(len(of) - 1 for of in several)
@@ -115,7 +115,8 @@ class Design:
         Where the variance can be pooled the guard of pooling forbids it in `POOLING_GUARD` of cases, by chance.
         """
         alpha, noncentrality = ALPHA / comparisons, size * math.sqrt(seeds) / self.spread.deviation
-        alone = _power(noncentrality, seeds - 1, alpha)
+        several = self.rows > 2 and seeds >= FEWEST_TO_POOL
+        alone = _power(noncentrality, seeds - 1, alpha, least=1.0 if several else 0.0)
         if not self.pools(seeds):
             return alone
         pooled = _power(noncentrality, (self.rows - 1) * (seeds - 1), alpha)
@@ -147,8 +148,9 @@ class Design:
         return replace(self, spread=replace(self.spread, deviation=deviation))
 
 
-def _power(noncentrality: float, degrees: int, alpha: float) -> float:
-    """The probability that a two-sided t test at level `alpha` rejects.
+def _power(noncentrality: float, degrees: int, alpha: float, least: float = 0.0) -> float:
+    """The probability that a two-sided t test at level `alpha` rejects, whose estimated deviation is at `least` so
+    large (in true ones).
 
     The normal probability given the estimated deviation, averaged over that. `scipy.special.nctdtr` gives NaN at some
     of the places that are needed here; where it does not, the two differ by less than 0.001 (tests).
@@ -156,7 +158,7 @@ def _power(noncentrality: float, degrees: int, alpha: float) -> float:
     from scipy.special import ndtr, stdtrit
 
     deviations, weights = _deviations(degrees)
-    reach = float(stdtrit(degrees, 1 - alpha / 2)) * deviations
+    reach = float(stdtrit(degrees, 1 - alpha / 2)) * np.maximum(deviations, least)
     return float(weights @ (ndtr(noncentrality - reach) + ndtr(-noncentrality - reach)))
 
 
