@@ -167,7 +167,9 @@ def test_the_page_says_what_the_design_says() -> None:
 def test_the_line_of_a_plan_has_the_smallest_difference_of_so_many_seeds() -> None:
     comparison = compare(runs(grid(4, 3, np.random.default_rng(9))))
     design = power(comparison, 0.01).design
-    sd, smallest = (f"{100 * value:.2f}" for value in (design.spread.deviation, design.smallest(5)))
+    sd, smallest = (
+        f"{100 * value:.{2 if value < 0.01 else 1}f}" for value in (design.spread.deviation, design.smallest(5))
+    )
     assert in_a_line(comparison, 5, 4) == (
         f"By the spread so far (sd of a paired difference {sd} points, from 12 runs) 5 seeds show a difference of "
         f"{smallest} points in the gap of accuracy in 80 % of cases."
