@@ -27,7 +27,7 @@ _COLUMNS = {
     "runs": ("runs", "artifact_uri", ""),
     "models": ("logged_models", "artifact_location", ""),
     "versions": ("model_versions", "storage_location", ""),
-    "sources of versions": ("model_versions", "source", ""),
+    "sources": ("model_versions", "source", ""),
     "traces": ("trace_tags", "value", "AND key = 'mlflow.artifactLocation'"),
 }
 """What MLflow records locations of: table, column, condition."""

@@ -29,7 +29,7 @@ def contents(root: Path) -> dict[str, bytes]:
 def readable_after_relocating(project: Project) -> None:
     """Runs what was said, and reads what there is."""
     planned = project.run("store", "relocate", "--dry-run")
-    assert "2 experiments, 1 runs, 1 models" in planned.stdout
+    assert "2 experiments, 1 run, 1 model" in planned.stdout
     done = project.run("store", "relocate")
     assert (done.returncode, done.stderr) == (0, "")
     predicted = project.run("predict", "latest", "--index", "0-2")
