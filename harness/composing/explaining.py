@@ -73,9 +73,7 @@ def _unreadable(error: OverrideParseException) -> str:
 
 
 def _missing_option(error: MissingConfigException) -> str:
-    file = error.missing_cfg_file or ""
-    group = next((one for one in group_names() if file.startswith(f"{one}/")), file.rpartition("/")[0])
-    option = file.removeprefix(f"{group}/")
+    group, _, option = (error.missing_cfg_file or "").rpartition("/")
     choices = [str(choice) for choice in error.options or []]
     head, _, inner = group.partition("/")
     if head in group_names() and inner in group_names():

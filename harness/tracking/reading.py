@@ -28,7 +28,6 @@ from harness.tracking.selection import (
     in_order,
     is_sweep,
 )
-from harness.tracking.soundness import check_made
 from harness.tracking.sqlite_reader import SqliteReader, UnknownSchema
 from harness.tracking.store import Store
 
@@ -88,7 +87,7 @@ def _open(store: Store) -> Iterator[Reader]:
         try:
             reader = SqliteReader(store.database)
         except UnknownSchema:
-            check_made(store.database)  # a store that is only being made goes through every schema that MLflow ever had
+            store.wait_until_made()  # a store that is only being made goes through every schema that MLflow ever had
             reader = SqliteReader(store.database)
     except UnknownSchema as unknown:
         _log.warning("%s Reading %s through MLflow's client instead, which is slower.", unknown, store.database)
