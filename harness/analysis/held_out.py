@@ -66,7 +66,7 @@ class HeldOutImages:
             values, rest = self._between(pairs, units, name)
         if values is not None:
             return difference.with_variance(max(0.0, float(values.var(ddof=1)) - rest) / len(values))
-        parts = [self._binomial(row, name) for rows in pairs for row in rows]
+        parts = [self.by_formula(row, name) for rows in pairs for row in rows]
         if any(part is None for part in parts):
             return None
         return difference.with_variance(sum(part for part in parts if part is not None) / len(pairs))
@@ -103,7 +103,7 @@ class HeldOutImages:
             return 0.0  # other images for each draw: their luck is in the error over draws
         by_image = self._by_image(row, name, list(row.by_unit(name))) if self.kept(row) else None
         if by_image is None:
-            return self._binomial(row, name)
+            return self.by_formula(row, name)
         variance = by_image.mean(axis=0).var(ddof=1) - _rest(by_image)
         return max(0.0, float(variance)) / len(by_image[0])
 
@@ -131,7 +131,8 @@ class HeldOutImages:
         of = self._predictions[run.run_id][_split(name)]
         return (of.losses if name.endswith("_loss") else of.right).astype(np.float64)
 
-    def _binomial(self, row: Row, name: str) -> float | None:
+    def by_formula(self, row: Row, name: str) -> float | None:
+        """The variance p (1 - p) / n of a row's accuracy p on n images, also of its gap; None of a loss."""
         accuracy = row.scores.get(f"{_split(name)}_accuracy")
         count = next((n for run in row.finished_runs if (n := run.metrics.get(f"data/{_split(name)}_images"))), None)
         if name.endswith("_loss") or accuracy is None or not count:

@@ -147,11 +147,14 @@ def _interval(comparison: Comparison, pairs: bool) -> str:
             f"{repeated} and other images of the same kind would change.{two}"
         )
     text = f"± is the half width of the 95 % interval (t) of the mean over {of}: what another {repeated} would change"
+    gap = f"gap_{comparison.held_out}_accuracy"
+    # By the formula, whether predictions were read or not: the same runs are told alike everywhere.
     errors = [
-        error
+        math.sqrt(variance)
         for row in comparison.rows
-        if (score := row.scores.get(f"gap_{comparison.held_out}_accuracy")) and (error := score.image_error)
-    ]
+        if (score := row.scores.get(gap)) and score.image_error
+        and (variance := comparison.held_out_images.by_formula(row, gap))
+    ]  # fmt: skip
     if not errors:
         return f"{text}, not what other held-out images would.{two}"
     return (
