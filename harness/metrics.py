@@ -22,7 +22,8 @@ Labels = npt.NDArray[np.integer]
 # the least such mean (which, being the least of many, is itself too low). Rates: tests/test_onset.py, docs/tracking.md.
 ONSET_ERRORS = 4.5
 _WINDOW, _SHORT_WINDOW = 5, 3  # epochs; the short one for fewer than ten
-_FEWEST_EPOCHS = 2 * _SHORT_WINDOW
+ONSET_EPOCHS = 2 * _SHORT_WINDOW
+"""Of fewer epochs than these nothing is said of a rise of the validation loss."""
 _NEIGHBOURHOOD = 8  # epochs on either side of a window's centre by which its noise is told
 
 NORMAL_QUANTILE = 1.959963984540054
@@ -120,7 +121,12 @@ def noise(series: Sequence[float] | FloatArray) -> float:
 
 @dataclass(frozen=True)
 class Onset:
-    """From `epoch` on (from 1) the validation loss rises; `by_epoch` it is shown to have risen, and stays so."""
+    """From about `epoch` on (from 1) the validation loss rises; `by_epoch` it is shown to have risen, and stays so.
+
+    `by_epoch` is a bound from above: the turn lies before it in at least 97 % of simulated curves of each kind, for a
+    slow rise far before it. There is none from below: where the loss is flat before it rises, `epoch` may lie anywhere
+    on the flat part (tests/test_onset.py).
+    """
 
     epoch: int
     by_epoch: int
@@ -131,9 +137,9 @@ def onset(train_loss: Sequence[float] | FloatArray, validation_loss: Sequence[fl
 
     The loss is averaged over windows of five epochs (three, of fewer than ten epochs). `epoch` is the centre of the
     window of the least mean. It counts if the last window, which has no epoch in common with it, lies above it by more
-    than `ONSET_ERRORS` standard errors. `by_epoch` is the centre of the first window from which on all do: an epoch
-    that with high probability lies behind the turn, and for a slow rise far behind it. The noise of a window is that of
-    the epochs around it (`noise`), since it may shrink with the learning rate.
+    than `ONSET_ERRORS` standard errors. `by_epoch` is the centre of the first window from which on all do. The noise
+    of a window is that of the epochs around it (`noise`), since it may shrink with the learning rate; it is taken to be
+    independent from epoch to epoch. The mean curves of runs of equal length may be given as well.
 
     None also where the training loss ended higher than it was at the onset (training itself got worse, which is no
     overfitting), and for fewer than six finite epochs. Epochs with a loss that is not finite are passed over.
@@ -141,7 +147,7 @@ def onset(train_loss: Sequence[float] | FloatArray, validation_loss: Sequence[fl
     train = np.asarray(train_loss, dtype=np.float64)
     validation = np.asarray(validation_loss, dtype=np.float64)
     epochs = np.flatnonzero(np.isfinite(train) & np.isfinite(validation))
-    if epochs.size < _FEWEST_EPOCHS:
+    if epochs.size < ONSET_EPOCHS:
         return None
     train, validation = train[epochs], validation[epochs]
     window = _WINDOW if epochs.size >= 2 * _WINDOW else _SHORT_WINDOW

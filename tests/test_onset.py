@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from harness.metrics import Onset, onset
+from tests.calibration.real_runs import curves
 
 Curve = Callable[[int, np.random.Generator], np.ndarray]
 FALLING = np.linspace(0.6, 0.1, 30)
@@ -25,14 +26,49 @@ def cosine(epochs: int, rng: np.random.Generator) -> np.ndarray:
     return np.asarray(rng.normal(size=epochs) * rate)
 
 
+def growing(epochs: int, rng: np.random.Generator) -> np.ndarray:
+    """Flat, its noise growing from a fiftieth."""
+    rate = 0.02 + 0.98 * 0.5 * (1 - np.cos(np.pi * np.arange(epochs) / epochs))
+    return np.asarray(rng.normal(size=epochs) * rate)
+
+
 def decaying(epochs: int, rng: np.random.Generator) -> np.ndarray:
     return 8 * np.exp(-np.arange(epochs) / 4) + cosine(epochs, rng)
+
+
+def falling(epochs: int, rng: np.random.Generator) -> np.ndarray:
+    return np.asarray(rng.normal(size=epochs) - 0.25 * np.arange(epochs))
+
+
+def correlated(epochs: int, rng: np.random.Generator, by: float) -> np.ndarray:
+    """Flat, its noise correlated by so much from one epoch to the next."""
+    steps = rng.normal(size=epochs) * math.sqrt(1 - by**2)
+    steps[0] = rng.normal()
+    return np.array([math.fsum(steps[k] * by ** (epoch - k) for k in range(epoch + 1)) for epoch in range(epochs)])
 
 
 def slow(epochs: int, rng: np.random.Generator) -> np.ndarray:
     """Turns at epoch 15 and then rises by a quarter of the noise an epoch."""
     after = np.maximum(0, np.arange(epochs) - 14)
     return 6 * np.exp(-np.arange(epochs) / 3) + 0.25 * after + rng.normal(size=epochs)
+
+
+def slower(epochs: int, rng: np.random.Generator) -> np.ndarray:
+    """Turns at epoch 14 and then rises by a fifth of the noise an epoch."""
+    after = np.maximum(0, np.arange(epochs) - 13)
+    return 6 * np.exp(-np.arange(epochs) / 3) + 0.2 * after + rng.normal(size=epochs)
+
+
+def plateau(epochs: int, rng: np.random.Generator) -> np.ndarray:
+    """Falls until epoch 8 or so, is flat until 20, and then rises by the noise an epoch."""
+    after = np.maximum(0, np.arange(epochs) - 19)
+    return np.asarray(6 * np.exp(-np.arange(epochs) / 2) + after + rng.normal(size=epochs))
+
+
+def quiet(epochs: int, rng: np.random.Generator) -> np.ndarray:
+    """Turns at epoch 44, and then rises by a sixteenth of the noise of the first epochs, which has shrunk by then."""
+    at = np.arange(epochs)
+    return np.asarray(8 * np.exp(-at / 9) + np.maximum(0, at - 43) / 16 + cosine(epochs, rng))
 
 
 def sharp(epochs: int, rng: np.random.Generator) -> np.ndarray:
@@ -47,7 +83,7 @@ def found(curve: Curve, epochs: int, times: int = 300) -> list[Onset | None]:
     return [onset(falling, curve(epochs, rng)) for _ in range(times)]
 
 
-@pytest.mark.parametrize("curve", [flat, cosine, decaying])
+@pytest.mark.parametrize("curve", [flat, cosine, growing, decaying, falling])
 @pytest.mark.parametrize("epochs", [6, 8, 10, 15, 30, 60])
 def test_a_curve_that_does_not_rise_has_hardly_ever_an_onset(curve: Curve, epochs: int) -> None:
     rate = sum(one is not None for one in found(curve, epochs)) / 300
@@ -55,7 +91,7 @@ def test_a_curve_that_does_not_rise_has_hardly_ever_an_onset(curve: Curve, epoch
 
 
 @pytest.mark.parametrize(("curve", "epochs", "turn", "share"), [
-    (slow, 30, 15, 0.7), (slow, 45, 15, 0.99), (slow, 60, 15, 0.99),
+    (slower, 30, 14, 0.55), (slower, 45, 14, 0.99), (slow, 30, 15, 0.7), (slow, 45, 15, 0.99), (slow, 60, 15, 0.99),
     (sharp, 10, 4, 0.7), (sharp, 15, 6, 0.98), (sharp, 30, 11, 0.99),
 ])  # fmt: skip
 def test_a_rise_is_found_and_dated(curve: Curve, epochs: int, turn: int, share: float) -> None:
@@ -64,6 +100,39 @@ def test_a_rise_is_found_and_dated(curve: Curve, epochs: int, turn: int, share: 
     assert abs(np.median([one.epoch for one in onsets]) - turn) <= 3
     assert sum(one.by_epoch >= turn for one in onsets) >= 0.97 * len(onsets)
     assert all(one.epoch <= one.by_epoch for one in onsets)
+
+
+def test_a_rise_is_held_to_the_noise_around_it() -> None:
+    """By the noise of the whole curve it would be found in none."""
+    onsets = [one for one in found(quiet, 60) if one is not None]
+    assert len(onsets) >= 0.7 * 300
+    assert all(one.by_epoch >= 44 for one in onsets)
+
+
+def test_a_rise_after_a_plateau_is_dated_from_above_only() -> None:
+    onsets = [one for one in found(plateau, 30) if one is not None]
+    assert len(onsets) >= 0.99 * 300
+    assert sum(one.by_epoch >= 20 for one in onsets) >= 0.97 * len(onsets)
+    assert np.median([one.by_epoch for one in onsets]) <= 24
+    assert {one.epoch for one in onsets} >= {10, 14, 18}, "anywhere on the flat part"
+
+
+@pytest.mark.parametrize(("by", "least", "most"), [(0.3, 0.02, 0.06), (0.6, 0.16, 0.26)])
+def test_noise_that_is_correlated_raises_as_many_false_alarms_as_the_docs_say(
+    by: float, least: float, most: float
+) -> None:
+    shown = found(lambda epochs, rng: correlated(epochs, rng, by), 30)
+    assert least <= sum(one is not None for one in shown) / 300 <= most
+
+
+def test_the_mean_curve_of_real_runs_shows_the_rise_that_single_runs_often_do_not() -> None:
+    mean = {name: np.mean(curves(name), axis=0) for name in ("turning", "cosine", "falling")}
+    at = onset(*mean["turning"])
+    assert at is not None
+    assert abs(at.epoch - (mean["turning"][1].argmin() + 1)) <= 2
+    assert sum(onset(*run) is not None for run in curves("turning")) < len(curves("turning"))
+    assert onset(*mean["cosine"]) is None
+    assert onset(*mean["falling"]) is None
 
 
 def test_onset_of_a_smooth_curve_is_its_least_epoch_but_for_the_window() -> None:

@@ -132,8 +132,8 @@ class Report:
     pictures: tuple[Picture, ...] = field(default=())
 
 
-def shortened(items: Sequence[str], most: int) -> str:
+def shortened(items: Sequence[str], most: int, parted: str = ", ") -> str:
     """The items parted by commas; of more than `most` only the first, and how many more there are."""
     if len(items) <= most:
-        return ", ".join(items)
-    return f"{', '.join(items[:most])} and {len(items) - most:,} more"
+        return parted.join(items)
+    return f"{parted.join(items[:most])} and {len(items) - most:,} more"

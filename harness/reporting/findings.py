@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import median
 
 from harness.analysis.comparison import Comparison
 from harness.analysis.difference_legend import two_seeds
@@ -16,6 +15,7 @@ from harness.analysis.rows import Row
 from harness.analysis.statistics import ALPHA
 from harness.records import RunRecord, RunState
 from harness.reporting.content import shortened
+from harness.reporting.onsets import rises
 from harness.reporting.testing import Tested, name_of, reference, setting_name, subject
 from harness.reporting.wording import (
     SPLITS,
@@ -32,6 +32,7 @@ from harness.reporting.wording import (
     seeds_in_words,
     these_images,
 )
+from harness.tracking.selection import Series
 
 LISTED = 4
 """So many values of a setting are told in full in one sentence; of more only the one that differs most."""
@@ -72,10 +73,13 @@ def answer(comparison: Comparison, tests: Tested) -> str:
     )
 
 
-def findings(comparison: Comparison, tests: Tested, compared: str = "") -> tuple[str, ...]:
+def findings(
+    comparison: Comparison, tests: Tested, compared: str = "", series: Series | None = None
+) -> tuple[str, ...]:
     """The sentences of a report: the tests, then the ranking, then what the training curves showed.
 
     `compared` is what stands behind `harness compare` to compare the same runs; empty where there is no such command.
+    `series` has the curves of the runs for which they were read.
     """
     runs = [run for row in comparison.rows for run in row.runs if run.state is RunState.FINISHED]
     sentences = [sentence for block in tests.blocks for sentence in _of_block(block)]
@@ -84,7 +88,7 @@ def findings(comparison: Comparison, tests: Tested, compared: str = "") -> tuple
         *_chosen_baseline(comparison, tests),
         *tests.untested,
         *_rankings(comparison, compared),
-        *_onset(comparison),
+        *rises(comparison, series or {}),
         *_restored(comparison, runs),
     ]
     return (*sentences, *_running(runs))
@@ -280,43 +284,6 @@ def _chosen_baseline(comparison: Comparison, tests: Tested) -> list[str]:
 
 def _accuracy(row: Row, split: str) -> str:
     return f"{100 * row.scores[f'{split}_accuracy'].mean:.1f} %"
-
-
-def _onset(comparison: Comparison) -> list[str]:
-    """Where the validation loss turned, configuration by configuration: epochs of different lengths are not one."""
-    rows = [row for row in comparison.rows if any("final/val_loss" in run.metrics for run in row.finished_runs)]
-    if not rows:
-        return []
-    shown = [(row, epochs) for row in rows if (epochs := _onsets(row))]
-    runs = sum(len(row.finished_runs) for row in rows)
-    found = sum(len(epochs) for _, epochs in shown)
-    if not shown:
-        return [
-            f"No rise of the validation loss is shown in any of {runs:,} runs. The gap of loss may have grown all the "
-            "same: the training loss falls alone."
-        ]
-    named = [
-        f"{label(row.settings)} in {len(epochs)} of {len(row.finished_runs)} runs, at epoch {median(epochs):g}"
-        + (f" ({min(epochs):g} to {max(epochs):g})" if len(set(epochs)) > 1 else "") + _shown_by(row)
-        for row, epochs in shown
-    ]  # fmt: skip
-    growth = [run.metrics["overfit/growth"] for row, _ in shown for run in row.finished_runs
-              if "overfit/growth" in run.metrics]  # fmt: skip
-    grows = f" From there on the gap of loss grows by {median(growth):z.4f} nats an epoch (median)." if growth else ""
-    return [
-        f"The validation loss turns and rises in {found:,} of {runs:,} runs: {shortened(named, NAMED)}. In the "
-        f"others no rise is shown, where the gap of loss may have grown all the same.{grows}"
-    ]
-
-
-def _onsets(row: Row) -> list[float]:
-    return [run.metrics["overfit/onset_epoch"] for run in row.finished_runs if "overfit/onset_epoch" in run.metrics]
-
-
-def _shown_by(row: Row) -> str:
-    """The epoch by which the rise is shown, which runs of earlier versions did not record."""
-    epochs = [run.metrics[by] for run in row.finished_runs if (by := "overfit/onset_by_epoch") in run.metrics]
-    return f", shown by epoch {median(epochs):g}" if epochs else ""
 
 
 def _restored(comparison: Comparison, runs: Sequence[RunRecord]) -> list[str]:

@@ -21,7 +21,11 @@ CURVES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
 
 
 def gather(
-    comparison: Comparison, parent: RunRecord | None = None, baseline: str | None = None, words: str = ""
+    comparison: Comparison,
+    parent: RunRecord | None = None,
+    baseline: str | None = None,
+    words: str = "",
+    series: Series | None = None,
 ) -> Report:
     """Everything that a report says, without its figures; see `with_pictures`.
 
@@ -30,6 +34,7 @@ def gather(
         parent: the run that stands for the sweep; None where an experiment is reported.
         baseline: the row that the others are held to; None: each setting's values are held to its first.
         words: what stands behind `harness report` to make this one again.
+        series: `CURVES` of the runs that `curve_runs` names.
 
     Raises:
         RequestError: see `testing.all_tests`.
@@ -46,7 +51,7 @@ def gather(
         varied=facts.varied(comparison),
         shared=facts.shared(comparison),
         origin=facts.origin(runs, parent),
-        findings=findings.findings(comparison, made, _compared(comparison, parent)),
+        findings=findings.findings(comparison, made, _compared(comparison, parent), series),
         corrected=_promise(made),
         warnings=tuple(warnings(comparison)),
         ranking=tables.ranking(comparison),

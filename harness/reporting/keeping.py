@@ -31,9 +31,9 @@ def make(
         RequestError: no row answers to `baseline`.
         StoreError: the store cannot be read.
     """
-    report = gather(comparison, parent, baseline, words)
     runs = curve_runs(comparison, _ROWS_WITH_CURVES)
     series = read_series(store, runs, CURVES) if runs else {}
+    report = gather(comparison, parent, baseline, words, series)
     return with_pictures(report, comparison, series, baseline)
 
 
