@@ -8,6 +8,7 @@ Exit codes: 0 done; 1 the work failed; 2 the request was wrong; 130 Ctrl-C; 143 
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import signal
 import sys
@@ -15,13 +16,14 @@ import threading
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import NoReturn
 
 import click
 
 from harness.errors import HarnessError, Terminated, suggestion
 from harness.surroundings import prepare
+from harness.tracking.access import shown_uri
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("harness.commands.train", "Train one model and track the run."),
@@ -35,6 +37,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "export": ("harness.commands.export", "Write a run's model as a Keras file or a SavedModel."),
     "register": ("harness.commands.register", "Put a run's model into MLflow's model registry."),
     "sync": ("harness.commands.sync", "Put into the store what runs kept while it was away."),
+    "store": ("harness.commands.store", "Look after the store: relocate it after a move."),
     "data": ("harness.commands.data", "List, fetch, verify, show and describe the datasets."),
     "ui": ("harness.commands.ui", "Open the MLflow UI on the project's store."),
 }
@@ -91,6 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = [argument for argument in arguments if argument != "--debug"]
     # Read when TensorFlow is imported: 2 leaves its errors, and hides the build's and the processor's features.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.excepthook = _print_traceback
     try:
         with _sigterm_raises(), _told_to_debug(debug):
             prepare()
@@ -99,11 +103,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             return code
     except HarnessError as error:
         if debug:
-            traceback.print_exception(error)
+            _print_traceback(type(error), error, error.__traceback__)
         _print_error(str(error))
         return error.exit_code
     except click.ClickException as error:
-        error.show()
+        said = io.StringIO()
+        error.show(said)
+        click.echo(shown_uri(said.getvalue()), nl=False, err=True)
         return error.exit_code
     except Terminated:
         return TERMINATED
@@ -131,7 +137,12 @@ def _dispatch(arguments: list[str]) -> int:
 def _print_error(message: str) -> None:
     colour = False if os.environ.get("NO_COLOR") else None
     click.secho("error: ", fg="red", bold=True, nl=False, err=True, color=colour)
-    click.echo(message, err=True, color=colour)
+    click.echo(shown_uri(message), err=True, color=colour)
+
+
+def _print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """As Python would, without the password that the address of a store may hold."""
+    sys.stderr.write(shown_uri("".join(traceback.format_exception(kind, error, trace))))
 
 
 @contextmanager

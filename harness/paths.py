@@ -89,6 +89,20 @@ def write_text(target: Path, content: str) -> None:
     write_bytes(target, content.encode())
 
 
+def take_new_place(temporary: Path, target: Path) -> None:
+    """Give the file `temporary` the name `target`, unless another process has put a file that is not empty there first.
+
+    Raises `OSError`.
+    """
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        if target.stat().st_size == 0:  # what a process leaves that was killed as it began to write
+            temporary.replace(target)
+    except OSError:  # a file system without links
+        temporary.replace(target)
+
+
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
     """An empty folder beside `target` that takes its place, contents and all, when the block ends without an exception.

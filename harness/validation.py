@@ -11,8 +11,20 @@ import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.config import COMMON_OPTIMIZER_OPTIONS, OPTIMIZERS, Config, ModelConfig, OptimizerConfig, RegimeConfig
+from harness.config import (
+    COMMON_OPTIMIZER_OPTIONS,
+    OPTIMIZERS,
+    Config,
+    ModelConfig,
+    OptimizerConfig,
+    RegimeConfig,
+    TrackingConfig,
+)
 from harness.errors import ConfigError, suggestion
+
+EXPERIMENT_NAME_LIMIT, RUN_NAME_LIMIT = 256, 250
+"""Characters, those of the columns in MLflow's tables."""
+NAME_SHOWN = 60
 
 
 def validate(config: Config) -> None:
@@ -77,8 +89,24 @@ def _cross_problems(config: Config) -> Iterator[str]:
     yield from _regime_problems(config.regime)
     yield from _average_problems(config)
     yield from _precision_problems(config)
+    yield from _tracking_problems(config.tracking)
     if config.fail_fast and config.max_failures not in (None, 1):
         yield f"fail_fast=True with max_failures={config.max_failures}: it means max_failures=1. Set one of the two."
+
+
+def _tracking_problems(tracking: TrackingConfig) -> Iterator[str]:
+    """Names that MLflow's tables, or files, cannot have."""
+    for key, name, longest in (
+        ("experiment", tracking.experiment, EXPERIMENT_NAME_LIMIT),
+        ("run_name", tracking.run_name, RUN_NAME_LIMIT),
+    ):
+        if name is None:
+            continue
+        shown = name if len(name) <= NAME_SHOWN else f"{name[:NAME_SHOWN]}..."
+        if len(name) > longest:
+            yield f"tracking.{key}={shown}: has {len(name)} characters. Use {longest} at most."
+        if not name.strip() or not name.isprintable():
+            yield f"tracking.{key}={name!a}: must be a name of characters that can be shown, on one line."
 
 
 def _model_problems(model: ModelConfig) -> Iterator[str]:

@@ -21,6 +21,7 @@ from harness.config import (
     Config,
     ModelConfig,
     OptimizerConfig,
+    TrackingConfig,
     flatten,
 )
 from harness.errors import ConfigError
@@ -87,6 +88,26 @@ def test_a_broken_rule_is_named_with_value_and_rule(changes: dict[str, object], 
 def test_every_problem_is_named_at_once() -> None:
     message = refusal(regime__epochs=0, model__dropout=2.0)
     assert len(message.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "said"),
+    [
+        ("experiment", "e" * 300, "has 300 characters. Use 256 at most."),
+        ("run_name", "r" * 251, "has 251 characters. Use 250 at most."),
+        ("experiment", "", "must be a name"),
+        ("experiment", "two\nlines", "must be a name"),
+        ("run_name", "  ", "must be a name"),
+        ("experiment", "bytes \udcff", "must be a name"),
+    ],
+)
+def test_a_name_that_could_not_be_stored_is_refused_before_training(key: str, name: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate(Config(tracking=TrackingConfig(**{key: name})))
+    [line] = str(caught.value).splitlines()
+    assert line.startswith(f"tracking.{key}=")
+    assert said in line
+    assert len(line) < 200
 
 
 def test_width_and_depth_stand_for_a_list_of_hidden_layers() -> None:

@@ -21,6 +21,8 @@ from harness import paths
 from harness.commands.store_option import store_option
 from harness.errors import RequestError, StoreError
 from harness.sweep.showing import show_experiment, show_sweep
+from harness.tracking.access import shown_uri
+from harness.tracking.locations import artifact_root
 from harness.tracking.reading import cached_reads, latest_run, latest_sweep
 from harness.tracking.store import Store
 from harness.tracking.views import saved_views, sweep_key, view_page
@@ -107,13 +109,17 @@ def _running_server(store: Store, port: int) -> Iterator[tuple[subprocess.Popen[
     """An MLflow server that answers, and its log; when the block ends, no process of it is left."""
     root = paths.project_root()
     root.mkdir(parents=True, exist_ok=True)
+    artifacts = artifact_root(store.database) if store.database is not None else paths.default_artifact_directory()
     arguments = [
         sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1",
-        "--backend-store-uri", store.uri, "--default-artifact-root", str(paths.default_artifact_directory()),
+        "--default-artifact-root", str(artifacts),
         "--no-serve-artifacts",
     ]  # fmt: skip
     # No jobs (they serve language models): the server is up in half the time, with two processes instead of ten.
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    # The store's address, which may hold a password, is no argument: everybody on the machine can read those.
+    environment = {
+        **os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_BACKEND_STORE_URI": store.uri,
+    }  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="harness-ui-") as folder:
         log = Path(folder) / "server.log"
         with log.open("wb") as output:
@@ -152,7 +158,7 @@ def _wait_until_it_answers(server: subprocess.Popen[bytes], port: int, log: Path
 
 
 def _tail(log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines()
+    lines = shown_uri(log.read_text(errors="replace")).splitlines()
     return "\n".join(["The end of its log:", *(f"  {line}" for line in lines[-LOG_LINES:])])
 
 

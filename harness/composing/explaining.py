@@ -73,7 +73,9 @@ def _unreadable(error: OverrideParseException) -> str:
 
 
 def _missing_option(error: MissingConfigException) -> str:
-    group, _, option = (error.missing_cfg_file or "").rpartition("/")
+    file = error.missing_cfg_file or ""
+    group = next((one for one in group_names() if file.startswith(f"{one}/")), file.rpartition("/")[0])
+    option = file.removeprefix(f"{group}/")
     choices = [str(choice) for choice in error.options or []]
     head, _, inner = group.partition("/")
     if head in group_names() and inner in group_names():

@@ -7,10 +7,11 @@ then the data, then the store.
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -49,7 +50,7 @@ from harness.sweep.progress import RunDisplay, SweepDisplay
 from harness.sweep.showing import MOST_RUNS, not_decisive, show_experiment
 from harness.sweep.summary import Report
 from harness.sweep.watching import watch
-from harness.tracking.access import few_retries
+from harness.tracking.access import few_retries, holds_secret, shown_uri
 from harness.tracking.reading import cached_reads
 from harness.tracking.store import Store, open_store
 from harness.validation import check_images
@@ -59,6 +60,7 @@ log = logging.getLogger(__name__)
 Task = Callable[[DictConfig], Any]
 ShowPlan = Callable[[Outlook], None]
 
+URI_SETTING = "tracking.uri"
 PLAN, WATCH = "--plan", "--watch"
 """Flags of ours, which Hydra does not know."""
 
@@ -73,10 +75,14 @@ def launch(
     """
     request = _parse(arguments, multirun)
     if not (request.run or request.multirun):
-        with explained(request.overrides):
-            if request.config_dir is not None:
-                added_folder(request.config_dir)
-            _call_hydra(_command_line(request), _no_task)
+        answer = io.StringIO()
+        try:
+            with explained(request.overrides), redirect_stdout(answer):
+                if request.config_dir is not None:
+                    added_folder(request.config_dir)
+                _call_hydra(_command_line(request), _no_task)
+        finally:
+            sys.stdout.write(shown_uri(answer.getvalue()))
     elif request.watch is not None:
         _watch(request, report)
     elif request.multirun:
@@ -87,6 +93,10 @@ def launch(
 
 def _train(request: argparse.Namespace, display: RunDisplay) -> None:
     config = compose_config(request.overrides, request.config_name or CONFIG_NAME, request.config_dir)
+    if holds_secret(config.tracking.uri):
+        with _kept_secret(request, config.tracking.uri) as discreet:
+            _train(discreet, display)
+        return
     check_images(config.model, publication(config.dataset.name).image_shape)
     _refuse_ties(config)
     _check_surroundings(open_store(config.tracking.uri), [config])
@@ -120,6 +130,10 @@ def _sweep(request: argparse.Namespace, report: Report, show_plan: ShowPlan) -> 
     where = (request.config_name or CONFIG_NAME, request.config_dir)
     jobs = expand_sweep(request.overrides, *where)
     configs = check_sweep(jobs, *where)
+    if holds_secret(configs[0].tracking.uri):
+        with _kept_secret(request, configs[0].tracking.uri) as discreet:
+            _sweep(discreet, report, show_plan)
+        return
     _refuse_ties(configs[0])
     sweep = _planned(jobs, configs, lambda extra: _call_hydra(_command_line(request, extra), run_job))
     sweep = replace(sweep, overrides=request.overrides)
@@ -148,6 +162,15 @@ def _planned(jobs: SweepJobs, configs: Sequence[Config], start: Callable[[Sequen
 def _watch(request: argparse.Namespace, report: Report) -> None:
     config = compose_config(request.overrides, request.config_name or CONFIG_NAME, request.config_dir)
     watch(open_store(config.tracking.uri), request.watch, SweepDisplay(), report)
+
+
+@contextmanager
+def _kept_secret(request: argparse.Namespace, uri: str | None) -> Iterator[argparse.Namespace]:
+    """The request without the store's address, which the environment has while the block lasts: Hydra writes what it
+    is given into files that everybody can read."""
+    rest = [item for item in request.overrides if item.lstrip("+").partition("=")[0] != URI_SETTING]
+    with environment("MLFLOW_TRACKING_URI", str(uri)):
+        yield argparse.Namespace(**{**vars(request), "overrides": [*rest, f"{URI_SETTING}=null"]})
 
 
 def _refuse_ties(config: Config) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import signal
@@ -21,6 +22,14 @@ REFUSALS = ("INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_ALREADY_EXISTS
 CREDENTIALS = re.compile(r"(?<=://)(?:[^/\s]*@|[^/\s:@]*:(?!\d+/)\S*@)")
 """What an address holds before its host. SQLAlchemy takes a password with slashes in it; `host:5000/a@b` has none."""
 
+SECRET_OPTIONS = re.compile(
+    r"(?P<key>(?:[?&;][\w.-]*(?:pass|pwd|token|secret|key|auth|cred)|(?<![\w.?&;-])[\w.]*(?:password|passwd|token|secret))"
+    r"[\w.-]*=)[^&;\s\"']+",
+    re.IGNORECASE,
+)
+"""Options of an address that hold a password (`postgresql://host/db?password=...`), and variables and settings that are
+called so (`MLFLOW_TRACKING_TOKEN=...`)."""
+
 WRITE_ATTEMPTS = 5
 TAKEN = re.compile("unique|duplicate", re.IGNORECASE)
 """How databases say that a row is there already."""
@@ -28,7 +37,19 @@ TAKEN = re.compile("unique|duplicate", re.IGNORECASE)
 
 def shown_uri(uri: str) -> str:
     """A store's URI, or any text with URIs in it, without the users and passwords that they may hold."""
-    return CREDENTIALS.sub("", uri)
+    return SECRET_OPTIONS.sub(r"\g<key>***", CREDENTIALS.sub("", uri))
+
+
+def holds_secret(uri: str | None) -> bool:
+    """Whether an address holds a user or a password."""
+    return uri is not None and shown_uri(uri) != uri
+
+
+class Discreet(logging.Formatter):
+    """Log lines, tracebacks included, as `shown_uri` shows them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return shown_uri(super().format(record))
 
 
 @contextmanager

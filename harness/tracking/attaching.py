@@ -12,6 +12,7 @@ def attach(store: Store, run_id: str, folder: Path) -> None:
 
     The run's state and times stay as they are. Raises `StoreError`.
     """
+    store.check_writable()
     client = store.client
     with store.explained():
         client.log_artifacts(run_id, str(folder))

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness.errors import TakenOver
+from harness.errors import StoreError, TakenOver
 from harness.metrics import split_of
 from harness.records import RunState
 from harness.tracking.access import taken_retried
@@ -107,11 +107,17 @@ def to_json(operation: Operation) -> dict[str, Any]:
 
 
 def from_json(entry: Mapping[str, Any], folder: Path) -> Operation:
-    """What `to_json` was given; a relative `path` is one in `folder`."""
+    """What `to_json` was given; a `path` is one in `folder`. Raises `StoreError` where it leads out of it."""
     values = dict(entry)
     operation = _KINDS[values.pop("kind")](**values)
     if isinstance(operation, File | TrainedModel):
-        return replace(operation, path=str(folder / operation.path))
+        path = folder / operation.path
+        for file in (path, *path.rglob("*")):
+            if not file.resolve().is_relative_to(folder.resolve()):
+                raise StoreError(
+                    f"The spool {folder} names a file outside of it ({file}). Nothing of it was taken over."
+                )
+        return replace(operation, path=str(path))
     return operation
 
 

@@ -20,6 +20,10 @@ from harness.surroundings import ignored
 from harness.tracking.selection import COMMIT_TAG, DIRTY_TAG, LIBRARIES, PROCESS_TAG, VERSION_TAG
 
 GIT_SECONDS = 20
+UNTRACKED_FILE_BYTES, UNTRACKED_BYTES = 200_000, 2_000_000
+"""The most of one file that is not tracked, and of all, that is recorded."""
+UNTRACKED_NAMED = 20
+MISSING_TAG = "harness.git.missing"
 PINNED = ("tensorflow", "keras", "numpy", "mlflow")
 DISTRIBUTION = "overfitting-harness"
 CHECKOUT, WHEEL, COPY = "checkout", "wheel", "copy"
@@ -38,7 +42,8 @@ What a person likes to see (no untracked files, patches without prefixes) must n
 class CodeState:
     """The harness's own code: its version, where it lies, the commit that it came from, and what differs from that.
 
-    `commit` is empty where none is known: a wheel knows one only if it was installed from a repository.
+    `commit` is empty where none is known: a wheel knows one only if it was installed from a repository. `diff` has new
+    files too, which are not tracked yet; `missing` names those that it has not (no text, too large, hidden).
     """
 
     version: str
@@ -47,6 +52,7 @@ class CodeState:
     branch: str = ""
     dirty: bool = False
     diff: str = ""
+    missing: str = ""
 
 
 @lru_cache
@@ -63,21 +69,72 @@ def state_of(package: Path) -> CodeState:
     commit = _git(package, "rev-parse", "HEAD").strip()
     if commit and _git(package, "ls-files", "--", "__init__.py"):
         own = ("--", str(package.parent))
-        status = _git(package, "status", "--porcelain", *own)
-        options = ("--no-color", "--no-ext-diff", "--no-textconv", "--binary")
+        status = _git(package, "status", "--porcelain", "--untracked-files=all", *own)
+        options = ("--no-color", "--no-ext-diff", "--no-textconv", "--binary", "--src-prefix=a/", "--dst-prefix=b/")
+        added, missing = _untracked(package.parent)
         return CodeState(
             release,
             CHECKOUT,
             commit,
             branch=_git(package, "rev-parse", "--abbrev-ref", "HEAD").strip(),
             dirty=bool(status),
-            diff=_git(package, "diff", "HEAD", *options, *own) if status else "",
+            diff=(_git(package, "diff", "HEAD", *options, *own) if status else "") + added,
+            missing=missing,
         )
     installed = distribution(DISTRIBUTION)
     if Path(str(installed.locate_file(package.name))).resolve() != package:
         return CodeState(release, COPY)
     origin = json.loads(installed.read_text("direct_url.json") or "{}")
     return CodeState(release, WHEEL, origin.get("vcs_info", {}).get("commit_id", ""))
+
+
+def _untracked(folder: Path) -> tuple[str, str]:
+    """Files in `folder` that git neither tracks nor ignores: as a part of a diff that makes them, and in words those
+    that are not in it."""
+    diff: list[str] = []
+    missing: list[str] = []
+    room = UNTRACKED_BYTES
+    for name in filter(None, _git(folder, "ls-files", "--others", "--exclude-standard", "-z", "--", ".").split("\0")):
+        text, problem = _new_text(folder / name, min(room, UNTRACKED_FILE_BYTES))
+        if any(part.startswith(".") for part in Path(name).parts):
+            text, problem = None, "hidden"  # settings of a person's: they may hold a password
+        elif not name.isprintable() or set(name) & set('"\\'):
+            text, problem = None, "a name that a diff cannot hold"
+        if text is None:
+            missing.append(f"{name} ({problem})")
+            continue
+        room -= len(text.encode())
+        diff.append(_addition(name, text, os.access(folder / name, os.X_OK)))
+    shown = ", ".join(missing[:UNTRACKED_NAMED])
+    more = len(missing) - UNTRACKED_NAMED
+    return "".join(diff), shown + (f" and {more} more" if more > 0 else "")
+
+
+def _new_text(file: Path, most: int) -> tuple[str | None, str]:
+    """The text of a file of `most` bytes; or None, and why not."""
+    try:
+        if file.is_symlink() or not file.is_file():
+            return None, "no plain file"
+        if (size := file.stat().st_size) > most:
+            return None, f"{size} bytes"
+        text = file.read_bytes().decode()
+    except OSError as error:
+        return None, str(error.strerror)
+    except UnicodeDecodeError:
+        return None, "no text"
+    return (None, "no text") if "\0" in text else (text, "")
+
+
+def _addition(name: str, text: str, executable: bool) -> str:
+    """What `git diff` writes of a new file, for `git apply`."""
+    head = f"diff --git a/{name} b/{name}\nnew file mode {'100755' if executable else '100644'}\n"
+    if not text:
+        return head
+    lines = text.split("\n")
+    ended = lines[-1] == ""
+    lines = lines[:-1] if ended else lines
+    body = "".join(f"+{line}\n" for line in lines) + ("" if ended else "\\ No newline at end of file\n")
+    return f"{head}--- /dev/null\n+++ b/{name}\t\n@@ -0,0 +1,{len(lines)} @@\n{body}"
 
 
 def _git(directory: Path, *arguments: str) -> str:
@@ -99,6 +156,8 @@ def code_tags(code: CodeState) -> dict[str, str]:
         tags[COMMIT_TAG] = code.commit
     if code.source == CHECKOUT:
         tags |= {"mlflow.source.git.branch": code.branch, DIRTY_TAG: str(code.dirty).lower()}
+        if code.missing:
+            tags[MISSING_TAG] = code.missing
     return tags
 
 

@@ -28,6 +28,7 @@ from harness.tracking.selection import (
     in_order,
     is_sweep,
 )
+from harness.tracking.soundness import check_made
 from harness.tracking.sqlite_reader import SqliteReader, UnknownSchema
 from harness.tracking.store import Store
 
@@ -87,7 +88,7 @@ def _open(store: Store) -> Iterator[Reader]:
         try:
             reader = SqliteReader(store.database)
         except UnknownSchema:
-            store.wait_until_made()  # a store that is only being made goes through every schema that MLflow ever had
+            check_made(store.database)  # a store that is only being made goes through every schema that MLflow ever had
             reader = SqliteReader(store.database)
     except UnknownSchema as unknown:
         _log.warning("%s Reading %s through MLflow's client instead, which is slower.", unknown, store.database)

@@ -85,6 +85,7 @@ def register_model(store: Store, run: RunRecord, name: str, alias: str, descript
     from mlflow.exceptions import MlflowException
 
     check_names(name, alias)
+    store.check_writable()  # a version records where the model lies
     if run.state is not RunState.FINISHED:
         raise RequestError(f"The run {run.name} ({run.run_id}) is {run.state}: only a finished run can be registered.")
     model_id = logged_model_id(store, run)

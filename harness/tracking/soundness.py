@@ -8,8 +8,10 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import lru_cache
@@ -22,6 +24,7 @@ from harness.errors import StoreError
 FREE_MEGABYTES = 100
 """A run takes five with everything that it records; the rest is for the log, the checkpoint and the others."""
 LOCK_SECONDS = 20.0
+MAKING_SECONDS = 10.0
 CHECKED_MEGABYTES = 64
 """Databases up to this size are read through for damage: a fifth of a second. Of a larger one the first pages."""
 
@@ -32,37 +35,91 @@ def check_sqlite(database: Path, artifacts: Path) -> None:
     Raises `StoreError`: no right to write, a read-only or full disk, a database that is locked for long, damaged, none
     at all, or of another version of MLflow.
     """
-    _check_places(database, artifacts)
-    _check_space(database, artifacts)
+    _check_place(database, database, "database")
+    _check_place(database, database.parent, "folder")
+    _check_space(database, database)
+    check_artifacts(database, artifacts)
     if database.is_file() and database.stat().st_size:
         _check_lock(database)
+        check_made(database)
         _check_sound(database, database.stat().st_ino)
 
 
-def _check_places(database: Path, artifacts: Path) -> None:
-    folder = next(parent for parent in database.parents if parent.exists())
-    for path, what in ((database, "database"), (folder, "folder"), (artifacts, "artifacts' folder")):
-        if path.exists() and not os.access(path, os.W_OK):
+def check_made(database: Path) -> None:
+    """Make sure that MLflow's tables in `database` were made to the end.
+
+    Raises `StoreError` for what is left where a process was killed as it made them (an earlier version of the harness,
+    or MLflow). Another program may be at it just now: it is given a few seconds.
+    """
+    deadline = time.monotonic() + MAKING_SECONDS
+    while _is_half_made(database):
+        if time.monotonic() > deadline:
             raise StoreError(
-                f"The tracking store {database} cannot be written: its {what} {path} is read-only. Give this user the "
-                "right to write there (or mount it writable), or name another store with tracking.uri=sqlite:////PATH."
+                f"The tracking store {database} is only half made: a process was killed while it made the tables. "
+                "There is no run in it, and never was. Take the file away, and the next command makes a new store:\n"
+                f"  rm {shlex.quote(str(database))}"
             )
+        time.sleep(0.1)
 
 
-def _check_space(database: Path, artifacts: Path) -> None:
-    for path in (database, artifacts):
-        folder = next(parent for parent in (path, *path.parents) if parent.is_dir())
-        free = shutil.disk_usage(folder).free / 1e6
-        if free < FREE_MEGABYTES:
+def _is_half_made(database: Path) -> bool:
+    """Whether tables are missing and there is no experiment: MLflow makes the first one when the tables are ready."""
+    _, head = _migrations()
+    with explained(database), closing(opened(database)) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if tables and not tables & {"experiments", "_alembic_tmp_experiments", "alembic_version"}:
             raise StoreError(
-                f"The disk of the tracking store {database} is full: {free:.0f} MB are free, and a run wants "
-                f"{FREE_MEGABYTES} MB. Make room in {folder}, or name a store elsewhere with tracking.uri=sqlite:////PATH."
+                f"The tracking store {database} is the database of another program: it has none of MLflow's tables, "
+                f"but {', '.join(sorted(tables)[:3])}. Name another file with tracking.uri=sqlite:////PATH; "
+                f"or, to have both in one file: mlflow db upgrade sqlite:///{database}"
             )
+        if "alembic_version" in tables and (head,) in connection.execute("SELECT version_num FROM alembic_version"):
+            return False
+        return not any(
+            connection.execute(f"SELECT 1 FROM {name} LIMIT 1").fetchone()
+            for name in ("experiments", "_alembic_tmp_experiments", "runs")
+            if name in tables
+        )
+
+
+def check_artifacts(database: Path, artifacts: Path) -> None:
+    """Make sure that files can be written into the folder `artifacts` (which need not exist yet). Raises `StoreError`
+    as `check_sqlite`."""
+    _check_place(database, artifacts, "artifacts' folder")
+    _check_space(database, artifacts)
+
+
+def _check_place(database: Path, path: Path, what: str) -> None:
+    """Whether `path`, or what would have to be made for it, can be written; `what` says what it is."""
+    found = next(place for place in (path, *path.parents) if place.exists() or place.is_symlink())
+    problem = ""
+    if found.is_symlink() and not found.exists():
+        if not found.resolve().parent.is_dir() or found != path or what != "database":
+            problem = "is a link to a place that is not there"
+    elif found.is_dir() == (what == "database" and found == path):
+        problem = "is a folder" if found.is_dir() else "is not a folder"
+    elif not os.access(found, os.W_OK):
+        problem = "is read-only"
+    if problem:
+        raise StoreError(
+            f"The tracking store {database} cannot be written: its {what} {found} {problem}. Give this user the "
+            "right to write there (or mount it writable), or name another store with tracking.uri=sqlite:////PATH."
+        )
+
+
+def _check_space(database: Path, path: Path) -> None:
+    folder = next(parent for parent in (path, *path.parents) if parent.is_dir())
+    free = shutil.disk_usage(folder).free / 1e6
+    if free < FREE_MEGABYTES:
+        raise StoreError(
+            f"The disk of the tracking store {database} is full: {free:.0f} MB are free, and a run wants "
+            f"{FREE_MEGABYTES} MB. Make room in {folder}, or name a store elsewhere with tracking.uri=sqlite:////PATH."
+        )
 
 
 def _check_lock(database: Path) -> None:
     """Take the lock of a writer, and give it back."""
-    with _explained(database), closing(_opened(database)) as connection:
+    with explained(database), closing(opened(database)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("ROLLBACK")
 
@@ -70,7 +127,7 @@ def _check_lock(database: Path) -> None:
 @lru_cache
 def _check_sound(database: Path, inode: int) -> None:
     """Version and pages, once a process: they do not change while runs are made."""
-    with _explained(database), closing(_opened(database)) as connection:
+    with explained(database), closing(opened(database)) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if database.stat().st_size <= CHECKED_MEGABYTES * 1e6:
             (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
@@ -118,13 +175,15 @@ def _migrations() -> tuple[frozenset[str], str]:
     return frozenset(own), head
 
 
-def _opened(database: Path) -> sqlite3.Connection:
+def opened(database: Path) -> sqlite3.Connection:
+    """A connection to a file that is there, without transactions of Python's own."""
     address = f"file:{quote(str(database))}?mode=rw"
     return sqlite3.connect(address, uri=True, timeout=LOCK_SECONDS, isolation_level=None)
 
 
 @contextmanager
-def _explained(database: Path) -> Iterator[None]:
+def explained(database: Path) -> Iterator[None]:
+    """What SQLite raises in the block becomes a `StoreError` in words."""
     try:
         yield
     except sqlite3.DatabaseError as error:

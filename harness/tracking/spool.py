@@ -11,8 +11,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import logging
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -24,8 +26,11 @@ from filelock import FileLock, Timeout
 
 from harness import paths
 from harness.errors import StoreError
+from harness.tracking.locations import Move, local_path
 from harness.tracking.operations import File, Operation, TrainedModel, from_json, to_json
 from harness.tracking.store import Store, open_store
+
+_log = logging.getLogger(__name__)
 
 FOLDER = "spool"
 JOURNAL, FILES, DONE, LOCK = "journal.jsonl", "files", "done", "lock"
@@ -63,6 +68,8 @@ class Spool:
         self.part = int(header.pop("part"))
         self._count = self._size = 0
         self.origin = Origin(**header)
+        if self.origin.run_id != folder.name:
+            raise StoreError(f"The spool {folder} says that it is of the run {self.origin.run_id}. Move it away.")
 
     @classmethod
     def create(cls, place: Path, origin: Origin, part: int) -> Spool:
@@ -70,6 +77,8 @@ class Spool:
         folder = place / origin.run_id
         _private(place)
         folder.mkdir(mode=0o700, exist_ok=True)
+        if problem := _untrusted(place, folder.name):
+            raise PermissionError(problem)
         try:
             with (folder / LOCK).open("ab"):
                 pass
@@ -169,10 +178,33 @@ class Spool:
 
 
 def _private(place: Path) -> None:
-    """Make the folder for spools, for this user only; one under `$TMPDIR` must not be somebody else's."""
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if place.stat().st_uid != os.getuid():
-        raise PermissionError(f"{place} belongs to another user")
+    """Make the folder for spools, for this user only. Raises `PermissionError` where it is not."""
+    for folder in _chain(place):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if problem := _untrusted(place):
+        raise PermissionError(problem)
+
+
+def _chain(place: Path) -> list[Path]:
+    """The folders of ours from the one that others may write into (`/tmp`, the project's root) down to `place`."""
+    return [place] if place.name == FOLDER else [place.parent, place]
+
+
+def _untrusted(place: Path, run: str = "") -> str:
+    """Why the spool of `run` in `place` may be another user's work, in words; empty where it is this user's alone."""
+    for folder in [*_chain(place), *([place / run, place / run / JOURNAL, place / run / FILES] if run else [])]:
+        try:
+            found = folder.lstat()
+        except FileNotFoundError:
+            continue
+        if stat.S_ISLNK(found.st_mode):
+            return f"{folder} is a link"
+        if found.st_uid != os.getuid():
+            return f"{folder} belongs to another user"
+        others = 0o022 if folder == place.parent or place.name == FOLDER else 0o077  # who may read can plant nothing
+        if stat.S_ISDIR(found.st_mode) and folder.name != FILES and found.st_mode & others:
+            return f"others may look into {folder} or change it: chmod 700 {folder}, if what is in it is yours"
+    return ""
 
 
 def _sync(path: Path) -> None:
@@ -188,9 +220,24 @@ def find_spools(run_id: str | None = None) -> dict[str, list[Spool]]:
     found: dict[str, list[Spool]] = {}
     for place in places():
         for journal in sorted(place.glob(f"{run_id or '*'}/{JOURNAL}")):
+            if problem := _untrusted(place, journal.parent.name):
+                _log.warning("The spool %s is left alone: %s.", journal.parent, problem)
+                continue
             spool = Spool(journal.parent)
             found.setdefault(spool.origin.run_id, []).append(spool)
     return {run: sorted(parts, key=lambda spool: spool.part) for run, parts in found.items()}
+
+
+def follow_store(move: Move, store: Store) -> None:
+    """Have this project's spools of a store that was moved or copied name its present place. Raises `StoreError`."""
+    olds = {path.with_name(move.database.name) for place in move.places if (path := local_path(place)) is not None}
+    for spools in find_spools().values():
+        for spool in spools:
+            if spool.origin.store.database in olds:
+                spool.origin = replace(spool.origin, uri=store.uri)
+                header, _, rest = (spool.folder / JOURNAL).read_bytes().partition(b"\n")
+                changed = json.dumps({**json.loads(header), "uri": store.uri}).encode()
+                paths.write_bytes(spool.folder / JOURNAL, changed + b"\n" + rest)
 
 
 @contextmanager

@@ -71,8 +71,8 @@ class SqliteReader:
         """Open `file` read-only.
 
         Raises:
-            StoreError: it cannot be opened, is damaged, or is no MLflow store.
-            UnknownSchema: it is a store of a version that is not in `KNOWN_SCHEMAS`.
+            StoreError: it cannot be opened or is damaged.
+            UnknownSchema: it is a store of a version that is not in `KNOWN_SCHEMAS`, or none of MLflow's.
         """
         self._file = file
         with self._explained():
@@ -81,7 +81,8 @@ class SqliteReader:
                 f"file:{quote(str(file))}?mode=ro", uri=True, timeout=_BUSY_SECONDS, isolation_level=None
             )
         try:
-            versions = [version for (version,) in self._query("SELECT version_num FROM alembic_version")]
+            versioned = self._query("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'")
+            versions = [one for (one,) in self._query("SELECT version_num FROM alembic_version")] if versioned else []
             if len(versions) != 1 or versions[0] not in KNOWN_SCHEMAS:
                 raise UnknownSchema(
                     f"The store has the schema {' '.join(versions) or 'of no version'}, not known here."

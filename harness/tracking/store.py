@@ -8,20 +8,25 @@ from __future__ import annotations
 import logging
 import os
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import paths
-from harness.errors import StoreError
+from harness.errors import RequestError, StoreError
 from harness.tracking import access
-from harness.tracking.soundness import check_sqlite
+from harness.tracking.locations import artifact_root, check_in_place, experiment_folder, recorded_artifacts
+from harness.tracking.making import make_database
+from harness.tracking.soundness import check_artifacts, check_made, check_sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
+OPTIONS = re.compile(r"\?[\w.-]+=[^&/]*(&[\w.-]+=[^&/]*)*")
+LONGEST_NAME = 200
+"""Bytes of a file's name: file systems take 255, and a lock, a journal or a copy have longer names."""
 SQLITE = re.compile(r"(?P<head>sqlite(\+\w+)?:///(file:)?)(?!:memory:)(?P<file>[^?]+)(?P<options>\?.*)?")
 EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",  # the UI opens in its model-training layout
@@ -30,12 +35,15 @@ EXPERIMENT_TAGS = {
 
 # The harness talks to the store that it was given and to nobody else.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# MLflow prints the address of each run when it ends, with the password that it may hold.
+os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
 
 
 def open_store(configured: str | None = None) -> Store:
     """The store at the URI `configured` (`tracking.uri`, `--store`), else at `MLFLOW_TRACKING_URI`, else the project's.
 
-    A process has one `Store` for each URI.
+    A process has one `Store` for each URI. Raises `RequestError` for a URI that names no place, or one that MLflow and
+    SQLite read differently.
     """
     return _opened(_absolute(configured or os.environ.get("MLFLOW_TRACKING_URI") or paths.default_store_uri()))
 
@@ -64,9 +72,9 @@ class Store:
     def __repr__(self) -> str:
         return f"Store({self.shown!r})"
 
-    @property
+    @cached_property
     def _identity(self) -> Path | str:
-        return self.database or self.uri
+        return self.database.resolve() if self.database is not None else self.uri
 
     @property
     def shown(self) -> str:
@@ -85,8 +93,8 @@ class Store:
 
     @property
     def is_missing(self) -> bool:
-        """Whether the store is a file that does not exist yet."""
-        return self.database is not None and not self.database.is_file()
+        """Whether the store is a file that does not exist yet, or in which nothing was ever written."""
+        return self.database is not None and not (self.database.is_file() and self.database.stat().st_size)
 
     @cached_property
     def client(self) -> Any:
@@ -116,7 +124,8 @@ class Store:
         if self.database is None:
             yield
             return
-        lock = self.database.with_name(self.database.name + ".lock")
+        file = self.database.resolve()  # by whichever link it was named
+        lock = file.with_name(file.name + ".lock")
         try:
             with FileLock(lock, timeout=60, is_singleton=True):  # a process that holds it may ask again
                 yield
@@ -126,16 +135,21 @@ class Store:
                 "the lock goes with its process, the file may stay."
             ) from error
 
-    def wait_until_made(self) -> None:
-        """Return when no other process is making the store's tables. Raises `StoreError` after a minute."""
-        with self.exclusive():
-            pass
-
-    def check_writable(self) -> None:
+    def check_writable(self, experiment: str | None = None) -> None:
         """Make sure, before anything is written, that a local store can take runs; a server says so itself.
 
-        Raises `StoreError` as `check_sqlite` does.
+        The artifacts of an `experiment` may lie elsewhere than the store's own. Raises `StoreError` as `check_sqlite`
+        and `check_in_place` do.
         """
+        if self.database is None:
+            return
+        self.check_sound()
+        check_in_place(self.database)
+        if experiment is not None and (folder := recorded_artifacts(self.database, experiment)) is not None:
+            check_artifacts(self.database, folder)
+
+    def check_sound(self) -> None:
+        """As `check_writable`, also for a store that was moved."""
         if self.database is not None:
             check_sqlite(self.database, artifact_root(self.database))
 
@@ -144,7 +158,7 @@ class Store:
 
         Raises `StoreError` if it was deleted; see `check_writable`.
         """
-        self.check_writable()
+        self.check_writable(name)
         client = self.client
         with self.explained(), self.exclusive():
             found = client.get_experiment_by_name(name)
@@ -161,27 +175,22 @@ class Store:
     def _make_tables(self) -> None:
         if self.database is None:
             return
-        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-        if "%" in self.uri:
-            raise StoreError(
-                f"The tracking store {self.uri} cannot be made: MLflow misreads a path with a % in it. Move it."
-            )
         if self == Store(paths.default_store_uri()):
             self.database.parent.mkdir(parents=True, exist_ok=True)
         if not self.database.parent.is_dir():
             raise StoreError(
                 f"The tracking store {self.uri} cannot be made: there is no folder {self.database.parent}."
             )
-        with self.exclusive():
-            SqlAlchemyStore(self.uri, artifact_root(self.database).as_uri())
+        with self.exclusive() if self.is_missing else nullcontext():  # no lock for a store that may only be read
+            if self.is_missing:
+                make_database(self.database, artifact_root(self.database))
+        check_made(self.database)
 
     def _artifact_location(self, experiment: str) -> dict[str, str]:
         """An absolute place for a local store's artifacts; a client elsewhere would use its own working directory."""
         if self.database is None:
             return {}
-        folder = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in experiment)
-        return {"artifact_location": (artifact_root(self.database) / folder).as_uri()}
+        return {"artifact_location": (artifact_root(self.database) / experiment_folder(experiment)).as_uri()}
 
 
 @lru_cache
@@ -190,15 +199,47 @@ def _opened(uri: str) -> Store:
 
 
 def _absolute(uri: str) -> str:
-    """A URI that means the same store in every working directory."""
+    """A URI that means the same store in every working directory, and to MLflow as to SQLite."""
     if (match := SQLITE.fullmatch(uri)) is None:
+        if problem := _problem_of_uri(uri):
+            raise RequestError(f"The tracking store {access.shown_uri(uri)} cannot be used: {problem}")
         return uri
-    return f"{match['head']}{Path(match['file']).absolute()}{match['options'] or ''}"
+    database, options = Path(match["file"]).absolute(), match["options"] or ""
+    if problem := _problem_of_file(database, options):
+        raise RequestError(
+            f"The tracking store {database}{options} cannot be used: {problem} Move it, or name another store with "
+            "tracking.uri=sqlite:////PATH."
+        )
+    return f"{match['head']}{database}{options}"
 
 
-def artifact_root(database: Path) -> Path:
-    """Where the artifacts of a SQLite store lie: `mlruns/` beside the database, as MLflow would put them."""
-    return database.parent / "mlruns"
+def _problem_of_uri(uri: str) -> str:
+    if uri.startswith("sqlite"):
+        written = f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+        if ":memory:" in uri or uri.rstrip("/").endswith(":"):
+            return f"a database in memory keeps nothing. Name a file: {written}"
+        return f"a SQLite store is written with the whole path of its file, four strokes in all: {written}"
+    if "://" not in uri.removeprefix("file:") and uri not in ("databricks", "uc", "databricks-uc"):
+        return f"MLflow keeps runs in a database or on a server, not in a folder. Write sqlite:///{Path(uri).absolute()}/mlflow.db"
+    return ""
+
+
+def _problem_of_file(database: Path, options: str) -> str:
+    if "%" in str(database):
+        return "MLflow misreads a path with a % in it."
+    if options and not OPTIONS.fullmatch(options):
+        return "in a URI a ? ends the path, so that no folder or file may have one in its name."
+    if not str(database).isprintable():
+        return "its path has characters that cannot be shown."
+    if len(database.name.encode()) > LONGEST_NAME:
+        return f"the name of its file is longer than {LONGEST_NAME} bytes."
+    try:
+        database.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # it is yet to be made, or says so when it is used
+    except OSError as error:  # links that go round, a name or a path that is too long
+        return f"{error.strerror}."
+    return ""
 
 
 def load_mlflow() -> None:

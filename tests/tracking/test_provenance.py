@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.tracking import provenance
 from harness.tracking.provenance import code_state, code_tags, other_code, other_libraries, state_of
 from tests.conftest import REPOSITORY
 
@@ -62,6 +63,55 @@ def test_what_is_not_committed_makes_a_checkout_dirty_and_is_kept(checkout: Path
     assert changed.commit == clean.commit == git(checkout, "rev-parse", "HEAD")
     assert changed.dirty
     assert "+width = 2\n" in changed.diff
+
+
+def test_files_that_are_not_tracked_yet_are_in_the_diff_which_makes_them_again(checkout: Path, tmp_path: Path) -> None:
+    new = {
+        "harness/model.py": "width = 3\r\n",
+        "my study/größe.yaml": "seed: 1\nno end",
+        "empty.txt": "",
+        "run.sh": "#!/bin/sh\n",
+    }
+    for name, text in new.items():
+        file = checkout.parent / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(text.encode())
+    (checkout.parent / "run.sh").chmod(0o755)
+    (checkout / "__init__.py").write_text("changed = True\n")
+    git(checkout, "config", "status.showUntrackedFiles", "no")
+    git(checkout, "config", "diff.noprefix", "true")
+    code = state_of(checkout)
+    assert code.dirty
+    assert code.missing == ""
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", str(checkout.parent), str(clone))
+    subprocess.run(["git", "-C", str(clone), "apply", "-"], input=code.diff.encode(), check=True)
+    assert {name: (clone / name).read_bytes().decode() for name in new} == new
+    assert (clone / "run.sh").stat().st_mode & 0o111
+    assert (clone / "harness" / "__init__.py").read_text() == "changed = True\n"
+
+
+def test_what_is_not_in_the_diff_is_named(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provenance, "UNTRACKED_FILE_BYTES", 1000)
+    monkeypatch.setattr(provenance, "UNTRACKED_BYTES", 1500)
+    folder = checkout.parent
+    (folder / ".env").write_text("PASSWORD=hush\n")
+    (folder / "big.csv").write_text("1,2\n" * 300)
+    (folder / "weights.bin").write_bytes(b"\x00\xff\xfe")
+    (folder / "lost.py").symlink_to("/nowhere")
+    (folder / 'say "hi".py').touch()
+    (folder / ".gitignore").write_text("*.log\n")
+    (folder / "a.log").touch()
+    (folder / "one.py").write_text("x" * 900)
+    (folder / "two.py").write_text("y" * 900)
+    code = state_of(checkout)
+    assert "+" + "x" * 900 in code.diff
+    assert "hush" not in code.diff
+    assert code.missing.split(", ") == [
+        ".env (hidden)", ".gitignore (hidden)", "big.csv (1200 bytes)", "lost.py (no plain file)",
+        'say "hi".py (a name that a diff cannot hold)', "two.py (900 bytes)", "weights.bin (no text)",
+    ]  # fmt: skip
+    assert code_tags(code)["harness.git.missing"] == code.missing
 
 
 @pytest.mark.parametrize("place", [".venv/lib/python/site-packages", "vendored", "."])

@@ -14,8 +14,9 @@ import pytest
 
 from harness.errors import StoreError
 from harness.tracking import soundness
+from harness.tracking.locations import artifact_root
 from harness.tracking.soundness import check_sqlite
-from harness.tracking.store import artifact_root, open_store
+from harness.tracking.store import open_store
 
 OLDER, UNKNOWN = "0a8213491aaa", "ffffffffffff"
 

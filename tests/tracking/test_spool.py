@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.models import Model
 
+from harness.cli import main
 from harness.errors import NotInStore, StoreError
 from harness.records import RunState
 from harness.tracking.delivery import Delivery
@@ -430,3 +433,64 @@ def test_what_a_try_kept_is_needed_only_where_no_later_one_has_done_the_work(
 def test_metrics_that_an_earlier_version_kept_are_read(tmp_path: Path) -> None:
     entry = {"kind": "Metrics", "values": {"train/loss": 0.5}, "step": 2, "time": 2000, "of_model": False}
     assert from_json(entry, tmp_path) == Metrics({"train/loss": 0.5}, 2, 2000)
+
+
+def planted(place: Path, origin: Origin, path: str) -> Path:
+    """A spool as somebody else might make one in a folder that everybody can write into."""
+    place.mkdir(parents=True, mode=0o700, exist_ok=True)
+    spool = Spool.create(place, origin, 1)
+    spool.lock.release()
+    with (spool.folder / "journal.jsonl").open("a") as journal:
+        journal.write(json.dumps({"kind": "File", "path": path, "folder": None}) + "\n")
+    return spool.folder
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+@pytest.mark.parametrize("how", ["open", "another user's", "a link"])
+def test_a_spool_that_others_could_have_planted_is_left_alone(
+    origin: Origin, level: int, how: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    private = tmp_path / "private.txt"
+    private.write_text("hush")
+    folder = planted(places()[1], origin, str(private))
+    target = [folder, *folder.parents][level]
+    if how == "open":
+        target.chmod(0o777)
+    elif how == "a link":
+        target.rename(tmp_path / "aside")
+        target.symlink_to(tmp_path / "aside")
+    else:
+        if os.getuid():
+            pytest.skip("only root can give a folder to somebody else")
+        os.chown(target, 12345, 12345)
+    assert find_spools() == {}
+    assert main(["sync"]) == 0
+    assert capsys.readouterr().out.startswith("Nothing to do")
+    bring_home_before(origin.run_id)
+    assert MlflowClient(origin.uri).list_artifacts(origin.run_id) == []
+    with pytest.raises(OSError, match=r"belongs to another user|is a link|others may") as caught:
+        Spool.create(places()[1], origin, 1)
+    assert str(target) in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["{private}", "../../../private.txt", "files/link", "files/model"])
+def test_an_operation_that_names_a_file_outside_its_spool_uploads_nothing(
+    origin: Origin, path: str, tmp_path: Path, project: Path
+) -> None:
+    private = tmp_path / "private.txt"
+    private.write_text("hush")
+    folder = planted(project / "spool", origin, path.format(private=private))
+    (folder / "files" / "model").mkdir(parents=True)
+    for link in (folder / "files" / "link", folder / "files" / "model" / "MLmodel"):
+        link.symlink_to(private)
+    [spools] = find_spools().values()
+    with held(spools), pytest.raises(StoreError, match="names a file outside of it"):
+        bring_home(spools)
+    assert MlflowClient(origin.uri).list_artifacts(origin.run_id) == []
+
+
+def test_a_spool_that_calls_itself_another_run_is_refused(origin: Origin, project: Path) -> None:
+    folder = planted(project / "spool", origin, "files/a")
+    folder.rename(folder.with_name("f" * 32))
+    with pytest.raises(StoreError, match="says that it is of the run"):
+        find_spools()

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from harness.errors import StoreError
+from harness.errors import RequestError, StoreError
 from harness.tracking.access import shown_uri
+from harness.tracking.models import run_artifact
 from harness.tracking.reading import read_runs
 from harness.tracking.store import EXPERIMENT_TAGS, open_store
 from harness.tracking.writing import RunIdentity, tracked_run
+from tests.integration.mounts import read_only
 
 
 def uri_in(folder: Path) -> str:
@@ -37,6 +39,15 @@ def test_the_setting_comes_before_the_environment_and_that_before_the_projects_o
         ("postgresql+psycopg2://ann:hu@sh@host/db", "postgresql+psycopg2://host/db"),
         ("asked http://ann:hush@one, then http://hush@two", "asked http://one, then http://two"),
         ("tracking.uri=postgresql://ann:hu/sh/x@host/db seed=1", "tracking.uri=postgresql://host/db seed=1"),
+        ("postgresql://host/db?password=hu/sh&user=ann", "postgresql://host/db?password=***&user=ann"),
+        ("'mysql://host/db?ssl=1&passwd=hush' seed=1", "'mysql://host/db?ssl=1&passwd=***' seed=1"),
+        ("mssql+pyodbc://host/db?driver=x;PWD=hush;a=1", "mssql+pyodbc://host/db?driver=x;PWD=***;a=1"),
+        ("postgresql://host/db?sslpassword=hush", "postgresql://host/db?sslpassword=***"),
+        ("https://host/a?access_token=hush", "https://host/a?access_token=***"),
+        ("MLFLOW_TRACKING_PASSWORD=hush: there is none", "MLFLOW_TRACKING_PASSWORD=*** there is none"),
+        ("+tracking.token=hush", "+tracking.token=***"),
+        ("Write key=value, group=option", "Write key=value, group=option"),
+        ("sqlite:////a.db?timeout=60&uri=true", "sqlite:////a.db?timeout=60&uri=true"),
         ("http://host/a@b", "http://host/a@b"),
         ("http://host:5000/a@b", "http://host:5000/a@b"),
         ("sqlite:////home/ann@work/mlflow.db", "sqlite:////home/ann@work/mlflow.db"),
@@ -69,7 +80,7 @@ def test_the_options_of_a_uri_do_not_make_another_store_of_the_same_file(
     assert sorted(project.parent.rglob("*.db*")) == [project / "mlflow.db", project / "mlflow.db.lock"]
 
 
-@pytest.mark.parametrize("uri", ["http://host/a", "sqlite:///:memory:", "postgresql://host/db?timeout=60"])
+@pytest.mark.parametrize("uri", ["http://host/a", "mysql+pymysql://host/db", "postgresql://host/db?timeout=60"])
 def test_only_a_sqlite_file_is_local(uri: str) -> None:
     store = open_store(uri)
     assert (store.uri, store.database, store.is_local, store.is_missing) == (uri, None, False, False)
@@ -100,7 +111,7 @@ def test_a_deleted_experiment_is_named_with_both_ways_out(project: Path) -> None
 
 def test_a_file_that_is_no_database_is_said_to_be_none(project: Path) -> None:
     (project / "mlflow.db").write_text("these are notes")
-    with pytest.raises(StoreError, match=r"cannot be used: file is not a database\.\nThe store is set by"):
+    with pytest.raises(StoreError, match=r"cannot be used: the file is not a database\. Nothing was changed\."):
         _ = open_store(uri_in(project)).client
 
 
@@ -108,6 +119,84 @@ def test_a_folder_that_does_not_exist_is_named_and_not_made(project: Path) -> No
     with pytest.raises(StoreError, match=f"there is no folder {project / 'missing'}"):
         _ = open_store(uri_in(project / "missing")).client
     assert not (project / "missing").exists()
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("sqlite:////{folder}/what?/mlflow.db", "a ? ends the path"),
+        ("sqlite:////{folder}/a.db?timeout", "a ? ends the path"),
+        ("sqlite:////{folder}/50%/mlflow.db", "MLflow misreads"),
+        ("sqlite:////{folder}/a%20b.db?timeout=60", "MLflow misreads"),
+        ("sqlite:////{folder}/two\nlines.db", "cannot be shown"),
+        ("sqlite:////{folder}/" + "n" * 240 + ".db", "longer than 200 bytes"),
+        ("sqlite:////{folder}/" + "ü" * 120 + ".db", "longer than 200 bytes"),
+        ("sqlite:////{folder}/" + "deep/" * 1000 + "m.db", "File name too long"),
+        ("sqlite:////{folder}/round.db", "symbolic links"),
+        ("sqlite:///:memory:", "keeps nothing"),
+        ("sqlite://", "keeps nothing"),
+        ("sqlite:/mlflow.db", "four strokes"),
+        ("sqlite://{folder}/mlflow.db", "four strokes"),
+        ("mlruns", "not in a folder"),
+        ("/data/mlruns", "not in a folder"),
+        ("file:///data/mlruns", "not in a folder"),
+    ],
+)
+def test_a_uri_that_two_programs_would_read_differently_or_that_keeps_nothing_is_refused_when_it_is_opened(
+    project: Path, uri: str, said: str
+) -> None:
+    (project / "round.db").symlink_to(project / "round.db")
+    with pytest.raises(RequestError) as caught:
+        open_store(uri.format(folder=str(project).lstrip("/")))
+    assert said in str(caught.value)
+    assert sorted(file.name for file in project.iterdir()) == ["round.db"]
+
+
+@pytest.mark.parametrize("name", ["a b", "c#1", "it's; &so", "ü字", "-rf", "[x]{y}*", '"q"', "a@b:c", "+,=~"])
+def test_whatever_a_folder_is_called_all_halves_of_the_code_mean_the_same_store(project: Path, name: str) -> None:
+    folder = project / name
+    folder.mkdir()
+    store = open_store(uri_in(folder))
+    with tracked_run(store, RunIdentity("a run", "study")) as written:
+        written.log_text("note.txt", "here")
+    [run] = read_runs(store)
+    with run_artifact(store, run, "note.txt") as file:
+        assert file == folder / "mlruns" / "study" / written.run_id / "artifacts" / "note.txt"
+    assert [file for file in project.rglob("mlflow.db*") if file.parent != folder] == []
+    assert sorted(file.name for file in folder.iterdir()) == ["mlflow.db", "mlflow.db.lock", "mlruns"]
+
+
+@pytest.mark.parametrize("name", ["..", ".", "...", "." * 300, "/" * 3, "0", "字" * 200])
+def test_an_experiment_may_be_called_anything_and_its_artifacts_stay_in_their_place(project: Path, name: str) -> None:
+    store = open_store(uri_in(project))
+    with tracked_run(store, RunIdentity("a run", name)) as written:
+        written.log_text("note.txt", "here")
+    [file] = project.rglob("note.txt")
+    assert file.parts[len(project.parts)] == "mlruns"
+    assert file.parts[len(project.parts) + 2 :] == (written.run_id, "artifacts", "note.txt")
+
+
+@pytest.mark.slow
+def test_a_store_on_a_disk_that_may_only_be_read_is_read_and_refuses_to_be_written(project: Path) -> None:
+    store = open_store(uri_in(project))
+    with tracked_run(store, RunIdentity("a run", "study")) as written:
+        written.log_text("note.txt", "here")
+    code = f"""
+from harness.tracking.models import find_trained, run_artifact
+from harness.tracking.store import open_store
+from harness.errors import RequestError, StoreError
+store = open_store({uri_in(project)!r})
+with run_artifact(store, find_trained(store, "a run"), "note.txt") as file:
+    print(file.read_text())
+try:
+    store.ensure_experiment("study")
+except StoreError as error:
+    print(error)
+"""
+    with read_only(project):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"here\nThe tracking store {project / 'mlflow.db'} cannot be written")
 
 
 @pytest.mark.slow

@@ -1,0 +1,49 @@
+"""`harness store`: looks after the store itself. `relocate` puts right what it records of its place."""
+
+from __future__ import annotations
+
+import click
+
+from harness.commands.store_option import store_option
+from harness.errors import RequestError
+from harness.tracking.locations import artifact_root, local_path, plan, relocate
+from harness.tracking.spool import follow_store
+from harness.tracking.store import Store
+
+
+@click.group(name="store")
+def command() -> None:
+    """Look after the store."""
+
+
+@command.command("relocate")
+@click.option("--dry-run", is_flag=True, help="Say what would be rewritten, and change nothing.")
+@store_option
+def relocate_command(dry_run: bool, store: Store) -> None:
+    """Rewrite where a SQLite store that was moved or copied says that its artifacts lie.
+
+    MLflow records absolute locations, of experiments, runs and models. They become those beside the database. A copy of
+    the database from before is kept; artifacts themselves are neither moved nor read.
+    """
+    if store.database is None:
+        raise RequestError(f"The store {store.shown} is no SQLite file: its server knows where its artifacts lie.")
+    if store.is_missing:
+        raise RequestError(f"There is no store {store.database} yet.")
+    with store.exclusive():
+        store.check_sound()
+        move = plan(store.database)
+        if not move.places:
+            click.echo(f"Nothing to do: the store {store.database} records the place that it lies in.")
+            return
+        for place in dict.fromkeys(map(local_path, move.places)):
+            click.echo(f"from {place}")
+        click.echo(f"to   {artifact_root(store.database)}")
+        click.echo(", ".join(f"{count} {what}" for what, count in move.counts.items()))
+        if move.absent:
+            click.echo(f"{len(move.absent)} folders of artifacts are at the old place only")
+        if dry_run:
+            click.echo("Nothing was changed: this was a dry run.")
+            return
+        kept = relocate(move)
+        follow_store(move, store)
+    click.echo(f"Rewritten. The database from before: {kept}")

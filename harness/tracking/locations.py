@@ -1,0 +1,195 @@
+"""Where a SQLite store says that its artifacts lie.
+
+MLflow records absolute locations: a project that was moved or copied names its old place until they are rewritten.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from harness import paths
+from harness.errors import RequestError, StoreError
+from harness.tracking.soundness import explained, opened
+
+ARTIFACTS = "mlruns"
+LONGEST_FOLDER = 200  # bytes of a name; file systems take 255
+
+_COLUMNS = {
+    "experiments": ("experiments", "artifact_location", ""),
+    "runs": ("runs", "artifact_uri", ""),
+    "models": ("logged_models", "artifact_location", ""),
+    "versions": ("model_versions", "storage_location", ""),
+    "sources of versions": ("model_versions", "source", ""),
+    "traces": ("trace_tags", "value", "AND key = 'mlflow.artifactLocation'"),
+}
+"""What MLflow records locations of: table, column, condition."""
+
+
+def artifact_root(database: Path) -> Path:
+    """Where the artifacts of a SQLite store lie: `mlruns/` beside the database, as MLflow would put them."""
+    return database.parent / ARTIFACTS
+
+
+def experiment_folder(experiment: str) -> str:
+    """The name of an experiment's folder among the artifacts."""
+    name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in experiment)
+    hidden = len(name) - len(name.lstrip("."))  # `..` would be another folder
+    return ("_" * hidden + name[hidden:]).encode()[:LONGEST_FOLDER].decode(errors="ignore")
+
+
+def local_path(location: str) -> Path | None:
+    """The path of a location on this machine; None for one elsewhere (`s3://...`)."""
+    address = urlsplit(location)
+    if address.scheme == "file":
+        return Path(url2pathname(address.path))
+    return None if address.scheme else Path(location)
+
+
+@dataclass(frozen=True)
+class Move:
+    """What a store that was moved or copied records of its old places.
+
+    `places` maps each old place, as it is written in the store, to the present one; `counts` are how many experiments,
+    runs and so on lie there by what is recorded; `absent` are the folders that are at the old place only.
+    """
+
+    database: Path
+    places: Mapping[str, str]
+    counts: Mapping[str, int]
+    absent: tuple[Path, ...]
+
+
+def check_in_place(database: Path) -> None:
+    """Make sure that the store in the file `database` records the place that it lies in.
+
+    Raises `StoreError` for one that was moved or copied: it would write into its old place.
+    """
+    if (message := moved(database)) is not None:
+        raise StoreError(message)
+
+
+def moved(database: Path) -> str | None:
+    """Of a store that was moved or copied, where to it records its artifacts and what to do; None of any other."""
+    old = _old_places(database)
+    if not old:
+        return None
+    named = "" if database == paths.project_root() / "mlflow.db" else f" --store {shlex.quote(f'sqlite:///{database}')}"
+    return (
+        f"The tracking store {database} was moved or copied: it records that its artifacts are in "
+        f"{', '.join(str(local_path(place)) for place in old)}, not in {artifact_root(database)}. "
+        f"`harness store relocate{named}` puts that right."
+    )
+
+
+def recorded_artifacts(database: Path, experiment: str) -> Path | None:
+    """The folder on this machine in which the artifacts of an experiment lie; None where there is none yet, or where
+    it is elsewhere."""
+    found = dict(_locations(database)).get(experiment)
+    return None if found is None else local_path(found)
+
+
+def plan(database: Path) -> Move:
+    """What `relocate` would rewrite. Raises `StoreError`."""
+    present = artifact_root(database)
+    places: dict[str, str] = {}
+    for place in _old_places(database):
+        path = local_path(place)
+        assert path is not None
+        places |= {path.as_uri(): present.as_uri(), str(path): str(present)}
+        places[place] = present.as_uri() if place.startswith("file:") else str(present)
+    with explained(database), closing(opened(database)) as connection:
+        counts = {what: sum(_count(connection, what, place) for place in places) for what in _COLUMNS}
+        recorded = [location for what in ("runs", "models") for location in _recorded(connection, what)]
+    absent = []
+    for location in recorded:
+        for old, new in places.items():
+            if location.startswith(f"{old}/"):
+                was, now = local_path(location), local_path(new + location[len(old) :])
+                if was is not None and now is not None and was.exists() and not now.exists():
+                    absent.append(was)
+    return Move(database, places, {what: count for what, count in counts.items() if count}, tuple(absent))
+
+
+def relocate(move: Move) -> Path:
+    """Rewrite the recorded locations; the copy of the database from before, which is kept beside it.
+
+    Raises `RequestError` where artifacts are at the old place only, `StoreError`; nothing is changed then.
+    """
+    if move.absent:
+        olds = dict.fromkeys(str(path) for place in move.places if (path := local_path(place)) is not None)
+        present = artifact_root(move.database)
+        commands = "\n".join(f"  cp -Rn {shlex.quote(old)}/. {shlex.quote(str(present))}/" for old in olds)
+        raise RequestError(
+            f"{len(move.absent)} artifact folders are at the old place only ({move.absent[0]}, ...). Nothing was "
+            f"changed. Copy them first:\n  mkdir -p {shlex.quote(str(present))}\n{commands}"
+        )
+    kept = move.database.with_name(f"{move.database.name}.before-relocate-{time.strftime('%Y%m%d-%H%M%S')}")
+    with explained(move.database), closing(opened(move.database)) as connection:
+        with paths.atomic_path(kept) as temporary, closing(sqlite3.connect(temporary)) as copy:
+            temporary.chmod(move.database.stat().st_mode)
+            connection.backup(copy)
+        connection.execute("BEGIN IMMEDIATE")
+        for table, column, condition in _COLUMNS.values():
+            for old, new in move.places.items():
+                connection.execute(
+                    f"UPDATE {table} SET {column} = ?3 || substr({column}, ?4) WHERE {_under(column)} {condition}",
+                    (old, f"{old}/", new, len(old) + 1),
+                )
+        connection.execute("COMMIT")
+    return kept
+
+
+def _old_places(database: Path) -> list[str]:
+    """The places that are recorded as `mlruns/` of this store and are not, as they are written there.
+
+    An experiment may have its artifacts anywhere if somebody said so when it was made. A place is an old one if the
+    harness chose it (which always puts them beside the database), if a database of this name lies beside it (then this
+    one is a copy), or if it is gone.
+    """
+    own = {root.resolve() for root in (artifact_root(database), artifact_root(database.resolve()))}
+    found: dict[str, None] = {}
+    for name, location in _locations(database):
+        path = local_path(location)
+        if path is None or path.parent.name != ARTIFACTS or not path.is_absolute() or path.parent.resolve() in own:
+            continue
+        chosen_by_us = path.name == experiment_folder(name)
+        other = path.parent.with_name(database.name)
+        if chosen_by_us or other.exists() or not path.parent.exists():
+            found[location.rstrip("/").rpartition("/")[0]] = None
+    return list(found)
+
+
+def _locations(database: Path) -> list[tuple[str, str]]:
+    """Name and location of every experiment, the deleted ones too; none where there is no store yet."""
+    if not database.is_file() or not database.stat().st_size:
+        return []
+    with explained(database), closing(opened(database)) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone():
+            return []
+        return connection.execute("SELECT name, artifact_location FROM experiments ORDER BY experiment_id").fetchall()
+
+
+def _recorded(connection: sqlite3.Connection, what: str) -> Iterator[str]:
+    table, column, _ = _COLUMNS[what]
+    for (location,) in connection.execute(f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL"):
+        yield location
+
+
+def _count(connection: sqlite3.Connection, what: str, place: str) -> int:
+    table, column, condition = _COLUMNS[what]
+    statement = f"SELECT count(*) FROM {table} WHERE {_under(column)} {condition}"
+    [count] = connection.execute(statement, (place, f"{place}/")).fetchone()
+    return int(count)
+
+
+def _under(column: str) -> str:
+    """That a location is a place (the first value) or lies under it (the second value: with a / at its end)."""
+    return f"({column} = ?1 OR substr({column}, 1, length(?2)) = ?2)"
