@@ -38,7 +38,7 @@ def relocate_command(dry_run: bool, store: Store) -> None:
         for place in dict.fromkeys(map(local_path, move.places)):
             click.echo(f"from {place}")
         click.echo(f"to   {artifact_root(store.database)}")
-        click.echo(", ".join(f"{count} {what}" for what, count in move.counts.items()))
+        click.echo(", ".join(f"{count} {what if count != 1 else what[:-1]}" for what, count in move.counts.items()))
         if move.absent:
             click.echo(f"{len(move.absent)} folders of artifacts are at the old place only")
         if dry_run:

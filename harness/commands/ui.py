@@ -47,6 +47,8 @@ def command(port: int, store: Store) -> int:
     if store.is_missing:
         click.echo("The store is empty so far. `harness train` makes a first run, `make sweep` a first sweep.")
     _require_free_port(port)
+    if store.is_missing:
+        store.make()  # the server would make it too, and leave half of it where it is stopped
     try:
         with _running_server(store, port) as (server, log):
             click.echo(f"MLflow UI: http://{HOST}:{port}")

@@ -27,7 +27,7 @@ _COLUMNS = {
     "runs": ("runs", "artifact_uri", ""),
     "models": ("logged_models", "artifact_location", ""),
     "versions": ("model_versions", "storage_location", ""),
-    "sources of versions": ("model_versions", "source", ""),
+    "sources": ("model_versions", "source", ""),
     "traces": ("trace_tags", "value", "AND key = 'mlflow.artifactLocation'"),
 }
 """What MLflow records locations of: table, column, condition."""
@@ -160,6 +160,8 @@ def _old_places(database: Path) -> list[str]:
         path = local_path(location)
         if path is None or path.parent.name != ARTIFACTS or not path.is_absolute() or path.parent.resolve() in own:
             continue
+        if any(root.exists() and path.parent.exists() and root.samefile(path.parent) for root in own):
+            continue  # the same folder by another mount
         chosen_by_us = path.name == experiment_folder(name)
         other = path.parent.with_name(database.name)
         if chosen_by_us or other.exists() or not path.parent.exists():

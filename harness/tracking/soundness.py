@@ -57,7 +57,7 @@ def check_made(database: Path) -> None:
             raise StoreError(
                 f"The tracking store {database} is only half made: a process was killed while it made the tables. "
                 "There is no run in it, and never was. Take the file away, and the next command makes a new store:\n"
-                f"  rm {shlex.quote(str(database))}"
+                f"  rm {_typed(database)}"
             )
         time.sleep(0.1)
 
@@ -71,7 +71,7 @@ def _is_half_made(database: Path) -> bool:
             raise StoreError(
                 f"The tracking store {database} is the database of another program: it has none of MLflow's tables, "
                 f"but {', '.join(sorted(tables)[:3])}. Name another file with tracking.uri=sqlite:////PATH; "
-                f"or, to have both in one file: mlflow db upgrade sqlite:///{database}"
+                f"or, to have both in one file: mlflow db upgrade {_typed(f'sqlite:///{database}')}"
             )
         if "alembic_version" in tables and (head,) in connection.execute("SELECT version_num FROM alembic_version"):
             return False
@@ -148,7 +148,8 @@ def _check_version(database: Path, found: set[str]) -> None:
         raise StoreError(
             f"The tracking store {database} was made by an older MLflow (schema {schema}; {here} needs {head}). Make a "
             f"copy of the file first, then bring it up to date, which cannot be undone:\n"
-            f"  cp {database} {database}.{schema}\n  mlflow db upgrade sqlite:///{database}"
+            f"  cp {_typed(database)} {_typed(f'{database}.{schema}')}\n"
+            f"  mlflow db upgrade {_typed(f'sqlite:///{database}')}"
         )
     raise StoreError(
         f"The tracking store {database} was migrated by another, newer MLflow (its schema {schema} is not known to "
@@ -191,13 +192,18 @@ def explained(database: Path) -> Iterator[None]:
         raise StoreError(_in_words(database, name, str(error))) from error
 
 
+def _typed(path: Path | str) -> str:
+    """As a shell wants it."""
+    return shlex.quote(str(path))
+
+
 def _in_words(database: Path, name: str, said: str) -> str:
     """What SQLite means by its error, and what to do."""
     store = f"The tracking store {database}"
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return (
             f"{store} has been locked by another process for {LOCK_SECONDS:.0f} seconds. Close the program that writes "
-            f"to it (`fuser {database}` or `lsof {database}` names it), and try again."
+            f"to it (`fuser {_typed(database)}` or `lsof {_typed(database)}` names it), and try again."
         )
     if name.startswith("SQLITE_READONLY"):
         return f"{store} cannot be written: {said}. Mount its disk writable, or name another store with tracking.uri."
@@ -210,5 +216,5 @@ def _in_words(database: Path, name: str, said: str) -> str:
         return f"{store} cannot be used: {said}. Look at its disk and at the rights on its folder."
     return (
         f"{store} is damaged ({said}). Nothing was changed. Restore a copy, or save what can be read into a new file, "
-        f"and put that in its place:\n  sqlite3 {database} .recover | sqlite3 recovered.db"
+        f"and put that in its place:\n  sqlite3 {_typed(database)} .recover | sqlite3 recovered.db"
     )

@@ -112,6 +112,10 @@ class Store:
             self._make_tables()
             return MlflowClient(tracking_uri=self.uri)
 
+    def make(self) -> None:
+        """Make a SQLite store that does not exist yet. Raises `StoreError`."""
+        _ = self.client
+
     def explained(self) -> AbstractContextManager[None]:
         """One use of the store, whole; what MLflow and the database raise becomes a `StoreError` that names it."""
         return access.explained(self.shown, self.is_server)
@@ -219,8 +223,10 @@ def _problem_of_uri(uri: str) -> str:
         if ":memory:" in uri or uri.rstrip("/").endswith(":"):
             return f"a database in memory keeps nothing. Name a file: {written}"
         return f"a SQLite store is written with the whole path of its file, four strokes in all: {written}"
-    if "://" not in uri.removeprefix("file:") and uri not in ("databricks", "uc", "databricks-uc"):
-        return f"MLflow keeps runs in a database or on a server, not in a folder. Write sqlite:///{Path(uri).absolute()}/mlflow.db"
+    if ("://" not in uri or uri.startswith("file:")) and not uri.startswith(("databricks", "uc")):
+        place = Path(uri.removeprefix("file:").removeprefix("//")).absolute()
+        file = place if place.suffix else place / "mlflow.db"
+        return f"MLflow keeps runs in a database or on a server, not in a folder. Write sqlite:///{file}"
     return ""
 
 

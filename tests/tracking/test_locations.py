@@ -37,6 +37,13 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
         client.log_text(run, "given: 1", "config/config.yaml")
         record_model(client, run, {"MLmodel": "flavors: {}", "data/weights": "1 2 3"})
         register_model(store, find_trained(store, run), f"kept{number}", "champion")
+    # As MLflow's own functions record them: a version of plain files of a run, and where a trace lies.
+    place = client.get_run(run).info.artifact_uri
+    client.create_model_version("kept2", f"{place}/config", run_id=run)
+    with closing(sqlite3.connect(root / "mlflow.db")) as connection, connection:
+        connection.execute(
+            "INSERT INTO trace_tags (key, value, request_id) VALUES ('mlflow.artifactLocation', ?, 'tr-1')", (place,)
+        )
     return root
 
 
@@ -97,7 +104,7 @@ def test_relocating_makes_everything_readable_where_it_lies_and_a_copy_of_the_da
     before = (copied / "mlflow.db").read_bytes()
     uri = f"sqlite:///{copied / 'mlflow.db'}"
     assert main(["store", "relocate", "--dry-run", "--store", uri]) == 0
-    assert "4 experiments, 3 runs, 3 models, 3 versions" in capsys.readouterr().out
+    assert "4 experiments, 3 runs, 3 models, 4 versions, 1 source, 1 trace" in capsys.readouterr().out
     assert (copied / "mlflow.db").read_bytes() == before
     assert main(["store", "relocate", "--store", uri]) == 0
     [kept] = copied.glob("mlflow.db.before-relocate-*")

@@ -137,9 +137,10 @@ def test_a_folder_that_does_not_exist_is_named_and_not_made(project: Path) -> No
         ("sqlite://", "keeps nothing"),
         ("sqlite:/mlflow.db", "four strokes"),
         ("sqlite://{folder}/mlflow.db", "four strokes"),
-        ("mlruns", "not in a folder"),
+        ("mlruns", "elsewhere/mlruns/mlflow.db"),
+        ("runs.db", "elsewhere/runs.db"),
         ("/data/mlruns", "not in a folder"),
-        ("file:///data/mlruns", "not in a folder"),
+        ("file:///data/mlruns", "Write sqlite:////data/mlruns/mlflow.db"),
     ],
 )
 def test_a_uri_that_two_programs_would_read_differently_or_that_keeps_nothing_is_refused_when_it_is_opened(
