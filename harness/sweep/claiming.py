@@ -22,7 +22,7 @@ from types import TracebackType
 import psutil
 
 from harness.errors import StoreError
-from harness.machine import is_alive, is_here, process_number, spawned_by, this_process
+from harness.machine import is_alive, is_gone, is_here, process_host, process_number, spawned_by, this_process
 from harness.records import RunRecord, RunState
 from harness.sweep.planning import SweepPlan, earlier_sweeps
 from harness.tracking import claims
@@ -36,9 +36,8 @@ log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 10.0
 EXPIRY_SECONDS = 60.0
-"""Without a beat for so long, a claim has expired."""
-STILL_SECONDS = 15.0
-"""A claim that looks expired is watched for so long: the clocks of two machines may differ."""
+"""A claim whose beat was watched for so long and did not move has expired. The time that a beat says is for people: the
+clocks of two machines differ."""
 SETTLING_SECONDS = 1.0
 """What a server may take to show one command what another has written."""
 LOOK_SECONDS = 0.2
@@ -62,14 +61,10 @@ class Holder:
     @property
     def gone(self) -> bool:
         """Whether the owner was a process of this machine, and is no more."""
-        return is_here(self.process) and not is_alive(self.process)
-
-    @property
-    def looks_expired(self) -> bool:
-        return time.time() - float(self.beat or 0) > EXPIRY_SECONDS
+        return is_gone(self.process)
 
     def __str__(self) -> str:
-        where = "this machine" if is_here(self.process) else self.process.partition(":")[0].partition(" ")[0]
+        where = "this machine" if is_here(self.process) else process_host(self.process)
         return f"process {process_number(self.process)} on {where}"
 
 
@@ -105,8 +100,7 @@ class Vigil:
             return False
         if self._seen != (holder.number, holder.beat):
             self._seen, self._since = (holder.number, holder.beat), time.monotonic()
-        still = time.monotonic() - self._since
-        return still > EXPIRY_SECONDS or (holder.looks_expired and still > STILL_SECONDS)
+        return time.monotonic() - self._since > EXPIRY_SECONDS
 
 
 class Claim:

@@ -99,7 +99,6 @@ def test_a_claim_whose_process_has_gone_is_over_at_once(parent: str) -> None:
 def test_a_claim_of_another_machine_is_over_when_it_no_longer_moves(
     parent: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claiming, "STILL_SECONDS", 0.3)
     monkeypatch.setattr(claiming, "EXPIRY_SECONDS", 1.0)
     write_once(open_store(), parent, "claim.1", f"{ELSEWHERE} 0123")
     vigil = Vigil()
@@ -107,7 +106,7 @@ def test_a_claim_of_another_machine_is_over_when_it_no_longer_moves(
         tag_run(open_store(), parent, {claiming.HEARTBEAT_TAG: f"{time.time() - 100:.2f}"})
         assert not vigil.is_over(record(parent)), "its clock is behind, but it lives"
         time.sleep(0.2)
-    time.sleep(0.4)
+    time.sleep(1.2)
     assert is_held(record(parent)), "nobody can tell at a glance"
     assert vigil.is_over(record(parent))
 
