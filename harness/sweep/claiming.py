@@ -27,8 +27,8 @@ from harness.records import RunRecord, RunState
 from harness.sweep.planning import SweepPlan, earlier_sweeps
 from harness.tracking import claims
 from harness.tracking.closing import close_abandoned
-from harness.tracking.reading import read_runs
-from harness.tracking.selection import PROCESS_TAG
+from harness.tracking.reading import read_runs, read_sweeps, running_runs
+from harness.tracking.selection import PROCESS_TAG, is_sweep
 from harness.tracking.store import Store
 from harness.tracking.writing import RunIdentity, RunWriter
 
@@ -47,6 +47,7 @@ HEARTBEAT_TAG = "harness.heartbeat"
 RELEASED_TAG = "harness.claim_released"
 CLAIM = re.compile(r"claim\.(\d+)")
 CUT_OFF = "Its sweep ended before the run did."
+DIED_ALONE = "Its process ended before the run did: it was killed, or the machine was switched off."
 
 
 @dataclass(frozen=True)
@@ -200,6 +201,22 @@ def take_over(store: Store, parent: RunRecord, say: Callable[[str], None], timeo
             _outlast(hung, None)
     for run in _running(store, parent.run_id):
         close_abandoned(store, run, RunState.KILLED, CUT_OFF, "ProcessDied")
+
+
+def close_dead(store: Store) -> list[RunRecord]:
+    """End the runs that are RUNNING in the store and whose process is proven to be gone (see `machine.is_gone`); which
+    they were. Those of a sweep at which a command is, or may be, at work are left to that command.
+
+    Raises `StoreError`.
+    """
+    dead = [run for run in running_runs(store) if (process := run.tags.get(PROCESS_TAG)) and is_gone(process)]
+    sweeps = {run.run_id if is_sweep(run) else run.parent_id for run in dead}
+    held = {sweep.run_id for sweep in read_sweeps(store) if is_held(sweep)} if sweeps - {None} else set()
+    closed = [run for run in dead if held.isdisjoint((run.run_id, run.parent_id))]
+    for run in closed:
+        close_abandoned(store, run, RunState.KILLED, DIED_ALONE, "ProcessDied")
+        log.warning("%s (%s) was RUNNING and its process has gone: it is KILLED now.", run.name, run.run_id)
+    return closed
 
 
 def _left_behind(store: Store, parent: RunRecord) -> list[psutil.Process]:

@@ -89,7 +89,7 @@ def test_a_store_that_cannot_take_a_reason_now_does_not_end_the_sweep(caplog: py
     crew.record = refuse
     crew.work(jobs(2))
     assert worker.done == [0, 1]
-    assert crew.failures == {0: CRASH.reason}, "the end of the sweep records it"
+    assert crew.failures == {0: CRASH}, "the end of the sweep records it"
     assert "Why job 0 failed could not be recorded yet: it is locked" in caplog.text
 
 
