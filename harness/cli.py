@@ -2,7 +2,7 @@
 
 A subcommand's module is imported when it is called and not before, so that `harness --help` answers at once.
 
-Exit codes: 0 done; 1 the work failed; 2 the request was wrong; 130 Ctrl-C; 143 SIGTERM.
+Exit codes: 0 done; 1 the work failed; 2 the request was wrong; 130 Ctrl-C; 143 SIGTERM; 129 the terminal was closed.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType, TracebackType
 from typing import NoReturn
 
@@ -44,7 +45,6 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 """Each subcommand: the module whose `command` it is, and its line in `harness --help`."""
 
 INTERRUPTED = 130
-TERMINATED = 143
 
 
 class LazyGroup(click.Group):
@@ -96,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.excepthook = _print_traceback
     try:
-        with _sigterm_raises(), _told_to_debug(debug):
+        with _signals_raise(), _told_to_debug(debug):
             prepare()
             code = _dispatch(arguments)
             sys.stdout.flush()
@@ -111,8 +111,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         error.show(said)
         click.echo(shown_uri(said.getvalue()), nl=False, err=True)
         return error.exit_code
-    except Terminated:
-        return TERMINATED
+    except Terminated as end:
+        return end.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -161,17 +161,36 @@ def _told_to_debug(debug: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """Make SIGTERM unwind the stack as Ctrl-C does, so that a run which is told to stop records that it was."""
+def _signals_raise() -> Iterator[None]:
+    """Make SIGTERM, and the SIGHUP of a terminal that is closed, unwind the stack as Ctrl-C does: a run which is told
+    to stop records that it was. Whoever started the command with SIGHUP ignored (`nohup`) has it go on."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = signal.signal(signal.SIGTERM, _raise_terminated)
+    raising: dict[signal.Signals, Callable[[int, FrameType | None], NoReturn]] = {
+        signal.SIGTERM: _raise_terminated,
+        signal.SIGHUP: partial(_hang_up, tuple(filter(os.isatty, (1, 2)))),
+    }
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        del raising[signal.SIGHUP]
+    previous = {number: signal.signal(number, handler) for number, handler in raising.items()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _raise_terminated(number: int, frame: FrameType | None) -> NoReturn:
-    raise Terminated
+    raise Terminated(number)
+
+
+def _hang_up(terminals: Sequence[int], number: int, frame: FrameType | None) -> NoReturn:
+    """The terminal has gone. Its shell and the system each say so: once is enough. What is printed would fail, and goes
+    nowhere from now on."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in terminals:
+        os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+    raise Terminated(number)

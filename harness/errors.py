@@ -10,7 +10,7 @@
     ├── TakenOver           another process goes on with the run; nothing more is written
     ├── TrainingError       training broke down (for example: the loss became NaN)
     └── SweepFailed         some runs of a sweep failed; the rest are recorded
-    Terminated              SIGTERM, raised where KeyboardInterrupt would be (exit code 143)
+    Terminated              SIGTERM or SIGHUP, raised where KeyboardInterrupt would be (exit code 143 or 129)
 
 The message of an expected error says what was given, what is allowed and what to do; `cli.py` prints it without
 a traceback.
@@ -18,6 +18,7 @@ a traceback.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -56,6 +57,8 @@ class StoreError(HarnessError):
 class NotInStore(StoreError):
     """A run was trained to its end; what the store did not take is in a spool, for `harness sync`."""
 
+    lasting = True  # another try would only train it again
+
 
 class TakenOver(HarnessError):
     """Another process has opened the run again: it is that one's now, and this one writes nothing more into it."""
@@ -74,7 +77,12 @@ class SweepFailed(HarnessError):
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM was received; unwinds the stack as Ctrl-C does."""
+    """The signal `number`, SIGTERM or SIGHUP, was received; unwinds the stack as Ctrl-C does."""
+
+    def __init__(self, number: int) -> None:
+        why = "Its terminal was closed" if number == signal.SIGHUP else "It was asked to end"
+        super().__init__(f"{why} ({signal.Signals(number).name}).")
+        self.exit_code = 128 + number
 
 
 def suggestion(word: str, choices: Iterable[str]) -> str:

@@ -1,30 +1,91 @@
-"""What the machine offers, and which of its processes live."""
+"""What the machine, or the container, offers, and which of its processes live."""
 
 from __future__ import annotations
 
+import ctypes
+import hashlib
+import math
 import os
 import platform
+import time
+from collections.abc import Iterator
 from contextlib import suppress
 from ctypes.util import find_library
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
 _STARTED_WITHIN = 2.0
-"""Seconds by which two readings of the start of one process may differ (the clock is set now and then)."""
+"""Seconds by which two readings of the start of one process may differ; earlier versions recorded the time of day."""
+
+CONTROL_GROUPS, OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+"""Where Linux shows the control groups, and in which of them this process is."""
+FIRST_NAMESPACE = "4026531836"
+"""That of the processes of a whole machine, outside any container (`PROC_PID_INIT_INO` of Linux)."""
 
 
 def available_cpus() -> int:
-    """The processors that this process may use (a container or `taskset` may allow fewer than there are)."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """The processors that this process may use: a container, `taskset` or a quota may allow fewer than there are.
+
+    A quota of one and a half counts as two, as in loky and the JVM.
+    """
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quotas = [quota for folder in _control_groups("cpu") if (quota := _cpu_quota(folder)) is not None]
+    return max(1, min([there, *map(math.ceil, quotas)]))
 
 
 def available_memory() -> int:
-    """Bytes of memory that new processes can have without swapping."""
-    return int(psutil.virtual_memory().available)
+    """Bytes of memory that new processes can have without swapping, and without being ended by a control group."""
+    free = [left for folder in _control_groups("memory") if (left := _memory_left(folder)) is not None]
+    return max(0, min([int(psutil.virtual_memory().available), *free]))
+
+
+def seconds_elapsed() -> float:
+    """Seconds since some moment, on a clock that nobody sets and that goes on while the machine sleeps."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def _control_groups(controller: str) -> Iterator[Path]:
+    """The folders of the control groups that hold this process, of both versions, from its own to the outermost that is
+    to be seen: the limits of each count. None outside Linux."""
+    with suppress(OSError, ValueError):
+        for line in OWN_GROUPS.read_text().splitlines():
+            _, names, path = line.split(":", 2)
+            if names and controller not in names.split(","):
+                continue
+            for mount in (CONTROL_GROUPS / name for name in ((names, controller) if names else ("", "unified"))):
+                own = mount / path.lstrip("/")
+                yield from (folder for folder in (own, *own.parents) if folder.is_relative_to(mount))
+
+
+def _cpu_quota(folder: Path) -> float | None:
+    """The processors that a control group may use at once; None where it sets no limit."""
+    with suppress(OSError, ValueError):
+        if (file := folder / "cpu.max").is_file():  # version 2
+            quota, period = file.read_text().split()
+        else:
+            quota, period = ((folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        return int(quota) / int(period) if int(quota) > 0 and int(period) > 0 else None
+    return None
+
+
+def _memory_left(folder: Path) -> int | None:
+    """The bytes that a control group may still take; None where it sets no limit. What it keeps of files does not
+    count: the system takes that back first."""
+    version_2 = (folder / "memory.max").is_file()
+    limit, used, cached = (
+        ("memory.max", "memory.current", "inactive_file")
+        if version_2
+        else ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+    )
+    with suppress(OSError, ValueError):  # there is none, or it is `max`
+        bound, taken = (int((folder / name).read_text()) for name in (limit, used))
+        statistics = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        return bound - taken + int(statistics.get(cached, 0))
+    return None
 
 
 def gpus() -> tuple[str, ...]:
@@ -45,9 +106,19 @@ PARENT_VARIABLE = "HARNESS_COMMAND"
 """In the environment of workers: the number of the process that they work for."""
 
 
+class _Place(NamedTuple):
+    """Where a process number holds good: the machine's name, its last start, the container, and what tells the machine
+    from others; what is not known is empty."""
+
+    host: str
+    boot: str = ""
+    namespace: str = ""
+    machine: str = ""
+
+
 def this_process() -> str:
-    """This process in a text that no other process has, on any machine: `is_alive` reads it."""
-    return f"{_here()} {os.getpid()} {psutil.Process().create_time():.2f}"
+    """This process in a text that no other process has, on any machine: `is_alive` and `is_gone` read it."""
+    return f"{':'.join(_here())} {os.getpid()} {_started(psutil.Process()):.2f}"
 
 
 def process_number(process: str) -> int:
@@ -55,9 +126,14 @@ def process_number(process: str) -> int:
     return int(process.split(" ")[-2])
 
 
+def process_host(process: str) -> str:
+    """The name of the machine that `this_process` recorded."""
+    return _place(process).host
+
+
 def is_here(process: str) -> bool:
     """Whether a process that `this_process` recorded was one of this machine, since it was started last."""
-    return process.rsplit(" ", 2)[0] == _here()
+    return _here()[:3] == _place(process)[:3]
 
 
 def is_alive(process: str) -> bool:
@@ -65,8 +141,21 @@ def is_alive(process: str) -> bool:
     number, started = process.rsplit(" ", 2)[1:]
     with suppress(psutil.NoSuchProcess, ValueError):
         found = psutil.Process(int(number))
-        return abs(found.create_time() - float(started)) < _STARTED_WITHIN and found.status() != psutil.STATUS_ZOMBIE
+        starts = (_started(found), found.create_time())
+        same = any(abs(start - float(started)) < _STARTED_WITHIN for start in starts)
+        return same and found.status() != psutil.STATUS_ZOMBIE
     return False
+
+
+def is_gone(process: str) -> bool:
+    """Whether a process that `this_process` recorded is proven to be no more: one of this machine that has ended, or of
+    the time before the machine was started last. Of another machine, or of another container, nothing is proven."""
+    if is_here(process):
+        return not is_alive(process)
+    here, there = _here(), _place(process)
+    whole = here.namespace == there.namespace == FIRST_NAMESPACE
+    same = here.host == there.host and here.machine == there.machine != ""
+    return whole and same and here.boot != there.boot != ""
 
 
 def spawned_by(number: int) -> list[psutil.Process]:
@@ -85,10 +174,33 @@ def mark_children() -> None:
     os.environ[PARENT_VARIABLE] = str(os.getpid())
 
 
-def _here() -> str:
-    """The machine, its last start, and the container: what process numbers hold good in."""
-    parts = [platform.node().replace(" ", "_")]
+def _started(process: psutil.Process) -> float:
+    """When a process started, by a clock that nobody sets: psutil tells by it which processes are the same."""
+    return float(process._ident[1])  # type: ignore[attr-defined]
+
+
+def _place(process: str) -> _Place:
+    return _Place(*process.rsplit(" ", 2)[0].split(":")[:4])
+
+
+@cache
+def _here() -> _Place:
+    host, namespace, machine = platform.node().replace(" ", "_").replace(":", "_"), "", ""
     with suppress(OSError):  # there on Linux
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8])
-        parts.append(str(Path("/proc/self/ns/pid").stat().st_ino))
-    return ":".join(parts)
+        namespace = str(Path("/proc/self/ns/pid").stat().st_ino)
+    with suppress(OSError):  # there with systemd; not to be shown as it is, says its manual
+        number = Path("/etc/machine-id").read_text().strip()
+        machine = hashlib.sha256(f"overfitting-harness {number}".encode()).hexdigest()[:8] if number else ""
+    return _Place(host, _boot()[:8], namespace, machine)
+
+
+def _boot() -> str:
+    """What tells this start of the machine from others; empty where the system does not say."""
+    with suppress(OSError):  # there on Linux
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    with suppress(OSError, AttributeError):  # there on macOS
+        text, size = ctypes.create_string_buffer(64), ctypes.c_size_t(64)
+        ask = ctypes.CDLL(None).sysctlbyname
+        if ask(b"kern.bootsessionuuid", text, ctypes.byref(size), None, ctypes.c_size_t(0)) == 0:
+            return text.value.decode()
+    return ""

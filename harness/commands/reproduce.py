@@ -31,9 +31,11 @@ def command(run: str, form: str, store: Store) -> None:
     Exit code 0 if all metrics of every epoch are identical (times aside), 1 if not.
     """
     from harness.repeating import find_recorded, repeat
+    from harness.sweep.claiming import close_dead
     from harness.sweep.progress import RunDisplay
 
     recorded = find_recorded(store, run)
+    close_dead(store)
     record, display = recorded.record, RunDisplay()
     click.echo(f"Again: {record.name} ({record.run_id}) of {record.started:%Y-%m-%d %H:%M} UTC", err=True)
     display.show_configuration(recorded.config)

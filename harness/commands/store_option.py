@@ -25,5 +25,7 @@ def store_option(command: Command) -> Command:
 
 
 def _opened(context: click.Context, parameter: click.Parameter, uri: str | None) -> Store:
+    store = open_store(uri)
+    store.await_answer()
     os.environ.setdefault(RETRIES, "2")  # MLflow's own seven take minutes to give up
-    return open_store(uri)
+    return store

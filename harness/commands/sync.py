@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 import click
@@ -10,6 +9,11 @@ import click
 from harness import paths
 from harness.errors import StoreError
 from harness.records import RunState
+from harness.sweep.claiming import close_dead
+from harness.sweep.summary import bring_up_to_date
+from harness.tracking.access import few_retries
+from harness.tracking.reading import read_runs
+from harness.tracking.selection import is_sweep
 from harness.tracking.spool import Spool, find_spools, held
 from harness.tracking.store import Store, open_store
 from harness.tracking.syncing import Home, bring_home
@@ -24,7 +28,6 @@ def command(store: str | None) -> None:
     root, or a folder for temporary files where the disk is full. This command may be cut short and called again at any
     time. The exit code is 1 where a store is still away.
     """
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # MLflow's own seven take minutes to give up
     wanted = None if store is None else open_store(store)
     waiting = [spools for spools in find_spools().values() if wanted in (None, spools[0].origin.store)]
     if not waiting:
@@ -36,20 +39,34 @@ def command(store: str | None) -> None:
         origin = spools[0].origin
         if origin.store not in away:
             try:
-                if (home := _brought_home(spools)) is not None and home.parent_id is not None:
-                    late[home.parent_id] = origin.store
+                origin.store.await_answer()
+                with few_retries():
+                    if (home := _brought_home(spools)) is not None:
+                        late[home.parent_id or origin.run_id] = origin.store
                 continue
             except StoreError as error:
                 away[origin.store] = error
         left.append(f"  {_named(spools)} in {spools[0].folder}")
     for parent, origin_store in late.items():
-        click.echo(
-            f"The sweep {parent[:8]} made its table without them. The same `harness sweep ...` again makes it anew; "
-            f"`harness compare {parent[:8]} --store {origin_store.shown}` shows it now."
-        )
+        _make_anew(origin_store, parent)
+    for origin_store in dict.fromkeys(late.values()):
+        close_dead(origin_store)
     if away:
         reasons = "\n".join(str(error) for error in away.values())
         raise StoreError(f"{reasons}\nNothing is lost. Until the next `harness sync` these wait:\n" + "\n".join(left))
+
+
+def _make_anew(store: Store, run_id: str) -> None:
+    """Where a run is that of a sweep: bring what the sweep found up to date, and say so. Raises `StoreError`."""
+    [run] = read_runs(store, run_ids=[run_id], include_parents=True)
+    if not is_sweep(run):
+        return
+    named = f"The sweep {run.name} ({run_id[:8]})"
+    shown = f"`harness compare {run_id[:8]} --store {store.shown}`"
+    if bring_up_to_date(store, run_id):
+        click.echo(f"{named}: table, figure and report have the results now; {shown} shows them.")
+    else:
+        click.echo(f"{named} is at work in another command, which makes its table at its end; {shown} shows it now.")
 
 
 def _brought_home(spools: Sequence[Spool]) -> Home | None:

@@ -74,15 +74,16 @@ def _unreadable(error: OverrideParseException) -> str:
 
 def _missing_option(error: MissingConfigException) -> str:
     file = error.missing_cfg_file or ""
-    group = next((one for one in group_names() if file.startswith(f"{one}/")), file.rpartition("/")[0])
-    option = file.removeprefix(f"{group}/")
-    choices = [str(choice) for choice in error.options or []]
-    head, _, inner = group.partition("/")
+    nested, _, option = file.rpartition("/")
+    head, _, inner = nested.partition("/")
     if head in group_names() and inner in group_names():
         return (
             f"a file of {head} chooses {inner}: {option} in its defaults list as if it were a part of {head}. Write "
             f"there: - override /{inner}: {option}"
         )
+    group = next((one for one in group_names() if file.startswith(f"{one}/")), nested)
+    option = file.removeprefix(f"{group}/")
+    choices = [str(choice) for choice in error.options or []]
     if not group:
         return f"{option}: there is no such configuration file in {paths.configuration_directory()}."
     return f"{group}={option}: must be one of {', '.join(choices)}.{suggestion(option, choices)}"

@@ -22,13 +22,13 @@ from types import TracebackType
 import psutil
 
 from harness.errors import StoreError
-from harness.machine import is_alive, is_here, process_number, spawned_by, this_process
+from harness.machine import is_alive, is_gone, is_here, process_host, process_number, spawned_by, this_process
 from harness.records import RunRecord, RunState
 from harness.sweep.planning import SweepPlan, earlier_sweeps
 from harness.tracking import claims
 from harness.tracking.closing import close_abandoned
-from harness.tracking.reading import read_runs
-from harness.tracking.selection import PROCESS_TAG
+from harness.tracking.reading import read_runs, read_sweeps, running_runs
+from harness.tracking.selection import PROCESS_TAG, is_sweep
 from harness.tracking.store import Store
 from harness.tracking.writing import RunIdentity, RunWriter
 
@@ -36,9 +36,8 @@ log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 10.0
 EXPIRY_SECONDS = 60.0
-"""Without a beat for so long, a claim has expired."""
-STILL_SECONDS = 15.0
-"""A claim that looks expired is watched for so long: the clocks of two machines may differ."""
+"""A claim whose beat was watched for so long and did not move has expired. The time that a beat says is for people: the
+clocks of two machines differ."""
 SETTLING_SECONDS = 1.0
 """What a server may take to show one command what another has written."""
 LOOK_SECONDS = 0.2
@@ -48,6 +47,7 @@ HEARTBEAT_TAG = "harness.heartbeat"
 RELEASED_TAG = "harness.claim_released"
 CLAIM = re.compile(r"claim\.(\d+)")
 CUT_OFF = "Its sweep ended before the run did."
+DIED_ALONE = "Its process ended before the run did: it was killed, or the machine was switched off."
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,10 @@ class Holder:
     @property
     def gone(self) -> bool:
         """Whether the owner was a process of this machine, and is no more."""
-        return is_here(self.process) and not is_alive(self.process)
-
-    @property
-    def looks_expired(self) -> bool:
-        return time.time() - float(self.beat or 0) > EXPIRY_SECONDS
+        return is_gone(self.process)
 
     def __str__(self) -> str:
-        where = "this machine" if is_here(self.process) else self.process.partition(":")[0].partition(" ")[0]
+        where = "this machine" if is_here(self.process) else process_host(self.process)
         return f"process {process_number(self.process)} on {where}"
 
 
@@ -105,8 +101,7 @@ class Vigil:
             return False
         if self._seen != (holder.number, holder.beat):
             self._seen, self._since = (holder.number, holder.beat), time.monotonic()
-        still = time.monotonic() - self._since
-        return still > EXPIRY_SECONDS or (holder.looks_expired and still > STILL_SECONDS)
+        return time.monotonic() - self._since > EXPIRY_SECONDS
 
 
 class Claim:
@@ -206,6 +201,22 @@ def take_over(store: Store, parent: RunRecord, say: Callable[[str], None], timeo
             _outlast(hung, None)
     for run in _running(store, parent.run_id):
         close_abandoned(store, run, RunState.KILLED, CUT_OFF, "ProcessDied")
+
+
+def close_dead(store: Store) -> list[RunRecord]:
+    """End the runs that are RUNNING in the store and whose process is proven to be gone (see `machine.is_gone`); which
+    they were. Those of a sweep at which a command is, or may be, at work are left to that command.
+
+    Raises `StoreError`.
+    """
+    dead = [run for run in running_runs(store) if (process := run.tags.get(PROCESS_TAG)) and is_gone(process)]
+    sweeps = {run.run_id if is_sweep(run) else run.parent_id for run in dead}
+    held = {sweep.run_id for sweep in read_sweeps(store) if is_held(sweep)} if sweeps - {None} else set()
+    closed = [run for run in dead if held.isdisjoint((run.run_id, run.parent_id))]
+    for run in closed:
+        close_abandoned(store, run, RunState.KILLED, DIED_ALONE, "ProcessDied")
+        log.warning("%s (%s) was RUNNING and its process has gone: it is KILLED now.", run.name, run.run_id)
+    return closed
 
 
 def _left_behind(store: Store, parent: RunRecord) -> list[psutil.Process]:

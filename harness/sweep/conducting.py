@@ -14,11 +14,11 @@ from functools import partial
 
 from harness.composing import GRID_SWEEPER, SweepJobs, as_written
 from harness.config import Config
-from harness.errors import HarnessError, RequestError
+from harness.errors import HarnessError, NotInStore, RequestError, StoreError
 from harness.records import RunRecord, RunState
 from harness.sweep.claiming import Claim, Holder, holder_of, is_held, new_parent, take_claim, take_over
 from harness.sweep.crew import Crew, Record
-from harness.sweep.ending import end_runs, job_number, record_failure
+from harness.sweep.ending import close_failed, end_runs, job_number, record_failure
 from harness.sweep.forecast import Forecast
 from harness.sweep.jobs import JOB_SETTING, PARENT_SETTING
 from harness.sweep.naming import sweep_name
@@ -32,13 +32,12 @@ from harness.sweep.planning import (
     reusing,
 )
 from harness.sweep.pool import ADDRESS, crew_for, plan_slots
-from harness.sweep.process import DIED
 from harness.sweep.progress import SweepDisplay
-from harness.sweep.summary import Report, conclude, finish_parent, raise_if_unfinished
+from harness.sweep.summary import Report, conclude, finish_parent, in_words_spooled, raise_if_unfinished
 from harness.sweep.watching import follow, watched
 from harness.sweep.worker import Failure
-from harness.tracking.access import few_retries
-from harness.tracking.closing import close_abandoned
+from harness.tracking.access import few_retries, shown_uri
+from harness.tracking.provenance import typed_command
 from harness.tracking.reading import cached_reads, read_runs, sweep_runs
 from harness.tracking.reuse import reused_runs, reused_tags
 from harness.tracking.selection import CONFIRMS_TAG, SWEEP_FINGERPRINT_TAG, SWEPT_TAG
@@ -193,7 +192,7 @@ def _work(sweep: Sweep, plan: SweepPlan, over: int, display: SweepDisplay, repor
     """
     due, store = plan.due(sweep.config.resume), sweep.store
     config = replace(sweep.config, threads=sweep.config.threads or plan.threads)
-    with crew_for(sweep.jobs.launcher, max(len(due), 1), config) as crew:
+    with crew_for(sweep.jobs.launcher, max(len(due), 1), config) as crew, _last_word(crew, len(plan.jobs)):
         sweep.check()
         parent: RunWriter | None = None
         if plan.parent is None:
@@ -211,9 +210,32 @@ def _work(sweep: Sweep, plan: SweepPlan, over: int, display: SweepDisplay, repor
                 take_over(store, record, display.say, config.timeout)
                 plan = sweep.under(record)
                 parent = RunWriter(store, sweep.identity(plan), parent_id)
-            runs = _carry_out(sweep, plan, parent, crew, claim, display, report)
-    raise_if_unfinished(runs, len(plan.jobs))
+            try:
+                runs = _carry_out(sweep, plan, parent, crew, claim, display, report)
+            except KeyboardInterrupt:
+                display.say(_how_to_resume(sweep))
+                raise
+    raise_if_unfinished(store, runs, len(plan.jobs))
     return True
+
+
+@contextmanager
+def _last_word(crew: Crew | None, jobs: int) -> Iterator[None]:
+    """Where the store is still away at the end, it is said of jobs that were trained that nothing of them is lost."""
+    try:
+        yield
+    except StoreError as error:
+        kept = [] if crew is None else [one for one in crew.failures.values() if one.kind == NotInStore.__name__]
+        if not kept:
+            raise
+        raise StoreError(f"{error}\n{in_words_spooled(len(kept), jobs)}") from error
+
+
+def _how_to_resume(sweep: Sweep) -> str:
+    if not sweep.filtered:
+        return f"Interrupted. {sweep.jobs.sweeper} cannot leave out what is finished: the same command begins anew."
+    anew = ", without resume=false," if sweep.config.resume == "false" else ""
+    return f"Interrupted. The same command{anew} goes on with this sweep: {shown_uri(typed_command())}"
 
 
 def _carry_out(
@@ -276,14 +298,14 @@ def _record(claim: Claim, record: Record, number: int, failure: Failure) -> None
 
 
 def _close_unopened(
-    parent: RunWriter, runs: Sequence[RunRecord], before: Sequence[RunRecord], failures: Mapping[int, str]
+    parent: RunWriter, runs: Sequence[RunRecord], before: Sequence[RunRecord], failures: Mapping[int, Failure]
 ) -> None:
     """Say of a run that was to be gone on in, and could not even be opened, why."""
     ended = {run.run_id: run.ended for run in before}
     own = [run for run in runs if run.parent_id == parent.run_id]
     for run in one_a_job(own).values():
-        if (reason := failures.get(job_number(run))) and ended.get(run.run_id, ...) == run.ended:
-            close_abandoned(parent.store, run, RunState.FAILED, reason, DIED)
+        if (failure := failures.get(job_number(run))) and ended.get(run.run_id, ...) == run.ended:
+            close_failed(parent.store, run, failure)
 
 
 @contextmanager

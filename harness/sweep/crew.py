@@ -32,7 +32,7 @@ class Crew:
 
     def __init__(self, slots: Sequence[Slot], config: Config) -> None:
         """Start the workers: they load what every job needs while the command prepares the sweep."""
-        self.failures: dict[int, str] = {}
+        self.failures: dict[int, Failure] = {}
         """Why a job failed in its last try, by its number."""
         self.record: Record | None = None
         self._config = config
@@ -118,7 +118,7 @@ class Crew:
             if failure is None:
                 self.failures.pop(job.number, None)
                 return None
-            self.failures[job.number] = failure.reason
+            self.failures[job.number] = failure
             self._tell(job, failure)
             if failure.lasting or not left or self._stop.value:
                 break
@@ -166,9 +166,9 @@ def _wait(threads: Sequence[threading.Thread]) -> None:
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Threads and processes that start here never see Ctrl-C: a terminal sends it to every process of the command, and
-    the launcher alone decides what follows."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Threads and processes that start here never see Ctrl-C, nor that the terminal was closed: it tells every process
+    of the command, and the launcher alone decides what follows."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
     finally:

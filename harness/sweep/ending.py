@@ -15,10 +15,14 @@ from harness.sweep.worker import LOG, TRACEBACK, Failure
 from harness.tracking.closing import close_abandoned
 from harness.tracking.reading import read_runs
 from harness.tracking.selection import GROUP_TAG, JOB_TAG
+from harness.tracking.store import Store
 from harness.tracking.writing import RunIdentity, RunWriter
 
 STOPPED = "KeyboardInterrupt"
-UNRECORDED = "It ended before its run was recorded. Its log: outputs/sweeps, in the newest folder, JOB/run.log."
+UNRECORDED = Failure(
+    "It ended before its run was recorded. Its log: outputs/sweeps, in the newest folder, JOB/run.log.", DIED
+)
+VANISHED = Failure("Its process ended before the job did.", DIED)
 
 NO_TRACEBACK = "The process was ended without time to write down where it was. The end of its log:\n\n"
 LOG_LINES = 20
@@ -37,8 +41,14 @@ def record_failure(parent: RunWriter, jobs: SweepJobs, config: Config, number: i
         runs = _runs_of(parent, number)
     for run in runs:
         if run.state is RunState.RUNNING:
-            log, traceback = _remains(failure)
-            close_abandoned(parent.store, run, RunState.FAILED, failure.reason, failure.kind, log, traceback)
+            close_failed(parent.store, run, failure)
+
+
+def close_failed(store: Store, run: RunRecord, failure: Failure) -> None:
+    """End a run that its own process could not end: FAILED, with the reason, and with what there is of log and
+    traceback. Raises `StoreError`."""
+    log, traceback = _remains(failure)
+    close_abandoned(store, run, RunState.FAILED, failure.reason, failure.kind, log, traceback)
 
 
 def end_runs(
@@ -46,12 +56,12 @@ def end_runs(
     runs: Sequence[RunRecord],
     jobs: SweepJobs,
     config: Config,
-    failures: Mapping[int, str] | None,
+    failures: Mapping[int, Failure] | None,
     interrupted: bool,
 ) -> None:
     """Now that every job is over: end what is left RUNNING, and give a job without a run one that says why.
 
-    `runs` are those that the store has of the sweep, `config` is that of any job, `failures` are reasons by the jobs'
+    `runs` are those that the store has of the sweep, `config` is that of any job, `failures` are by the jobs'
     numbers, None where the launcher does not tell: then a job without a run counts as failed. Jobs that were never
     begun have no run.
     """
@@ -63,13 +73,12 @@ def end_runs(
         if interrupted:
             close_abandoned(parent.store, run, RunState.KILLED, "It was stopped at once.", STOPPED)
         else:
-            reason = (failures or {}).get(job_number(run), "Its process ended before the job did.")
-            close_abandoned(parent.store, run, RunState.FAILED, reason, DIED)
+            close_failed(parent.store, run, (failures or {}).get(job_number(run), VANISHED))
     if interrupted:
         return
-    reasons = dict.fromkeys(range(len(jobs.jobs)), UNRECORDED) if failures is None else failures
-    for number in sorted(reasons.keys() - recorded):
-        record_failure(parent, jobs, config, number, Failure(reasons[number], DIED))
+    unrecorded = dict.fromkeys(range(len(jobs.jobs)), UNRECORDED) if failures is None else failures
+    for number in sorted(unrecorded.keys() - recorded):
+        record_failure(parent, jobs, config, number, unrecorded[number])
 
 
 def job_number(run: RunRecord) -> int:

@@ -42,6 +42,7 @@ from harness.continuing import check_start
 from harness.data import check_data, publication
 from harness.errors import RequestError
 from harness.run import RunContext, execute
+from harness.sweep.claiming import close_dead
 from harness.sweep.conducting import Outlook, Sweep, conduct, environment
 from harness.sweep.jobs import command_directory, run_job
 from harness.sweep.naming import run_name
@@ -99,7 +100,9 @@ def _train(request: argparse.Namespace, display: RunDisplay) -> None:
         return
     check_images(config.model, publication(config.dataset.name).image_shape)
     _refuse_ties(config)
-    _check_surroundings(open_store(config.tracking.uri), [config])
+    store = open_store(config.tracking.uri)
+    store.await_answer()
+    _check_surroundings(store, [config])
     display.show_configuration(config)
 
     failures: list[Exception] = []
@@ -114,14 +117,17 @@ def _train(request: argparse.Namespace, display: RunDisplay) -> None:
                 result = execute(config, context, display)
             display.run_finished(result)
             with not_decisive(result.name):
-                store = open_store(config.tracking.uri)
                 show_experiment(store, store.ensure_experiment(result.experiment), MOST_RUNS)
         except Exception as error:
             log.info("the run failed", exc_info=True)  # to the run's file; the message is printed once, at the end
             failures.append(error)  # raised below: Hydra would print words of its own
 
-    with display.live():
-        _call_hydra(_command_line(request), task)
+    try:
+        with display.live():
+            _call_hydra(_command_line(request), task)
+    except KeyboardInterrupt:
+        display.say("Interrupted. A single run begins anew with the same command; what `harness sweep` began, goes on.")
+        raise
     for failure in failures:
         raise failure
 
@@ -155,13 +161,16 @@ def _planned(jobs: SweepJobs, configs: Sequence[Config], start: Callable[[Sequen
     for config in configs:
         check_images(config.model, publication(config.dataset.name).image_shape)
     store = open_store(configs[0].tracking.uri)
+    store.await_answer()
     check = partial(_check_surroundings, store, configs)
     return Sweep(store, jobs, plan_sweep(jobs, configs, store), (), check, start)
 
 
 def _watch(request: argparse.Namespace, report: Report) -> None:
     config = compose_config(request.overrides, request.config_name or CONFIG_NAME, request.config_dir)
-    watch(open_store(config.tracking.uri), request.watch, SweepDisplay(), report)
+    store = open_store(config.tracking.uri)
+    store.await_answer()
+    watch(store, request.watch, SweepDisplay(), report)
 
 
 @contextmanager
@@ -190,6 +199,7 @@ def _check_surroundings(store: Store, configs: Sequence[Config]) -> None:
         check_data(config.dataset, config.regime.validation)
     with few_retries():
         store.ensure_experiment(configs[0].tracking.experiment)  # all jobs have the same
+        close_dead(store)
         with cached_reads(store):
             for config in configs:
                 check_start(store, config)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
+import threading
 import time
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -17,11 +19,16 @@ from pebble import ProcessExpired, ProcessFuture, ProcessPool
 from harness.run import load_libraries
 from harness.sweep.worker import DUMP, Failure, Job, Shared, Slot, carry_out, compose_job, job_folder, start_worker
 
+log = logging.getLogger(__name__)
+
 DIED = "ProcessDied"
 TIMED_OUT = "TimedOut"
 
 ATTEMPTS = 3
 """How often a worker is replaced that dies before it has taken a job."""
+
+_COMPOSING = threading.Lock()
+"""Workers may die at the same time, each is watched by a thread of its own, and the composer is made for one."""
 
 LOOK = 0.2
 """Seconds between two looks at a job that has a timeout."""
@@ -138,6 +145,8 @@ def cause_of_death(exit_code: int) -> str:
 def _folder(job: Job) -> Path | None:
     """Where the job's log is; None for one that cannot even be composed."""
     try:
-        return job_folder(compose_job(job))
-    except (HydraException, OmegaConfBaseException):
+        with _COMPOSING:
+            return job_folder(compose_job(job))
+    except (HydraException, OmegaConfBaseException) as error:
+        log.warning("The folder of job %d is not known, its log is not kept: %s", job.number, error)
         return None

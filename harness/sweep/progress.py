@@ -51,6 +51,10 @@ class RunDisplay:
             finally:
                 self._progress = self._bar = None
 
+    def say(self, text: str) -> None:
+        """A line for the person who waits."""
+        _line(self.console, escape(text))
+
     def show_configuration(self, config: Config) -> None:
         """The resolved configuration as a tree; what is null is left out."""
         self.console.print(_tree(config))

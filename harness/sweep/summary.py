@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from harness.analysis.comparison import Comparison, compare
@@ -11,16 +13,29 @@ from harness.analysis.held_out import HeldOutPredictions
 from harness.analysis.notes import sweep_note
 from harness.analysis.presenting import render
 from harness.analysis.settings import headings
+from harness.config import flatten
 from harness.errors import StoreError, SweepFailed
 from harness.records import RunRecord, RunState
+from harness.sweep.claiming import is_held
 from harness.sweep.planning import SweepPlan, one_a_job, reused_jobs
 from harness.sweep.showing import not_decisive, show_sweep
 from harness.tracking.access import shown_uri
 from harness.tracking.predictions import read_predictions
 from harness.tracking.reading import cached_reads, read_runs, sweep_runs
-from harness.tracking.selection import CONFIRMS_TAG, ERROR_TAG, NOTE_TAG
+from harness.tracking.selection import (
+    CONFIRMS_TAG,
+    ERROR_TAG,
+    JOB_TAG,
+    KIND_TAG,
+    NOTE_TAG,
+    OVERRIDES_TAG,
+    PARENT_TAG,
+    RUN,
+    SWEPT_TAG,
+)
+from harness.tracking.spool import trained_runs
 from harness.tracking.store import Store
-from harness.tracking.writing import RunWriter
+from harness.tracking.writing import RunIdentity, RunWriter
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +75,7 @@ def _finish_parent(parent: RunWriter, plan: SweepPlan, state: RunState, report: 
     finally:
         parent.end(state)
     if comparison is not None:
-        report(comparison)
+        report(_asked_for(comparison, runs, parent, plan))
         if reported and state is not RunState.KILLED:
             keep_report(parent.store, parent.run_id, comparison)
     return runs
@@ -90,13 +105,27 @@ def conclude(store: Store, plan: SweepPlan, report: Report) -> None:
     comparison = _compared(runs, plan.parent.run_id, plan.swept, plan.parent.name, len(plan.jobs))
     if comparison is not None:
         report(comparison)
-    raise_if_unfinished(runs, len(plan.jobs))
+    raise_if_unfinished(store, runs, len(plan.jobs))
 
 
-def raise_if_unfinished(runs: Sequence[RunRecord], jobs: int) -> None:
+def in_words_spooled(trained: int, jobs: int) -> str:
+    """What is to be done about jobs that were trained and whose results the store did not take."""
+    return (
+        f"{trained} of {jobs} runs were trained, but the store did not take all of their results: these wait on this "
+        "machine. `harness sync` puts them into the store when it can be used again, and brings the sweep's table up "
+        "to date; nothing needs to be trained again."
+    )
+
+
+def raise_if_unfinished(store: Store, runs: Sequence[RunRecord], jobs: int) -> None:
     """Raise `SweepFailed`, with the numbers, if among the `runs` of a sweep not every one of its `jobs` is finished."""
     states = _states(runs)
     unfinished, failed = jobs - states.count(RunState.FINISHED), states.count(RunState.FAILED)
+    waiting = trained_runs(store) if unfinished else set()
+    if spooled := sum(run.run_id in waiting for run in one_a_job(runs).values() if run.state != RunState.FINISHED):
+        rest = unfinished - spooled
+        others = f"{rest} more are not finished: after that, the same command goes on with them. " if rest else ""
+        raise SweepFailed(others + in_words_spooled(spooled, jobs))
     if unfinished and failed == unfinished:
         raise SweepFailed(
             f"{failed} of {jobs} runs failed; the others are recorded. `harness ui` shows each failure's message (tag "
@@ -111,6 +140,52 @@ def raise_if_unfinished(runs: Sequence[RunRecord], jobs: int) -> None:
 def _states(runs: Sequence[RunRecord]) -> list[RunState]:
     """That of each job that has a run, in this sweep or reused."""
     return [run.state for run in one_a_job(runs).values()]
+
+
+def _asked_for(comparison: Comparison, runs: Sequence[RunRecord], parent: RunWriter, plan: SweepPlan) -> Comparison:
+    """The comparison with the jobs that were never begun, so that its table says `2/3`: it is for the screen only."""
+    begun = one_a_job(runs)
+    waiting = [
+        RunRecord(
+            *(f"job {job.number}", job.name, parent.experiment_id, parent.identity.experiment, RunState.SCHEDULED),
+            started=datetime.now(UTC),
+            ended=None,
+            parameters={key: str(value) for key, value in flatten(job.config).items()},
+            metrics={},
+            tags={KIND_TAG: RUN, JOB_TAG: str(job.number), PARENT_TAG: parent.run_id},
+        )
+        for job in plan.jobs
+        if job.number not in begun
+    ]
+    return compare([*runs, *waiting], swept=plan.swept, title=comparison.title) if waiting else comparison
+
+
+def bring_up_to_date(store: Store, parent_id: str) -> bool:
+    """Make a sweep's table, figure, note, report and state anew, after results have come home late; whether it was
+    done: not where a command is at work on the sweep, which will do it at its end.
+
+    Raises `StoreError`.
+    """
+    [record] = read_runs(store, run_ids=[parent_id], include_parents=True)
+    if is_held(record):
+        return False
+    jobs, runs = int(record.tags.get("harness.jobs", "0")), sweep_runs(store, parent_id)
+    swept = tuple(json.loads(record.tags.get(SWEPT_TAG, "[]")))
+    if (comparison := _compared(runs, parent_id, swept, record.name, jobs, predictions_of(store, runs))) is None:
+        return False
+    reported = CONFIRMS_TAG not in record.tags and any(run.parameters.get("figures") != "none" for run in runs)
+    words = tuple(record.tags.get(OVERRIDES_TAG, "").split())
+    identity = RunIdentity(record.name, record.experiment, overrides=words, tags=record.tags)
+    parent, finished = RunWriter(store, identity, parent_id, adding=True), _states(runs).count(RunState.FINISHED)
+    record_comparison(parent, comparison, reported)
+    parent.set_tags({"harness.finished": str(finished)})
+    with not_decisive(record.name):
+        show_sweep(store, record)
+    if finished == jobs or record.state is RunState.RUNNING:
+        parent.end(RunState.FINISHED if finished == jobs else RunState.FAILED)
+    if reported:
+        keep_report(store, parent_id, comparison)
+    return True
 
 
 def read_comparison(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import signal
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
-RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+log = logging.getLogger(__name__)
+
+RETRIES, TIMEOUT = "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"
 REFUSALS = ("INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST")
 
 CREDENTIALS = re.compile(r"(?<=://)(?:[^/\s]*@|[^/\s:@]*:(?!\d+/)\S*@)")
@@ -29,6 +33,14 @@ SECRET_OPTIONS = re.compile(
 )
 """Options of an address that hold a password (`postgresql://host/db?password=...`), and variables and settings that are
 called so (`MLFLOW_TRACKING_TOKEN=...`)."""
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that ask a command to end."""
+
+SILENT_SECONDS = 5.0
+"""After so long without an answer, it is said what is waited for."""
+PATIENCE_SECONDS = 20.0
+"""A store that has not answered by then is given up, before anything was started."""
+LOOK_SECONDS = 0.2
 
 WRITE_ATTEMPTS = 5
 TAKEN = re.compile("unique|duplicate", re.IGNORECASE)
@@ -101,6 +113,39 @@ def taken_retried(write: Callable[[], object]) -> None:
                 raise
 
 
+def await_answer(ask: Callable[[], object], shown: str) -> None:
+    """Do `ask`, the first request to the store `shown`, and say what is waited for where that takes long.
+
+    Raises what it raises, and `StoreError` after `PATIENCE_SECONDS`, unless the user has told MLflow how long to wait.
+    """
+    failures: list[BaseException] = []
+
+    def asking() -> None:
+        try:
+            ask()
+        except BaseException as error:  # noqa: BLE001 - raised again below: it would end in this thread
+            failures.append(error)
+
+    asked_for = [name for name in (RETRIES, TIMEOUT) if name in os.environ]
+    patience = math.inf if asked_for else PATIENCE_SECONDS
+    ending = f"as {' and '.join(asked_for)} has it" if asked_for else f"for {PATIENCE_SECONDS:g} s at most"
+    thread, began = threading.Thread(target=asking, name="first request", daemon=True), time.monotonic()
+    thread.start()
+    thread.join(SILENT_SECONDS)
+    if thread.is_alive():
+        log.warning("Waiting for an answer of the tracking store %s, %s.", shown, ending)
+    while thread.is_alive() and time.monotonic() - began < patience:
+        thread.join(LOOK_SECONDS)
+    if thread.is_alive():
+        raise StoreError(
+            f"The tracking store {shown} has not answered for {PATIENCE_SECONDS:g} s. Nothing was started. See whether "
+            f"its server runs and can be reached, or name another store with tracking.uri or --store. {RETRIES}=7 in "
+            "the environment waits as long as MLflow does."
+        )
+    for failure in failures:
+        raise failure
+
+
 @contextmanager
 def few_retries() -> Iterator[None]:
     """MLflow's own seven tries take minutes to give up on a server; they are for a run that has something to lose."""
@@ -115,7 +160,8 @@ def few_retries() -> Iterator[None]:
 
 @contextmanager
 def _whole(server: bool) -> Iterator[None]:
-    """Hold back the first Ctrl-C or SIGTERM until the block ends; a second one comes through.
+    """Hold back the first Ctrl-C, SIGTERM or SIGHUP until the block ends; a second one comes through, but for SIGHUP: a
+    terminal that is closed says so twice.
 
     MLflow does not roll back a transaction that `KeyboardInterrupt` leaves, and SQLite would stay locked: the run could
     not be marked as killed.
@@ -123,12 +169,12 @@ def _whole(server: bool) -> Iterator[None]:
     if server or threading.current_thread() is not threading.main_thread():
         yield
         return
-    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    usual = {number: signal.getsignal(number) for number in ENDING}
     held: list[int] = []
 
     def hold(number: int, frame: FrameType | None) -> None:
         handler = usual[signal.Signals(number)]
-        if held and callable(handler):
+        if held and callable(handler) and number != signal.SIGHUP:
             handler(number, frame)
         held.append(number)
 

@@ -121,6 +121,8 @@ def _filters(selection: Selection) -> list[str]:
         conditions.append(f"tags.`{JOB_TAG}` = '{selection.job}'")
     if selection.sweeps_only:
         conditions.append(f"tags.`{KIND_TAG}` = '{SWEEP}'")
+    if selection.running:
+        conditions.append(f"attributes.status = '{RunState.RUNNING}'")
     if selection.name is not None:
         conditions.append(f"attributes.run_name = {_quoted(selection.name)}")
     if selection.prefix is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.records import RunRecord, RunState
 from harness.tracking.access import taken_retried
 from harness.tracking.notes import end_note
-from harness.tracking.selection import ERROR_TAG, ERROR_TYPE_TAG, NOTE_TAG, OVERRIDES_TAG, TRIES_TAG
+from harness.tracking.selection import ERROR_TAG, ERROR_TYPE_TAG, NOTE_TAG, OVERRIDES_TAG, PROCESS_TAG, TRIES_TAG
 from harness.tracking.store import Store
 
 
@@ -23,13 +23,15 @@ def close_abandoned(
 ) -> None:
     """Give a run that was left RUNNING its end, and say why: in words, and by the `kind` of error.
 
-    One whose state is no longer that of `run` has ended by itself meanwhile, and is left as it is. What there is of its
+    One whose state is no longer that of `run` has ended by itself meanwhile, or another process goes on with it: it is
+    left as it is. What there is of its
     log and of a traceback is kept as the run itself would have kept it. Raises `StoreError`.
     """
     client = store.client
     note = end_note(state, kind, reason, run.tags.get(OVERRIDES_TAG, ""))
     with store.explained():
-        if client.get_run(run.run_id).info.status != run.state:
+        now = client.get_run(run.run_id)
+        if now.info.status != run.state or now.data.tags.get(PROCESS_TAG) != run.tags.get(PROCESS_TAG):
             return
         for tag, value in ((ERROR_TAG, reason), (ERROR_TYPE_TAG, kind), (NOTE_TAG, note)):
             taken_retried(partial(client.set_tag, run.run_id, tag, value))

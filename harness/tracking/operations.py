@@ -7,13 +7,14 @@ arrived (an answer that was lost, a process that was killed) is simply written a
 
 from __future__ import annotations
 
-import time
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from harness.errors import StoreError, TakenOver
+from harness.machine import seconds_elapsed
 from harness.metrics import split_of
 from harness.records import RunState
 from harness.tracking.access import taken_retried
@@ -149,7 +150,7 @@ class StoredRun:
         self.experiment_id = experiment_id
         self.attempt = attempt
         self._again = again
-        self._ours_at = time.time()
+        self._ours_at = seconds_elapsed()
         self._client = store.client
         self._model_id: str | None = None
         self._steps: dict[str, set[int]] = {}
@@ -181,17 +182,16 @@ class StoredRun:
 
     def _make_sure_of_it(self) -> None:
         """A machine that slept, or had lost its store, may wake when another goes on with its runs."""
-        # The time of day: other clocks stand still while the machine sleeps.
-        if abs(time.time() - self._ours_at) < OURS_SECONDS:
+        if seconds_elapsed() - self._ours_at < OURS_SECONDS:
             return
         tries = look(self.store, self.run_id).tries
         if tries > self.attempt:
-            self._ours_at = 0.0
+            self._ours_at = -math.inf
             raise TakenOver(
                 f"Another command goes on with the run {self.run_id} since this machine was last heard of "
                 f"(try {tries}, this was try {self.attempt}): it is left to that one."
             )
-        self._ours_at = time.time()
+        self._ours_at = seconds_elapsed()
 
     def _parameters(self, operation: Parameters) -> None:
         from mlflow.entities import Param

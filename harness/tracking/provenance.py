@@ -229,13 +229,13 @@ def machine_tags() -> dict[str, str]:
         "harness.cpus": str(available_cpus()),
         "harness.gpus": ",".join(gpus()) or "none",
         "harness.host": platform.node(),
-        "harness.command": _command(),
+        "harness.command": typed_command(),
         PROCESS_TAG: this_process(),
         **({"harness.ignored_environment": ", ".join(names)} if (names := ignored()) else {}),
     }
 
 
-def _command() -> str:
+def typed_command() -> str:
     """What was typed; `sys.argv` is Hydra's while a run goes on."""
     program, *arguments = sys.orig_argv[1:] or [""]
     return shlex.join([Path(program).name, *arguments])

@@ -139,6 +139,15 @@ def read_runs(
     return [run for run in runs if include_parents or not is_sweep(run)]
 
 
+def running_runs(store: Store) -> list[RunRecord]:
+    """Every run that the store has as RUNNING, sweeps' own among them; none where there is no local store yet. Raises
+    `StoreError` as `open_reader`."""
+    if store.is_missing:
+        return []
+    with open_reader(store) as reader:
+        return reader.select(Selection(running=True))
+
+
 def sweep_runs(store: Store, parent_id: str) -> list[RunRecord]:
     """The runs of a sweep, oldest first: those made under its parent run, and those of other commands that it reuses,
     in place of its own tries at these jobs.

@@ -65,6 +65,7 @@ class Selection:
     sweeps_only: bool = False
     fingerprints: tuple[str, ...] | None = None
     newest: int | None = None
+    running: bool = False
 
 
 Series = dict[str, dict[str, dict[int, float]]]

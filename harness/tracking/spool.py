@@ -16,6 +16,7 @@ import os
 import shutil
 import stat
 import tempfile
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -26,8 +27,9 @@ from filelock import FileLock, Timeout
 
 from harness import paths
 from harness.errors import StoreError
+from harness.records import RunState
 from harness.tracking.locations import Move, local_path
-from harness.tracking.operations import File, Operation, TrainedModel, from_json, to_json
+from harness.tracking.operations import End, File, Operation, TrainedModel, from_json, to_json
 from harness.tracking.store import Store, open_store
 
 _log = logging.getLogger(__name__)
@@ -114,6 +116,13 @@ class Spool:
         """How many operations are in the store."""
         file = self.folder / DONE
         return int(file.read_text()) if file.is_file() else 0
+
+    @property
+    def ended(self) -> str | None:
+        """The state that the run ended in; None where its process died before it could say."""
+        last = next(iter(deque(self._lines(), maxlen=1)), b"{}")
+        operation = json.loads(last)
+        return str(operation["state"]) if operation.get("kind") == End.__name__ else None
 
     def mark_done(self, count: int) -> None:
         """Remember that the first `count` operations are in the store. Raises `OSError`."""
@@ -238,6 +247,13 @@ def follow_store(move: Move, store: Store) -> None:
                 header, _, rest = (spool.folder / JOURNAL).read_bytes().partition(b"\n")
                 changed = json.dumps({**json.loads(header), "uri": store.uri}).encode()
                 paths.write_bytes(spool.folder / JOURNAL, changed + b"\n" + rest)
+
+
+def trained_runs(store: Store) -> set[str]:
+    """The ids of the store's runs that were trained to their end and wait in a spool. Raises `StoreError`."""
+    found = find_spools()
+    return {run_id for run_id, parts in found.items()
+            if parts[-1].ended == RunState.FINISHED and parts[0].origin.store == store}  # fmt: skip
 
 
 @contextmanager

@@ -245,6 +245,8 @@ def _statement(selection: Selection) -> tuple[str, list[Any]]:
         conditions.append((_TAGGED, (KIND_TAG, SWEEP)))
     if selection.run_ids is not None:
         conditions.append((f"r.run_uuid {_LISTED}", (json.dumps(selection.run_ids),)))
+    if selection.running:
+        conditions.append(("r.status = ?", (str(RunState.RUNNING),)))
     if selection.name is not None:
         conditions.append(("r.name = ?", (selection.name,)))
     if selection.prefix is not None:

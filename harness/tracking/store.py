@@ -12,6 +12,7 @@ from contextlib import contextmanager, nullcontext
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from harness import paths
 from harness.errors import RequestError, StoreError
@@ -62,6 +63,7 @@ class Store:
         match = SQLITE.fullmatch(uri)
         self.uri = uri
         self.database = None if match is None else Path(match["file"])
+        self._answered = False
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Store) and self._identity == other._identity
@@ -119,6 +121,23 @@ class Store:
     def explained(self) -> AbstractContextManager[None]:
         """One use of the store, whole; what MLflow and the database raise becomes a `StoreError` that names it."""
         return access.explained(self.shown, self.is_server)
+
+    def await_answer(self) -> None:
+        """Make sure, before anything else is asked of it, that a store which is no local file answers; once a process.
+
+        It is said what is waited for. Raises `StoreError` after 20 seconds, see `access.await_answer`.
+        """
+        if self.database is not None or self._answered:
+            return
+        import mlflow  # noqa: F401 - takes seconds, for which the store is not to blame
+
+        def ask() -> None:
+            client = self.client
+            with self.explained():
+                client.search_experiments(max_results=1)
+
+        access.await_answer(ask, self.shown)
+        self._answered = True
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -231,8 +250,8 @@ def _problem_of_uri(uri: str) -> str:
 
 
 def _problem_of_file(database: Path, options: str) -> str:
-    if "%" in str(database):
-        return "MLflow misreads a path with a % in it."
+    if unquote(str(database)) != str(database):
+        return "MLflow would read the % and the two digits after it as another character."
     if options and not OPTIONS.fullmatch(options):
         return "in a URI a ? ends the path, so that no folder or file may have one in its name."
     if not str(database).isprintable():

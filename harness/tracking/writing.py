@@ -21,7 +21,7 @@ from harness.records import DatasetSpec, Predictions, RunState, Split
 from harness.tracking.access import shown_uri
 from harness.tracking.delivery import Delivery
 from harness.tracking.notes import end_note
-from harness.tracking.operations import Datasets, File, Metrics, Parameters, Tags, Text, TrainedModel
+from harness.tracking.operations import Datasets, File, Metrics, Parameters, Tags, Text, TrainedModel, look
 from harness.tracking.predictions import FILE as PREDICTIONS_FILE
 from harness.tracking.predictions import write_predictions
 from harness.tracking.provenance import code_state, installed_packages, machine_tags, model_requirements
@@ -69,8 +69,11 @@ class RunWriter:
     Where the store fails, the run goes on, and a spool on this machine takes the rest: see `delivery`.
     """
 
-    def __init__(self, store: Store, identity: RunIdentity, run_id: str | None = None) -> None:
-        """Begin a new run; with `run_id` go on in that one: it is RUNNING again, and keeps what it has (`recorded`)."""
+    def __init__(self, store: Store, identity: RunIdentity, run_id: str | None = None, adding: bool = False) -> None:
+        """Begin a new run; with `run_id` go on in that one: it is RUNNING again, and keeps what it has (`recorded`).
+
+        `adding`: only add to that run, which has ended; its state and what it began with stay.
+        """
         self.store = store
         self.experiment_id = store.ensure_experiment(identity.experiment)
         if run_id is None:
@@ -81,7 +84,9 @@ class RunWriter:
         self.name = identity.name
         self.identity = identity
         self.recorded = Recorded()
-        if run_id is not None:
+        if run_id is not None and adding:
+            self.recorded = Recorded(tries=look(store, run_id).tries - 1)
+        elif run_id is not None:
             bring_home_before(run_id)  # what an earlier try left in a spool
             self.recorded = reopen(store, run_id, _start_tags(identity))
         attempt = self.recorded.tries + 1

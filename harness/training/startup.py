@@ -64,9 +64,9 @@ def _start(threads: int | None) -> None:
     keras.config.set_floatx("float32")
     keras.config.set_epsilon(1e-7)
     keras.config.set_image_data_format("channels_last")
-    if threads is not None:
-        with suppress(RuntimeError):  # somebody else has started it: the caller is told if the numbers differ
-            tf.config.threading.set_intra_op_parallelism_threads(threads)
+    with suppress(RuntimeError):  # somebody else has started it: the caller is told if the numbers differ
+        # Left alone, TensorFlow takes every core of the machine, also under a quota of two.
+        tf.config.threading.set_intra_op_parallelism_threads(threads or available_cpus())
     tf.zeros(())  # the first operation starts the devices, and they have things to say too
     # Keras collects garbage before every run. What was imported is there to stay, and a walk over it takes 0.3 s.
     gc.collect()

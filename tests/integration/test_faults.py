@@ -239,11 +239,20 @@ def test_every_worker_of_a_sweep_keeps_its_own_run(empty: Project) -> None:
     assert done.returncode == 1, done.stderr
     assert done.stderr.count("Training goes on.") == 2
     assert "Traceback" not in done.stderr
+    last = done.stderr.rstrip().splitlines()[-1]
+    assert last.startswith("error: 2 of 2 runs were trained, but the store did not take all of their results")
+    assert "`harness sync` puts them into the store" in last
+    assert Outcome(empty, done).parent.info.status == "FAILED"
     brought = empty.run("sync")
     assert brought.returncode == 0, brought.stderr
+    assert "table, figure and report have the results now" in brought.stdout
+    parent = Outcome(empty, brought).parent
+    assert (parent.info.status, parent.data.tags["harness.finished"]) == ("FINISHED", "2")
     children = [run for run in empty.runs() if run.data.tags["harness.kind"] == "run"]
     assert [run.info.status for run in children] == ["FINISHED", "FINISHED"]
+    table = empty.artifact(parent, "comparison.csv").read_text()
     for run in children:
+        assert run.info.run_id in table
         assert [step for step, _ in history(empty, run)["train/loss"]] == list(range(1, 251))
         assert "harness.error" not in run.data.tags
     compared = empty.run("compare", "--format", "json")

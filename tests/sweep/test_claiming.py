@@ -18,8 +18,9 @@ from harness.errors import StoreError
 from harness.machine import is_alive, is_here, this_process
 from harness.records import RunRecord, RunState
 from harness.sweep import claiming
-from harness.sweep.claiming import Vigil, holder_of, is_held, take_claim, take_over
+from harness.sweep.claiming import Vigil, close_dead, holder_of, is_held, take_claim, take_over
 from harness.tracking.claims import tag_run, write_once
+from harness.tracking.closing import close_abandoned
 from harness.tracking.reading import read_runs
 from harness.tracking.store import open_store
 
@@ -99,7 +100,6 @@ def test_a_claim_whose_process_has_gone_is_over_at_once(parent: str) -> None:
 def test_a_claim_of_another_machine_is_over_when_it_no_longer_moves(
     parent: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claiming, "STILL_SECONDS", 0.3)
     monkeypatch.setattr(claiming, "EXPIRY_SECONDS", 1.0)
     write_once(open_store(), parent, "claim.1", f"{ELSEWHERE} 0123")
     vigil = Vigil()
@@ -107,7 +107,7 @@ def test_a_claim_of_another_machine_is_over_when_it_no_longer_moves(
         tag_run(open_store(), parent, {claiming.HEARTBEAT_TAG: f"{time.time() - 100:.2f}"})
         assert not vigil.is_over(record(parent)), "its clock is behind, but it lives"
         time.sleep(0.2)
-    time.sleep(0.4)
+    time.sleep(1.2)
     assert is_held(record(parent)), "nobody can tell at a glance"
     assert vigil.is_over(record(parent))
 
@@ -139,6 +139,52 @@ def test_what_a_dead_command_left_running_is_closed_with_the_reason(parent: str)
     assert run.state is RunState.KILLED
     assert run.tags["harness.error"] == claiming.CUT_OFF
     assert said == []
+
+
+def state_of(run_id: str) -> tuple[RunState, str | None]:
+    [run] = read_runs(open_store(), run_ids=[run_id], include_parents=True)
+    return run.state, run.tags.get("harness.error")
+
+
+def test_single_runs_whose_process_is_proven_to_be_gone_are_closed_and_no_others(
+    parent: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = open_store().client
+    left = {
+        name: client.create_run(record(parent).experiment_id, run_name=name, tags=tags).info.run_id
+        for name, tags in {
+            "dead": {"harness.kind": "run", "harness.process": ended_process()},
+            "lives": {"harness.kind": "run", "harness.process": this_process()},
+            "elsewhere": {"harness.kind": "run", "harness.process": ELSEWHERE},
+            "of others": {},
+        }.items()
+    }
+    assert [run.name for run in close_dead(open_store())] == ["dead"]
+    assert state_of(left["dead"]) == (RunState.KILLED, claiming.DIED_ALONE)
+    assert all(state_of(left[name]) == (RunState.RUNNING, None) for name in ("lives", "elsewhere", "of others"))
+    assert f"dead ({left['dead']}) was RUNNING and its process has gone" in caplog.text
+    assert close_dead(open_store()) == []
+
+
+def test_a_sweep_that_was_killed_is_closed_with_its_runs_but_not_one_that_another_command_has(parent: str) -> None:
+    client, dead = open_store().client, ended_process()
+    client.set_tag(parent, "harness.process", dead)
+    tags = {"mlflow.parentRunId": parent, "harness.kind": "run", "harness.process": dead}
+    child = client.create_run(record(parent).experiment_id, tags=tags).info.run_id
+    write_once(open_store(), parent, "claim.1", f"{ended_process()} 0123")
+    with take_claim(open_store(), parent, after=1) or pytest.fail("nobody else wants it"):
+        assert close_dead(open_store()) == [], "whoever has it now closes what is left of it"
+    assert {run.run_id for run in close_dead(open_store())} == {parent, child}
+    assert state_of(parent)[0] is state_of(child)[0] is RunState.KILLED
+
+
+def test_a_run_that_another_process_goes_on_with_meanwhile_is_not_closed(parent: str) -> None:
+    client = open_store().client
+    left = client.create_run(record(parent).experiment_id, tags={"harness.process": ended_process()}).info.run_id
+    [before] = read_runs(open_store(), run_ids=[left])
+    client.set_tag(left, "harness.process", this_process())
+    close_abandoned(open_store(), before, RunState.KILLED, "It is gone.", "ProcessDied")
+    assert state_of(left) == (RunState.RUNNING, None)
 
 
 def test_a_run_that_still_trains_here_is_waited_for(parent: str) -> None:

@@ -43,7 +43,7 @@ def crew_of(worker: Scripted, config: Config) -> Crew:
     return crew
 
 
-def worked(ends: Sequence[Failure | None], config: Config, count: int = 4) -> tuple[list[int], dict[int, str]]:
+def worked(ends: Sequence[Failure | None], config: Config, count: int = 4) -> tuple[list[int], dict[int, Failure]]:
     """The tries made, by their job, and the failures that were left."""
     worker = Scripted(list(ends))
     crew = crew_of(worker, config)
@@ -52,16 +52,16 @@ def worked(ends: Sequence[Failure | None], config: Config, count: int = 4) -> tu
 
 
 def test_without_retries_each_job_is_tried_once_and_the_rest_go_on() -> None:
-    assert worked([None, CRASH], Config()) == ([0, 1, 2, 3], {1: CRASH.reason})
+    assert worked([None, CRASH], Config()) == ([0, 1, 2, 3], {1: CRASH})
 
 
 def test_a_failed_job_is_tried_again_until_it_succeeds_or_its_retries_are_used_up() -> None:
     assert worked([CRASH, CRASH, None], Config(retries=2), 2) == ([0, 0, 0, 1], {})
-    assert worked([CRASH, CRASH, CRASH], Config(retries=2), 2) == ([0, 0, 0, 1], {0: CRASH.reason})
+    assert worked([CRASH, CRASH, CRASH], Config(retries=2), 2) == ([0, 0, 0, 1], {0: CRASH})
 
 
 def test_what_is_sure_to_fail_again_is_not_tried_again() -> None:
-    assert worked([NAN], Config(retries=5), 2) == ([0, 1], {0: NAN.reason})
+    assert worked([NAN], Config(retries=5), 2) == ([0, 1], {0: NAN})
 
 
 def test_failures_of_training_and_of_the_request_are_lasting_those_of_data_and_store_are_not() -> None:
@@ -89,7 +89,7 @@ def test_a_store_that_cannot_take_a_reason_now_does_not_end_the_sweep(caplog: py
     crew.record = refuse
     crew.work(jobs(2))
     assert worker.done == [0, 1]
-    assert crew.failures == {0: CRASH.reason}, "the end of the sweep records it"
+    assert crew.failures == {0: CRASH}, "the end of the sweep records it"
     assert "Why job 0 failed could not be recorded yet: it is locked" in caplog.text
 
 

@@ -224,8 +224,3 @@ def test_folders_of_experiments_are_names_that_every_file_system_takes() -> None
     assert experiment_folder("a/b c") == "a_b_c"
     for name in ("ü" * 300, "字" * 90, "x" * 500):
         assert 0 < len(experiment_folder(name).encode()) <= 200
-
-
-def test_only_files_can_be_relocated(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["store", "relocate", "--store", "http://ann:hush@127.0.0.1:9"]) == 2
-    assert "http://127.0.0.1:9 is no SQLite file" in capsys.readouterr().err

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import http.server
 import os
+import socket
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
 from harness.errors import RequestError, StoreError
+from harness.tracking import access
 from harness.tracking.access import shown_uri
 from harness.tracking.models import run_artifact
 from harness.tracking.reading import read_runs
-from harness.tracking.store import EXPERIMENT_TAGS, open_store
+from harness.tracking.store import EXPERIMENT_TAGS, Store, open_store
 from harness.tracking.writing import RunIdentity, tracked_run
 from tests.integration.mounts import read_only
 
@@ -126,8 +132,8 @@ def test_a_folder_that_does_not_exist_is_named_and_not_made(project: Path) -> No
     [
         ("sqlite:////{folder}/what?/mlflow.db", "a ? ends the path"),
         ("sqlite:////{folder}/a.db?timeout", "a ? ends the path"),
-        ("sqlite:////{folder}/50%/mlflow.db", "MLflow misreads"),
-        ("sqlite:////{folder}/a%20b.db?timeout=60", "MLflow misreads"),
+        ("sqlite:////{folder}/50%25/mlflow.db", "MLflow would read the %"),
+        ("sqlite:////{folder}/a%20b.db?timeout=60", "MLflow would read the %"),
         ("sqlite:////{folder}/two\nlines.db", "cannot be shown"),
         ("sqlite:////{folder}/" + "n" * 240 + ".db", "longer than 200 bytes"),
         ("sqlite:////{folder}/" + "ü" * 120 + ".db", "longer than 200 bytes"),
@@ -214,3 +220,80 @@ def test_processes_that_open_a_fresh_store_at_once_share_one_experiment(project:
     assert len({out for out, _ in outcomes}) == 1
     names = [experiment.name for experiment in MlflowClient(uri_in(project)).search_experiments()]
     assert sorted(names) == ["Default", "one"]
+
+
+class Slow(http.server.BaseHTTPRequestHandler):
+    """A tracking server without experiments that takes its time."""
+
+    def do_POST(self) -> None:
+        time.sleep(1.0)
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"experiments": []}')
+
+    do_GET = do_POST  # noqa: N815
+
+    def log_message(self, *words: object) -> None: ...
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in (access.RETRIES, access.TIMEOUT):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(access, "SILENT_SECONDS", 0.3)
+    monkeypatch.setattr(access, "PATIENCE_SECONDS", 2.0)
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The address of a server that accepts and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+def test_a_server_that_never_answers_is_named_and_given_up(
+    impatient: None, silent: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    began = time.monotonic()
+    with pytest.raises(StoreError, match=rf"{silent} has not answered for 2 s\. Nothing was started"):
+        Store(silent).await_answer()
+    assert time.monotonic() - began < 10
+    assert f"Waiting for an answer of the tracking store {silent}, for 2 s at most." in caplog.text
+
+
+def test_a_port_at_which_nobody_listens_is_tried_again_and_given_up(impatient: None) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    with pytest.raises(StoreError, match=r"has not answered|cannot be used"):
+        Store(f"http://127.0.0.1:{port}").await_answer()
+
+
+def test_who_told_mlflow_how_long_to_wait_is_taken_at_their_word(
+    impatient: None, silent: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(access.RETRIES, "0")
+    monkeypatch.setenv(access.TIMEOUT, "4")
+    began = time.monotonic()
+    with pytest.raises(StoreError, match="cannot be used"):
+        Store(silent).await_answer()
+    assert time.monotonic() - began > 3.5
+    assert f"as {access.RETRIES} and {access.TIMEOUT} has it" in caplog.text
+
+
+def test_a_server_that_is_slow_is_waited_for_and_asked_once(impatient: None, caplog: pytest.LogCaptureFixture) -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            store = Store(f"http://127.0.0.1:{server.server_address[1]}")
+            store.await_answer()
+        finally:
+            server.shutdown()
+            serving.join()
+    store.await_answer()  # it is gone by now
+    assert "Waiting for an answer" in caplog.text
+
+
+def test_a_local_file_is_not_waited_for(tmp_path: Path) -> None:
+    Store(f"sqlite:///{tmp_path}/mlflow.db").await_answer()
+    assert list(tmp_path.iterdir()) == []

@@ -84,7 +84,7 @@ def test_a_block_that_ends_well_is_a_finished_run_with_its_log(uri: str, tmp_pat
         (ZeroDivisionError(), "FAILED", "ZeroDivisionError"),
         (SystemExit(3), "FAILED", "3"),
         (KeyboardInterrupt(), "KILLED", "KeyboardInterrupt"),
-        (Terminated(), "KILLED", "Terminated"),
+        (Terminated(signal.SIGTERM), "KILLED", "It was asked to end (SIGTERM)."),
     ],
 )
 def test_whatever_ends_a_block_is_recorded_and_raised_again(
@@ -235,7 +235,7 @@ def test_a_signal_in_the_middle_of_a_write_waits_for_its_end_and_the_run_is_kill
     uri: str, number: signal.Signals, kind: type[BaseException]
 ) -> None:
     def handler(number: int, frame: FrameType | None) -> NoReturn:
-        raise kind
+        raise Terminated(number) if kind is Terminated else kind
 
     def interrupt(*details: Any) -> None:
         if "INSERT INTO metrics" in details[2]:
