@@ -98,7 +98,7 @@ def start_worker(slot: Slot, stop: Shared, pid: Shared) -> None:
     """The first thing that a worker process does. It answers with its `pid`."""
     global _worker
     screen = os.dup(2)
-    sys.stderr = os.fdopen(screen, "w", buffering=1)
+    sys.stderr = os.fdopen(screen, "w", buffering=1, errors="backslashreplace")
     _worker = _Worker(slot, stop, os.getppid(), screen)
     signal.signal(signal.SIGTERM, _stop_at_once)
     signal.signal(DUMP, signal.SIG_IGN)  # between two jobs there is nothing to say
