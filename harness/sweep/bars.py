@@ -47,9 +47,8 @@ class Bar:
         return self.words[min(first, len(self.words) - 1) :]
 
     def count(self) -> str:
-        """`2/10`."""
-        width = len(str(self.total)) if self.total else 1
-        return f"{self.done // 1:{width}.0f}/{self.total or '?'}"
+        """` 2/10`; nothing until it is known how many there will be."""
+        return f"{int(self.done):{len(str(self.total))}}/{self.total}" if self.total else ""
 
     def left(self, now: float) -> str:
         """`0:21 left`, at the pace so far; empty where that cannot be told, or was too little."""
@@ -69,7 +68,7 @@ class Bars:
         self.running: dict[str, Bar] = {}
         self._drawn = (0, [0])
         self._name = self._count = 0
-        self._words = [0, 0, 0, 0]
+        self._words = [41, 20, 13, 0]  # the scores of two splits, so that their first ones change no column
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         lines = self.lines(console.width - 1, console.height, console.encoding.startswith("utf"))
@@ -105,7 +104,7 @@ class Bars:
         room = max(1, min(self._name, room))
         lines = []
         for bar, spent, remaining in zip(shown, clocks, left, strict=False):
-            line = Text(_fitted(bar.name, room, fancy), style=bar.style, no_wrap=True)
+            line = Text(no_wrap=True).append(_fitted(bar.name, room, fancy), bar.style)
             if size:
                 line.append("  ").append_text(_drawn_bar(bar, size, fancy))
             line.append(f"  {bar.count():>{self._count}}  {spent:>{clock}}  {remaining:>{rest}}")

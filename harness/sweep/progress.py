@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 from rich.tree import Tree
 
 from harness.config import Config
@@ -67,7 +68,7 @@ class RunDisplay:
 
     def run_finished(self, result: RunResult) -> None:
         seconds = time.perf_counter() - self._started
-        _line(self.console, f"{escape(result.name)}  {_outcome(result.metrics)}  {seconds:.1f} s")
+        _parts(self.console, [escape(result.name), *_outcome(result.metrics), f"{seconds:.1f} s"], indent=2)
         for line in stage_lines(result.metrics):
             _line(self.console, line)
         experiment = escape(result.experiment)
@@ -169,7 +170,8 @@ class SweepDisplay:
         count = rf"\[{len(self._told):>{len(str(self._jobs))}}/{self._jobs}] "
         if run.state is RunState.FINISHED:
             seconds = (run.ended - run.started).total_seconds() if run.ended else 0.0
-            _line(self.console, f"{count}{escape(run.name)}  {_outcome(run.metrics)}  {seconds:.1f} s")
+            parts = [f"{count}{escape(run.name)}", *_outcome(run.metrics), f"{seconds:.1f} s"]
+            _parts(self.console, parts, indent=len(count) - 1)
         elif run.state is RunState.FAILED:
             message = escape(run.tags.get(ERROR_TAG, "no reason was recorded"))
             _line(self.console, f"[red]{count}{escape(run.name)}  failed:[/red] {message}")
@@ -207,6 +209,19 @@ def _line(console: Console, text: str) -> None:
     console.print(text, soft_wrap=True)
 
 
+def _parts(console: Console, parts: Sequence[str], indent: int) -> None:
+    """A line of parts; a terminal that is too narrow for it has it in several lines, none of them cut within a part."""
+    lines = [parts[0]]
+    for part in parts[1:]:
+        longer = f"{lines[-1]}  {part}"
+        if console.is_terminal and Text.from_markup(longer).cell_len > console.width:
+            lines.append(" " * indent + part)
+        else:
+            lines[-1] = longer
+    for line in lines:
+        _line(console, line)
+
+
 def _scores(metrics: Mapping[str, float]) -> list[str]:
     """`fit 0.4985 82.41 %   train 0.4431 84.02 %`: loss and accuracy of each split that has them; then without those
     while the weights moved, then accuracies only, then nothing."""
@@ -222,8 +237,8 @@ def _scores(metrics: Mapping[str, float]) -> list[str]:
     ]
 
 
-def _outcome(metrics: Mapping[str, float]) -> str:
-    """`train 91.9 %  test 87.9 %  gap +4.0 points`; the gap to the validation split where there is one."""
+def _outcome(metrics: Mapping[str, float]) -> list[str]:
+    """`train 91.9 %`, `test 87.9 %`, `gap to test +4.0 points`; the gap to the validation split where there is one."""
     parts = []
     for split in ("train", "val", "test"):
         if (accuracy := metrics.get(f"final/{split}_accuracy")) is not None:
@@ -231,7 +246,7 @@ def _outcome(metrics: Mapping[str, float]) -> str:
     for split in ("val", "test"):
         if (gap := metrics.get(f"final/gap_{split}_accuracy")) is not None:
             parts.append(f"gap to {split} {100 * gap:+z.2f} points")
-    return "  ".join(parts)
+    return parts
 
 
 def stage_lines(metrics: Mapping[str, float]) -> list[str]:

@@ -20,6 +20,7 @@ from harness.sweep.claiming import is_held
 from harness.sweep.planning import SweepPlan, one_a_job, reused_jobs
 from harness.sweep.showing import not_decisive, show_sweep
 from harness.tracking.access import shown_uri
+from harness.tracking.locations import local_path
 from harness.tracking.predictions import read_predictions
 from harness.tracking.reading import cached_reads, read_runs, sweep_runs
 from harness.tracking.selection import (
@@ -39,16 +40,21 @@ from harness.tracking.writing import RunIdentity, RunWriter
 
 log = logging.getLogger(__name__)
 
+REPORT = "report.html"
+"""As `reporting.keeping` names it, which takes Jinja2."""
+
 Report = Callable[[Comparison], None]
+Say = Callable[[str], None]
 
 
-def finish_parent(parent: RunWriter, plan: SweepPlan, state: RunState, report: Report) -> list[RunRecord]:
-    """Record what the sweep found, end its run in `state` (FAILED if not every job finished), report; its runs."""
+def finish_parent(parent: RunWriter, plan: SweepPlan, state: RunState, report: Report, say: Say) -> list[RunRecord]:
+    """Record what the sweep found, end its run in `state` (FAILED if not every job finished), report, and `say` where
+    the page lies; its runs."""
     with cached_reads(parent.store):  # its jobs are over: their runs stay as they are
-        return _finish_parent(parent, plan, state, report)
+        return _finish_parent(parent, plan, state, report, say)
 
 
-def _finish_parent(parent: RunWriter, plan: SweepPlan, state: RunState, report: Report) -> list[RunRecord]:
+def _finish_parent(parent: RunWriter, plan: SweepPlan, state: RunState, report: Report, say: Say) -> list[RunRecord]:
     comparison = None
     drawn = any(job.config.figures != "none" for job in plan.jobs)
     reported = drawn and not plan.confirms and state is not RunState.KILLED  # whoever confirms shows it beside the rest
@@ -78,6 +84,7 @@ def _finish_parent(parent: RunWriter, plan: SweepPlan, state: RunState, report: 
         report(_asked_for(comparison, runs, parent, plan))
         if reported and state is not RunState.KILLED:
             keep_report(parent.store, parent.run_id, comparison)
+            _say_where(parent.store, parent.run_id, say)
     return runs
 
 
@@ -98,13 +105,24 @@ def keep_report(store: Store, parent_id: str, comparison: Comparison) -> None:
         )  # fmt: skip
 
 
-def conclude(store: Store, plan: SweepPlan, report: Report) -> None:
+def _say_where(store: Store, parent_id: str, say: Say) -> None:
+    """Say where the sweep's report lies, if it has one."""
+    [parent] = read_runs(store, run_ids=[parent_id], include_parents=True)
+    folder = local_path(parent.artifacts)
+    if folder is None:
+        say(f"Report: {shown_uri(parent.artifacts)}/{REPORT}")
+    elif (page := folder / REPORT).is_file():
+        say(f"Report: {page}")
+
+
+def conclude(store: Store, plan: SweepPlan, report: Report, say: Say) -> None:
     """Report a sweep that another command has ended. Raises as `raise_if_unfinished`."""
     assert plan.parent is not None
     runs = sweep_runs(store, plan.parent.run_id)
     comparison = _compared(runs, plan.parent.run_id, plan.swept, plan.parent.name, len(plan.jobs))
     if comparison is not None:
         report(comparison)
+        _say_where(store, plan.parent.run_id, say)
     raise_if_unfinished(store, runs, len(plan.jobs))
 
 
