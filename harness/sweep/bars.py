@@ -15,8 +15,8 @@ from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderResul
 from rich.live import Live
 from rich.text import Text
 
-STARTING = ("starting", "starting", "starting", "")
-LAYOUTS = ((24, 0, 30), (12, 0, 30), (12, 1, 24), (12, 2, 20), (0, 2, 16), (0, 3, 1))
+STARTING = (*["starting"] * 4, "")
+LAYOUTS = ((24, 0, 30), (12, 0, 30), (12, 1, 24), (12, 2, 20), (0, 2, 16), (0, 3, 12), (0, 4, 1))
 """The columns of a bar, which wording is used, and the columns that are left to names, in the order in which room is
 made."""
 
@@ -68,7 +68,7 @@ class Bars:
         self.running: dict[str, Bar] = {}
         self._drawn = (0, [0])
         self._name = self._count = 0
-        self._words = [41, 20, 13, 0]  # the scores of two splits, so that their first ones change no column
+        self._words = [41, 20, 13, 13, 0]  # the scores of two splits, so that their first ones change no column
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         lines = self.lines(console.width - 1, console.height, console.encoding.startswith("utf"))

@@ -36,7 +36,6 @@ from harness.sweep.progress import SweepDisplay
 from harness.sweep.summary import Report, conclude, finish_parent, in_words_spooled, raise_if_unfinished
 from harness.sweep.watching import follow, watched
 from harness.sweep.worker import Failure
-from harness.terminal import doing
 from harness.tracking.access import few_retries, shown_uri
 from harness.tracking.provenance import typed_command
 from harness.tracking.reading import cached_reads, read_runs, sweep_runs
@@ -138,12 +137,12 @@ def conduct(sweep: Sweep, display: SweepDisplay, report: Report) -> None:
         display.say(f"Every job runs: {sweep.jobs.sweeper} cannot leave out what is finished.")
     while True:
         with cached_reads(sweep.store):
-            with doing("Looking for earlier runs of these jobs", display.console):
+            with display.doing("Looking for earlier runs of these jobs"):
                 plan = sweep.look_up()
             parent = plan.parent
             held = parent is not None and is_held(parent)
             if not held and _nothing_to_do(sweep, plan, display):
-                conclude(sweep.store, plan, report, display.say)
+                conclude(sweep.store, plan, report, display)
                 return
         holder = holder_of(parent) if parent is not None else None
         if parent is not None and held:
@@ -152,7 +151,7 @@ def conduct(sweep: Sweep, display: SweepDisplay, report: Report) -> None:
             with display.live(parent.name, len(plan.jobs), done, reused=len(plan.reused)):
                 ended = follow(sweep.store, parent.run_id, display.show)
             if ended:
-                conclude(sweep.store, plan, report, display.say)
+                conclude(sweep.store, plan, report, display)
                 return
             display.say("The command that was at work has gone. Going on in its place.")
             plan = sweep.under(parent)
@@ -195,7 +194,7 @@ def _work(sweep: Sweep, plan: SweepPlan, over: int, display: SweepDisplay, repor
     due, store = plan.due(sweep.config.resume), sweep.store
     config = replace(sweep.config, threads=sweep.config.threads or plan.threads)
     with crew_for(sweep.jobs.launcher, max(len(due), 1), config) as crew, _last_word(crew, len(plan.jobs)):
-        with doing("Starting workers, checking the data and the store", display.console):
+        with display.doing("Starting workers, checking the data and the store"):
             sweep.check()
             parent: RunWriter | None = None
             if plan.parent is None:
@@ -290,7 +289,7 @@ def _carry_out(
                     "This machine was not heard of for a minute, and another command has taken the sweep over. "
                     "`harness sweep --watch` shows it."
                 )
-            runs = finish_parent(parent, plan, state, report, display.say)
+            runs = finish_parent(parent, plan, state, report, display)
     return runs
 
 

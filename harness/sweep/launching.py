@@ -137,7 +137,7 @@ def _train(request: argparse.Namespace, display: RunDisplay) -> None:
 
 def _sweep(request: argparse.Namespace, report: Report, show_plan: ShowPlan) -> None:
     display, where = SweepDisplay(), (request.config_name or CONFIG_NAME, request.config_dir)
-    with doing("Composing the jobs", display.console):
+    with display.doing("Composing the jobs"):
         jobs = expand_sweep(request.overrides, *where)
         configs = check_sweep(jobs, *where)
     if holds_secret(configs[0].tracking.uri):
@@ -145,7 +145,7 @@ def _sweep(request: argparse.Namespace, report: Report, show_plan: ShowPlan) -> 
             _sweep(discreet, report, show_plan)
         return
     _refuse_ties(configs[0])
-    with doing(f"Planning {len(configs)} jobs", display.console):
+    with display.doing(f"Planning {len(configs)} jobs"):
         sweep = _planned(jobs, configs, lambda extra: _call_hydra(_command_line(request, extra), run_job))
     sweep = replace(sweep, overrides=request.overrides)
     if request.plan:

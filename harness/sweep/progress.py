@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from typing import Any
@@ -20,6 +20,7 @@ from harness.records import RunRecord, RunState
 from harness.run import RunResult
 from harness.sweep import bars
 from harness.terminal import console as console_on
+from harness.terminal import doing
 from harness.tracking.access import shown_uri
 from harness.tracking.selection import CONTINUED_EPOCHS, ERROR_TAG
 from harness.training import TrainingState
@@ -113,6 +114,10 @@ class SweepDisplay:
     def say(self, text: str) -> None:
         """A line for the person who waits."""
         _line(self.console, escape(text))
+
+    def doing(self, what: str) -> AbstractContextManager[None]:
+        """Say what is being waited for, while the block lasts."""
+        return doing(what, self.console)
 
     @contextmanager
     def live(
@@ -224,17 +229,13 @@ def _parts(console: Console, parts: Sequence[str], indent: int) -> None:
 
 def _scores(metrics: Mapping[str, float]) -> list[str]:
     """`fit 0.4985 82.41 %   train 0.4431 84.02 %`: loss and accuracy of each split that has them; then without those
-    while the weights moved, then accuracies only, then nothing."""
+    while the weights moved, then accuracies only, then the last one, then nothing."""
     splits = [split for split in ("fit", "train", "val") if f"{split}/loss" in metrics]
     ended = [split for split in splits if split != "fit"]
     accuracies = {split: f"{100 * metrics[f'{split}/accuracy']:.2f} %" for split in splits}
     both = {split: f"{split} {metrics[f'{split}/loss']:.4f} {accuracies[split]}" for split in splits}
-    return [
-        "   ".join(both.values()),
-        "   ".join(both[split] for split in ended),
-        "   ".join(f"{split} {accuracies[split]}" for split in ended),
-        "",
-    ]
+    short = [f"{split} {accuracies[split]}" for split in ended]
+    return ["   ".join(both.values()), "   ".join(both[split] for split in ended), "   ".join(short), *short[-1:], ""]
 
 
 def _outcome(metrics: Mapping[str, float]) -> list[str]:

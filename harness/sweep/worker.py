@@ -177,7 +177,7 @@ def carry_out(job: Job) -> Failure | None:
 @contextmanager
 def _last_words(folder: Path) -> Iterator[None]:
     """What libraries say (warnings; why compiled code aborts) goes to the job's log and not, mixed with others', into
-    the bars on the screen; where the process is when it dies of a fault, or when it is asked (`DUMP`), goes to `TRACEBACK`."""
+    the bars on the screen; where the process is when it dies of a fault, or is asked (`DUMP`), goes to `TRACEBACK`."""
     assert _worker is not None
     folder.mkdir(parents=True, exist_ok=True)
     traceback = folder / TRACEBACK
