@@ -221,7 +221,7 @@ def _show(shown: Shown, form: str, output: Path | None, how: OnRequest) -> None:
                 f"--output {output}: cannot be written ({error.strerror}). Name another file."
             ) from error
         click.echo(f"Wrote {output}", err=True)
-    elif form == "table" and console.is_terminal and isinstance(shown, Comparison):
+    elif form == "table" and console.is_interactive and isinstance(shown, Comparison):
         print_table(shown, console)
     else:
         click.echo(_rendered(shown, form, how), nl=False)

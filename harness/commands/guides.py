@@ -90,7 +90,7 @@ def _present(found: Sequence[Reproduction], form: str, output: Path | None, into
     elif output is not None:
         paths.write_text(output, render(found, form))
         click.echo(f"Wrote {output}", err=True)
-    elif form == "table" and console.is_terminal:
+    elif form == "table" and console.is_interactive:
         print_tables(found, console)
     else:
         click.echo(render(found, form), nl=False)

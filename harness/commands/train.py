@@ -32,7 +32,7 @@ def run_hydra(arguments: Sequence[str], multirun: bool = False) -> int:
 
     def report(comparison: Comparison) -> None:
         console = console_on()
-        if console.is_terminal:
+        if console.is_interactive:
             print_table(comparison, console)
         else:
             click.echo(render(comparison, "table"), nl=False)

@@ -58,8 +58,8 @@ class RunDisplay:
         _line(self.console, escape(text))
 
     def show_configuration(self, config: Config) -> None:
-        """The resolved configuration as a tree, for a person; what is null is left out."""
-        if self.console.is_terminal:
+        """The resolved configuration as a tree, on a terminal; what is null is left out."""
+        if self.console.is_interactive:
             self.console.print(_tree(config))
 
     def run_started(self, name: str) -> None:
