@@ -21,6 +21,10 @@ LAYOUTS = ((24, 0, 30), (12, 0, 30), (12, 1, 24), (12, 2, 20), (0, 2, 16), (0, 3
 made."""
 
 
+ECHO = 2
+"""Columns at the end of a line that stay free: the terminal writes `^C` there, and must not begin a new line for it."""
+
+
 @dataclass
 class Bar:
     """What is drawn in one line. `words` say the same at different lengths, the longest first."""
@@ -71,7 +75,7 @@ class Bars:
         self._words = [41, 20, 13, 13, 0]  # the scores of two splits, so that their first ones change no column
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        lines = self.lines(console.width - 1, console.height, console.encoding.startswith("utf"))
+        lines = self.lines(console.width - ECHO - 1, console.height, console.encoding.startswith("utf"))
         self._drawn = console.width, [line.cell_len for line in lines]
         yield from lines
 

@@ -237,7 +237,7 @@ def _how_to_resume(sweep: Sweep) -> str:
     if not sweep.filtered:
         return f"Interrupted. {sweep.jobs.sweeper} cannot leave out what is finished: the same command begins anew."
     anew = ", without resume=false," if sweep.config.resume == "false" else ""
-    return f"Interrupted. The same command{anew} goes on with this sweep: {shown_uri(typed_command())}"
+    return f"Interrupted. The same command{anew} goes on with this sweep:\n{shown_uri(typed_command())}"
 
 
 def _carry_out(

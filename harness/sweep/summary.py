@@ -12,7 +12,7 @@ from harness.analysis.comparison import Comparison, compare
 from harness.analysis.held_out import HeldOutPredictions
 from harness.analysis.notes import sweep_note
 from harness.analysis.presenting import render
-from harness.analysis.settings import headings
+from harness.analysis.settings import NOT_CONTINUED, headings
 from harness.config import flatten
 from harness.errors import StoreError, SweepFailed
 from harness.records import RunRecord, RunState
@@ -169,12 +169,14 @@ def _states(runs: Sequence[RunRecord]) -> list[RunState]:
 def _asked_for(comparison: Comparison, runs: Sequence[RunRecord], parent: RunWriter, plan: SweepPlan) -> Comparison:
     """The comparison with the jobs that were never begun, so that its table says `2/3`: it is for the screen only."""
     begun = one_a_job(runs)
+    recorded = [set(run.parameters.items()) for run in runs]
+    common = {**NOT_CONTINUED, **dict(set.intersection(*recorded))} if recorded else {}  # what no configuration says
     waiting = [
         RunRecord(
             *(f"job {job.number}", job.name, parent.experiment_id, parent.identity.experiment, RunState.SCHEDULED),
             started=datetime.now(UTC),
             ended=None,
-            parameters={key: str(value) for key, value in flatten(job.config).items()},
+            parameters={**common, **{key: str(value) for key, value in flatten(job.config).items()}},
             metrics={},
             tags={KIND_TAG: RUN, JOB_TAG: str(job.number), PARENT_TAG: parent.run_id},
         )
