@@ -52,10 +52,7 @@ def command(dry_run: bool, yes: bool, store: Store) -> int | None:
 
 
 def _lines(garbage: Garbage) -> list[str]:
-    lines = [
-        f"{shown_size(size):>8}  {what if what.startswith('free') else f'{count} {what}'}"
-        for what, (count, size) in garbage.found.items()
-    ]
+    lines = [f"{shown_size(size):>8}  {count} × {what}" for what, (count, size) in garbage.found.items()]
     if not lines:
         lines = ["Nothing to do: everything that lies there belongs to a run."]
     return [*lines, *(f"left alone: {remark}" for remark in garbage.remarks)]

@@ -6,6 +6,7 @@ database or below the place that the experiment records. Nothing else is measure
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import sqlite3
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from harness import paths
 from harness.records import RunState
-from harness.tracking.locations import artifact_root, local_path
+from harness.tracking.locations import BEFORE_RELOCATE, artifact_root, local_path
 from harness.tracking.soundness import explained, opened
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
@@ -114,7 +115,8 @@ class Inventory:
 class Garbage:
     """What belongs to no run: ids, and files and folders. `compact`: the database has much free space in it.
 
-    `found` says the same in words, each with how many there are and their bytes; `remarks` say what is left alone.
+    `found` says the same in words (of one), each with how many there are and their bytes; `remarks` say what is left
+    alone.
     """
 
     runs: tuple[str, ...]
@@ -233,13 +235,13 @@ def find_garbage(database: Path) -> Garbage:
     model_folders = [folder for folder in map(inventory.model_folder, models) if folder is not None]
     compact = inventory.free >= WORTH_COMPACTING
     found = {
-        "runs that were deleted, with artifacts and models": (len(runs), sum(map(inventory.size, runs))),
-        "models that were deleted, or whose run is gone": (len(models), sizes(model_folders)),
-        "experiments that were deleted": (len(experiments), 0),
-        "folders of runs and models that the store does not have": (len(orphans), sizes(orphans)),
-        "checkpoints of runs that have finished": (len(finished), sizes(finished)),
-        "parts of files whose writer was killed": (len(parts), sizes(parts)),
-        "free space inside the database": (int(compact), inventory.free * compact),
+        "deleted run, with artifacts and models": (len(runs), sum(map(inventory.size, runs))),
+        "model that was deleted or has lost its run": (len(models), sizes(model_folders)),
+        "deleted experiment": (len(experiments), 0),
+        "folder of a run or a model that the store does not have": (len(orphans), sizes(orphans)),
+        "checkpoint of a finished run": (len(finished), sizes(finished)),
+        "part of a file whose writer was killed": (len(parts), sizes(parts)),
+        "database with free space inside": (int(compact), inventory.free * compact),
     }
     return Garbage(
         runs,
@@ -270,10 +272,12 @@ def _real_folders(folder: Path) -> list[Path]:
 
 
 def _ids_beside(database: Path) -> set[str]:
-    """The runs and models of other stores in the same folder, which share `mlruns/`, and of copies of this one."""
+    """The runs and models of other stores in the same folder, which share `mlruns/`, and of copies of this one that
+    people made."""
     found: set[str] = set()
-    for file in database.resolve().parent.iterdir():
-        if not file.is_file() or file.samefile(database):
+    copies = _copies(database)
+    for file in artifact_root(database).parent.iterdir():
+        if not file.is_file() or file.samefile(database) or file in copies:
             continue
         with file.open("rb") as content:
             if content.read(len(_MAGIC)) != _MAGIC:
@@ -306,14 +310,18 @@ def _parts(database: Path) -> Iterator[Path]:
 def _remarks(inventory: Inventory, registered: int, unknown: Collection[Path]) -> Iterator[str]:
     database = inventory.database
     if registered:
-        yield f"{registered} deleted runs whose models are registered: delete those versions first"
+        yield f"deleted runs whose models are registered ({registered}): delete those versions first"
     if unknown:
-        yield f"{len(unknown)} checkpoints of runs that this store does not have: they may be those of another store"
+        yield f"checkpoints of runs that this store does not have ({len(unknown)}): they may be those of another store"
     if artifact_root(database).is_symlink():
         yield f"whatever the store does not know in {artifact_root(database)}: it is a link, others may use it too"
-    copies = sorted(database.parent.glob(f"{database.name}.before-relocate-*"))
-    if copies:
-        yield f"{len(copies)} copies of the database from before `harness store relocate` ({shown_size(sizes(copies))})"
+    if copies := _copies(database):
+        yield f"copies of the database from before `harness store relocate` ({shown_size(sizes(copies))})"
+
+
+def _copies(database: Path) -> list[Path]:
+    """What `harness store relocate` has kept: the way back from it, for the user to take away."""
+    return sorted(database.parent.glob(f"{glob.escape(database.name)}{BEFORE_RELOCATE}*"))
 
 
 def sizes(found: Iterable[Path]) -> int:
