@@ -83,10 +83,10 @@ def command(
             raise RequestError("Runs have begun or ended meanwhile, and nothing was deleted. Give the command again.")
         left = delete_runs(store, now.runs)
     click.echo(f"Deleted {_counted(doomed.runs)}.")
-    if left:
-        click.echo("The server still has these files; `mlflow gc` there takes them away:")
-        for location in left:
-            click.echo(f"  {location}")
+    if store.database is None:
+        click.echo("Their records are marked as deleted; `mlflow gc`, where the server runs, takes those away too.")
+    for location in left:
+        click.echo(f"These files as well: {location}")
     return None
 
 

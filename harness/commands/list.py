@@ -144,7 +144,7 @@ def _table(entries: Sequence[Entry]) -> list[str]:
     rows = [_cells(entry) for entry in entries]
     several = {
         "experiment": len({row["experiment"] for row in rows}) > 1,
-        "runs": any(row["runs"] for row in rows),
+        **{key: any(row[key] for row in rows) for key in ("runs", "size")},
     }
     header = [key for key in rows[0] if several.get(key, True)]
     if sys.stdout.isatty():

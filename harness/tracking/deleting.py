@@ -1,71 +1,81 @@
 """Runs taken away for good: what the store has of them, their artifacts, models, checkpoints and spools.
 
-In a SQLite store all are marked as deleted first, as the UI does it, and the row of a run goes last: whatever a process
-that was killed has left is found by `disk.find_garbage`.
+In a SQLite store all are marked as deleted at once, as the UI does it, and the row of a run goes last: whatever a
+process that was killed has left is found by `disk.find_garbage`.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from harness import paths
 from harness.errors import StoreError
 from harness.records import RunRecord
-from harness.tracking.claims import delete_run
-from harness.tracking.disk import Garbage, Inventory, size_of, take_inventory
+from harness.tracking.disk import Garbage, Inventory, take_inventory
 from harness.tracking.locations import local_path
 from harness.tracking.soundness import explained, opened
 from harness.tracking.spool import find_spools, held
 from harness.tracking.store import Store
 
+_KEYS = {"runs": "run_uuid", "logged_models": "model_id"}
+_LISTED = "IN (SELECT value FROM json_each(?))"
+_RUNS_AT_ONCE = 50
+"""In one transaction: other processes wait for so long."""
+
 
 def delete_runs(store: Store, runs: Sequence[RunRecord]) -> list[str]:
-    """Delete runs; of a sweep its own run is given last. What the store's server still has to do, in words.
+    """Delete runs; of a sweep its own run is given last. Where files lie that a server still has to take away.
 
     Raises `StoreError`: what was not deleted by then is there, or found by `find_garbage`.
     """
     if store.database is None:
         return [each for run in runs for each in _delete_from_server(store, run)]
-    for run in runs:
-        delete_run(store, run.run_id)
-    purge(store, take_inventory(store.database), [run.run_id for run in runs])
+    run_ids = [run.run_id for run in runs]
+    with _writing(store.database) as connection:
+        connection.execute(
+            f"UPDATE runs SET lifecycle_stage = 'deleted', deleted_time = ? WHERE run_uuid {_LISTED}",
+            (int(time.time() * 1000), json.dumps(run_ids)),
+        )
+    purge(take_inventory(store.database), run_ids)
     return []
 
 
-def purge(store: Store, inventory: Inventory, run_ids: Iterable[str]) -> int:
-    """Take away runs of a SQLite store that are marked as deleted; how many bytes of files that were. Raises
-    `StoreError`."""
-    freed = 0
-    for run_id in run_ids:
-        models = inventory.models_of.get(run_id, ())
-        freed += sum(map(remove, inventory.of_run(run_id)))
-        _forget_here(run_id)
-        for model_id in models:  # its metrics belong to the run as well
-            _hard_delete(store, "logged_model", model_id)
-        _hard_delete(store, "run", run_id)
-    return freed
+def purge(inventory: Inventory, run_ids: Sequence[str]) -> None:
+    """Take away runs of a SQLite store that are marked as deleted. Raises `StoreError`."""
+    for start in range(0, len(run_ids), _RUNS_AT_ONCE):
+        portion = run_ids[start : start + _RUNS_AT_ONCE]
+        for run_id in portion:
+            for path in inventory.of_run(run_id):
+                remove(path)
+            _forget_here(run_id)
+        models = [model_id for run_id in portion for model_id in inventory.models_of.get(run_id, ())]
+        _take_rows(inventory.database, "logged_models", models)
+        _take_rows(inventory.database, "runs", portion)
 
 
-def collect(store: Store, garbage: Garbage) -> int:
-    """Take away what belongs to no run; how many bytes of files that were. Raises `StoreError`."""
+def collect(store: Store, garbage: Garbage) -> None:
+    """Take away what belongs to no run of a SQLite store. Raises `StoreError`."""
     assert store.database is not None
     inventory = take_inventory(store.database)
-    still = [run_id for run_id in garbage.runs if run_id in inventory.runs and inventory.runs[run_id].deleted]
-    freed = purge(store, inventory, still)
-    for model_id in inventory.models.keys() & set(garbage.models):
-        folder = inventory.model_folder(model_id)
-        freed += 0 if folder is None else remove(folder)
-        _hard_delete(store, "logged_model", model_id)
-    freed += sum(map(remove, garbage.paths))
+    purge(inventory, [run_id for run_id in garbage.runs if run_id in inventory.runs and inventory.runs[run_id].deleted])
+    models = [model_id for model_id in garbage.models if model_id in inventory.models]
+    folders = [folder for folder in map(inventory.model_folder, models) if folder is not None]
+    for path in (*folders, *garbage.paths):
+        remove(path)
+    _take_rows(store.database, "logged_models", models)
     for identity in garbage.experiments:
-        _hard_delete(store, "experiment", identity)
+        client = store.client
+        with store.explained():  # as `mlflow gc` does, which MLflow's client cannot
+            client._tracking_client.store._hard_delete_experiment(identity)
     if garbage.compact:
         with explained(store.database), closing(opened(store.database)) as connection:
             connection.execute("VACUUM")
-    return freed
 
 
 def registered_models(store: Store, run_ids: Iterable[str]) -> Mapping[str, str]:
@@ -81,23 +91,21 @@ def registered_models(store: Store, run_ids: Iterable[str]) -> Mapping[str, str]
     return found
 
 
-def remove(path: Path) -> int:
-    """Take away a file, or a folder with all that is in it; its size. Links in it go, not what they point to. Raises
+def remove(path: Path) -> None:
+    """Take away a file, or a folder with all that is in it. Links in it go, not what they point to. Raises
     `StoreError`."""
-    size = size_of(path)
     try:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
     except FileNotFoundError:  # another command is at it
-        return 0
+        pass
     except OSError as error:
         raise StoreError(
             f"{path} cannot be removed ({error.strerror or error}). Give this user the right to; `harness gc` takes "
             "away what is left."
         ) from error
-    return size
 
 
 def _forget_here(run_id: str) -> None:
@@ -110,12 +118,31 @@ def _forget_here(run_id: str) -> None:
                 spool.remove()
 
 
-def _hard_delete(store: Store, what: str, identity: str) -> None:
-    """Take the rows of a run, a logged model or an experiment out of the database, as `mlflow gc` does: by MLflow's own
-    store, since its client cannot. Raises `StoreError`."""
-    client = store.client
-    with store.explained():
-        getattr(client._tracking_client.store, f"_hard_delete_{what}")(identity)
+@contextmanager
+def _writing(database: Path) -> Iterator[sqlite3.Connection]:
+    """A transaction, done whole or not at all."""
+    with explained(database), closing(opened(database)) as connection:
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("BEGIN IMMEDIATE")
+        yield connection
+        connection.execute("COMMIT")
+
+
+def _take_rows(database: Path, table: str, identities: Sequence[str]) -> None:
+    """Take rows out of `runs` or `logged_models`, and what refers to them out of every other table.
+
+    MLflow's own way takes three transactions a run: minutes for a few hundred.
+    """
+    if not identities:
+        return
+    listed = (json.dumps(identities),)
+    with _writing(database) as connection:
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        for child in tables:
+            for _, _, parent, column, _, _, on_delete, _ in connection.execute(f"PRAGMA foreign_key_list({child})"):
+                if parent == table and on_delete == "NO ACTION":  # SQLite does the others itself
+                    connection.execute(f"DELETE FROM {child} WHERE {column} {_LISTED}", listed)
+        connection.execute(f"DELETE FROM {table} WHERE {_KEYS[table]} {_LISTED}", listed)
 
 
 def _delete_from_server(store: Store, run: RunRecord) -> list[str]:

@@ -149,7 +149,7 @@ class Killed(BaseException):
 def test_what_a_killed_command_has_left_is_found(
     filled: Filled, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed as it marks the second of three runs, and then as it takes away one thing after another."""
+    """Killed when all were marked, and then as it takes away one thing after another."""
     other = filled.run("other", state="KILLED")
     before = filled.left()
     filled.sweep("grid", "a", "b", model=True)
@@ -163,15 +163,14 @@ def test_what_a_killed_command_has_left_is_found(
                 raise Killed
             return real(*given)
 
-        with monkeypatch.context() as patch, pytest.raises(Killed):
+        with monkeypatch.context() as patch:
             patch.setattr(deleting, name, cut_off)
-            main([*arguments, "--yes"])
+            with pytest.raises(Killed):
+                main([*arguments, "--yes"])
 
-    killed_at("delete_run", 1, "delete", "grid")
-    assert names(filled) == {"other", "grid", "a", "b"}
-    deleted(capsys, "grid", "--yes")
-    for call in (0, 1, 2):
-        killed_at("remove", call, "gc")
+    killed_at("purge", 0, "delete", "grid")
+    for name, call in (("remove", 1), ("_forget_here", 1), ("remove", 2), ("_take_rows", 0), ("_take_rows", 1)):
+        killed_at(name, call, "gc")
     assert main(["gc", "--yes"]) == 0
     assert filled.left() == before
     assert names(filled) == {"other"}
