@@ -145,7 +145,7 @@ def _reasons(store: Store, chosen: Sequence[RunRecord], every: Iterable[RunRecor
         for one in (run_id, *reused_runs(run.tags)):
             users[one].append(run_id)
     for run in chosen:
-        busy = [*users.get(run.run_id, ()), *users.get(run.parent_id or "", ())]
+        busy = [*users.get(run.parent_id or "", ()), *users.get(run.run_id, ())]  # one line for a whole sweep
         if busy:
             found[run.run_id] = _busy(at_work[busy[0]])
     for run_id, version in registered_models(store, [run.run_id for run in chosen]).items():
