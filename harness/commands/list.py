@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import shutil
-import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ from typing import Any
 import click
 
 from harness.commands.store_option import store_option
-from harness.commands.tables import text_table
+from harness.commands.tables import fitted_table
 from harness.errors import RequestError
 from harness.records import RunRecord, RunState
 from harness.tracking.disk import Inventory, find_garbage, shown_size, take_inventory, weight
@@ -29,7 +27,6 @@ from harness.tracking.store import Store
 FORMS = ("table", "json", "csv")
 GAP = "final/gap_test_accuracy"
 _NUMBERS = ("runs", "gap to test", "size")
-_SHORTEST_NAME = 16
 _COLUMNS = (
     "id", "name", "kind", "experiment", "sweep", "started", "ended", "state", "jobs", "finished", "gap", "gap_min",
     "gap_max", "size",
@@ -147,14 +144,12 @@ def _table(entries: Sequence[Entry]) -> list[str]:
         **{key: any(row[key] for row in rows) for key in ("runs", "size")},
     }
     header = [key for key in rows[0] if several.get(key, True)]
-    if sys.stdout.isatty():
-        _crop_names(rows, header, shutil.get_terminal_size().columns)
-    return text_table(header, [[row[key] for key in header] for row in rows], _NUMBERS)
+    return fitted_table(header, [[row[key] for key in header] for row in rows], _NUMBERS)
 
 
 def _cells(entry: Entry) -> dict[str, str]:
     run = entry.run
-    gaps = "" if entry.gaps is None else " to ".join(dict.fromkeys(f"{100 * gap:+z.2f}" for gap in entry.gaps))
+    gaps = "" if entry.gaps is None else "..".join(dict.fromkeys(f"{100 * gap:+z.2f}" for gap in entry.gaps))
     return {
         "id": run.run_id[:8],
         "name": run.name,
@@ -165,16 +160,6 @@ def _cells(entry: Entry) -> dict[str, str]:
         "gap to test": gaps,
         "size": "" if entry.size is None else shown_size(entry.size),
     }
-
-
-def _crop_names(rows: Sequence[dict[str, str]], header: Sequence[str], columns: int) -> None:
-    """Shorten long names so that a line fits the terminal."""
-    widths = {key: max(len(key), *(len(row[key]) for row in rows)) for key in header}
-    over = sum(widths.values()) + 2 * (len(header) - 1) - columns
-    room = max(_SHORTEST_NAME, widths["name"] - over)
-    for row in rows:
-        if len(row["name"]) > room:
-            row["name"] = row["name"][: room - 1] + "…"
 
 
 def _summary(store: Store, runs: Sequence[RunRecord], part: str | None) -> str:

@@ -28,8 +28,8 @@ def test_sweeps_and_single_runs_are_lines_the_newest_first(filled: Filled, capsy
     assert header.split() == ["id", "name", "started", "state", "runs", "gap", "to", "test", "size"]
     assert [line.split()[1] for line in lines] == ["wider", "grid", "alone"]
     assert [" ".join(line.split()[4:]) for line in lines] == [
-        "FINISHED 2/2 +2.00 to +5.00 1.0 kB",
-        "FINISHED 2/3 +2.00 to +4.00 4.0 kB",
+        "FINISHED 2/2 +2.00..+5.00 1.0 kB",
+        "FINISHED 2/3 +2.00..+4.00 4.0 kB",
         "FINISHED +1.00 1.0 kB",
     ]
     assert "2 sweeps and 5 runs. The store" in last
