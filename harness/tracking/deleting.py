@@ -22,6 +22,7 @@ from harness.tracking.locations import local_path
 from harness.tracking.soundness import explained, opened
 from harness.tracking.spool import find_spools, held
 from harness.tracking.store import Store
+from harness.tracking.views import TAG, sweep_key
 
 _KEYS = {"runs": "run_uuid", "logged_models": "model_id"}
 _LISTED = "IN (SELECT value FROM json_each(?))"
@@ -55,6 +56,9 @@ def purge(inventory: Inventory, run_ids: Sequence[str]) -> None:
                 remove(path)
             _forget_here(run_id)
         models = [model_id for run_id in portion for model_id in inventory.models_of.get(run_id, ())]
+        views = [TAG + sweep_key(run_id) for run_id in portion]
+        with _writing(inventory.database) as connection:
+            connection.execute(f"DELETE FROM experiment_tags WHERE key {_LISTED}", (json.dumps(views),))
         _take_rows(inventory.database, "logged_models", models)
         _take_rows(inventory.database, "runs", portion)
 
@@ -167,5 +171,7 @@ def _delete_from_server(store: Store, run: RunRecord) -> list[str]:
     with store.explained():
         for model in models:
             client.delete_logged_model(model.model_id)
+        if (view := TAG + sweep_key(run.run_id)) in client.get_experiment(run.experiment_id).tags:
+            client.delete_experiment_tag(run.experiment_id, view)
         client.delete_run(run.run_id)
     return left

@@ -33,12 +33,29 @@ def test_a_sweep_goes_with_all_that_its_runs_have_and_nothing_else_does(
     alone = filled.run("alone", model=True)
     before = filled.left()
     sweep, *_ = filled.sweep("grid", "a", "b", model=True)
+    view, others = (f"mlflow.sharedViewState.harness-sweep-{run_id}" for run_id in (sweep, "of-another"))
+    for tag in (view, others):
+        filled.client.set_experiment_tag(filled.experiment, tag, "{}")
     said = deleted(capsys, sweep[:8], "--yes")
     assert "sweep of 2 runs" in said
     assert "1 sweep and 2 runs, 3.0 kB on disk" in said
     assert filled.left() == before
     assert names(filled) == {"alone"}
+    tags = filled.client.get_experiment(filled.experiment).tags
+    assert (view in tags, others in tags) == (False, True)
     assert [one.source_run_id for one in filled.client.search_logged_models([filled.experiment])] == [alone]
+
+
+def test_artifacts_of_an_experiment_with_a_place_of_its_own_go_too(
+    filled: Filled, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    place = tmp_path / "another disk"
+    filled.experiment = filled.client.create_experiment("elsewhere", artifact_location=place.as_uri())
+    run_id = filled.run("a run", model=True)
+    (place / "notes.txt").write_text("mine")
+    assert "1 run, 1.5 kB on disk" in deleted(capsys, "--experiment", "elsewhere", "--yes")
+    assert not (place / run_id).exists()
+    assert [file.name for file in place.rglob("*") if file.is_file()] == ["notes.txt"]
 
 
 def test_it_asks_first(filled: Filled, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
