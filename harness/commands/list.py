@@ -14,7 +14,7 @@ import click
 
 from harness.commands.store_option import store_option
 from harness.commands.tables import fitted_table
-from harness.errors import RequestError
+from harness.errors import RequestError, StoreError
 from harness.records import RunRecord, RunState
 from harness.tracking.disk import Inventory, find_garbage, shown_size, take_inventory, weight
 from harness.tracking.locations import moved
@@ -175,6 +175,8 @@ def _summary(store: Store, runs: Sequence[RunRecord], part: str | None) -> str:
     parts = weight(store.database)
     told = ", ".join(f"{what} {shown_size(size)}" for what, size in parts.items() if size)
     line = f"{where} The store {store.database} weighs {shown_size(sum(parts.values()))}: {told}."
-    if (garbage := find_garbage(store.database)).found:
-        line += f" {shown_size(garbage.size)} belong to no run: `harness gc`."
-    return line
+    try:
+        garbage = find_garbage(store.database)
+    except StoreError as error:  # of another store beside it
+        return f"{line} What belongs to no run is not known: {error}"
+    return f"{line} {shown_size(garbage.size)} belong to no run: `harness gc`." if garbage.found else line

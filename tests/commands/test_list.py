@@ -82,3 +82,13 @@ def test_a_long_name_is_shortened_on_a_terminal_only(
     table = listed(capsys).splitlines()[:3]
     assert max(map(len, table)) == 80
     assert "n…" in table[2]
+
+
+def test_a_damaged_database_beside_the_store_stops_gc_and_not_the_list(
+    filled: Filled, capsys: pytest.CaptureFixture[str]
+) -> None:
+    filled.run("a run")
+    (filled.root / "other.db").write_bytes(b"SQLite format 3\0 and nothing else" * 100)
+    assert "What belongs to no run is not known" in listed(capsys)
+    assert main(["gc", "--yes"]) == 1
+    assert "other.db" in capsys.readouterr().err
