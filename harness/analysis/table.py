@@ -22,6 +22,7 @@ from harness.analysis.legend import context, headline, legend, warnings
 from harness.analysis.ordering import COUNT
 from harness.analysis.rows import IntervalOver, Row, Score
 from harness.analysis.settings import headings
+from harness.records import Place
 
 USUAL_WIDTH = 100
 _SCORE_HEADINGS = {
@@ -200,11 +201,8 @@ def _states(row: Row) -> str:
 
 
 def _place(row: Row) -> str:
-    if row.underfit:
-        return "underfit" if row.underfit_shown else "underfit?"
-    if not row.on_front:
-        return ""
-    return "front" if math.isnan(row.front_share) else f"front {100 * row.front_share:.0f} %"
+    known = row.place is Place.FRONT and not math.isnan(row.front_share)
+    return f"{row.place} {100 * row.front_share:.0f} %" if known else row.place.value
 
 
 def _score(name: str, over: IntervalOver, row: Row) -> str:

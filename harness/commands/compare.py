@@ -195,6 +195,10 @@ def command(
             f"--at {stage}: no run here has such figures. Only a run with a validation split (regime.validation) has "
             "an epoch of least validation loss, and runs of earlier versions of the harness have neither."
         )
+    if pareto and comparison.scores and not comparison.rows:
+        raise RequestError(
+            "--pareto: no row is accurate enough to be on the front. Ask for less: --min-accuracy, --within."
+        )
     if effect is None and baseline is not None:
         baseline = baseline_row(store, comparison, baseline)
     how = OnRequest(simultaneous, effect_size)
