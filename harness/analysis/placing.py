@@ -27,8 +27,9 @@ def placed(
     """The rows with what can be said of each only beside the others, and the floors of accuracy.
 
     Accuracies on different images say nothing of each other: a front is that of rows which are judged on the same
-    ones; underfit ones are left out of it, as their gap does not count. A floor is made of those of them that were also trained on the same images or in the same sweep: fewer
-    training images cost accuracy, which is no fault of a model unless their number is what the sweep asks about.
+    ones; underfit ones are left out of it, as their gap does not count. A floor is made of those of them that were also
+    trained on the same images or in the same sweep: fewer training images cost accuracy, which is no fault of a model
+    unless their number is what the sweep asks about.
     """
     judged_on = [seen.of(held_out) for seen in images]
     accuracy, gap = f"{held_out}_accuracy", f"gap_{held_out}_accuracy"

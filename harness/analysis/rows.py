@@ -90,7 +90,8 @@ class Row:
     held-out images are the same: only such rows are compared with each other. `underfit`: its mean held-out accuracy is
     too low for its gap to count; `underfit_shown`: by more than its interval. `on_front`: it is not underfit, and no
     other row is better in one of the two and as good in the other; `front_share` is the share of resamples that put it
-    there, NaN if there are none or it is underfit. `collapsed` are the ids of runs whose accuracy is far below that of the row's others.
+    there, NaN if there are none or it is underfit. `collapsed` are the ids of runs whose accuracy is far below that of
+    the row's others.
     """
 
     settings: Mapping[str, str]

@@ -28,8 +28,8 @@ _PAD = 0.1
 
 @dataclass(frozen=True)
 class Bar:
-    """One group: its label, its gap in points or nats, how many runs that rests on, whether it is the baseline, and what
-    the comparison says of it."""
+    """One group: its label, its gap in points or nats, how many runs that rests on, whether it is the baseline, and
+    what the comparison says of it."""
 
     label: str
     gap: Estimate
@@ -42,6 +42,7 @@ class Bar:
         """Its label and what must be known of it."""
         marks = ["baseline"] * self.baseline + [self.place] * self.place.is_underfit
         return f"{self.label} ({', '.join(marks)})" if marks else self.label
+
 
 @dataclass(frozen=True)
 class GapBars:

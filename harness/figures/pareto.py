@@ -46,6 +46,7 @@ class Standing:
     @property
     def on_front(self) -> bool:
         return self.place is Place.FRONT
+
     @property
     def strength(self) -> float:
         """How strongly a point of the front is drawn, from 0 to 1: fainter where it is there by chance."""

@@ -48,4 +48,3 @@ def sweep_name(swept: Sequence[str], overrides: Sequence[str]) -> str:
     keys = ", ".join(headings(swept).values()) or "one job"
     one = bool(experiments) and EXPERIMENTS not in swept
     return f"{experiments[0]}: {keys}" if one else f"sweep of {keys}"
-

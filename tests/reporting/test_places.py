@@ -1,4 +1,4 @@
-"""What is said of a row beside the others is one word, wherever it is said: in the table, the report, figures and note."""
+"""What is said of a row beside the others is one word wherever it is said: in table, report, figures and note."""
 
 from __future__ import annotations
 
