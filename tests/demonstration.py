@@ -20,6 +20,7 @@ from harness import paths
 from harness.composing import check_sweep, expand_sweep
 from harness.config import flatten
 from harness.records import RunRecord, RunState
+from harness.sweep.naming import run_name
 from tests.conftest import REPOSITORY
 
 COMMAND = ["experiments=demo"]
@@ -41,17 +42,17 @@ def recorded() -> list[RunRecord]:
     """The runs of the demonstration as it is composed today, with the values that were stored."""
     stored = json.loads(VALUES.read_text(encoding="utf-8"))
     sweep = expand_sweep(COMMAND)
-    configs = [flatten(config) for config in check_sweep(sweep)]
+    configs = check_sweep(sweep)
     return [
         RunRecord(
             run_id=f"{number:032x}",
-            name=run["name"],
+            name=run_name(configs[run["job"]], list(sweep.jobs[run["job"]]), sweep.swept),
             experiment_id="1",
             experiment="harness",
             state=RunState.FINISHED,
             started=STARTED + timedelta(seconds=run["started"]),
             ended=STARTED + timedelta(seconds=run["ended"]),
-            parameters={key: str(value) for key, value in configs[run["job"]].items()} | stored["data"],
+            parameters={key: str(value) for key, value in flatten(configs[run["job"]]).items()} | stored["data"],
             metrics=run["metrics"],
             tags={"harness.kind": "run", "mlflow.parentRunId": "demo"},
         )
@@ -88,7 +89,6 @@ def values(runs: list[Any]) -> dict[str, Any]:
         "runs": [
             {
                 "job": int(run.data.tags["harness.job"]),
-                "name": run.info.run_name,
                 "started": (run.info.start_time - first) / 1000,
                 "ended": (run.info.end_time - first) / 1000,
                 "metrics": {

@@ -9,7 +9,7 @@ from rich.console import Console
 from harness.analysis.comparison import compare
 from harness.analysis.presenting import render
 from harness.composing import expand_sweep
-from harness.sweep.naming import run_name, sweep_name
+from harness.sweep.naming import sweep_name
 from harness.sweep.progress import SweepDisplay
 from tests.conftest import REPOSITORY
 from tests.demonstration import COMMAND, README, recorded, shown
@@ -25,13 +25,6 @@ def test_the_sample_in_the_readme_is_what_the_demonstration_prints() -> None:
     assert isinstance(console.file, io.StringIO)
     table = render(compare(runs, swept=swept, title=title), "table")
     assert shown() == console.file.getvalue() + table, "`make sample` writes it anew"
-
-
-def test_the_runs_of_the_sample_are_called_as_today() -> None:
-    sweep = expand_sweep(COMMAND)
-    assert {run.name for run in recorded()} == {
-        run_name(config, list(job), sweep.swept) for config, job in zip(configs(), sweep.jobs, strict=True)
-    }
 
 
 def test_make_says_what_the_sample_ends_with() -> None:

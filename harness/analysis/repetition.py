@@ -6,13 +6,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.metrics import CHART
+from harness.metrics import FOR_CHARTS
 from harness.records import DIGEST_PARAMETERS, RunRecord
 
 Values = Mapping[str, Mapping[int, float]]
 """Metrics by name and step, as `tracking.reading.read_series` has those of one run."""
 
-NOT_REPEATED = ("time/", "system/", CHART)
+NOT_REPEATED = ("time/", "system/", *(f"{unit}/" for unit in FOR_CHARTS.values()))
 """Beginnings of metrics that say how long it took, how busy the machine was, or another one once more."""
 
 CIRCUMSTANCES: Mapping[str, str] = {

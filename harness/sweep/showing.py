@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from harness.analysis.comparison import Comparison, compare
 from harness.errors import StoreError
-from harness.metrics import CHART
+from harness.metrics import FOR_CHARTS
 from harness.records import RunRecord
 from harness.reporting.wording import label
 from harness.tracking.reading import runs_of_experiment, sweep_runs
@@ -122,7 +122,7 @@ def _subject(
 
 
 def _names(comparison: Comparison) -> list[str]:
-    """`1 mlp_128 adam`, `2 mlp_128 sgd (underfit)`: each row's rank in the table, its settings, and what is said of it."""
+    """`1 mlp_128 adam`, `2 mlp_128 sgd (underfit)`: a row's rank in the table, its settings, and what is said of it."""
     rows, wide = comparison.rows, len(str(len(comparison.rows)))
     return [
         f"{rank:0{wide}} {label(row.settings)}{f' ({row.place})' if row.place.is_underfit else ''}"
@@ -132,8 +132,10 @@ def _names(comparison: Comparison) -> list[str]:
 
 def _is_partial(name: str, runs: Sequence[RunRecord]) -> bool:
     """Whether a metric for charts is lacking in runs of earlier versions, which have what it is made from."""
-    made_from = f"final/{name.removeprefix(CHART)}"
-    return name.startswith(CHART) and any(made_from in run.metrics and name not in run.metrics for run in runs)
+    unit, _, gap = name.partition("/")
+    return unit in FOR_CHARTS.values() and any(
+        f"final/{gap}" in run.metrics and name not in run.metrics for run in runs
+    )
 
 
 def _milliseconds(run: RunRecord) -> int:

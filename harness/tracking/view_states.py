@@ -10,20 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.metrics import FOR_CHARTS
+
 ACCURACIES = ("train_accuracy", "{held_out}_accuracy", "{other}_accuracy")
 GAPS = ("gap_{held_out}_accuracy", "gap_{other}_accuracy", "gap_{held_out}_loss", "gap_{other}_loss")
 CURVES = (("train/loss", "val/loss"), ("train/accuracy", "val/accuracy"), ("gap/loss",), ("gap/accuracy",))
-SPLITS = {"train": "training", "val": "validation", "test": "test"}
-UNITS = {
-    "chart/accuracy": "points",
-    "final/accuracy": "fraction",
-    "chart/loss": "hundredths of a nat",
-    "final/loss": "nats",
-}
-"""What gaps are measured in: bars show two decimals, so those of `chart/` are 100 times those of `final/`."""
 
 GAP_SECTION, CURVES_SECTION, SETTINGS_SECTION = "Overfitting gap", "Learning curves", "Settings against the gap"
-NAME_WIDTH, SCORE_WIDTH = 260, 165  # pixels: a group's name and a metric's stay whole
+NAME_WIDTH, MOST_WIDTH, SCORE_WIDTH = 260, 480, 165  # pixels: a group's name and a metric's stay whole
 ALL_SHOWN = 100
 """The page loads so many runs at a time; beyond, twenty are drawn and the eye icons add more."""
 CARD, LEGEND_LINES = 1080, 2
@@ -32,13 +26,16 @@ LETTER, MARK = 6.6, 44  # pixels of a legend: a letter's, and those of a name's 
 BAR, BESIDE, LOW, HIGH = 24, 170, 300, 700  # pixels: a bar, what stands around bars, and how high a chart may be
 
 PALETTE = (
-    "#a6630c #c83243 #b45091 #8a63bf #434a93 #137dae #04867d #308613 #facb66 #1f272d #445461 #5f7281 #8396a5 #93320b "
-    "#be501e #de7921 #f2be88 #115026 #277c43 #3ba65e #8ddda8 #9e102c #c82d4c #e65b77 #f792a6 #0e538b #2272b4 #4299e0 "
-    "#8acaff"
-).split()
+    "#a6630c", "#c83243", "#b45091", "#8a63bf", "#434a93", "#137dae", "#04867d", "#308613", "#facb66", "#1f272d",
+    "#445461", "#5f7281", "#8396a5", "#93320b", "#be501e", "#de7921", "#f2be88", "#115026", "#277c43", "#3ba65e",
+    "#8ddda8", "#9e102c", "#c82d4c", "#e65b77", "#f792a6", "#0e538b", "#2272b4", "#4299e0", "#8acaff",
+)  # fmt: skip
 """The page's colours; it takes one by a checksum of the group, near ones side by side if it so happens."""
-APART = "#2272b4 #de7921 #308613 #9e102c #8a63bf #facb66 #1f272d #8acaff #f792a6 #8ddda8 #8396a5 #93320b".split()
-"""Those of them that are told from each other, also by readers who see colours differently."""
+APART = (
+    "#2272b4", "#de7921", "#308613", "#c83243", "#8a63bf", "#facb66", "#1f272d", "#8acaff", "#f792a6", "#8ddda8",
+    "#8396a5", "#93320b",
+)  # fmt: skip
+"""Those of them that are told from each other at a glance."""
 
 Grouping = tuple[tuple[str, str], ...]
 """By what runs are averaged: `("param", key)` or `("tag", key)` each. One alone keeps the names of groups short."""
@@ -118,26 +115,19 @@ def settings_chart(subject: Subject) -> State:
 
 
 def _gap_bars(subject: Subject) -> list[State]:
-    return [{"type": "BAR", "metricKey": name, "displayName": _gap_title(name)} for name in _gaps(subject)]
-
-
-def _gap_title(name: str) -> str:
-    """`Gap of accuracy, validation (points)`."""
-    stage, _, gap = name.partition("/")
-    _, split, quantity = gap.split("_")
-    return f"Gap of {quantity}, {SPLITS[split]} ({UNITS[f'{stage}/{quantity}']})"
-
-
-def _curve_title(name: str) -> str:
-    """`Validation loss`, `Gap of loss, validation`."""
-    split, _, quantity = name.partition("/")
-    return f"Gap of {quantity}, validation" if split == "gap" else f"{SPLITS[split].capitalize()} {quantity}"
+    return [{"type": "BAR", "metricKey": name} for name in _gaps(subject)]
 
 
 def _columns(names: Iterable[str]) -> int:
     """Two charts side by side, or one where the legends below them would not hold the names."""
     wide = [MARK + LETTER * len(name.rstrip()) for name in names]
     return 2 if _lines(wide, CARD / 2) <= LEGEND_LINES else 1
+
+
+def _name_width(names: Iterable[str]) -> int:
+    """Pixels of the column with the groups' names: `Group:`, its mark and the number of its runs beside each."""
+    longest = max((len(name.rstrip()) for name in names), default=0)
+    return round(min(max(NAME_WIDTH, 170 + LETTER * longest), MOST_WIDTH))
 
 
 def _lines(wide: Iterable[float], room: float) -> int:
@@ -160,7 +150,6 @@ def _curves(subject: Subject) -> list[State]:
             "type": "LINE",
             "metricKey": names[0],
             "selectedMetricKeys": names,
-            "displayName": _curve_title(names[0]),  # of two the page writes both names instead
             "xAxisKey": "step",
             "xAxisScaleType": "linear",
             "scaleType": "linear",
@@ -182,9 +171,8 @@ def _present(subject: Subject, templates: Iterable[str]) -> list[str]:
     """The metrics of the splits that there are, those of `held_out` first; for gaps those that charts want."""
     other = "test" if subject.held_out == "val" else "val"
     names = [template.format(held_out=subject.held_out, other=other) for template in templates]
-    stages = ["chart" if f"chart/{name}" in subject.metrics else "final" for name in names]
-    found = (f"{stage}/{name}" for stage, name in zip(stages, names, strict=True))
-    return [name for name in found if name in subject.metrics]
+    wanted = [(f"{FOR_CHARTS[name.rpartition('_')[2]]}/{name}", f"final/{name}") for name in names]
+    return [next(filter(subject.metrics.__contains__, pair)) for pair in wanted if subject.metrics.intersection(pair)]
 
 
 def _gaps(subject: Subject) -> list[str]:
@@ -210,9 +198,8 @@ def _state(
     prefixes = {name.rpartition("/")[0] for name in subject.metrics if "/" in name}
     sections += [_section(prefix, False) for prefix in sorted(prefixes)]
     scores = [f"metrics.`{name}`" for name in [*_present(subject, GAPS[:2]), *_present(subject, ACCURACIES)]]
-    [order, *_] = [
-        *(f"tags.`{key}`" for mode, key in grouping if subject.rows and mode == "tag"), *scores, "attributes.start_time",
-    ]  # fmt: skip
+    by_row = [f"tags.`{key}`" for mode, key in grouping if subject.rows and mode == "tag"]
+    order = [*by_row, *scores, "attributes.start_time"][0]
     shown = [*scores, *(f"params.`{key}`" for key in subject.settings), "params.`seed`"]
     return {
         "searchFilter": subject.condition,
@@ -224,7 +211,7 @@ def _state(
         "datasetsFilter": [],
         "selectedColumns": shown,
         "columnOrder": ["attributes.`Run Name`", "attributes.`Created`", *shown],
-        "columnWidths": {"attributes.`Run Name`": NAME_WIDTH, **dict.fromkeys(scores, SCORE_WIDTH)},
+        "columnWidths": {"attributes.`Run Name`": _name_width(subject.rows), **dict.fromkeys(scores, SCORE_WIDTH)},
         "runsHiddenMode": "SHOW_ALL" if subject.count <= ALL_SHOWN else "FIRST_20_RUNS",
         "compareRunCharts": cards,
         "compareRunSections": sections,

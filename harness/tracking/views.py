@@ -70,8 +70,8 @@ Labels = Mapping[str, Mapping[str, str]]
 
 
 def write_views(store: Store, experiment_id: str, views: Sequence[View], labels: Labels | None = None) -> bool:
-    """Write those of `views` that the experiment does not have as they are, and the `labels` of runs by which they group
-    them; whether the page is one that can show them.
+    """Write those of `views` that the experiment does not have as they are, and the `labels` of runs by which they
+    group them; whether the page is one that can show them.
 
     Raises `StoreError`.
     """
