@@ -127,7 +127,7 @@ def _columns(names: Iterable[str]) -> int:
 def _name_width(names: Iterable[str]) -> int:
     """Pixels of the column with the groups' names: `Group:`, its mark and the number of its runs beside each."""
     longest = max((len(name.rstrip()) for name in names), default=0)
-    return round(min(max(NAME_WIDTH, 170 + LETTER * longest), MOST_WIDTH))
+    return round(min(max(NAME_WIDTH, 120 + LETTER * longest), MOST_WIDTH))
 
 
 def _lines(wide: Iterable[float], room: float) -> int:

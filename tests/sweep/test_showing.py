@@ -61,7 +61,7 @@ def test_groups_are_rows_of_the_table_in_its_order_and_say_which_are_underfit(tm
     assert of_all["groupBy"]["groupByKeys"] == [{"mode": "tag", "groupByData": "harness.row"}]
     every = client.search_runs([experiment], of_all["searchFilter"], order_by=["tags.`harness.row` ASC"])
     assert [run.data.tags["harness.row"].rstrip() for run in every] == [
-        "1 fair epochs=10", "2 over epochs=10", "3 under epochs=10 (underfit?)", "4 fair epochs=99 (underfit?)",
+        "1 fair epochs=5", "2 over epochs=5", "3 under epochs=5 (underfit?)", "4 fair epochs=99 (underfit?)",
     ]  # fmt: skip
 
 
