@@ -67,14 +67,19 @@ class RunDisplay:
         if self._bars is not None:
             self._bar = self._bars.running[name] = bars.Bar(name, 0)
 
-    def run_finished(self, result: RunResult) -> None:
+    def run_finished(self, result: RunResult, option: str = "") -> None:
+        """`option` names the run's store to another command, see `Store.option`."""
         seconds = time.perf_counter() - self._started
         _parts(self.console, [escape(result.name), *_outcome(result.metrics), f"{seconds:.1f} s"], indent=2)
         for line in stage_lines(result.metrics):
             _line(self.console, line)
         experiment = escape(result.experiment)
         _line(self.console, f"run {result.run_id} in experiment {experiment}")
-        _line(self.console, f"see it: harness ui    beside others: harness compare --experiment '{experiment}'")
+        option = escape(option)
+        _line(
+            self.console,
+            f"see it: harness ui{option}    beside others: harness compare --experiment '{experiment}'{option}",
+        )
 
     def training_started(self, epochs: range) -> None:
         self._last = epochs.stop - 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
 from contextlib import contextmanager, nullcontext
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -82,6 +83,12 @@ class Store:
     def shown(self) -> str:
         """The URI without user and password."""
         return access.shown_uri(self.uri)
+
+    @property
+    def option(self) -> str:
+        """` --store URI`, as a shell wants it, for another command on this store; empty where it would open this one
+        anyway."""
+        return "" if self == open_store() else f" --store {shlex.quote(self.shown)}"
 
     @property
     def is_local(self) -> bool:
