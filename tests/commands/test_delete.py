@@ -13,6 +13,8 @@ from harness import paths
 from harness.cli import main
 from harness.machine import this_process
 from harness.tracking import deleting
+from harness.tracking.operations import Metrics
+from harness.tracking.spool import Origin, Spool, find_spools
 from tests.commands.conftest import Filled
 
 
@@ -126,6 +128,17 @@ def test_a_registered_model_keeps_its_run(filled: Filled, capsys: pytest.Capture
     assert main(["gc", "--yes"]) == 0
     assert filled.folder(run_id).is_dir()
     assert paths.checkpoint_file(run_id).exists()
+
+
+def test_what_waits_in_a_spool_goes_too(filled: Filled, capsys: pytest.CaptureFixture[str]) -> None:
+    run_id = filled.run("spooled")
+    origin = Origin(f"sqlite:///{filled.root / 'mlflow.db'}", run_id, "spooled", filled.experiment)
+    spool = Spool.create(filled.root / "spool", origin, 1)
+    spool.append(Metrics({"train/loss": 1.0}, 1, 1000))
+    spool.lock.release()
+    deleted(capsys, "spooled", "--yes")
+    assert find_spools() == {}
+    assert filled.left() == set()
 
 
 def test_sweeps_that_reuse_a_run_are_named(filled: Filled, capsys: pytest.CaptureFixture[str]) -> None:
