@@ -93,13 +93,15 @@ def test_ctrl_c_in_a_sweep_still_prints_and_keeps_the_table_so_far(outcomes: dic
     assert sweep.done.stdout.startswith("sweep of epochs: ")
     (waiting,) = (line for line in sweep.done.stdout.splitlines() if line.startswith("2 "))
     assert waiting.split()[:4] == ["2", "0/1", "1", "scheduled"], "it was asked for and never begun"
+    assert "continued" not in sweep.done.stdout, "it differs from the others in what was asked for, and in nothing else"
     assert "\n1 " in sweep.done.stdout
     assert sweep.children[0].info.run_id in sweep.project.artifact(sweep.parent, "comparison.csv").read_text()
 
 
 def test_ctrl_c_says_how_to_go_on(outcomes: dict[str, Outcome]) -> None:
-    last = outcomes["sweep"].done.stderr.rstrip().splitlines()[-1]
-    assert last.startswith("Interrupted. The same command goes on with this sweep: harness sweep dataset.directory=")
+    words, last = outcomes["sweep"].done.stderr.rstrip().splitlines()[-2:]
+    assert words == "Interrupted. The same command goes on with this sweep:"
+    assert last.startswith("harness sweep dataset.directory=")
     assert "regime.epochs=1,100000,2" in last
     assert "A single run begins anew" in outcomes["train"].done.stderr.rstrip().splitlines()[-1]
 
