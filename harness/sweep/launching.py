@@ -118,7 +118,7 @@ def _train(request: argparse.Namespace, display: RunDisplay) -> None:
                 context = RunContext(run_name(config, overrides), overrides, log_file=log_file)
                 display.run_started(context.name)
                 result = execute(config, context, display)
-            display.run_finished(result)
+            display.run_finished(result, store.option)
             with not_decisive(result.name):
                 show_experiment(store, store.ensure_experiment(result.experiment), MOST_RUNS)
         except Exception as error:

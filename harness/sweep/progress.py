@@ -69,7 +69,8 @@ class RunDisplay:
         if self._bars is not None:
             self._bar = self._bars.running[name] = bars.Bar(name, 0)
 
-    def run_finished(self, result: RunResult) -> None:
+    def run_finished(self, result: RunResult, option: str = "") -> None:
+        """`option` names the run's store to another command, see `Store.option`."""
         seconds = time.perf_counter() - self._started
         _parts(self.console, [escape(result.name), *_outcome(result.metrics), f"{seconds:.1f} s"], indent=2)
         lines = stage_lines(result.metrics)
@@ -78,8 +79,9 @@ class RunDisplay:
             _line(self.console, line[:WITHOUT_LOSSES].rstrip() if narrow else line)
         experiment = escape(result.experiment)
         _line(self.console, f"run {result.run_id} in experiment {experiment}")
-        others = f"beside others: harness compare --experiment '{experiment}'"
-        _parts(self.console, ["see it: harness ui", others], indent=0)
+        option = escape(option)
+        others = f"beside others: harness compare --experiment '{experiment}'{option}"
+        _parts(self.console, [f"see it: harness ui{option}", others], indent=0)
 
     def training_started(self, epochs: range) -> None:
         self._last = epochs.stop - 1
