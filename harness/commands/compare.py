@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from rich.console import Console
 
-from harness import paths
+from harness import paths, terminal
 from harness.analysis import by_image_tables, confirmation, difference_tables, power_tables
 from harness.analysis.by_image import ByImage, by_image
 from harness.analysis.comparison import Comparison, compare
@@ -217,7 +216,7 @@ def command(
 
 
 def _show(shown: Shown, form: str, output: Path | None, how: OnRequest) -> None:
-    console = Console()
+    console = terminal.console()
     if output is not None:
         try:
             paths.write_text(output, _rendered(shown, form, how))
@@ -226,7 +225,7 @@ def _show(shown: Shown, form: str, output: Path | None, how: OnRequest) -> None:
                 f"--output {output}: cannot be written ({error.strerror}). Name another file."
             ) from error
         click.echo(f"Wrote {output}", err=True)
-    elif form == "table" and console.is_terminal and isinstance(shown, Comparison):
+    elif form == "table" and console.is_interactive and isinstance(shown, Comparison):
         print_table(shown, console)
     else:
         click.echo(_rendered(shown, form, how), nl=False)

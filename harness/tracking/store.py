@@ -125,7 +125,7 @@ class Store:
     def await_answer(self) -> None:
         """Make sure, before anything else is asked of it, that a store which is no local file answers; once a process.
 
-        It is said what is waited for. Raises `StoreError` after 20 seconds, see `access.await_answer`.
+        It is said what is waited for. Raises `StoreError` after 15 seconds, see `access.await_answer`.
         """
         if self.database is not None or self._answered:
             return
