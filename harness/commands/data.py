@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from harness import data
-from harness.analysis.table import wrapped
+from harness.analysis.pages import wrapped
 from harness.commands.describing import Description, describe_dataset
 from harness.commands.tables import text_table
 from harness.config import PREPROCESSING, DatasetConfig
