@@ -12,7 +12,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from harness.errors import StoreError
+from harness.errors import ForeignPlace, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -93,7 +93,7 @@ def explained(shown: str, server: bool) -> Iterator[None]:
 
 def refused(error: StoreError) -> bool:
     """Whether the store was there and did not want what it was given; it would not later either."""
-    return getattr(error.__cause__, "error_code", None) in REFUSALS
+    return isinstance(error, ForeignPlace) or getattr(error.__cause__, "error_code", None) in REFUSALS
 
 
 def taken_retried(write: Callable[[], object]) -> None:
