@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import os
 import stat
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,8 @@ TEXT_BYTES = 256_000
 """The most of a configuration or a description; those of the harness take five thousand."""
 UNPACKED_BYTES, UNPACKED_RATIO = 2**26, 20
 """What a packed file may hold: 64 MiB, or so many times its own size where that is more."""
+_WEIGHTS = "model.weights.h5"
+_MEMBERS = {"config.json", "metadata.json", _WEIGHTS}
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
@@ -62,17 +67,21 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 def read_yaml(file: Path) -> Any:
-    """The plain data in a YAML file: no tags, no aliases; None where it is empty.
+    """The plain data in a YAML file; see `plain_yaml`. Raises as `read_text` too."""
+    return plain_yaml(read_text(file), str(file))
 
-    Raises `RequestError`, which tells the line and never its content, and `OSError`.
+
+def plain_yaml(text: str, source: str) -> Any:
+    """The plain data in YAML: no tags, no aliases; None where it is empty.
+
+    Raises `RequestError`, which names the `source` and the line, and never its content.
     """
-    text = read_text(file)
     try:
-        return yaml.load(text, _PlainLoader)  # noqa: S506 - a SafeLoader
+        return yaml.load(text, _PlainLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = "" if mark is None else f" (line {mark.line + 1})"
-        raise RequestError(f"{file} is no plain YAML{where}: tags, aliases and deep nesting are refused.") from None
+        raise RequestError(f"{source} is no plain YAML{where}: tags, aliases and deep nesting are refused.") from None
 
 
 def unpack_gzip(file: Path) -> bytes:
@@ -86,19 +95,75 @@ def unpack_gzip(file: Path) -> bytes:
 
 
 def check_archive(file: Path) -> None:
-    """Make sure, by the headers alone, that no more is in a zip archive (`.npz`, `.keras`) than its size allows, and no
-    larger array than its member has bytes: Python's `zipfile` unpacks no more than the headers say.
-
-    Raises `RequestError`, and as `zipfile` does.
-    """
+    """Make sure, by its headers, that a zip archive (`.npz`, `.keras`) holds no more than its size allows: `zipfile`
+    unpacks no more than they say. Raises `RequestError`, and as `zipfile` does."""
     most = most_unpacked(check_regular(file))
     with zipfile.ZipFile(file) as archive:
-        members = archive.infolist()
-        if sum(member.file_size for member in members) > most:
+        if sum(member.file_size for member in archive.infolist()) > most:
             raise RequestError(f"{file} unpacks to more than {most:,} bytes, so it is not read.")
-        for member in members:
-            if member.filename.endswith(".npy"):
-                with archive.open(member) as stream:
-                    shape, _, dtype = _HEADERS[np.lib.format.read_magic(stream)](stream)
-                if math.prod(shape) * dtype.itemsize > member.file_size:
-                    raise RequestError(f"{file}: the array {member.filename[:40]!r} is larger than what is there of it.")
+
+
+@contextmanager
+def open_arrays(file: Path) -> Iterator[Any]:
+    """NumPy's archive (`.npz`) as `np.load` opens it, without pickled objects. Raises as `check_archive`, and
+    `RequestError` for an array that is larger than what is there of it."""
+    check_archive(file)
+    with zipfile.ZipFile(file) as archive:
+        for member in archive.infolist():
+            with archive.open(member) as stream:
+                shape, _, dtype = _HEADERS[np.lib.format.read_magic(stream)](stream)
+            if math.prod(shape) * dtype.itemsize > member.file_size:
+                raise RequestError(f"{file} has an array in it that is larger than what is there of it.")
+    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+        yield arrays
+
+
+@contextmanager
+def bounded_model(file: Path, layer: Any) -> Iterator[None]:
+    """Load the Keras model in `file` (`.keras`) in the block; `layer` is Keras's class of layers.
+
+    By the headers the file holds no more than its size allows. Its configuration, by which Keras makes the weights
+    before it reads any, may say anything: they are counted as they are made.
+    Raises `RequestError` for more than could be in the file, and as `zipfile` does.
+    """
+    check_archive(file)
+    most = most_unpacked(file.stat().st_size)
+    with zipfile.ZipFile(file) as archive:
+        names = set(archive.namelist())
+        if strange := sorted(name for name in names - _MEMBERS if not name.startswith("assets/")):
+            raise RequestError(f"{file} is no Keras model that can be read: {strange[0][:40]!r} is none of its parts.")
+        if _WEIGHTS in names:
+            _check_weights(file, archive.read(_WEIGHTS), most)
+    made, usual = 0, layer.add_weight
+
+    def counted(self: Any, shape: Any = None, *arguments: Any, **options: Any) -> Any:
+        nonlocal made
+        sizes = shape if isinstance(shape, tuple | list) else (shape or 1,)
+        made += 4 * math.prod(size if isinstance(size, int) else 1 for size in sizes)
+        if made > most:
+            raise RequestError(f"{file} describes a model of more than {made:,} bytes, which cannot be in it.")
+        return usual(self, shape, *arguments, **options)
+
+    layer.add_weight = counted
+    try:
+        yield
+    finally:
+        layer.add_weight = usual
+
+
+def _check_weights(file: Path, content: bytes, most: int) -> None:
+    import h5py
+
+    total = 0
+
+    def add(name: str, found: Any) -> None:
+        nonlocal total
+        if isinstance(found, h5py.Dataset):
+            if found.is_virtual or found.external:
+                raise RequestError(f"{file} names other files for its weights, so it is not read.")
+            total += max(found.size or 0, math.prod(found.chunks or ())) * found.dtype.itemsize
+
+    with h5py.File(io.BytesIO(content), "r") as weights:
+        weights.visititems(add)
+    if total > most:
+        raise RequestError(f"{file} unpacks to more than {most:,} bytes, so it is not read.")

@@ -28,4 +28,5 @@ __all__ = [
     "recorded_config",
     "register",
     "typed_config",
+    "with_absolute_paths",
 ]
