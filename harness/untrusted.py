@@ -24,7 +24,6 @@ UNPACKED_BYTES, UNPACKED_RATIO = 2**26, 20
 """What a packed file may hold: 64 MiB, or so many times its own size where that is more."""
 _WEIGHTS = "model.weights.h5"
 _MEMBERS = {"config.json", "metadata.json", _WEIGHTS}
-_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 def most_unpacked(packed: int) -> int:
@@ -44,8 +43,8 @@ def check_regular(file: Path, most: int | None = None) -> int:
 
 def read_bytes(file: Path, most: int = TEXT_BYTES) -> bytes:
     """The content of a regular file. Raises `RequestError` as `check_regular`, and `OSError`."""
+    check_regular(file, most)
     with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:  # a FIFO would wait
-        check_regular(file, most)
         return stream.read(most)
 
 
@@ -95,8 +94,8 @@ def unpack_gzip(file: Path) -> bytes:
 
 
 def check_archive(file: Path) -> None:
-    """Make sure, by its headers, that a zip archive (`.npz`, `.keras`) holds no more than its size allows: `zipfile`
-    unpacks no more than they say. Raises `RequestError`, and as `zipfile` does."""
+    """Make sure that a zip archive (`.npz`, `.keras`) holds no more than its size allows, by its headers. Where they lie,
+    `zipfile` may unpack more of what is read as a whole. Raises `RequestError`, and as `zipfile` does."""
     most = most_unpacked(check_regular(file))
     with zipfile.ZipFile(file) as archive:
         if sum(member.file_size for member in archive.infolist()) > most:
@@ -105,13 +104,16 @@ def check_archive(file: Path) -> None:
 
 @contextmanager
 def open_arrays(file: Path) -> Iterator[Any]:
-    """NumPy's archive (`.npz`) as `np.load` opens it, without pickled objects. Raises as `check_archive`, and
-    `RequestError` for an array that is larger than what is there of it."""
+    """NumPy's archive (`.npz`) as `np.load` opens it, without pickled objects. NumPy reads arrays part by part, as long
+    as they have its usual header. Raises as `check_archive`, and `RequestError` for an array that is larger than what is
+    there of it."""
     check_archive(file)
     with zipfile.ZipFile(file) as archive:
         for member in archive.infolist():
             with archive.open(member) as stream:
-                shape, _, dtype = _HEADERS[np.lib.format.read_magic(stream)](stream)
+                if np.lib.format.read_magic(stream) != (1, 0):
+                    raise RequestError(f"{file} has an array in it that was written in an unusual way.")
+                shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
             if math.prod(shape) * dtype.itemsize > member.file_size:
                 raise RequestError(f"{file} has an array in it that is larger than what is there of it.")
     with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
@@ -122,13 +124,15 @@ def open_arrays(file: Path) -> Iterator[Any]:
 def bounded_model(file: Path, layer: Any) -> Iterator[None]:
     """Load the Keras model in `file` (`.keras`) in the block; `layer` is Keras's class of layers.
 
-    By the headers the file holds no more than its size allows. Its configuration, by which Keras makes the weights
-    before it reads any, may say anything: they are counted as they are made.
+    Keras reads its parts as a whole, so they must be stored without compression, as it writes them. Their configuration,
+    by which it makes the weights before it reads any, may say anything: weights are counted as they are made.
     Raises `RequestError` for more than could be in the file, and as `zipfile` does.
     """
     check_archive(file)
     most = most_unpacked(file.stat().st_size)
     with zipfile.ZipFile(file) as archive:
+        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+            raise RequestError(f"{file} is packed otherwise than Keras does it, so it is not read.")
         names = set(archive.namelist())
         if strange := sorted(name for name in names - _MEMBERS if not name.startswith("assets/")):
             raise RequestError(f"{file} is no Keras model that can be read: {strange[0][:40]!r} is none of its parts.")

@@ -25,7 +25,7 @@ def load_model(file: Path) -> Any:
     try:
         with bounded_model(file, keras.layers.Layer):
             model = keras.models.load_model(file, compile=False)
-    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, zipfile.BadZipFile) as error:
         raise RequestError(f"{file} is no Keras model that can be read ({error}).") from error
     for layer in model.layers:
         for output in keras.tree.flatten(layer.output):

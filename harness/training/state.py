@@ -238,7 +238,7 @@ def state_of_model(file: Path) -> TrainingState:
     try:
         with bounded_model(file, keras.layers.Layer):
             return capture(keras.models.load_model(file), 0)
-    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, zipfile.BadZipFile) as error:
         raise RequestError(f"{file} is no Keras model that can be read ({error}).") from error
 
 
