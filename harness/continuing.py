@@ -86,8 +86,8 @@ def check_start(store: Store, config: Config) -> None:
 
 
 def refuse_unnamed_file(record: RunRecord, config: Config, how: str) -> None:
-    """Raise `RequestError` where a recorded configuration goes on from a file: it could name a private one. `how` is what
-    to do where it is the user's."""
+    """Raise `RequestError` where a recorded configuration goes on from a file: it could name a private one. `how` is
+    what to do where it is the user's."""
     named = config.regime.continue_from
     if named is not None and Path(named).suffix in SAVED:
         raise RequestError(

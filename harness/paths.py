@@ -51,7 +51,7 @@ def cache_directory() -> Path:
 
 
 def checkpoint_file(run_id: str) -> Path:
-    """Where a run that trains keeps the state that it would go on from, in that folder whatever a store calls the run."""
+    """Where a run that trains keeps the state that it would go on from; in that folder whatever the run's id is."""
     return project_root() / "checkpoints" / f"{re.sub(r'[^0-9A-Za-z_-]', '_', run_id)}.npz"
 
 

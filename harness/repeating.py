@@ -47,8 +47,8 @@ CONTINUED, DATA = "regime.continue_from", "dataset.directory"
 def find_recorded(store: Store, text: str, named: Mapping[str, str] = MappingProxyType({})) -> Recorded:
     """The finished run that `text` means, ready to be carried out: same data, same number of threads, same start.
 
-    `named` are the file (`regime.continue_from`) and the folder (`dataset.directory`) that the user names for it: a file
-    that only the record names is not read.
+    `named` are the file (`regime.continue_from`) and the folder (`dataset.directory`) that the user names for it: a
+    file that only the record names is not read.
 
     Nothing is written. Raises:
         RequestError: no such run, a sweep, a run that did not finish or that another program wrote, one whose start is

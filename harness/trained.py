@@ -121,7 +121,8 @@ def load_recorded(
         RequestError: the images or labels of such a split are others now, or nothing says which they were.
     """
     folder = config.dataset.directory
-    if folder is not None and (unknown := [split for split in needed if DIGEST_PARAMETERS[split] not in record.parameters]):
+    unknown = [split for split in needed if DIGEST_PARAMETERS[split] not in record.parameters]
+    if folder is not None and unknown:
         raise RequestError(
             f"The run {record.name} ({record.run_id}) names the folder {folder} for its data, but does not say which "
             f"{_WORDS[unknown[0]]} images it was given (no digest). A folder that only a record names is not read."

@@ -61,7 +61,8 @@ class _PlainLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            raise yaml.composer.ComposerError(None, None, "an alias", self.peek_event().start_mark)
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, "an alias", event.start_mark)
         return super().compose_node(parent, index)
 
 
@@ -94,8 +95,8 @@ def unpack_gzip(file: Path) -> bytes:
 
 
 def check_archive(file: Path) -> None:
-    """Make sure that a zip archive (`.npz`, `.keras`) holds no more than its size allows, by its headers. Where they lie,
-    `zipfile` may unpack more of what is read as a whole. Raises `RequestError`, and as `zipfile` does."""
+    """Make sure, by its headers, that a zip archive (`.npz`, `.keras`) holds no more than its size allows. Where they
+    lie, `zipfile` may unpack more of what is read as a whole. Raises `RequestError`, and as `zipfile` does."""
     most = most_unpacked(check_regular(file))
     with zipfile.ZipFile(file) as archive:
         if sum(member.file_size for member in archive.infolist()) > most:
@@ -105,8 +106,8 @@ def check_archive(file: Path) -> None:
 @contextmanager
 def open_arrays(file: Path) -> Iterator[Any]:
     """NumPy's archive (`.npz`) as `np.load` opens it, without pickled objects. NumPy reads arrays part by part, as long
-    as they have its usual header. Raises as `check_archive`, and `RequestError` for an array that is larger than what is
-    there of it."""
+    as they have its usual header. Raises as `check_archive`, and `RequestError` for an array that is larger than what
+    is there of it."""
     check_archive(file)
     with zipfile.ZipFile(file) as archive:
         for member in archive.infolist():
@@ -124,8 +125,8 @@ def open_arrays(file: Path) -> Iterator[Any]:
 def bounded_model(file: Path, layer: Any) -> Iterator[None]:
     """Load the Keras model in `file` (`.keras`) in the block; `layer` is Keras's class of layers.
 
-    Keras reads its parts as a whole, so they must be stored without compression, as it writes them. Their configuration,
-    by which it makes the weights before it reads any, may say anything: weights are counted as they are made.
+    Keras reads its parts as a whole, so they must be stored without compression, as it writes them. By the
+    configuration it makes the weights before it reads any, and that may say anything: they are counted as they are made.
     Raises `RequestError` for more than could be in the file, and as `zipfile` does.
     """
     check_archive(file)

@@ -119,8 +119,6 @@ def _parse_sums(listing: Path) -> dict[str, str]:
             continue
         match = re.fullmatch(r"([0-9a-fA-F]{64}) [ *](?:\./)?(.+)", line.rstrip())
         if match is None:
-            raise DataError(
-                f"{listing}, line {number} is not '<SHA-256>  <file name>'. Write it with sha256sum."
-            )
+            raise DataError(f"{listing}, line {number} is not '<SHA-256>  <file name>'. Write it with sha256sum.")
         sums[match[2]] = match[1].lower()
     return sums

@@ -15,8 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from harness.data import idx
 from harness.data.catalogue import (
     FASHION_MNIST,

@@ -113,7 +113,7 @@ def _recorded(store: Store, row: Row) -> _Recorded:
                 "seed would continue is not known. regime.continue_from=same:EPOCHS would say it."
             )
         config = replace(config, regime=replace(config.regime, continue_from=sources.pop()))
-    refuse_unnamed_file(record, config, "harness sweep ... regime.continue_from=FILE trains the same under fresh seeds.")
+    refuse_unnamed_file(record, config, "harness sweep ... regime.continue_from=FILE with fresh seeds trains the same.")
     load_recorded(record, config)
     return _Recorded(record, config, read_words(store, record))
 

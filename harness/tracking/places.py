@@ -46,8 +46,10 @@ def artifact_path(uri: str, database: Path | None, location: str) -> Path | None
             raise StoreError(f"The artifacts in {path} cannot be reached: {error.strerror}.") from error
         if database is not None:
             check_in_place(database)
-    elif location.isprintable() and ".." not in address.path and (
-        _is_on_server(uri, location) or any(location.startswith(f"{place.rstrip('/')}/") for place in named)
+    elif (
+        location.isprintable()
+        and ".." not in address.path
+        and (_is_on_server(uri, location) or any(location.startswith(f"{place.rstrip('/')}/") for place in named))
     ):
         return None
     raise ForeignPlace(

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
 from harness.errors import StoreError
 from harness.records import RunRecord, RunState, from_milliseconds
 from harness.tracking.selection import (

@@ -10,7 +10,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.tracking._tracking_service import utils
 
-from tests.security.stranger import Stranger, make
+from tests.security.stranger import COLUMNS, Stranger, make
 
 
 @pytest.fixture(scope="session")
@@ -23,8 +23,9 @@ def stranger(template: Stranger, project: Path, tmp_path: Path, monkeypatch: pyt
     root = tmp_path / "stranger"
     shutil.copytree(template.root, root)
     utils._artifact_repos_cache.clear()  # MLflow keeps a run's place by its id as long as a process lives
-    found = replace(template, root=root, uri=f"sqlite:///{root / 'mlflow.db'}", client=MlflowClient(f"sqlite:///{root}/mlflow.db"))
-    for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location")):
+    uri = f"sqlite:///{root / 'mlflow.db'}"
+    found = replace(template, root=root, uri=uri, client=MlflowClient(uri))
+    for table, column in COLUMNS:
         found.bend(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", str(template.root), str(root))
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "the user's token")
     monkeypatch.setenv("SECRET", "the user's secret")

@@ -16,6 +16,8 @@ from harness.composing import compose_config
 from harness.config import flatten
 from tests.tracking.stores import new_client, new_study, record, record_model, record_sweep, scores
 
+COLUMNS = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"))
+"""Where MLflow records locations."""
 CUT_OFF = """
 import os, sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
@@ -50,6 +52,9 @@ class Stranger:
     def bend(self, statement: str, *values: object) -> None:
         with closing(sqlite3.connect(self.database)) as connection, connection:
             connection.execute(statement, values)
+
+    def add_parameter(self, key: str, value: str) -> None:
+        self.bend("INSERT INTO params (key, value, run_uuid) VALUES (?, ?, ?)", key, value, self.run)
 
     def configure(self, text: str) -> None:
         """Put another recorded configuration into the run's artifacts."""

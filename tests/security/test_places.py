@@ -1,4 +1,4 @@
-"""Artifacts are read and written in the store's own place only: never elsewhere, through a link, or at a stranger's server."""
+"""Artifacts are read and written in the store's own place only: not elsewhere, through links, or on other servers."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from harness.tracking.places import artifact_path
 from harness.tracking.reading import read_runs
 from harness.tracking.store import open_store
 from harness.tracking.writing import RunIdentity, RunWriter
-from tests.security.stranger import Stranger
+from tests.security.stranger import COLUMNS, Stranger
 
-COLUMNS = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"))
+WORDS = (("export", "RUN", "out"), ("predict", "RUN", "--npy", "one.npy"), ("inspect", "RUN"))
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_a_folder_elsewhere_is_neither_read_nor_written(use: str, stranger: Stra
     todo, before = uses(stranger), contents(private)
     for table, column in COLUMNS:
         stranger.bend(f"UPDATE {table} SET {column} = ?", private.as_uri())
-    with pytest.raises(ForeignPlace, match=r"neither in its own folder nor on its own server.*HARNESS_ARTIFACTS") as caught:
+    with pytest.raises(ForeignPlace, match=r"neither in its own folder nor on its own server.*HARNESS") as caught:
         todo[use]()
     assert caught.value.exit_code == 2
     assert "\n" not in str(caught.value)
@@ -147,7 +147,7 @@ def test_the_folder_of_all_artifacts_may_be_a_link_where_the_user_says_where_it_
     todo[use]()
 
 
-@pytest.mark.parametrize("words", [("export", "RUN", "out"), ("predict", "RUN", "--npy", "one.npy"), ("inspect", "RUN")], ids=lambda words: words[0])
+@pytest.mark.parametrize("words", WORDS, ids=lambda words: words[0])
 @pytest.mark.parametrize("kind", ["link", "fifo", "folder"])
 def test_a_models_file_that_is_none_is_not_copied_out(
     words: tuple[str, ...], kind: str, stranger: Stranger, private: Path, capsys: pytest.CaptureFixture[str]
@@ -198,7 +198,8 @@ def test_a_report_overwrites_nothing_through_a_link(
         ("http://own:5000", "ftp://other/x"), ("http://own:5000", "runs:/other/x"), ("http://own:5000", "models:/m/1"),
         ("http://own:5000", "http://own:5000\n@other/x"), ("https://own", "http://own/x"),
         ("sqlite:////a/mlflow.db", "/a/mlruns/../x"), ("sqlite:////a/mlflow.db", "file:///a/mlruns/%2e%2e/x"),
-        ("sqlite:////a/mlflow.db", "mlruns/x"), ("sqlite:////a/mlflow.db", "/a/mlruns2/x"), ("sqlite:////a/mlflow.db", ""),
+        ("sqlite:////a/mlflow.db", "mlruns/x"), ("sqlite:////a/mlflow.db", "/a/mlruns2/x"),
+        ("sqlite:////a/mlflow.db", ""),
         ("sqlite:////a/mlflow.db", "s3://bucket/x"), ("sqlite:////a/mlflow.db", "mlflow-artifacts:/x"),
         ("postgresql://host/db", "http://other/x"), ("postgresql://host/db", "/etc"),
     ],
@@ -214,7 +215,8 @@ def test_places_of_others(store: str, location: str, monkeypatch: pytest.MonkeyP
     ("store", "location", "path"),
     [
         ("http://own:5000", "http://own:5000/api/x", None), ("http://me:word@own:5000", "mlflow-artifacts:/1/x", None),
-        ("https://own", "mlflow-artifacts://own/1/x", None), ("sqlite:////a/mlflow.db", "file:///a/mlruns/x y", "/a/mlruns/x y"),
+        ("https://own", "mlflow-artifacts://own/1/x", None),
+        ("sqlite:////a/mlflow.db", "file:///a/mlruns/x y", "/a/mlruns/x y"),
         ("sqlite:////a/mlflow.db", "/a/mlruns", "/a/mlruns"), ("sqlite:////a/mlflow.db", "s3://mine/runs/1", None),
         ("http://own:5000", "/big/runs/1", "/big/runs/1"),
     ],

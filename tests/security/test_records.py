@@ -64,7 +64,7 @@ def test_no_command_computes_one(
         "seed: !env SECRET",
         "model: {_target_: os.system, command: touch ran}",
         "model: &m {name: a}\nother: *m",
-        "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\nseed: [*c,*c,*c]",
+        "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b]\nseed: [*c,*c,*c]",
         "seed: " + "[" * 20_000,
         "seed: " + "9" * 5_000,
         "- a list",
@@ -105,7 +105,9 @@ def test_only_regular_files_of_a_sane_size_are_read(name: str, kind: str, strang
     assert file.name in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["flavors: &a [*a]", "a: &a {metadata: {class_names: [x]}}\nmetadata: *a", "[" * 9_999])
+@pytest.mark.parametrize(
+    "text", ["flavors: &a [*a]", "a: &a {metadata: {class_names: [x]}}\nmetadata: *a", "[" * 9_999]
+)
 def test_the_description_of_a_model_is_plain_data(text: str, tmp_path: Path) -> None:
     (tmp_path / "MLmodel").write_text(text)
     with pytest.raises(RequestError, match="no plain YAML"):
@@ -128,8 +130,8 @@ def test_a_file_that_a_record_goes_on_from_is_read_only_where_it_is_named_again(
     if recorded == "configuration":
         stranger.configure(yaml.safe_dump(settings(f"regime.continue_from={file}")))
     else:
-        stranger.bend("INSERT INTO params (key, value, run_uuid) VALUES ('continued.from', ?, ?)", str(file), stranger.run)
-    os.chmod(file, 0)
+        stranger.add_parameter("continued.from", str(file))
+    file.chmod(0)
     before = file.stat()
     assert main(["reproduce", stranger.run, "--store", stranger.uri]) == 2
     assert "name it too: harness reproduce" in capsys.readouterr().err
@@ -161,7 +163,7 @@ def test_images_of_a_folder_that_a_record_names_are_used_only_by_their_recorded_
     with pytest.raises(RequestError, match="no digest"):
         load_recorded(find_trained(store, stranger.run), read(stranger))
     for split in ("train", "val", "test"):
-        stranger.bend("INSERT INTO params (key, value, run_uuid) VALUES (?, ?, ?)", f"data.{split}_digest", "0" * 8, stranger.run)
+        stranger.add_parameter(f"data.{split}_digest", "0" * 8)
     with pytest.raises(RequestError, match="are not those that the run"):
         load_recorded(find_trained(store, stranger.run), read(stranger))
 
