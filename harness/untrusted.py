@@ -126,7 +126,7 @@ def bounded_model(file: Path, layer: Any) -> Iterator[None]:
     """Load the Keras model in `file` (`.keras`) in the block; `layer` is Keras's class of layers.
 
     Keras reads its parts as a whole, so they must be stored without compression, as it writes them. By the
-    configuration it makes the weights before it reads any, and that may say anything: they are counted as they are made.
+    configuration it makes the weights before it reads any, and that may say anything: they are counted while made.
     Raises `RequestError` for more than could be in the file, and as `zipfile` does.
     """
     check_archive(file)
