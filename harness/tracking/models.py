@@ -255,7 +255,9 @@ def run_artifact(store: Store, run: RunRecord, name: str) -> Iterator[Path]:
     client = store.client
     with store.explained():
         location = f"{client.get_run(run.run_id).info.artifact_uri.rstrip('/')}/{name}"
-    if (path := store.artifact_path(location)) is not None:
+    if not run.is_own:  # its artifacts may lie anywhere
+        there = False
+    elif (path := store.artifact_path(location)) is not None:
         there = path.exists()
     else:
         folder = name.rpartition("/")[0]

@@ -50,9 +50,7 @@ def test_a_run_keeps_the_diff_without_secrets_or_not_at_all(
     keep: bool, project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     changes = f"+width = 3\n+password = '{HUSH}'\n+at http://me:{HUSH}@host\n"
-    state = CodeState(
-        "1", "checkout", "a" * 40, dirty=True, diff=f"+width = 3\n+password = '{HUSH}'\n+at http://me:{HUSH}@host\n"
-    )
+    state = CodeState("1", "checkout", "a" * 40, dirty=True, diff=changes)
     monkeypatch.setattr(writing, "code_state", lambda: state)
     with caplog.at_level(logging.WARNING), tracked_run(open_store(), RunIdentity("mine", "study"), diff=keep):
         pass
