@@ -15,7 +15,7 @@ STAMP := .venv/.set-up-$(KEY)$(addprefix -,$(strip $(EXTRAS)))
 FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep ui browser screenshots test test-fast test-kills lint format bench studies calibration real-runs tutorial lock \
+.PHONY: help setup sweep ui browser sample screenshots test test-fast test-kills lint format bench studies calibration real-runs tutorial lock \
 	clean
 
 help: ## List the targets
@@ -34,6 +34,10 @@ ui: $(STAMP) ## Open the MLflow UI on the project's runs
 
 browser: ## Install Chromium, which the tests of the MLflow UI look through, unless there is one
 	@$(install_browser)
+
+sample: $(STAMP) ## Run the demonstration and write its output into README.md anew
+	@$(BIN)/harness data fetch fashion_mnist
+	@$(BIN)/python -m tests.demonstration
 
 screenshots: $(STAMP) browser ## Take the pictures of the MLflow UI in docs/images anew
 	@$(BIN)/python -m tests.integration.screenshots $(ARGS)

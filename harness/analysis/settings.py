@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
@@ -204,11 +205,21 @@ def _is_function(values: Sequence[str], of: Sequence[str]) -> bool:
 def headings(keys: Sequence[str]) -> dict[str, str]:
     """A short heading for each key, all different: `model.name` is `model`, `regime.batch_size` is `batch_size`.
 
-    A word that says too little by itself has its group before it: `dataset.seed`, `validation.size`.
+    A word that says too little by itself has its group before it: `dataset.seed`, `validation.size`. So have words that
+    would be the same, as far as it takes: `schedule.patience` and `early_stopping.patience`.
     """
     found = {key: _short(key) for key in keys}
-    counts = {heading: sum(other == heading for other in found.values()) for heading in found.values()}
-    return {key: heading if counts[heading] == 1 else key for key, heading in found.items()}
+    counts = Counter(found.values())
+    return {key: short if counts[short] == 1 else _unique_suffix(key, keys, counts) for key, short in found.items()}
+
+
+def _unique_suffix(key: str, keys: Iterable[str], taken: Container[str]) -> str:
+    """The shortest end of a dotted key that ends no other key and is no heading; the whole key where there is none."""
+    parts = key.split(".")
+    others = [f".{other}" for other in keys if other != key]
+    suffixes = (".".join(parts[place:]) for place in range(len(parts) - 1, -1, -1))
+    unique = (end for end in suffixes if end not in taken and not any(other.endswith(f".{end}") for other in others))
+    return next(unique, key)
 
 
 def _short(key: str) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
+from harness.analysis.pages import aligned
 from harness.analysis.repetition import Deviation, Repetition
-from harness.analysis.table import aligned
 from harness.commands.store_option import store_option
 from harness.errors import HarnessError, RequestError
 from harness.tracking.store import Store

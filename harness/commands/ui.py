@@ -21,6 +21,7 @@ from harness import paths
 from harness.commands.store_option import store_option
 from harness.errors import RequestError, StoreError
 from harness.sweep.showing import show_experiment, show_sweep
+from harness.terminal import doing
 from harness.tracking.access import shown_uri
 from harness.tracking.locations import artifact_root
 from harness.tracking.reading import cached_reads, latest_run, latest_sweep
@@ -145,12 +146,10 @@ def _running_server(store: Store, port: int) -> Iterator[tuple[subprocess.Popen[
 
 
 def _wait_until_it_answers(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    from rich.console import Console
-
     # A proxy from the environment must not be asked for an address of this machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + START_SECONDS
-    with Console(stderr=True).status("Starting the MLflow server ..."):
+    with doing("Starting the MLflow server"):
         while time.monotonic() < deadline:
             if server.poll() is not None:
                 raise StoreError(f"The MLflow server did not start (exit code {server.returncode}).\n{_tail(log)}")

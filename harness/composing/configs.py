@@ -28,7 +28,10 @@ def compose_config(
     """The configuration of one run, from overrides as on the command line. Raises `ConfigError`."""
     loader, words = config_loader(config_dir), as_written(overrides)
     with explained(overrides):
-        config = typed_config(composed(loader, config_name, words), overrides)
+        content = composed(loader, config_name, words)
+        config = typed_config(content, overrides)
+    if OmegaConf.select(content, "hydra.mode") == RunMode.MULTIRUN:
+        raise ConfigError("hydra.mode=MULTIRUN makes a sweep of it. A sweep is started with `harness sweep`.")
     validate(config)
     return config
 

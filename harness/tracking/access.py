@@ -51,9 +51,9 @@ MASK = "***"
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that ask a command to end."""
 
-SILENT_SECONDS = 5.0
+SILENT_SECONDS = 3.0
 """After so long without an answer, it is said what is waited for."""
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 15.0
 """A store that has not answered by then is given up, before anything was started."""
 LOOK_SECONDS = 0.2
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
 from contextlib import contextmanager, nullcontext
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -85,6 +86,12 @@ class Store:
         return access.shown_uri(self.uri)
 
     @property
+    def option(self) -> str:
+        """` --store URI`, as a shell wants it, for another command on this store; empty where it would open this one
+        anyway."""
+        return "" if self == open_store() else f" --store {shlex.quote(self.shown)}"
+
+    @property
     def is_local(self) -> bool:
         """Whether processes that use the store can keep each other out by a lock (`exclusive`)."""
         return self.database is not None
@@ -126,7 +133,7 @@ class Store:
     def await_answer(self) -> None:
         """Make sure, before anything else is asked of it, that a store which is no local file answers; once a process.
 
-        It is said what is waited for. Raises `StoreError` after 20 seconds, see `access.await_answer`.
+        It is said what is waited for. Raises `StoreError` after 15 seconds, see `access.await_answer`.
         """
         if self.database is not None or self._answered:
             return
