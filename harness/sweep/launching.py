@@ -172,10 +172,12 @@ def _planned(jobs: SweepJobs, configs: Sequence[Config], start: Callable[[Sequen
 
 
 def _watch(request: argparse.Namespace, report: Report) -> None:
-    config = compose_config(request.overrides, request.config_name or CONFIG_NAME, request.config_dir)
-    store = open_store(config.tracking.uri)
-    store.await_answer()
-    watch(store, request.watch, SweepDisplay(), report)
+    display = SweepDisplay()
+    with display.doing("Composing the configuration"):
+        config = compose_config(request.overrides, request.config_name or CONFIG_NAME, request.config_dir)
+        store = open_store(config.tracking.uri)
+        store.await_answer()
+    watch(store, request.watch, display, report)
 
 
 @contextmanager
