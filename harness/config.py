@@ -235,6 +235,7 @@ class TrackingConfig:
     job: int | None = setting(None, at_least=0)
     log_model: bool = True
     log_state: bool | None = None
+    diff: bool = True
     checkpoint_seconds: float | None = setting(10.0, at_least=0)
     system_metrics: bool = False
 

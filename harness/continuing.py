@@ -86,6 +86,17 @@ def check_start(store: Store, config: Config) -> None:
         _check_images(store, find_source(store, config), config)
 
 
+def refuse_unnamed_file(record: RunRecord, config: Config, how: str) -> None:
+    """Raise `RequestError` where a recorded configuration goes on from a file: it could name a private one. `how` is
+    what to do where it is the user's."""
+    named = config.regime.continue_from
+    if named is not None and Path(named).suffix in SAVED:
+        raise RequestError(
+            f"The run {record.name} ({record.run_id}) was continued from the file {named}. A file that only a record "
+            f"names is not read. If it is yours, name it too: {how}"
+        )
+
+
 def start_identity(store: Store, config: Config) -> str:
     """What a run goes on from, for its fingerprint: the fingerprint of that run, or the file's SHA-256; empty for none.
 

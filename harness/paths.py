@@ -8,6 +8,7 @@ whatever folder Hydra makes for a job.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -55,8 +56,8 @@ def checkpoint_directory() -> Path:
 
 
 def checkpoint_file(run_id: str) -> Path:
-    """Where a run that trains keeps the state that it would go on from."""
-    return checkpoint_directory() / f"{run_id}.npz"
+    """Where a run that trains keeps the state that it would go on from; in that folder whatever the run's id is."""
+    return checkpoint_directory() / f"{re.sub(r'[^0-9A-Za-z_-]', '_', run_id)}.npz"
 
 
 def default_store_uri() -> str:

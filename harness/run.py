@@ -93,8 +93,8 @@ def execute(
     store = open_store(config.tracking.uri)
     tags = _identifying_tags(store, config, context)
     identity = RunIdentity(context.name, config.tracking.experiment, context.parent_id, context.overrides, tags)
-    watching = config.tracking.system_metrics
-    with tracked_run(store, identity, context.log_file, watching, _resumed(config, context, tags)) as tracked:
+    watching, resumed = config.tracking.system_metrics, _resumed(config, context, tags)
+    with tracked_run(store, identity, context.log_file, watching, resumed, config.tracking.diff) as tracked:
         log_configuration(tracked, config, context.overrides)
         validate(config)
         import_tensorflow(config.threads)

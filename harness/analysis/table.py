@@ -167,7 +167,7 @@ def table_columns(comparison: Comparison) -> list[Column]:
 def _expendable(comparison: Comparison, columns: Sequence[Column]) -> list[str]:
     other = "test" if comparison.held_out == "val" else "val"
     order = [f"gap_{other}_loss", f"gap_{comparison.held_out}_loss", _PLACE]
-    order += [f"gap_{other}_accuracy", f"{other}_accuracy"]
+    order += [f"gap_{other}_accuracy", f"{other}_accuracy", _UNFINISHED, "train_accuracy"]
     present = {column.name for column in columns} - {comparison.sorted_by}
     return [name for name in order if name in present]
 

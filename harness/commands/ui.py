@@ -25,6 +25,7 @@ from harness.terminal import doing
 from harness.tracking.access import shown_uri
 from harness.tracking.locations import artifact_root
 from harness.tracking.reading import cached_reads, latest_run, latest_sweep
+from harness.tracking.soundness import check_journal
 from harness.tracking.store import Store
 from harness.tracking.views import saved_views, sweep_key, view_page
 
@@ -45,6 +46,8 @@ def command(port: int, store: Store) -> int:
     if store.is_server:
         click.echo(f"The store is a server with a UI of its own: {store.shown}")
         return 0
+    if store.database is not None:
+        check_journal(store.database)
     if store.is_missing:
         click.echo("The store is empty so far. `harness train` makes a first run, `make sweep` a first sweep.")
     _require_free_port(port)

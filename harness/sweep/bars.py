@@ -55,9 +55,10 @@ class Bar:
         return f"{int(self.done):{len(str(self.total))}}/{self.total}" if self.total else ""
 
     def left(self, now: float) -> str:
-        """`0:21 left`, at the pace so far; empty where that cannot be told, or was too little."""
+        """`0:21 left`, at the pace so far; empty where that cannot be told yet (one epoch or job is the least that a
+        pace is taken from), or was too little."""
         since, counted = self.timed_from or (0.0, self.done)
-        if self.done <= counted or self.done >= self.total:
+        if self.done - counted < 1 or self.done >= self.total:
             return ""
         pace = (self.changed - since) / (self.done - counted)
         left = pace * (self.total - self.done) - (now - self.changed)

@@ -118,7 +118,7 @@ def _train(request: argparse.Namespace, display: RunDisplay) -> None:
                 context = RunContext(run_name(config, overrides), overrides, log_file=log_file)
                 display.run_started(context.name)
                 result = execute(config, context, display)
-            display.run_finished(result)
+            display.run_finished(result, store.option)
             with not_decisive(result.name):
                 show_experiment(store, store.ensure_experiment(result.experiment), MOST_RUNS)
         except Exception as error:
@@ -172,10 +172,12 @@ def _planned(jobs: SweepJobs, configs: Sequence[Config], start: Callable[[Sequen
 
 
 def _watch(request: argparse.Namespace, report: Report) -> None:
-    config = compose_config(request.overrides, request.config_name or CONFIG_NAME, request.config_dir)
-    store = open_store(config.tracking.uri)
-    store.await_answer()
-    watch(store, request.watch, SweepDisplay(), report)
+    display = SweepDisplay()
+    with display.doing("Composing the configuration"):
+        config = compose_config(request.overrides, request.config_name or CONFIG_NAME, request.config_dir)
+        store = open_store(config.tracking.uri)
+        store.await_answer()
+    watch(store, request.watch, display, report)
 
 
 @contextmanager

@@ -31,6 +31,8 @@ STAGE_COLUMNS: Mapping[str, tuple[float, str]] = {
     **{f"gap_{split}_loss": (1.0, "+9.4f") for split in ("val", "test")},
 }
 """What is printed of each stage: metric, scale, form; with the names of the stages 80 columns wide."""
+WITHOUT_LOSSES = 59
+"""The columns of the same without the gaps of the loss, for a narrow terminal."""
 STANDING = {RunState.RUNNING: "running", RunState.FAILED: "failed", RunState.KILLED: "stopped"}
 
 
@@ -67,14 +69,19 @@ class RunDisplay:
         if self._bars is not None:
             self._bar = self._bars.running[name] = bars.Bar(name, 0)
 
-    def run_finished(self, result: RunResult) -> None:
+    def run_finished(self, result: RunResult, option: str = "") -> None:
+        """`option` names the run's store to another command, see `Store.option`."""
         seconds = time.perf_counter() - self._started
         _parts(self.console, [escape(result.name), *_outcome(result.metrics), f"{seconds:.1f} s"], indent=2)
-        for line in stage_lines(result.metrics):
-            _line(self.console, line)
+        lines = stage_lines(result.metrics)
+        narrow = self.console.is_terminal and self.console.width < max(map(len, lines), default=0)
+        for line in lines:
+            _line(self.console, line[:WITHOUT_LOSSES].rstrip() if narrow else line)
         experiment = escape(result.experiment)
         _line(self.console, f"run {result.run_id} in experiment {experiment}")
-        _line(self.console, f"see it: harness ui    beside others: harness compare --experiment '{experiment}'")
+        option = escape(option)
+        others = f"beside others: harness compare --experiment '{experiment}'{option}"
+        _parts(self.console, [f"see it: harness ui{option}", others], indent=0)
 
     def training_started(self, epochs: range) -> None:
         self._last = epochs.stop - 1

@@ -1,7 +1,8 @@
 """What the runs of a SQLite store have on disk, and what lies there that belongs to no run.
 
 A folder counts as that of a run or model where it is named by its id and lies, by no link, below `mlruns/` beside the
-database or below the place that the experiment records. Nothing else is measured, and nothing else is ever removed.
+database or below the place that the experiment records, where that is one that the user names (`places.py`). Nothing
+else is measured, and nothing else is ever removed.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from functools import cached_property
 from pathlib import Path
 
 from harness import paths
+from harness.errors import StoreError
 from harness.records import RunState
 from harness.tracking.locations import BEFORE_RELOCATE, artifact_root, local_path
+from harness.tracking.places import artifact_path
 from harness.tracking.soundness import explained, opened
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
@@ -98,7 +101,7 @@ class Inventory:
 
     def _own_folder(self, location: str, identity: str) -> Path | None:
         path = local_path(location)
-        if path is None:
+        if path is None or not (RUN_ID.fullmatch(identity) or MODEL_ID.fullmatch(identity)):
             return None
         folder = path.parent if path.name == "artifacts" else path
         if folder.name != identity:
@@ -156,10 +159,18 @@ def take_inventory(database: Path) -> Inventory:
             }
         [free], [page] = (connection.execute(f"PRAGMA {of}").fetchone() for of in ("freelist_count", "page_size"))
         registered = dict(_registered(connection, models))
-    recorded = (local_path(location) for _, location, _ in experiments if location)
+    recorded = (_named_place(database, location) for _, location, _ in experiments if location)
     places = dict.fromkeys((artifact_root(database), *(place for place in recorded if place is not None)))
     gone = tuple(str(identity) for identity, _, stage in experiments if stage == _DELETED)
     return Inventory(database, runs, models, registered, tuple(places), gone, free * page)
+
+
+def _named_place(database: Path, location: str) -> Path | None:
+    """The folder at `location`; None where it is elsewhere, or only the store says that it is its own."""
+    try:
+        return artifact_path(f"sqlite:///{database}", database, location)
+    except StoreError:
+        return None
 
 
 def _registered(connection: sqlite3.Connection, models: Mapping[str, _Model]) -> Iterator[tuple[str, str]]:

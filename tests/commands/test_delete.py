@@ -8,12 +8,16 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from harness import paths
 from harness.cli import main
 from harness.machine import this_process
 from harness.tracking import deleting
+from harness.tracking.operations import Metrics
+from harness.tracking.spool import Origin, Spool, find_spools
 from tests.commands.conftest import Filled
+from tests.tracking.servers import mlflow_server
 
 
 def deleted(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> str:
@@ -46,10 +50,11 @@ def test_a_sweep_goes_with_all_that_its_runs_have_and_nothing_else_does(
     assert [one.source_run_id for one in filled.client.search_logged_models([filled.experiment])] == [alone]
 
 
-def test_artifacts_of_an_experiment_with_a_place_of_its_own_go_too(
-    filled: Filled, capsys: pytest.CaptureFixture[str], tmp_path: Path
+def test_artifacts_of_an_experiment_with_a_place_of_its_own_that_the_user_names_go_too(
+    filled: Filled, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = tmp_path / "another disk"
+    monkeypatch.setenv("HARNESS_ARTIFACTS", str(place))
     filled.experiment = filled.client.create_experiment("elsewhere", artifact_location=place.as_uri())
     run_id = filled.run("a run", model=True)
     (place / "notes.txt").write_text("mine")
@@ -128,6 +133,17 @@ def test_a_registered_model_keeps_its_run(filled: Filled, capsys: pytest.Capture
     assert paths.checkpoint_file(run_id).exists()
 
 
+def test_what_waits_in_a_spool_goes_too(filled: Filled, capsys: pytest.CaptureFixture[str]) -> None:
+    run_id = filled.run("spooled")
+    origin = Origin(f"sqlite:///{filled.root / 'mlflow.db'}", run_id, "spooled", filled.experiment)
+    spool = Spool.create(filled.root / "spool", origin, 1)
+    spool.append(Metrics({"train/loss": 1.0}, 1, 1000))
+    spool.lock.release()
+    deleted(capsys, "spooled", "--yes")
+    assert find_spools() == {}
+    assert filled.left() == set()
+
+
 def test_sweeps_that_reuse_a_run_are_named(filled: Filled, capsys: pytest.CaptureFixture[str]) -> None:
     _, shared, _ = filled.sweep("first", "shared", "own")
     later, *_ = filled.sweep("later")
@@ -199,3 +215,24 @@ def test_nothing_said_is_nothing_deleted(filled: Filled, capsys: pytest.CaptureF
     assert "given together" in deleted(capsys, "a", "--experiment", "study", code=2)
     assert "No run in the store" in deleted(capsys, "nobody", code=2)
     assert "no run is like that" in deleted(capsys, "--failed")
+
+
+@pytest.mark.slow
+def test_on_a_server_files_go_by_its_hand_and_what_it_must_do_is_named(
+    project: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A path that a server records is one of its own machine: nothing is touched at that path here."""
+    with mlflow_server(tmp_path) as uri:
+        client = MlflowClient(uri)
+        there = client.create_experiment("its own disk", artifact_location=(tmp_path / "disk").as_uri())
+        store = Filled(project, client, client.create_experiment("study"))
+        sweep, _ = store.sweep("grid", "a", model=True)
+        store.experiment = there
+        on_disk = store.run("b")
+        assert "Deleted 1 sweep and 2 runs" in (said := deleted(capsys, sweep, on_disk, "--yes", "--store", uri))
+        assert f"These files as well: {(tmp_path / 'disk' / on_disk / 'artifacts').as_uri()}" in said
+        assert "`mlflow gc`" in said
+        assert (tmp_path / "disk" / on_disk / "artifacts" / "logs" / "run.log").exists()
+        assert [file for file in (tmp_path / "kept").rglob("*") if file.is_file()] == []
+        assert [run.info.lifecycle_stage for run in client.search_runs(["1", "2"], run_view_type=3)] == ["deleted"] * 3
+        assert main(["gc", "--store", uri]) == 2
