@@ -271,6 +271,7 @@ def _columns(comparison: Comparison) -> dict[str, list[Any]]:
     }
     columns["runs"] = [row.n for row in comparison.rows]
     columns["finished"] = [row.finished for row in comparison.rows]
+    columns["place"] = [row.place.value for row in comparison.rows]
     for name in comparison.scores:
         scores = [row.scores.get(name) for row in comparison.rows]
         columns[name] = [None if score is None else round(score.mean, 6) for score in scores]
