@@ -93,7 +93,7 @@ def moved(database: Path) -> str | None:
 def recorded_artifacts(database: Path, experiment: str) -> Path | None:
     """The folder on this machine in which the artifacts of an experiment lie; None where there is none yet, or where
     it is elsewhere."""
-    found = dict(_locations(database)).get(experiment)
+    found = next((location for name, location, _ in _locations(database) if name == experiment), None)
     return None if found is None else local_path(found)
 
 
@@ -152,12 +152,13 @@ def _old_places(database: Path) -> list[str]:
     """The places that are recorded as `mlruns/` of this store and are not, as they are written there.
 
     An experiment may have its artifacts anywhere if somebody said so when it was made. A place is an old one if the
-    harness chose it (which always puts them beside the database), if a database of this name lies beside it (then this
-    one is a copy), or if it is gone.
+    harness chose it (which always puts them beside the database), or if runs are recorded there and a database of this
+    name lies beside it (then this one is a copy) or it is gone. MLflow's own Default of a store that was made elsewhere
+    (by `MlflowClient` in another folder) says nothing as long as it is empty.
     """
     own = {root.resolve() for root in (artifact_root(database), artifact_root(database.resolve()))}
     found: dict[str, None] = {}
-    for name, location in _locations(database):
+    for name, location, has_runs in _locations(database):
         path = local_path(location)
         if path is None or path.parent.name != ARTIFACTS or not path.is_absolute() or path.parent.resolve() in own:
             continue
@@ -165,19 +166,23 @@ def _old_places(database: Path) -> list[str]:
             continue  # the same folder by another mount
         chosen_by_us = path.name == experiment_folder(name)
         other = path.parent.with_name(database.name)
-        if chosen_by_us or other.exists() or not path.parent.exists():
+        if chosen_by_us or (has_runs and (other.exists() or not path.parent.exists())):
             found[location.rstrip("/").rpartition("/")[0]] = None
     return list(found)
 
 
-def _locations(database: Path) -> list[tuple[str, str]]:
-    """Name and location of every experiment, the deleted ones too; none where there is no store yet."""
+def _locations(database: Path) -> list[tuple[str, str, bool]]:
+    """Name and location of every experiment, the deleted ones too, and whether it has runs; none where there is no
+    store yet."""
     if not database.is_file() or not database.stat().st_size:
         return []
     with explained(database), closing(opened(database)) as connection:
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone():
             return []
-        return connection.execute("SELECT name, artifact_location FROM experiments ORDER BY experiment_id").fetchall()
+        return connection.execute(
+            "SELECT name, artifact_location, EXISTS (SELECT 1 FROM runs WHERE runs.experiment_id = every.experiment_id)"
+            " FROM experiments AS every ORDER BY experiment_id"
+        ).fetchall()
 
 
 def _recorded(connection: sqlite3.Connection, what: str) -> Iterator[str]:

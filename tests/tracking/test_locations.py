@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 from mlflow.tracking._tracking_service import utils
 
 from harness.cli import main
@@ -230,3 +233,14 @@ def test_folders_of_experiments_are_names_that_every_file_system_takes() -> None
     assert experiment_folder("a/b c") == "a_b_c"
     for name in ("ü" * 300, "字" * 90, "x" * 500):
         assert 0 < len(experiment_folder(name).encode()) <= 200
+
+
+def test_a_store_that_mlflow_made_from_another_folder_was_not_moved(tmp_path: Path) -> None:
+    """MLflow puts the place of its experiment Default into the folder that a program happens to run in."""
+    (tmp_path / "store").mkdir()
+    (tmp_path / "scripts").mkdir()
+    made = "import sys, mlflow; mlflow.MlflowClient(sys.argv[1]).search_experiments()"
+    uri = f"sqlite:///{tmp_path / 'store' / 'mlflow.db'}"
+    subprocess.run([sys.executable, "-c", made, uri], cwd=tmp_path / "scripts", check=True)
+    assert open_store(uri).ensure_experiment("study")
+    assert MlflowClient(uri).get_experiment("0").artifact_location == str(tmp_path / "scripts" / "mlruns" / "0")
