@@ -163,7 +163,7 @@ def mark_children() -> str:
 
 
 def marked_processes() -> Iterator[tuple[psutil.Process, str]]:
-    """The other processes here that carry a mark of `mark_children`, each with it. Those of other users are not seen."""
+    """The other processes here, of this user, that carry a mark of `mark_children`, each with it."""
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):  # it has just ended, or is somebody else's
             mark = process.environ().get(MARK_VARIABLE)

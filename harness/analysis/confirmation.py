@@ -7,8 +7,6 @@ split that ranked the rows and on any other. Under seeds that had no part in the
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +22,7 @@ from harness.analysis.rows import Row
 from harness.analysis.settings import SEED
 from harness.analysis.statistics import LEVEL, Interval
 from harness.analysis.table import aligned, wrapped
+from harness.text import csv_text, markdown_page
 
 WINNER, BASELINE, BOTH = "winner", "baseline", "winner - baseline"
 COMPARED, FRESH, CHANGE = "compared", "fresh", "fresh - compared"
@@ -141,7 +140,7 @@ def _markdown(confirmation: Confirmation) -> str:
     for header, rows in _tables(confirmation):
         right = ["---:" if place > 1 else "---" for place in range(len(header))]
         lines += [markdown_row(header), markdown_row(right), *map(markdown_row, rows), ""]
-    return "\n".join([*lines, " ".join(_below(confirmation))]) + "\n"
+    return markdown_page("\n".join([*lines, " ".join(_below(confirmation))]) + "\n")
 
 
 def _above(confirmation: Confirmation) -> list[str]:
@@ -272,12 +271,12 @@ def _json(confirmation: Confirmation) -> str:
 
 
 def _csv(confirmation: Confirmation) -> str:
-    target = io.StringIO()
-    writer = csv.DictWriter(target, [field.name for field in fields(Figure)], lineterminator="\n")
-    writer.writeheader()
-    for figure in figures(confirmation):
-        writer.writerow(vars(figure) | {"paired": "" if figure.paired is None else str(figure.paired).lower()})
-    return target.getvalue()
+    header = [field.name for field in fields(Figure)]
+    records = (
+        vars(figure) | {"paired": "" if figure.paired is None else str(figure.paired).lower()}
+        for figure in figures(confirmation)
+    )
+    return csv_text(header, ([record[name] for name in header] for record in records))
 
 
 FORMATS: Mapping[str, Callable[[Confirmation], str]] = {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +17,7 @@ from harness.analysis.settings import headings
 from harness.analysis.statistics import ALPHA, LEVEL, Interval
 from harness.analysis.table import aligned, wrapped
 from harness.errors import RequestError, suggestion
+from harness.text import csv_text, markdown_page
 
 
 def render(findings: Findings, form: str, shown: Shown | None = None) -> str:
@@ -55,7 +54,7 @@ def _markdown(findings: Findings, shown: Shown) -> str:
         right = ["---" if place <= len(findings.keys) else "---:" for place in range(len(header) - 1)]
         lines += [f"{title(findings.comparison, measure)}:", "", markdown_row(header), markdown_row([*right, "---"])]
         lines += [*map(markdown_row, rows), ""]
-    return "\n".join([*lines, " ".join(below(findings, shown))]) + "\n"
+    return markdown_page("\n".join([*lines, " ".join(below(findings, shown))]) + "\n")
 
 
 def _above(findings: Findings) -> list[str]:
@@ -219,20 +218,18 @@ def _json(findings: Findings, shown: Shown) -> str:
 
 
 def _csv(findings: Findings, shown: Shown) -> str:
-    target = io.StringIO()
     intervals = {"interval": ("low", "high"), "simultaneous": ("simultaneous_low", "simultaneous_high"),
                  "interval_seeds_images": ("wider_low", "wider_high"),
                  "effect_interval": ("effect_low", "effect_high")}  # fmt: skip
     columns = [*findings.keys, "measure", "test", "n", "n_baseline", "seeds", "difference", "degrees",
                *chain.from_iterable(intervals.values()), "effect_size", "p", "p_holm", "p_flips", "agreeing",
                "contexts", "underfit", "finding", "baseline"]  # fmt: skip
-    writer = csv.DictWriter(target, columns, lineterminator="\n")
-    writer.writeheader()
-    for record in _records(findings):
+    records = _records(findings)
+    for record in records:
         for name, (low, high) in intervals.items():
             record[low], record[high] = record.pop(name) or (None, None)
-        writer.writerow({**record, "underfit": str(record["underfit"]).lower(), "baseline": findings.baseline})
-    return target.getvalue()
+        record |= {"underfit": str(record["underfit"]).lower(), "baseline": findings.baseline}
+    return csv_text(columns, ([record[name] for name in columns] for record in records))
 
 
 FORMATS: Mapping[str, Callable[[Findings, Shown], str]] = {

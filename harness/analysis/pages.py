@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from harness.analysis.presenting import markdown_row
 from harness.analysis.table import aligned, wrapped
+from harness.text import markdown_page
 
 
 @dataclass(frozen=True)
@@ -42,4 +43,4 @@ class Page:
         for table in self.tables:
             rule = ["---" if place < table.labels else "---:" for place in range(len(table.header))]
             parts += [f"{table.title}:", "\n".join(map(markdown_row, (table.header, rule, *table.rows)))]
-        return "\n\n".join([*parts, *self.below]) + "\n"
+        return markdown_page("\n\n".join([*parts, *self.below]) + "\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ from harness.records import RunRecord
 from harness.tracking.models import find_run, find_sweep
 from harness.tracking.reading import latest_run, latest_sweep, read_runs, sweep_runs
 from harness.tracking.reuse import reused_runs
-from harness.tracking.selection import CONFIRMS_TAG, REPRODUCES_TAG, is_sweep
+from harness.tracking.selection import CONFIRMS_TAG, REPRODUCES_TAG, is_sweep, recorded_settings
 from harness.tracking.store import Store
 
 _OVERRIDDEN = re.compile(r"(?:^|\s)([+~]*[\w./@]+)=")
@@ -97,6 +96,6 @@ def _swept(runs: Iterable[RunRecord]) -> tuple[str, ...]:
     """What was set on purpose: the keys that sweeps varied, and those that were overridden for single runs."""
     keys: dict[str, None] = {}
     for run in runs:
-        keys.update(dict.fromkeys(map(str, json.loads(run.tags.get("harness.swept", "[]")))))
+        keys.update(dict.fromkeys(recorded_settings(run)))
         keys.update(dict.fromkeys(_OVERRIDDEN.findall(run.tags.get("harness.overrides", ""))))
     return tuple(keys)

@@ -20,7 +20,7 @@ from harness.config import Config
 from harness.records import RunRecord, RunState
 from harness.run import RunResult
 from harness.tracking.access import shown_uri
-from harness.tracking.selection import CONTINUED_EPOCHS, ERROR_TAG
+from harness.tracking.selection import CONTINUED_EPOCHS, ERROR_TAG, recorded_number
 from harness.training import TrainingState
 
 STAGE_COLUMNS: Mapping[str, tuple[float, str]] = {
@@ -183,7 +183,7 @@ class SweepDisplay:
 
 
 def _epochs(run: RunRecord) -> int:
-    return int(run.parameters["regime.epochs"]) + int(run.parameters.get(CONTINUED_EPOCHS, 0))
+    return recorded_number(run, "regime.epochs") + recorded_number(run, CONTINUED_EPOCHS)
 
 
 def _share(run: RunRecord) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from harness.analysis.comparison import compare
 from harness.errors import StoreError
 from harness.records import RunRecord
 from harness.tracking.reading import runs_of_experiment, sweep_runs
-from harness.tracking.selection import GROUP_TAG, KIND_TAG, PARENT_TAG, SWEPT_TAG, is_sweep
+from harness.tracking.selection import GROUP_TAG, KIND_TAG, PARENT_TAG, is_sweep, recorded_settings
 from harness.tracking.store import Store
 from harness.tracking.view_states import (
     Grouping,
@@ -44,7 +43,7 @@ def show_sweep(store: Store, parent: RunRecord) -> None:
     condition = f"tags.{PARENT_TAG} = '{parent.run_id}'"
     if reused and len(runs) <= MOST_LISTED:
         condition = f"attributes.run_id IN ({', '.join(repr(run.run_id) for run in runs)})"
-    subject = _subject(runs, condition, json.loads(parent.tags.get(SWEPT_TAG, "[]")), named=not reused)
+    subject = _subject(runs, condition, recorded_settings(parent), named=not reused)
     view = View(sweep_key(parent.run_id), parent.name, _milliseconds(parent), gap_and_curves(subject))
     of_experiment = runs_of_experiment(store, parent.experiment_id)
     _write(store, parent.experiment_id, [view, *_of_experiment(of_experiment)])

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from harness.errors import StoreError
+from harness.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,10 +59,10 @@ def holds_secret(uri: str | None) -> bool:
 
 
 class Discreet(logging.Formatter):
-    """Log lines, tracebacks included, as `shown_uri` shows them."""
+    """Log lines, tracebacks included, as `shown_uri` shows them and clean."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return shown_uri(super().format(record))
+        return clean(shown_uri(super().format(record)), lines=True)
 
 
 @contextmanager

@@ -32,7 +32,12 @@ def bystander(request: pytest.FixtureRequest) -> Iterator[tuple[subprocess.Popen
     environment = {MARK_VARIABLE: request.param} if request.param else {}
     program = [sys.executable, "-c", NAMING]
     with subprocess.Popen(
-        program, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+        program,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
     ) as process:
         assert process.stdout is not None
         yield process, process.stdout.readline().strip()
