@@ -182,28 +182,18 @@ def read_record(
 
     A stranger's store may hold anything, and one run of it must not keep the others from being read.
     """
-    named = f"{clean(str(name or tags.get(NAME_TAG, '')))} ({clean(str(run_id))})"
-    for key, value in metrics.items():
-        if not isinstance(value, (int, float)):
-            return _left_out(named, f"metric {key}", value)
-    if not isinstance(epochs, int) or not 0 <= epochs <= _MOST:
-        return _left_out(named, f"step of {EPOCH_METRIC}", epochs)
-    try:
-        state = RunState(status)
-    except ValueError:
-        return _left_out(named, "state", status)
-    try:
-        started, ended = from_milliseconds(start or 0), from_milliseconds(end) if end else None
-    except (TypeError, ValueError, OverflowError, OSError):
-        return _left_out(named, "start or end", f"{start}, {end}")
+    named = clean(str(name or tags.get(NAME_TAG, "")))
+    if wrong := _malformed(status, (start, end), metrics, epochs):
+        _log.warning("The run %s (%s) is left out, it is malformed: %s.", named, clean(str(run_id)), clean(wrong))
+        return None
     return RunRecord(
         run_id=clean(str(run_id)),
-        name=clean(str(name or tags.get(NAME_TAG, ""))),
+        name=named,
         experiment_id=clean(str(experiment_id)),
         experiment=experiment,
-        state=state,
-        started=started,
-        ended=ended,
+        state=RunState(status),
+        started=from_milliseconds(start or 0),
+        ended=from_milliseconds(end) if end else None,
         parameters=parameters,
         metrics=metrics,
         tags=tags,
@@ -212,8 +202,19 @@ def read_record(
     )
 
 
-def _left_out(named: str, what: str, value: object) -> None:
-    _log.warning("The run %s is left out: its %s is malformed: %s", named, what, clean(repr(value)[:50]))
+def _malformed(status: Any, times: tuple[Any, Any], metrics: Mapping[str, Any], epochs: Any) -> str:
+    """What of a run is no state, time, or number; empty where all is well."""
+    if status not in list(RunState):
+        return f"its state is {status!r:.50}"
+    for time in times:
+        try:
+            from_milliseconds(time or 0)
+        except (TypeError, ValueError, OverflowError, OSError):
+            return f"a time of it is {time!r:.50}"
+    for key, value in metrics.items():
+        if not isinstance(value, (int, float)):
+            return f"its metric {key:.50} is {value!r:.50}"
+    return "" if isinstance(epochs, int) and 0 <= epochs <= _MOST else f"it has trained {epochs!r:.50} epochs"
 
 
 def recorded_number(run: RunRecord, key: str, default: int = 0) -> int:

@@ -121,7 +121,8 @@ class SqliteReader:
         found = (
             read_record(
                 identity, name, experiment_id, words[experiment], status, start, end, artifacts,
-                parameters.get(identity, {}), tags.get(identity, {}), metrics.get(identity, {}), epochs.get(identity, 0),
+                parameters.get(identity, {}), tags.get(identity, {}), metrics.get(identity, {}),
+                epochs.get(identity, 0),
             )
             for identity, name, experiment_id, experiment, status, start, end, artifacts in rows
         )  # fmt: skip

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.machine import MARK_VARIABLE, is_alive, is_gone, is_here, process_in_words, this_process
+from harness.machine import MARK_VARIABLE, is_alive, is_gone, is_here, this_process
 from harness.records import RunRecord
 from harness.sweep.claiming import close_dead, holder_of, take_over
 from harness.tracking.claims import tag_run, write_once
@@ -28,7 +28,7 @@ def parent(project: Path) -> str:
 
 @pytest.fixture(params=["", "0123456789abcdef"])
 def bystander(request: pytest.FixtureRequest) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A process of the user that has nothing to do with the sweep, with or without the mark of another; and its name."""
+    """A process of the user that is no worker of the sweep, without a mark or with another one; and its name."""
     environment = {MARK_VARIABLE: request.param} if request.param else {}
     program = [sys.executable, "-c", NAMING]
     with subprocess.Popen(
