@@ -162,7 +162,7 @@ def compare(
         groups[settings_of(run.parameters, keys), seen if reading.keys is None else None].append(run)
     configurations = list(dict.fromkeys(configuration for configuration, _ in groups))
     distinction = distinguish(keys, configurations, (*swept_settings(swept, keys), *reading.chosen))
-    place = {key: keys.index(key) for key in distinction.shown}
+    place = {key: number for number, key in enumerate(keys)}
     settings = [{key: configuration[place[key]] for key in distinction.shown} for configuration, _ in groups]
     constants, follows = dict(distinction.constant), dict(distinction.follows)
     if reading.keys is None:

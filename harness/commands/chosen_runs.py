@@ -65,7 +65,7 @@ def whole_experiment(store: Store, name: str) -> Chosen:
     every = read_runs(store, experiment=name, include_parents=True)
     confirming = {run.run_id for run in every if CONFIRMS_TAG in run.tags}
     every = [run for run in every if run.run_id not in confirming]
-    reused_by = {run_id: parent.run_id for parent in every for run_id in reused_runs(parent.tags)}
+    reused_by = {run_id: parent.run_id for parent in every for run_id in reused_runs(parent.tags, parent.run_id)}
     runs = [
         replace(run, reused_by=reused_by[run.run_id]) if run.run_id in reused_by else run
         for run in every

@@ -181,7 +181,7 @@ def _nothing_to_do(sweep: Sweep, plan: SweepPlan, display: SweepDisplay) -> bool
 
 def _reused_before(plan: SweepPlan) -> dict[int, str]:
     """What the store says that the sweep reuses, as `SweepPlan.reused` has it."""
-    recorded = reused_runs(plan.parent.tags) if plan.parent is not None else {}
+    recorded = reused_runs(plan.parent.tags, plan.parent.run_id) if plan.parent is not None else {}
     return {number: run_id for run_id, number in recorded.items()}
 
 

@@ -224,7 +224,7 @@ def reusing(plan: SweepPlan, store: Store) -> SweepPlan:
     missing = {job.fingerprint for job in plan.jobs if not job.finished}
     if not missing:
         return plan
-    known = reused_runs(plan.parent.tags) if plan.parent is not None else {}
+    known = reused_runs(plan.parent.tags, plan.parent.run_id) if plan.parent is not None else {}
     shown = swept_settings(plan.swept, flatten(Config()))
     taken = {run.run_id for run in plan.runs}
     current: defaultdict[Kind, list[RunRecord]] = defaultdict(list)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Protocol
 
 from harness.errors import StoreError
 from harness.records import DIGEST_PARAMETERS, RunRecord, RunState, from_milliseconds
 from harness.text import clean, commit
 
+_BEYOND = 1e150
+"""Numbers whose squares are no numbers. MLflow keeps infinity as the largest number there is."""
 _log = logging.getLogger(__name__)
 _MOST = 1_000_000_000
 """More epochs, jobs or tries than this nobody has."""
@@ -184,7 +187,7 @@ def read_record(
     """
     named = clean(str(name or tags.get(NAME_TAG, "")))
     if wrong := _malformed(status, (start, end), metrics, epochs):
-        _log.warning("The run %s (%s) is left out, it is malformed: %s.", named, clean(str(run_id)), clean(wrong))
+        _say_once(f"The run {named} ({clean(str(run_id))}) is left out, it is malformed: {clean(wrong)}.")
         return None
     return RunRecord(
         run_id=clean(str(run_id)),
@@ -195,11 +198,19 @@ def read_record(
         started=from_milliseconds(start or 0),
         ended=from_milliseconds(end) if end else None,
         parameters=parameters,
-        metrics=metrics,
+        metrics={
+            key: value if abs(value) < _BEYOND else math.copysign(math.inf, value) for key, value in metrics.items()
+        },
         tags=tags,
         epochs=epochs,
         artifacts=str(artifacts or ""),
     )
+
+
+@cache
+def _say_once(message: str) -> None:
+    """A request may read the same run several times."""
+    _log.warning("%s", message)
 
 
 def _malformed(status: Any, times: tuple[Any, Any], metrics: Mapping[str, Any], epochs: Any) -> str:

@@ -193,7 +193,7 @@ class SqliteReader:
             except sqlite3.OperationalError as error:
                 if not str(error).startswith("Could not decode"):
                     raise
-                self._connection.text_factory = lambda raw: raw.decode("utf-8", "backslashreplace")
+                self._connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
                 return self._connection.execute(sql, tuple(values)).fetchall()
 
     @contextmanager
