@@ -120,7 +120,7 @@ def test_no_cell_is_a_formula(case: Case) -> None:
     case.put("UPDATE params SET value = ? || value WHERE key = 'model.name'", FORMULA)
     rows = list(csv.DictReader(io.StringIO(case.answer("compare", case.sweep, "--format", "csv"))))
     assert {row["model.name"] for row in rows} == {f"'{FORMULA}{name}" for name in ("mlp_128", "cnn")}
-    table = [["-0.5", -0.5], ["-", "\t=1"], [" =1", "\uff1d1"], ["+1e-3", "-inf"]]
+    table: list[list[object]] = [["-0.5", -0.5], ["-", "\t=1"], [" =1", "\uff1d1"], ["+1e-3", "-inf"]]
     assert csv_text(["-1", "=x"], table) == "-1,'=x\n-0.5,-0.5\n-,\\t=1\n' =1,'\uff1d1\n+1e-3,-inf\n"
 
 
