@@ -10,12 +10,13 @@ BIN        := .venv/bin
 # The stamp's name holds a sum over what the environment depends on (the folder too: scripts in .venv name it), so a
 # changed lock, another branch or a moved checkout sets up again, and nothing else does.
 KEY   := $(shell { cat Makefile pyproject.toml requirements.lock; pwd; } | cksum | cut -d' ' -f1)
+SIZE  := 3.3 GB
 STAMP := .venv/.set-up-$(KEY)$(addprefix -,$(strip $(EXTRAS)))
 
 FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep ui browser screenshots test test-fast test-kills lint format bench studies calibration real-runs tutorial lock \
+.PHONY: help setup sweep ui browser sample screenshots test test-fast test-kills lint format bench studies calibration real-runs tutorial lock \
 	clean
 
 help: ## List the targets
@@ -34,6 +35,10 @@ ui: $(STAMP) ## Open the MLflow UI on the project's runs
 
 browser: ## Install Chromium, which the tests of the MLflow UI look through, unless there is one
 	@$(install_browser)
+
+sample: $(STAMP) ## Run the demonstration and write its output into README.md anew
+	@$(BIN)/harness data fetch fashion_mnist
+	@$(BIN)/python -m tests.demonstration
 
 screenshots: $(STAMP) browser ## Take the pictures of the MLflow UI in docs/images anew
 	@$(BIN)/python -m tests.integration.screenshots $(ARGS)
@@ -99,9 +104,11 @@ study = $(BIN)/harness sweep experiments=$(1) && \
 $(STAMP):
 	@rm -f .venv/.set-up-*
 	@$(BIN)/python -c '$(FITS)' 2>/dev/null && $(BIN)/python -m pip --version >/dev/null 2>&1 || { $(create_environment); }
-	@echo "Installing the packages of requirements.lock"
-# Compiled while installing, on every core: the first import of TensorFlow would spend its first fifteen seconds on it.
+	@echo "Installing the packages of requirements.lock into .venv: $(SIZE) on the disk, one to five minutes"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(uv_settings) $(call told,$(BIN)/uv pip sync --python $(BIN)/python requirements.lock)
+# On every core, here: the first import of TensorFlow would spend its first fifteen seconds on it.
+	@echo "Compiling them: a minute or two"
 	@$(uv_settings) $(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python requirements.lock
 	@$(uv_settings) $(BIN)/uv pip install --quiet --python $(BIN)/python --no-build-isolation \
 		$(if $(strip $(EXTRAS)),--constraint requirements.lock,--no-deps) --editable '.$(addsuffix ],$(addprefix [,$(strip $(EXTRAS))))'
@@ -131,6 +138,9 @@ if command -v apt-get >/dev/null && $$root true 2>/dev/null; then \
 fi; \
 echo "warning: no Chromium here; the tests of the MLflow UI will fail. Install chromium or google-chrome." >&2
 endef
+
+# What uv does, as it does it, without its list of every package; and its exit code.
+told = { $(1); echo $$? >.venv/.uv; } 2>&1 | sed -u '/^ [-+~] /d; s/^/  /'; exit $$(cat .venv/.uv)
 
 # uv does not read pip's configuration. Where pip is told of a mirror, a proxy or a certificate, tell uv, for this one
 # command; its own variables go first. Like pip, take the best version among all indexes.

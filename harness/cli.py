@@ -24,6 +24,7 @@ import click
 
 from harness.errors import HarnessError, Terminated, suggestion
 from harness.surroundings import prepare
+from harness.terminal import printing
 from harness.text import CleanStream, clean
 from harness.tracking.access import shown_uri
 
@@ -39,6 +40,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "export": ("harness.commands.export", "Write a run's model as a Keras file or a SavedModel."),
     "register": ("harness.commands.register", "Put a run's model into MLflow's model registry."),
     "sync": ("harness.commands.sync", "Put into the store what runs kept while it was away."),
+    "list": ("harness.commands.list", "List sweeps and runs, with what they weigh."),
+    "tag": ("harness.commands.tag", "Give a run tags of your own."),
+    "delete": ("harness.commands.delete", "Delete runs and sweeps, with all that they have on disk."),
+    "gc": ("harness.commands.gc", "Take away what belongs to no run."),
     "store": ("harness.commands.store", "Look after the store: relocate it after a move."),
     "data": ("harness.commands.data", "List, fetch, verify, show and describe the datasets."),
     "ui": ("harness.commands.ui", "Open the MLflow UI on the project's store."),
@@ -46,6 +51,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 """Each subcommand: the module whose `command` it is, and its line in `harness --help`."""
 
 INTERRUPTED = 130
+KEPT = (["train"], ["sweep"])
+"""Commands whose result is in the store: they have not failed where it could not be printed."""
 
 
 class LazyGroup(click.Group):
@@ -96,12 +103,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Read when TensorFlow is imported: 2 leaves its errors, and hides the build's and the processor's features.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.excepthook = _print_traceback
+    with printing() as streams:
+        code = _carry_out(arguments, debug)
+        if (lost := streams.lost()) is None:
+            return code
+        if arguments[:1] in KEPT:
+            click.echo(f"Not all could be printed ({lost.strerror}). What was recorded is in the store.", err=True)
+            return code
+        _print_error(f"What was printed could not be written: {lost.strerror}.")
+        return code or 1
+
+
+def _carry_out(arguments: list[str], debug: bool) -> int:
+    """One command line; what is expected to go wrong is printed. Returns the exit code."""
     try:
         with _signals_raise(), _told_to_debug(debug), _clean_streams():
             prepare()
-            code = _dispatch(arguments)
-            sys.stdout.flush()
-            return code
+            return _dispatch(arguments)
     except HarnessError as error:
         if debug:
             _print_traceback(type(error), error, error.__traceback__)
@@ -116,10 +134,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return end.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader (`head`) has what it wanted. Python flushes stdout once more on its way out: let that succeed.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -136,7 +150,7 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _print_error(message: str) -> None:
-    colour = False if os.environ.get("NO_COLOR") else None
+    colour = False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
     click.secho("error: ", fg="red", bold=True, nl=False, err=True, color=colour)
     click.echo(clean(shown_uri(message), lines=True), err=True, color=colour)
 

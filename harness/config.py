@@ -234,7 +234,8 @@ class TrackingConfig:
     parent_run: str | None = None
     job: int | None = setting(None, at_least=0)
     log_model: bool = True
-    log_state: bool = True
+    log_state: bool | None = None
+    diff: bool = True
     checkpoint_seconds: float | None = setting(10.0, at_least=0)
     system_metrics: bool = False
 

@@ -30,6 +30,7 @@ from harness.training.state import TrainingState, read_state, state_of_model
 STATE_FILE = "training/state.npz"
 """The artifact of a run that another can continue from."""
 
+LOG_STATE = "tracking.log_state"
 RUN_URI = "runs:/"
 DECIDING = (
     "model.architecture", "model.hidden", "model.width", "model.depth", "model.filters", "model.kernel_size",
@@ -85,6 +86,17 @@ def check_start(store: Store, config: Config) -> None:
         _check_images(store, find_source(store, config), config)
 
 
+def refuse_unnamed_file(record: RunRecord, config: Config, how: str) -> None:
+    """Raise `RequestError` where a recorded configuration goes on from a file: it could name a private one. `how` is
+    what to do where it is the user's."""
+    named = config.regime.continue_from
+    if named is not None and Path(named).suffix in SAVED:
+        raise RequestError(
+            f"The run {record.name} ({record.run_id}) was continued from the file {named}. A file that only a record "
+            f"names is not read. If it is yours, name it too: {how}"
+        )
+
+
 def start_identity(store: Store, config: Config) -> str:
     """What a run goes on from, for its fingerprint: the fingerprint of that run, or the file's SHA-256; empty for none.
 
@@ -114,11 +126,13 @@ def find_source(store: Store, config: Config) -> RunRecord:
             f"regime.continue_from={named}: the run {run.name} ({run.run_id}) is {run.state}. Only a finished run can "
             "be continued."
         )
-    if run.parameters.get("tracking.log_state") != "True":
+    if not _kept_state(run):
+        why = " (by default a run of a sweep keeps none)" if run.parent_id is not None else ""
+        again = " resume=false" if run.parent_id is not None else ""
         raise RequestError(
-            f"regime.continue_from={named}: the run {run.name} ({run.run_id}) kept no training state. Train it again "
-            "with tracking.log_state=true, or export its model and continue from the file, with a fresh optimizer: "
-            f"harness export {run.run_id[:8]} --format keras DIR."
+            f"regime.continue_from={named}: the run {run.name} ({run.run_id}) kept no training state{why}. Train it "
+            f"again with {LOG_STATE}=true{again}, or export its model and continue from the file, with a fresh "
+            f"optimizer: harness export {run.run_id[:8]} --format keras DIR."
         )
     wanted = flatten(config)
     found = {key: setting_of(run.parameters, key) for key in DECIDING}
@@ -129,6 +143,16 @@ def find_source(store: Store, config: Config) -> RunRecord:
             "same here. Give these settings too."
         )
     return run
+
+
+def keeps_state(asked: str, parent_id: str | None) -> bool:
+    """Whether a run keeps its training state. `asked` is its parameter `tracking.log_state`; where that is "None", a
+    run of a sweep (`parent_id`) keeps none: the state is three times the weights, of each of many runs."""
+    return asked == "True" or (asked == "None" and parent_id is None)
+
+
+def _kept_state(run: RunRecord) -> bool:
+    return keeps_state(run.parameters.get(LOG_STATE, ""), run.parent_id)
 
 
 def _check_images(store: Store, run: RunRecord, config: Config) -> None:
@@ -220,8 +244,8 @@ def with_variant(run: RunRecord) -> Mapping[str, str]:
 
 
 def _named(store: Store, named: str) -> RunRecord:
-    finished = [run for run in runs_named(store, named) if run.state is RunState.FINISHED]
-    return finished[-1] if finished else find_trained(store, named)
+    finished = [run for run in reversed(runs_named(store, named)) if run.state is RunState.FINISHED]
+    return next(filter(_kept_state, finished), finished[0]) if finished else find_trained(store, named)
 
 
 def _earlier(store: Store, config: Config, epochs: int) -> RunRecord:
@@ -229,14 +253,16 @@ def _earlier(store: Store, config: Config, epochs: int) -> RunRecord:
     wanted = _all_but_epochs(flatten(config))
     trained_on = load_splits(config.dataset, config.regime.validation)[1].spec.digests["train"]
     experiment = config.tracking.experiment
-    for run in reversed(read_runs(store, experiment=experiment)):
-        if (
-            run.state is RunState.FINISHED
-            and run.epochs == epochs
-            and run.parameters.get(DIGEST_PARAMETERS["train"]) == trained_on
-            and _all_but_epochs(run.parameters) == wanted
-        ):
-            return run
+    found = [
+        run
+        for run in reversed(read_runs(store, experiment=experiment))
+        if run.state is RunState.FINISHED
+        and run.epochs == epochs
+        and run.parameters.get(DIGEST_PARAMETERS["train"]) == trained_on
+        and _all_but_epochs(run.parameters) == wanted
+    ]
+    if found:
+        return next(filter(_kept_state, found), found[0])
     raise RequestError(
         f"the experiment {experiment} has no finished run of these settings with {epochs} epochs and "
         f"seed={config.seed} that was trained on these images. Train it first: the same command with "

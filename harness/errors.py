@@ -6,6 +6,7 @@
     │   └── UnknownRun      no run answers to what was given
     ├── DataError           a dataset cannot be had or is damaged
     ├── StoreError          the tracking store cannot be used
+    │   ├── ForeignPlace    a store names a place for artifacts that is not its own; nothing was started
     │   └── NotInStore      a run was trained, but its results wait in a spool
     ├── TakenOver           another process goes on with the run; nothing more is written
     ├── TrainingError       training broke down (for example: the loss became NaN)
@@ -52,6 +53,13 @@ class DataError(HarnessError):
 
 class StoreError(HarnessError):
     """The tracking store cannot be opened, read or written."""
+
+
+class ForeignPlace(StoreError):
+    """A store names a place for artifacts that is not its own, or a link: nothing is read, written or sent there."""
+
+    exit_code = 2
+    lasting = True
 
 
 class NotInStore(StoreError):

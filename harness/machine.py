@@ -125,8 +125,13 @@ def this_process() -> str:
 def process_in_words(process: str) -> str:
     """`process 4711 on this machine`, as `this_process` recorded it."""
     number = process.split(" ")[-2:-1]
-    where = "this machine" if is_here(process) else _place(process).host
+    where = "this machine" if is_here(process) else process_host(process)
     return f"process {' '.join(number) or 'of no number'} on {where or 'an unnamed machine'}"
+
+
+def process_host(process: str) -> str:
+    """The name of the machine that `this_process` recorded."""
+    return _place(process).host
 
 
 def is_here(process: str) -> bool:

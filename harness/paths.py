@@ -8,6 +8,7 @@ whatever folder Hydra makes for a job.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -49,9 +50,14 @@ def cache_directory() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "harness"
 
 
+def checkpoint_directory() -> Path:
+    """The states of runs that still train."""
+    return project_root() / "checkpoints"
+
+
 def checkpoint_file(run_id: str) -> Path:
-    """Where a run that trains keeps the state that it would go on from."""
-    return project_root() / "checkpoints" / f"{run_id}.npz"
+    """Where a run that trains keeps the state that it would go on from; in that folder whatever the run's id is."""
+    return checkpoint_directory() / f"{re.sub(r'[^0-9A-Za-z_-]', '_', run_id)}.npz"
 
 
 def default_store_uri() -> str:

@@ -272,6 +272,20 @@ class Stages:
                 yield name, scores
 
 
+class Place(StrEnum):
+    """What is said of a row of a comparison beside the others, in every table, figure and page."""
+
+    NONE = ""
+    FRONT = "front"
+    UNDERFIT = "underfit"
+    PERHAPS_UNDERFIT = "underfit?"
+
+    @property
+    def is_underfit(self) -> bool:
+        """Whether its accuracy is too low for its gap to count."""
+        return self in (Place.UNDERFIT, Place.PERHAPS_UNDERFIT)
+
+
 class RunState(StrEnum):
     """The state of a run in the store, spelled as MLflow spells it."""
 

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import yaml
+from types import MappingProxyType
 
 from harness.analysis.repetition import Repetition, hold
+from harness.composing import with_absolute_paths
 from harness.config import Config
-from harness.continuing import check_start
+from harness.continuing import check_start, refuse_unnamed_file
 from harness.errors import RequestError
 from harness.records import RunRecord, RunState
 from harness.run import RunContext, RunResult, execute
-from harness.tracking.models import find_trained, run_artifact
+from harness.tracking.models import find_trained
 from harness.tracking.reading import cached_reads, read_runs, read_series
 from harness.tracking.selection import CONTINUED_FROM, ERROR_TAG, THREADS_TAG
 from harness.tracking.store import Store
-from harness.trained import load_recorded, read_config
+from harness.trained import load_recorded, read_config, read_words
 from harness.training import TrainingObserver
 
 LOG = "run.log"
@@ -40,8 +40,15 @@ class Recorded:
         return f"{self.record.name} again"
 
 
-def find_recorded(store: Store, text: str) -> Recorded:
+CONTINUED, DATA = "regime.continue_from", "dataset.directory"
+"""What of a record can be a file or a folder on this machine."""
+
+
+def find_recorded(store: Store, text: str, named: Mapping[str, str] = MappingProxyType({})) -> Recorded:
     """The finished run that `text` means, ready to be carried out: same data, same number of threads, same start.
+
+    `named` are the file (`regime.continue_from`) and the folder (`dataset.directory`) that the user names for it: a
+    file that only the record names is not read.
 
     Nothing is written. Raises:
         RequestError: no such run, a sweep, a run that did not finish or that another program wrote, one whose start is
@@ -57,11 +64,16 @@ def find_recorded(store: Store, text: str) -> Recorded:
             "repetition could be held to."
         )
     config = _config(store, record)
+    if CONTINUED in named:
+        config = replace(config, regime=replace(config.regime, continue_from=named[CONTINUED]))
+    else:
+        refuse_unnamed_file(record, config, f"harness reproduce {record.run_id[:8]} {CONTINUED}=FILE")
+    if DATA in named:
+        config = replace(config, dataset=replace(config.dataset, directory=named[DATA]))
+    config = with_absolute_paths(config)
     check_start(store, config)
     load_recorded(record, config)
-    with run_artifact(store, record, "config/overrides.yaml") as file:
-        overrides = tuple(map(str, yaml.safe_load(file.read_text()) or ()))
-    return Recorded(record, config, overrides)
+    return Recorded(record, config, read_words(store, record))
 
 
 def repeat(store: Store, recorded: Recorded, observer: TrainingObserver) -> tuple[RunResult, Repetition]:

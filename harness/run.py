@@ -13,7 +13,7 @@ from typing import Any
 from harness import metrics
 from harness.checkpointing import Checkpoint
 from harness.config import Config, flatten
-from harness.continuing import find_start, start_identity
+from harness.continuing import LOG_STATE, find_start, keeps_state, start_identity
 from harness.data import dataset_digest, load_splits
 from harness.errors import HarnessError
 from harness.figures import RunView, per_class_table, run_figures
@@ -94,8 +94,8 @@ def execute(
     store = open_store(config.tracking.uri)
     tags = _identifying_tags(store, config, context)
     identity = RunIdentity(context.name, config.tracking.experiment, context.parent_id, context.overrides, tags)
-    watching = config.tracking.system_metrics
-    with tracked_run(store, identity, context.log_file, watching, _resumed(config, context, tags)) as tracked:
+    watching, resumed = config.tracking.system_metrics, _resumed(config, context, tags)
+    with tracked_run(store, identity, context.log_file, watching, resumed, config.tracking.diff) as tracked:
         log_configuration(tracked, config, context.overrides)
         validate(config)
         import_tensorflow(config.threads)
@@ -130,7 +130,8 @@ def execute(
         if config.tracking.log_model:
             examples = Split(splits.test.images[:EXAMPLES], splits.test.labels[:EXAMPLES])
             tracked.log_model(probability_model(model, config.model.head), spec, examples)
-        if config.tracking.log_state:
+        asked = tracked.recorded.parameters.get(LOG_STATE, str(config.tracking.log_state))
+        if keeps_state(asked, context.parent_id):
             log_state(tracked, capture(model, history.last_epoch))
         tracked.log_table("per_class.json", per_class_table(test))
         tracked.log_predictions({split: score.by_image for split, score in stages.held_out.items()})

@@ -118,7 +118,8 @@ def _on_screen(text: str) -> str:
 
 
 def _shown_on_screen(found: re.Match[str]) -> str:
-    return found[0] if found[0] in "\n\t\r" else _escape(found[0])
+    """The byte of a file's name that was no text is the encoding's to show: see `terminal`."""
+    return found[0] if found[0] in "\n\t\r" or "\ud800" <= found[0] <= "\udfff" else _escape(found[0])
 
 
 def _escape(character: str) -> str:

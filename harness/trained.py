@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from harness.composing import recorded_config
 from harness.config import Config
@@ -21,6 +20,7 @@ from harness.tracking.models import find_trained, model_folder, run_artifact
 from harness.tracking.selection import CLASS_NAMES
 from harness.tracking.store import Store
 from harness.training import import_tensorflow
+from harness.untrusted import read_text, read_yaml
 
 _WORDS = {"train": "training", "val": "validation", "test": "test"}
 
@@ -74,9 +74,14 @@ def open_model(store: Store, record: RunRecord, config: Config) -> TrainedRun:
 def read_class_names(folder: Path, config: Config) -> tuple[str, ...]:
     """The classes of the logged model in `folder`; of one that an earlier version logged those of the dataset."""
     description = folder / "MLmodel"
-    described = (yaml.safe_load(description.read_text()) if description.is_file() else None) or {}
-    names = (described.get("metadata") or {}).get(CLASS_NAMES)
-    return publication(config.dataset.name).class_names if names is None else tuple(names)
+    described = read_yaml(description) if description.is_file() else None
+    metadata = described.get("metadata") if isinstance(described, dict) else None
+    names = metadata.get(CLASS_NAMES) if isinstance(metadata, dict) else None
+    if names is None:
+        return publication(config.dataset.name).class_names
+    if not isinstance(names, list):
+        raise RequestError(f"{description}: its {CLASS_NAMES} are no list of names.")
+    return tuple(map(str, names))
 
 
 def recorded_shape(record: RunRecord, config: Config) -> tuple[tuple[int, ...], int]:
@@ -92,7 +97,16 @@ def recorded_shape(record: RunRecord, config: Config) -> tuple[tuple[int, ...], 
 def read_config(store: Store, record: RunRecord) -> Config:
     """The configuration that the run recorded. Raises as `open_run`."""
     with run_artifact(store, record, "config/config.yaml") as file:
-        return recorded_config(file.read_text())
+        return recorded_config(read_text(file))
+
+
+def read_words(store: Store, record: RunRecord) -> tuple[str, ...]:
+    """The overrides that the run recorded, as they were typed. Raises as `open_run`."""
+    with run_artifact(store, record, "config/overrides.yaml") as file:
+        words = read_yaml(file) or []
+    if not isinstance(words, list):
+        raise RequestError(f"The run {record.name} ({record.run_id}) recorded no list of overrides.")
+    return tuple(map(str, words))
 
 
 def load_recorded(
@@ -100,10 +114,19 @@ def load_recorded(
 ) -> tuple[Dataset, Splits]:
     """The data that the run was given, of which the splits `needed` (`train`, `val`, `test`) must be what they were.
 
+    Images from a folder that only the record names are used where it also has their digests: who wrote it had them.
+
     Raises:
         DataError: it cannot be had.
-        RequestError: the images or labels of such a split are others now.
+        RequestError: the images or labels of such a split are others now, or nothing says which they were.
     """
+    folder = config.dataset.directory
+    unknown = [split for split in needed if DIGEST_PARAMETERS[split] not in record.parameters]
+    if folder is not None and unknown:
+        raise RequestError(
+            f"The run {record.name} ({record.run_id}) names the folder {folder} for its data, but does not say which "
+            f"{_WORDS[unknown[0]]} images it was given (no digest). A folder that only a record names is not read."
+        )
     dataset, splits = load_splits(config.dataset, config.regime.validation)
     now = splits.spec.digests
     for split in needed:

@@ -178,6 +178,25 @@ def test_the_same_run_earlier_is_one_that_was_trained_on_the_same_images(study: 
     assert start.parameters["continued.from"] == f"runs:/{again.run_id}", "not one of the same settings on other images"
 
 
+def test_a_run_of_a_sweep_keeps_its_state_only_where_that_was_asked_for(study: Study) -> None:
+    client, made = MlflowClient(study.uri), {}
+    for name, parent, asked in (
+        ("in a sweep", "a" * 32, ()),
+        ("asked for", "a" * 32, ("tracking.log_state=true",)),
+        ("alone, without", None, ("tracking.log_state=false",)),
+    ):
+        given = (study.data("plain"), *SMALL, "dataset.train_size=60", *asked)
+        made[name] = train(study.uri, name, *given, parent=parent)
+    assert [len(client.list_artifacts(run_id, "training")) for run_id in made.values()] == [0, 1, 0]
+    study.check("'asked for'", "plain")
+    study.check("same:1", "plain", "dataset.train_size=60")  # takes the one of three that can be continued
+    refused = study.refusal("'in a sweep'", "plain")
+    assert "by default a run of a sweep keeps none" in refused
+    assert "tracking.log_state=true resume=false" in refused
+    assert f"harness export {made['in a sweep'][:8]} --format keras" in refused
+    assert "resume=false" not in study.refusal("'alone, without'", "plain")
+
+
 def test_what_was_continued_is_known_by_its_images_too(study: Study) -> None:
     """Runs of the same settings on other files are no repetitions of each other, nor is what continues them."""
     runs = {run.name: run for run in read_runs(open_store(study.uri))}

@@ -18,7 +18,7 @@ class _Silence:
     def training_ended(self, reason: str) -> None: ...
 
 
-def train(uri: str, name: str, *overrides: str) -> str:
-    """The id of a run of one epoch without figures, named `name`, in the store `uri`."""
+def train(uri: str, name: str, *overrides: str, parent: str | None = None) -> str:
+    """The id of a run of one epoch without figures, named `name`, in the store `uri`; with a `parent`, of a sweep."""
     settings = (f"tracking.uri='{uri}'", "figures=none", "regime.epochs=1", *overrides)
-    return execute(compose_config(settings), RunContext(name, settings), _Silence()).run_id
+    return execute(compose_config(settings), RunContext(name, settings, parent), _Silence()).run_id

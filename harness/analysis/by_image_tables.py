@@ -1,4 +1,4 @@
-"""Runs compared image by image as a table, JSON, CSV or Markdown."""
+"""Runs compared image by image, in each format."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from harness.analysis.by_image import ByImage
 from harness.analysis.difference_tables import p_value
 from harness.analysis.legend import counted, headline
-from harness.analysis.pages import Page, Table
+from harness.analysis.pages import Page, Table, rendered
 from harness.analysis.presenting import json_interval
 from harness.analysis.settings import headings
 from harness.analysis.statistics import LEVEL
@@ -21,12 +21,8 @@ SHOWN = 12
 
 
 def render(found: ByImage, form: str) -> str:
-    """As `table` (plain text), `json`, `csv` (a row for each image, hardest first) or `markdown`."""
-    if form == "json":
-        return _json(found)
-    if form == "csv":
-        return _csv(found)
-    return _page(found).markdown() if form == "markdown" else _page(found).plain()
+    """In one of `pages.FORMATS`; CSV has a row for each image, hardest first."""
+    return rendered(form, lambda: _page(found), {"json": lambda: _json(found), "csv": lambda: _csv(found)})
 
 
 def _page(found: ByImage) -> Page:
@@ -45,7 +41,7 @@ def _page(found: ByImage) -> Page:
 def _counts(found: ByImage) -> Table:
     n = len(found.labels)
     rows = [[name, f"{count:,}", f"{100 * count / n:.1f}"] for name, count in _split_up(found).items()]
-    return Table("How many runs have an image right", ["", "images", "%"], rows, 1)
+    return Table("How many runs have an image right", ["", "images", "%"], rows, "l")
 
 
 def _split_up(found: ByImage) -> dict[str, int]:
@@ -62,7 +58,7 @@ def _missed(found: ByImage) -> Table:
         for image in shown
     ]  # fmt: skip
     # The index is a number, the two classes are not: numbers at the right would part the classes from each other.
-    return Table(title, ["image", "true", "taken for", "by runs", "loss"], rows, 3)
+    return Table(title, ["image", "true", "taken for", "by runs", "loss"], rows, "lll")
 
 
 def _confusion(found: ByImage) -> Table:
@@ -73,7 +69,7 @@ def _confusion(found: ByImage) -> Table:
         for name, line in zip(names, found.confusion, strict=True)
     ]
     title = "True class (lines) and answer (columns): images of a run, mean over runs"
-    return Table(title, ["", *map(str, classes)], rows, 1)
+    return Table(title, ["", *map(str, classes)], rows, "l")
 
 
 def _versus(found: ByImage) -> Table:
@@ -96,7 +92,7 @@ def _versus(found: ByImage) -> Table:
         for of in found.versus
     ]  # fmt: skip
     title = f"Images that each row has right more or less often than {found.baseline}; accuracy in points"
-    return Table(title, header, rows, len(short))
+    return Table(title, header, rows, "l" * len(short))
 
 
 def _below(found: ByImage) -> list[str]:

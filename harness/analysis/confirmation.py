@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 from harness.analysis.comparison import Comparison
@@ -17,12 +17,11 @@ from harness.analysis.contrasts import Difference, difference
 from harness.analysis.difference_tables import p_value
 from harness.analysis.differences import is_gap, measures
 from harness.analysis.legend import context, counted, headline
-from harness.analysis.presenting import markdown_row
+from harness.analysis.pages import Page, Table, rendered
 from harness.analysis.rows import Row
 from harness.analysis.settings import SEED
 from harness.analysis.statistics import LEVEL, Interval
-from harness.analysis.table import aligned, wrapped
-from harness.text import csv_text, markdown_page
+from harness.text import csv_text
 
 WINNER, BASELINE, BOTH = "winner", "baseline", "winner - baseline"
 COMPARED, FRESH, CHANGE = "compared", "fresh", "fresh - compared"
@@ -121,26 +120,9 @@ def _finite(value: float) -> float | None:
 
 
 def render(confirmation: Confirmation, form: str) -> str:
-    """The confirmation as `table` (plain text), `json`, `csv` or `markdown`, ending with a line break."""
-    return FORMATS[form](confirmation)
-
-
-def _plain(confirmation: Confirmation) -> str:
-    lines = [*wrapped(_above(confirmation)), ""]
-    for header, rows in _tables(confirmation):
-        lines += [*aligned([header, *rows], [place > 1 for place in range(len(header))]), ""]
-    return "\n".join([*lines, *wrapped(_below(confirmation))]) + "\n"
-
-
-def _markdown(confirmation: Confirmation) -> str:
-    first, *rest = _above(confirmation)
-    lines = [f"**{first}**", ""]
-    for line in rest:
-        lines += [line, ""]
-    for header, rows in _tables(confirmation):
-        right = ["---:" if place > 1 else "---" for place in range(len(header))]
-        lines += [markdown_row(header), markdown_row(right), *map(markdown_row, rows), ""]
-    return markdown_page("\n".join([*lines, " ".join(_below(confirmation))]) + "\n")
+    """The confirmation in one of `pages.FORMATS`, ending with a line break."""
+    files = {"json": lambda: _json(confirmation), "csv": lambda: _csv(confirmation)}
+    return rendered(form, lambda: Page(_above(confirmation), _tables(confirmation), _below(confirmation)), files)
 
 
 def _above(confirmation: Confirmation) -> list[str]:
@@ -167,8 +149,8 @@ def _listed(seeds: Sequence[int]) -> str:
     return f"{seeds[0]} to {seeds[-1]}" if whole else ", ".join(map(str, seeds))
 
 
-def _tables(confirmation: Confirmation) -> list[tuple[list[str], list[list[str]]]]:
-    """Heading and rows of the table of means and, with a baseline, of that of differences."""
+def _tables(confirmation: Confirmation) -> list[Table]:
+    """The table of means and, with a baseline, that of differences."""
     found = {(figure.row, figure.measure, figure.seeds): figure for figure in figures(confirmation)}
     means = []
     for name in confirmation.rows:
@@ -176,7 +158,7 @@ def _tables(confirmation: Confirmation) -> list[tuple[list[str], list[list[str]]
             compared, fresh, change = (found[name, measure, seeds] for seeds in (COMPARED, FRESH, CHANGE))
             cells = [_value(compared), str(compared.n), _value(fresh), str(fresh.n), _signed(change), _interval(change)]
             means.append([name, _words(measure), *cells])
-    tables = [(["row", "score", COMPARED, "n", FRESH, "n", CHANGE, "95 % interval"], means)]
+    tables = [Table("", ["row", "score", COMPARED, "n", FRESH, "n", CHANGE, "95 % interval"], means, "ll")]
     if confirmation.baseline is not None:
         rows = []
         for measure in confirmation.measures:
@@ -184,7 +166,7 @@ def _tables(confirmation: Confirmation) -> list[tuple[list[str], list[list[str]]
                 figure = found[BOTH, measure, seeds]
                 p = "-" if figure.p is None else p_value(figure.p)
                 rows.append([_words(measure), seeds, _count(figure), _signed(figure), _interval(figure), p])
-        tables.append((["score", "seeds", "n", BOTH, "95 % interval", "p"], rows))
+        tables.append(Table("", ["score", "seeds", "n", BOTH, "95 % interval", "p"], rows, "ll"))
     return tables
 
 
@@ -277,11 +259,3 @@ def _csv(confirmation: Confirmation) -> str:
         for figure in figures(confirmation)
     )
     return csv_text(header, ([record[name] for name in header] for record in records))
-
-
-FORMATS: Mapping[str, Callable[[Confirmation], str]] = {
-    "table": _plain,
-    "json": _json,
-    "csv": _csv,
-    "markdown": _markdown,
-}

@@ -1,10 +1,10 @@
-"""Differences between rows, and effects of a setting, as a table, JSON, CSV or Markdown."""
+"""Differences between rows, and effects of a setting, in each format."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -12,49 +12,33 @@ from harness.analysis.contrasts import Difference
 from harness.analysis.difference_legend import Shown, below, title
 from harness.analysis.differences import Finding, Findings
 from harness.analysis.legend import context, counted, headline
-from harness.analysis.presenting import json_interval, markdown_row
+from harness.analysis.pages import Page, Table, rendered
+from harness.analysis.presenting import json_interval
 from harness.analysis.settings import headings
 from harness.analysis.statistics import ALPHA, LEVEL, Interval
-from harness.analysis.table import aligned, wrapped
-from harness.errors import RequestError, suggestion
-from harness.text import csv_text, markdown_page
+from harness.text import csv_text
 
 
 def render(findings: Findings, form: str, shown: Shown | None = None) -> str:
-    """The findings as `table` (plain text), `json`, `csv` or `markdown`, ending with a line break.
+    """The findings in one of `pages.FORMATS`, ending with a line break.
 
-    The table and Markdown are in points; JSON and CSV keep the fractions of the store.
+    JSON and CSV keep the fractions of the store; the others are in points.
 
     Raises:
         RequestError: another `form`.
     """
-    if form not in FORMATS:
-        raise RequestError(f"Unknown format '{form}'.{suggestion(form, FORMATS)} Choose from {', '.join(FORMATS)}.")
-    return FORMATS[form](findings, shown or Shown())
+    files = {"json": lambda: _json(findings), "csv": lambda: _csv(findings)}
+    return rendered(form, lambda: _page(findings, shown or Shown()), files)
 
 
-def _plain(findings: Findings, shown: Shown) -> str:
-    lines = [*wrapped(_above(findings)), ""]
+def _page(findings: Findings, shown: Shown) -> Page:
+    tables = []
     for measure in findings.measures:
         header, rows = _table(findings, measure, shown)
-        labels = len(findings.keys)
-        lines += [title(findings.comparison, measure)]
-        numbers = [labels < place < len(header) - 1 for place in range(len(header))]
-        lines += [*aligned([header, *rows], numbers), ""]
-    return "\n".join([*lines, *wrapped(below(findings, shown))]) + "\n"
-
-
-def _markdown(findings: Findings, shown: Shown) -> str:
-    first, *rest = _above(findings)
-    lines = [f"**{first}**", ""]
-    for line in rest:
-        lines += [line, ""]
-    for measure in findings.measures:
-        header, rows = _table(findings, measure, shown)
-        right = ["---" if place <= len(findings.keys) else "---:" for place in range(len(header) - 1)]
-        lines += [f"{title(findings.comparison, measure)}:", "", markdown_row(header), markdown_row([*right, "---"])]
-        lines += [*map(markdown_row, rows), ""]
-    return markdown_page("\n".join([*lines, " ".join(below(findings, shown))]) + "\n")
+        labels = len(findings.keys) + 1  # and n, which counts in words
+        kinds = "l" * labels + "r" * (len(header) - labels - 1) + "l"
+        tables.append(Table(title(findings.comparison, measure), header, rows, kinds))
+    return Page(_above(findings), tables, below(findings, shown))
 
 
 def _above(findings: Findings) -> list[str]:
@@ -194,7 +178,7 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _json(findings: Findings, shown: Shown) -> str:
+def _json(findings: Findings) -> str:
     comparison = findings.comparison
     document = {
         "title": comparison.title,
@@ -217,7 +201,7 @@ def _json(findings: Findings, shown: Shown) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _csv(findings: Findings, shown: Shown) -> str:
+def _csv(findings: Findings) -> str:
     intervals = {"interval": ("low", "high"), "simultaneous": ("simultaneous_low", "simultaneous_high"),
                  "interval_seeds_images": ("wider_low", "wider_high"),
                  "effect_interval": ("effect_low", "effect_high")}  # fmt: skip
@@ -230,11 +214,3 @@ def _csv(findings: Findings, shown: Shown) -> str:
             record[low], record[high] = record.pop(name) or (None, None)
         record |= {"underfit": str(record["underfit"]).lower(), "baseline": findings.baseline}
     return csv_text(columns, ([record[name] for name in columns] for record in records))
-
-
-FORMATS: Mapping[str, Callable[[Findings, Shown], str]] = {
-    "table": _plain,
-    "json": _json,
-    "csv": _csv,
-    "markdown": _markdown,
-}

@@ -12,7 +12,7 @@ from harness.analysis.rows import STAGES, Row
 from harness.analysis.settings import ABSENT, SEED, headings
 from harness.config import Config, flatten
 from harness.metrics import NORMAL_QUANTILE
-from harness.records import VARIANT_PARAMETER
+from harness.records import VARIANT_PARAMETER, Place
 
 _ALWAYS_NAMED = (
     "dataset.name", "model.name", "optimizer.name", "optimizer.learning_rate", "regime.epochs", "regime.batch_size",
@@ -21,6 +21,10 @@ _ALWAYS_NAMED = (
 )  # fmt: skip
 _NAMED_OPTIONS = ("optimizer.momentum", "optimizer.weight_decay")
 _ROWS_NAMED = 5
+UNDERFIT: Mapping[Place, str] = {
+    Place.UNDERFIT: "beyond its interval", Place.PERHAPS_UNDERFIT: "by its mean only: more seeds would tell",
+}  # fmt: skip
+"""What each of the two words says."""
 
 
 def headline(comparison: Comparison) -> str:
@@ -83,7 +87,10 @@ def legend(comparison: Comparison) -> list[str]:
         share = (
             f", and the share of resamples over {what_is_repeated(comparison)}s that put the row there" if sure else ""
         )
-        lines.append(f"front: no other row has both a better {held_out} accuracy and a smaller gap (Pareto){share}.")
+        enough = "accurate enough, and " if any(row.underfit for row in comparison.rows) else ""
+        lines.append(
+            f"front: {enough}no other row has both a better {held_out} accuracy and a smaller gap (Pareto){share}."
+        )
     if any(row.underfit for row in comparison.rows):
         lines.append(underfit_in_words(comparison))
     if comparison.judged_apart:
@@ -180,12 +187,8 @@ def images_not_kept(comparison: Comparison) -> list[str]:
 
 def underfit_in_words(comparison: Comparison) -> str:
     """What `underfit` and `underfit?` say."""
-    rows = [row for row in comparison.rows if row.underfit]
-    marked = [
-        f"underfit{'' if shown else '?'}" for shown in (True, False) if any(r.underfit_shown == shown for r in rows)
-    ]
-    how = {"underfit": "beyond its interval", "underfit?": "by its mean only: more seeds would tell"}
-    words = "; ".join(f"{mark} {how[mark]}" for mark in marked)
+    present = {row.place for row in comparison.rows}
+    words = "; ".join(f"{place} {how}" for place, how in UNDERFIT.items() if place in present)
     return f"underfit: {comparison.held_out} accuracy {floor_in_words(comparison)} ({words}); not ranked by its gap."
 
 

@@ -27,8 +27,9 @@ def placed(
     """The rows with what can be said of each only beside the others, and the floors of accuracy.
 
     Accuracies on different images say nothing of each other: a front is that of rows which are judged on the same
-    ones. A floor is made of those of them that were also trained on the same images or in the same sweep: fewer
-    training images cost accuracy, which is no fault of a model unless their number is what the sweep asks about.
+    ones; underfit ones are left out of it, as their gap does not count. A floor is made of those of them that were also
+    trained on the same images or in the same sweep: fewer training images cost accuracy, which is no fault of a model
+    unless their number is what the sweep asks about.
     """
     judged_on = [seen.of(held_out) for seen in images]
     accuracy, gap = f"{held_out}_accuracy", f"gap_{held_out}_accuracy"
@@ -52,10 +53,12 @@ def placed(
             for place in peers:
                 if floor is not None and not floors[place] >= floor:
                     floors[place] = floor
+    underfit = [is_underfit(*pair) for pair in zip(means, floors, strict=True)]
     found = [
         replace(
-            row, missing=missing[place], judged_on=judged_on[place], underfit=is_underfit(means[place], floors[place]),
-            underfit_shown=shown[place], on_front=fronts[place], front_share=shares[place],
+            row, missing=missing[place], judged_on=judged_on[place], underfit=underfit[place],
+            underfit_shown=shown[place], on_front=fronts[place] and not underfit[place],
+            front_share=math.nan if underfit[place] else shares[place],
         )
         for place, row in enumerate(rows)
     ]  # fmt: skip

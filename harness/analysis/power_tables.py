@@ -1,4 +1,4 @@
-"""How many seeds would show a difference, as a table, JSON, CSV or Markdown, and in one line."""
+"""How many seeds would show a difference, in each format, and in one line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from harness.analysis.comparison import Comparison
 from harness.analysis.contrasts import POOLING_GUARD
 from harness.analysis.legend import counted, headline
-from harness.analysis.pages import Page, Table
+from harness.analysis.pages import Page, Table, rendered
 from harness.analysis.power import MOST, SEEDS, WANTED, Design, Power, power
 from harness.analysis.presenting import json_interval
 from harness.analysis.statistics import ALPHA
@@ -17,13 +17,9 @@ from harness.text import csv_text
 
 
 def render(found: Power, form: str) -> str:
-    """As `table` (plain text), `json`, `csv` or `markdown`."""
-    if form == "json":
-        return _json(found)
-    if form == "csv":
-        return _csv(found)
-    page = Page(_above(found), [_table(found)], _below(found))
-    return page.markdown() if form == "markdown" else page.plain()
+    """In one of `pages.FORMATS`."""
+    files = {"json": lambda: _json(found), "csv": lambda: _csv(found)}
+    return rendered(form, lambda: Page(_above(found), [_table(found)], _below(found)), files)
 
 
 def in_a_line(comparison: Comparison, seeds: int, rows: int) -> str | None:

@@ -1,40 +1,38 @@
-"""A comparison in the form that is asked for: a table, JSON, CSV or Markdown.
+"""A comparison in the form that is asked for: a table, JSON, CSV, Markdown, LaTeX or HTML.
 
-The table and Markdown are for people, in percent and points; JSON and CSV keep the fractions of the store, in full.
+JSON and CSV keep the fractions of the store, in full; the others are for people, in percent and points.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from harness.analysis.comparison import Comparison
 from harness.analysis.legend import context, headline, legend, warnings
 from harness.analysis.ordering import COUNT
+from harness.analysis.pages import markdown_row, rendered
 from harness.analysis.rows import Row, Score
 from harness.analysis.settings import SEED
 from harness.analysis.statistics import LEVEL, Interval, bca_intervals
-from harness.analysis.table import plain_table, table_columns
-from harness.errors import RequestError, suggestion
+from harness.analysis.table import page, plain_table, table_columns
 from harness.records import RunState
-from harness.text import csv_text, markdown, markdown_page
-
-_PIPE = re.compile(r"(\\*)\|")
-"""With the backslashes before it, which would otherwise undo the one that is put there."""
+from harness.text import csv_text, markdown_page
 
 
 def render(comparison: Comparison, form: str) -> str:
-    """The comparison as `table` (plain text), `json`, `csv` or `markdown`, ending with a line break.
+    """The comparison in one of `pages.FORMATS`, ending with a line break.
 
     Raises:
         RequestError: another `form`.
     """
-    if form not in FORMATS:
-        raise RequestError(f"Unknown format '{form}'.{suggestion(form, FORMATS)} Choose from {', '.join(FORMATS)}.")
-    return FORMATS[form](comparison)
+    files = {"json": _json, "csv": _csv, "markdown": _markdown, "table": plain_table}
+    return rendered(
+        form, lambda: page(comparison, where=False), {name: partial(make, comparison) for name, make in files.items()}
+    )
 
 
 def _markdown(comparison: Comparison) -> str:
@@ -50,11 +48,6 @@ def _markdown(comparison: Comparison) -> str:
     for line in warnings(comparison):
         lines += ["", line]
     return markdown_page("\n".join(lines) + "\n")
-
-
-def markdown_row(cells: Sequence[str]) -> str:
-    """A line of a Markdown table."""
-    return "| " + " | ".join(_PIPE.sub(r"\1\1\\|", markdown(cell)) for cell in cells) + " |"
 
 
 def _csv(comparison: Comparison) -> str:
@@ -167,11 +160,3 @@ def _resampled(comparison: Comparison) -> list[dict[str, Interval | None]]:
     for (place, name), interval in zip(wanted, intervals, strict=True):
         found[place][name] = interval
     return found
-
-
-FORMATS: Mapping[str, Callable[[Comparison], str]] = {
-    "table": plain_table,
-    "json": _json,
-    "csv": _csv,
-    "markdown": _markdown,
-}

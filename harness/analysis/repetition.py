@@ -6,13 +6,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from harness.metrics import FOR_CHARTS
 from harness.records import DIGEST_PARAMETERS, RunRecord
 
 Values = Mapping[str, Mapping[int, float]]
 """Metrics by name and step, as `tracking.reading.read_series` has those of one run."""
 
-NOT_REPEATED = ("time/", "system/")
-"""Beginnings of metrics that say how long it took, or how busy the machine was."""
+NOT_REPEATED = ("time/", "system/", *(f"{unit}/" for unit in FOR_CHARTS.values()))
+"""Beginnings of metrics that say how long it took, how busy the machine was, or another one once more."""
 
 CIRCUMSTANCES: Mapping[str, str] = {
     "harness.intra_op_threads": "threads",

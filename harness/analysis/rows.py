@@ -18,7 +18,7 @@ from harness.analysis.statistics import (
     mean_and_deviation,
     t_interval,
 )
-from harness.records import RunRecord, RunState
+from harness.records import Place, RunRecord, RunState
 
 HeldOut = Literal["val", "test"]
 IntervalOver = Literal["seeds", "seeds+images"]
@@ -88,9 +88,10 @@ class Row:
 
     `missing` are replicates that this row's sweeps asked for and it lacks. `judged_on` is the same text for rows whose
     held-out images are the same: only such rows are compared with each other. `underfit`: its mean held-out accuracy is
-    too low for its gap to count; `underfit_shown`: by more than its interval. `on_front`: no other row is better in one
-    of the two and as good in the other; `front_share` is the share of resamples that put it there, NaN if there are
-    none. `collapsed` are the ids of runs whose accuracy is far below that of the row's others.
+    too low for its gap to count; `underfit_shown`: by more than its interval. `on_front`: it is not underfit, and no
+    other row is better in one of the two and as good in the other; `front_share` is the share of resamples that put it
+    there, NaN if there are none or it is underfit. `collapsed` are the ids of runs whose accuracy is far below that of
+    the row's others.
     """
 
     settings: Mapping[str, str]
@@ -112,6 +113,13 @@ class Row:
     def label(self) -> str:
         """What tells the row apart, in words."""
         return " ".join(self.settings.values()) or "all runs"
+
+    @property
+    def place(self) -> Place:
+        """What is said of the row beside the others, the same wherever it is shown."""
+        if self.underfit:
+            return Place.UNDERFIT if self.underfit_shown else Place.PERHAPS_UNDERFIT
+        return Place.FRONT if self.on_front else Place.NONE
 
     @property
     def n(self) -> int:

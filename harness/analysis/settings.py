@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
@@ -215,11 +215,24 @@ def _is_function(values: Sequence[str], of: Sequence[str]) -> bool:
 def headings(keys: Sequence[str]) -> dict[str, str]:
     """A short heading for each key, all different: `model.name` is `model`, `regime.batch_size` is `batch_size`.
 
-    A word that says too little by itself has its group before it: `dataset.seed`, `validation.size`.
+    A word that says too little by itself has its group before it: `dataset.seed`, `validation.size`. So have words that
+    would be the same, as far as it takes: `schedule.patience` and `early_stopping.patience`.
     """
     found = {key: _short(key) for key in keys}
     counts = Counter(found.values())
-    return {key: heading if counts[heading] == 1 else key for key, heading in found.items()}
+    ends = Counter(end for key in found for end in _ends(key))
+    return {
+        key: short
+        if counts[short] == 1
+        else next((end for end in _ends(key) if end not in counts and ends[end] == 1), key)
+        for key, short in found.items()
+    }
+
+
+def _ends(key: str) -> Iterator[str]:
+    """The ends of a dotted key, the shortest first."""
+    parts = key.split(".")
+    return (".".join(parts[place:]) for place in range(len(parts) - 1, -1, -1))
 
 
 def _short(key: str) -> str:

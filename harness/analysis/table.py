@@ -10,20 +10,20 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from textwrap import wrap
 
+import rich.table
 from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from harness.analysis.comparison import Comparison
 from harness.analysis.legend import context, headline, legend, warnings
 from harness.analysis.ordering import COUNT
+from harness.analysis.pages import Page, Table
 from harness.analysis.rows import IntervalOver, Row, Score
 from harness.analysis.settings import headings
+from harness.records import Place
 
-USUAL_WIDTH = 100
 _SCORE_HEADINGS = {
     "train_accuracy": "train %",
     "val_accuracy": "val %",
@@ -62,7 +62,7 @@ def print_table(comparison: Comparison, console: Console) -> None:
     for line in context(comparison):
         console.print(Text(line))
     console.print()
-    console.print(_table(comparison, columns))
+    console.print(_rich_table(comparison, columns))
     console.print()
     for line in legend(comparison):
         console.print(Text(line, style="dim"))
@@ -73,41 +73,27 @@ def print_table(comparison: Comparison, console: Console) -> None:
 
 
 def plain_table(comparison: Comparison) -> str:
-    """Title, constants, table and legend as text, as wide as the table needs; nothing is folded or left out.
+    """Title, constants, table and legend as text, as wide as the table needs.
 
     Made by hand: laying out thousands of rows takes rich seconds.
     """
+    return page(comparison).plain()
+
+
+def page(comparison: Comparison, where: bool = True) -> Page:
+    """Title, constants, table and legend: nothing is folded or left out. `where`: say where the runs can be seen."""
     columns = table_columns(comparison)
-    cells = [[_marked(comparison, column) for column in columns]]
-    cells += [[column.cell(row) for column in columns] for row in comparison.rows]
-    lines = aligned(cells, [column.is_number for column in columns])
-    for place in reversed(_parted_at(comparison)):
-        lines.insert(place + 2, "┄" * len(lines[1]))
+    header = [_marked(comparison, column) for column in columns]
+    rows = [[column.cell(row) for column in columns] for row in comparison.rows]
+    kinds = "".join("r" if column.is_number else "l" for column in columns)
     above = [headline(comparison), *context(comparison)]
-    below = [*legend(comparison), *warnings(comparison)]
-    return "\n".join([*wrapped(above), "", *lines, "", *wrapped(below)]) + "\n"
+    read = legend(comparison)
+    below = [*(read if where else read[:-1]), *warnings(comparison)]
+    return Page(above, [Table("", header, rows, kinds, _parted_at(comparison))], below)
 
 
-def aligned(cells: Sequence[Sequence[str]], numbers: Sequence[bool]) -> list[str]:
-    """The lines of a table whose first row is its heading, with a rule below; `numbers` stand at the right."""
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if number else cell.ljust(width)
-            for cell, width, number in zip(line, widths, numbers, strict=True)
-        ).rstrip()
-        for line in cells
-    ]
-    return [lines[0], "─" * (sum(widths) + 2 * (len(widths) - 1)), *lines[1:]]
-
-
-def wrapped(lines: Sequence[str]) -> list[str]:
-    """Lines broken where they are longer than a usual terminal is wide."""
-    return [part for line in lines for part in wrap(line, USUAL_WIDTH, subsequent_indent="  ", break_long_words=False)]
-
-
-def _table(comparison: Comparison, columns: Sequence[Column]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+def _rich_table(comparison: Comparison, columns: Sequence[Column]) -> rich.table.Table:
+    table = rich.table.Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for column in columns:
         table.add_column(
             Text(_marked(comparison, column)),
@@ -181,7 +167,7 @@ def table_columns(comparison: Comparison) -> list[Column]:
 def _expendable(comparison: Comparison, columns: Sequence[Column]) -> list[str]:
     other = "test" if comparison.held_out == "val" else "val"
     order = [f"gap_{other}_loss", f"gap_{comparison.held_out}_loss", _PLACE]
-    order += [f"gap_{other}_accuracy", f"{other}_accuracy"]
+    order += [f"gap_{other}_accuracy", f"{other}_accuracy", _UNFINISHED, "train_accuracy"]
     present = {column.name for column in columns} - {comparison.sorted_by}
     return [name for name in order if name in present]
 
@@ -200,11 +186,8 @@ def _states(row: Row) -> str:
 
 
 def _place(row: Row) -> str:
-    if row.underfit:
-        return "underfit" if row.underfit_shown else "underfit?"
-    if not row.on_front:
-        return ""
-    return "front" if math.isnan(row.front_share) else f"front {100 * row.front_share:.0f} %"
+    known = row.place is Place.FRONT and not math.isnan(row.front_share)
+    return f"{row.place} {100 * row.front_share:.0f} %" if known else row.place.value
 
 
 def _score(name: str, over: IntervalOver, row: Row) -> str:

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from rich.console import Console
 
-from harness import paths
+from harness import paths, terminal
 from harness.analysis import by_image_tables, confirmation, difference_tables, power_tables
 from harness.analysis.by_image import ByImage, by_image
 from harness.analysis.comparison import Comparison, compare
@@ -19,8 +18,9 @@ from harness.analysis.differences import Findings, differences, find_row
 from harness.analysis.effects import effects
 from harness.analysis.foreign import adapt
 from harness.analysis.held_out import HeldOutPredictions
+from harness.analysis.pages import FORMATS
 from harness.analysis.power import Power, power
-from harness.analysis.presenting import FORMATS, render
+from harness.analysis.presenting import render
 from harness.analysis.ranking import WITHIN, Demand
 from harness.analysis.replicates import named_replicates
 from harness.analysis.rows import INTERVALS, STAGES, IntervalOver, Stage
@@ -36,7 +36,8 @@ from harness.tracking.predictions import read_predictions
 from harness.tracking.reading import cached_reads
 from harness.tracking.store import Store
 
-_SUFFIXES = {".json": "json", ".csv": "csv", ".md": "markdown", ".txt": "table", "": "table"}
+_SUFFIXES = {".json": "json", ".csv": "csv", ".md": "markdown", ".tex": "latex", ".html": "html", ".txt": "table",
+             "": "table"}  # fmt: skip
 
 
 def _form_of(output: Path | None) -> str:
@@ -117,9 +118,7 @@ Shown = Comparison | Findings | Confirmation | ByImage | Power
 @click.option("--sort", "sort_by", metavar="COLUMN", help="A setting, n or a score, whatever the accuracy.")
 @click.option("--descending", is_flag=True, help="The largest first.")
 @naming_options
-@click.option(
-    "--format", "form", type=click.Choice(list(FORMATS)), help="By default that of FILE's suffix, else table."
-)
+@click.option("--format", "form", type=click.Choice(FORMATS), help="By default that of FILE's suffix, else table.")
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write to FILE instead."
 )
@@ -195,6 +194,10 @@ def command(
             f"--at {stage}: no run here has such figures. Only a run with a validation split (regime.validation) has "
             "an epoch of least validation loss, and runs of earlier versions of the harness have neither."
         )
+    if pareto and comparison.scores and not comparison.rows:
+        raise RequestError(
+            "--pareto: no row is accurate enough to be on the front. Ask for less: --min-accuracy, --within."
+        )
     if effect is None and baseline is not None:
         baseline = baseline_row(store, comparison, baseline)
     how = OnRequest(simultaneous, effect_size)
@@ -213,7 +216,7 @@ def command(
 
 
 def _show(shown: Shown, form: str, output: Path | None, how: OnRequest) -> None:
-    console = Console()
+    console = terminal.console()
     if output is not None:
         try:
             paths.write_text(output, _rendered(shown, form, how))
@@ -222,7 +225,7 @@ def _show(shown: Shown, form: str, output: Path | None, how: OnRequest) -> None:
                 f"--output {output}: cannot be written ({error.strerror}). Name another file."
             ) from error
         click.echo(f"Wrote {output}", err=True)
-    elif form == "table" and console.is_terminal and isinstance(shown, Comparison):
+    elif form == "table" and console.is_interactive and isinstance(shown, Comparison):
         print_table(shown, console)
     else:
         click.echo(_rendered(shown, form, how), nl=False)

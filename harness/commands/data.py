@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from harness import data
+from harness.analysis.pages import wrapped
 from harness.commands.describing import Description, describe_dataset
+from harness.commands.tables import text_table
 from harness.config import PREPROCESSING, DatasetConfig
 from harness.errors import DataError, RequestError
 from harness.figures.files import png_path, write_png
@@ -22,8 +22,6 @@ COLOUR_MAPS = ("viridis", "binary", "gray", "gray_r")
 """matplotlib's names; `binary` and `gray_r` are dark on white."""
 LARGEST_GRID = 20
 _ONE, _GRID = "viridis", "binary"
-
-STYLES = {data.FileState.OK: "green", data.FileState.DAMAGED: "bold red", data.FileState.MISSING: "yellow"}
 
 
 @click.group(name="data")
@@ -54,12 +52,12 @@ def list_datasets(form: str) -> None:
     if form == "json":
         click.echo(json.dumps(rows, indent=2))
         return
-    table = Table("name", "images", "classes", "state", "where")
-    table.columns[-1].overflow = "fold"
-    for row, published in zip(rows, data.PUBLICATIONS.values(), strict=True):
-        images = f"{published.train_size:,} + {published.test_size:,}"
-        table.add_row(published.name, images, str(len(published.class_names)), str(row["state"]), str(row["folder"]))
-    Console().print(table)
+    cells = [
+        (published.name, f"{published.train_size:,} + {published.test_size:,}", str(len(published.class_names)),
+         str(row["state"]), str(row["folder"]))
+        for row, published in zip(rows, data.PUBLICATIONS.values(), strict=True)
+    ]  # fmt: skip
+    _print(text_table(("name", "images", "classes", "state", "where"), cells, {"images", "classes"}))
 
 
 @command.command(short_help="Fetch datasets into the cache and check them.")
@@ -94,9 +92,7 @@ def fetch(names: tuple[str, ...], directory: Path | None) -> None:
 )  # fmt: skip
 def verify(names: tuple[str, ...], directory: Path | None) -> None:
     """Read every file of the datasets NAMES (by default all) and compare it with its SHA-256."""
-    table = Table("dataset", "file", "state", "problem")
-    table.columns[-1].overflow = "fold"
-    faulty = []
+    cells, faulty = [], []
     for published in _chosen(names):
         if directory is None:
             folder, sums = data.default_root() / published.name, published.sums
@@ -104,12 +100,11 @@ def verify(names: tuple[str, ...], directory: Path | None) -> None:
             folder = data.locate(directory.expanduser().resolve(), published)
             sums = data.demanded_sums(folder, published)
         for file in data.examine(folder, sums):
-            state = f"[{STYLES[file.state]}]{file.state}[/]"
             detail = file.problem if file.state is data.FileState.DAMAGED else ""
-            table.add_row(published.name, file.name, state, detail)
+            cells.append((published.name, file.name, str(file.state), detail))
             if file.state is not data.FileState.OK:
                 faulty.append(f"{folder / file.name} {file.problem}")
-    Console().print(table)
+    _print(text_table(("dataset", "file", "state", "problem"), cells))
     if faulty:
         remedy = "Repair the folder." if directory else "`harness data fetch` fetches what is missing or damaged."
         raise DataError("\n".join([*faulty, remedy]))
@@ -215,12 +210,7 @@ def describe(name: str, preprocessing: str, form: str, output: Path | None, dire
 
 
 def _print_description(dataset: Dataset, description: Description) -> None:
-    console = Console()
-    table = Table("array", "shape", "type", "length")
-    for array in description.arrays:
-        table.add_row(array.name, str(array.shape), array.dtype, f"{array.length:,}")
-    console.print(f"{dataset.name}, from {dataset.source}", highlight=False, markup=False)
-    console.print(table)
+    cells = [(array.name, str(array.shape), array.dtype, f"{array.length:,}") for array in description.arrays]
     names = dataset.class_names
     numbered = [name if name == str(number) else f"{number} {name}" for number, name in enumerate(names)]
     lines = [
@@ -233,7 +223,12 @@ def _print_description(dataset: Dataset, description: Description) -> None:
         f"  first pixel (background): {description.background[0]} becomes {description.background[1]!r}",
         f"  brightest pixel: {description.brightest[0]} becomes {description.brightest[1]!r}",
     ]
-    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=False)
+    table = text_table(("array", "shape", "type", "length"), cells, {"length"})
+    _print([f"{dataset.name}, from {dataset.source}", "", *table, "", *wrapped(lines)])
+
+
+def _print(lines: Iterable[str]) -> None:
+    click.echo("\n".join(lines))
 
 
 def _words(values: Iterable[float]) -> str:

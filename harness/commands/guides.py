@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from rich.console import Console
 
-from harness import paths
+from harness import paths, terminal
 from harness.analysis.reproduction import Reproduction
 from harness.analysis.reproduction_tables import FORMATS, print_tables, render
 from harness.errors import HarnessError, RequestError
@@ -82,7 +81,7 @@ def _check_targets(output: Path | None, into: Path | None, figure: Path | None) 
 
 
 def _present(found: Sequence[Reproduction], form: str, output: Path | None, into: Path | None) -> None:
-    console = Console()
+    console = terminal.console()
     if into is not None:
         text = into.read_text()
         start, end = text.index(BEGIN) + len(BEGIN), text.index(END)
@@ -91,7 +90,7 @@ def _present(found: Sequence[Reproduction], form: str, output: Path | None, into
     elif output is not None:
         paths.write_text(output, render(found, form))
         click.echo(f"Wrote {output}", err=True)
-    elif form == "table" and console.is_terminal:
+    elif form == "table" and console.is_interactive:
         print_tables(found, console)
     else:
         click.echo(render(found, form), nl=False)

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
+from harness.analysis.pages import aligned
 from harness.analysis.repetition import Deviation, Repetition
-from harness.analysis.table import aligned
 from harness.commands.store_option import store_option
-from harness.errors import HarnessError
+from harness.errors import HarnessError, RequestError
 from harness.tracking.store import Store
 
 SHOWN = 15
@@ -19,22 +19,31 @@ SHOWN = 15
 
 @click.command(name="reproduce")
 @click.argument("run")
+@click.argument("named", nargs=-1, metavar="[KEY=PATH]...")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @store_option
-def command(run: str, form: str, store: Store) -> None:
+def command(run: str, named: tuple[str, ...], form: str, store: Store) -> None:
     """Train a recorded run again and compare every metric, bit for bit.
 
     RUN is a run's id, the beginning of it, or its name; latest; best; or a registered model (NAME, NAME/3, NAME@alias).
     The configuration, the data and the number of threads are those that the run recorded; the code and the libraries
     are those at hand. The result is a new run of the same experiment.
 
+    A file that the run was continued from is read only if you name it: regime.continue_from=FILE. Where the images lie
+    elsewhere now: dataset.directory=DIR.
+
     Exit code 0 if all metrics of every epoch are identical (times aside), 1 if not.
     """
-    from harness.repeating import find_recorded, repeat
+    from harness.repeating import CONTINUED, DATA, find_recorded, repeat
     from harness.sweep.claiming import close_dead
     from harness.sweep.progress import RunDisplay
 
-    recorded = find_recorded(store, run)
+    given = dict(word.partition("=")[::2] for word in named)
+    if wrong := [key for key, path in given.items() if key not in (CONTINUED, DATA) or not path]:
+        raise RequestError(
+            f"{wrong[0]}: a run is reproduced as it was. Only {CONTINUED}=FILE and {DATA}=DIR can be named."
+        )
+    recorded = find_recorded(store, run, given)
     close_dead(store)
     record, display = recorded.record, RunDisplay()
     click.echo(f"Again: {record.name} ({record.run_id}) of {record.started:%Y-%m-%d %H:%M} UTC", err=True)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Collection, Sequence
+
+_SHORTEST = 12
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers: Collection[str] = ()) -> list[str]:
@@ -16,3 +20,16 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers: Co
         for row in (header, *rows)
     ]
     return [lines[0], "─" * (sum(widths) + 2 * (len(widths) - 1)), *lines[1:]]
+
+
+def fitted_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], numbers: Collection[str] = (), shorten: str = "name"
+) -> list[str]:
+    """As `text_table`; on a terminal that is too narrow, the longest cells of the column `shorten` are cut."""
+    place = header.index(shorten)
+    over = len(text_table(header, rows, numbers)[1]) - shutil.get_terminal_size().columns
+    if sys.stdout.isatty() and over > 0 and rows:
+        room = max(_SHORTEST, max(len(row[place]) for row in rows) - over)
+        cut = [row[place] if len(row[place]) <= room else f"{row[place][: room - 1]}…" for row in rows]
+        rows = [[*row[:place], cell, *row[place + 1 :]] for row, cell in zip(rows, cut, strict=True)]
+    return text_table(header, rows, numbers)

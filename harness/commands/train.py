@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 import click
 
+from harness.terminal import console as console_on
+from harness.terminal import doing
+
 HYDRA_ARGUMENTS = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 """Everything behind the subcommand goes to Hydra as it is, `--help` included."""
 
@@ -19,18 +22,17 @@ def command(arguments: tuple[str, ...]) -> int:
 
 def run_hydra(arguments: Sequence[str], multirun: bool = False) -> int:
     """Hand `arguments` to Hydra and print what comes back; returns the exit code."""
-    from rich.console import Console
-
-    from harness.analysis.comparison import Comparison
-    from harness.analysis.presenting import render
-    from harness.analysis.table import print_table
-    from harness.commands.plans import plan_lines
-    from harness.sweep.conducting import Outlook
-    from harness.sweep.launching import launch
+    with doing("Loading"):
+        from harness.analysis.comparison import Comparison
+        from harness.analysis.presenting import render
+        from harness.analysis.table import print_table
+        from harness.commands.plans import plan_lines
+        from harness.sweep.conducting import Outlook
+        from harness.sweep.launching import launch
 
     def report(comparison: Comparison) -> None:
-        console = Console()
-        if console.is_terminal:
+        console = console_on()
+        if console.is_interactive:
             print_table(comparison, console)
         else:
             click.echo(render(comparison, "table"), nl=False)

@@ -23,9 +23,11 @@ from harness import paths
 from harness.commands.store_option import store_option
 from harness.errors import RequestError, StoreError
 from harness.sweep.showing import show_experiment, show_sweep
+from harness.terminal import doing
 from harness.tracking.access import shown_uri
 from harness.tracking.locations import artifact_root
 from harness.tracking.reading import cached_reads, latest_run, latest_sweep
+from harness.tracking.soundness import check_journal
 from harness.tracking.store import Store
 from harness.tracking.views import saved_views, sweep_key, view_page
 
@@ -46,6 +48,8 @@ def command(port: int, store: Store) -> int:
     if store.is_server:
         click.echo(f"The store is a server with a UI of its own: {store.shown}")
         return 0
+    if store.database is not None:
+        check_journal(store.database)
     if store.is_missing:
         click.echo("The store is empty so far. `harness train` makes a first run, `make sweep` a first sweep.")
     token = secrets.token_urlsafe(24)
@@ -155,13 +159,11 @@ def _running_server(
 
 
 def _wait_until_it_answers(server: subprocess.Popen[bytes], port: int, token: str, log: Path) -> None:
-    from rich.console import Console
-
     # A proxy from the environment must not be asked for an address of this machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     asked = urllib.request.Request(f"http://{HOST}:{port}/health", headers={"Authorization": f"Bearer {token}"})
     deadline = time.monotonic() + START_SECONDS
-    with Console(stderr=True).status("Starting the MLflow server ..."):
+    with doing("Starting the MLflow server"):
         while time.monotonic() < deadline:
             if server.poll() is not None:
                 raise StoreError(f"The MLflow server did not start (exit code {server.returncode}).\n{_tail(log)}")

@@ -4,7 +4,7 @@ Everything that Hydra or OmegaConf find wrong with a request leaves here as a `C
 the rule and the choices.
 """
 
-from harness.composing.configs import compose_config, recorded_config, typed_config
+from harness.composing.configs import compose_config, recorded_config, typed_config, with_absolute_paths
 from harness.composing.explaining import explained, group_names
 from harness.composing.grid import GRID_SWEEPER, SweepJobs, expand_sweep
 from harness.composing.jobs import SweepComposer, check_sweep
@@ -28,4 +28,5 @@ __all__ = [
     "recorded_config",
     "register",
     "typed_config",
+    "with_absolute_paths",
 ]

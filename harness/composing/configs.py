@@ -18,6 +18,7 @@ from harness.composing.words import as_written
 from harness.config import SAVED, Config, flatten
 from harness.errors import ConfigError
 from harness.surroundings import is_ignored
+from harness.untrusted import plain_yaml
 from harness.validation import validate
 
 
@@ -27,7 +28,10 @@ def compose_config(
     """The configuration of one run, from overrides as on the command line. Raises `ConfigError`."""
     loader, words = config_loader(config_dir), as_written(overrides)
     with explained(overrides):
-        config = typed_config(composed(loader, config_name, words), overrides)
+        content = composed(loader, config_name, words)
+        config = typed_config(content, overrides)
+    if OmegaConf.select(content, "hydra.mode") == RunMode.MULTIRUN:
+        raise ConfigError("hydra.mode=MULTIRUN makes a sweep of it. A sweep is started with `harness sweep`.")
     validate(config)
     return config
 
@@ -75,12 +79,32 @@ def own_settings(composed: DictConfig) -> DictConfig:
 def recorded_config(text: str) -> Config:
     """The `Config` that a run recorded as YAML; settings that its version did not have yet are at their defaults.
 
-    Raises `ConfigError` where it holds what this version does not know.
+    It is data: nothing in it is computed or looked up. Raises `RequestError` where it is no plain YAML, `ConfigError`
+    where it holds `${...}`, of which a recorded configuration has none left, or what this version does not know.
     """
+    given = plain_yaml(text, "The recorded configuration")
+    if not isinstance(given, dict):
+        raise ConfigError("The recorded configuration holds no settings.")
+    _refuse_interpolations(given)
     with explained():
-        content = OmegaConf.merge(OmegaConf.create(dataclasses.asdict(Config())), OmegaConf.create(text))
+        content = OmegaConf.merge(OmegaConf.create(dataclasses.asdict(Config())), OmegaConf.create(given))
         assert isinstance(content, DictConfig)
         return typed_config(content)
+
+
+def _refuse_interpolations(given: object, key: str = "") -> None:
+    if isinstance(given, dict):
+        for name, value in given.items():
+            _refuse_interpolations(name, key)
+            _refuse_interpolations(value, f"{key}.{name}".lstrip("."))
+    elif isinstance(given, list):
+        for value in given:
+            _refuse_interpolations(value, key)
+    elif isinstance(given, str) and "${" in given:
+        raise ConfigError(
+            f"The recorded configuration has a value that would have to be computed ({key}). A recorded one holds "
+            "plain values only, so it is not used."
+        )
 
 
 def _refuse_variables(composed: DictConfig) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, get_type_hints
 
+import yaml
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
@@ -27,6 +28,16 @@ UNPACKED = re.compile(r"In '(?P<file>(?P<group>\w+)/[^']+)'.*: Key '(?P=group)' 
 CHOSEN_AS_SETTING = re.compile(
     r"In '(?P<file>[^']+)'.*: \w+ is not a subclass of (?P<section>\w+)Config\. value: (?P<option>\S+)"
 )
+WRONG_IN_FILE = re.compile(
+    r"In '(?P<file>[^']+)': (?P<kind>\w+) raised while composing config: (?P<reason>.*?)(?: full_key: (?P<key>\S*))?"
+    r"(?: reference_type=\S+)?(?: object_type=\S+)?"
+)
+"""What Hydra says of a file that does not fit the schema."""
+CHOSEN_TWICE = re.compile(
+    r"Multiple values for (?P<group>\S+)\. To override a value use 'override (?P=group): (?P<option>.+)'"
+)
+NO_SUCH_GROUP = re.compile(r"In '(?P<file>[^']+)': Could not override '(?P<group>[^']+)'")
+GIVEN_VALUE = re.compile(r"Value '(?P<value>.*)' of type")
 ABBREVIATIONS = {"lr": "learning_rate", "bs": "batch_size", "wd": "weight_decay"}
 """What others call settings of ours."""
 
@@ -44,6 +55,10 @@ def explained(overrides: Sequence[str] = ()) -> Iterator[None]:
         if (refusal := _refusal_of_ours(error)) is not None:
             raise refusal from None
         raise ConfigError(_explain(error, overrides)) from error
+    except yaml.MarkedYAMLError as error:
+        raise ConfigError(_unreadable_file(error)) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"a file of the configuration is no UTF-8 ({error}). Save it as UTF-8.") from error
     except ValueError as error:  # Hydra raises it bare for a group set to a number and the like
         raise ConfigError(_explain_text(str(error), overrides)) from error
 
@@ -101,6 +116,13 @@ def _explain(error: HydraException | OmegaConfBaseException, overrides: Sequence
     if reason.endswith("does not support deletion"):
         return f"{given}: a setting cannot be taken out; give it another value, or null where it may have none."
     wanted = _expected_type(key.split("[")[0])
+    if missing := re.search(r"Interpolation key '(.+)' not found", reason):
+        word = next((word for word in overrides if missing[1] in word), f"${{{missing[1]}}}")
+        near = suggestion(missing[1], list(flatten(Config())))
+        return f"{word}: there is no setting {missing[1]} to refer to.{near}"
+    if missing := re.search(r"Environment variable '(.+)' not found", reason):
+        name = missing[1]
+        return f"${{oc.env:{name}}}: the variable {name} is not set. Set it, or write ${{oc.env:{name},VALUE}}."
     if not given:  # what a value refers to with ${...}
         return f"{' '.join(word for word in overrides if '${' in word) or 'a setting'}: {reason}."
     return f"{given}: must be {wanted}.{_several(given)}" if wanted else f"{given}: {reason}."
@@ -120,6 +142,23 @@ def _explain_text(text: str, overrides: Sequence[str]) -> str:
             f"{match['file']}.yaml: '{group}: {match['option']}' gives a group one value. An option is chosen in the "
             f"defaults list of the file:  defaults:  - override /{group}: {match['option']}"
         )
+    if match := CHOSEN_TWICE.search(text):
+        group, option = match["group"], match["option"]
+        return (
+            f"{group}: {option} is chosen beside another option of {group}, in the defaults list of a file. Write "
+            f"there: - override /{group}: {option}"
+        )
+    if match := NO_SUCH_GROUP.search(text):
+        group = match["group"].rpartition("@")[2]
+        wanted = (
+            f"Write - override /{group}: OPTION"
+            if group in group_names()
+            else "The groups are " + ", ".join(group_names())
+        )
+        near = suggestion(group, group_names())
+        return f"{match['file']}.yaml: 'override {match['group']}' names no group.{near} {wanted}."
+    if match := WRONG_IN_FILE.fullmatch(text):
+        return f"{match['file']}.yaml: {_wrong_in_file(match)}"
     for override in overrides:
         key, _, value = override.lstrip("+~").partition("=")
         if f"'{key}'" in text and "Could not override" in text:
@@ -136,6 +175,31 @@ def _explain_text(text: str, overrides: Sequence[str]) -> str:
         if not key and "must be a string or a list" in text:
             return f"{override}: this names no setting. Write SETTING=VALUE."
     return text
+
+
+def _wrong_in_file(match: re.Match[str]) -> str:
+    key, reason = match["key"] or "", match["reason"]
+    if key.partition(".")[0] in ("params", "sweeper"):
+        return f"{key}: there is no such setting. Values to sweep over stand under  hydra:  sweeper:  params:"
+    if match["kind"] in ("ConfigKeyError", "ConfigAttributeError"):
+        return unknown_setting(key)
+    if "Cannot merge" in reason:
+        return "holds a list where settings with names are wanted: SETTING: VALUE, without a - in front."
+    wanted, value = _expected_type(key.split("[")[0]), GIVEN_VALUE.match(reason)
+    if wanted is None:
+        return f"{key}: {reason}." if key else reason
+    given = f"{key}: {value['value']}" if value else key
+    several = " Several values stand under  hydra:  sweeper:  params:" if value and "," in value["value"] else ""
+    return f"{given}: must be {wanted}.{several}"
+
+
+def _unreadable_file(error: yaml.MarkedYAMLError) -> str:
+    """A file that is no YAML: where, and what is wrong there."""
+    mark = error.problem_mark or error.context_mark
+    place = "a file" if mark is None else f"{mark.name}, line {mark.line + 1}"
+    problem = str(error.problem or error.context)
+    tabs = " YAML is indented with spaces, not with tabs." if "\\t" in problem else ""
+    return f"{place}: this is no YAML ({problem}).{tabs}"
 
 
 def _several(word: str) -> str:
@@ -169,7 +233,8 @@ def unknown_setting(key: str, overrides: Sequence[str] = ()) -> str:
 
 def _given(key: str, overrides: Sequence[str]) -> str:
     """The override that set `key`, as the user wrote it; the key alone if a file set it."""
-    return next((item for item in overrides if item.lstrip("+~").split("=")[0] == key.split("[")[0]), key)
+    last = reversed(overrides)  # of two that name one setting, the last holds
+    return next((item for item in last if item.lstrip("+~").split("=")[0] == key.split("[")[0]), key)
 
 
 def group_names() -> list[str]:

@@ -27,6 +27,7 @@ from harness.errors import ConfigError
 
 GRID_SWEEPER = "hydra_plugins.harness.GridSweeper"
 """Our sweeper. It carries out the jobs that it is given; another one makes a grid of its own."""
+SWEEPER_SETTINGS = {"_target_", "max_batch_size", "params"}
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,11 @@ class _Expansion:
             raise ConfigError(
                 f"hydra.sweeper.params={params}: must have the values of each key, as in "
                 "'hydra.sweeper.params={seed:\"1,2\"}'."
+            )
+        if sweeper.get("_target_") == GRID_SWEEPER and (extra := sorted(sweeper.keys() - SWEEPER_SETTINGS)):
+            raise ConfigError(
+                f"hydra.sweeper.{extra[0]}: the sweeper has no such setting. The values to sweep over stand one level "
+                f"below: hydra.sweeper.params.{extra[0]}=..."
             )
         size = sweeper.get("max_batch_size")
         if size is not None and (type(size) is not int or size < 1):

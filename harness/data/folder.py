@@ -6,7 +6,6 @@ is held to its own sums; otherwise the published sums are demanded.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import re
 import zlib
@@ -16,9 +15,12 @@ from enum import StrEnum
 from pathlib import Path
 
 from harness.data.catalogue import FILES, Publication
-from harness.errors import DataError
+from harness.errors import DataError, RequestError
+from harness.untrusted import read_bytes, read_text, unpack_gzip
 
 SUMS_FILE = "SHA256SUMS"
+LARGEST_BYTES = 2**30
+"""The most of one file: 20 times the training images of MNIST."""
 
 
 class FileState(StrEnum):
@@ -61,12 +63,12 @@ def _examine(folder: Path, name: str, expected: str) -> StoredFile:
     raw, packed = folder / name, folder / f"{name}.gz"
     try:
         if raw.is_file():
-            content = raw.read_bytes()
+            content = read_bytes(raw, LARGEST_BYTES)
         elif packed.is_file():
-            content = gzip.decompress(packed.read_bytes())
+            content = unpack_gzip(packed)
         else:
             return StoredFile(name, FileState.MISSING, "is missing")
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, zlib.error, RequestError) as error:
         return StoredFile(name, FileState.DAMAGED, f"cannot be read ({error})")
     actual = hashlib.sha256(content).hexdigest()
     if actual != expected:
@@ -109,16 +111,14 @@ def demanded_sums(folder: Path, publication: Publication) -> Mapping[str, str]:
 def _parse_sums(listing: Path) -> dict[str, str]:
     sums = {}
     try:
-        lines = listing.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(listing).splitlines()
+    except (OSError, RequestError) as error:
         raise DataError(f"{listing}: cannot be read ({error}). Write it with sha256sum.") from error
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         match = re.fullmatch(r"([0-9a-fA-F]{64}) [ *](?:\./)?(.+)", line.rstrip())
         if match is None:
-            raise DataError(
-                f"{listing}, line {number}: '{line}' is not '<SHA-256>  <file name>'. Write it with sha256sum."
-            )
+            raise DataError(f"{listing}, line {number} is not '<SHA-256>  <file name>'. Write it with sha256sum.")
         sums[match[2]] = match[1].lower()
     return sums

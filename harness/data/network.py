@@ -20,6 +20,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 from harness.errors import DataError
+from harness.terminal import console, doing
 
 logger = logging.getLogger(__name__)
 
@@ -97,16 +98,16 @@ def _reason(error: OSError | HTTPException, seconds: float) -> str:
 @contextmanager
 def _progress(url: str, total: int) -> Iterator[Callable[[int], None]]:
     """A progress bar on stderr if a person is looking at it, else one line in the log."""
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    screen = console(stderr=True)
+    if not screen.is_interactive:
         logger.info("Downloading %s", url)
-        yield lambda _: None
+        with doing(f"Downloading {url}", screen):
+            yield lambda _: None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=screen, transient=True) as progress:
         task = progress.add_task(url.rsplit("/", 1)[-1], total=total or None)
         yield lambda count: progress.advance(task, count)
 
@@ -114,8 +115,6 @@ def _progress(url: str, total: int) -> Iterator[Callable[[int], None]]:
 def run_tool(arguments: Sequence[str | Path], directory: Path, seconds: float) -> None:
     """Run a package tool in `directory` without input. Raises `DataError` if it is not installed, fails (with what it
     said) or takes longer than `seconds`; it and everything it started are stopped then."""
-    from rich.console import Console
-
     words = [str(word) for word in arguments]
     command = Path(words[0]).name
     if shutil.which(words[0]) is None:
@@ -134,7 +133,7 @@ def run_tool(arguments: Sequence[str | Path], directory: Path, seconds: float) -
         start_new_session=True,
     )
     try:
-        with Console(stderr=True).status(f"Running {command} ..."):
+        with doing(f"Running {command}"):
             output, _ = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         raise DataError(f"{command} did not finish within {seconds:g} s") from None

@@ -15,8 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from harness.data import idx
 from harness.data.catalogue import (
     FASHION_MNIST,
@@ -28,7 +26,8 @@ from harness.data.catalogue import (
     TRAIN_LABELS,
 )
 from harness.data.network import Limits, download, run_tool
-from harness.errors import DataError
+from harness.errors import DataError, RequestError
+from harness.untrusted import open_arrays
 
 KERAS_FILES = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
 """Where `keras.datasets` downloads from. Fetched without Keras, which takes seconds to import and has no time limit."""
@@ -83,10 +82,10 @@ def unpack_npz(archive: Path, workspace: Path) -> Path:
     """Write the arrays of Keras's `mnist.npz` as the four IDX files that they were made from."""
     arrays = {TRAIN_IMAGES: "x_train", TRAIN_LABELS: "y_train", TEST_IMAGES: "x_test", TEST_LABELS: "y_test"}
     try:
-        with archive.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as held:
+        with open_arrays(archive) as held:
             for name, array in arrays.items():
                 (workspace / name).write_bytes(idx.encode(held[array]))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (RequestError, OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{archive} is not the archive that Keras writes ({error})") from error
     return workspace
 

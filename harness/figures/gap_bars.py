@@ -19,6 +19,7 @@ from harness.figures.intervals import draw_intervals
 from harness.figures.lettering import LINE, fitted, letter, width
 from harness.figures.panels import heading_height, write_heading, write_labels
 from harness.figures.scales import dress, even_ticks
+from harness.records import Place
 
 _WIDTH = 10.0
 _LABELS = 3.6  # inches that labels take at most
@@ -27,17 +28,25 @@ _PAD = 0.1
 
 @dataclass(frozen=True)
 class Bar:
-    """One group: its label, its gap in points or nats, how many runs that rests on, and whether it is the baseline."""
+    """One group: its label, its gap in points or nats, how many runs that rests on, whether it is the baseline, and
+    what the comparison says of it."""
 
     label: str
     gap: Estimate
     count: str
     baseline: bool
+    place: Place = Place.NONE
+
+    @property
+    def name(self) -> str:
+        """Its label and what must be known of it."""
+        marks = ["baseline"] * self.baseline + [self.place] * self.place.is_underfit
+        return f"{self.label} ({', '.join(marks)})" if marks else self.label
 
 
 @dataclass(frozen=True)
 class GapBars:
-    """Groups by growing mean gap, those without one last."""
+    """Groups by growing mean gap, underfit ones below them as in the table, those without a gap last."""
 
     bars: tuple[Bar, ...]
     measure: Measure
@@ -60,15 +69,15 @@ def compute(groups: Sequence[Group], measure: Measure, baseline: str | None = No
     bars = []
     for group in groups:
         gap = measure.estimate(group.gap)
-        bars.append(Bar(group.label, gap, count_text(gap.n, group), group.label == baseline))
-    bars.sort(key=lambda bar: (math.isnan(bar.gap.mean), bar.gap.mean))
+        bars.append(Bar(group.label, gap, count_text(gap.n, group), group.label == baseline, group.place))
+    bars.sort(key=lambda bar: (math.isnan(bar.gap.mean), bar.place.is_underfit, bar.gap.mean))
     return GapBars(tuple(bars), measure)
 
 
 def draw(view: GapBars, title: str) -> Figure:
     """A row a group; bars from 0 to the mean, to the right of 0 the model overfits."""
     bars, measure = view.bars, view.measure
-    labels = [fitted(bar.label + " (baseline)" * bar.baseline, style.SMALL_SIZE, _LABELS, lines=3) for bar in bars]
+    labels = [fitted(bar.name, style.SMALL_SIZE, _LABELS, lines=3) for bar in bars]
     values = [_value_text(bar, measure) for bar in bars]
     counts = [bar.count for bar in bars]
     left = max(width(label, style.SMALL_SIZE, bold=bar.baseline) for label, bar in zip(labels, bars, strict=True))

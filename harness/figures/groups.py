@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from harness.records import Place
+
 HeldOut = Literal["val", "test"]
 Quantity = Literal["accuracy", "loss"]
 
@@ -34,7 +36,8 @@ class Group:
     """Runs that share their settings; `settings` holds those that tell groups apart, by name, as text or number.
 
     `runs` is how many were asked for: with fewer finite gaps than that, the group is marked as incomplete. 0 stands for
-    as many as `gap` has. `front_share` is the share of resamples that put it on the Pareto front, NaN if not known.
+    as many as `gap` has. `place` is what the comparison says of the group beside the others: on the Pareto front, or
+    underfit; `front_share` is the share of resamples that put it on the front, NaN if not known.
     """
 
     label: str
@@ -43,6 +46,7 @@ class Group:
     train: Scores = Scores()
     held_out: Scores = Scores()
     runs: int = 0
+    place: Place = Place.NONE
     front_share: float = math.nan
 
 

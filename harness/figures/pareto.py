@@ -1,4 +1,7 @@
-"""Which groups no other one beats: in how well they do on held-out images, and in how little they overfit."""
+"""Which groups no other one beats: in how well they do on held-out images, and in how little they overfit.
+
+Which those are the comparison says (`Group.place`), so that a figure shows the front that the table names.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from harness.figures.intervals import draw_intervals
 from harness.figures.lettering import LINE, fitted, letter, width
 from harness.figures.panels import counted, heading_height, write_heading, write_labels
 from harness.figures.scales import dress, even_ticks
-from harness.records import FloatArray
+from harness.records import FloatArray, Place
 
 _WIDTH, _PANEL, _HIGH, _KEY = 10.0, 5.0, 4.4, 3.6  # inches
 _FAINTEST = 0.25
@@ -30,15 +33,19 @@ _TURNS = np.radians([135, 45, 225, 315, 90, 180, 270, 0])
 
 @dataclass(frozen=True)
 class Standing:
-    """One group: its gap in points or nats and its held-out score in percent or nats; whether it is on the front, and
-    in which share of resamples it is (NaN: not known)."""
+    """One group: its gap in points or nats and its held-out score in percent or nats; whether it is on the front or
+    underfit, and in which share of resamples it is on the front (NaN: not known)."""
 
     label: str
     gap: Estimate
     held_out: Estimate
     count: str
-    on_front: bool
+    place: Place
     share: float = math.nan
+
+    @property
+    def on_front(self) -> bool:
+        return self.place is Place.FRONT
 
     @property
     def strength(self) -> float:
@@ -60,7 +67,7 @@ class Pareto:
 
 
 def compute(groups: Sequence[Group], measure: Measure) -> Pareto:
-    """The front: groups than which none has both no larger a gap and no worse a held-out score, and one of them better.
+    """The groups by growing gap.
 
     Raises:
         ValueError: there is no group.
@@ -70,22 +77,15 @@ def compute(groups: Sequence[Group], measure: Measure) -> Pareto:
     pairs = [(group, measure.estimate(group.gap), measure.estimate(group.held_out)) for group in groups]
     known = [pair for pair in pairs if math.isfinite(pair[1].mean) and math.isfinite(pair[2].mean)]
     known.sort(key=lambda pair: (pair[1].mean, pair[2].mean))
-    worse = -1.0 if measure.quantity == "accuracy" else 1.0  # both coordinates are to be small
-    points = np.array([(gap.mean, worse * held_out.mean) for _, gap, held_out in known]).reshape(-1, 2)
-    front = [not _beaten(point, points) for point in points]
     standings = tuple(
-        Standing(group.label, gap, held_out, count_text(gap.n, group), on_front, group.front_share)
-        for (group, gap, held_out), on_front in zip(known, front, strict=True)
+        Standing(group.label, gap, held_out, count_text(gap.n, group), group.place, group.front_share)
+        for group, gap, held_out in known
     )
     return Pareto(standings, len(groups) - len(known), measure)
 
 
-def _beaten(point: FloatArray, points: FloatArray) -> bool:
-    return bool(((points <= point).all(axis=1) & (points < point).any(axis=1)).any())
-
-
 def draw(view: Pareto, title: str) -> Figure:
-    """The front as steps with numbered points, named at the right; all other groups muted."""
+    """The front as steps with numbered points, named at the right; all other groups muted, underfit ones hollow."""
     measure, front = view.measure, view.front
     better = "upper" if measure.quantity == "accuracy" else "lower"
     heading = (
@@ -93,6 +93,8 @@ def draw(view: Pareto, title: str) -> Figure:
         f"{counted(len(view.standings), 'group')}. Grey: another group is better in one of them and "
         f"no worse in the other (the {better} left is best). Crosses: 95 % intervals."
     )
+    if any(one.place.is_underfit for one in view.standings):
+        heading += " Hollow: underfit, not accurate enough for the front."
     if any(not math.isnan(one.share) for one in front):
         heading += " The fainter a point of the front, the fewer resamples put it there."
     if view.left_out:
@@ -119,8 +121,9 @@ def draw(view: Pareto, title: str) -> Figure:
     dress(axes, "", across, up, grid="xy")
     gap_label = f"gap ({measure.gap_unit}; smaller overfits less)"
     write_labels(axes, gap_label, across.depth, f"{measure.split} {measure.quantity} ({measure.unit})", up.breadth)
-    off = [one for one in view.standings if not one.on_front]
-    _scatter(axes, off, color=style.FAINT, marker="o", markersize=5.0, zorder=2.0)
+    for hollow, look in ((False, {"color": style.FAINT}), (True, {"color": style.MUTED, "fillstyle": "none"})):
+        off = [one for one in view.standings if not one.on_front and one.place.is_underfit is hollow]
+        _scatter(axes, off, marker="o", markersize=5.0, zorder=2.0, **look)
     if front:
         _draw_front(axes, front)
         _number(axes, view)

@@ -78,6 +78,7 @@ def groups_of(comparison: Comparison, rows: Sequence[Row], quantity: Quantity = 
                 train=_scores(row, f"train_{quantity}"),
                 held_out=_scores(row, f"{held_out}_{quantity}"),
                 runs=row.expected,
+                place=row.place,
                 front_share=row.front_share,
             )
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from harness.reporting.wording import by_size
 from harness.text import requoted, shell
 from harness.tracking.access import shown_uri
 from harness.tracking.selection import CONFIRMS_TAG, OVERRIDES_TAG, recorded_commit
+from harness.untrusted import read_text
 
 VALUES_NAMED = 12
 _COMMAND = "harness.command"
@@ -66,14 +68,16 @@ def head_of(text: str) -> dict[str, str]:
 def _head_of_experiment(parent: RunRecord | None) -> dict[str, str]:
     if parent is None:
         return {}
-    named = re.findall(r"(?:^|\s)\+?experiments=([\w./-]+)", parent.tags.get(OVERRIDES_TAG, ""))
+    named = re.findall(r"(?:^|\s)\+?experiments=(\w[\w./-]*)", parent.tags.get(OVERRIDES_TAG, ""))
     if len(named) != 1:
         return {}
-    typed = re.findall(r"(?:--config-dir|-cd)[= ](\S+)", parent.tags.get(_COMMAND, ""))
+    recorded = re.findall(r"(?:--config-dir|-cd)[= ](\S+)", parent.tags.get(_COMMAND, ""))
+    now = [word.rpartition("=")[2] for word in sys.orig_argv]
+    typed = [folder for folder in recorded if folder in now]  # a folder that only a record names is not read
     folders = [*(Path(folder).expanduser() / "experiments" for folder in typed), paths.experiments_directory()]
-    files = (folder / f"{named[0]}.yaml" for folder in folders)
+    files = (folder / f"{named[0]}.yaml" for folder in folders if ".." not in Path(named[0]).parts)
     file = next((file for file in files if file.is_file()), None)
-    return head_of(file.read_text(encoding="utf-8")) if file is not None else {}
+    return head_of(read_text(file)) if file is not None else {}
 
 
 def varied(comparison: Comparison) -> tuple[Fact, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from harness.analysis.comparison import Comparison
 from harness.analysis.difference_legend import two_seeds
 from harness.analysis.differences import Finding, Findings, is_gap
-from harness.analysis.legend import apart_in_words, counted, floor_in_words, what_is_repeated
+from harness.analysis.legend import UNDERFIT, apart_in_words, counted, floor_in_words, what_is_repeated
 from harness.analysis.rows import Row
 from harness.analysis.statistics import ALPHA
 from harness.records import RunRecord, RunState
@@ -242,18 +242,17 @@ def _ranking(comparison: Comparison, rows: Sequence[Row], compared: str) -> list
             f"{gap_in_words(best, comparison)}, at {_accuracy(best, split)} accuracy on {SPLITS[split]}. Its lead over "
             f"the next was not tested.{picked if split in comparison.selected_on else ''}"
         )
-    for sure in (True, False):
-        below = [label(row.settings) for row in scored if row.underfit and row.underfit_shown == sure]
+    for place, how in UNDERFIT.items():
+        below = [label(row.settings) for row in scored if row.place is place]
         if below:
-            how = "beyond its interval" if sure else "by its mean only, which more seeds would tell"
             sentences.append(
                 f"{len(below)} of {len(scored)} configurations {'is' if len(below) == 1 else 'are'} "
-                f"{'underfit' if sure else 'perhaps underfit'} (mean accuracy on {SPLITS[split]} "
+                f"{place} (mean accuracy on {SPLITS[split]} "
                 f"{floor_in_words(comparison)}, {how}) and not ranked by {'its' if len(below) == 1 else 'their'} gap: "
                 f"{shortened(below, NAMED)}."
             )
-    front = [f"{label(row.settings)}{_share(row)}" for row in scored if row.on_front and not row.underfit]
-    if len(scored) > 2:
+    front = [f"{label(row.settings)}{_share(row)}" for row in scored if row.on_front]
+    if len(scored) > 2 and front:
         resampled = any(not math.isnan(row.front_share) for row in scored)
         words = (
             f"in brackets the share of resamples over {what_is_repeated(comparison)}s with this result"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from harness.analysis.presenting import markdown_row
+from harness.analysis.pages import markdown_row
 from harness.reporting.content import Fact, Report, Table
 from harness.text import markdown
 

@@ -137,11 +137,12 @@ def conduct(sweep: Sweep, display: SweepDisplay, report: Report) -> None:
         display.say(f"Every job runs: {sweep.jobs.sweeper} cannot leave out what is finished.")
     while True:
         with cached_reads(sweep.store):
-            plan = sweep.look_up()
+            with display.doing("Looking for earlier runs of these jobs"):
+                plan = sweep.look_up()
             parent = plan.parent
             held = parent is not None and is_held(parent)
             if not held and _nothing_to_do(sweep, plan, display):
-                conclude(sweep.store, plan, report)
+                conclude(sweep.store, plan, report, display)
                 return
         holder = holder_of(parent) if parent is not None else None
         if parent is not None and held:
@@ -150,7 +151,7 @@ def conduct(sweep: Sweep, display: SweepDisplay, report: Report) -> None:
             with display.live(parent.name, len(plan.jobs), done, reused=len(plan.reused)):
                 ended = follow(sweep.store, parent.run_id, display.show)
             if ended:
-                conclude(sweep.store, plan, report)
+                conclude(sweep.store, plan, report, display)
                 return
             display.say("The command that was at work has gone. Going on in its place.")
             plan = sweep.under(parent)
@@ -193,15 +194,16 @@ def _work(sweep: Sweep, plan: SweepPlan, over: int, display: SweepDisplay, repor
     due, store = plan.due(sweep.config.resume), sweep.store
     config = replace(sweep.config, threads=sweep.config.threads or plan.threads)
     with crew_for(sweep.jobs.launcher, max(len(due), 1), config) as crew, _last_word(crew, len(plan.jobs)):
-        sweep.check()
-        parent: RunWriter | None = None
-        if plan.parent is None:
-            identity = sweep.identity(plan)
-            parent = RunWriter(store, identity) if sweep.fresh else new_parent(store, sweep.work, identity)
-            if parent is None:
-                return False
-        parent_id = parent.run_id if parent is not None else plan.parent.run_id if plan.parent else ""
-        claim = take_claim(store, parent_id, over)
+        with display.doing("Starting workers, checking the data and the store"):
+            sweep.check()
+            parent: RunWriter | None = None
+            if plan.parent is None:
+                identity = sweep.identity(plan)
+                parent = RunWriter(store, identity) if sweep.fresh else new_parent(store, sweep.work, identity)
+                if parent is None:
+                    return False
+            parent_id = parent.run_id if parent is not None else plan.parent.run_id if plan.parent else ""
+            claim = take_claim(store, parent_id, over)
         if claim is None:
             return False
         with claim:
@@ -235,7 +237,7 @@ def _how_to_resume(sweep: Sweep) -> str:
     if not sweep.filtered:
         return f"Interrupted. {sweep.jobs.sweeper} cannot leave out what is finished: the same command begins anew."
     anew = ", without resume=false," if sweep.config.resume == "false" else ""
-    return f"Interrupted. The same command{anew} goes on with this sweep: {shown_uri(typed_command())}"
+    return f"Interrupted. The same command{anew} goes on with this sweep:\n{shown_uri(typed_command())}"
 
 
 def _carry_out(
@@ -287,7 +289,7 @@ def _carry_out(
                     "This machine was not heard of for a minute, and another command has taken the sweep over. "
                     "`harness sweep --watch` shows it."
                 )
-            runs = finish_parent(parent, plan, state, report)
+            runs = finish_parent(parent, plan, state, report, display)
     return runs
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import yaml
 from hydra.core.override_parser.types import Quote, QuotedString
 
 from harness.analysis.comparison import Comparison
@@ -14,15 +13,14 @@ from harness.analysis.rows import Row
 from harness.analysis.settings import SEED, swept_settings
 from harness.composing import compose_config
 from harness.config import SWEEP_SETTINGS, Config, flatten
-from harness.continuing import SAME
+from harness.continuing import SAME, refuse_unnamed_file
 from harness.errors import ConfigError, RequestError
 from harness.records import RunRecord, RunState
 from harness.sweep.launching import launch_jobs
 from harness.sweep.planning import one_a_job
-from harness.tracking.models import run_artifact
 from harness.tracking.selection import CONTINUED_FROM
 from harness.tracking.store import Store, open_store
-from harness.trained import load_recorded, read_config
+from harness.trained import load_recorded, read_config, read_words
 
 SET_ANEW = (SEED, "resume", "threads", "tracking", *SWEEP_SETTINGS)
 """Settings, or groups, that a confirming sweep gives its jobs itself."""
@@ -115,10 +113,9 @@ def _recorded(store: Store, row: Row) -> _Recorded:
                 "seed would continue is not known. regime.continue_from=same:EPOCHS would say it."
             )
         config = replace(config, regime=replace(config.regime, continue_from=sources.pop()))
+    refuse_unnamed_file(record, config, "harness sweep ... regime.continue_from=FILE with fresh seeds trains the same.")
     load_recorded(record, config)
-    with run_artifact(store, record, "config/overrides.yaml") as file:
-        words = tuple(map(str, yaml.safe_load(file.read_text()) or ()))
-    return _Recorded(record, config, words)
+    return _Recorded(record, config, read_words(store, record))
 
 
 def _with_own(config: Config, first: _Recorded, name: str, uri: str | None, seed: int) -> Config:

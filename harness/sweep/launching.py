@@ -51,6 +51,7 @@ from harness.sweep.progress import RunDisplay, SweepDisplay
 from harness.sweep.showing import MOST_RUNS, not_decisive, show_experiment
 from harness.sweep.summary import Report
 from harness.sweep.watching import watch
+from harness.terminal import doing
 from harness.tracking.access import few_retries, holds_secret, shown_uri
 from harness.tracking.reading import cached_reads
 from harness.tracking.store import Store, open_store
@@ -93,7 +94,8 @@ def launch(
 
 
 def _train(request: argparse.Namespace, display: RunDisplay) -> None:
-    config = compose_config(request.overrides, request.config_name or CONFIG_NAME, request.config_dir)
+    with doing("Composing the configuration", display.console):
+        config = compose_config(request.overrides, request.config_name or CONFIG_NAME, request.config_dir)
     if holds_secret(config.tracking.uri):
         with _kept_secret(request, config.tracking.uri) as discreet:
             _train(discreet, display)
@@ -101,8 +103,9 @@ def _train(request: argparse.Namespace, display: RunDisplay) -> None:
     check_images(config.model, publication(config.dataset.name).image_shape)
     _refuse_ties(config)
     store = open_store(config.tracking.uri)
-    store.await_answer()
-    _check_surroundings(store, [config])
+    with doing("Checking the data and the store", display.console):
+        store.await_answer()
+        _check_surroundings(store, [config])
     display.show_configuration(config)
 
     failures: list[Exception] = []
@@ -115,7 +118,7 @@ def _train(request: argparse.Namespace, display: RunDisplay) -> None:
                 context = RunContext(run_name(config, overrides), overrides, log_file=log_file)
                 display.run_started(context.name)
                 result = execute(config, context, display)
-            display.run_finished(result)
+            display.run_finished(result, store.option)
             with not_decisive(result.name):
                 show_experiment(store, store.ensure_experiment(result.experiment), MOST_RUNS)
         except Exception as error:
@@ -133,20 +136,22 @@ def _train(request: argparse.Namespace, display: RunDisplay) -> None:
 
 
 def _sweep(request: argparse.Namespace, report: Report, show_plan: ShowPlan) -> None:
-    where = (request.config_name or CONFIG_NAME, request.config_dir)
-    jobs = expand_sweep(request.overrides, *where)
-    configs = check_sweep(jobs, *where)
+    display, where = SweepDisplay(), (request.config_name or CONFIG_NAME, request.config_dir)
+    with display.doing("Composing the jobs"):
+        jobs = expand_sweep(request.overrides, *where)
+        configs = check_sweep(jobs, *where)
     if holds_secret(configs[0].tracking.uri):
         with _kept_secret(request, configs[0].tracking.uri) as discreet:
             _sweep(discreet, report, show_plan)
         return
     _refuse_ties(configs[0])
-    sweep = _planned(jobs, configs, lambda extra: _call_hydra(_command_line(request, extra), run_job))
+    with display.doing(f"Planning {len(configs)} jobs"):
+        sweep = _planned(jobs, configs, lambda extra: _call_hydra(_command_line(request, extra), run_job))
     sweep = replace(sweep, overrides=request.overrides)
     if request.plan:
         show_plan(sweep.outlook())
     else:
-        conduct(sweep, SweepDisplay(), report)
+        conduct(sweep, display, report)
 
 
 def launch_jobs(jobs: Sequence[Sequence[str]], swept: Sequence[str], confirms: str, report: Report) -> None:
@@ -167,10 +172,12 @@ def _planned(jobs: SweepJobs, configs: Sequence[Config], start: Callable[[Sequen
 
 
 def _watch(request: argparse.Namespace, report: Report) -> None:
-    config = compose_config(request.overrides, request.config_name or CONFIG_NAME, request.config_dir)
-    store = open_store(config.tracking.uri)
-    store.await_answer()
-    watch(store, request.watch, SweepDisplay(), report)
+    display = SweepDisplay()
+    with display.doing("Composing the configuration"):
+        config = compose_config(request.overrides, request.config_name or CONFIG_NAME, request.config_dir)
+        store = open_store(config.tracking.uri)
+        store.await_answer()
+    watch(store, request.watch, display, report)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from harness.analysis.settings import headings
 from harness.config import SWEEP_SETTINGS, Config, flatten
 
 EXPERIMENTS = "experiments"
@@ -30,7 +31,10 @@ def run_name(config: Config, overrides: Sequence[str], differing: Iterable[str] 
         named = chosen | {key: value for key, value in given.items() if key not in chosen}
     else:
         named = {key: given[key] for key in differing if key in given}
-    return " ".join(_part(key, value) for key, value in (named or chosen).items() if not key.startswith(UNNAMED))
+    named = {key: value for key, value in named.items() if not key.startswith(UNNAMED)} or chosen
+    short = headings(list(named))
+    # A group is known by its option; a setting needs its name.
+    return " ".join(f"{short[key]}={value.strip(QUOTES)}" if key in SINGLE else value for key, value in named.items())
 
 
 def group_name(config: Config, overrides: Sequence[str], differing: Iterable[str]) -> str:
@@ -41,11 +45,6 @@ def group_name(config: Config, overrides: Sequence[str], differing: Iterable[str
 def sweep_name(swept: Sequence[str], overrides: Sequence[str]) -> str:
     """`sweep of model, optimizer, seed`, led by the experiment's name where there is one."""
     experiments = [item.partition("=")[2] for item in overrides if item.lstrip("+").startswith(f"{EXPERIMENTS}=")]
-    keys = ", ".join(key.rpartition(".")[2] for key in swept) or "one job"
+    keys = ", ".join(headings(swept).values()) or "one job"
     one = bool(experiments) and EXPERIMENTS not in swept
     return f"{experiments[0]}: {keys}" if one else f"sweep of {keys}"
-
-
-def _part(key: str, value: str) -> str:
-    """A group is known by its option; a setting needs its name."""
-    return f"{key.rpartition('.')[2]}={value.strip(QUOTES)}" if key in SINGLE else value

@@ -5,20 +5,22 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.progress import TimeRemainingColumn as TimeLeftColumn
+from rich.text import Text
 from rich.tree import Tree
 
 from harness.config import Config
 from harness.records import RunRecord, RunState
 from harness.run import RunResult
+from harness.sweep import bars
+from harness.terminal import console as console_on
+from harness.terminal import doing
 from harness.tracking.access import shown_uri
 from harness.tracking.selection import CONTINUED_EPOCHS, ERROR_TAG, recorded_number
 from harness.training import TrainingState
@@ -29,6 +31,8 @@ STAGE_COLUMNS: Mapping[str, tuple[float, str]] = {
     **{f"gap_{split}_loss": (1.0, "+9.4f") for split in ("val", "test")},
 }
 """What is printed of each stage: metric, scale, form; with the names of the stages 80 columns wide."""
+WITHOUT_LOSSES = 59
+"""The columns of the same without the gaps of the loss, for a narrow terminal."""
 STANDING = {RunState.RUNNING: "running", RunState.FAILED: "failed", RunState.KILLED: "stopped"}
 
 
@@ -36,47 +40,53 @@ class RunDisplay:
     """One run as it goes. Observes training; prints to `console` (stderr by default)."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console if console is not None else stderr_console()
-        self._progress: Progress | None = None
-        self._bar: TaskID | None = None
+        self.console = console if console is not None else console_on(stderr=True)
+        self._bars: bars.Bars | None = None
+        self._bar: bars.Bar | None = None
         self._last = 0
         self._started = 0.0
 
     @contextmanager
     def live(self) -> Iterator[None]:
         """Show a bar, on a terminal, while the block lasts."""
-        with _progress(self.console) as self._progress:
+        with bars.live(self.console) as self._bars:
             try:
                 yield
             finally:
-                self._progress = self._bar = None
+                self._bars = self._bar = None
 
     def say(self, text: str) -> None:
         """A line for the person who waits."""
         _line(self.console, escape(text))
 
     def show_configuration(self, config: Config) -> None:
-        """The resolved configuration as a tree; what is null is left out."""
-        self.console.print(_tree(config))
+        """The resolved configuration as a tree, on a terminal; what is null is left out."""
+        if self.console.is_interactive:
+            self.console.print(_tree(config))
 
     def run_started(self, name: str) -> None:
         self._started = time.perf_counter()
-        if self._progress is not None:
-            self._bar = self._progress.add_task(escape(name), total=None, metrics="starting")
+        if self._bars is not None:
+            self._bar = self._bars.running[name] = bars.Bar(name, 0)
 
-    def run_finished(self, result: RunResult) -> None:
+    def run_finished(self, result: RunResult, option: str = "") -> None:
+        """`option` names the run's store to another command, see `Store.option`."""
         seconds = time.perf_counter() - self._started
-        _line(self.console, f"{escape(result.name)}  {_outcome(result.metrics)}  {seconds:.1f} s")
-        for line in stage_lines(result.metrics):
-            _line(self.console, line)
+        _parts(self.console, [escape(result.name), *_outcome(result.metrics), f"{seconds:.1f} s"], indent=2)
+        lines = stage_lines(result.metrics)
+        narrow = self.console.is_terminal and self.console.width < max(map(len, lines), default=0)
+        for line in lines:
+            _line(self.console, line[:WITHOUT_LOSSES].rstrip() if narrow else line)
         experiment = escape(result.experiment)
         _line(self.console, f"run {result.run_id} in experiment {experiment}")
-        _line(self.console, f"see it: harness ui    beside others: harness compare --experiment '{experiment}'")
+        option = escape(option)
+        others = f"beside others: harness compare --experiment '{experiment}'{option}"
+        _parts(self.console, [f"see it: harness ui{option}", others], indent=0)
 
     def training_started(self, epochs: range) -> None:
         self._last = epochs.stop - 1
-        if self._progress is not None and self._bar is not None:
-            self._progress.update(self._bar, total=self._last, completed=epochs.start - 1, metrics="")
+        if self._bar is not None:
+            self._bar.total, self._bar.done = self._last, epochs.start - 1
         else:
             _line(
                 self.console,
@@ -84,11 +94,11 @@ class RunDisplay:
             )
 
     def epoch_ended(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        if self._progress is not None and self._bar is not None:
-            self._progress.update(self._bar, completed=epoch, metrics=_scores(metrics))
+        if self._bar is not None:
+            self._bar.update(epoch, _scores(metrics))
         else:
             count = f"epoch {epoch:>{len(str(self._last))}}/{self._last}"
-            _line(self.console, f"{count}   {_scores(metrics)}   {metrics['time/epoch_seconds']:.2f} s")
+            _line(self.console, f"{count}   {_scores(metrics)[0]}   {metrics['time/epoch_seconds']:.2f} s")
 
     def epoch_completed(self, epoch: int, state: Callable[[], TrainingState]) -> None: ...
 
@@ -102,10 +112,8 @@ class SweepDisplay:
     trains and one for the whole. Prints to `console` (stderr by default)."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console if console is not None else stderr_console()
-        self._progress: Progress | None = None
-        self._whole: TaskID | None = None
-        self._bars: dict[str, TaskID] = {}
+        self.console = console if console is not None else console_on(stderr=True)
+        self._bars: bars.Bars | None = None
         self._told: dict[str, datetime | None] = {}
         self._earlier: dict[str, datetime | None] = {}
         self._jobs = 0
@@ -113,6 +121,10 @@ class SweepDisplay:
     def say(self, text: str) -> None:
         """A line for the person who waits."""
         _line(self.console, escape(text))
+
+    def doing(self, what: str) -> AbstractContextManager[None]:
+        """Say what is being waited for, while the block lasts."""
+        return doing(what, self.console)
 
     @contextmanager
     def live(
@@ -134,14 +146,14 @@ class SweepDisplay:
             parts = [f"{done} of {jobs} are finished already"] if done or not reused else []
             parts += [f"{reused} of {jobs} jobs reused"] if reused else []
             _line(self.console, ", ".join([*parts, f"{rest} to do"]))
-        with _progress(self.console) as self._progress:
-            if self._progress is not None:
-                self._whole = self._progress.add_task("[bold]sweep", total=jobs, completed=len(self._told), metrics="")
+        with bars.live(self.console) as self._bars:
+            if self._bars is not None:
+                self._bars.whole = whole = bars.Bar("sweep", jobs, len(self._told), ("starting workers", ""), "bold")
+                whole.timed_from = (whole.began, whole.done)
             try:
                 yield
             finally:
-                self._progress = self._whole = None
-                self._bars.clear()
+                self._bars = None
 
     def show(self, runs: Sequence[RunRecord]) -> None:
         """Bring the screen up to date with the sweep's runs."""
@@ -152,29 +164,26 @@ class SweepDisplay:
             elif self._told.get(run.run_id, ...) != run.ended and self._earlier.get(run.run_id, ...) != run.ended:
                 self._told[run.run_id] = run.ended
                 self._show_ended(run)
-        if self._progress is not None and self._whole is not None:
-            self._progress.update(
-                self._whole, completed=len(self._told) + sum(map(_share, runs)), metrics=escape(_standing(runs))
-            )
+        if self._bars is not None and self._bars.whole is not None and (standing := _standing(runs)):
+            self._bars.whole.update(len(self._told) + sum(map(_share, runs)), standing)
 
     def _show_running(self, run: RunRecord) -> None:
         self._told.pop(run.run_id, None)  # it ended before, and is tried again
-        if self._progress is None:
+        if self._bars is None:
             return
-        if run.run_id not in self._bars:
-            self._bars[run.run_id] = self._progress.add_task(escape(run.name), total=None, metrics="starting")
+        bar = self._bars.running.setdefault(run.run_id, bars.Bar(run.name, 0))
+        bar.total = _epochs(run)
         if run.epochs:
-            self._progress.update(
-                self._bars[run.run_id], total=_epochs(run), completed=run.epochs, metrics=_scores(run.metrics)
-            )
+            bar.update(run.epochs, _scores(run.metrics))
 
     def _show_ended(self, run: RunRecord) -> None:
-        if self._progress is not None and (bar := self._bars.pop(run.run_id, None)) is not None:
-            self._progress.remove_task(bar)
+        if self._bars is not None:
+            self._bars.running.pop(run.run_id, None)
         count = rf"\[{len(self._told):>{len(str(self._jobs))}}/{self._jobs}] "
         if run.state is RunState.FINISHED:
             seconds = (run.ended - run.started).total_seconds() if run.ended else 0.0
-            _line(self.console, f"{count}{escape(run.name)}  {_outcome(run.metrics)}  {seconds:.1f} s")
+            parts = [f"{count}{escape(run.name)}", *_outcome(run.metrics), f"{seconds:.1f} s"]
+            _parts(self.console, parts, indent=len(count) - 1)
         elif run.state is RunState.FAILED:
             message = escape(run.tags.get(ERROR_TAG, "no reason was recorded"))
             _line(self.console, f"[red]{count}{escape(run.name)}  failed:[/red] {message}")
@@ -183,60 +192,61 @@ class SweepDisplay:
 
 
 def _epochs(run: RunRecord) -> int:
+    """Those that it will have; 0 until its configuration is recorded."""
     return recorded_number(run, "regime.epochs") + recorded_number(run, CONTINUED_EPOCHS)
 
 
 def _share(run: RunRecord) -> float:
     """How much of a job that trains is done: the time left of a sweep goes by it. Its last epoch is not its end."""
-    return min(run.epochs / _epochs(run), 0.9) if run.state is RunState.RUNNING and run.epochs else 0.0
+    return min(run.epochs / max(_epochs(run), 1), 0.9) if run.state is RunState.RUNNING else 0.0
 
 
-def _standing(runs: Sequence[RunRecord]) -> str:
-    """`2 running   1 failed   best val 88.10 % (adam seed=0)`: the highest accuracy on images not trained on."""
+def _standing(runs: Sequence[RunRecord]) -> list[str]:
+    """`2 running   1 failed   best val 88.10 % (adam seed=0)`: the highest accuracy on images not trained on. At
+    several lengths; none where there is nothing to say yet."""
     counts = Counter(run.state for run in runs)
     parts = [f"{counts[state]} {word}" for state, word in STANDING.items() if counts[state]]
+    wordings = ["   ".join(parts)] if parts else []
     for split in ("val", "test"):
         key = f"final/{split}_accuracy"
         scored = [run for run in runs if run.state is RunState.FINISHED and key in run.metrics]
         if scored:
             best = max(scored, key=lambda run: run.metrics[key])
-            parts.append(f"best {split} {100 * best.metrics[key]:.2f} % ({best.name})")
-            break
-    return "   ".join(parts)
-
-
-def stderr_console() -> Console:
-    """Where progress goes."""
-    return Console(stderr=True, highlight=False)
-
-
-@contextmanager
-def _progress(console: Console) -> Iterator[Progress | None]:
-    """Bars on a terminal, which are gone afterwards; elsewhere None."""
-    if not console.is_terminal:
-        yield None
-        return
-    columns = [TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
-               TextColumn("{task.fields[metrics]}"), TimeElapsedColumn(), TimeLeftColumn()]  # fmt: skip
-    with Progress(*columns, console=console, transient=True) as progress:
-        yield progress
+            score = f"best {split} {100 * best.metrics[key]:.2f} %"
+            return ["   ".join([*parts, f"{score} ({best.name})"]), "   ".join([*parts, score]), *wordings, ""]
+    return [*wordings, ""] if wordings else []
 
 
 def _line(console: Console, text: str) -> None:
     console.print(text, soft_wrap=True)
 
 
-def _scores(metrics: Mapping[str, float]) -> str:
-    """`fit 0.4985 82.41 %   train 0.4431 84.02 %`: loss and accuracy of each split that has them."""
-    return "   ".join(
-        f"{split} {metrics[f'{split}/loss']:.4f} {100 * metrics[f'{split}/accuracy']:.2f} %"
-        for split in ("fit", "train", "val")
-        if f"{split}/loss" in metrics
-    )
+def _parts(console: Console, parts: Sequence[str], indent: int) -> None:
+    """A line of parts; a terminal that is too narrow for it has it in several lines, none of them cut within a part."""
+    lines = [parts[0]]
+    for part in parts[1:]:
+        longer = f"{lines[-1]}  {part}"
+        if console.is_terminal and Text.from_markup(longer).cell_len > console.width:
+            lines.append(" " * indent + part)
+        else:
+            lines[-1] = longer
+    for line in lines:
+        _line(console, line)
 
 
-def _outcome(metrics: Mapping[str, float]) -> str:
-    """`train 91.9 %  test 87.9 %  gap +4.0 points`; the gap to the validation split where there is one."""
+def _scores(metrics: Mapping[str, float]) -> list[str]:
+    """`fit 0.4985 82.41 %   train 0.4431 84.02 %`: loss and accuracy of each split that has them; then without those
+    while the weights moved, then accuracies only, then the last one, then nothing."""
+    splits = [split for split in ("fit", "train", "val") if f"{split}/loss" in metrics]
+    ended = [split for split in splits if split != "fit"]
+    accuracies = {split: f"{100 * metrics[f'{split}/accuracy']:.2f} %" for split in splits}
+    both = {split: f"{split} {metrics[f'{split}/loss']:.4f} {accuracies[split]}" for split in splits}
+    short = [f"{split} {accuracies[split]}" for split in ended]
+    return ["   ".join(both.values()), "   ".join(both[split] for split in ended), "   ".join(short), *short[-1:], ""]
+
+
+def _outcome(metrics: Mapping[str, float]) -> list[str]:
+    """`train 91.9 %`, `test 87.9 %`, `gap to test +4.0 points`; the gap to the validation split where there is one."""
     parts = []
     for split in ("train", "val", "test"):
         if (accuracy := metrics.get(f"final/{split}_accuracy")) is not None:
@@ -244,7 +254,7 @@ def _outcome(metrics: Mapping[str, float]) -> str:
     for split in ("val", "test"):
         if (gap := metrics.get(f"final/gap_{split}_accuracy")) is not None:
             parts.append(f"gap to {split} {100 * gap:+z.2f} points")
-    return "  ".join(parts)
+    return parts
 
 
 def stage_lines(metrics: Mapping[str, float]) -> list[str]:

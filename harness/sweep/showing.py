@@ -6,19 +6,23 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from harness.analysis.comparison import compare
+from harness.analysis.comparison import Comparison, compare
 from harness.errors import StoreError
+from harness.metrics import FOR_CHARTS
 from harness.records import RunRecord
+from harness.reporting.wording import label
 from harness.tracking.reading import runs_of_experiment, sweep_runs
-from harness.tracking.selection import GROUP_TAG, KIND_TAG, PARENT_TAG, is_sweep, recorded_settings
+from harness.tracking.selection import GROUP_TAG, KIND_TAG, PARENT_TAG, ROW_TAG, is_sweep, recorded_settings
 from harness.tracking.store import Store
 from harness.tracking.view_states import (
+    ALL_SHOWN,
     Grouping,
     Subject,
     gap_and_curves,
     gap_chart,
     learning_curves,
     settings_chart,
+    told_apart,
 )
 from harness.tracking.views import View, sweep_key, write_views
 
@@ -43,10 +47,12 @@ def show_sweep(store: Store, parent: RunRecord) -> None:
     condition = f"tags.{PARENT_TAG} = '{parent.run_id}'"
     if reused and len(runs) <= MOST_LISTED:
         condition = f"attributes.run_id IN ({', '.join(repr(run.run_id) for run in runs)})"
-    subject = _subject(runs, condition, recorded_settings(parent), named=not reused)
+    swept = recorded_settings(parent)
+    subject, labels = _subject(runs, condition, swept, f"{ROW_TAG}.{parent.run_id[:8]}", named=not reused)
     view = View(sweep_key(parent.run_id), parent.name, _milliseconds(parent), gap_and_curves(subject))
-    of_experiment = runs_of_experiment(store, parent.experiment_id)
-    _write(store, parent.experiment_id, [view, *_of_experiment(of_experiment)])
+    views, others = _of_experiment(runs_of_experiment(store, parent.experiment_id))
+    every = {run_id: labels.get(run_id, {}) | others.get(run_id, {}) for run_id in labels.keys() | others.keys()}
+    write_views(store, parent.experiment_id, [view, *views], every)
 
 
 def show_experiment(store: Store, experiment_id: str, most: int | None = None) -> None:
@@ -59,7 +65,9 @@ def show_experiment(store: Store, experiment_id: str, most: int | None = None) -
     if most is not None and len(runs) > most:
         log.info("more than %d runs: sweeps and `harness ui` bring the views of the MLflow UI up to date", most)
         return
-    _write(store, experiment_id, _of_experiment(runs))
+    views, labels = _of_experiment(runs)
+    if views:
+        write_views(store, experiment_id, views, labels)
 
 
 @contextmanager
@@ -71,35 +79,62 @@ def not_decisive(what: str) -> Iterator[None]:
         log.warning("%s: the views of the MLflow UI were not written; `harness ui` does it again. %s", what, error)
 
 
-def _write(store: Store, experiment_id: str, views: Sequence[View]) -> None:
-    if views:
-        write_views(store, experiment_id, views)
-
-
-def _of_experiment(every: Sequence[RunRecord]) -> list[View]:
-    """The views of those runs of an experiment that the harness trained; none where there is none of them."""
+def _of_experiment(every: Sequence[RunRecord]) -> tuple[list[View], dict[str, dict[str, str]]]:
+    """The views of those runs of an experiment that the harness trained, and what labels these are to have anew; none
+    where there is none of them."""
     runs = [run for run in every if KIND_TAG in run.tags and not is_sweep(run)]
     if not runs:
-        return []
-    subject = _subject(runs, f"tags.`{KIND_TAG}` = 'run'", (), named=False)
+        return [], {}
+    subject, labels = _subject(runs, f"tags.`{KIND_TAG}` = 'run'", (), ROW_TAG, named=False)
     created = min(map(_milliseconds, runs))
     return [
         View(GAP, "Overfitting gap by setting", created + 2, gap_chart(subject)),
         View(CURVES, "Learning curves", created + 1, learning_curves(subject)),
         View(SETTINGS, "Settings against the gap", created, settings_chart(subject)),
-    ]
+    ], labels
 
 
-def _subject(runs: Sequence[RunRecord], condition: str, swept: Sequence[str], named: bool) -> Subject:
-    """`named`: runs may be grouped by their names without the seed. Those tell only the runs of one sweep apart."""
+def _subject(
+    runs: Sequence[RunRecord], condition: str, swept: Sequence[str], tag: str, named: bool
+) -> tuple[Subject, dict[str, dict[str, str]]]:
+    """What the views are about, and the labels that runs lack by which these group them: `tag` says which row of the
+    table a run is of. Of more runs than the page loads, none is labelled.
+
+    `named`: runs may be grouped by their names without the seed. Those tell only the runs of one sweep apart.
+    """
     comparison = compare(runs, swept=swept)
-    metrics = frozenset(name for run in runs for name in run.metrics)
+    metrics = frozenset(name for run in runs for name in run.metrics if not _is_partial(name, runs))
+    about = condition, comparison.settings, metrics, comparison.held_out
+    if len(runs) <= ALL_SHOWN:
+        names = told_apart(tag, _names(comparison))
+        labels = {
+            run.run_id: {tag: name}
+            for name, row in zip(names, comparison.rows, strict=True) for run in row.runs if run.tags.get(tag) != name
+        }  # fmt: skip
+        return Subject(*about, (("tag", tag),), len(runs), names), labels
     grouping: Grouping = tuple(("param", key) for key in comparison.settings)
     if named and all(GROUP_TAG in run.tags for run in runs):
         grouping = (("tag", GROUP_TAG),)
     elif len(grouping) > MOST_SETTINGS:
         grouping = ()
-    return Subject(condition, comparison.settings, metrics, comparison.held_out, grouping, len(runs))
+    return Subject(*about, grouping, len(runs)), {}
+
+
+def _names(comparison: Comparison) -> list[str]:
+    """`1 mlp_128 adam`, `2 mlp_128 sgd (underfit)`: a row's rank in the table, its settings, and what is said of it."""
+    rows, wide = comparison.rows, len(str(len(comparison.rows)))
+    return [
+        f"{rank:0{wide}} {label(row.settings)}{f' ({row.place})' if row.place.is_underfit else ''}"
+        for rank, row in enumerate(rows, 1)
+    ]
+
+
+def _is_partial(name: str, runs: Sequence[RunRecord]) -> bool:
+    """Whether a metric for charts is lacking in runs of earlier versions, which have what it is made from."""
+    unit, _, gap = name.partition("/")
+    return unit in FOR_CHARTS.values() and any(
+        f"final/{gap}" in run.metrics and name not in run.metrics for run in runs
+    )
 
 
 def _milliseconds(run: RunRecord) -> int:

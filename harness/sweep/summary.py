@@ -11,14 +11,16 @@ from harness.analysis.comparison import Comparison, compare
 from harness.analysis.held_out import HeldOutPredictions
 from harness.analysis.notes import sweep_note
 from harness.analysis.presenting import render
-from harness.analysis.settings import headings
+from harness.analysis.settings import NOT_CONTINUED, headings
 from harness.config import flatten
 from harness.errors import StoreError, SweepFailed
 from harness.records import RunRecord, RunState
 from harness.sweep.claiming import is_held
 from harness.sweep.planning import SweepPlan, one_a_job, reused_jobs
+from harness.sweep.progress import SweepDisplay
 from harness.sweep.showing import not_decisive, show_sweep
 from harness.tracking.access import shown_uri
+from harness.tracking.locations import local_path
 from harness.tracking.predictions import read_predictions
 from harness.tracking.reading import cached_reads, read_runs, sweep_runs
 from harness.tracking.selection import (
@@ -40,31 +42,40 @@ from harness.tracking.writing import RunIdentity, RunWriter
 
 log = logging.getLogger(__name__)
 
+REPORT = "report.html"
+"""As `reporting.keeping` names it, which takes Jinja2."""
+
 Report = Callable[[Comparison], None]
 
 
-def finish_parent(parent: RunWriter, plan: SweepPlan, state: RunState, report: Report) -> list[RunRecord]:
-    """Record what the sweep found, end its run in `state` (FAILED if not every job finished), report; its runs."""
+def finish_parent(
+    parent: RunWriter, plan: SweepPlan, state: RunState, report: Report, display: SweepDisplay
+) -> list[RunRecord]:
+    """Record what the sweep found, end its run in `state` (FAILED if not every job finished), report, and say where the
+    page lies; its runs."""
     with cached_reads(parent.store):  # its jobs are over: their runs stay as they are
-        return _finish_parent(parent, plan, state, report)
+        return _finish_parent(parent, plan, state, report, display)
 
 
-def _finish_parent(parent: RunWriter, plan: SweepPlan, state: RunState, report: Report) -> list[RunRecord]:
+def _finish_parent(
+    parent: RunWriter, plan: SweepPlan, state: RunState, report: Report, display: SweepDisplay
+) -> list[RunRecord]:
     comparison = None
     drawn = any(job.config.figures != "none" for job in plan.jobs)
     reported = drawn and not plan.confirms and state is not RunState.KILLED  # whoever confirms shows it beside the rest
     try:
-        runs = sweep_runs(parent.store, parent.run_id)
-        comparison = _compared(
-            runs, parent.run_id, plan.swept, parent.name, len(plan.jobs), predictions_of(parent.store, runs)
-        )
-        finished = _states(runs).count(RunState.FINISHED)
-        if comparison is not None:
-            record_comparison(parent, comparison, reported)
-        parent.set_tags({"harness.finished": str(finished)})
-        with not_decisive(parent.name):
-            [record] = read_runs(parent.store, run_ids=[parent.run_id], include_parents=True)
-            show_sweep(parent.store, record)
+        with display.doing("Comparing the runs"):
+            runs = sweep_runs(parent.store, parent.run_id)
+            comparison = _compared(
+                runs, parent.run_id, plan.swept, parent.name, len(plan.jobs), predictions_of(parent.store, runs)
+            )
+            finished = _states(runs).count(RunState.FINISHED)
+            if comparison is not None:
+                record_comparison(parent, comparison, reported)
+            parent.set_tags({"harness.finished": str(finished)})
+            with not_decisive(parent.name):
+                [record] = read_runs(parent.store, run_ids=[parent.run_id], include_parents=True)
+                show_sweep(parent.store, record)
         if finished < len(plan.jobs) and state is RunState.FINISHED:
             state = RunState.FAILED
     except KeyboardInterrupt:
@@ -78,7 +89,9 @@ def _finish_parent(parent: RunWriter, plan: SweepPlan, state: RunState, report: 
     if comparison is not None:
         report(_asked_for(comparison, runs, parent, plan))
         if reported and state is not RunState.KILLED:
-            keep_report(parent.store, parent.run_id, comparison)
+            with display.doing("Drawing the report"):
+                keep_report(parent.store, parent.run_id, comparison)
+            _say_where(parent.store, parent.run_id, display)
     return runs
 
 
@@ -99,13 +112,24 @@ def keep_report(store: Store, parent_id: str, comparison: Comparison) -> None:
         )  # fmt: skip
 
 
-def conclude(store: Store, plan: SweepPlan, report: Report) -> None:
+def _say_where(store: Store, parent_id: str, display: SweepDisplay) -> None:
+    """Say where the sweep's report lies, if it has one."""
+    [parent] = read_runs(store, run_ids=[parent_id], include_parents=True)
+    folder = local_path(parent.artifacts)
+    if folder is None:
+        display.say(f"Report: {shown_uri(parent.artifacts)}/{REPORT}")
+    elif (page := folder / REPORT).is_file():
+        display.say(f"Report: {page}")
+
+
+def conclude(store: Store, plan: SweepPlan, report: Report, display: SweepDisplay) -> None:
     """Report a sweep that another command has ended. Raises as `raise_if_unfinished`."""
     assert plan.parent is not None
     runs = sweep_runs(store, plan.parent.run_id)
     comparison = _compared(runs, plan.parent.run_id, plan.swept, plan.parent.name, len(plan.jobs))
     if comparison is not None:
         report(comparison)
+        _say_where(store, plan.parent.run_id, display)
     raise_if_unfinished(store, runs, len(plan.jobs))
 
 
@@ -146,12 +170,14 @@ def _states(runs: Sequence[RunRecord]) -> list[RunState]:
 def _asked_for(comparison: Comparison, runs: Sequence[RunRecord], parent: RunWriter, plan: SweepPlan) -> Comparison:
     """The comparison with the jobs that were never begun, so that its table says `2/3`: it is for the screen only."""
     begun = one_a_job(runs)
+    recorded = [set(run.parameters.items()) for run in runs]
+    common = {**NOT_CONTINUED, **dict(set.intersection(*recorded))} if recorded else {}  # what no configuration says
     waiting = [
         RunRecord(
             *(f"job {job.number}", job.name, parent.experiment_id, parent.identity.experiment, RunState.SCHEDULED),
             started=datetime.now(UTC),
             ended=None,
-            parameters={key: str(value) for key, value in flatten(job.config).items()},
+            parameters={**common, **{key: str(value) for key, value in flatten(job.config).items()}},
             metrics={},
             tags={KIND_TAG: RUN, JOB_TAG: str(job.number), PARENT_TAG: parent.run_id},
         )

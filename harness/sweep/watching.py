@@ -87,7 +87,8 @@ def watch(store: Store, named: str, display: SweepDisplay, report: Report) -> No
 
     Raises `RequestError` where there is none, `UnknownRun`, or `StoreError`.
     """
-    parent = _sweep_named(store, named)
+    with display.doing("Looking for the sweep"):
+        parent = _sweep_named(store, named)
     try:
         done = [run for run in sweep_runs(store, parent.run_id) if run.state is RunState.FINISHED]
         reused = sum(run.parent_id != parent.run_id for run in done)

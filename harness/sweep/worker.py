@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
+from typing import Protocol, TextIO
 
 from hydra.core.utils import run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
@@ -82,24 +82,24 @@ def stop_requested() -> bool:
 
 @dataclass
 class _Worker:
-    """What a worker process knows of itself; `screen` is the file descriptor of the command's standard error."""
+    """What a worker process knows of itself."""
 
     slot: Slot
     stop: Shared
     launcher: int
-    screen: int
     busy: bool = False
 
 
 _worker: _Worker | None = None
+screen: TextIO = sys.stderr
+"""The command's standard error. A job's own is its log: see `_last_words`."""
 
 
 def start_worker(slot: Slot, stop: Shared, pid: Shared) -> None:
     """The first thing that a worker process does. It answers with its `pid`."""
-    global _worker
-    screen = os.dup(2)
-    sys.stderr = os.fdopen(screen, "w", buffering=1)
-    _worker = _Worker(slot, stop, os.getppid(), screen)
+    global _worker, screen
+    screen = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
+    _worker = _Worker(slot, stop, os.getppid())
     signal.signal(signal.SIGTERM, _stop_at_once)
     signal.signal(DUMP, signal.SIG_IGN)  # between two jobs there is nothing to say
     if slot.device is not None:
@@ -152,8 +152,8 @@ def carry_out(job: Job) -> Failure | None:
             if config.get("threads") is None:
                 config.threads = _worker.slot.threads
             # What there is to warn of, the command has said before it started the workers; their logs repeat it.
-            if (screen := OmegaConf.select(config, "hydra.job_logging.handlers.screen")) is not None:
-                screen.level = "ERROR"
+            if (handler := OmegaConf.select(config, "hydra.job_logging.handlers.screen")) is not None:
+                handler.level, handler.stream = "ERROR", f"ext://{__name__}.screen"
         with _last_words(job_folder(config)):
             done = run_job(
                 hydra_context=job.context,
@@ -176,8 +176,8 @@ def carry_out(job: Job) -> Failure | None:
 
 @contextmanager
 def _last_words(folder: Path) -> Iterator[None]:
-    """What compiled code says (why it aborts) goes to the job's log and not, mixed with others', to the screen; where
-    the process is when it dies of a fault, or when it is asked (`DUMP`), goes to `TRACEBACK`."""
+    """What libraries say (warnings; why compiled code aborts) goes to the job's log and not, mixed with others', into
+    the bars on the screen; where the process is when it dies of a fault, or is asked (`DUMP`), goes to `TRACEBACK`."""
     assert _worker is not None
     folder.mkdir(parents=True, exist_ok=True)
     traceback = folder / TRACEBACK
@@ -188,7 +188,7 @@ def _last_words(folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            os.dup2(_worker.screen, 2)
+            os.dup2(screen.fileno(), 2)
             faulthandler.unregister(DUMP)
             faulthandler.disable()
             traceback.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from harness.errors import StoreError
+from harness.errors import ForeignPlace, StoreError
 from harness.text import clean
 
 if TYPE_CHECKING:
@@ -34,12 +34,27 @@ SECRET_OPTIONS = re.compile(
 )
 """Options of an address that hold a password (`postgresql://host/db?password=...`), and variables and settings that are
 called so (`MLFLOW_TRACKING_TOKEN=...`)."""
+_NAMED = r"(?:password|passwd|pwd|secret|token|api_?key|access_?key|private_?key|credential)s?"
+SECRETS = (
+    re.compile(r"(-----BEGIN [A-Z ]*PRIVATE KEY-----)()[\s\S]+?(-----END)"),
+    re.compile(rf"({_NAMED}[\w.-]*[\"']?\]?\s*[:=]\s*)([\"'])(?!\2)[^\n]+?(\2)", re.IGNORECASE),
+    re.compile(
+        rf"(?m)(^[+ -]?\s*(?:export\s+)?[\w.-]*{_NAMED}[\w.-]*(?:=|:\s+))()[^\s\"'(){{}},$]{{4,}}(\s*)$", re.IGNORECASE
+    ),
+    re.compile(
+        r"()()(?<!\w)(?:AKIA[0-9A-Z]{16}|gh[pousr]_\w{30,}|github_pat_\w{22,}|glpat-[\w-]{20,}|sk-[\w-]{20,}|hf_\w{30,}"
+        r"|xox[abprs]-[\w-]{10,}|AIza[\w-]{35}|npm_\w{36}|pypi-[\w-]{30,}|dapi[0-9a-f]{32}"
+        r"|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]+)()"
+    ),
+)
+"""How secrets are written in files: keys, values that are called so, and tokens of well-known services."""
+MASK = "***"
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that ask a command to end."""
 
-SILENT_SECONDS = 5.0
+SILENT_SECONDS = 3.0
 """After so long without an answer, it is said what is waited for."""
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 15.0
 """A store that has not answered by then is given up, before anything was started."""
 LOOK_SECONDS = 0.2
 
@@ -56,6 +71,19 @@ def shown_uri(uri: str) -> str:
 def holds_secret(uri: str | None) -> bool:
     """Whether an address holds a user or a password."""
     return uri is not None and shown_uri(uri) != uri
+
+
+def without_secrets(text: str) -> tuple[str, int]:
+    """A text, such as a diff, with its secrets as `***` as far as they can be told, and how many those were.
+
+    >>> without_secrets("+password = 'hush'")
+    ("+password = '***'", 1)
+    """
+    count = 0
+    for pattern in SECRETS:
+        text, found = pattern.subn(rf"\1\2{MASK}\3", text)
+        count += found
+    return text, count
 
 
 class Discreet(logging.Formatter):
@@ -94,7 +122,7 @@ def explained(shown: str, server: bool) -> Iterator[None]:
 
 def refused(error: StoreError) -> bool:
     """Whether the store was there and did not want what it was given; it would not later either."""
-    return getattr(error.__cause__, "error_code", None) in REFUSALS
+    return isinstance(error, ForeignPlace) or getattr(error.__cause__, "error_code", None) in REFUSALS
 
 
 def taken_retried(write: Callable[[], object]) -> None:

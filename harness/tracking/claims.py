@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
+from harness.errors import RequestError
 from harness.tracking.access import taken_retried
 from harness.tracking.store import Store
 
@@ -33,6 +34,26 @@ def tag_run(store: Store, run_id: str, tags: Mapping[str, str]) -> None:
     with store.explained():
         for key, value in tags.items():
             taken_retried(partial(client.set_tag, run_id, key, value))
+
+
+def change_tags(store: Store, run_id: str, given: Mapping[str, str], removed: Iterable[str]) -> None:
+    """Set the tags `given` of a run, and take `removed` away.
+
+    Raises `RequestError` for a key or a value that MLflow refuses (nothing is changed then), `StoreError`.
+    """
+    from mlflow.entities import RunTag
+    from mlflow.exceptions import MlflowException
+
+    client = store.client
+    with store.explained():
+        try:
+            client.log_batch(run_id, tags=[RunTag(key, value) for key, value in given.items()])
+        except MlflowException as error:
+            if error.error_code != "INVALID_PARAMETER_VALUE":
+                raise
+            raise RequestError(f"MLflow does not take these tags: {error.message}") from error
+        for key in removed:
+            client.delete_tag(run_id, key)
 
 
 def delete_run(store: Store, run_id: str) -> None:

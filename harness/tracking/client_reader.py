@@ -27,6 +27,7 @@ from harness.tracking.selection import (
     lacks_digests,
     read_record,
 )
+from harness.tracking.soundness import check_journal
 from harness.tracking.store import Store
 
 _PAGE = 1000
@@ -46,6 +47,8 @@ class ClientReader:
             StoreError: MLflow cannot use it.
         """
         self._store = store
+        if store.database is not None:
+            check_journal(store.database)
         with store.explained():
             self._client = MlflowClient(tracking_uri=store.uri)  # not `store.client`: it would make missing tables
 

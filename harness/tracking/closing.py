@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.records import RunRecord, RunState
 from harness.tracking.access import taken_retried
+from harness.tracking.attaching import check_targets
 from harness.tracking.notes import end_note
 from harness.tracking.selection import ERROR_TAG, ERROR_TYPE_TAG, NOTE_TAG, OVERRIDES_TAG, PROCESS_TAG, TRIES_TAG
 from harness.tracking.store import Store
@@ -37,7 +38,10 @@ def close_abandoned(
             taken_retried(partial(client.set_tag, run.run_id, tag, value))
         if log_file is not None:
             tries = run.tags.get(TRIES_TAG, "1")
-            client.log_artifact(run.run_id, str(log_file), "logs" if tries == "1" else f"logs/try_{tries}")
+            folder = "logs" if tries == "1" else f"logs/try_{tries}"
+            check_targets(store, now.info.artifact_uri, [f"{folder}/{log_file.name}"])
+            client.log_artifact(run.run_id, str(log_file), folder)
         if traceback is not None:
+            check_targets(store, now.info.artifact_uri, ["traceback.txt"])
             client.log_text(run.run_id, traceback, "traceback.txt")
         client.set_terminated(run.run_id, status=str(state))

@@ -20,6 +20,7 @@ from harness.errors import RequestError, StoreError
 from harness.tracking.soundness import explained, opened
 
 ARTIFACTS = "mlruns"
+BEFORE_RELOCATE = ".before-relocate-"
 LONGEST_FOLDER = 200  # bytes of a name; file systems take 255
 
 _COLUMNS = {
@@ -131,7 +132,7 @@ def relocate(move: Move) -> Path:
             f"{len(move.absent)} artifact folders are at the old place only ({move.absent[0]}, ...). Nothing was "
             f"changed. Copy them first:\n  mkdir -p {shlex.quote(str(present))}\n{commands}"
         )
-    kept = move.database.with_name(f"{move.database.name}.before-relocate-{time.strftime('%Y%m%d-%H%M%S')}")
+    kept = move.database.with_name(f"{move.database.name}{BEFORE_RELOCATE}{time.strftime('%Y%m%d-%H%M%S')}")
     with explained(move.database), closing(opened(move.database)) as connection:
         with paths.atomic_path(kept) as temporary, closing(sqlite3.connect(temporary)) as copy:
             temporary.chmod(move.database.stat().st_mode)

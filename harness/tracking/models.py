@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import shlex
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from harness.errors import RequestError, UnknownRun
 from harness.images import images_of
 from harness.records import RunRecord, RunState
-from harness.tracking.locations import check_in_place, local_path, moved
+from harness.tracking.locations import check_in_place
+from harness.tracking.places import check_files
 from harness.tracking.reading import (
     cached_reads,
     latest_run,
@@ -27,8 +26,6 @@ from harness.tracking.reading import (
 )
 from harness.tracking.selection import is_sweep
 from harness.tracking.store import Store
-
-_log = logging.getLogger(__name__)
 
 LATEST, BEST = "latest", "best"
 _BY_VALIDATION = "final/val_accuracy"
@@ -209,7 +206,6 @@ def model_folder(store: Store, run: RunRecord) -> Iterator[Path]:
     """
     model_id = logged_model_id(store, run)
     client = store.client
-    _notice_move(store)
     with store.explained():
         location = client.get_logged_model(model_id).artifact_location
     with downloaded(store, location) as folder:
@@ -234,10 +230,14 @@ def logged_model_id(store: Store, run: RunRecord) -> str:
 
 @contextmanager
 def downloaded(store: Store, location: str) -> Iterator[Path]:
-    """The artifact (a file or folder) at the URI `location` as a local path, in place where it lies on this machine."""
-    if (path := local_path(location)) is not None:
+    """The artifact (a file or folder) at the URI `location` as a local path, in place where it lies on this machine.
+
+    Raises `ForeignPlace` for one that is not the store's own, and for links in it (`places.artifact_path`).
+    """
+    if (path := store.artifact_path(location)) is not None:
         if store.database is not None and not path.exists():
             check_in_place(store.database)
+        check_files(path)
         yield path
         return
     from mlflow.artifacts import download_artifacts
@@ -248,25 +248,24 @@ def downloaded(store: Store, location: str) -> Iterator[Path]:
         yield Path(found)
 
 
-@lru_cache
-def _notice_move(store: Store) -> None:
-    """Say, once a process, that what is read lies at the place of which the store is a copy."""
-    if store.database is not None and (message := moved(store.database)) is not None:
-        _log.warning("%s Until then artifacts are read there.", message)
-
-
 @contextmanager
 def run_artifact(store: Store, run: RunRecord, name: str) -> Iterator[Path]:
-    """The run's artifact `name` as a local path. Raises `RequestError` where the run does not have it."""
+    """The run's artifact `name` as a local path. Raises `RequestError` where the run does not have it, and as
+    `downloaded`."""
     client = store.client
-    _notice_move(store)
     with store.explained():
-        root = client.get_run(run.run_id).info.artifact_uri
+        location = f"{client.get_run(run.run_id).info.artifact_uri.rstrip('/')}/{name}"
+    if not run.is_own:  # its artifacts may lie anywhere
+        there = False
+    elif (path := store.artifact_path(location)) is not None:
+        there = path.exists()
+    else:
         folder = name.rpartition("/")[0]
-        there = any(item.path == name for item in client.list_artifacts(run.run_id, folder or None))
+        with store.explained():
+            there = any(item.path == name for item in client.list_artifacts(run.run_id, folder or None))
     if not there:
         if store.database is not None:
             check_in_place(store.database)
         raise RequestError(f"The run {run.name} ({run.run_id}) has no artifact {name}: was it made by the harness?")
-    with downloaded(store, f"{root}/{name}") as path:
+    with downloaded(store, location) as path:
         yield path

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from harness.machine import seconds_elapsed
 from harness.metrics import split_of
 from harness.records import RunState
 from harness.tracking.access import taken_retried
+from harness.tracking.attaching import check_targets
 from harness.tracking.selection import CONTEXT_TAG, ERROR_TAG, ERROR_TYPE_TAG, PARENT_TAG, TRIES_TAG
 from harness.tracking.store import Store
 
@@ -158,8 +160,14 @@ class StoredRun:
     def apply(self, operation: Operation) -> None:
         """Write one operation; it is on disk, or acknowledged by the server, at return.
 
-        Raises `StoreError`, and `TakenOver` where a later try at the run has begun.
+        Raises `StoreError`, `TakenOver` where a later try at the run has begun, and `ForeignPlace` for an artifact
+        that would not be written into the store's own place.
         """
+        if isinstance(operation, Text):
+            check_targets(self.store, self._location, [operation.name])
+        elif isinstance(operation, File):
+            name = Path(operation.path).name
+            check_targets(self.store, self._location, [f"{operation.folder}/{name}" if operation.folder else name])
         with self.store.explained():
             self._make_sure_of_it()
             match operation:
@@ -179,6 +187,11 @@ class StoredRun:
                     self._model(Path(operation.path))
                 case End():
                     self._end(operation)
+
+    @cached_property
+    def _location(self) -> str:
+        with self.store.explained():
+            return str(self._client.get_run(self.run_id).info.artifact_uri)
 
     def _make_sure_of_it(self) -> None:
         """A machine that slept, or had lost its store, may wake when another goes on with its runs."""
@@ -261,6 +274,8 @@ class StoredRun:
             model_id = self._model_id = str(model.model_id)
         else:
             model = self._client.get_logged_model(model_id)
+        names = (str(file.relative_to(folder)) for file in folder.rglob("*"))
+        check_targets(self.store, model.artifact_location, names)
         description = Model.load(str(folder))
         description.artifact_path = model.artifact_location
         description.run_id = self.run_id

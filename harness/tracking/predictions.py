@@ -13,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.errors import StoreError
+from harness.errors import RequestError, StoreError
 from harness.records import Predictions, RunRecord, RunState
 from harness.tracking.models import downloaded
 from harness.tracking.selection import PREDICTIONS_TAG
 from harness.tracking.store import Store
+from harness.untrusted import open_arrays
 
 FILE = "predictions.npz"
 _ARRAYS = ("labels", "predicted", "losses")
@@ -45,12 +46,11 @@ def _read(store: Store, run: RunRecord) -> dict[str, Predictions]:
     try:
         with (
             downloaded(store, f"{run.artifacts}/{run.tags[PREDICTIONS_TAG]}") as file,
-            file.open("rb") as opened,
-            np.load(opened) as arrays,
+            open_arrays(file) as arrays,
         ):
             splits = dict.fromkeys(name.partition("_")[0] for name in arrays.files)
             return {split: Predictions(*(arrays[f"{split}_{name}"] for name in _ARRAYS)) for split in splits}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (RequestError, OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise StoreError(
             f"The predictions of the run {run.name} ({run.run_id}) cannot be read: {error}. Was {FILE} removed from "
             "its artifacts? Without images: --interval seeds."

@@ -32,10 +32,13 @@ CHECKOUT, WHEEL, COPY = "checkout", "wheel", "copy"
 _GIT = (
     "git", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}",
     "-c", "status.showUntrackedFiles=normal", "-c", "diff.noprefix=false", "-c", "diff.mnemonicPrefix=false",
-    "--no-optional-locks",
+    "-c", f"core.attributesFile={os.devnull}", "-c", "protocol.allow=never", "--no-optional-locks",
 )  # fmt: skip
 """A repository's configuration can name programs; looking at a state must start none of them, nor write an index.
 What a person likes to see (no untracked files, patches without prefixes) must not decide what is recorded."""
+_ENVIRONMENT = {"GIT_ALLOW_PROTOCOL": "none", "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0"}
+_NO_SUBMODULES = "--ignore-submodules=all"
+"""In a submodule git would ask by that one's configuration."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,11 @@ def state_of(package: Path) -> CodeState:
     commit = _git(package, "rev-parse", "HEAD").strip()
     if commit and _git(package, "ls-files", "--", "__init__.py"):
         own = ("--", str(package.parent))
-        status = _git(package, "status", "--porcelain", "--untracked-files=all", *own)
-        options = ("--no-color", "--no-ext-diff", "--no-textconv", "--binary", "--src-prefix=a/", "--dst-prefix=b/")
+        status = _git(package, "status", "--porcelain", "--untracked-files=all", _NO_SUBMODULES, *own)
+        options = (
+            "--no-color", "--no-ext-diff", "--no-textconv", _NO_SUBMODULES, "--binary", "--src-prefix=a/",
+            "--dst-prefix=b/",
+        )  # fmt: skip
         added, missing = _untracked(package.parent)
         return CodeState(
             release,
@@ -138,7 +144,18 @@ def _addition(name: str, text: str, executable: bool) -> str:
 
 
 def _git(directory: Path, *arguments: str) -> str:
+    """What git prints, with every filter off that the repository configures; empty where it fails."""
+    keys = _ask_git(directory, {}, "config", "--name-only", "-z", "--get-regexp", r"^filter\.").split("\0")
+    filters = {key: "false" if key.endswith(".required") else "" for key in keys if key}
+    settings = {"GIT_CONFIG_COUNT": str(len(filters))}
+    for number, (key, value) in enumerate(filters.items()):
+        settings |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    return _ask_git(directory, settings, *arguments)
+
+
+def _ask_git(directory: Path, settings: Mapping[str, str], *arguments: str) -> str:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    environment |= {**_ENVIRONMENT, **settings}
     try:
         done = subprocess.run(
             [*_GIT, "-C", str(directory), *arguments], env=environment, stdin=subprocess.DEVNULL,

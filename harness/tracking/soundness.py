@@ -24,6 +24,12 @@ from harness.errors import StoreError
 FREE_MEGABYTES = 100
 """A run takes five with everything that it records; the rest is for the log, the checkpoint and the others."""
 LOCK_SECONDS = 20.0
+LONGEST_VALUE = 2**28
+"""Bytes of one value in a database: 10,000 parameters of a run as one text are 60 MB at most."""
+JOURNALS = ("-journal", "-wal", "-shm")
+"""What SQLite puts beside a database."""
+JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
+"""A journal begins with it, and ends with it where it names a super-journal."""
 MAKING_SECONDS = 10.0
 CHECKED_MEGABYTES = 64
 """Databases up to this size are read through for damage: a fifth of a second. Of a larger one the first pages."""
@@ -176,10 +182,59 @@ def _migrations() -> tuple[frozenset[str], str]:
     return frozenset(own), head
 
 
+def check_journal(database: Path) -> None:
+    """Make sure that opening `database` touches no other file.
+
+    A process that was killed leaves a journal, from which SQLite undoes what it was writing. Where the journal ends in
+    the name of a super-journal (MLflow and the harness write none), SQLite deletes that file, wherever it is.
+    Raises `StoreError` for such a journal, and for links in place of SQLite's own files.
+    """
+    for place in {database.absolute(), database.resolve()}:
+        for end in JOURNALS:
+            beside = place.with_name(place.name + end)
+            if beside.is_symlink() or (beside.exists() and not beside.is_file()):
+                raise StoreError(f"The tracking store {database} is not opened: {beside} is no plain file. Look at it.")
+        journal = place.with_name(f"{place.name}-journal")
+        if journal.is_file():
+            with journal.open("rb") as file:
+                file.seek(max(0, journal.stat().st_size - len(JOURNAL_MAGIC)))
+                if file.read() == JOURNAL_MAGIC:
+                    raise StoreError(
+                        f"The tracking store {database} is not opened: its journal {journal} names another file, which "
+                        "SQLite would delete. MLflow writes no such journal. Look at who made it; without the journal "
+                        "the store may be damaged."
+                    )
+
+
 def opened(database: Path) -> sqlite3.Connection:
-    """A connection to a file that is there, without transactions of Python's own."""
-    address = f"file:{quote(str(database))}?mode=rw"
-    return sqlite3.connect(address, uri=True, timeout=LOCK_SECONDS, isolation_level=None)
+    """A connection to a file that is there, without transactions of Python's own. Raises as `connected`."""
+    return connected(database, "rw", LOCK_SECONDS)
+
+
+def connected(database: Path, mode: str, seconds: float) -> sqlite3.Connection:
+    """A connection in SQLite's `mode` ("ro", "rw") to a store that consists of tables, as MLflow makes it.
+
+    Raises `StoreError` for views, which may have no end, and for virtual tables, as `check_journal`; and
+    `sqlite3.Error`.
+    """
+    check_journal(database)
+    address = f"file:{quote(str(database.absolute()))}?mode={mode}"
+    connection = sqlite3.connect(address, uri=True, timeout=seconds, isolation_level=None)
+    try:
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_VALUE)
+        connection.execute("PRAGMA trusted_schema = OFF")
+        found = connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'view' OR sql LIKE 'CREATE VIRTUAL%' LIMIT 1"
+        ).fetchone()
+        if found is not None:
+            raise StoreError(
+                f"The tracking store {database} is not read: it has a view or a virtual table, {found[0]!r}, which is "
+                "none of MLflow's."
+            )
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 @contextmanager

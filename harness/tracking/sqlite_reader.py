@@ -1,6 +1,6 @@
 """Reads runs from MLflow's SQLite tables: four queries whatever the number of runs, read-only, without MLflow.
 
-A transaction that was cut off by the death of its process is rolled back first, as any opening of the file would do.
+Where a transaction was cut off by the death of its process, a copy is read in which it is rolled back.
 
 The tables have kept these columns for years, but they are not an interface that MLflow promises. So the schema's
 version is checked first, and `reading.py` falls back to the client for one that is not known here.
@@ -11,13 +11,14 @@ from __future__ import annotations
 import gc
 import json
 import math
+import shutil
 import sqlite3
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from harness.errors import StoreError
 from harness.records import RunRecord, RunState
@@ -38,6 +39,7 @@ from harness.tracking.selection import (
     lacks_digests,
     read_record,
 )
+from harness.tracking.soundness import connected
 
 KNOWN_SCHEMAS = frozenset({
     "dc11669786a5",  # MLflow 3.17
@@ -46,6 +48,7 @@ KNOWN_SCHEMAS = frozenset({
 """Heads of MLflow's migrations under which the queries below were tried."""
 
 _BUSY_SECONDS = 30.0
+_COPIES = 3
 
 _RUNS = """
 SELECT r.run_uuid, r.name, r.experiment_id, e.name, r.status, r.start_time, r.end_time, r.artifact_uri
@@ -78,10 +81,7 @@ class SqliteReader:
         """
         self._file = file
         with self._explained():
-            _roll_back_interrupted(file)
-            self._connection = sqlite3.connect(
-                f"file:{quote(str(file))}?mode=ro", uri=True, timeout=_BUSY_SECONDS, isolation_level=None
-            )
+            self._connection = _read_only(file)
         try:
             versioned = self._query("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'")
             versions = [one for (one,) in self._query("SELECT version_num FROM alembic_version")] if versioned else []
@@ -220,18 +220,36 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _roll_back_interrupted(file: Path) -> None:
-    """Let SQLite undo what a process was writing when it was killed: it does so at the next opening, but a connection
-    that may only read cannot."""
-    address = f"file:{quote(str(file))}"
+def _read_only(file: Path) -> sqlite3.Connection:
+    """A connection that leaves the store as it is. Raises as `connected`."""
     try:
-        with closing(sqlite3.connect(f"{address}?mode=ro", uri=True, timeout=_BUSY_SECONDS)) as connection:
-            connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+        return connected(file, "ro", _BUSY_SECONDS)
     except sqlite3.OperationalError as error:
         if error.sqlite_errorname != "SQLITE_READONLY_ROLLBACK":
             raise
-        with closing(sqlite3.connect(f"{address}?mode=rw", uri=True, timeout=_BUSY_SECONDS)) as connection:
-            connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    with tempfile.TemporaryDirectory(prefix="harness-") as folder:
+        copy = _copied(file.resolve(), Path(folder))
+        connection = connected(copy, "rw", _BUSY_SECONDS)  # SQLite undoes what a process was writing when it was killed
+        connection.execute("PRAGMA query_only = ON")
+        return connection  # the open file outlives its name
+
+
+def _copied(file: Path, folder: Path) -> Path:
+    """A copy of a database and of its journal, which belong together: another process may roll back meanwhile."""
+    copy, journal = folder / file.name, file.with_name(f"{file.name}-journal")
+    for _ in range(_COPIES):
+        try:
+            before = journal.stat()
+            shutil.copyfile(journal, copy.with_name(journal.name))
+            shutil.copyfile(file, copy)
+            after = journal.stat()
+        except FileNotFoundError:  # it was rolled back
+            copy.with_name(journal.name).unlink(missing_ok=True)
+            shutil.copyfile(file, copy)
+            return copy
+        if (before.st_ino, before.st_size, before.st_mtime_ns) == (after.st_ino, after.st_size, after.st_mtime_ns):
+            return copy
+    raise StoreError(f"The store {file} is being repaired by another process. Try again when that is done.")
 
 
 def _statement(selection: Selection) -> tuple[str, list[Any]]:

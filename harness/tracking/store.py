@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
 from contextlib import contextmanager, nullcontext
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -19,7 +20,8 @@ from harness.errors import RequestError, StoreError
 from harness.tracking import access
 from harness.tracking.locations import artifact_root, check_in_place, experiment_folder, recorded_artifacts
 from harness.tracking.making import make_database
-from harness.tracking.soundness import check_artifacts, check_made, check_sqlite
+from harness.tracking.places import artifact_path
+from harness.tracking.soundness import check_artifacts, check_journal, check_made, check_sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,6 +86,12 @@ class Store:
         return access.shown_uri(self.uri)
 
     @property
+    def option(self) -> str:
+        """` --store URI`, as a shell wants it, for another command on this store; empty where it would open this one
+        anyway."""
+        return "" if self == open_store() else f" --store {shlex.quote(self.shown)}"
+
+    @property
     def is_local(self) -> bool:
         """Whether processes that use the store can keep each other out by a lock (`exclusive`)."""
         return self.database is not None
@@ -125,7 +133,7 @@ class Store:
     def await_answer(self) -> None:
         """Make sure, before anything else is asked of it, that a store which is no local file answers; once a process.
 
-        It is said what is waited for. Raises `StoreError` after 20 seconds, see `access.await_answer`.
+        It is said what is waited for. Raises `StoreError` after 15 seconds, see `access.await_answer`.
         """
         if self.database is not None or self._answered:
             return
@@ -138,6 +146,13 @@ class Store:
 
         access.await_answer(ask, self.shown)
         self._answered = True
+
+    def artifact_path(self, location: str) -> Path | None:
+        """The path on this machine of artifacts that the store records at `location`; None where they are elsewhere.
+
+        To be asked before they are read or written. Raises `ForeignPlace` as `places.artifact_path`.
+        """
+        return artifact_path(self.uri, self.database, location)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -193,11 +208,13 @@ class Store:
                     f"`mlflow experiments restore --experiment-id {found.experiment_id}` or set another "
                     "tracking.experiment."
                 )
+            self.artifact_path(found.artifact_location)
             return str(found.experiment_id)
 
     def _make_tables(self) -> None:
         if self.database is None:
             return
+        check_journal(self.database)
         if self == Store(paths.default_store_uri()):
             self.database.parent.mkdir(parents=True, exist_ok=True)
         if not self.database.parent.is_dir():

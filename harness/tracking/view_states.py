@@ -10,20 +10,32 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-SCORES = (
-    "gap_{held_out}_accuracy",
-    "gap_{other}_accuracy",
-    "train_accuracy",
-    "{held_out}_accuracy",
-    "{other}_accuracy",
-)
+from harness.metrics import FOR_CHARTS
+
+ACCURACIES = ("train_accuracy", "{held_out}_accuracy", "{other}_accuracy")
 GAPS = ("gap_{held_out}_accuracy", "gap_{other}_accuracy", "gap_{held_out}_loss", "gap_{other}_loss")
 CURVES = (("train/loss", "val/loss"), ("train/accuracy", "val/accuracy"), ("gap/loss",), ("gap/accuracy",))
 
 GAP_SECTION, CURVES_SECTION, SETTINGS_SECTION = "Overfitting gap", "Learning curves", "Settings against the gap"
-NAME_WIDTH, SCORE_WIDTH = 260, 165  # pixels: a group's name and a metric's stay whole
+NAME_WIDTH, MOST_WIDTH, SCORE_WIDTH = 260, 480, 165  # pixels: a group's name and a metric's stay whole
 ALL_SHOWN = 100
 """The page loads so many runs at a time; beyond, twenty are drawn and the eye icons add more."""
+CARD, LEGEND_LINES = 1080, 2
+"""Pixels between the edges of a chart as wide as the page at 1400, its list of runs folded; lines of names below it."""
+LETTER, MARK = 6.6, 44  # pixels of a legend: a letter's, and those of a name's line and margins
+BAR, BESIDE, LOW, HIGH = 24, 170, 300, 700  # pixels: a bar, what stands around bars, and how high a chart may be
+
+PALETTE = (
+    "#a6630c", "#c83243", "#b45091", "#8a63bf", "#434a93", "#137dae", "#04867d", "#308613", "#facb66", "#1f272d",
+    "#445461", "#5f7281", "#8396a5", "#93320b", "#be501e", "#de7921", "#f2be88", "#115026", "#277c43", "#3ba65e",
+    "#8ddda8", "#9e102c", "#c82d4c", "#e65b77", "#f792a6", "#0e538b", "#2272b4", "#4299e0", "#8acaff",
+)  # fmt: skip
+"""The page's colours; it takes one by a checksum of the group, near ones side by side if it so happens."""
+APART = (
+    "#2272b4", "#de7921", "#308613", "#c83243", "#8a63bf", "#facb66", "#1f272d", "#8acaff", "#f792a6", "#8ddda8",
+    "#8396a5", "#93320b",
+)  # fmt: skip
+"""Those of them that are told from each other at a glance."""
 
 Grouping = tuple[tuple[str, str], ...]
 """By what runs are averaged: `("param", key)` or `("tag", key)` each. One alone keeps the names of groups short."""
@@ -36,6 +48,7 @@ class Subject:
 
     `condition` selects them in MLflow's filter language; `settings` are the parameters that differ among them, and
     `metrics` all that they have; `held_out` (`val` or `test`) is the split whose gap comes first; `count`: of them.
+    `rows` names the groups where a tag does, in the order of the tag's values, which is that of the table.
     """
 
     condition: str
@@ -44,6 +57,34 @@ class Subject:
     held_out: str
     grouping: Grouping
     count: int
+    rows: Sequence[str] = ()
+
+
+def told_apart(tag: str, names: Sequence[str]) -> list[str]:
+    """The names, with spaces behind them that nobody sees, so that the page gives groups by this tag colours that are
+    told apart, as far as there are such."""
+    found: list[str] = []
+    free: list[str] = []
+    for name in names:
+        free = free or list(APART)
+        tries = (name + " " * spaces for spaces in range(_MOST_SPACES))
+        padded = next((text for text in tries if _colour(f"tag.{tag}.{text}") in free), name)
+        found.append(padded)
+        if (colour := _colour(f"tag.{tag}.{padded}")) in free:
+            free.remove(colour)
+    return found
+
+
+_MOST_SPACES = 255  # the checksum comes round
+
+
+def _colour(group: str) -> str:
+    """The page's colour for a group: Fletcher's checksum of its id."""
+    low = high = 0
+    for letter in group:
+        low = (low + ord(letter)) % 255
+        high = (high + low) % 255
+    return PALETTE[(low | high << 8) % len(PALETTE)]
 
 
 def gap_and_curves(subject: Subject) -> State:
@@ -63,7 +104,7 @@ def learning_curves(subject: Subject) -> State:
 
 def settings_chart(subject: Subject) -> State:
     """Parallel coordinates from the settings to the gap; a line for each run: the page cannot average words."""
-    metric = f"final/gap_{subject.held_out}_accuracy"
+    [metric, *_] = [*_gaps(subject), f"final/gap_{subject.held_out}_accuracy"]
     chart = {
         "type": "PARALLEL",
         "selectedParams": list(subject.settings),
@@ -74,11 +115,36 @@ def settings_chart(subject: Subject) -> State:
 
 
 def _gap_bars(subject: Subject) -> list[State]:
-    return [{"type": "BAR", "metricKey": name} for name in _present(subject, GAPS)]
+    return [{"type": "BAR", "metricKey": name} for name in _gaps(subject)]
+
+
+def _columns(names: Iterable[str]) -> int:
+    """Two charts side by side, or one where the legends below them would not hold the names."""
+    wide = [MARK + LETTER * len(name.rstrip()) for name in names]
+    return 2 if _lines(wide, CARD / 2) <= LEGEND_LINES else 1
+
+
+def _name_width(names: Iterable[str]) -> int:
+    """Pixels of the column with the groups' names: `Group:`, its mark and the number of its runs beside each."""
+    longest = max((len(name.rstrip()) for name in names), default=0)
+    return round(min(max(NAME_WIDTH, 120 + LETTER * longest), MOST_WIDTH))
+
+
+def _lines(wide: Iterable[float], room: float) -> int:
+    """How many lines things so wide take one after the other."""
+    lines, taken = 1, 0.0
+    for one in wide:
+        if taken and taken + one > room:
+            lines, taken = lines + 1, 0.0
+        taken += one
+    return lines
 
 
 def _curves(subject: Subject) -> list[State]:
-    kept = ([name for name in names if name in subject.metrics] for names in CURVES)
+    kept = [[name for name in names if name in subject.metrics] for names in CURVES]
+    both = [f"{row.rstrip()} ({name})" for row in subject.rows for name in CURVES[1]]
+    if subject.rows and _lines([MARK + LETTER * len(name) for name in both], CARD / _columns(both)) > LEGEND_LINES:
+        kept = [[name] for names in kept for name in names]  # training and validation in a chart each
     return [
         {
             "type": "LINE",
@@ -102,14 +168,26 @@ def _curves(subject: Subject) -> list[State]:
 
 
 def _present(subject: Subject, templates: Iterable[str]) -> list[str]:
+    """The metrics of the splits that there are, those of `held_out` first; for gaps those that charts want."""
     other = "test" if subject.held_out == "val" else "val"
-    names = (f"final/{template.format(held_out=subject.held_out, other=other)}" for template in templates)
-    return [name for name in names if name in subject.metrics]
+    names = [template.format(held_out=subject.held_out, other=other) for template in templates]
+    wanted = [(f"{FOR_CHARTS[name.rpartition('_')[2]]}/{name}", f"final/{name}") for name in names]
+    return [next(filter(subject.metrics.__contains__, pair)) for pair in wanted if subject.metrics.intersection(pair)]
+
+
+def _gaps(subject: Subject) -> list[str]:
+    return _present(subject, GAPS)
 
 
 def _state(
-    subject: Subject, charts: Mapping[str, Sequence[State]], grouping: Grouping, columns: int = 2, height: int = 300
+    subject: Subject,
+    charts: Mapping[str, Sequence[State]],
+    grouping: Grouping,
+    columns: int | None = None,
+    height: int | None = None,
 ) -> State:
+    columns = columns or _columns(subject.rows)
+    height = height or min(max(LOW, BESIDE + BAR * len(subject.rows)), HIGH)
     sections = [_section(name, True, columns, height) for name in charts]
     cards = [
         {**card, "uuid": f"{name} {place}", "metricSectionId": name, "deleted": False, "isGenerated": False}
@@ -119,11 +197,13 @@ def _state(
     # The page adds a chart for each metric that has none, in a section of its prefix: there they are, but folded.
     prefixes = {name.rpartition("/")[0] for name in subject.metrics if "/" in name}
     sections += [_section(prefix, False) for prefix in sorted(prefixes)]
-    scores = [f"metrics.`{name}`" for name in _present(subject, SCORES)]
+    scores = [f"metrics.`{name}`" for name in [*_present(subject, GAPS[:2]), *_present(subject, ACCURACIES)]]
+    by_row = [f"tags.`{key}`" for mode, key in grouping if subject.rows and mode == "tag"]
+    order = [*by_row, *scores, "attributes.start_time"][0]
     shown = [*scores, *(f"params.`{key}`" for key in subject.settings), "params.`seed`"]
     return {
         "searchFilter": subject.condition,
-        "orderByKey": scores[0] if scores else "attributes.start_time",
+        "orderByKey": order,
         "orderByAsc": True,
         "startTime": "ALL",
         "lifecycleFilter": "Active",
@@ -131,13 +211,13 @@ def _state(
         "datasetsFilter": [],
         "selectedColumns": shown,
         "columnOrder": ["attributes.`Run Name`", "attributes.`Created`", *shown],
-        "columnWidths": {"attributes.`Run Name`": NAME_WIDTH, **dict.fromkeys(scores, SCORE_WIDTH)},
+        "columnWidths": {"attributes.`Run Name`": _name_width(subject.rows), **dict.fromkeys(scores, SCORE_WIDTH)},
         "runsHiddenMode": "SHOW_ALL" if subject.count <= ALL_SHOWN else "FIRST_20_RUNS",
         "compareRunCharts": cards,
         "compareRunSections": sections,
         "isAccordionReordered": True,  # else the page sorts sections by name
         "viewMaximized": False,
-        "runListHidden": False,
+        "runListHidden": True,  # the charts have the room; a click brings it back
         "hideEmptyCharts": True,
         "groupBy": _group_by(grouping),
         "useGroupedValuesInCharts": True,

@@ -65,8 +65,13 @@ KNOWN_PAGES: Mapping[str, Callable[[View], str]] = {"3.17": named_view, "3.18": 
 """How a view is written for each version of MLflow whose page it was tried on."""
 
 
-def write_views(store: Store, experiment_id: str, views: Sequence[View]) -> bool:
-    """Write those of `views` that the experiment does not have as they are; whether the page is one that can show them.
+Labels = Mapping[str, Mapping[str, str]]
+"""Tags of runs, by the ids of the runs."""
+
+
+def write_views(store: Store, experiment_id: str, views: Sequence[View], labels: Labels | None = None) -> bool:
+    """Write those of `views` that the experiment does not have as they are, and the `labels` of runs by which they
+    group them; whether the page is one that can show them.
 
     Raises `StoreError`.
     """
@@ -80,9 +85,11 @@ def write_views(store: Store, experiment_id: str, views: Sequence[View]) -> bool
     wanted = {TAG + view.key: write(view) for view in views}
     changed = {key: value for key, value in wanted.items() if own.get(key) != value}
     surplus = _surplus(own | wanted)
-    if changed or surplus:
+    if changed or surplus or labels:
         client = store.client  # seconds, where MLflow is not imported yet: only for something to write
         with store.explained():
+            for run_id, tags in (labels or {}).items():
+                taken_retried(partial(client.log_batch, run_id, tags=_run_tags(tags)))
             for key, value in changed.items():
                 taken_retried(partial(client.set_experiment_tag, experiment_id, key, value))
             for key in surplus & own.keys():
@@ -107,6 +114,12 @@ def page_version(store: Store) -> str:
         if answer.status_code != 200:
             raise StoreError(f"{store.shown} does not say which version of MLflow it is ({answer.status_code}).")
         return str(answer.text).strip()
+
+
+def _run_tags(tags: Mapping[str, str]) -> list[Any]:
+    from mlflow.entities import RunTag
+
+    return [RunTag(key, value) for key, value in tags.items()]
 
 
 def _surplus(values: Mapping[str, str]) -> set[str]:

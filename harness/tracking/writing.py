@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import StoreError, TakenOver
 from harness.records import DatasetSpec, Predictions, RunState, Split
-from harness.tracking.access import shown_uri
+from harness.tracking.access import shown_uri, without_secrets
 from harness.tracking.delivery import Delivery
 from harness.tracking.notes import end_note
 from harness.tracking.operations import Datasets, File, Metrics, Parameters, Tags, Text, TrainedModel, look
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PARAMETER_LIMIT = 6_000  # characters, MLflow's own limit
+DIFF = "code/uncommitted.diff"
 TAG_LIMIT = 5_000
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 FAST_PNG = {"compress_level": 3}  # a tenth larger, encoded in two thirds of the time
@@ -240,17 +241,25 @@ def tracked_run(
     log_file: Path | None = None,
     system_metrics: bool = False,
     run_id: str | None = None,
+    diff: bool = True,
 ) -> Iterator[RunWriter]:
     """A run that ends FINISHED, FAILED or KILLED, whatever the block does; exceptions are recorded and raised again.
 
     A failure keeps its message as the tag `harness.error` and its traceback as `traceback.txt`. `log_file` is kept as
-    an artifact at the end; `system_metrics` samples CPU, memory and disk meanwhile. `run_id`: see `RunWriter`.
+    an artifact at the end; `system_metrics` samples CPU, memory and disk meanwhile. `run_id`: see `RunWriter`. `diff`
+    keeps what differs from the commit, without secrets.
     Raises `TakenOver` once another process has opened the run again; nothing is written from then on.
     """
     writer = RunWriter(store, identity, run_id)
     try:
-        if diff := code_state().diff:
-            writer.log_text("code/uncommitted.diff", diff)
+        if diff and (changes := code_state().diff):
+            masked, count = without_secrets(shown_uri(changes))
+            if count:
+                log.warning(
+                    "%d secrets are masked in %s, which the run keeps. tracking.diff=false leaves the diff out.",
+                    *(count, DIFF),
+                )
+            writer.log_text(DIFF, masked)
         writer.log_text("code/packages.txt", installed_packages())
         with _system_metrics(store, writer.run_id) if system_metrics else nullcontext():
             yield writer

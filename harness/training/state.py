@@ -24,6 +24,7 @@ import numpy as np
 
 from harness.errors import ConfigError, RequestError
 from harness.paths import atomic_path
+from harness.untrusted import bounded_model, open_arrays
 
 log = logging.getLogger(__name__)
 
@@ -192,7 +193,7 @@ def write_state(file: Path, state: TrainingState) -> None:
 def read_state(file: Path) -> TrainingState:
     """Read what `write_state` wrote. Raises `RequestError` if the file is something else or damaged."""
     try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+        with open_arrays(file) as archive:
             if int(archive["version"]) != VERSION:
                 raise RequestError(f"{file} was written by another version of the harness: {archive['version']}.")
             state = TrainingState(
@@ -266,8 +267,9 @@ def state_of_model(file: Path) -> TrainingState:
     import keras
 
     try:
-        return capture(keras.models.load_model(file), 0)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        with bounded_model(file, keras.layers.Layer):
+            return capture(keras.models.load_model(file), 0)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, zipfile.BadZipFile) as error:
         raise RequestError(f"{file} is no Keras model that can be read ({error}).") from error
 
 

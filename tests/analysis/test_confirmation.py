@@ -93,6 +93,8 @@ def test_the_table_says_who_won_which_seeds_are_fresh_and_what_to_quote() -> Non
     assert "partly by luck" in table
     markdown = render(confirmation(), "markdown")
     assert "| winner | gap of accuracy, val, points | +1.20 ± 0.50 | 3 | +1.95 ± 0.49 | 4 | +0.75 |" in markdown
+    assert r"winner & gap of accuracy, val, points & +1.20 $\pm$ 0.50 & 3 & +1.95" in render(confirmation(), "latex")
+    assert "partly by luck" in render(confirmation(), "html")
 
 
 def test_a_baseline_that_ranks_first_is_said_to_be_the_winner() -> None:

@@ -10,8 +10,9 @@ from scipy import stats
 
 from harness.analysis.comparison import Comparison, compare
 from harness.analysis.difference_legend import Shown
-from harness.analysis.difference_tables import FORMATS, p_value, render
+from harness.analysis.difference_tables import p_value, render
 from harness.analysis.differences import Finding, Findings, differences, find_row
+from harness.analysis.pages import FORMATS
 from harness.analysis.statistics import holm
 from harness.errors import RequestError
 from harness.records import RunRecord, RunState

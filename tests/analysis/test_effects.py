@@ -7,9 +7,10 @@ import pytest
 from scipy import stats
 
 from harness.analysis.comparison import Comparison, compare
-from harness.analysis.difference_tables import FORMATS, render
+from harness.analysis.difference_tables import render
 from harness.analysis.differences import Finding, Findings
 from harness.analysis.effects import effects
+from harness.analysis.pages import FORMATS
 from harness.errors import RequestError
 from harness.records import RunRecord, RunState
 from tests.analysis.records import data, run

@@ -161,7 +161,8 @@ def test_the_page_says_what_the_design_says() -> None:
     assert f"{document['fewest']} seeds show 1.2 points in 80 % of cases in one comparison" in text
     assert f"{document['fewest_each']} seeds in each of 3 comparisons" in text
     assert len(render(found, "csv").splitlines()) == 11
-    assert "power, each of 3" in render(found, "markdown")
+    for form in ("markdown", "latex", "html"):
+        assert "power, each of 3" in render(found, form)
 
 
 def test_the_line_of_a_plan_has_the_smallest_difference_of_so_many_seeds() -> None:

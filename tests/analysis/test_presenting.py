@@ -9,7 +9,8 @@ import pytest
 from statsmodels.stats.weightstats import DescrStatsW
 
 from harness.analysis.comparison import Comparison, compare
-from harness.analysis.presenting import FORMATS, render
+from harness.analysis.pages import FORMATS
+from harness.analysis.presenting import render
 from harness.errors import RequestError
 from harness.records import RunState
 from tests.analysis.records import run

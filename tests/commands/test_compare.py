@@ -229,6 +229,19 @@ def test_the_form_follows_the_suffix_of_the_output(ids: dict[str, str], tmp_path
     assert len(list(folder.iterdir())) == 5
 
 
+def test_every_table_of_the_command_is_written_as_latex_and_html_too(ids: dict[str, str], tmp_path: Path) -> None:
+    for arguments in ([], ["--baseline", "model=mlp_128,optimizer=sgd"], ["--effect", "optimizer"]):
+        for suffix, begin, row in ((".tex", "% Needs", " & "), (".html", "<!DOCTYPE html>", "<tr><td>")):
+            file = tmp_path / f"a{suffix.upper()}"
+            assert invoke(ids["uri"], *arguments, "--output", str(file)) == ""
+            text = file.read_text()
+            assert text.startswith(begin)
+            assert row in text
+            form = {".tex": "latex", ".html": "html"}[suffix]
+            assert invoke(ids["uri"], *arguments, "--format", form) == text
+    assert "harness ui" not in text, "a file is read elsewhere"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -254,11 +267,11 @@ def test_a_wrong_request_is_refused(ids: dict[str, str], arguments: list[str], m
         invoke(ids["uri"], *arguments)
 
 
-@pytest.mark.parametrize("name", ["fig.svg", "fig.PNG", "table.tex", "page.html"])
+@pytest.mark.parametrize("name", ["fig.svg", "fig.PNG", "table.xlsx", "gaps.parquet"])
 def test_a_suffix_that_names_no_form_is_refused_with_those_that_do(
     ids: dict[str, str], tmp_path: Path, name: str
 ) -> None:
-    with pytest.raises(RequestError, match=r"a table is written as \.json, \.csv, \.md, \.txt"):
+    with pytest.raises(RequestError, match=r"a table is written as \.json, \.csv, \.md, \.tex, \.html, \.txt"):
         invoke(ids["uri"], "--output", str(tmp_path / name))
     invoke(ids["uri"], "--output", str(tmp_path / name), "--format", "csv")
     assert len(list(csv.DictReader(io.StringIO((tmp_path / name).read_text())))) == 4

@@ -66,7 +66,8 @@ def test_a_baseline_is_held_to_image_by_image(uri: str) -> None:
 
 
 def test_the_form_follows_the_output(uri: str, tmp_path: Path) -> None:
-    for file, begin in (("a.csv", "index,label,class,"), ("a.json", "{"), ("a.md", "**Experiment study")):
+    for file, begin in (("a.csv", "index,label,class,"), ("a.json", "{"), ("a.md", "**Experiment study"),
+                        ("a.tex", "% Needs"), ("a.html", "<!DOCTYPE html>")):  # fmt: skip
         invoke(uri, "--experiment", "study", "--by-image", "--output", str(tmp_path / file))
         assert (tmp_path / file).read_text().startswith(begin)
     assert len((tmp_path / "a.csv").read_text().splitlines()) == 1 + IMAGES

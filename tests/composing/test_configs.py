@@ -114,7 +114,7 @@ def test_the_named_models_have_the_layers_that_they_are_named_after() -> None:
         (["model=cnn,"], ["it ends in a comma", "no space behind a comma"]),
         (["seed=[0, 1]"], ["a whole number", "harness sweep seed=0,1"]),
         (["seed=0..3"], ["a whole number", "harness sweep 'seed=range(0,4)'"]),
-        (["seed=${nope}"], ["seed=${nope}: Interpolation key 'nope' not found"]),
+        (["seed=${nope}"], ["seed=${nope}: there is no setting nope to refer to"]),
         (["~model.l2"], ["~model.l2: a setting cannot be taken out; give it another value"]),
     ],
 )
@@ -133,6 +133,27 @@ def test_a_wrong_request_is_explained(overrides: list[str], said: list[str]) -> 
         ("# @package _global_\noptimizer: sgd\n", r"study.yaml: 'optimizer: sgd' .* - override /optimizer: sgd$"),
         ("# @package _global_\ndefaults: [{model: cnn}]\n", "Write there: - override /model: cnn$"),
         ("# @package _global_\ntracking: {experiment: 1.10}\n", "tracking.experiment is a text, .* Put it into quotes"),
+        ("# @package _global_\ndefaults: [{/model: cnn}]\n", "model: cnn is chosen beside .* - override /model: cnn$"),
+        ("# @package _global_\ndefaults: [override /optimiser: sgd]\n", "names no group. Did you mean 'optimizer'?"),
+        ("# @package _global_\nparams: {seed: '0,1'}\n", "params: there is no such setting. .* sweeper:  params:$"),
+        (
+            "# @package _global_\nregime: {epochs: '5,10'}\n",
+            "regime.epochs: 5,10: must be a whole number. Several values",
+        ),
+        ("# @package _global_\nmodel: {hidden: 64}\n", r"study.yaml: model.hidden: must be a list of whole numbers"),
+        (
+            "# @package _global_\noptimizer: {lr: 1}\n",
+            "study.yaml: optimizer.lr: .* Did you mean 'optimizer.learning_rate'?",
+        ),
+        ("# @package _global_\n- seed: 1\n", "holds a list where settings with names are wanted"),
+        ("# @package _global_\nregime:\n\tepochs: 3\n", "study.yaml, line 3: this is no YAML .* not with tabs"),
+        ("# @package _global_\nseed: 1\nseed: 2\n", "study.yaml, line 3: this is no YAML .*duplicate key"),
+        (
+            "# @package _global_\nseed: ${sed}\n",
+            r"\$\{sed\}: there is no setting sed to refer to. Did you mean 'seed'",
+        ),
+        ("# @package _global_\nseed: ${oc.env:NOT_SET}\n", "the variable NOT_SET is not set"),
+        ("# @package _global_\nhydra: {mode: MULTIRUN}\n", "A sweep is started with `harness sweep`"),
         ("# @package _global_\nmodel: {name: yes}\n", "model.name is a text, .* as True. Put it into quotes"),
     ],
 )
@@ -162,3 +183,8 @@ def test_a_recorded_configuration_without_a_later_setting_has_its_default() -> N
     recorded = dataclasses.asdict(compose_config(["seed=7", "model=cnn"]))
     del recorded["palette"], recorded["regime"]["schedule"]
     assert recorded_config(yaml.safe_dump(recorded)) == compose_config(["seed=7", "model=cnn"])
+
+
+def test_of_two_words_for_one_setting_the_message_names_the_one_that_holds() -> None:
+    with pytest.raises(ConfigError, match=r"^regime\.epochs=ten: must be a whole number"):
+        compose_config(["regime.epochs=2", "regime.epochs=ten"])

@@ -262,3 +262,8 @@ def test_what_is_no_grid_is_refused_with_its_name(words: list[str], said: str) -
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"--config-dir .*nowhere: there is no such folder\. Name a folder"):
         expand_sweep(["seed=1,2"], config_dir=str(tmp_path / "nowhere"))
+
+
+def test_values_to_sweep_over_that_stand_one_level_too_high_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"one level below: hydra\.sweeper\.params\.seed="):
+        expand_sweep(["+hydra.sweeper.seed='0,1'"])

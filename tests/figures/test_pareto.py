@@ -6,30 +6,31 @@ from dataclasses import replace
 import pytest
 
 from harness.figures import pareto
-from harness.figures.groups import Group, Measure, Scores
-from tests.figures.comparisons import LONG, group, many, scores
+from harness.figures.groups import Group, Measure
+from harness.records import Place
+from tests.figures.comparisons import LONG, group, many
 from tests.figures.drawing import overlapping, texts, texts_beyond_the_edge
 
 
-def front(points: list[tuple[float, float]], measure: Measure) -> list[str]:
-    """Which of the (gap, held-out score) are on the front, by number."""
-    groups = [
-        Group(str(place), {}, scores([gap]), Scores(), scores([score])) for place, (gap, score) in enumerate(points)
-    ]
-    return [standing.label for standing in pareto.compute(groups, measure).front]
+def placed(of: Group, place: Place, share: float = math.nan) -> Group:
+    return replace(of, place=place, front_share=share)
 
 
-def test_the_front_has_high_accuracies_and_small_gaps() -> None:
-    points = [(0.10, 0.90), (0.05, 0.80), (0.07, 0.79), (-0.01, 0.50), (0.20, 0.89)]
-    assert front(points, Measure("accuracy")) == ["3", "1", "0"]
+def front(label: str, gap: float, accuracy: float, share: float = math.nan) -> Group:
+    return placed(group(label, (gap, gap), accuracy), Place.FRONT, share)
 
 
-def test_the_front_of_losses_has_low_ones() -> None:
-    assert front([(0.1, 0.5), (0.2, 0.4), (0.3, 0.45), (0.1, 0.6)], Measure("loss")) == ["0", "1"]
-
-
-def test_equal_groups_are_both_on_the_front() -> None:
-    assert front([(0.1, 0.9), (0.1, 0.9), (0.1, 0.8)], Measure()) == ["0", "1"]
+def test_the_front_is_the_one_that_the_comparison_names() -> None:
+    """Not what the points alone would make of it: `low` is beaten by none, but underfit."""
+    groups = [placed(group("low", (0.01,), 0.5), Place.UNDERFIT), placed(group("lower", (0.02,), 0.4), Place.NONE),
+              front("small", 0.05, 0.8), front("large", 0.1, 0.9)]  # fmt: skip
+    view = pareto.compute(groups, Measure())
+    assert [standing.label for standing in view.front] == ["small", "large"]
+    figure = pareto.draw(view, "")
+    assert "Hollow: underfit, not accurate enough for the front" in " ".join(" ".join(texts(figure)).split())
+    [hollow] = [line for line in figure.axes[0].get_lines() if line.get_fillstyle() == "none"]
+    assert list(hollow.get_xdata()) == pytest.approx([1.0])
+    assert "Hollow" not in " ".join(texts(pareto.draw(pareto.compute(groups[1:], Measure()), "")))
 
 
 def test_groups_without_both_means_are_left_out() -> None:
@@ -41,7 +42,8 @@ def test_groups_without_both_means_are_left_out() -> None:
 
 
 def test_groups_on_the_front_are_numbered_and_named_with_their_figures() -> None:
-    groups = [group("small", (0.01, 0.02), 0.8, runs=3), group("large", (0.1, 0.1), 0.9), group("bad", (0.2,), 0.7)]
+    groups = [placed(group("small", (0.01, 0.02), 0.8, runs=3), Place.FRONT), front("large", 0.1, 0.9),
+              group("bad", (0.2,), 0.7)]  # fmt: skip
     shown = texts(pareto.draw(pareto.compute(groups, Measure("accuracy", "val", "a note")), "a sweep"))
     assert {"small", "80.0 %, gap +1.5 points, n=2 of 3", "large", "90.0 %, gap +10.0 points, n=2", "a note"} <= set(
         shown
@@ -55,14 +57,14 @@ def test_groups_on_the_front_are_numbered_and_named_with_their_figures() -> None
 @pytest.mark.parametrize("quantity", ["accuracy", "loss"])
 def test_no_text_is_cut_or_laid_over_another(count: int, quantity: str) -> None:
     measure = Measure("accuracy" if quantity == "accuracy" else "loss", note="a note " * 30)
-    figure = pareto.draw(pareto.compute(many(count, label=LONG), measure), LONG)
+    figure = pareto.draw(pareto.compute([placed(of, Place.FRONT) for of in many(count, label=LONG)], measure), LONG)
     assert texts_beyond_the_edge(figure) == []
     assert overlapping(figure) == []
 
 
 def test_numbers_of_points_that_nearly_touch_are_kept_apart() -> None:
-    groups = [group(str(place), (0.05 + 0.0001 * place,), 0.8 + 0.0001 * place) for place in range(9)]
-    far = group("far", (0.3,), 0.9)
+    groups = [front(str(place), 0.05 + 0.0001 * place, 0.8 + 0.0001 * place) for place in range(9)]
+    far = front("far", 0.3, 0.9)
     assert overlapping(pareto.draw(pareto.compute([*groups, far], Measure()), "a sweep")) == []
 
 
@@ -71,13 +73,12 @@ def test_a_sweep_of_failures_is_still_drawn() -> None:
 
 
 def test_a_place_on_the_front_that_few_resamples_show_is_fainter_and_has_its_share() -> None:
-    groups = [replace(group("sure", (0.01, 0.02), 0.8), front_share=1.0),
-              replace(group("by chance", (0.1, 0.1), 0.9), front_share=0.3)]  # fmt: skip
+    groups = [front("sure", 0.01, 0.8, share=1.0), front("by chance", 0.1, 0.9, share=0.3)]
     figure = pareto.draw(pareto.compute(groups, Measure()), "")
     shown = " ".join(texts(figure))
     assert "gap +10.0 points, n=2, front 30 %" in shown
     assert "The fainter a point of the front, the fewer resamples put it there" in " ".join(shown.split())
     points = [artist for artist in figure.axes[0].get_lines() if artist.get_marker() == "D"]
     assert sorted(artist.get_alpha() for artist in points) == [0.3, 1.0]
-    unknown = pareto.draw(pareto.compute([group("a", (0.1,), 0.8), group("b", (0.2,), 0.9)], Measure()), "")
+    unknown = pareto.draw(pareto.compute([front("a", 0.1, 0.8), front("b", 0.2, 0.9)], Measure()), "")
     assert "fainter" not in " ".join(texts(unknown))

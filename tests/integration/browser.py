@@ -20,7 +20,7 @@ FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-SIZE = {"width": 1600, "height": 1000}
+SIZE = {"width": 1400, "height": 900}
 PATIENCE = 60_000  # milliseconds: a machine that is busy with other tests draws slowly
 CLOSE_ASSISTANT = '[data-component-id="mlflow.assistant.chat_panel.close"]'
 

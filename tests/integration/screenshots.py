@@ -42,8 +42,8 @@ def main() -> None:
 
 def picture(browser: Browser, project: Project, addresses: Mapping[str, str]) -> None:
     """Every picture, of the UI at these addresses."""
-    keep(browser.open(addresses["sweep"]), "ui_gap", "final/gap_test_loss")
-    keep(browser.open(addresses["sweep"].replace("CHART", "TABLE")), "ui_runs", "Group: mlp_128 sgd", 820)
+    keep(browser.open(addresses["sweep"]), "ui_gap", "points/gap_test_accuracy", 900)
+    keep(browser.open(addresses["sweep"].replace("CHART", "TABLE")), "ui_runs", "(underfit", 820)
     for key, name, text, height in (
         ("harness-settings", "ui_settings", "Parallel Coordinates", 900),
         ("harness-curves", "ui_curves", "gap/accuracy", 1000),
@@ -81,7 +81,7 @@ def keep(page: Page, name: str, text: str, height: int = 1000) -> None:
     """A picture of the page once `text` is there, in few enough colours to be small."""
     from PIL import Image
 
-    page.set_viewport_size({"width": 1600, "height": height})
+    page.set_viewport_size({"width": 1400, "height": height})
     page.get_by_text(text).last.wait_for()
     page.wait_for_timeout(SETTLED)
     file = IMAGES / f"{name}.png"

@@ -91,15 +91,17 @@ def test_ctrl_c_in_a_sweep_exits_with_130_and_keeps_what_was_done(outcomes: dict
 def test_ctrl_c_in_a_sweep_still_prints_and_keeps_the_table_so_far(outcomes: dict[str, Outcome]) -> None:
     sweep = outcomes["sweep"]
     assert sweep.done.stdout.startswith("sweep of epochs: ")
-    (waiting,) = (line for line in sweep.done.stdout.splitlines() if "scheduled" in line)
+    (waiting,) = (line for line in sweep.done.stdout.splitlines() if line.startswith("2 "))
     assert waiting.split()[:4] == ["2", "0/1", "1", "scheduled"], "it was asked for and never begun"
+    assert "continued" not in sweep.done.stdout, "it differs from the others in what was asked for, and in nothing else"
     assert "\n1 " in sweep.done.stdout
     assert sweep.children[0].info.run_id in sweep.project.artifact(sweep.parent, "comparison.csv").read_text()
 
 
 def test_ctrl_c_says_how_to_go_on(outcomes: dict[str, Outcome]) -> None:
-    last = outcomes["sweep"].done.stderr.rstrip().splitlines()[-1]
-    assert last.startswith("Interrupted. The same command goes on with this sweep: harness sweep dataset.directory=")
+    words, last = outcomes["sweep"].done.stderr.rstrip().splitlines()[-2:]
+    assert words == "Interrupted. The same command goes on with this sweep:"
+    assert last.startswith("harness sweep dataset.directory=")
     assert "regime.epochs=1,100000,2" in last
     assert "A single run begins anew" in outcomes["train"].done.stderr.rstrip().splitlines()[-1]
 
@@ -143,7 +145,7 @@ def test_a_terminal_shows_a_live_bar_and_ctrl_c_typed_there_ends_the_run_and_giv
     try:
         said = read_terminal(terminal, lambda text: "2/100000" in text)
         assert "\x1b[?25l" in said, "the cursor is hidden while the bar is drawn"
-        assert "━" in said
+        assert "────" in said
         assert "epoch 1/100000" not in said, "the bar replaces the plain lines"
         os.write(terminal, b"\x03")
         rest = read_terminal(terminal, lambda _: False)
@@ -182,12 +184,13 @@ def closed(project: Project, *command: str, shell: bool) -> int:
             os.write(terminal, f"{shlex.join(command)}\n".encode())
         reader.start()
         until_it_trains(project, process)
-        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        family = psutil.Process(process.pid).children(recursive=True)
         over.append(True)
         reader.join(10)  # it reads the next frame of the live display
         os.close(terminal)
+        code = process.wait(60)
         assert psutil.wait_procs(family, timeout=60)[1] == []
-        return process.wait(10)
+        return code
     finally:
         process.kill()
         process.communicate()

@@ -32,7 +32,7 @@ EPOCHS = 100 + 30 * KILLS
 PATIENCE = 300.0 + 60.0 * KILLS
 GRID = (
     *SMALL, "optimizer=adam,sgd", "seed=range(3)", f"regime.epochs={EPOCHS}", "model.dropout=0.1", "figures=none",
-    "threads=1", "tracking.checkpoint_seconds=0",
+    "threads=1", "tracking.checkpoint_seconds=0", "tracking.log_state=true",
 )  # fmt: skip
 
 

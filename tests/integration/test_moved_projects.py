@@ -41,7 +41,7 @@ def test_a_copy_beside_the_original_leaves_it_untouched(original: Project, new_p
     copied, before = new_project(), contents(original.root)
     shutil.copytree(original.root, copied.root, dirs_exist_ok=True)
     read = copied.run("predict", "latest", "--index", "0-2")
-    assert read.returncode == 0
+    assert read.returncode == 1
     assert "was moved or copied" in read.stderr
     refused = copied.run("train", *TINY, "seed=1")
     assert refused.returncode == 1

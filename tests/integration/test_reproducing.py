@@ -19,7 +19,7 @@ def project(new_project: NewProject) -> Project:
     """A sweep of two seeds on one thread each, a run that continues one of them, and a run that failed."""
     made = new_project()
     for command in (
-        ("sweep", *SETTINGS, "seed=0,1", "threads=1", "optimizer=adam"),
+        ("sweep", *SETTINGS, "seed=0,1", "threads=1", "optimizer=adam", "tracking.log_state=true"),
         ("train", *SETTINGS, "optimizer=adam", "seed=1", "regime.continue_from=same:2", "tracking.run_name=more"),
     ):
         done = made.run(*command)

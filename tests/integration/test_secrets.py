@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from harness.cli import main
 from harness.tracking.spool import Origin, Spool
-from tests.integration.conftest import SMALL, NewProject, Project
+from tests.integration.conftest import SMALL, NewProject, Project, waited
 from tests.tracking.servers import mlflow_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -29,10 +32,26 @@ class Said:
     server: Path
     printed: dict[str, str] = field(default_factory=dict)
 
-    def command(self, code: int, *arguments: str, **environment: str) -> None:
-        done = self.project.run(*arguments, environment=environment)
-        assert done.returncode == code, f"{arguments} {environment}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        self.printed[f"{environment} {arguments}"] = done.stdout + done.stderr
+    def commands(self, code: int, *commands: Sequence[str], **environment: str) -> None:
+        """Real commands, side by side."""
+        started = [self.project.start(*arguments, environment=environment) for arguments in commands]
+        for arguments, process in zip(commands, started, strict=True):
+            done = waited(process)
+            self._note(code, arguments, environment, done.returncode, done.stdout + done.stderr)
+
+    def here(self, code: int, *arguments: str, **environment: str) -> None:
+        """A command that is refused early, or only shows something: in this process."""
+        out = io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(out):
+            for name, value in {"HARNESS_ROOT": str(self.project.root), **environment}.items():
+                patch.setenv(name, value)
+            patch.chdir(self.project.elsewhere)
+            ended = main(arguments)
+        self._note(code, arguments, environment, ended, out.getvalue())
+
+    def _note(self, code: int, arguments: Sequence[str], environment: dict[str, str], ended: int, text: str) -> None:
+        assert ended == code, f"{arguments} {environment}: {ended}\n{text}"
+        self.printed[f"{environment} {arguments}"] = text
 
 
 def addresses(host: str) -> Sequence[str]:
@@ -44,30 +63,31 @@ def addresses(host: str) -> Sequence[str]:
 @pytest.fixture(scope="module")
 def said(new_project: NewProject, tmp_path_factory: pytest.TempPathFactory) -> Said:
     project, folder = new_project(), tmp_path_factory.mktemp("server")
-    quick = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    quick, dead = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}, "127.0.0.1:9"
     with mlflow_server(folder) as url:
         said, host = Said(project, folder), url.removeprefix("http://")
-        said.command(0, "train", *TINY, f"tracking.uri=http://ann:{SECRET}@{host}")
+        said.commands(0, ("train", *TINY, f"tracking.uri=http://ann:{SECRET}@{host}"))
         given = {"MLFLOW_TRACKING_URI": f"http://ann:{SECRET}@{host}"}
-        said.command(0, "sweep", *TINY, "seed=0,1", **given)
-        said.command(0, "compare", **given)
-        said.command(0, "compare", "--store", f"http://ann:{SECRET}@{host}")
         apart = {"MLFLOW_TRACKING_USERNAME": "ann", "MLFLOW_TRACKING_PASSWORD": SECRET, "MLFLOW_TRACKING_URI": url}
-        said.command(0, "train", *TINY, "seed=2", **apart)
-        said.command(0, "compare", MLFLOW_TRACKING_TOKEN=SECRET, MLFLOW_TRACKING_URI=url)
-        said.command(0, "ui", **given)
-    for address in addresses("127.0.0.1:9"):
-        said.command(1, "--debug", "train", *TINY, f"tracking.uri='{address}'", **quick)
-        said.command(0, "train", "--cfg", "job", f"tracking.uri='{address}'")
-    for address in addresses("127.0.0.1:9")[::4]:
-        said.command(1, "compare", "--store", address, **quick)
-    said.command(2, f"tracking.uri={address}")
-    said.command(2, "ui", f"tracking.uri={address}")
-    wrong = ("trackng.uri='{}'", "+tracking.url='{}'", "tracking={}", "{}", "tracking.uri={}==")
-    for form, given in zip(wrong, addresses("127.0.0.1:9"), strict=True):
-        said.command(2, "train", *TINY, form.format(given))
-    said.command(2, "train", f"MLFLOW_TRACKING_PASSWORD={SECRET}")
-    said.command(2, "train", f"+tracking.token={SECRET}")
+        said.commands(0, ("sweep", *TINY, "seed=0,1"), ("compare",), **given)
+        said.commands(0, ("train", *TINY, "seed=2"), **apart)
+        said.here(0, "compare", "--store", f"http://ann:{SECRET}@{host}")
+        said.here(0, "compare", MLFLOW_TRACKING_TOKEN=SECRET, MLFLOW_TRACKING_URI=url)
+        said.here(0, "ui", **given)
+    away = addresses(dead)[::2]
+    said.commands(1, *(("--debug", "train", *TINY, f"tracking.uri='{address}'") for address in away), **quick)
+    for address in addresses(dead):
+        said.here(0, "train", "--cfg", "job", f"tracking.uri='{address}'")
+    for address in addresses(dead)[1::2]:
+        said.here(1, "compare", "--store", address, **quick)
+    said.here(2, f"tracking.uri={address}")
+    said.here(2, "ui", f"tracking.uri={address}")
+    for form, given in zip(
+        ("trackng.uri='{}'", "+tracking.url='{}'", "tracking={}", "{}"), addresses(dead)[1:], strict=True
+    ):
+        said.here(2, "train", *TINY, form.format(given))
+    said.here(2, "train", f"MLFLOW_TRACKING_PASSWORD={SECRET}")
+    said.here(2, "train", f"+tracking.token={SECRET}")
     return said
 
 

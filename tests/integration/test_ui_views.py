@@ -45,6 +45,16 @@ def card(page: Page, title: str) -> list[dict[str, list[str]]]:
     return traces
 
 
+def rows(swept: Outcome) -> list[str]:
+    """The rows of the sweep's table, as `harness compare` ranks and marks them."""
+    table = json.loads(swept.project.run("compare", "--format", "json").stdout)
+    marks = {(True, True): " (underfit)", (True, False): " (underfit?)"}
+    return [
+        f"{rank} {row['settings']['optimizer.name']}{marks.get((row['underfit'], row['underfit_shown']), '')}"
+        for rank, row in enumerate(table["rows"], 1)
+    ]
+
+
 def test_the_table_of_a_sweep_shows_its_runs_and_their_gaps(
     ui: dict[str, str], browser: Browser, swept: Outcome
 ) -> None:
@@ -52,15 +62,17 @@ def test_the_table_of_a_sweep_shows_its_runs_and_their_gaps(
     for run in swept.children:
         expect(page.get_by_role("link", name=run.info.run_name, exact=True)).to_be_visible()
     headers = page.locator(".ag-header-cell")
-    expect(headers.filter(has_text="final/gap_val_accuracy")).to_be_visible()
-    expect(headers.filter(has_text="final/gap_test_accuracy")).to_be_visible()
-    gaps = [str(run.data.metrics["final/gap_val_accuracy"])[:8] for run in swept.children]
+    expect(headers.filter(has_text="points/gap_val_accuracy")).to_be_visible()
+    expect(headers.filter(has_text="points/gap_test_accuracy")).to_be_visible()
+    gaps = [f"{run.data.metrics['points/gap_val_accuracy']:g}" for run in swept.children]
     for gap in gaps:
         expect(page.locator(".ag-cell", has_text=gap).first).to_be_visible()
     # The parent, which has no gap, is left out: a group for each optimizer and a row for each run.
-    expect(page.get_by_text("4 matching runs")).to_be_visible()
-    expect(page.get_by_text("Group: sgd")).to_be_visible()
-    expect(page.get_by_text("Group: adam")).to_be_visible()
+    expect(page.get_by_role("link", name=swept.parent.info.run_name, exact=True)).to_have_count(0)
+    groups = page.get_by_text(re.compile("^Group: "))
+    expect(groups).to_have_count(2)
+    assert [text.removeprefix("Group: ") for text in groups.all_inner_texts()] == rows(swept), "in the table's order"
+    assert all(group.evaluate("of => of.scrollWidth <= of.clientWidth") for group in groups.all()), "none is cut"
 
 
 def test_the_link_to_a_sweep_opens_charts_of_the_gap_averaged_over_seeds(
@@ -68,16 +80,21 @@ def test_the_link_to_a_sweep_opens_charts_of_the_gap_averaged_over_seeds(
 ) -> None:
     page = browser.open(ui["sweep"])
     expect(page.get_by_text("Overfitting gap").last).to_be_visible()
-    [bars] = card(page, "final/gap_val_accuracy")
+    [bars] = card(page, "points/gap_val_accuracy")
     by_optimizer: dict[str, list[float]] = {}
     for run in swept.children:
         by_optimizer.setdefault(run.data.params["optimizer.name"], []).append(
-            run.data.metrics["final/gap_val_accuracy"]
+            run.data.metrics["points/gap_val_accuracy"]
         )
     means = sorted(sum(gaps) / len(gaps) for gaps in by_optimizer.values())
     assert sorted(map(float, bars["x"])) == pytest.approx(means)
     assert len(means) == 2
+    for row in rows(swept):
+        expect(page.get_by_text(row, exact=True).first).to_be_in_viewport()
     page.get_by_text("Learning curves").last.scroll_into_view_if_needed()  # a section is filled when it is in sight
+    card(page, "train/loss vs val/loss")
+    page.mouse.move(700, 600)
+    page.mouse.wheel(0, 600)
     curves = card(page, "gap/loss")
     assert [trace["x"] for trace in curves if len(trace["x"]) == 3].count(["1", "2", "3"]) >= 2
 
@@ -102,7 +119,7 @@ def test_parallel_coordinates_lead_from_the_settings_to_the_gap(ui: dict[str, st
     chart = page.locator(".parcoords")
     expect(chart).to_be_visible()
     expect(chart.get_by_text("optimizer.name")).to_be_visible()
-    expect(chart.get_by_text("final/gap_val_accuracy")).to_be_visible()
+    expect(chart.get_by_text("points/gap_val_accuracy")).to_be_visible()
 
 
 def test_comparing_two_runs_shows_the_settings_that_differ(

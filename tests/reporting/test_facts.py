@@ -35,11 +35,17 @@ def test_a_sweep_of_a_study_asks_its_question_and_any_other_one_of_its_settings(
     assert facts.question(comparison(), None) == (made, "")
 
 
-def test_a_study_in_a_folder_of_its_own_is_found(tmp_path: Path) -> None:
+def test_a_study_in_a_folder_of_its_own_is_found_where_the_folder_is_named_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments" / "rain.yaml").write_text(STUDY)
     command = f"harness sweep --config-dir {tmp_path} experiments=rain"
+    assert "rain" not in facts.question(comparison(), parent("experiments=rain", command))[0]
+    monkeypatch.setattr("sys.orig_argv", ["python", *command.split()])
     assert facts.question(comparison(), parent("experiments=rain", command))[0] == "Does it rain?"
+    outside = parent(f"experiments=a/../../{tmp_path.name}/experiments/rain", command)
+    assert "rain" not in facts.question(comparison(), outside)[0]
 
 
 def test_what_was_varied_is_named_with_its_values_by_size() -> None:

@@ -289,7 +289,7 @@ def test_a_row_that_may_be_underfit_is_told_from_one_that_is() -> None:
     )
     told = " ".join(findings(compared, all_tests(compared)))
     assert "1 of 3 configurations is underfit (" in told
-    assert "1 of 3 configurations is perhaps underfit (" in told
+    assert "1 of 3 configurations is underfit? (" in told
 
 
 def test_a_collapsed_run_is_named_and_counts() -> None:

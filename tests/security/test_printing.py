@@ -197,7 +197,14 @@ def test_ten_thousand_settings_are_compared_in_seconds(case: Case) -> None:
     for place, (run,) in enumerate(connection.execute("SELECT run_uuid FROM runs").fetchall()):
         connection.executemany(
             "INSERT INTO params (key, value, run_uuid) VALUES (?, ?, ?)",
-            [(f"p.{number}", str(number * (place if number % 2 else 1) % 7), run) for number in range(10_000)],
+            [
+                (
+                    f"p.{number}.rate" if number % 3 else f"p.{number}",
+                    str(number * (place if number % 2 else 1) % 7),
+                    run,
+                )
+                for number in range(10_000)
+            ],
         )
     connection.commit()
     connection.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -132,6 +133,19 @@ def test_without_a_terminal_a_sweep_has_a_line_for_each_run_that_ended_and_tells
     ]
 
 
+def test_a_line_that_is_wider_than_the_terminal_is_broken_between_scores() -> None:
+    screen = io.StringIO()
+    shown = SweepDisplay(
+        Console(file=screen, force_terminal=True, force_interactive=False, width=50, color_system=None)
+    )
+    with shown.live("sweep of seed", 12):
+        shown.show([run("a run", RunState.FINISHED, 10)])
+    assert screen.getvalue().splitlines()[1:] == [
+        "[ 1/12] a run  train 90.00 %  test 86.00 %",
+        "        gap to test +4.00 points  3.2 s",
+    ]
+
+
 def test_what_had_finished_before_is_counted_once_and_what_is_tried_again_is_told_anew() -> None:
     where, screen = console()
     shown = SweepDisplay(where)
@@ -157,7 +171,7 @@ def test_the_bar_of_a_sweep_says_how_it_stands() -> None:
     good = replace(run("good", RunState.FINISHED, 10), metrics=FINAL | {"final/test_accuracy": 0.9})
     with shown.live("sweep of seed", 9):
         shown.show([run("plain", RunState.FINISHED, 10), good, run("broken", RunState.FAILED), run("third", epochs=5)])
-        shown._progress.refresh() if shown._progress else pytest.fail("no bars")
+        where.print()  # which draws anew
         said = screen.getvalue()
     assert "1 running   1 failed   best test 90.00 % (good)" in said
     assert "3/9" in said
@@ -169,7 +183,7 @@ def test_on_a_terminal_a_sweep_has_a_bar_for_each_run_at_work_and_one_for_the_wh
     with shown.live("sweep of seed", 3):
         shown.show([run("first", epochs=7), run("second")])
         where.file.flush()
-        shown._progress.refresh() if shown._progress else pytest.fail("no bars")
+        where.print()  # which draws anew
         said = screen.getvalue()
         shown.show([run("first", RunState.FINISHED, 10), run("second", epochs=1)])
     for words in ("first", "7/10", "fit 0.5000 80.00 %", "second", "starting", "0/3"):
@@ -179,10 +193,13 @@ def test_on_a_terminal_a_sweep_has_a_bar_for_each_run_at_work_and_one_for_the_wh
 
 
 def test_the_configuration_is_a_tree_of_what_is_set_without_the_password() -> None:
-    where, screen = console()
+    where, screen = console(terminal=True)
     RunDisplay(where).show_configuration(compose_config(["optimizer=sgd", "tracking.uri='http://ann:hush@host'"]))
-    said = screen.getvalue()
+    said = re.sub(r"\x1b\[[0-9;]*m", "", screen.getvalue())
     assert "├── optimizer\n│   ├── name: sgd\n" in said
     assert "hidden: [128]" in said
     assert "beta_1" not in said, "null in this optimizer"
     assert "uri: http://host" in said
+    where, screen = console()
+    RunDisplay(where).show_configuration(compose_config([]))
+    assert screen.getvalue() == "", "not into a pipe or a file"

@@ -12,7 +12,7 @@ import pytest
 from mlflow.tracking._tracking_service import utils
 
 from harness.cli import main
-from harness.errors import RequestError, StoreError
+from harness.errors import ForeignPlace, RequestError, StoreError
 from harness.tracking.attaching import attach
 from harness.tracking.locations import experiment_folder, moved, plan, relocate
 from harness.tracking.models import downloaded, find_trained, model_folder, run_artifact
@@ -175,7 +175,9 @@ def test_results_that_wait_in_a_spool_of_the_project_go_to_the_copy(
         assert file.read_text() == "it came late"
 
 
-def test_artifacts_that_somebody_put_elsewhere_on_purpose_are_no_move(tmp_path: Path) -> None:
+def test_artifacts_that_somebody_put_elsewhere_on_purpose_are_no_move(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root, elsewhere = tmp_path / "project", tmp_path / "data"
     root.mkdir()
     (elsewhere / "mlruns").mkdir(parents=True)
@@ -184,7 +186,11 @@ def test_artifacts_that_somebody_put_elsewhere_on_purpose_are_no_move(tmp_path: 
         store.client.create_experiment(name, artifact_location=place.as_uri())
     store.client.create_experiment("three", artifact_location="s3://bucket/mlruns/three")
     assert moved(root / "mlflow.db") is None
-    assert store.ensure_experiment("one")
+    with pytest.raises(ForeignPlace, match=r"neither in its own folder.*HARNESS_ARTIFACTS=PLACE"):
+        store.ensure_experiment("one")
+    monkeypatch.setenv("HARNESS_ARTIFACTS", f"s3://bucket/mlruns, {elsewhere}")
+    for name in ("one", "two", "three"):
+        assert store.ensure_experiment(name)
 
 
 def test_a_store_that_is_reached_by_a_link_lies_where_it_says(tmp_path: Path) -> None:

@@ -247,10 +247,11 @@ def test_an_artifact_is_a_local_file_and_a_missing_one_is_named(store: Store) ->
 
 
 def test_a_path_with_odd_characters_is_found_from_its_uri(tmp_path: Path) -> None:
-    file = tmp_path / "100 % real#.txt"
+    file = tmp_path / "mlruns" / "100 % real#.txt"
+    file.parent.mkdir()
     file.write_text("here")
     for location in (file.as_uri(), str(file)):
-        with downloaded(open_store(), location) as found:
+        with downloaded(open_store(f"sqlite:///{tmp_path}/mlflow.db"), location) as found:
             assert found.read_text() == "here"
 
 

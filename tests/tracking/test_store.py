@@ -297,3 +297,13 @@ def test_a_server_that_is_slow_is_waited_for_and_asked_once(impatient: None, cap
 def test_a_local_file_is_not_waited_for(tmp_path: Path) -> None:
     Store(f"sqlite:///{tmp_path}/mlflow.db").await_answer()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_is_named_to_other_commands_where_they_would_not_open_it_anyway(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = open_store(uri_in(project / "my runs"))
+    assert open_store().option == ""
+    assert other.option == f" --store '{uri_in(project / 'my runs')}'"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", other.uri)
+    assert other.option == ""

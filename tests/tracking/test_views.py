@@ -4,6 +4,7 @@ import base64
 import json
 import logging
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,15 @@ from mlflow import MlflowClient
 from harness.tracking import views
 from harness.tracking.reading import experiment_tags
 from harness.tracking.store import Store, open_store
-from harness.tracking.view_states import Subject, gap_and_curves, gap_chart, settings_chart
+from harness.tracking.view_states import (
+    APART,
+    Subject,
+    _colour,
+    gap_and_curves,
+    gap_chart,
+    settings_chart,
+    told_apart,
+)
 from harness.tracking.views import MOST_SWEEPS, View, named_view, sweep_key, write_views
 from tests.tracking.stores import new_client, new_study
 
@@ -100,3 +109,33 @@ def test_parallel_coordinates_are_of_single_runs() -> None:
     [card] = state["compareRunCharts"]
     assert state["groupBy"] is None
     assert (card["selectedParams"], card["selectedMetrics"]) == (["model.name"], ["final/gap_val_accuracy"])
+
+
+def test_names_that_have_room_below_a_chart_let_two_stand_side_by_side() -> None:
+    def shown(rows: list[str]) -> tuple[int, list[list[str]]]:
+        state = gap_and_curves(replace(SUBJECT, rows=rows))
+        lines = [card["selectedMetricKeys"] for card in state["compareRunCharts"] if card["type"] == "LINE"]
+        return state["compareRunSections"][0]["columns"], lines
+
+    assert shown(["1 a", "2 b"]) == (2, [["train/loss", "val/loss"], ["gap/loss"]])
+    assert shown([f"{rank} mlp_128_128 optimizer (underfit)" for rank in range(6)])[0] == 1
+    assert shown([f"{rank} a" for rank in range(9)])[1] == [["train/loss"], ["val/loss"], ["gap/loss"]]
+    heights = [gap_chart(replace(SUBJECT, rows=["a"] * n))["compareRunSections"][0]["cardHeight"] for n in (2, 12, 99)]
+    assert heights == sorted(heights)
+    assert heights[0] < heights[1] < heights[2] < 1000
+
+
+def test_groups_have_colours_that_are_told_apart() -> None:
+    names = [f"{rank:02} model optimizer" for rank in range(12)]
+    padded = told_apart("harness.row", names)
+    assert [name.rstrip() for name in padded] == names
+    colours = [_colour(f"tag.harness.row.{name}") for name in padded]
+    assert sorted(colours) == sorted(APART), "each of them once"
+    assert len(set(told_apart("harness.row", [*names, "12 more"]))) == 13
+
+
+def test_the_page_gives_a_group_the_colour_that_is_expected() -> None:
+    """Seen on the page of MLflow 3.17."""
+    assert _colour("tag.harness.group.mlp_128_128 sgd") == "#3ba65e"
+    assert _colour("tag.harness.group.mlp_128 sgd") == "#8396a5"
+    assert _colour("tag.harness.group.mlp_128 adam") == "#5f7281"

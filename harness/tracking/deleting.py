@@ -1,0 +1,177 @@
+"""Runs taken away for good: what the store has of them, their artifacts, models, checkpoints and spools.
+
+In a SQLite store all are marked as deleted at once, as the UI does it, and the row of a run goes last: whatever a
+process that was killed has left is found by `disk.find_garbage`.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from harness import paths
+from harness.errors import StoreError
+from harness.records import RunRecord
+from harness.tracking.disk import Garbage, Inventory, take_inventory
+from harness.tracking.locations import local_path
+from harness.tracking.soundness import explained, opened
+from harness.tracking.spool import find_spools, held
+from harness.tracking.store import Store
+from harness.tracking.views import TAG, sweep_key
+
+_KEYS = {"runs": "run_uuid", "logged_models": "model_id"}
+_LISTED = "IN (SELECT value FROM json_each(?))"
+_RUNS_AT_ONCE = 50
+"""In one transaction: other processes wait for so long."""
+
+
+def delete_runs(store: Store, runs: Sequence[RunRecord]) -> list[str]:
+    """Delete runs; of a sweep its own run is given last. Where files lie that a server still has to take away.
+
+    Raises `StoreError`: what was not deleted by then is there, or found by `find_garbage`.
+    """
+    if store.database is None:
+        return [each for run in runs for each in _delete_from_server(store, run)]
+    run_ids = [run.run_id for run in runs]
+    with _writing(store.database) as connection:
+        connection.execute(
+            f"UPDATE runs SET lifecycle_stage = 'deleted', deleted_time = ? WHERE run_uuid {_LISTED}",
+            (int(time.time() * 1000), json.dumps(run_ids)),
+        )
+    purge(take_inventory(store.database), run_ids)
+    return []
+
+
+def purge(inventory: Inventory, run_ids: Sequence[str]) -> None:
+    """Take away runs of a SQLite store that are marked as deleted. Raises `StoreError`."""
+    for start in range(0, len(run_ids), _RUNS_AT_ONCE):
+        portion = run_ids[start : start + _RUNS_AT_ONCE]
+        for run_id in portion:
+            for path in inventory.of_run(run_id):
+                remove(path)
+            _forget_here(run_id)
+        models = [model_id for run_id in portion for model_id in inventory.models_of.get(run_id, ())]
+        views = [TAG + sweep_key(run_id) for run_id in portion]
+        with _writing(inventory.database) as connection:
+            connection.execute(f"DELETE FROM experiment_tags WHERE key {_LISTED}", (json.dumps(views),))
+        _take_rows(inventory.database, "logged_models", models)
+        _take_rows(inventory.database, "runs", portion)
+
+
+def collect(store: Store, garbage: Garbage) -> None:
+    """Take away what belongs to no run of a SQLite store. Raises `StoreError`."""
+    assert store.database is not None
+    inventory = take_inventory(store.database)
+    purge(inventory, [run_id for run_id in garbage.runs if run_id in inventory.runs and inventory.runs[run_id].deleted])
+    models = [model_id for model_id in garbage.models if model_id in inventory.models]
+    folders = [folder for folder in map(inventory.model_folder, models) if folder is not None]
+    for path in (*folders, *garbage.paths):
+        remove(path)
+    _take_rows(store.database, "logged_models", models)
+    for identity in garbage.experiments:
+        client = store.client
+        with store.explained():  # as `mlflow gc` does, which MLflow's client cannot
+            client._tracking_client.store._hard_delete_experiment(identity)
+    if garbage.compact:
+        with explained(store.database), closing(opened(store.database)) as connection:
+            connection.execute("VACUUM")
+
+
+def registered_models(store: Store, run_ids: Iterable[str]) -> Mapping[str, str]:
+    """Of these runs those whose model is a version of a registered model, and which. Raises `StoreError`."""
+    if store.database is not None:
+        known = take_inventory(store.database).registered
+        return {run_id: known[run_id] for run_id in run_ids if run_id in known}
+    client, found = store.client, {}
+    for run_id in run_ids:
+        with store.explained():
+            for version in client.search_model_versions(f"run_id = '{run_id}'"):
+                found[run_id] = f"{version.name}, version {version.version}"
+    return found
+
+
+def remove(path: Path) -> None:
+    """Take away a file, or a folder with all that is in it. Links in it go, not what they point to. Raises
+    `StoreError`."""
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except FileNotFoundError:  # another command is at it
+        pass
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be removed ({error.strerror or error}). Give this user the right to; `harness gc` takes "
+            "away what is left."
+        ) from error
+
+
+def _forget_here(run_id: str) -> None:
+    """Take away what this machine keeps of a run beside its store: a checkpoint, and results in a spool."""
+    remove(paths.checkpoint_file(run_id))
+    spools = find_spools(run_id).get(run_id, [])
+    with held(spools) as ours:
+        if ours:
+            for spool in spools:
+                spool.remove()
+
+
+@contextmanager
+def _writing(database: Path) -> Iterator[sqlite3.Connection]:
+    """A transaction, done whole or not at all."""
+    with explained(database), closing(opened(database)) as connection:
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("BEGIN IMMEDIATE")
+        yield connection
+        connection.execute("COMMIT")
+
+
+def _take_rows(database: Path, table: str, identities: Sequence[str]) -> None:
+    """Take rows out of `runs` or `logged_models`, and what refers to them out of every other table.
+
+    MLflow's own way takes three transactions a run: minutes for a few hundred.
+    """
+    if not identities:
+        return
+    listed = (json.dumps(identities),)
+    with _writing(database) as connection:
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        for child in tables:
+            for _, _, parent, column, _, _, on_delete, _ in connection.execute(f"PRAGMA foreign_key_list({child})"):
+                if parent == table and on_delete == "NO ACTION":  # SQLite does the others itself
+                    connection.execute(f"DELETE FROM {child} WHERE {column} {_LISTED}", listed)
+        connection.execute(f"DELETE FROM {table} WHERE {_KEYS[table]} {_LISTED}", listed)
+
+
+def _delete_from_server(store: Store, run: RunRecord) -> list[str]:
+    """Delete a run by MLflow's client, its files first; what is left, in words.
+
+    Files whose recorded place is a path are the server's, whatever lies at that path here.
+    """
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    client = store.client
+    with store.explained():
+        found = client.get_run(run.run_id)
+        outputs = [] if found.outputs is None else found.outputs.model_outputs
+        models = [client.get_logged_model(one.model_id) for one in outputs]
+    locations = [*(model.artifact_location for model in models), found.info.artifact_uri]
+    left = [location for location in locations if local_path(location) is not None]
+    for location in locations:
+        if location not in left:
+            with store.explained():
+                get_artifact_repository(location, tracking_uri=store.uri).delete_artifacts()
+    _forget_here(run.run_id)
+    with store.explained():
+        for model in models:
+            client.delete_logged_model(model.model_id)
+        if (view := TAG + sweep_key(run.run_id)) in client.get_experiment(run.experiment_id).tags:
+            client.delete_experiment_tag(run.experiment_id, view)
+        client.delete_run(run.run_id)
+    return left

@@ -1,0 +1,117 @@
+"""Where the artifacts of a store may lie: what a store says of it is checked before anything is read, written or sent.
+
+A store may be a stranger's. A location in it could be a private folder, a link to one, or another's server, which would
+be sent the files and the token that are meant for the store's own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from harness import paths
+from harness.errors import ForeignPlace, StoreError
+from harness.tracking.locations import artifact_root, check_in_place, local_path
+
+NAMED = "HARNESS_ARTIFACTS"
+"""The variable in which the user names more places for artifacts: folders, buckets; several parted by commas."""
+SERVED = ("http", "https", "mlflow-artifacts")
+MOST_FILES = 10_000
+"""In a folder of artifacts that is read as a whole: a model has ten."""
+
+
+def artifact_path(uri: str, database: Path | None, location: str) -> Path | None:
+    """The path on this machine of an artifact, or a folder of them, at `location`; None where it is elsewhere.
+
+    `uri` and `database` are those of the store. The location lies in the store's own folder of artifacts, on the
+    store's own server, or in a place that `HARNESS_ARTIFACTS` names, and no part of it is a link.
+
+    Raises `ForeignPlace` for any other: nothing was read, written or sent.
+    """
+    address = urlsplit(location)
+    named = [place.strip() for place in os.environ.get(NAMED, "").split(",") if place.strip()]
+    path = local_path(location) if location.isprintable() and ".." not in Path(location).parts else None
+    if path is not None and path.is_absolute() and ".." not in path.parts:
+        own = paths.default_artifact_directory() if database is None else artifact_root(database)
+        roots = [root.parent.resolve() / root.name for root in (own, *_of_link(database)) if not uri.startswith("http")]
+        named_roots = [found.resolve() for place in named if (found := local_path(place)) is not None]
+        try:
+            for root in (*named_roots, *roots):
+                if (below := _below(path, root)) is not None:
+                    _refuse_links(root, below)
+                    return path
+        except OSError as error:
+            raise StoreError(f"The artifacts in {path} cannot be reached: {error.strerror}.") from error
+        if database is not None:
+            check_in_place(database)
+    elif (
+        location.isprintable()
+        and ".." not in address.path
+        and (_is_on_server(uri, location) or any(location.startswith(f"{place.rstrip('/')}/") for place in named))
+    ):
+        return None
+    raise ForeignPlace(
+        f"The store records that artifacts lie in {location!r}, which is neither in its own folder nor on its own "
+        f"server. Nothing was read there or written. If that place is yours, name it: {NAMED}=PLACE in the environment."
+    )
+
+
+def check_files(folder: Path) -> None:
+    """Make sure that a folder of artifacts holds plain files and folders only.
+
+    Raises `ForeignPlace` for links, FIFOs and the like, which lead out of it or wait, and for too many files.
+    """
+    count = 0
+    for parent, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            _refuse_link(Path(parent, name))
+        count += len(files) + len(folders)
+        if count > MOST_FILES:
+            raise ForeignPlace(f"The artifacts in {folder} are more than {MOST_FILES:,} files, so they are not read.")
+
+
+def _of_link(database: Path | None) -> Iterator[Path]:
+    if database is not None:
+        yield artifact_root(database.resolve())
+
+
+def _below(path: Path, root: Path) -> Path | None:
+    """The part of `path` below `root`, by whichever links or mounts above it the path was written."""
+    if path.is_relative_to(root):
+        return path.relative_to(root)
+    if not root.exists():
+        return None
+    same = (place for place in (path, *path.parents) if place.exists() and place.samefile(root))
+    return next((path.relative_to(place) for place in same), None)
+
+
+def _refuse_links(root: Path, below: Path) -> None:
+    _refuse_link(root)
+    for part in (*reversed(below.parents), below):
+        _refuse_link(root / part)
+
+
+def _refuse_link(place: Path) -> None:
+    if place.is_symlink():
+        raise ForeignPlace(
+            f"{place} is a link. Artifacts are neither read nor written through links. Put a plain file or folder in "
+            f"its place; or, if it is a folder that leads where you want it, name that place: {NAMED}=PLACE in the "
+            "environment."
+        )
+    if place.exists() and not (place.is_file() or place.is_dir()):
+        raise ForeignPlace(f"{place} is neither a file nor a folder, so it is not read.")
+
+
+def _is_on_server(uri: str, location: str) -> bool:
+    """Whether a location is on the server that is the store itself. One with a password of its own is not."""
+    own, other = urlsplit(uri), urlsplit(location)
+    if uri.startswith(("databricks", "uc")):
+        return other.scheme == "dbfs"
+    if own.scheme not in ("http", "https") or other.scheme not in SERVED:
+        return False
+    host = own.netloc.rpartition("@")[2].lower()
+    if other.scheme == "mlflow-artifacts":
+        return other.netloc.lower() in ("", host)
+    return other.scheme == own.scheme and other.netloc.lower() == host

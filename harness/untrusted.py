@@ -1,0 +1,174 @@
+"""Files that somebody else may have written: regular ones of a sane size, plain data, and bounded before unpacking."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import math
+import os
+import stat
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from harness.errors import RequestError
+
+TEXT_BYTES = 256_000
+"""The most of a configuration or a description; those of the harness take five thousand."""
+UNPACKED_BYTES, UNPACKED_RATIO = 2**26, 20
+"""What a packed file may hold: 64 MiB, or so many times its own size where that is more."""
+_WEIGHTS = "model.weights.h5"
+_MEMBERS = {"config.json", "metadata.json", _WEIGHTS}
+
+
+def most_unpacked(packed: int) -> int:
+    """How many bytes may come out of a file of `packed` bytes."""
+    return max(UNPACKED_BYTES, UNPACKED_RATIO * packed)
+
+
+def check_regular(file: Path, most: int | None = None) -> int:
+    """The size of a file. Raises `RequestError` for a FIFO, a device or a folder, and for more than `most` bytes."""
+    found = file.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise RequestError(f"{file} is not a regular file, so it is not read.")
+    if most is not None and found.st_size > most:
+        raise RequestError(f"{file} has {found.st_size:,} bytes; such a file has at most {most:,}, so it is not read.")
+    return found.st_size
+
+
+def read_bytes(file: Path, most: int = TEXT_BYTES) -> bytes:
+    """The content of a regular file. Raises `RequestError` as `check_regular`, and `OSError`."""
+    check_regular(file, most)
+    with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:  # a FIFO would wait
+        return stream.read(most)
+
+
+def read_text(file: Path, most: int = TEXT_BYTES) -> str:
+    """The text of a regular file. Raises as `read_bytes`, and `RequestError` for what is no UTF-8."""
+    try:
+        return read_bytes(file, most).decode()
+    except UnicodeDecodeError as error:
+        raise RequestError(f"{file} is no text in UTF-8.") from error
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without aliases: a few lines of them stand for billions of values."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, "an alias", event.start_mark)
+        return super().compose_node(parent, index)
+
+
+def read_yaml(file: Path) -> Any:
+    """The plain data in a YAML file; see `plain_yaml`. Raises as `read_text` too."""
+    return plain_yaml(read_text(file), str(file))
+
+
+def plain_yaml(text: str, source: str) -> Any:
+    """The plain data in YAML: no tags, no aliases; None where it is empty.
+
+    Raises `RequestError`, which names the `source` and the line, and never its content.
+    """
+    try:
+        return yaml.load(text, _PlainLoader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = "" if mark is None else f" (line {mark.line + 1})"
+        raise RequestError(f"{source} is no plain YAML{where}: tags, aliases and deep nesting are refused.") from None
+
+
+def unpack_gzip(file: Path) -> bytes:
+    """What is in a gzip file, counted while it is unpacked. Raises `RequestError` for too much, and as `gzip` does."""
+    most = most_unpacked(check_regular(file))
+    with gzip.open(file) as stream:
+        content = stream.read(most + 1)
+    if len(content) > most:
+        raise RequestError(f"{file} unpacks to more than {most:,} bytes, so it is not read.")
+    return content
+
+
+def check_archive(file: Path) -> None:
+    """Make sure, by its headers, that a zip archive (`.npz`, `.keras`) holds no more than its size allows. Where they
+    lie, `zipfile` may unpack more of what is read as a whole. Raises `RequestError`, and as `zipfile` does."""
+    most = most_unpacked(check_regular(file))
+    with zipfile.ZipFile(file) as archive:
+        if sum(member.file_size for member in archive.infolist()) > most:
+            raise RequestError(f"{file} unpacks to more than {most:,} bytes, so it is not read.")
+
+
+@contextmanager
+def open_arrays(file: Path) -> Iterator[Any]:
+    """NumPy's archive (`.npz`) as `np.load` opens it, without pickled objects. NumPy reads arrays part by part, as long
+    as they have its usual header. Raises as `check_archive`, and `RequestError` for an array that is larger than what
+    is there of it."""
+    check_archive(file)
+    with zipfile.ZipFile(file) as archive:
+        for member in archive.infolist():
+            with archive.open(member) as stream:
+                if np.lib.format.read_magic(stream) != (1, 0):
+                    raise RequestError(f"{file} has an array in it that was written in an unusual way.")
+                shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+            if math.prod(shape) * dtype.itemsize > member.file_size:
+                raise RequestError(f"{file} has an array in it that is larger than what is there of it.")
+    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+        yield arrays
+
+
+@contextmanager
+def bounded_model(file: Path, layer: Any) -> Iterator[None]:
+    """Load the Keras model in `file` (`.keras`) in the block; `layer` is Keras's class of layers.
+
+    Keras reads its parts as a whole, so they must be stored without compression, as it writes them. By the
+    configuration it makes the weights before it reads any, and that may say anything: they are counted while made.
+    Raises `RequestError` for more than could be in the file, and as `zipfile` does.
+    """
+    check_archive(file)
+    most = most_unpacked(file.stat().st_size)
+    with zipfile.ZipFile(file) as archive:
+        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+            raise RequestError(f"{file} is packed otherwise than Keras does it, so it is not read.")
+        names = set(archive.namelist())
+        if strange := sorted(name for name in names - _MEMBERS if not name.startswith("assets/")):
+            raise RequestError(f"{file} is no Keras model that can be read: {strange[0][:40]!r} is none of its parts.")
+        if _WEIGHTS in names:
+            _check_weights(file, archive.read(_WEIGHTS), most)
+    made, usual = 0, layer.add_weight
+
+    def counted(self: Any, shape: Any = None, *arguments: Any, **options: Any) -> Any:
+        nonlocal made
+        sizes = shape if isinstance(shape, tuple | list) else (shape or 1,)
+        made += 4 * math.prod(size if isinstance(size, int) else 1 for size in sizes)
+        if made > most:
+            raise RequestError(f"{file} describes a model of more than {made:,} bytes, which cannot be in it.")
+        return usual(self, shape, *arguments, **options)
+
+    layer.add_weight = counted
+    try:
+        yield
+    finally:
+        layer.add_weight = usual
+
+
+def _check_weights(file: Path, content: bytes, most: int) -> None:
+    import h5py
+
+    total = 0
+
+    def add(name: str, found: Any) -> None:
+        nonlocal total
+        if isinstance(found, h5py.Dataset):
+            if found.is_virtual or found.external:
+                raise RequestError(f"{file} names other files for its weights, so it is not read.")
+            total += max(found.size or 0, math.prod(found.chunks or ())) * found.dtype.itemsize
+
+    with h5py.File(io.BytesIO(content), "r") as weights:
+        weights.visititems(add)
+    if total > most:
+        raise RequestError(f"{file} unpacks to more than {most:,} bytes, so it is not read.")

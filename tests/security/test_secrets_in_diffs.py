@@ -1,0 +1,69 @@
+"""What looks like a secret is masked in the diff that a run keeps; ordinary code is not."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from harness.tracking import writing
+from harness.tracking.access import shown_uri, without_secrets
+from harness.tracking.locations import experiment_folder
+from harness.tracking.provenance import CodeState
+from harness.tracking.store import open_store
+from harness.tracking.writing import RunIdentity, tracked_run
+
+HUSH = "hush" + "7Xq"  # in two parts: a run may record this file, where it is not committed
+SECRETS = (
+    f"+password = '{HUSH}'", f'+    "api_key": "{HUSH}",', f"+export DB_PASSWORD={HUSH}", f"+  token: {HUSH}",
+    f"+AWS_SECRET_ACCESS_KEY={HUSH}/abc+d", f"+os.environ['MLFLOW_TRACKING_TOKEN'] = '{HUSH}'",
+    f"+uri = postgresql://ann:{HUSH}@host/db", "+x = AKIA" + "ABCDEFGH" + HUSH.upper() + "Z", "+ghp_" + HUSH * 6,
+    "+a = sk-" + HUSH * 4, "+hf_" + HUSH * 6, "+jwt eyJ" + HUSH * 3 + "." + HUSH * 3 + "." + HUSH,
+    f"+-----BEGIN RSA PRIVATE KEY-----\n+{HUSH}\n+{HUSH}\n+-----END RSA PRIVATE KEY-----",
+    f"+PASSWORD='{HUSH} with spaces'",
+    f" client_secret: {HUSH}", f"-passwd={HUSH}",
+)  # fmt: skip
+CODE = (
+    "+def login(password: str, token: str | None = None) -> None:", "+    self.token = token",
+    "+    return find(token=token)",
+    "+    secrets = [one for one in found]", "+skip = 'sk-'", "+tokens: list[str] = []", "+learning_rate: 0.001",
+    "+    password = getpass.getpass()", "+class TokenError(Exception):",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("line", SECRETS)
+def test_secrets_are_masked(line: str) -> None:
+    masked, count = without_secrets(shown_uri(line))
+    assert HUSH.lower() not in masked.lower()
+    assert "***" in masked or "postgresql" in masked
+    assert count or "postgresql" in line or shown_uri(line) != line
+
+
+@pytest.mark.parametrize("line", CODE)
+def test_code_stays(line: str) -> None:
+    assert without_secrets(line) == (line, 0)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_run_keeps_the_diff_without_secrets_or_not_at_all(
+    keep: bool, project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    changes = f"+width = 3\n+password = '{HUSH}'\n+at http://me:{HUSH}@host\n"
+    state = CodeState("1", "checkout", "a" * 40, dirty=True, diff=changes)
+    monkeypatch.setattr(writing, "code_state", lambda: state)
+    with caplog.at_level(logging.WARNING), tracked_run(open_store(), RunIdentity("mine", "study"), diff=keep):
+        pass
+    kept = [file for file in (project / "mlruns").rglob("*") if file.is_file()]
+    assert not [file for file in kept if HUSH in file.read_text()]
+    assert [file.read_text() for file in kept if file.name == "uncommitted.diff"] == (
+        ["+width = 3\n+password = '***'\n+at http://host\n"] if keep else []
+    )
+    assert ("masked in code/uncommitted.diff" in caplog.text) == keep
+
+
+@pytest.mark.parametrize("name", ["..", ".", "../..", "/etc", "a/../..", ".git"])
+def test_an_experiment_lies_in_a_folder_of_its_own_whatever_it_is_called(name: str, project: Path) -> None:
+    root = project / "mlruns"
+    assert (root / experiment_folder(name)).resolve().parent == root.resolve()
+    assert not experiment_folder(name).startswith(".")
