@@ -15,16 +15,22 @@ import sys
 import threading
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
+
+from harness.errors import ForeignPlace
+from harness.tracking.locations import local_path
+from harness.tracking.places import artifact_path, named_places
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+_OUTSIDE = "This is outside the artifacts of the store."
 REFUSED = b"This server answers whoever has its token. Open the link that `harness ui` has printed.\n"
 COOKIE = "harness_ui_{port}"
 """Cookies do not tell ports apart, and several servers may run."""
@@ -82,18 +88,27 @@ async def _answer(send: Send, status: int, body: bytes, headers: list[tuple[byte
     await send({"type": "http.response.body", "body": body})
 
 
-def keep_artifacts_within(root: Path) -> None:
-    """From now on MLflow reads and writes artifacts of this process below `root` only, links resolved, and none of
-    another machine: a record of the store, or whoever makes one, could name any other place."""
+def keep_artifacts_within(root: Path, store: str) -> None:
+    """From now on MLflow reads and writes artifacts of this process below `root`, links resolved, and in the places that
+    HARNESS_ARTIFACTS names: a record of the store, or whoever makes one, could name any other."""
     from mlflow.exceptions import MlflowException
     from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
     from mlflow.store.artifact.artifact_repository_registry import _artifact_repository_registry
     from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
-    own = os.path.realpath(root)
+    named = [found.resolve() for place in named_places() if (found := local_path(place)) is not None]
+    roots = [root.parent.resolve() / root.name, *named]
 
     def is_within(folder: str, path: str | None) -> bool:
-        return Path(os.path.realpath(Path(folder, path or ""))).is_relative_to(own)
+        found = Path(folder, path or "").resolve()
+        return any(found.is_relative_to(own) for own in roots)
+
+    def checked(usual: Callable[..., Any], location: str, *given: Any, **others: Any) -> Any:
+        try:
+            artifact_path(store, None, location)
+        except ForeignPlace:
+            raise MlflowException(_OUTSIDE, error_code=PERMISSION_DENIED) from None
+        return usual(location, *given, **others)
 
     class Within(LocalArtifactRepository):  # type: ignore[misc]
         def __init__(self, *given: Any, **named: Any) -> None:
@@ -102,7 +117,7 @@ def keep_artifacts_within(root: Path) -> None:
 
         def _check(self, path: str | None) -> None:
             if not is_within(self._artifact_dir, path):
-                raise MlflowException("This is outside the artifacts of the store.", error_code=PERMISSION_DENIED)
+                raise MlflowException(_OUTSIDE, error_code=PERMISSION_DENIED)
 
         def get_local_path(self, artifact_path: str) -> Any:
             self._check(artifact_path)
@@ -128,8 +143,8 @@ def keep_artifacts_within(root: Path) -> None:
     for scheme in [*registered]:
         if scheme in ("", "file"):
             registered[scheme] = Within
-        elif scheme not in ("runs", "models"):  # these lead to one of the two
-            del registered[scheme]
+        elif scheme not in ("runs", "models"):  # these lead to one of the others
+            registered[scheme] = partial(checked, registered[scheme])
 
 
 def main(descriptor: int) -> int:
@@ -150,7 +165,7 @@ def main(descriptor: int) -> int:
         "_MLFLOW_IN_JOB_EXECUTOR": "false",
     }
     initialize_backend_stores(told["store"], told["store"], told["artifacts"])
-    keep_artifacts_within(Path(told["artifacts"]))
+    keep_artifacts_within(Path(told["artifacts"]), told["store"])
     import uvicorn
     from mlflow.server.fastapi_app import app
 
