@@ -8,7 +8,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
-from harness.errors import RequestError
+from harness.errors import RequestError, StoreError
 from harness.records import RunRecord, RunState
 from harness.text import clean
 from harness.tracking.selection import (
@@ -31,6 +31,7 @@ from harness.tracking.soundness import check_journal
 from harness.tracking.store import Store
 
 _PAGE = 1000
+_PAGES = 10_000
 _IDS_PER_REQUEST = 200
 _FINGERPRINTS_ASKED = 100
 """MLflow cannot be asked for one of several values of a tag. So many are asked for one by one, in 0.03 s each; for more
@@ -110,6 +111,7 @@ class ClientReader:
 
     def _pages(self, page: Callable[[str | None], Any]) -> Iterator[Any]:
         token: str | None = None
+        seen = set[str]()
         while True:
             with self._store.explained():
                 found = page(token)
@@ -117,6 +119,11 @@ class ClientReader:
             token = found.token
             if not token:
                 return
+            if token in seen or len(seen) >= _PAGES:
+                raise StoreError(
+                    f"The store {self._store.shown} says that there is more, again and again. Use another."
+                )
+            seen.add(token)
 
 
 def _filters(selection: Selection) -> list[str]:

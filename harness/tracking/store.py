@@ -142,7 +142,8 @@ class Store:
         def ask() -> None:
             client = self.client
             with self.explained():
-                client.search_experiments(max_results=1)
+                if not client.search_experiments(max_results=1) and self.is_server:
+                    access.check_is_mlflow(self.uri, self.shown)
 
         access.await_answer(ask, self.shown)
         self._answered = True

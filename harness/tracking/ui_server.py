@@ -89,7 +89,7 @@ async def _answer(send: Send, status: int, body: bytes, headers: list[tuple[byte
 
 
 def keep_artifacts_within(root: Path, store: str) -> None:
-    """From now on MLflow reads and writes artifacts of this process below `root`, links resolved, and in the places that
+    """From now on MLflow reads and writes artifacts of this process below `root`, links resolved, or in places that
     HARNESS_ARTIFACTS names: a record of the store, or whoever makes one, could name any other."""
     from mlflow.exceptions import MlflowException
     from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
