@@ -33,7 +33,7 @@ def serving(answer: Answer) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(body)
 
-        do_POST = do_GET
+        do_POST = do_GET  # noqa: N815 - as the library calls it
 
         def log_message(self, *words: object) -> None:
             pass
