@@ -11,6 +11,7 @@ from mlflow.entities import ViewType
 from harness.errors import RequestError, StoreError
 from harness.records import RunRecord, RunState
 from harness.text import clean
+from harness.tracking.access import check_is_mlflow
 from harness.tracking.selection import (
     CONTEXT_TAG,
     EPOCH_METRIC,
@@ -54,7 +55,11 @@ class ClientReader:
             self._client = MlflowClient(tracking_uri=store.uri)  # not `store.client`: it would make missing tables
 
     def experiments(self) -> dict[str, str]:
-        return {experiment.experiment_id: clean(experiment.name) for experiment in self._experiments()}
+        found = {experiment.experiment_id: clean(experiment.name) for experiment in self._experiments()}
+        if not found and self._store.is_server:
+            with self._store.explained():
+                check_is_mlflow(self._store.uri, self._store.shown)
+        return found
 
     def experiment_tags(self, experiment_id: str) -> dict[str, str]:
         return next((dict(one.tags) for one in self._experiments() if one.experiment_id == experiment_id), {})

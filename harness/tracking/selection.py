@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -14,8 +13,6 @@ from harness.errors import StoreError
 from harness.records import DIGEST_PARAMETERS, RunRecord, RunState, from_milliseconds
 from harness.text import clean, commit
 
-_BEYOND = 1e150
-"""Numbers whose squares are no numbers. MLflow keeps infinity as the largest number there is."""
 _log = logging.getLogger(__name__)
 _MOST = 1_000_000_000
 """More epochs, jobs or tries than this nobody has."""
@@ -200,9 +197,7 @@ def read_record(
         started=from_milliseconds(start or 0),
         ended=from_milliseconds(end) if end else None,
         parameters=parameters,
-        metrics={
-            key: value if abs(value) < _BEYOND else math.copysign(math.inf, value) for key, value in metrics.items()
-        },
+        metrics=metrics,
         tags=tags,
         epochs=epochs,
         artifacts=str(artifacts or ""),

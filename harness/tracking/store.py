@@ -142,8 +142,7 @@ class Store:
         def ask() -> None:
             client = self.client
             with self.explained():
-                if not client.search_experiments(max_results=1) and self.is_server:
-                    access.check_is_mlflow(self.uri, self.shown)
+                client.search_experiments(max_results=1)
 
         access.await_answer(ask, self.shown)
         self._answered = True
