@@ -51,8 +51,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 """Each subcommand: the module whose `command` it is, and its line in `harness --help`."""
 
 INTERRUPTED = 130
-KEPT = (["train"], ["sweep"])
-"""Commands whose result is in the store: they have not failed where it could not be printed."""
+KEPT = frozenset({
+    "train", "sweep", "guides", "reproduce", "report", "export", "register", "sync", "store", "delete", "tag", "gc",
+})  # fmt: skip
+"""Commands whose work is done where its result could not be printed. The others print, and have failed then."""
 
 
 class LazyGroup(click.Group):
@@ -107,8 +109,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _carry_out(arguments, debug)
         if (lost := streams.lost()) is None:
             return code
-        if arguments[:1] in KEPT:
-            click.echo(f"Not all could be printed ({lost.strerror}). What was recorded is in the store.", err=True)
+        if KEPT.intersection(arguments[:1]):
+            click.echo(f"Not all could be printed ({lost.strerror}); what was recorded or written is there.", err=True)
             return code
         _print_error(f"What was printed could not be written: {lost.strerror}.")
         return code or 1

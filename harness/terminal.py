@@ -27,7 +27,7 @@ PLAIN: Mapping[str, str] = {
     "▲": "^", "▼": "v", "▾": "v", "●": "*", "✓": "+", "✗": "x", "²": "^2", "⁴": "^4",
 }  # fmt: skip
 """What is written instead where the encoding does not have a character."""
-PATIENCE = 2.0
+PATIENCE = 10.0
 """Seconds after which what takes long is said also where no line can be drawn over."""
 _REPLACING = "harness-plain"
 

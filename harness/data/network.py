@@ -99,6 +99,7 @@ def _reason(error: OSError | HTTPException, seconds: float) -> str:
 def _progress(url: str, total: int) -> Iterator[Callable[[int], None]]:
     """A progress bar on stderr if a person is looking at it, else one line in the log."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+    from rich.table import Column
 
     screen = console(stderr=True)
     if not screen.is_interactive:
@@ -106,8 +107,13 @@ def _progress(url: str, total: int) -> Iterator[Callable[[int], None]]:
         with doing(f"Downloading {url}", screen):
             yield lambda _: None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=screen, transient=True) as progress:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(None),
+        DownloadColumn(table_column=Column(no_wrap=True)),
+        TransferSpeedColumn(),
+    )
+    with Progress(*columns, console=screen, transient=True, expand=True) as progress:
         task = progress.add_task(url.rsplit("/", 1)[-1], total=total or None)
         yield lambda count: progress.advance(task, count)
 

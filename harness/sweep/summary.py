@@ -90,13 +90,15 @@ def _finish_parent(
         report(_asked_for(comparison, runs, parent, plan))
         if reported and state is not RunState.KILLED:
             with display.doing("Drawing the report"):
-                keep_report(parent.store, parent.run_id, comparison)
-            _say_where(parent.store, parent.run_id, display)
+                kept = keep_report(parent.store, parent.run_id, comparison)
+            if kept:
+                say_where(parent.store, parent.run_id, display)
     return runs
 
 
-def keep_report(store: Store, parent_id: str, comparison: Comparison) -> None:
-    """Keep the sweep's report with its run. The runs are safe by now: where it fails, the log says so, and that is all.
+def keep_report(store: Store, parent_id: str, comparison: Comparison) -> bool:
+    """Keep the sweep's report with its run; whether that was done. The runs are safe by now: where it fails, the log
+    says so, and that is all.
 
     It takes two to three seconds, most of them for figures: a sweep that is to have none has no report either.
     """
@@ -110,9 +112,11 @@ def keep_report(store: Store, parent_id: str, comparison: Comparison) -> None:
             "The report was not made (%s: %s). `harness report %s` does it again.",
             type(error).__name__, error, parent_id,
         )  # fmt: skip
+        return False
+    return True
 
 
-def _say_where(store: Store, parent_id: str, display: SweepDisplay) -> None:
+def say_where(store: Store, parent_id: str, display: SweepDisplay) -> None:
     """Say where the sweep's report lies, if it has one."""
     [parent] = read_runs(store, run_ids=[parent_id], include_parents=True)
     folder = local_path(parent.artifacts)
@@ -129,7 +133,7 @@ def conclude(store: Store, plan: SweepPlan, report: Report, display: SweepDispla
     comparison = _compared(runs, plan.parent.run_id, plan.swept, plan.parent.name, len(plan.jobs))
     if comparison is not None:
         report(comparison)
-        _say_where(store, plan.parent.run_id, display)
+        say_where(store, plan.parent.run_id, display)
     raise_if_unfinished(store, runs, len(plan.jobs))
 
 
@@ -268,6 +272,7 @@ def _columns(comparison: Comparison) -> dict[str, list[Any]]:
     }
     columns["runs"] = [row.n for row in comparison.rows]
     columns["finished"] = [row.finished for row in comparison.rows]
+    columns["place"] = [row.place.value for row in comparison.rows]
     for name in comparison.scores:
         scores = [row.scores.get(name) for row in comparison.rows]
         columns[name] = [None if score is None else round(score.mean, 6) for score in scores]

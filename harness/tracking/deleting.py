@@ -165,6 +165,9 @@ def _delete_from_server(store: Store, run: RunRecord) -> list[str]:
     left = [location for location in locations if local_path(location) is not None]
     for location in locations:
         if location not in left:
+            store.artifact_path(location)  # before anything is asked of another server
+    for location in locations:
+        if location not in left:
             with store.explained():
                 get_artifact_repository(location, tracking_uri=store.uri).delete_artifacts()
     _forget_here(run.run_id)

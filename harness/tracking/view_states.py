@@ -118,10 +118,20 @@ def _gap_bars(subject: Subject) -> list[State]:
     return [{"type": "BAR", "metricKey": name} for name in _gaps(subject)]
 
 
-def _columns(names: Iterable[str]) -> int:
-    """Two charts side by side, or one where the legends below them would not hold the names."""
-    wide = [MARK + LETTER * len(name.rstrip()) for name in names]
-    return 2 if _lines(wide, CARD / 2) <= LEGEND_LINES else 1
+def _columns(subject: Subject, section: str) -> int:
+    """Two charts side by side, or one where the legends below them would not hold the names. Curves have the name of
+    their metric behind each."""
+    names = _of_curves(subject, CURVES[1][:1]) if section == CURVES_SECTION else [row.rstrip() for row in subject.rows]
+    return 2 if _fit(names, CARD / 2) else 1
+
+
+def _of_curves(subject: Subject, metrics: Iterable[str]) -> list[str]:
+    return [f"{row.rstrip()} ({metric})" for row in subject.rows for metric in metrics]
+
+
+def _fit(names: Iterable[str], room: float) -> bool:
+    """Whether a legend that is so wide holds the names."""
+    return _lines((MARK + LETTER * len(name) for name in names), room) <= LEGEND_LINES
 
 
 def _name_width(names: Iterable[str]) -> int:
@@ -142,8 +152,7 @@ def _lines(wide: Iterable[float], room: float) -> int:
 
 def _curves(subject: Subject) -> list[State]:
     kept = [[name for name in names if name in subject.metrics] for names in CURVES]
-    both = [f"{row.rstrip()} ({name})" for row in subject.rows for name in CURVES[1]]
-    if subject.rows and _lines([MARK + LETTER * len(name) for name in both], CARD / _columns(both)) > LEGEND_LINES:
+    if not _fit(_of_curves(subject, CURVES[1]), CARD / _columns(subject, CURVES_SECTION)):
         kept = [[name] for names in kept for name in names]  # training and validation in a chart each
     return [
         {
@@ -186,9 +195,8 @@ def _state(
     columns: int | None = None,
     height: int | None = None,
 ) -> State:
-    columns = columns or _columns(subject.rows)
     height = height or min(max(LOW, BESIDE + BAR * len(subject.rows)), HIGH)
-    sections = [_section(name, True, columns, height) for name in charts]
+    sections = [_section(name, True, columns or _columns(subject, name), height) for name in charts]
     cards = [
         {**card, "uuid": f"{name} {place}", "metricSectionId": name, "deleted": False, "isGenerated": False}
         for name, of_section in charts.items()

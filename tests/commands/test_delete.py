@@ -50,10 +50,11 @@ def test_a_sweep_goes_with_all_that_its_runs_have_and_nothing_else_does(
     assert [one.source_run_id for one in filled.client.search_logged_models([filled.experiment])] == [alone]
 
 
-def test_artifacts_of_an_experiment_with_a_place_of_its_own_go_too(
-    filled: Filled, capsys: pytest.CaptureFixture[str], tmp_path: Path
+def test_artifacts_of_an_experiment_with_a_place_of_its_own_that_the_user_names_go_too(
+    filled: Filled, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = tmp_path / "another disk"
+    monkeypatch.setenv("HARNESS_ARTIFACTS", str(place))
     filled.experiment = filled.client.create_experiment("elsewhere", artifact_location=place.as_uri())
     run_id = filled.run("a run", model=True)
     (place / "notes.txt").write_text("mine")

@@ -46,7 +46,7 @@ def picture(browser: Browser, project: Project, addresses: Mapping[str, str]) ->
     keep(browser.open(addresses["sweep"].replace("CHART", "TABLE")), "ui_runs", "(underfit", 820)
     for key, name, text, height in (
         ("harness-settings", "ui_settings", "Parallel Coordinates", 900),
-        ("harness-curves", "ui_curves", "gap/accuracy", 1000),
+        ("harness-curves", "ui_curves", "val/loss", 1000),
     ):
         address = re.sub("viewStateShareKey=[^&]*", f"viewStateShareKey={key}", addresses["sweep"])
         keep(browser.open(address), name, text, height)

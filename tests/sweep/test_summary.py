@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from rich.console import Console
 
-from harness.sweep.summary import keep_report, predictions_of, read_comparison
+from harness.sweep.progress import SweepDisplay
+from harness.sweep.summary import keep_report, predictions_of, read_comparison, say_where
 from harness.tracking.reading import sweep_runs
 from harness.tracking.selection import PREDICTIONS_TAG
 from harness.tracking.store import open_store
@@ -32,7 +35,14 @@ def test_a_sweep_keeps_a_report_that_says_how_to_make_it_again(sweep: tuple[str,
     uri, client, parent = sweep
     comparison = read_comparison(open_store(uri), parent, ["model"], "grid")
     assert comparison is not None
-    keep_report(open_store(uri), parent, comparison)
+    screen = io.StringIO()
+    display = SweepDisplay(Console(file=screen))
+    say_where(open_store(uri), parent, display)
+    assert screen.getvalue() == "", "there is none yet"
+    assert keep_report(open_store(uri), parent, comparison)
+    say_where(open_store(uri), parent, display)
+    place = screen.getvalue().removeprefix("Report: ").rstrip("\n")
+    assert "<h1>grid</h1>" in Path(place).read_text()
     page = Path(client.download_artifacts(parent, "report.html")).read_text()
     assert "<h1>grid</h1>" in page
     assert f"harness report {parent}" in page
@@ -46,7 +56,7 @@ def test_a_report_that_fails_is_said_and_fails_nothing(
     assert comparison is not None
     (tmp_path / "mlruns" / "study" / parent).mkdir(parents=True)
     (tmp_path / "mlruns" / "study" / parent / "artifacts").write_text("a file where MLflow wants a folder")
-    keep_report(open_store(uri), parent, comparison)
+    assert not keep_report(open_store(uri), parent, comparison)
     [said] = caplog.messages
     assert said.startswith("The report was not made (")
     assert f"`harness report {parent}` does it again" in said
