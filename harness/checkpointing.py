@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from harness import paths
@@ -27,14 +27,17 @@ class Checkpoint:
         self._seconds = seconds
         self._last = time.monotonic()
 
-    def read(self) -> TrainingState | None:
-        """What the run goes on from; None where it must start anew (the log says why, if there was a file)."""
+    def read(self, weights: Sequence[tuple[int, ...]] | None = None) -> TrainingState | None:
+        """What the run goes on from; None where it must start anew (the log says why, if there was a file).
+
+        `weights` are the shapes that its model has. A file that is damaged is set aside.
+        """
         if not self._file.is_file():
             return None
         try:
             state = read_state(self._file)
         except RequestError as error:
-            log.warning("The checkpoint cannot be used, training starts anew: %s", error)
+            self._set_aside(str(error))
             return None
         if state.fingerprint not in ("", self._fingerprint):  # earlier versions wrote none
             log.warning(
@@ -42,7 +45,15 @@ class Checkpoint:
                 self._file, state.fingerprint, self._fingerprint,
             )  # fmt: skip
             return None
+        if weights is not None and [value.shape for value in state.weights] != list(weights):
+            self._set_aside(f"{self._file} has the weights of another model.")
+            return None
         return state
+
+    def _set_aside(self, why: str) -> None:
+        aside = self._file.with_name(f"{self._file.name}.damaged")
+        self._file.replace(aside)
+        log.warning("The checkpoint cannot be used and is %s now, training starts anew: %s", aside.name, why)
 
     def keep_if_due(self, capture: Callable[[], TrainingState]) -> None:
         """Write the state if the last one was written long enough ago."""

@@ -18,13 +18,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from types import FrameType, TracebackType
-from typing import NoReturn
+from typing import NoReturn, TextIO, cast
 
 import click
 
 from harness.errors import HarnessError, Terminated, suggestion
 from harness.surroundings import prepare
 from harness.terminal import printing
+from harness.text import CleanStream, clean
 from harness.tracking.access import shown_uri
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
@@ -118,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _carry_out(arguments: list[str], debug: bool) -> int:
     """One command line; what is expected to go wrong is printed. Returns the exit code."""
     try:
-        with _signals_raise(), _told_to_debug(debug):
+        with _signals_raise(), _told_to_debug(debug), _clean_streams():
             prepare()
             return _dispatch(arguments)
     except HarnessError as error:
@@ -129,7 +130,7 @@ def _carry_out(arguments: list[str], debug: bool) -> int:
     except click.ClickException as error:
         said = io.StringIO()
         error.show(said)
-        click.echo(shown_uri(said.getvalue()), nl=False, err=True)
+        click.echo(clean(shown_uri(said.getvalue()), lines=True), nl=False, err=True)
         return error.exit_code
     except Terminated as end:
         return end.exit_code
@@ -153,12 +154,23 @@ def _dispatch(arguments: list[str]) -> int:
 def _print_error(message: str) -> None:
     colour = False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
     click.secho("error: ", fg="red", bold=True, nl=False, err=True, color=colour)
-    click.echo(shown_uri(message), err=True, color=colour)
+    click.echo(clean(shown_uri(message), lines=True), err=True, color=colour)
 
 
 def _print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """As Python would, without the password that the address of a store may hold."""
-    sys.stderr.write(shown_uri("".join(traceback.format_exception(kind, error, trace))))
+    sys.stderr.write(clean(shown_uri("".join(traceback.format_exception(kind, error, trace))), lines=True))
+
+
+@contextmanager
+def _clean_streams() -> Iterator[None]:
+    """What is printed comes from stores and files of anybody's: see `CleanStream`."""
+    usual = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (cast(TextIO, CleanStream(stream)) for stream in usual)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = usual
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import hashlib
 import math
 import os
 import platform
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -102,8 +103,8 @@ def gpus() -> tuple[str, ...]:
     return tuple(device for device in named.split(",") if device.strip() not in ("", "-1"))
 
 
-PARENT_VARIABLE = "HARNESS_COMMAND"
-"""In the environment of workers: the number of the process that they work for."""
+MARK_VARIABLE = "HARNESS_COMMAND"
+"""In the environment of workers: the mark of the process that they work for, which is written down nowhere else."""
 
 
 class _Place(NamedTuple):
@@ -121,9 +122,11 @@ def this_process() -> str:
     return f"{':'.join(_here())} {os.getpid()} {_started(psutil.Process()):.2f}"
 
 
-def process_number(process: str) -> int:
-    """The number (pid) that `this_process` recorded."""
-    return int(process.split(" ")[-2])
+def process_in_words(process: str) -> str:
+    """`process 4711 on this machine`, as `this_process` recorded it."""
+    number = process.split(" ")[-2:-1]
+    where = "this machine" if is_here(process) else process_host(process)
+    return f"process {' '.join(number) or 'of no number'} on {where or 'an unnamed machine'}"
 
 
 def process_host(process: str) -> str:
@@ -138,8 +141,8 @@ def is_here(process: str) -> bool:
 
 def is_alive(process: str) -> bool:
     """Whether a process of this machine (`is_here`) still runs."""
-    number, started = process.rsplit(" ", 2)[1:]
-    with suppress(psutil.NoSuchProcess, ValueError):
+    with suppress(psutil.NoSuchProcess, ValueError, OverflowError):  # no such number, or the record is none of ours
+        number, started = process.rsplit(" ", 2)[1:]
         found = psutil.Process(int(number))
         starts = (_started(found), found.create_time())
         same = any(abs(start - float(started)) < _STARTED_WITHIN for start in starts)
@@ -158,20 +161,25 @@ def is_gone(process: str) -> bool:
     return whole and same and here.boot != there.boot != ""
 
 
-def spawned_by(number: int) -> list[psutil.Process]:
-    """The processes here that come from process `number`, which may be gone, since it called `mark_children`."""
-
-    def is_one(process: psutil.Process) -> bool:
-        with suppress(psutil.Error):  # it has just ended, or is somebody else's
-            return process.pid != number and process.environ().get(PARENT_VARIABLE) == str(number)
-        return False
-
-    return [process for process in psutil.process_iter() if is_one(process)]
+def mark_children() -> str:
+    """Have every process that comes from this one from now on carry its mark; the mark."""
+    os.environ[MARK_VARIABLE] = _mark(os.getpid())
+    return os.environ[MARK_VARIABLE]
 
 
-def mark_children() -> None:
-    """Have every process that comes from this one from now on be found by `spawned_by`."""
-    os.environ[PARENT_VARIABLE] = str(os.getpid())
+def marked_processes() -> Iterator[tuple[psutil.Process, str]]:
+    """The other processes here, of this user, that carry a mark of `mark_children`, each with it."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):  # it has just ended, or is somebody else's
+            mark = process.environ().get(MARK_VARIABLE)
+            if mark and process.pid != os.getpid():
+                yield process, mark
+
+
+@cache
+def _mark(number: int) -> str:
+    """A forked child has another number, and so a mark of its own."""
+    return secrets.token_hex(16)
 
 
 def _started(process: psutil.Process) -> float:

@@ -36,6 +36,7 @@ from harness.training import (
     import_tensorflow,
     intra_op_threads,
     seed_everything,
+    weight_shapes,
 )
 from harness.validation import check_images, validate
 
@@ -120,7 +121,7 @@ def execute(
         )
 
         fit_started = time.perf_counter()
-        recorded, state = Recorded(tracked, observer, checkpoint), checkpoint.read() or start.state
+        recorded, state = Recorded(tracked, observer, checkpoint), checkpoint.read(weight_shapes(model)) or start.state
         fitted = fit(engine, model, config, splits.train, splits.validation, recorded, callbacks, state)
         fit_seconds = time.perf_counter() - fit_started
 

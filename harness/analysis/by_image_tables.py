@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Iterable
@@ -16,6 +14,7 @@ from harness.analysis.pages import Page, Table, rendered
 from harness.analysis.presenting import json_interval
 from harness.analysis.settings import headings
 from harness.analysis.statistics import LEVEL
+from harness.text import csv_text
 
 SHOWN = 12
 """Missed images in the table; files have all."""
@@ -164,9 +163,5 @@ def _json(found: ByImage) -> str:
 
 
 def _csv(found: ByImage) -> str:
-    target = io.StringIO()
     records = _images(found, found.hardest_first)
-    writer = csv.DictWriter(target, list(records[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return target.getvalue()
+    return csv_text(list(records[0]), (record.values() for record in records))

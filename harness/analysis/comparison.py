@@ -34,6 +34,7 @@ from harness.images import Images, files_in_words, images_of, unrecorded, withou
 from harness.records import DIGEST_PARAMETERS, VARIANT_PARAMETER, RunRecord, RunState
 
 _DIGITS = 8
+_LARGEST = 1e150
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def compare(
     Raises:
         RequestError: `sort_by` is no column of this comparison.
     """
-    every, reading = tuple(runs), reading or Reading()
+    every, reading = tuple(map(_countable, runs)), reading or Reading()
     keys = reading.keys
     if keys is None:
         keys = tuple(sorted(filter(is_setting, set().union(*(run.parameters for run in every)))))
@@ -162,7 +163,7 @@ def compare(
         groups[settings_of(run.parameters, keys), seen if reading.keys is None else None].append(run)
     configurations = list(dict.fromkeys(configuration for configuration, _ in groups))
     distinction = distinguish(keys, configurations, (*swept_settings(swept, keys), *reading.chosen))
-    place = {key: keys.index(key) for key in distinction.shown}
+    place = {key: number for number, key in enumerate(keys)}
     settings = [{key: configuration[place[key]] for key in distinction.shown} for configuration, _ in groups]
     constants, follows = dict(distinction.constant), dict(distinction.follows)
     if reading.keys is None:
@@ -218,6 +219,14 @@ def compare(
         interval=interval,
         held_out_images=held_out_images,
     )
+
+
+def _countable(run: RunRecord) -> RunRecord:
+    """With infinity for numbers whose squares are none, among them the largest, as which MLflow keeps infinity."""
+    if not any(abs(value) > _LARGEST for value in run.metrics.values()):
+        return run
+    values = {key: math.copysign(math.inf, one) if abs(one) > _LARGEST else one for key, one in run.metrics.items()}
+    return replace(run, metrics=values)
 
 
 def _files(groups: Sequence[Sequence[RunRecord]]) -> list[str]:

@@ -7,8 +7,6 @@ split that ranked the rows and on any other. Under seeds that had no part in the
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Sequence
@@ -23,6 +21,7 @@ from harness.analysis.pages import Page, Table, rendered
 from harness.analysis.rows import Row
 from harness.analysis.settings import SEED
 from harness.analysis.statistics import LEVEL, Interval
+from harness.text import csv_text
 
 WINNER, BASELINE, BOTH = "winner", "baseline", "winner - baseline"
 COMPARED, FRESH, CHANGE = "compared", "fresh", "fresh - compared"
@@ -254,9 +253,9 @@ def _json(confirmation: Confirmation) -> str:
 
 
 def _csv(confirmation: Confirmation) -> str:
-    target = io.StringIO()
-    writer = csv.DictWriter(target, [field.name for field in fields(Figure)], lineterminator="\n")
-    writer.writeheader()
-    for figure in figures(confirmation):
-        writer.writerow(vars(figure) | {"paired": "" if figure.paired is None else str(figure.paired).lower()})
-    return target.getvalue()
+    header = [field.name for field in fields(Figure)]
+    records = (
+        vars(figure) | {"paired": "" if figure.paired is None else str(figure.paired).lower()}
+        for figure in figures(confirmation)
+    )
+    return csv_text(header, ([record[name] for name in header] for record in records))

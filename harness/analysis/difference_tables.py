@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -18,6 +16,7 @@ from harness.analysis.pages import Page, Table, rendered
 from harness.analysis.presenting import json_interval
 from harness.analysis.settings import headings
 from harness.analysis.statistics import ALPHA, LEVEL, Interval
+from harness.text import csv_text
 
 
 def render(findings: Findings, form: str, shown: Shown | None = None) -> str:
@@ -203,17 +202,15 @@ def _json(findings: Findings) -> str:
 
 
 def _csv(findings: Findings) -> str:
-    target = io.StringIO()
     intervals = {"interval": ("low", "high"), "simultaneous": ("simultaneous_low", "simultaneous_high"),
                  "interval_seeds_images": ("wider_low", "wider_high"),
                  "effect_interval": ("effect_low", "effect_high")}  # fmt: skip
     columns = [*findings.keys, "measure", "test", "n", "n_baseline", "seeds", "difference", "degrees",
                *chain.from_iterable(intervals.values()), "effect_size", "p", "p_holm", "p_flips", "agreeing",
                "contexts", "underfit", "finding", "baseline"]  # fmt: skip
-    writer = csv.DictWriter(target, columns, lineterminator="\n")
-    writer.writeheader()
-    for record in _records(findings):
+    records = _records(findings)
+    for record in records:
         for name, (low, high) in intervals.items():
             record[low], record[high] = record.pop(name) or (None, None)
-        writer.writerow({**record, "underfit": str(record["underfit"]).lower(), "baseline": findings.baseline})
-    return target.getvalue()
+        record |= {"underfit": str(record["underfit"]).lower(), "baseline": findings.baseline}
+    return csv_text(columns, ([record[name] for name in columns] for record in records))

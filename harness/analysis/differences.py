@@ -138,6 +138,8 @@ def differences(comparison: Comparison, baseline: Row) -> Findings:
     """
     rows = [row for row in comparison.rows if row is not baseline]
     others = [row for row in rows if row.judged_on == baseline.judged_on]
+    if not measures(comparison):
+        raise RequestError(f"--baseline {baseline.label}: no run here has a score to compare. Train some to their end.")
     if not others:
         why = "there is no other row to hold to it"
         if rows:

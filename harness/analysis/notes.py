@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from harness.analysis.selected import HELD_OUT, selects_by
 from harness.analysis.settings import FIRST, SEED, headings, is_setting
 from harness.config import Config, flatten
 from harness.records import RunRecord, RunState
+from harness.text import clean, markdown_page, shell
 
 LONGEST = 4_800
 """Characters: what the UI's description may hold, with room for a last line."""
@@ -43,7 +43,7 @@ def run_note(parameters: Mapping[str, Any], scores: Mapping[str, float], overrid
     lines += ["", "A gap is positive where the model does better on its training images.", ""]
     if selected:
         lines += ["† chose the epoch or the learning rates of this run, so its figures flatter.", ""]
-    return "\n".join([*lines, _again("train", overrides)])
+    return markdown_page("\n".join(lines)) + "\n" + _again("train", overrides)
 
 
 def sweep_note(
@@ -66,7 +66,7 @@ def sweep_note(
     shared = _shared(reused, sum(row.n for row in comparison.rows))
     report = ["Findings, tests and figures: `report.html` under Artifacts.", ""] if reported else []
     again = _CONFIRMING if overrides is None else _again("sweep", overrides)
-    below = "\n".join([*unfinished, *shared, *report, again])
+    below = markdown_page("\n".join([*unfinished, *shared, *report, ""])) + again
     return _cut(render(comparison, "markdown"), LONGEST - len(below)) + "\n" + below
 
 
@@ -100,12 +100,12 @@ def _differing(parameters: Mapping[str, Any], overrides: Sequence[str]) -> str:
 
 
 def _again(command: str, overrides: Sequence[str]) -> str:
-    return f"The same again:\n```\n{shlex.join(['harness', command, *overrides])}\n```\n"
+    return f"The same again:\n```\n{shell(['harness', command, *overrides])}\n```\n"
 
 
 def _first_line(reason: str) -> str:
     line = reason.partition("\n")[0]
-    return f": {line[:200]}" if line else ""
+    return f": {clean(line[:200])}" if line else ""
 
 
 def _cut(text: str, length: int) -> str:

@@ -9,6 +9,7 @@ from html import escape
 from textwrap import wrap
 
 from harness.errors import RequestError, suggestion
+from harness.text import markdown, markdown_page
 
 USUAL_WIDTH = 100
 
@@ -60,7 +61,7 @@ class Page:
             rule = ["---" if kind == "l" else "---:" for kind in table.kinds]
             parts += [f"{table.title}:"] if table.title else []
             parts.append("\n".join(map(markdown_row, (table.header, rule, *table.rows))))
-        return "\n\n".join([*parts, *self.below]) + "\n"
+        return markdown_page("\n\n".join([*parts, *self.below]) + "\n")
 
     def latex(self) -> str:
         r"""As LaTeX to be read with `\input`: a float for each table. It needs the package booktabs."""
@@ -140,7 +141,11 @@ def wrapped(lines: Sequence[str]) -> list[str]:
 
 def markdown_row(cells: Sequence[str]) -> str:
     """A line of a Markdown table."""
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(_PIPE.sub(r"\1\1\\|", markdown(cell)) for cell in cells) + " |"
+
+
+_PIPE = re.compile(r"(\\*)\|")
+"""With the backslashes before it, which would otherwise undo the one that is put there."""
 
 
 _LATEX: Mapping[str, str] = {

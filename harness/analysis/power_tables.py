@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from typing import Any
 
@@ -15,6 +13,7 @@ from harness.analysis.power import MOST, SEEDS, WANTED, Design, Power, power
 from harness.analysis.presenting import json_interval
 from harness.analysis.statistics import ALPHA
 from harness.errors import RequestError
+from harness.text import csv_text
 
 
 def render(found: Power, form: str) -> str:
@@ -156,9 +155,5 @@ def _json(found: Power) -> str:
 
 
 def _csv(found: Power) -> str:
-    target = io.StringIO()
     records = _records(found)
-    writer = csv.DictWriter(target, list(records[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return target.getvalue()
+    return csv_text(list(records[0]), (record.values() for record in records))

@@ -5,8 +5,6 @@ JSON and CSV keep the fractions of the store, in full; the others are for people
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Mapping
@@ -22,6 +20,7 @@ from harness.analysis.settings import SEED
 from harness.analysis.statistics import LEVEL, Interval, bca_intervals
 from harness.analysis.table import page, plain_table, table_columns
 from harness.records import RunState
+from harness.text import csv_text, markdown_page
 
 
 def render(comparison: Comparison, form: str) -> str:
@@ -48,20 +47,19 @@ def _markdown(comparison: Comparison) -> str:
     lines += ["", f"Sorted by `{comparison.sorted_by}`, {order}. " + " ".join(legend(comparison)[:-1])]
     for line in warnings(comparison):
         lines += ["", line]
-    return "\n".join(lines) + "\n"
+    return markdown_page("\n".join(lines) + "\n")
 
 
 def _csv(comparison: Comparison) -> str:
     states = [state for state in RunState if state is not RunState.FINISHED]
-    target = io.StringIO()
-    writer = csv.writer(target, lineterminator="\n")
     parts = ("", "_sd", "_n", "_low", "_high", "_bca_low", "_bca_high", "_image_error", "_wider_low", "_wider_high")
     scores = [f"{name}{part}" for name in comparison.scores for part in parts]
     counts = [
         COUNT, "finished", *(state.lower() for state in states), "expected", "missing_seeds", "underfit",
         "underfit_shown", "front", "front_share", "replicates",
     ]  # fmt: skip
-    writer.writerow([*comparison.settings, *counts, *scores, "seeds", "run_ids", "collapsed", "judged_on"])
+    header = [*comparison.settings, *counts, *scores, "seeds", "run_ids", "collapsed", "judged_on"]
+    rows: list[list[object]] = []
     for row, resampled in zip(comparison.rows, _resampled(comparison), strict=True):
         values: list[object] = [row.settings[key] for key in comparison.settings]
         values += [row.n, row.finished, *(row.unfinished.get(state, 0) for state in states)]
@@ -76,8 +74,8 @@ def _csv(comparison: Comparison) -> str:
             wider = None if score is None else score.wider
             values += ["", ""] if wider is None else [wider.low, wider.high]
         ids = " ".join(run.run_id for run in row.runs)
-        writer.writerow([*values, " ".join(row.seeds), ids, " ".join(row.collapsed), row.judged_on])
-    return target.getvalue()
+        rows.append([*values, " ".join(row.seeds), ids, " ".join(row.collapsed), row.judged_on])
+    return csv_text(header, rows)
 
 
 def _json(comparison: Comparison) -> str:

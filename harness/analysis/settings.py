@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
@@ -68,6 +68,10 @@ _LENGTH = (EPOCHS, TRAIN_SIZE, "regime.batch_size")
 _ORDER = {key: place for place, key in enumerate(flatten(Config()))}
 ABSENT = "-"
 """Stands for a parameter that a run does not have (one of another version, or not made by this harness)."""
+
+_SOURCES = 100
+"""Of so many settings of a group, at most, it is asked whether others follow from them: a stranger's run may have
+thousands of parameters."""
 
 Configuration = tuple[str, ...]
 
@@ -146,14 +150,18 @@ def distinguish(keys: Sequence[str], configurations: Sequence[Configuration], sw
     columns = dict(zip(keys, zip(*configurations, strict=True), strict=True)) if configurations else {}
     constant = {key: values[0] for key, values in columns.items() if len(set(values)) == 1}
     on_purpose = set(swept)
-    shown: list[str] = []
+    shown: dict[str, int] = {}
+    recurring: defaultdict[str, list[str]] = defaultdict(list)
     follows: dict[str, str] = {}
     for key in _by_importance((key for key in columns if key not in constant), on_purpose):
-        source = None if key in on_purpose or key in FIRST else _source(key, shown, columns)
-        if source is None:
-            shown.append(key)
-        else:
+        among = () if key in on_purpose or key in FIRST else _evident(key, shown, recurring, columns)
+        source = next((other for other in among if _is_function(columns[key], columns[other])), None)
+        if source is not None:
             follows[key] = source
+            continue
+        shown[key] = len(shown)
+        if len(set(columns[key])) < len(columns[key]) and len(recurring[_group(key)]) < _SOURCES:
+            recurring[_group(key)].append(key)
     return Distinction(tuple(shown), {key: constant[key] for key in sorted(constant, key=_place)}, follows)
 
 
@@ -170,18 +178,20 @@ def _place(key: str) -> tuple[int, str]:
     return _ORDER.get(key, len(_ORDER)), key
 
 
-def _source(key: str, shown: Sequence[str], columns: Mapping[str, tuple[str, ...]]) -> str | None:
-    for other in shown:
-        selects = key.startswith(SELECTORS.get(other, other + ".")) or (
-            other == "optimizer_name" and key in OPTIONS_OF_TORCH
-        )
-        recurs = len(set(columns[other])) < len(columns[other])
-        makes_up = (key, other) == (EPOCHS, TRAIN_SIZE) and _as_many_steps(columns)
-        alike = _group(key) == _group(other) and key not in DECIDES_IMAGES
-        evident = selects or makes_up or (recurs and alike)
-        if evident and _is_function(columns[key], columns[other]):
-            return other
-    return None
+def _evident(
+    key: str, shown: Mapping[str, int], recurring: Mapping[str, list[str]], columns: Mapping[str, tuple[str, ...]]
+) -> list[str]:
+    """The shown settings that `key` may be said to follow, if it is a function of them, in the order shown."""
+    parts = key.split(".")
+    found = {".".join(parts[:place]) for place in range(1, len(parts))} - SELECTORS.keys()
+    found |= {other for other, prefix in SELECTORS.items() if key.startswith(prefix)}
+    if key in OPTIONS_OF_TORCH:
+        found.add("optimizer_name")
+    if key == EPOCHS and _as_many_steps(columns):
+        found.add(TRAIN_SIZE)
+    if key not in DECIDES_IMAGES:
+        found.update(recurring.get(_group(key), ()))
+    return sorted(found & shown.keys(), key=lambda other: shown[other])
 
 
 def _as_many_steps(columns: Mapping[str, tuple[str, ...]]) -> bool:
@@ -210,16 +220,19 @@ def headings(keys: Sequence[str]) -> dict[str, str]:
     """
     found = {key: _short(key) for key in keys}
     counts = Counter(found.values())
-    return {key: short if counts[short] == 1 else _unique_suffix(key, keys, counts) for key, short in found.items()}
+    ends = Counter(end for key in found for end in _ends(key))
+    return {
+        key: short
+        if counts[short] == 1
+        else next((end for end in _ends(key) if end not in counts and ends[end] == 1), key)
+        for key, short in found.items()
+    }
 
 
-def _unique_suffix(key: str, keys: Iterable[str], taken: Container[str]) -> str:
-    """The shortest end of a dotted key that ends no other key and is no heading; the whole key where there is none."""
+def _ends(key: str) -> Iterator[str]:
+    """The ends of a dotted key, the shortest first."""
     parts = key.split(".")
-    others = [f".{other}" for other in keys if other != key]
-    suffixes = (".".join(parts[place:]) for place in range(len(parts) - 1, -1, -1))
-    unique = (end for end in suffixes if end not in taken and not any(other.endswith(f".{end}") for other in others))
-    return next(unique, key)
+    return (".".join(parts[place:]) for place in range(len(parts) - 1, -1, -1))
 
 
 def _short(key: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ from harness.records import RunRecord
 from harness.tracking.models import find_run, find_sweep
 from harness.tracking.reading import latest_run, latest_sweep, read_runs, sweep_runs
 from harness.tracking.reuse import reused_runs
-from harness.tracking.selection import CONFIRMS_TAG, REPRODUCES_TAG, is_sweep
+from harness.tracking.selection import CONFIRMS_TAG, REPRODUCES_TAG, is_sweep, recorded_settings
 from harness.tracking.store import Store
 
 _OVERRIDDEN = re.compile(r"(?:^|\s)([+~]*[\w./@]+)=")
@@ -66,7 +65,7 @@ def whole_experiment(store: Store, name: str) -> Chosen:
     every = read_runs(store, experiment=name, include_parents=True)
     confirming = {run.run_id for run in every if CONFIRMS_TAG in run.tags}
     every = [run for run in every if run.run_id not in confirming]
-    reused_by = {run_id: parent.run_id for parent in every for run_id in reused_runs(parent.tags)}
+    reused_by = {run_id: parent.run_id for parent in every for run_id in reused_runs(parent.tags, parent.run_id)}
     runs = [
         replace(run, reused_by=reused_by[run.run_id]) if run.run_id in reused_by else run
         for run in every
@@ -97,6 +96,6 @@ def _swept(runs: Iterable[RunRecord]) -> tuple[str, ...]:
     """What was set on purpose: the keys that sweeps varied, and those that were overridden for single runs."""
     keys: dict[str, None] = {}
     for run in runs:
-        keys.update(dict.fromkeys(map(str, json.loads(run.tags.get("harness.swept", "[]")))))
+        keys.update(dict.fromkeys(recorded_settings(run)))
         keys.update(dict.fromkeys(_OVERRIDDEN.findall(run.tags.get("harness.overrides", ""))))
     return tuple(keys)

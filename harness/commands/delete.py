@@ -142,7 +142,7 @@ def _reasons(store: Store, chosen: Sequence[RunRecord], every: Iterable[RunRecor
     at_work = {run.run_id: run for run in every if _at_work(run)}
     users: defaultdict[str, list[str]] = defaultdict(list)
     for run_id, run in at_work.items():
-        for one in (run_id, *reused_runs(run.tags)):
+        for one in (run_id, *reused_runs(run.tags, run.run_id)):
             users[one].append(run_id)
     for run in chosen:
         busy = [*users.get(run.parent_id or "", ()), *users.get(run.run_id, ())]  # one line for a whole sweep
@@ -203,7 +203,7 @@ def _concerned(doomed: Doomed) -> list[str]:
     gone = {run.run_id for run in doomed.runs}
     lines = []
     for other in doomed.others:
-        if used := gone.intersection(reused_runs(other.tags)):
+        if used := gone.intersection(reused_runs(other.tags, other.run_id)):
             lines.append(
                 f"The sweep {other.name} ({other.run_id[:8]}) reuses {len(used)} of these runs: its table will lack "
                 "them, and the same command trains them again."

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections import defaultdict
 from collections.abc import Sequence
@@ -16,12 +14,13 @@ from harness.commands.store_option import store_option
 from harness.commands.tables import fitted_table
 from harness.errors import RequestError, StoreError
 from harness.records import RunRecord, RunState
+from harness.text import csv_text
 from harness.tracking.disk import Inventory, find_garbage, shown_size, take_inventory, weight
 from harness.tracking.locations import moved
 from harness.tracking.models import find_sweep
 from harness.tracking.reading import cached_reads, read_runs, sweep_runs
 from harness.tracking.reuse import reused_runs
-from harness.tracking.selection import is_sweep
+from harness.tracking.selection import JOBS_TAG, is_sweep, recorded_number
 from harness.tracking.store import Store
 
 FORMS = ("table", "json", "csv")
@@ -117,9 +116,9 @@ def _entries(shown: Sequence[RunRecord], runs: Sequence[RunRecord], inventory: I
 
     def entry(run: RunRecord) -> Entry:
         own = children[run.run_id] if is_sweep(run) else []
-        others = [by_id[one] for one in reused_runs(run.tags) if one in by_id]
+        others = [by_id[one] for one in reused_runs(run.tags, run.run_id) if one in by_id]
         size = None if inventory is None else sum(inventory.size(one.run_id) for one in (run, *own))
-        return Entry(run, [*own, *others], int(run.tags.get("harness.jobs", len(own) + len(others))), size)
+        return Entry(run, [*own, *others], recorded_number(run, JOBS_TAG, len(own) + len(others)), size)
 
     return [entry(run) for run in reversed(shown)]
 
@@ -128,11 +127,7 @@ def _as_data(entries: Sequence[Entry], form: str) -> str:
     values = [entry.as_values() for entry in entries]
     if form == "json":
         return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-    target = io.StringIO()
-    writer = csv.DictWriter(target, _COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(values)
-    return target.getvalue()
+    return csv_text(_COLUMNS, ([value[key] for key in _COLUMNS] for value in values))
 
 
 def _table(entries: Sequence[Entry]) -> list[str]:

@@ -19,6 +19,9 @@ from harness.tracking.models import find_sweep
 from harness.tracking.reading import cached_reads, latest_sweep
 from harness.tracking.store import Store
 
+MOST_SETTINGS = 60
+"""Each is an axis, a test and a word of every label."""
+
 
 @click.command(name="report")
 @click.argument("sweep", required=False)
@@ -67,6 +70,11 @@ def command(
     comparison = compare(
         runs, swept=chosen.swept, title=chosen.title, reading=reading, predictions=predictions_of(store, runs),
     )  # fmt: skip
+    if len(comparison.settings) > MOST_SETTINGS:
+        raise RequestError(
+            f"The runs differ in {len(comparison.settings):,} settings, and a report tells of {MOST_SETTINGS} at most. "
+            "Name those that matter: --group-by KEY,KEY. `harness compare --format csv` has them all."
+        )
     words = ["--experiment", experiment] if experiment else [parent.run_id] if parent else []
     words += [word for flag, value in zip(NAMING_FLAGS, named, strict=True) if value for word in (flag, value)]
     words += ["--baseline", baseline] if baseline else []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -12,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -41,7 +43,7 @@ LOG_LINES = 20
 def command(port: int, store: Store) -> int:
     """Open the MLflow UI on the store that runs are tracked in.
 
-    It listens on the loopback address only. Ctrl-C stops it.
+    It listens on the loopback address only, and answers whoever has the printed link. Ctrl-C stops it.
     """
     if store.is_server:
         click.echo(f"The store is a server with a UI of its own: {store.shown}")
@@ -50,15 +52,20 @@ def command(port: int, store: Store) -> int:
         check_journal(store.database)
     if store.is_missing:
         click.echo("The store is empty so far. `harness train` makes a first run, `make sweep` a first sweep.")
-    _require_free_port(port)
-    if store.is_missing:
-        store.make()  # the server would make it too, and leave half of it where it is stopped
+    token = secrets.token_urlsafe(24)
     try:
-        with _running_server(store, port) as (server, log):
-            click.echo(f"MLflow UI: http://{HOST}:{port}")
+        with _listening(port) as listener, _running_server(store, listener, token) as (server, log):
+            home = f"http://{HOST}:{port}/?token={token}"
+            click.echo(f"MLflow UI: {home}")
             for what, page in _pages(store):
-                click.echo(f"{what + ':':<11}http://{HOST}:{port}{page}")
-            click.echo(f"store:     {store.shown}\nCtrl-C stops it.")
+                click.echo(f"{what + ':':<11}{home}{page.removeprefix('/')}")
+            click.echo(f"store:     {store.shown}")
+            click.echo(f"client:    MLFLOW_TRACKING_URI=http://{HOST}:{port} MLFLOW_TRACKING_TOKEN={token}")
+            click.echo(
+                "Whoever has a link or the token can read, change and delete runs, models and artifacts of this store, "
+                "and what MLflow's assistant may do here. Nobody else can."
+            )
+            click.echo("Ctrl-C stops it.")
             sys.stdout.flush()
             server.wait()
             raise StoreError(f"The MLflow server stopped by itself (exit code {server.returncode}).\n{_tail(log)}")
@@ -95,12 +102,15 @@ def _local_pages(store: Store) -> list[tuple[str, str]]:
     return pages
 
 
-def _require_free_port(port: int) -> None:
-    with socket.socket() as probe:
-        # As the server does: a port whose last connections are still fading is free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+@contextmanager
+def _listening(port: int) -> Iterator[socket.socket]:
+    """The socket that the server answers on: from here on the port is no other program's."""
+    with socket.socket() as listener:
+        # A port whose last connections are still fading is free.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            listener.bind((HOST, port))
+            listener.listen(128)
         except PermissionError:
             raise RequestError(f"--port {port}: ports below 1024 belong to root. Choose a higher one.") from None
         except OSError:
@@ -108,53 +118,57 @@ def _require_free_port(port: int) -> None:
                 f"--port {port}: something listens there already, perhaps another `harness ui`. "
                 f"Stop it, or choose another port: harness ui --port {port + 1 if port < 65535 else 5001}"
             ) from None
+        yield listener
 
 
 @contextmanager
-def _running_server(store: Store, port: int) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+def _running_server(
+    store: Store, listener: socket.socket, token: str
+) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     """An MLflow server that answers, and its log; when the block ends, no process of it is left."""
+    if store.is_missing:
+        store.make()  # the server would make it too, and leave half of it where it is stopped
     root = paths.project_root()
     root.mkdir(parents=True, exist_ok=True)
     artifacts = artifact_root(store.database) if store.database is not None else paths.default_artifact_directory()
-    arguments = [
-        sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1",
-        "--default-artifact-root", str(artifacts),
-        "--no-serve-artifacts",
-    ]  # fmt: skip
-    # No jobs (they serve language models): the server is up in half the time, with two processes instead of ten.
-    # The store's address, which may hold a password, is no argument: everybody on the machine can read those.
-    environment = {
-        **os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_BACKEND_STORE_URI": store.uri,
-    }  # fmt: skip
+    port = listener.getsockname()[1]
+    arguments = [sys.executable, "-P", "-m", "harness.tracking.ui_server", str(listener.fileno())]
+    # Neither an argument nor a variable: the store's address may hold a password, and others can read the arguments.
+    told = {"token": token, "store": store.uri, "artifacts": str(artifacts)}
     with tempfile.TemporaryDirectory(prefix="harness-ui-") as folder:
         log = Path(folder) / "server.log"
         with log.open("wb") as output:
             server = subprocess.Popen(
                 arguments,
                 cwd=root,  # MLflow makes its folders in the working directory
-                env=environment,
-                stdin=subprocess.DEVNULL,
+                pass_fds=[listener.fileno()],
+                stdin=subprocess.PIPE,  # the server ends where this does
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # a process group of its own, so that all of it can be stopped
             )
         try:
-            _wait_until_it_answers(server, port, log)
+            assert server.stdin is not None
+            with suppress(BrokenPipeError):  # it has ended already: the log says why
+                server.stdin.write(json.dumps(told).encode() + b"\n")
+                server.stdin.flush()
+            _wait_until_it_answers(server, port, token, log)
             yield server, log
         finally:
             _stop(server)
 
 
-def _wait_until_it_answers(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def _wait_until_it_answers(server: subprocess.Popen[bytes], port: int, token: str, log: Path) -> None:
     # A proxy from the environment must not be asked for an address of this machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    asked = urllib.request.Request(f"http://{HOST}:{port}/health", headers={"Authorization": f"Bearer {token}"})
     deadline = time.monotonic() + START_SECONDS
     with doing("Starting the MLflow server"):
         while time.monotonic() < deadline:
             if server.poll() is not None:
                 raise StoreError(f"The MLflow server did not start (exit code {server.returncode}).\n{_tail(log)}")
             try:
-                with opener.open(f"http://{HOST}:{port}/health", timeout=5):
+                with opener.open(asked, timeout=5):
                     return
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 time.sleep(0.2)

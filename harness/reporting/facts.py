@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -18,8 +17,9 @@ from harness.images import DATASET_TAG
 from harness.records import VARIANT_PARAMETER, RunRecord
 from harness.reporting.content import Again, Fact, shortened
 from harness.reporting.wording import by_size
+from harness.text import requoted, shell
 from harness.tracking.access import shown_uri
-from harness.tracking.selection import CONFIRMS_TAG, OVERRIDES_TAG
+from harness.tracking.selection import CONFIRMS_TAG, OVERRIDES_TAG, recorded_commit
 from harness.untrusted import read_text
 
 VALUES_NAMED = 12
@@ -137,7 +137,7 @@ def _kinds(runs: Sequence[RunRecord], described: object) -> str:
 
 
 def _commit(run: RunRecord) -> str:
-    commit = run.tags.get("mlflow.source.git.commit", "")
+    commit = recorded_commit(run.tags)
     if not commit:
         return ""
     dirty = run.tags.get("harness.git.dirty") == "true"
@@ -186,7 +186,7 @@ def _when(runs: Sequence[RunRecord]) -> str:
 def again(comparison: Comparison, parent: RunRecord | None, runs: Sequence[RunRecord], report: str) -> Again:
     """The commands that make the runs and this report again; `report` is what stands behind `harness report`."""
     commands, notes = [], []
-    commits = Counter(run.tags.get("mlflow.source.git.commit", "") for run in runs)
+    commits = Counter(recorded_commit(run.tags) for run in runs)
     commit = commits.most_common(1)[0][0] if commits else ""
     if commit:
         commands.append((f"git checkout {commit}", "the code"))
@@ -199,7 +199,7 @@ def again(comparison: Comparison, parent: RunRecord | None, runs: Sequence[RunRe
         commands.append((shown_uri(_command(parent)), "the runs; what is finished in the store is not trained again"))
     else:
         notes.append("These runs are of an experiment, not of one sweep: the tag harness.command of each has its own.")
-    commands.append((f"harness report {report}".rstrip(), "this report"))
+    commands.append((requoted(f"harness report {report}"), "this report"))
     notes.append(
         f"Seeds: {shortened(seeds(comparison), VALUES_NAMED)}. The same seed on the same versions, engine and number "
         "of threads gives the same numbers; elsewhere the last digits may differ."
@@ -210,9 +210,9 @@ def again(comparison: Comparison, parent: RunRecord | None, runs: Sequence[RunRe
 def _command(parent: RunRecord) -> str:
     """What was typed, as a shell takes it; of a command that was cut when it was recorded, its settings."""
     typed = parent.tags.get(_COMMAND, "")
-    if (" sweep" in typed or CONFIRMS_TAG in parent.tags) and len(typed) < _TAG_LIMIT:
-        return _MODULE.sub("harness", typed)
-    return shlex.join(["harness", "sweep", *parent.tags.get(OVERRIDES_TAG, "").split()])
+    if _MODULE.match(typed) and (" sweep" in typed or CONFIRMS_TAG in parent.tags) and len(typed) < _TAG_LIMIT:
+        return requoted(_MODULE.sub("harness", typed))
+    return shell(["harness", "sweep", *parent.tags.get(OVERRIDES_TAG, "").split()])
 
 
 def _and(names: Iterable[str]) -> str:

@@ -7,10 +7,16 @@ from urllib.parse import quote
 
 from harness.analysis.pages import markdown_row
 from harness.reporting.content import Fact, Report, Table
+from harness.text import markdown
 
 
 def render(report: Report, folder: str) -> str:
     """The text. Its figures are the files `folder`/NAME.png, by a path relative to the text."""
+    own = {
+        picture.name: f"![{_plain(markdown(picture.alt))}]({quote(folder)}/{picture.name}.png)"
+        for picture in report.pictures
+    }
+    kept = {*own.values(), *(command for command, _ in report.again.commands)}
     lines = [f"# {report.title}", "", f"**{report.answer}**", ""]
     for warning in report.warnings:
         lines += [f"> {warning}", ""]
@@ -30,7 +36,7 @@ def render(report: Report, folder: str) -> str:
     if report.pictures:
         lines += ["## Figures", ""]
         for picture in report.pictures:
-            lines += [f"### {picture.title}", "", f"![{_plain(picture.alt)}]({quote(folder)}/{picture.name}.png)", ""]
+            lines += [f"### {picture.title}", "", own[picture.name], ""]
             lines += [picture.caption, ""]
     if report.stages:
         lines += ["## Runs: last epoch, best epoch, kept weights", "", *_table(report.stages)]
@@ -42,7 +48,8 @@ def render(report: Report, folder: str) -> str:
     lines += ["## How it was computed", ""]
     for line in report.method:
         lines += [line, ""]
-    return "\n".join([*lines, f"Made by `harness report`, {report.made}."]) + "\n"
+    lines.append(f"Made by `harness report`, {report.made}.")
+    return "\n".join(line if line in kept else markdown(line) for line in lines) + "\n"
 
 
 def _facts(known: Sequence[Fact]) -> list[str]:

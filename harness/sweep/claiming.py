@@ -9,6 +9,7 @@ tag has not moved for a while.
 from __future__ import annotations
 
 import _thread
+import hashlib
 import logging
 import re
 import threading
@@ -22,7 +23,15 @@ from types import TracebackType
 import psutil
 
 from harness.errors import StoreError
-from harness.machine import is_alive, is_gone, is_here, process_host, process_number, spawned_by, this_process
+from harness.machine import (
+    is_alive,
+    is_gone,
+    is_here,
+    mark_children,
+    marked_processes,
+    process_in_words,
+    this_process,
+)
 from harness.records import RunRecord, RunState
 from harness.sweep.planning import SweepPlan, earlier_sweeps
 from harness.tracking import claims
@@ -45,7 +54,7 @@ LOOK_SECONDS = 0.2
 
 HEARTBEAT_TAG = "harness.heartbeat"
 RELEASED_TAG = "harness.claim_released"
-CLAIM = re.compile(r"claim\.(\d+)")
+CLAIM = re.compile(r"claim\.([1-9][0-9]{0,8})")
 CUT_OFF = "Its sweep ended before the run did."
 DIED_ALONE = "Its process ended before the run did: it was killed, or the machine was switched off."
 
@@ -65,8 +74,7 @@ class Holder:
         return is_gone(self.process)
 
     def __str__(self) -> str:
-        where = "this machine" if is_here(self.process) else process_host(self.process)
-        return f"process {process_number(self.process)} on {where}"
+        return process_in_words(self.process)
 
 
 def holder_of(parent: RunRecord) -> Holder | None:
@@ -156,10 +164,16 @@ def take_claim(store: Store, parent_id: str, after: int = 0) -> Claim | None:
 
     Raises `StoreError`.
     """
-    owner = f"{this_process()} {uuid.uuid4().hex[:8]}"
+    owner = f"{this_process()} {_proof(mark_children(), parent_id, uuid.uuid4().hex[:8])}"
     return (
         Claim(store, parent_id, after + 1) if claims.write_once(store, parent_id, f"claim.{after + 1}", owner) else None
     )
+
+
+def _proof(mark: str, parent_id: str, salt: str) -> str:
+    """What a claim on this sweep says of the mark that the owner's workers carry. It can be checked by whoever sees the
+    mark, and made by nobody else: no record of a store can point at a process that is not a worker of this sweep."""
+    return f"{salt}.{hashlib.sha256(f'{salt} {parent_id} {mark}'.encode()).hexdigest()[:32]}"
 
 
 def new_parent(store: Store, plan: SweepPlan, identity: RunIdentity) -> RunWriter | None:
@@ -186,7 +200,7 @@ def take_over(store: Store, parent: RunRecord, say: Callable[[str], None], timeo
     Its workers end by themselves, at the end of their epoch; those that have not after `timeout` seconds are killed.
     `say` is given words for the person who waits.
     """
-    if left := _left_behind(store, parent):
+    if left := _left_behind(parent):
         numbers = " ".join(str(process.pid) for process in left)
         bound = f"`kill -9 {numbers}` ends them now" if timeout is None else f"at most timeout={timeout:g} s"
         say(
@@ -219,17 +233,16 @@ def close_dead(store: Store) -> list[RunRecord]:
     return closed
 
 
-def _left_behind(store: Store, parent: RunRecord) -> list[psutil.Process]:
-    """The processes of earlier commands that live here: children of a dead one, and whoever has a run RUNNING."""
-    owners = [value.rpartition(" ")[0] for key, value in parent.parameters.items() if CLAIM.fullmatch(key)]
-    dead = {process_number(owner) for owner in owners if is_here(owner) and not is_alive(owner)}
-    found = {child.pid: child for number in dead for child in spawned_by(number) if _parent(child) != number}
-    for run in _running(store, parent.run_id):
-        process = run.tags.get(PROCESS_TAG, "")
-        if process not in ("", this_process()) and is_here(process) and is_alive(process):
-            with suppress(psutil.NoSuchProcess):
-                found[process_number(process)] = psutil.Process(process_number(process))
-    return list(found.values())
+def _left_behind(parent: RunRecord) -> list[psutil.Process]:
+    """The workers of earlier commands that live here: those that carry the mark of a command that is no more, and that
+    claimed this sweep. What its runs say of their processes proves nothing."""
+    claimed = [value.rpartition(" ") for key, value in parent.parameters.items() if CLAIM.fullmatch(key)]
+    proofs = [proof for owner, _, proof in claimed if is_here(owner) and not is_alive(owner)]
+    return [
+        process
+        for process, mark in marked_processes()
+        if any(_proof(mark, parent.run_id, proof.partition(".")[0]) == proof for proof in proofs)
+    ]
 
 
 def _outlast(processes: list[psutil.Process], timeout: float | None) -> list[psutil.Process]:
@@ -251,10 +264,3 @@ def _lives(process: psutil.Process) -> bool:
 
 def _running(store: Store, parent_id: str) -> list[RunRecord]:
     return [run for run in read_runs(store, parent_id=parent_id) if run.state is RunState.RUNNING]
-
-
-def _parent(process: psutil.Process) -> int | None:
-    try:
-        return process.ppid()
-    except psutil.NoSuchProcess:
-        return None

@@ -40,7 +40,7 @@ from harness.tracking.access import few_retries, shown_uri
 from harness.tracking.provenance import typed_command
 from harness.tracking.reading import cached_reads, read_runs, sweep_runs
 from harness.tracking.reuse import reused_runs, reused_tags
-from harness.tracking.selection import CONFIRMS_TAG, SWEEP_FINGERPRINT_TAG, SWEPT_TAG
+from harness.tracking.selection import CONFIRMS_TAG, JOBS_TAG, SWEEP_FINGERPRINT_TAG, SWEPT_TAG, recorded_settings
 from harness.tracking.store import Store
 from harness.tracking.writing import RunIdentity, RunWriter
 
@@ -95,7 +95,7 @@ class Sweep:
 
     def under(self, parent: RunRecord) -> SweepPlan:
         """The plan with what was done under `parent`."""
-        return resumed(self.work, self.store, parent, tuple(json.loads(parent.tags[SWEPT_TAG])))
+        return resumed(self.work, self.store, parent, recorded_settings(parent))
 
     def identity(self, plan: SweepPlan) -> RunIdentity:
         """How the run that stands for the sweep is called and tagged."""
@@ -104,7 +104,7 @@ class Sweep:
             "harness.kind": "sweep",
             SWEPT_TAG: json.dumps(plan.swept),
             SWEEP_FINGERPRINT_TAG: self.work.fingerprint,
-            "harness.jobs": str(len(plan.jobs)),
+            JOBS_TAG: str(len(plan.jobs)),
             **({CONFIRMS_TAG: plan.confirms} if plan.confirms else {}),
             **reused_tags(plan.reused, plan.parent.tags if plan.parent is not None else {}),
         }
@@ -182,7 +182,7 @@ def _nothing_to_do(sweep: Sweep, plan: SweepPlan, display: SweepDisplay) -> bool
 
 def _reused_before(plan: SweepPlan) -> dict[int, str]:
     """What the store says that the sweep reuses, as `SweepPlan.reused` has it."""
-    recorded = reused_runs(plan.parent.tags) if plan.parent is not None else {}
+    recorded = reused_runs(plan.parent.tags, plan.parent.run_id) if plan.parent is not None else {}
     return {number: run_id for run_id, number in recorded.items()}
 
 

@@ -14,7 +14,7 @@ from harness.sweep.process import DIED
 from harness.sweep.worker import LOG, TRACEBACK, Failure
 from harness.tracking.closing import close_abandoned
 from harness.tracking.reading import read_runs
-from harness.tracking.selection import GROUP_TAG, JOB_TAG
+from harness.tracking.selection import GROUP_TAG, JOB_TAG, recorded_number
 from harness.tracking.store import Store
 from harness.tracking.writing import RunIdentity, RunWriter
 
@@ -83,7 +83,7 @@ def end_runs(
 
 def job_number(run: RunRecord) -> int:
     """Which job of its sweep a run is of; -1 where that is not known."""
-    return int(run.tags.get(JOB_TAG, -1))
+    return recorded_number(run, JOB_TAG, -1)
 
 
 def _runs_of(parent: RunWriter, number: int) -> list[RunRecord]:

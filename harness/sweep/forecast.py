@@ -11,7 +11,7 @@ from harness.analysis.settings import setting_of
 from harness.config import flatten
 from harness.records import RunRecord
 from harness.sweep.planning import PlannedJob
-from harness.tracking.selection import CONTINUED_EPOCHS
+from harness.tracking.selection import CONTINUED_EPOCHS, recorded_number
 
 STRUCTURE = (
     "dataset.name", "dataset.train_size", "dataset.test_size", "model.architecture", "model.hidden", "model.width",
@@ -34,7 +34,7 @@ class Forecast:
         for run in runs:
             if TOTAL_SECONDS in run.metrics and run.tags.get("harness.host") == platform.node():
                 epoch, total = run.metrics[EPOCH_SECONDS], run.metrics[TOTAL_SECONDS]
-                trained = run.epochs - int(run.parameters.get(CONTINUED_EPOCHS, 0))
+                trained = run.epochs - recorded_number(run, CONTINUED_EPOCHS)
                 taken[_structure(run.parameters)].append((epoch, max(total - epoch * trained, 0.0)))
         self._medians = {
             structure: (median(epoch for epoch, _ in pairs), median(rest for _, rest in pairs))

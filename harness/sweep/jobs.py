@@ -5,7 +5,6 @@ A failing job is recorded and logged, and does not end the sweep.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +21,7 @@ from harness.run import RunContext, execute
 from harness.sweep.naming import group_name, run_name
 from harness.sweep.worker import LOG, Failure, stop_requested
 from harness.tracking.reading import cached_reads, read_runs
-from harness.tracking.selection import SWEPT_TAG
+from harness.tracking.selection import recorded_settings
 from harness.tracking.store import Store, open_store
 from harness.training import TrainingState
 
@@ -84,7 +83,7 @@ def command_directory() -> Iterator[None]:
 def _swept(store: Store, parent_id: str) -> tuple[str, ...]:
     """The settings that differ among the jobs, as the sweep's own run says."""
     (parent,) = read_runs(store, run_ids=[parent_id], include_parents=True)
-    return tuple(json.loads(parent.tags[SWEPT_TAG]))
+    return recorded_settings(parent)
 
 
 class _Stoppable:

@@ -21,7 +21,14 @@ from harness.sweep.naming import run_name
 from harness.tracking.provenance import libraries, other_code, other_libraries, present_code
 from harness.tracking.reading import cached_reads, read_runs, read_sweeps, runs_of_fingerprints, sweep_runs
 from harness.tracking.reuse import reused_runs
-from harness.tracking.selection import FINGERPRINT_TAG, JOB_TAG, OVERRIDES_TAG, SWEEP_FINGERPRINT_TAG, THREADS_TAG
+from harness.tracking.selection import (
+    FINGERPRINT_TAG,
+    JOB_TAG,
+    OVERRIDES_TAG,
+    SWEEP_FINGERPRINT_TAG,
+    THREADS_TAG,
+    recorded_number,
+)
 from harness.tracking.store import Store
 
 Identity = tuple[str, ...]
@@ -217,7 +224,7 @@ def reusing(plan: SweepPlan, store: Store) -> SweepPlan:
     missing = {job.fingerprint for job in plan.jobs if not job.finished}
     if not missing:
         return plan
-    known = reused_runs(plan.parent.tags) if plan.parent is not None else {}
+    known = reused_runs(plan.parent.tags, plan.parent.run_id) if plan.parent is not None else {}
     shown = swept_settings(plan.swept, flatten(Config()))
     taken = {run.run_id for run in plan.runs}
     current: defaultdict[Kind, list[RunRecord]] = defaultdict(list)
@@ -262,7 +269,7 @@ def one_a_job(runs: Sequence[RunRecord]) -> dict[int, RunRecord]:
     """The run of each job by its number; of several the one that finished, or the last."""
     found: dict[int, RunRecord] = {}
     for run in runs:
-        number = int(run.tags.get(JOB_TAG, -1))
+        number = recorded_number(run, JOB_TAG, -1)
         if number >= 0 and not (number in found and found[number].state is RunState.FINISHED):
             found[number] = run
     return found

@@ -22,7 +22,7 @@ from harness.sweep import bars
 from harness.terminal import console as console_on
 from harness.terminal import doing
 from harness.tracking.access import shown_uri
-from harness.tracking.selection import CONTINUED_EPOCHS, ERROR_TAG
+from harness.tracking.selection import CONTINUED_EPOCHS, ERROR_TAG, recorded_number
 from harness.training import TrainingState
 
 STAGE_COLUMNS: Mapping[str, tuple[float, str]] = {
@@ -193,7 +193,7 @@ class SweepDisplay:
 
 def _epochs(run: RunRecord) -> int:
     """Those that it will have; 0 until its configuration is recorded."""
-    return int(run.parameters.get("regime.epochs", 0)) + int(run.parameters.get(CONTINUED_EPOCHS, 0))
+    return recorded_number(run, "regime.epochs") + recorded_number(run, CONTINUED_EPOCHS)
 
 
 def _share(run: RunRecord) -> float:

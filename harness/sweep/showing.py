@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from harness.metrics import FOR_CHARTS
 from harness.records import RunRecord
 from harness.reporting.wording import label
 from harness.tracking.reading import runs_of_experiment, sweep_runs
-from harness.tracking.selection import GROUP_TAG, KIND_TAG, PARENT_TAG, ROW_TAG, SWEPT_TAG, is_sweep
+from harness.tracking.selection import GROUP_TAG, KIND_TAG, PARENT_TAG, ROW_TAG, is_sweep, recorded_settings
 from harness.tracking.store import Store
 from harness.tracking.view_states import (
     ALL_SHOWN,
@@ -48,7 +47,7 @@ def show_sweep(store: Store, parent: RunRecord) -> None:
     condition = f"tags.{PARENT_TAG} = '{parent.run_id}'"
     if reused and len(runs) <= MOST_LISTED:
         condition = f"attributes.run_id IN ({', '.join(repr(run.run_id) for run in runs)})"
-    swept = json.loads(parent.tags.get(SWEPT_TAG, "[]"))
+    swept = recorded_settings(parent)
     subject, labels = _subject(runs, condition, swept, f"{ROW_TAG}.{parent.run_id[:8]}", named=not reused)
     view = View(sweep_key(parent.run_id), parent.name, _milliseconds(parent), gap_and_curves(subject))
     views, others = _of_experiment(runs_of_experiment(store, parent.experiment_id))

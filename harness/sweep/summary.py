@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -28,12 +27,14 @@ from harness.tracking.selection import (
     CONFIRMS_TAG,
     ERROR_TAG,
     JOB_TAG,
+    JOBS_TAG,
     KIND_TAG,
     NOTE_TAG,
     OVERRIDES_TAG,
     PARENT_TAG,
     RUN,
-    SWEPT_TAG,
+    recorded_number,
+    recorded_settings,
 )
 from harness.tracking.spool import trained_runs
 from harness.tracking.store import Store
@@ -199,8 +200,8 @@ def bring_up_to_date(store: Store, parent_id: str) -> bool:
     [record] = read_runs(store, run_ids=[parent_id], include_parents=True)
     if is_held(record):
         return False
-    jobs, runs = int(record.tags.get("harness.jobs", "0")), sweep_runs(store, parent_id)
-    swept = tuple(json.loads(record.tags.get(SWEPT_TAG, "[]")))
+    jobs, runs = recorded_number(record, JOBS_TAG), sweep_runs(store, parent_id)
+    swept = recorded_settings(record)
     if (comparison := _compared(runs, parent_id, swept, record.name, jobs, predictions_of(store, runs))) is None:
         return False
     reported = CONFIRMS_TAG not in record.tags and any(run.parameters.get("figures") != "none" for run in runs)

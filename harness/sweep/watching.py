@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -16,7 +15,7 @@ from harness.sweep.progress import SweepDisplay
 from harness.sweep.summary import Report, read_comparison
 from harness.tracking.models import find_sweep
 from harness.tracking.reading import read_runs, read_sweeps, sweep_runs
-from harness.tracking.selection import SWEPT_TAG
+from harness.tracking.selection import JOBS_TAG, recorded_number, recorded_settings
 from harness.tracking.store import Store
 
 log = logging.getLogger(__name__)
@@ -93,7 +92,7 @@ def watch(store: Store, named: str, display: SweepDisplay, report: Report) -> No
     try:
         done = [run for run in sweep_runs(store, parent.run_id) if run.state is RunState.FINISHED]
         reused = sum(run.parent_id != parent.run_id for run in done)
-        jobs = int(parent.tags.get("harness.jobs", "0"))
+        jobs = recorded_number(parent, JOBS_TAG)
         with display.live(parent.name, jobs, done, reused=reused):
             ended = follow(store, parent.run_id, display.show)
     except KeyboardInterrupt:
@@ -101,7 +100,7 @@ def watch(store: Store, named: str, display: SweepDisplay, report: Report) -> No
         raise
     if not ended:
         display.say("The command that was at work has gone. The same `harness sweep ...` goes on with the sweep.")
-    comparison = read_comparison(store, parent.run_id, tuple(json.loads(parent.tags[SWEPT_TAG])), parent.name, jobs)
+    comparison = read_comparison(store, parent.run_id, recorded_settings(parent), parent.name, jobs)
     if comparison is not None:
         report(comparison)
 

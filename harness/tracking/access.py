@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from harness.errors import ForeignPlace, StoreError
+from harness.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,6 +62,8 @@ WRITE_ATTEMPTS = 5
 TAKEN = re.compile("unique|duplicate", re.IGNORECASE)
 """How databases say that a row is there already."""
 
+_VERSION = re.compile(r"\d+\.\d+")
+
 
 def shown_uri(uri: str) -> str:
     """A store's URI, or any text with URIs in it, without the users and passwords that they may hold."""
@@ -86,10 +89,10 @@ def without_secrets(text: str) -> tuple[str, int]:
 
 
 class Discreet(logging.Formatter):
-    """Log lines, tracebacks included, as `shown_uri` shows them."""
+    """Log lines, tracebacks included, as `shown_uri` shows them and clean."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return shown_uri(super().format(record))
+        return clean(shown_uri(super().format(record)), lines=True)
 
 
 @contextmanager
@@ -99,6 +102,7 @@ def explained(shown: str, server: bool) -> Iterator[None]:
     A signal waits until the block ends, unless the store is a `server`: that keeps its own order, and may let us wait
     for long.
     """
+    from google.protobuf.json_format import ParseError  # type: ignore[import-untyped]
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -109,6 +113,12 @@ def explained(shown: str, server: bool) -> Iterator[None]:
         raise StoreError(
             f"The tracking store {shown} cannot be used: {error}. Install that driver of its database."
         ) from error
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, ParseError) as error:
+        if not server:
+            raise
+        raise StoreError(
+            f"{shown} gives answers that are none of an MLflow server's ({type(error).__name__})."
+        ) from error
     except (MlflowException, SQLAlchemyError, OSError) as error:
         cause = next((one for one in (error, error.__cause__) if isinstance(one, DBAPIError)), None)
         said = error if cause is None else cause.orig  # without the SQL
@@ -117,6 +127,16 @@ def explained(shown: str, server: bool) -> Iterator[None]:
             f"The tracking store {shown} cannot be used: {reason}.\nThe store is set by tracking.uri, else by "
             "MLFLOW_TRACKING_URI, else it is mlflow.db in the project's root."
         ) from error
+
+
+def check_is_mlflow(uri: str, shown: str) -> None:
+    """Raise `StoreError` where a server that has no experiments is no MLflow server: those have a version."""
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+
+    answer = http_request(get_default_host_creds(uri), "/version", "GET")
+    if answer.status_code != 200 or not _VERSION.match(answer.text.strip()[:40]):
+        raise StoreError(f"{shown} answers, but it is no MLflow server. See what listens there, or name another store.")
 
 
 def refused(error: StoreError) -> bool:

@@ -8,8 +8,10 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
-from harness.errors import RequestError
-from harness.records import RunRecord, RunState, from_milliseconds
+from harness.errors import RequestError, StoreError
+from harness.records import RunRecord, RunState
+from harness.text import clean
+from harness.tracking.access import check_is_mlflow
 from harness.tracking.selection import (
     CONTEXT_TAG,
     EPOCH_METRIC,
@@ -20,14 +22,17 @@ from harness.tracking.selection import (
     SWEEP,
     Selection,
     Series,
+    Texts,
     digest_parameters,
     in_order,
     lacks_digests,
+    read_record,
 )
 from harness.tracking.soundness import check_journal
 from harness.tracking.store import Store
 
 _PAGE = 1000
+_PAGES = 10_000
 _IDS_PER_REQUEST = 200
 _FINGERPRINTS_ASKED = 100
 """MLflow cannot be asked for one of several values of a tag. So many are asked for one by one, in 0.03 s each; for more
@@ -50,7 +55,11 @@ class ClientReader:
             self._client = MlflowClient(tracking_uri=store.uri)  # not `store.client`: it would make missing tables
 
     def experiments(self) -> dict[str, str]:
-        return {experiment.experiment_id: experiment.name for experiment in self._experiments()}
+        found = {experiment.experiment_id: clean(experiment.name) for experiment in self._experiments()}
+        if not found and self._store.is_server:
+            with self._store.explained():
+                check_is_mlflow(self._store.uri, self._store.shown)
+        return found
 
     def experiment_tags(self, experiment_id: str) -> dict[str, str]:
         return next((dict(one.tags) for one in self._experiments() if one.experiment_id == experiment_id), {})
@@ -68,7 +77,8 @@ class ClientReader:
         if selection.fingerprints is not None:
             among = set(selection.fingerprints)
             found = [run for run in found if run.data.tags.get(FINGERPRINT_TAG) in among]
-        return in_order([_record(run, experiments[run.info.experiment_id]) for run in found])
+        records = (_record(run, experiments.get(run.info.experiment_id, "")) for run in found)
+        return in_order([record for record in records if record is not None])
 
     def series(self, run_ids: Sequence[str], metrics: Sequence[str]) -> Series:
         found: Series = {}
@@ -106,6 +116,7 @@ class ClientReader:
 
     def _pages(self, page: Callable[[str | None], Any]) -> Iterator[Any]:
         token: str | None = None
+        seen = set[str]()
         while True:
             with self._store.explained():
                 found = page(token)
@@ -113,6 +124,11 @@ class ClientReader:
             token = found.token
             if not token:
                 return
+            if token in seen or len(seen) >= _PAGES:
+                raise StoreError(
+                    f"The store {self._store.shown} says that there is more, again and again. Use another."
+                )
+            seen.add(token)
 
 
 def _filters(selection: Selection) -> list[str]:
@@ -149,27 +165,20 @@ def _quoted(text: str) -> str:
     raise RequestError(f"MLflow cannot be asked for {text}, which has both kinds of quotes. Give a run id instead.")
 
 
-def _record(run: Any, experiment: str) -> RunRecord:
-    info = run.info
-    parameters = run.data.params
-    if lacks_digests(run.data.tags, parameters):  # the inputs came with the run
+def _record(run: Any, experiment: str) -> RunRecord | None:
+    info, words, texts = run.info, Texts(), Texts(lines=True)
+    parameters = {words[key]: words[value] for key, value in run.data.params.items()}
+    tags = {words[key]: texts[value] for key, value in run.data.tags.items()}
+    if lacks_digests(tags, parameters):  # the inputs came with the run
         inputs = [] if run.inputs is None else run.inputs.dataset_inputs
-        parameters |= digest_parameters({_context(one): one.dataset.digest for one in inputs})
-    return RunRecord(
-        run_id=info.run_id,
-        name=info.run_name or "",
-        experiment_id=info.experiment_id,
-        experiment=experiment,
-        state=RunState(info.status),
-        started=from_milliseconds(info.start_time or 0),
-        ended=from_milliseconds(info.end_time) if info.end_time else None,
-        parameters=parameters,
-        metrics=run.data.metrics,
-        tags=run.data.tags,
-        # The steps of the last values came with the run, but MLflow has no public name for them.
-        epochs=next((metric.step for metric in run.data._metric_objs if metric.key == EPOCH_METRIC), 0),
-        artifacts=info.artifact_uri or "",
-    )
+        parameters |= digest_parameters({_context(one): words[one.dataset.digest] for one in inputs})
+    # The steps of the last values came with the run, but MLflow has no public name for them.
+    epochs = next((metric.step for metric in run.data._metric_objs if metric.key == EPOCH_METRIC), 0)
+    metrics = {words[key]: value for key, value in run.data.metrics.items()}
+    return read_record(
+        info.run_id, info.run_name, info.experiment_id, experiment, info.status, info.start_time, info.end_time,
+        info.artifact_uri, parameters, tags, metrics, epochs,
+    )  # fmt: skip
 
 
 def _context(dataset_input: Any) -> str:

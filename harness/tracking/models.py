@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 import shlex
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from harness.errors import RequestError, UnknownRun
+from harness.errors import RequestError, StoreError, UnknownRun
 from harness.images import images_of
 from harness.records import RunRecord, RunState
 from harness.tracking.locations import check_in_place
-from harness.tracking.places import check_files
+from harness.tracking.places import MOST_FILES, check_files
 from harness.tracking.reading import (
     cached_reads,
     latest_run,
@@ -28,6 +28,8 @@ from harness.tracking.selection import is_sweep
 from harness.tracking.store import Store
 
 LATEST, BEST = "latest", "best"
+_DEEPEST = 20
+"""Levels of folders among the artifacts that another server may list."""
 _BY_VALIDATION = "final/val_accuracy"
 _LOGGED = re.compile(r"models:/(?P<id>m-[0-9a-f]{32})")
 _REGISTERED = re.compile(r"(?:models:/)?(?P<name>[^/@:]+)(?:/(?P<version>\d+|latest)|@(?P<alias>[^/@:]+))?")
@@ -240,12 +242,32 @@ def downloaded(store: Store, location: str) -> Iterator[Path]:
         check_files(path)
         yield path
         return
-    from mlflow.artifacts import download_artifacts
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
+    root, _, name = location.rstrip("/").rpartition("/")
     with tempfile.TemporaryDirectory() as temporary:
         with store.explained():
-            found = download_artifacts(artifact_uri=location, dst_path=temporary, tracking_uri=store.uri)
+            repository = get_artifact_repository(root, tracking_uri=store.uri)
+            repository.list_artifacts = _bounded(repository.list_artifacts, location)
+            found = repository.download_artifacts(name, temporary)
         yield Path(found)
+
+
+def _bounded(usual: Callable[[str | None], list[Any]], location: str) -> Callable[[str | None], list[Any]]:
+    """MLflow's listing of a folder of artifacts, which `StoreError` ends where a server lists without end."""
+    files, asked = 0, set[str | None]()
+
+    def listed(path: str | None = None) -> list[Any]:
+        nonlocal files
+        found = usual(path)
+        files += len(found)
+        deep = (path or "").count("/") > _DEEPEST
+        if path in asked or deep or files > MOST_FILES or any(item.path == path for item in found):
+            raise StoreError(f"The folder {location} has no end: its server lists folders in themselves, or too many.")
+        asked.add(path)
+        return found
+
+    return listed
 
 
 @contextmanager

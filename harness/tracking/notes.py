@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.records import RunState
+from harness.text import clean, markdown, shell
 
 STATES = {RunState.FAILED: "Failed", RunState.KILLED: "Stopped"}
 
@@ -12,11 +13,11 @@ def end_note(state: RunState, kind: str, reason: str, overrides: str) -> str:
 
     `kind` is the type of the error, `overrides` are the settings as they were typed.
     """
-    fenced = reason.replace("```", "'''")
+    fenced = clean(reason, lines=True).replace("```", "'''")
     lines = [
-        f"**{STATES.get(state, state)}** ({kind})",
+        f"**{STATES.get(state, state)}** ({markdown(kind)})",
         f"```\n{fenced}\n```",
         "Among the artifacts: `traceback.txt` and the log in `logs/`.",
-        f"The same run again:\n```\n{f'harness train {overrides}'.rstrip()}\n```",
+        f"The same run again:\n```\n{shell(['harness', 'train', *overrides.split()])}\n```",
     ]
     return "\n\n".join(lines) + "\n"

@@ -22,6 +22,11 @@ MOST_FILES = 10_000
 """In a folder of artifacts that is read as a whole: a model has ten."""
 
 
+def named_places() -> list[str]:
+    """The places that the user has named."""
+    return [place.strip() for place in os.environ.get(NAMED, "").split(",") if place.strip()]
+
+
 def artifact_path(uri: str, database: Path | None, location: str) -> Path | None:
     """The path on this machine of an artifact, or a folder of them, at `location`; None where it is elsewhere.
 
@@ -31,7 +36,7 @@ def artifact_path(uri: str, database: Path | None, location: str) -> Path | None
     Raises `ForeignPlace` for any other: nothing was read, written or sent.
     """
     address = urlsplit(location)
-    named = [place.strip() for place in os.environ.get(NAMED, "").split(",") if place.strip()]
+    named = named_places()
     path = local_path(location) if location.isprintable() and ".." not in Path(location).parts else None
     if path is not None and path.is_absolute() and ".." not in path.parts:
         own = paths.default_artifact_directory() if database is None else artifact_root(database)

@@ -17,7 +17,7 @@ from pathlib import Path
 from harness import paths
 from harness.machine import available_cpus, gpus, this_process
 from harness.surroundings import ignored
-from harness.tracking.selection import COMMIT_TAG, DIRTY_TAG, LIBRARIES, PROCESS_TAG, VERSION_TAG
+from harness.tracking.selection import COMMIT_TAG, DIRTY_TAG, LIBRARIES, PROCESS_TAG, VERSION_TAG, recorded_commit
 
 GIT_SECONDS = 20
 UNTRACKED_FILE_BYTES, UNTRACKED_BYTES = 200_000, 2_000_000
@@ -218,7 +218,7 @@ def present_code() -> str:
 
 def _code_in_words(tags: Mapping[str, str]) -> str:
     words = f"version {tags.get(VERSION_TAG, 'unknown')}"
-    if commit := tags.get(COMMIT_TAG):
+    if commit := recorded_commit(tags):
         words += f" of commit {commit[:8]}"
     return words + (" with uncommitted changes" if tags.get(DIRTY_TAG) == "true" else "")
 

@@ -157,7 +157,7 @@ def sweep_runs(store: Store, parent_id: str) -> list[RunRecord]:
     """
     with open_reader(store) as reader:
         numbers = {run_id: job for run in reader.select(Selection(run_ids=(parent_id,)))
-                   for run_id, job in reused_runs(run.tags).items()}  # fmt: skip
+                   for run_id, job in reused_runs(run.tags, run.run_id).items()}  # fmt: skip
         own = reader.select(Selection(parent_id=parent_id))
         reused = reader.select(Selection(run_ids=tuple(numbers))) if numbers else []
     numbered = [

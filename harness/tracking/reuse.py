@@ -5,11 +5,17 @@ Such a run stays a child of its own parent, if it has one, and nothing is writte
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+
+from harness.errors import StoreError
+from harness.text import clean
 
 REUSED_TAG = "harness.reused."
 """Followed by a number: `JOB:RUN_ID` for each reused run, separated by spaces."""
 _RUNS_PER_TAG = 100  # 3,900 characters for numbers of five digits; a tag holds 5,000
+
+_JOB = re.compile(r"[0-9]{1,9}")
 
 
 def reused_tags(reused: Mapping[int, str], before: Mapping[str, str]) -> dict[str, str]:
@@ -21,8 +27,14 @@ def reused_tags(reused: Mapping[int, str], before: Mapping[str, str]) -> dict[st
     return emptied | {f"{REUSED_TAG}{place}": " ".join(part) for place, part in enumerate(parts, 1)}
 
 
-def reused_runs(tags: Mapping[str, str]) -> dict[str, int]:
-    """The numbers of the jobs by the ids of the reused runs, from the tags of a parent run."""
+def reused_runs(tags: Mapping[str, str], run_id: str) -> dict[str, int]:
+    """The numbers of the jobs by the ids of the reused runs, from the tags of the sweep `run_id`. Raises `StoreError`
+    where they are malformed."""
     entries = [entry for key, value in tags.items() if key.startswith(REUSED_TAG) for entry in value.split()]
-    pairs = (entry.partition(":") for entry in entries)
-    return {run_id: int(number) for number, _, run_id in pairs}
+    found = {}
+    for entry in entries:
+        number, _, reused = entry.partition(":")
+        if not _JOB.fullmatch(number):
+            raise StoreError(f"The sweep {run_id} has {REUSED_TAG}N={clean(entry[:50])}, which should be JOB:RUN_ID.")
+        found[reused] = int(number)
+    return found

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Protocol
+from functools import cache, cached_property
+from typing import Any, Protocol
 
-from harness.records import DIGEST_PARAMETERS, RunRecord
+from harness.errors import StoreError
+from harness.records import DIGEST_PARAMETERS, RunRecord, RunState, from_milliseconds
+from harness.text import clean, commit
+
+_log = logging.getLogger(__name__)
+_MOST = 1_000_000_000
+"""More epochs, jobs or tries than this nobody has."""
 
 KIND_TAG = "harness.kind"
 RUN, SWEEP = "run", "sweep"
@@ -15,6 +23,8 @@ PARENT_TAG = "mlflow.parentRunId"
 NAME_TAG = "mlflow.runName"
 SWEPT_TAG = "harness.swept"
 JOB_TAG = "harness.job"
+JOBS_TAG = "harness.jobs"
+"""On a sweep: how many jobs it has."""
 FINGERPRINT_TAG = "harness.fingerprint"
 GROUP_TAG = "harness.group"
 """On a run of a sweep: its settings in words, shared by runs that differ in seed only."""
@@ -136,6 +146,111 @@ def digest_parameters(digests: Mapping[str, str]) -> dict[str, str]:
     if not digests:
         return {}
     return {parameter: digests.get(CONTEXTS[split], "None") for split, parameter in DIGEST_PARAMETERS.items()}
+
+
+def recorded_commit(tags: Mapping[str, str]) -> str:
+    """The commit that a run's code was of; empty where none is recorded, or what is recorded is no commit."""
+    return commit(tags.get(COMMIT_TAG, ""))
+
+
+class Texts(dict[object, str]):
+    """What a store has as texts, each cleaned, and kept, once: keys and values recur on thousands of runs."""
+
+    def __init__(self, lines: bool = False) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def __missing__(self, recorded: object) -> str:
+        text = "" if recorded is None else recorded if isinstance(recorded, str) else str(recorded)
+        self[recorded] = clean(text, self._lines)
+        return self[recorded]
+
+
+def read_record(
+    run_id: object,
+    name: object,
+    experiment_id: object,
+    experiment: str,
+    status: Any,
+    start: Any,
+    end: Any,
+    artifacts: object,
+    parameters: Mapping[str, str],
+    tags: Mapping[str, str],
+    metrics: Mapping[str, Any],
+    epochs: Any,
+) -> RunRecord | None:
+    """A run as its store has it, whose texts are clean already; None where something of it is malformed, which is said.
+
+    A stranger's store may hold anything, and one run of it must not keep the others from being read.
+    """
+    named = clean(str(name or tags.get(NAME_TAG, "")))
+    if wrong := _malformed(status, (start, end), metrics, epochs):
+        _say_once(f"The run {named} ({clean(str(run_id))}) is left out, it is malformed: {clean(wrong)}.")
+        return None
+    return RunRecord(
+        run_id=clean(str(run_id)),
+        name=named,
+        experiment_id=clean(str(experiment_id)),
+        experiment=experiment,
+        state=RunState(status),
+        started=from_milliseconds(start or 0),
+        ended=from_milliseconds(end) if end else None,
+        parameters=parameters,
+        metrics=metrics,
+        tags=tags,
+        epochs=epochs,
+        artifacts=str(artifacts or ""),
+    )
+
+
+@cache
+def _say_once(message: str) -> None:
+    """A request may read the same run several times."""
+    _log.warning("%s", message)
+
+
+def _malformed(status: Any, times: tuple[Any, Any], metrics: Mapping[str, Any], epochs: Any) -> str:
+    """What of a run is no state, time, or number; empty where all is well."""
+    if status not in list(RunState):
+        return f"its state is {status!r:.50}"
+    for time in times:
+        try:
+            from_milliseconds(time or 0)
+        except (TypeError, ValueError, OverflowError, OSError):
+            return f"a time of it is {time!r:.50}"
+    for key, value in metrics.items():
+        if not isinstance(value, (int, float)):
+            return f"its metric {key:.50} is {value!r:.50}"
+    return "" if isinstance(epochs, int) and 0 <= epochs <= _MOST else f"it has trained {epochs!r:.50} epochs"
+
+
+def recorded_number(run: RunRecord, key: str, default: int = 0) -> int:
+    """A whole number that a run has as a tag or a parameter. Raises `StoreError` where it is none, or out of reason."""
+    text = run.tags.get(key, run.parameters.get(key, str(default)))
+    try:
+        number = int(text[:20])
+    except ValueError:
+        number = _MOST + 1
+    if abs(number) > _MOST:
+        raise StoreError(f"The run {run.name} ({run.run_id}) has {key}={clean(text[:50])}, which should be a number.")
+    return number
+
+
+def recorded_settings(run: RunRecord) -> tuple[str, ...]:
+    """The settings that a sweep varies, as its own run says; none where it does not say. Raises `StoreError` where what
+    it says is no list of settings."""
+    text = run.tags.get(SWEPT_TAG, "[]")
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        told = clean(text[:50])
+        raise StoreError(
+            f"The run {run.name} ({run.run_id}) has {SWEPT_TAG}={told}, which should be a list of settings."
+        )
+    return tuple(map(clean, found))
 
 
 def in_order(runs: list[RunRecord]) -> list[RunRecord]:

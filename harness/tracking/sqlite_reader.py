@@ -21,21 +21,23 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import StoreError
-from harness.records import RunRecord, RunState, from_milliseconds
+from harness.records import RunRecord, RunState
+from harness.text import clean
 from harness.tracking.selection import (
     CONTEXT_TAG,
     EPOCH_METRIC,
     FINGERPRINT_TAG,
     JOB_TAG,
     KIND_TAG,
-    NAME_TAG,
     PARENT_TAG,
     SWEEP,
     Selection,
     Series,
+    Texts,
     digest_parameters,
     in_order,
     lacks_digests,
+    read_record,
 )
 from harness.tracking.soundness import connected
 
@@ -96,10 +98,11 @@ class SqliteReader:
 
     def experiments(self) -> dict[str, str]:
         rows = self._query("SELECT experiment_id, name FROM experiments WHERE lifecycle_stage = 'active'")
-        return {str(identity): name for identity, name in rows}
+        return {str(identity): clean(str(name)) for identity, name in rows}
 
     def experiment_tags(self, experiment_id: str) -> dict[str, str]:
-        return dict(self._query("SELECT key, value FROM experiment_tags WHERE experiment_id = ?", (experiment_id,)))
+        rows = self._query("SELECT key, value FROM experiment_tags WHERE experiment_id = ?", (experiment_id,))
+        return {str(key): str(value) for key, value in rows}
 
     def select(self, selection: Selection) -> list[RunRecord]:
         with _no_collection(), self._snapshot():  # metrics of no later moment than the runs
@@ -108,43 +111,39 @@ class SqliteReader:
     def _select(self, selection: Selection) -> list[RunRecord]:
         rows = self._query(*_statement(selection))
         identities = json.dumps([row[0] for row in rows])
-        shared: dict[str, str] = {}  # keys and values recur on thousands of runs: keep each text once
-        parameters, tags = self._texts("params", identities, shared), self._texts("tags", identities, shared)
-        self._add_digests(parameters, tags, shared)
-        metrics, epochs = self._metrics(identities, shared)
-        return in_order([
-            RunRecord(
-                run_id=identity,
-                name=name or tags.get(identity, {}).get(NAME_TAG, ""),
-                experiment_id=str(experiment_id),
-                experiment=experiment,
-                state=RunState(status),
-                started=from_milliseconds(start or 0),
-                ended=from_milliseconds(end) if end else None,
-                parameters=parameters.get(identity, {}),
-                metrics=metrics.get(identity, {}),
-                tags=tags.get(identity, {}),
-                epochs=epochs.get(identity, 0),
-                artifacts=artifacts or "",
+        words, texts = Texts(), Texts(lines=True)
+        parameters, tags = (
+            self._texts("params", identities, words, words),
+            self._texts("tags", identities, words, texts),
+        )
+        self._add_digests(parameters, tags, words)
+        metrics, epochs = self._metrics(identities, words)
+        found = (
+            read_record(
+                identity, name, experiment_id, words[experiment], status, start, end, artifacts,
+                parameters.get(identity, {}), tags.get(identity, {}), metrics.get(identity, {}),
+                epochs.get(identity, 0),
             )
             for identity, name, experiment_id, experiment, status, start, end, artifacts in rows
-        ])  # fmt: skip
+        )  # fmt: skip
+        return in_order([run for run in found if run is not None])
 
-    def _texts(self, table: str, identities: str, shared: dict[str, str]) -> dict[str, dict[str, str]]:
+    def _texts(self, table: str, identities: str, keys: Texts, values: Texts) -> dict[str, dict[str, str]]:
         """Keys and values by run. One JSON text a run comes out of SQLite twice as fast as its hundred rows."""
 
         def collect(pairs: list[tuple[str, str]]) -> dict[str, str]:
-            return {shared.setdefault(key, key): shared.setdefault(value, value) for key, value in pairs}
+            return {keys[key]: values[value] for key, value in pairs}
 
         decode = json.JSONDecoder(object_pairs_hook=collect).decode
         rows = self._query(
-            f"SELECT run_uuid, json_group_object(key, value) FROM {table} WHERE run_uuid {_LISTED} GROUP BY run_uuid",
+            f"SELECT run_uuid, json_group_object(CAST(key AS TEXT), CAST(value AS TEXT)) FROM {table} "
+            f"WHERE run_uuid {_LISTED} GROUP BY run_uuid",
             (identities,),
         )
         return {identity: decode(text) for identity, text in rows}
 
     def _add_digests(
-        self, parameters: dict[str, dict[str, str]], tags: dict[str, dict[str, str]], shared: dict[str, str]
+        self, parameters: dict[str, dict[str, str]], tags: dict[str, dict[str, str]], words: Texts
     ) -> None:
         """Give runs of an earlier version the parameters that they lack; see `selection.digest_parameters`."""
         lacking = [run for run, own in tags.items() if lacks_digests(own, parameters.get(run, {}))]
@@ -152,18 +151,18 @@ class SqliteReader:
             return
         found: defaultdict[str, dict[str, str]] = defaultdict(dict)
         for run, context, digest in self._query(_INPUTS, (CONTEXT_TAG, json.dumps(lacking))):
-            found[run][context] = shared.setdefault(digest, digest)
+            found[run][context] = words[digest]
         for run, digests in found.items():
             parameters.setdefault(run, {}).update(digest_parameters(digests))
 
-    def _metrics(self, identities: str, shared: dict[str, str]) -> tuple[dict[str, dict[str, float]], dict[str, int]]:
+    def _metrics(self, identities: str, words: Texts) -> tuple[dict[str, dict[str, float]], dict[str, int]]:
         """The last value of each metric by run, and the epochs that each run trained."""
         found: defaultdict[str, dict[str, float]] = defaultdict(dict)
         epochs: dict[str, int] = {}
         for identity, key, value, is_nan, step in self._query(  # as rows: JSON would round the last digits
             f"SELECT run_uuid, key, value, is_nan, step FROM latest_metrics WHERE run_uuid {_LISTED}", (identities,)
         ):
-            found[identity][shared.setdefault(key, key)] = math.nan if is_nan else float(value)
+            found[identity][words[key]] = math.nan if is_nan else value
             if key == EPOCH_METRIC:
                 epochs[identity] = step
         return found, epochs
@@ -175,7 +174,8 @@ class SqliteReader:
             "ORDER BY timestamp",
             (json.dumps(list(run_ids)), json.dumps(list(metrics))),
         ):
-            found.setdefault(identity, {}).setdefault(key, {})[step] = math.nan if is_nan else float(value)
+            if isinstance(value, (int, float)) and isinstance(step, int):  # a malformed one is said where runs are read
+                found.setdefault(identity, {}).setdefault(key, {})[step] = math.nan if is_nan else float(value)
         return found
 
     @contextmanager
@@ -188,7 +188,13 @@ class SqliteReader:
 
     def _query(self, sql: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
         with self._explained():
-            return self._connection.execute(sql, tuple(values)).fetchall()
+            try:
+                return self._connection.execute(sql, tuple(values)).fetchall()
+            except sqlite3.OperationalError as error:
+                if not str(error).startswith("Could not decode"):
+                    raise
+                self._connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+                return self._connection.execute(sql, tuple(values)).fetchall()
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

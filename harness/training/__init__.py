@@ -4,7 +4,7 @@ from harness.training.engines import choose_engine, fit
 from harness.training.events import TrainingObserver
 from harness.training.seeding import seed_everything
 from harness.training.startup import import_tensorflow, intra_op_threads
-from harness.training.state import TrainingState, capture, weights_of, write_state
+from harness.training.state import TrainingState, capture, weight_shapes, weights_of, write_state
 
 __all__ = [
     "TrainingObserver",
@@ -15,6 +15,7 @@ __all__ = [
     "import_tensorflow",
     "intra_op_threads",
     "seed_everything",
+    "weight_shapes",
     "weights_of",
     "write_state",
 ]

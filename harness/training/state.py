@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import json
 import logging
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +29,12 @@ from harness.untrusted import bounded_model, open_arrays
 log = logging.getLogger(__name__)
 
 VERSION = 1
+DAMAGES = (
+    OSError, ValueError, LookupError, EOFError, ArithmeticError, AttributeError, TypeError, MemoryError, SyntaxError,
+    zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError,
+    RuntimeError,  # encrypted, packed in a way that is not known here, or nested too deep
+)  # fmt: skip
+"""What NumPy, zipfile and json raise for a file that is none of ours, or is damaged."""
 DRAWS = "threefry"
 """What random layers draw from; states of earlier versions do not say."""
 _LEARNING_RATE = "/learning_rate"
@@ -97,6 +106,11 @@ def capture(model: Any, epochs: int, progress: Progress | None = None) -> Traini
 def weights_of(model: Any) -> Arrays:
     """Copies of a Keras model's weights, in its order."""
     return _values(model.weights)
+
+
+def weight_shapes(model: Any) -> list[tuple[int, ...]]:
+    """The shapes of a Keras model's weights, in its order."""
+    return [tuple(variable.shape) for variable in model.weights]
 
 
 def restore_model(model: Any, state: TrainingState) -> None:
@@ -182,7 +196,7 @@ def read_state(file: Path) -> TrainingState:
         with open_arrays(file) as archive:
             if int(archive["version"]) != VERSION:
                 raise RequestError(f"{file} was written by another version of the harness: {archive['version']}.")
-            return TrainingState(
+            state = TrainingState(
                 int(archive["epochs"]),
                 _series(archive, "weight"),
                 _series(archive, "generator"),
@@ -192,8 +206,25 @@ def read_state(file: Path) -> TrainingState:
                 str(archive["fingerprint"]) if "fingerprint" in archive.files else "",
                 str(archive["draws"]) if "draws" in archive.files else "",
             )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
-        raise RequestError(f"{file} is no training state of the harness ({error}).") from error
+            _check_progress(state)
+            return state
+    except DAMAGES as error:
+        raise RequestError(
+            f"{file} is no training state of the harness, or a damaged one ({type(error).__name__})."
+        ) from error
+
+
+def _check_progress(state: TrainingState) -> None:
+    """Raise `ValueError` where a run could not go on from what was read."""
+    if state.epochs < 0 or not all(np.issubdtype(value.dtype, np.number) for value in state.weights):
+        raise ValueError("epochs or weights")
+    if (progress := state.progress) is None:
+        return
+    if not 0 <= progress.before <= state.epochs or not isinstance(progress.stopped, bool):
+        raise ValueError("progress")
+    for values in progress.series.values():
+        if len(values) > state.epochs - progress.before or not all(isinstance(value, float | int) for value in values):
+            raise ValueError("series")
 
 
 def _described(progress: Progress) -> tuple[dict[str, Any], Arrays]:

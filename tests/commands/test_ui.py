@@ -19,6 +19,7 @@ from harness import cli
 from tests.conftest import RunCommand
 
 ADDRESS = "http://127.0.0.1"
+_COOKIES = urllib.request.HTTPCookieProcessor()
 
 
 @pytest.fixture
@@ -48,7 +49,8 @@ def stopped_at_last(ui: subprocess.Popen[Any]) -> Iterator[subprocess.Popen[Any]
 
 
 def get(url: str) -> bytes:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    """What a browser is given that has opened the printed link."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _COOKIES)
     with opener.open(url, timeout=60) as answer:
         content: bytes = answer.read()
         return content
@@ -101,12 +103,13 @@ def test_the_ui_serves_the_store_with_its_artifacts_and_leaves_no_process(
         assert ui.stdout is not None
         assert ui.stderr is not None
         started = [ui.stdout.readline() for _ in range(4)]
-        assert started[0] == f"MLflow UI: {ADDRESS}:{free_port}\n"
-        assert f"{ADDRESS}:{free_port}/#/experiments/{experiment}/runs" in started[1]
+        link = started[0].removeprefix("MLflow UI: ").strip()
+        assert link.startswith(f"{ADDRESS}:{free_port}/?token=")
+        assert f"{link}#/experiments/{experiment}/runs" in started[1]
         family = psutil.Process(ui.pid).children(recursive=True)
         assert family
 
-        assert b"<html" in get(f"{ADDRESS}:{free_port}/")
+        assert b"<html" in get(link)
         found = json.loads(
             get(f"{ADDRESS}:{free_port}/ajax-api/2.0/mlflow/experiments/get-by-name?experiment_name=seen")
         )
@@ -146,7 +149,7 @@ def test_an_empty_store_works_says_how_to_fill_it_and_stops_at_sigterm(
 def test_ctrl_c_while_starting_leaves_no_process(project: Path, executable: str, free_port: int) -> None:
     command = [executable, "ui", "--port", str(free_port)]
     with stopped_at_last(subprocess.Popen(command, stdout=subprocess.DEVNULL)) as ui:
-        parent, family = psutil.Process(ui.pid), []
+        parent, family = psutil.Process(ui.pid), list[psutil.Process]()
         deadline = time.monotonic() + 60
         while not family and time.monotonic() < deadline:
             family = parent.children(recursive=True)

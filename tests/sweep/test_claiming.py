@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from harness import machine
@@ -187,49 +187,41 @@ def test_a_run_that_another_process_goes_on_with_meanwhile_is_not_closed(parent:
     assert state_of(left) == (RunState.RUNNING, None)
 
 
-def test_a_run_that_still_trains_here_is_waited_for(parent: str) -> None:
-    client = open_store().client
-    program = "from harness.machine import this_process as t; print(t(), flush=True); input()"
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as worker:
-        assert worker.stdin is not None
-        assert worker.stdout is not None
-        tags = {"mlflow.parentRunId": parent, "harness.process": worker.stdout.readline().strip()}
-        client.create_run(record(parent).experiment_id, tags=tags, run_name="at work")
-        said: list[str] = []
-        over = threading.Thread(target=take_over, args=(open_store(), record(parent), said.append))
-        over.start()
-        time.sleep(1.0)
-        assert over.is_alive()
-        worker.stdin.write("\n")
-        worker.stdin.flush()
-        worker.wait()
-        over.join(10)
-    assert not over.is_alive()
+def cut_off(parent: str, worker: str) -> psutil.Process:
+    """A process that runs the program `worker`, of a command that claimed the sweep and is no more."""
+    command = (
+        "import subprocess, sys; from harness.sweep.claiming import take_claim; from harness.tracking.store import *;"
+        f"assert take_claim(open_store(), {parent!r}) is not None;"
+        "told = subprocess.Popen([sys.executable, '-c', sys.argv[1]], start_new_session=True, stdout=-3, stderr=-3);"
+        "print(told.pid)"
+    )
+    told = subprocess.run([sys.executable, "-c", command, worker], capture_output=True, text=True, check=True)
+    return psutil.Process(int(told.stdout))
+
+
+def test_a_worker_of_a_command_that_was_cut_off_is_waited_for(parent: str, tmp_path: Path) -> None:
+    over, said = tmp_path / "over", list[str]()
+    worker = cut_off(parent, f"import os, time\nwhile not os.path.exists({str(over)!r}): time.sleep(0.1)")
+    waiting = threading.Thread(target=take_over, args=(open_store(), record(parent), said.append))
+    waiting.start()
+    time.sleep(1.0)
+    assert waiting.is_alive()
+    over.touch()
+    waiting.join(10)
+    assert not waiting.is_alive()
     assert "1 workers" in said[0]
     assert f"kill -9 {worker.pid}" in said[0]
 
 
 def test_a_worker_that_hangs_is_waited_for_as_long_as_a_job_may_take_and_then_killed(parent: str) -> None:
-    client = open_store().client
-    program = (
-        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
-        "from harness.machine import this_process as t; print(t(), flush=True); time.sleep(600)"
-    )
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as worker:
-        try:
-            assert worker.stdout is not None
-            tags = {"mlflow.parentRunId": parent, "harness.process": worker.stdout.readline().strip()}
-            left = client.create_run(record(parent).experiment_id, tags=tags).info.run_id
-            said: list[str] = []
-            take_over(open_store(), record(parent), said.append, timeout=0.5)
-            assert worker.wait(10) == -signal.SIGKILL
-        finally:
-            worker.kill()
+    worker = cut_off(parent, "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)")
+    left = open_store().client.create_run(record(parent).experiment_id, tags={"mlflow.parentRunId": parent})
+    said: list[str] = []
+    take_over(open_store(), record(parent), said.append, timeout=0.5)
+    assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
     assert "timeout=0.5" in said[0]
     assert "killed" in said[1]
-    [run] = read_runs(open_store(), run_ids=[left])
+    [run] = read_runs(open_store(), run_ids=[left.info.run_id])
     assert run.state is RunState.KILLED
 
 
@@ -238,19 +230,22 @@ def test_a_store_that_does_not_take_a_claim_says_so(parent: str) -> None:
         write_once(open_store(), "0" * 32, "claim.1", "x")
 
 
-def test_processes_that_were_spawned_are_found_by_the_number_of_who_spawned_them(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delenv(machine.PARENT_VARIABLE, raising=False)
+def test_processes_are_marked_from_the_time_that_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(machine.MARK_VARIABLE, raising=False)
     before = multiprocessing.get_context("spawn").Process(target=time.sleep, args=[60])
     worker = multiprocessing.get_context("spawn").Process(target=time.sleep, args=[60])
     try:
         before.start()
-        machine.mark_children()
+        mark = machine.mark_children()
         worker.start()
-        found = {process.pid for process in machine.spawned_by(os.getpid())}
+        found: set[int] = set()
+        for _ in range(50):  # it shows the environment of its parent until it has begun
+            found = {process.pid for process, its in machine.marked_processes() if its == mark}
+            if worker.pid in found:
+                break
+            time.sleep(0.1)
         assert worker.pid in found  # a resource tracker of an earlier test in this process may be there as well
-        assert before.pid not in found
+        assert not found & {before.pid, os.getpid()}
     finally:
         before.kill()
         worker.kill()

@@ -25,14 +25,14 @@ def test_ten_thousand_reused_runs_fit_into_tags() -> None:
     tags = reused_tags(reused, {})
     assert max(map(len, tags.values())) < TAG_LIMIT
     assert len(tags) == 100
-    assert {number: run_id for run_id, number in reused_runs(tags).items()} == reused
+    assert {number: run_id for run_id, number in reused_runs(tags, "").items()} == reused
 
 
 def test_a_tag_that_is_needed_no_more_is_emptied() -> None:
     many = reused_tags({number: f"{number:032x}" for number in range(150)}, {})
     after = many | reused_tags({3: "f" * 32}, {**many, "harness.kind": "sweep"})
-    assert reused_runs(after) == {"f" * 32: 3}
-    assert reused_runs(many | reused_tags({}, many)) == {}
+    assert reused_runs(after, "") == {"f" * 32: 3}
+    assert reused_runs(many | reused_tags({}, many), "") == {}
 
 
 @pytest.fixture

@@ -1,0 +1,190 @@
+"""The UI is its owner's: it wants a token, keeps to the artifacts of the store, and does not outlive its command."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+import pytest
+
+from tests.tracking.stores import new_client, new_study
+
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
+
+
+class Served(NamedTuple):
+    """A running `harness ui`, what it printed, its address and token, its project, and an experiment there."""
+
+    process: subprocess.Popen[str]
+    printed: str
+    address: str
+    token: str
+    project: Path
+    experiment: str
+
+    def ask(self, path: str, body: object = None, **headers: str) -> tuple[int, bytes]:
+        """Status and content of an answer to whoever sends these headers; by default the token."""
+        headers = headers or {"Authorization": f"Bearer {self.token}"}
+        data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        asked = urllib.request.Request(f"{self.address}{path}", data, {"Content-Type": "application/json", **headers})
+        try:
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(asked, timeout=60) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+    def run_at(self, location: str) -> tuple[int, str]:
+        """A new run of a new experiment whose artifacts are at `location`; the status, and the run's id."""
+        api = "/api/2.0/mlflow"
+        status, content = self.ask(
+            f"{api}/experiments/create", {"name": os.urandom(4).hex(), "artifact_location": location}
+        )
+        if status != 200:
+            return status, ""
+        status, content = self.ask(f"{api}/runs/create", json.loads(content))
+        return status, json.loads(content)["run"]["info"]["run_id"]
+
+
+def start(project: Path) -> Served:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "HARNESS_ROOT": str(project)}
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harness", "ui", "--port", str(port)],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    printed = ""
+    for line in iter(process.stdout.readline, ""):
+        printed += line
+        if line.startswith("Ctrl-C"):
+            break
+    process.stdout.close()
+    [link] = [line for line in printed.splitlines() if line.startswith("MLflow UI: ")]
+    address, _, token = link.removeprefix("MLflow UI: ").partition("/?token=")
+    return Served(process, printed, address, token, project, "")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    project = tmp_path_factory.mktemp("project")
+    _, client = new_client(project)
+    experiment = new_study(client, project)
+    ui = start(project)._replace(experiment=experiment)
+    yield ui
+    ui.process.terminate()
+    ui.process.wait(30)
+
+
+def test_nobody_is_answered_without_the_token(served: Served) -> None:
+    wrong = base64.b64encode(b"owner:wrong").decode()
+    for headers in (
+        {"X-Nothing": "1"}, {"Authorization": "Bearer"}, {"Authorization": "Bearer x"}, {"Authorization": "Basic x"},
+        {"Authorization": f"Basic {wrong}"}, {"Cookie": "harness_ui=x; a=b"}, {"Cookie": "=;;\x01"},
+        {"Authorization": f"Bearer {served.token[:-1]}"}, {"Authorization": "Bearer \u00e9"},
+    ):  # fmt: skip
+        for path in ("/", "/health", "/version", "/api/2.0/mlflow/experiments/search?max_results=5", "/?token=", "/x"):
+            assert served.ask(path, **headers)[0] == 401
+    assert served.ask("/api/2.0/mlflow/experiments/create", {"name": "mine"}, **{"X-Nothing": "1"})[0] == 401
+    assert served.ask(f"/version?token={served.token}", **{"X-Nothing": "1"})[0] == 401, "the link is for a browser"
+    assert "can read, change and delete" in served.printed
+
+
+def test_the_token_is_taken_as_the_client_and_a_browser_send_it(served: Served) -> None:
+    basic = base64.b64encode(f"owner:{served.token}".encode()).decode()
+    cookie = f"harness_ui_{served.address.rpartition(':')[2]}={served.token}"
+    for header, value in (("Authorization", f"Bearer {served.token}"), ("Authorization", f"Basic {basic}"),
+                          ("Cookie", cookie)):  # fmt: skip
+        assert served.ask("/version", **{header: value})[0] == 200
+    answers = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor())
+    for end in ("", "/"):  # a page's own address may follow
+        with answers.open(f"{served.address}/?token={served.token}{end}") as page:
+            assert page.url == f"{served.address}/"
+            assert b"<html" in page.read()
+    everybody = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert served.token not in everybody
+
+
+def test_artifacts_are_those_of_the_store(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "secret.txt").write_text("secret")
+    inside = served.project / "mlruns" / "study"
+    inside.mkdir(parents=True, exist_ok=True)
+    (inside / "link").symlink_to(tmp_path / "private")
+    elsewhere = [
+        str(tmp_path / "private"), (tmp_path / "private").as_uri(), f"{inside}/link", f"{inside.as_uri()}/link",
+        f"{served.project}/mlruns/../../private", "http://127.0.0.1:9/x", "s3://bucket/x", "ftp://127.0.0.1/x",
+    ]  # fmt: skip
+    before = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*"))
+    for location in elsewhere:
+        status, run = served.run_at(location)
+        if status != 200:
+            continue
+        for path in ("secret.txt", "../../secret.txt", "../secret.txt"):
+            assert b"secret" not in served.ask(f"/get-artifact?run_uuid={run}&path={path}")[1].replace(
+                b"secret.txt", b""
+            )
+        assert served.ask(f"/ajax-api/2.0/mlflow/artifacts/list?run_id={run}")[0] >= 400
+        assert served.ask(f"/ajax-api/2.0/mlflow/upload-artifact?run_uuid={run}&path=x.txt", b"x")[0] >= 400
+    assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == before
+    status, run = served.run_at(inside.as_uri())
+    assert status == 200
+    own = inside / run / "artifacts"
+    own.mkdir(parents=True)
+    (own / "note.txt").write_text("note")
+    (own / "file").symlink_to(tmp_path / "private" / "secret.txt")
+    (own / "folder").symlink_to(tmp_path / "private")
+    assert served.ask(f"/get-artifact?run_uuid={run}&path=note.txt") == (200, b"note")
+    for path in ("file", "folder/secret.txt"):
+        assert served.ask(f"/get-artifact?run_uuid={run}&path={path}")[0] >= 400
+    listed = json.loads(served.ask(f"/ajax-api/2.0/mlflow/artifacts/list?run_id={run}")[1])
+    assert [file["path"] for file in listed["files"]] == ["note.txt"]
+    assert served.ask(f"/ajax-api/2.0/mlflow/upload-artifact?run_uuid={run}&path=folder/new.txt", b"x")[0] >= 400
+    assert served.ask(f"/ajax-api/2.0/mlflow/upload-artifact?run_uuid={run}&path=new.txt", b"x")[0] == 200
+    assert (own / "new.txt").read_bytes() == b"x"
+    assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == before
+
+
+def test_it_ends_with_a_command_that_is_killed(tmp_path: Path) -> None:
+    ui = start(tmp_path)
+    family = psutil.Process(ui.process.pid).children(recursive=True)
+    assert family
+    port = int(ui.address.rpartition(":")[2])
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(("127.0.0.1", port))
+    os.kill(ui.process.pid, signal.SIGKILL)
+    ui.process.wait(10)
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and any(
+        one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in family
+    ):
+        time.sleep(0.1)
+    assert not [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_server_of_another_program_is_never_named(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        environment = {**os.environ, "HARNESS_ROOT": str(tmp_path)}
+        done = subprocess.run(
+            [sys.executable, "-m", "harness", "ui", "--port", str(other.getsockname()[1])],
+            env=environment, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert "MLflow UI:" not in done.stdout
