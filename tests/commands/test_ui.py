@@ -69,11 +69,6 @@ def test_a_port_out_of_range_is_refused(project: Path, capsys: pytest.CaptureFix
     assert "70000" in capsys.readouterr().err
 
 
-def test_a_remote_store_has_its_own_ui(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["ui", "--store", "https://tracking.example.org"]) == 0
-    assert "https://tracking.example.org" in capsys.readouterr().out
-
-
 @pytest.mark.slow
 def test_a_store_that_cannot_be_served_is_one_error_with_the_log(
     project: Path, run_command: RunCommand, free_port: int

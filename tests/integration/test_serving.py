@@ -192,6 +192,8 @@ def test_a_store_behind_a_server_is_registered_exported_and_found(
         assert len(json.loads(listed)) == 1
         for text in ("fashion", "fashion/1", "fashion@champion", "models:/fashion/1", "latest"):
             assert find_trained(open_store(address), text).run_id == run_id
+        assert cli.main(["ui", "--store", address]) == 0
+        assert f"a UI of its own: {address}" in capsys.readouterr().out
         assert cli.main(["store", "relocate", "--store", address]) == 2
         assert f"{address} is no SQLite file" in capsys.readouterr().err
         assert cli.main(["export", "fashion@champion", str(tmp_path / "model"), "--store", address]) == 0
