@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,8 @@ from harness.tracking.store import Store
 LATEST, BEST = "latest", "best"
 _DEEPEST = 20
 """Levels of folders among the artifacts that another server may list."""
+_ASKED_AGAIN = 3
+"""MLflow asks for a folder twice: whether it is one, and what is in it."""
 _BY_VALIDATION = "final/val_accuracy"
 _LOGGED = re.compile(r"models:/(?P<id>m-[0-9a-f]{32})")
 _REGISTERED = re.compile(r"(?:models:/)?(?P<name>[^/@:]+)(?:/(?P<version>\d+|latest)|@(?P<alias>[^/@:]+))?")
@@ -255,16 +258,16 @@ def downloaded(store: Store, location: str) -> Iterator[Path]:
 
 def _bounded(usual: Callable[[str | None], list[Any]], location: str) -> Callable[[str | None], list[Any]]:
     """MLflow's listing of a folder of artifacts, which `StoreError` ends where a server lists without end."""
-    files, asked = 0, set[str | None]()
+    files, asked = 0, Counter[str | None]()
 
     def listed(path: str | None = None) -> list[Any]:
         nonlocal files
         found = usual(path)
-        files += len(found)
+        files += 0 if path in asked else len(found)
         deep = (path or "").count("/") > _DEEPEST
-        if path in asked or deep or files > MOST_FILES or any(item.path == path for item in found):
+        if asked[path] > _ASKED_AGAIN or deep or files > MOST_FILES or any(item.path == path for item in found):
             raise StoreError(f"The folder {location} has no end: its server lists folders in themselves, or too many.")
-        asked.add(path)
+        asked[path] += 1
         return found
 
     return listed
