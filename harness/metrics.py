@@ -32,10 +32,10 @@ NORMAL_QUANTILE = 1.959963984540054
 
 _ROUNDING = 1e-12
 
-FOR_CHARTS: Mapping[str, str] = {"accuracy": "points", "loss": "centinats"}
+FOR_CHARTS: Mapping[str, str] = {"accuracy": "points", "loss": "x100"}
 """In what the final gaps are logged once more (`points/gap_val_accuracy`): bars of the MLflow UI show two decimals."""
 RUNNING_MINUS_CLEAN = "final/gap_running_minus_clean"
-_OF_A_SPLIT = re.compile(r"(?:(?:final|last|best|points|centinats)/(?:gap_)?)?(fit|train|val|test)[/_].+")
+_OF_A_SPLIT = re.compile(r"(?:(?:final|last|best|points|x100)/(?:gap_)?)?(fit|train|val|test)[/_].+")
 _OF_VALIDATION = ("gap/", "overfit/")
 
 

@@ -275,7 +275,7 @@ def test_summary_without_a_validation_split_has_no_word_of_validation() -> None:
             "final/fit_loss": 0.5,
             "final/fit_accuracy": 0.85,
             "points/gap_test_accuracy": 3.0,
-            "centinats/gap_test_loss": 5.0,
+            "x100/gap_test_loss": 5.0,
             "final/gap_test_accuracy_running": -0.02,
             "final/gap_running_minus_clean": -0.05,
             "final/test_accuracy_low": low,
@@ -312,8 +312,8 @@ def test_summary_sets_last_best_and_final_weights_side_by_side() -> None:
             "final/gap_test_accuracy": 0.09,
             "points/gap_val_accuracy": 8.0,
             "points/gap_test_accuracy": 9.0,
-            "centinats/gap_val_loss": 35.0,
-            "centinats/gap_test_loss": 40.0,
+            "x100/gap_val_loss": 35.0,
+            "x100/gap_test_loss": 40.0,
             "final/gap_test_accuracy_running": 0.09,
             "final/gap_running_minus_clean": 0.0,
             "last/gap_val_loss": 0.6,
@@ -337,7 +337,7 @@ def test_a_stage_whose_weights_cannot_be_judged_is_left_out_of_the_summary() -> 
     run = history(fit_loss=[0.9], fit_accuracy=[0.7], train_loss=[0.6], train_accuracy=[0.8], val_loss=[0.65])
     final = {name: evaluation(0.6, 0.8) for name in ("train", "val", "test")}
     names = {name.partition("/")[0] for name in metrics.summarize(run, Stages(final))}
-    assert names == {"final", "points", "centinats"}
+    assert names == {"final", "points", "x100"}
 
 
 def test_summary_names_the_onset_where_there_is_one_and_how_fast_the_gap_grows() -> None:
