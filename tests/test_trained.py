@@ -106,8 +106,9 @@ def test_a_model_that_cannot_be_read_is_named(uri: str, tmp_path: Path) -> None:
 
 def test_data_that_is_gone_is_an_error_of_the_data_and_not_of_the_model(uri: str, tmp_path: Path) -> None:
     other, client = new_client(tmp_path)
-    run_id = record(client, new_study(client, tmp_path), "moved", started=1)
     clothes = open_run(open_store(uri), "clothes")
+    given = {key: value for key, value in clothes.record.parameters.items() if key.endswith("_digest")}
+    run_id = record(client, new_study(client, tmp_path), "moved", started=1, settings=given)
     with run_artifact(open_store(uri), clothes.record, "config/config.yaml") as file:
         text = file.read_text().replace(str(REPOSITORY / "tests" / "data"), str(tmp_path / "gone"))
     client.log_text(run_id, text, "config/config.yaml")

@@ -153,8 +153,8 @@ def _old_places(database: Path) -> list[str]:
 
     An experiment may have its artifacts anywhere if somebody said so when it was made. A place is an old one if the
     harness chose it (which always puts them beside the database), or if runs are recorded there and a database of this
-    name lies beside it (then this one is a copy) or it is gone. MLflow's own Default of a store that was made elsewhere
-    (by `MlflowClient` in another folder) says nothing as long as it is empty.
+    name lies beside it (then this one is a copy). What MLflow chose for a program that ran in another folder says
+    nothing: that folder need not even be there.
     """
     own = {root.resolve() for root in (artifact_root(database), artifact_root(database.resolve()))}
     found: dict[str, None] = {}
@@ -166,7 +166,7 @@ def _old_places(database: Path) -> list[str]:
             continue  # the same folder by another mount
         chosen_by_us = path.name == experiment_folder(name)
         other = path.parent.with_name(database.name)
-        if chosen_by_us or (has_runs and (other.exists() or not path.parent.exists())):
+        if chosen_by_us or (has_runs and other.exists()):
             found[location.rstrip("/").rpartition("/")[0]] = None
     return list(found)
 

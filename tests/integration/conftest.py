@@ -58,6 +58,7 @@ class Project:
         """Start the real command, as a shell does that a person types into."""
         inherited = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
         own = {"HARNESS_ROOT": str(self.root), "HARNESS_CACHE": str(self.folder / "cache"), "COLUMNS": "200"}
+        own["TERM"] = "xterm-256color"  # a machine that runs tests may have none
         # A process that inherits an ignored SIGINT (of a shell's background job) would never notice Ctrl-C.
         handler = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:

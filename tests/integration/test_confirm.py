@@ -7,7 +7,6 @@ import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -151,8 +150,8 @@ def test_a_wrong_request_is_refused_and_nothing_is_written(
     assert confirmed.runs == runs
 
 
-def test_images_that_are_others_by_now_are_refused(confirmed: Confirmed, tmp_path: Path) -> None:
-    store = shutil.copy(confirmed.project.root / "mlflow.db", tmp_path / "mlflow.db")
+def test_images_that_are_others_by_now_are_refused(confirmed: Confirmed) -> None:
+    store = shutil.copy(confirmed.project.root / "mlflow.db", confirmed.project.root / "other.db")
     with closing(sqlite3.connect(store)) as connection, connection:
         connection.execute("UPDATE params SET value = 'f00' WHERE key = 'data.test_digest'")
     done = confirmed.project.run("compare", "--store", f"sqlite:///{store}", "--confirm", "2")

@@ -13,7 +13,6 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from harness.machine import spawned_by
 from harness.records import RunRecord, RunState
 from harness.tracking.reading import read_runs, read_sweeps
 from harness.tracking.store import open_store
@@ -183,6 +182,7 @@ def test_who_watches_a_sweep_sees_its_end_and_takes_it_over_when_its_command_is_
         line = heir.stderr.readline()
         assert line, said
         said += line
+    workers = psutil.Process(first.pid).children(recursive=True)
     os.kill(first.pid, signal.SIGKILL)
     first.communicate()
     seen, taken = waited(watching), waited(heir)
@@ -192,7 +192,8 @@ def test_who_watches_a_sweep_sees_its_end_and_takes_it_over_when_its_command_is_
     assert "Going on in its place" in taken.stderr
     assert taken.stdout == undisturbed[1]
     assert scores(project) == scores(undisturbed[0])
-    assert not [process for process in spawned_by(first.pid) if psutil.pid_exists(process.pid)]
+    assert workers
+    assert not [process for process in workers if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
     [parent] = read_sweeps(open_store(project.store))
     assert {key for key in parent.parameters if key.startswith("claim.")} == {"claim.1", "claim.2"}
     assert json.loads(parent.tags["harness.swept"]) == ["seed"]
