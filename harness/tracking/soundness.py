@@ -195,15 +195,18 @@ def check_journal(database: Path) -> None:
             if beside.is_symlink() or (beside.exists() and not beside.is_file()):
                 raise StoreError(f"The tracking store {database} is not opened: {beside} is no plain file. Look at it.")
         journal = place.with_name(f"{place.name}-journal")
-        if journal.is_file():
+        try:
             with journal.open("rb") as file:
-                file.seek(max(0, journal.stat().st_size - len(JOURNAL_MAGIC)))
-                if file.read() == JOURNAL_MAGIC:
-                    raise StoreError(
-                        f"The tracking store {database} is not opened: its journal {journal} names another file, which "
-                        "SQLite would delete. MLflow writes no such journal. Look at who made it; without the journal "
-                        "the store may be damaged."
-                    )
+                file.seek(max(0, file.seek(0, os.SEEK_END) - len(JOURNAL_MAGIC)))
+                names_another = file.read() == JOURNAL_MAGIC
+        except FileNotFoundError:  # there is none, or its writer has just taken it away
+            continue
+        if names_another:
+            raise StoreError(
+                f"The tracking store {database} is not opened: its journal {journal} names another file, which SQLite "
+                "would delete. MLflow writes no such journal. Look at who made it; without the journal the store may "
+                "be damaged."
+            )
 
 
 def opened(database: Path) -> sqlite3.Connection:

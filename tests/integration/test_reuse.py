@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from subprocess import CompletedProcess
 
@@ -27,7 +27,12 @@ def rows(table: str) -> list[str]:
 
 
 def trained(project: Project) -> dict[str, RunRecord]:
-    return {run.run_id: run for run in read_runs(open_store(project.store))}
+    """What the runs recorded, by their ids; where a row stands in a sweep's table is written on reused runs too."""
+    runs = read_runs(open_store(project.store))
+    return {
+        run.run_id: replace(run, tags={key: run.tags[key] for key in run.tags if not key.startswith("harness.row")})
+        for run in runs
+    }
 
 
 @dataclass(frozen=True)
