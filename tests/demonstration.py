@@ -32,10 +32,12 @@ STARTED = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def shown() -> str:
-    """The sample as the README has it, without what `make` itself says at the end."""
+    """The sample as the README has it, without the place of the report and what `make` itself says at the end."""
     found = SAMPLE.search(README.read_text(encoding="utf-8"))
     assert found is not None, "README.md has no output of `make sweep`"
-    return "\n".join(found[2].splitlines()[:-1]) + "\n"
+    *lines, report, _ = found[2].splitlines()
+    assert report.startswith("Report: "), report
+    return "\n".join(lines) + "\n"
 
 
 def recorded() -> list[RunRecord]:
@@ -72,6 +74,7 @@ def main() -> None:
         sweeping = project.start("sweep", *COMMAND, program=program, environment=cache, stderr=subprocess.STDOUT)
         printed, _ = sweeping.communicate()
         assert sweeping.returncode == 0, printed
+        printed = printed.replace(str(project.root), "...")
         runs = [run for run in project.runs() if run.data.tags["harness.kind"] == "run"]
         [parent] = [run for run in project.runs() if run.data.tags["harness.kind"] == "sweep"]
         VALUES.write_text(json.dumps(values(runs), indent=1) + "\n", encoding="utf-8")
