@@ -235,7 +235,7 @@ def test_the_map_gives_each_module_the_floor_that_lint_holds_it_to() -> None:
 def test_every_metric_of_a_run_is_described() -> None:
     described = set()
     for cell in rows(REPOSITORY / "docs" / "tracking.md", "Metrics").items():
-        for pattern in re.findall(r"[a-z]+/[a-z_{},]+", " ".join([cell[0], *cell[1]])):
+        for pattern in re.findall(r"[a-z0-9]+/[a-z_{},]+", " ".join([cell[0], *cell[1]])):
             described |= set(_expanded(pattern))
     series = [f"{split}/{kind}" for split in ("fit", "train", "val") for kind in ("loss", "accuracy")]
     falling = [1.0, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.04]
