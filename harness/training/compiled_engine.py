@@ -20,9 +20,8 @@ import numpy as np
 from harness.config.schema import Config
 from harness.records import Fitted, Split
 from harness.training.compiling import build_accuracy, build_loss, build_optimizer, labels_form
-from harness.training.device import on_device
 from harness.training.events import TrainingObserver
-from harness.training.scoring import Scorer, build_scorer
+from harness.training.scoring import Scorer, build_scorer, on_device
 from harness.training.seeding import epoch_order
 from harness.training.state import TrainingState, begin, stopped_already
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
-from harness.records import Split
-from harness.training.device import on_device
+from harness.records import Split, UInt8Array
 
 CHUNK = 2_000
 """Images in one forward pass: large enough to be fast, small enough for a convolution's memory."""
@@ -16,7 +16,7 @@ Scorer = Callable[[Split], tuple[float, float]]
 
 
 def build_scorer(model: Any, head: str, jit_compile: bool) -> Scorer:
-    """A function that judges `model` with the weights it then has; traced once for each size of split."""
+    """A function that scores `model` with its weights at the time of the call; traced once for each size of split."""
     import keras
     import tensorflow as tf
 
@@ -54,3 +54,17 @@ def build_scorer(model: Any, head: str, jit_compile: bool) -> Scorer:
         return float(loss), int(right) / len(split)
 
     return score
+
+
+_held: dict[int, Any] = {}
+
+
+def on_device(array: UInt8Array) -> Any:
+    """`array` as a tensor; the same tensor for the same array object, which must not be written to meanwhile."""
+    import tensorflow as tf
+
+    key = id(array)
+    if key not in _held:
+        _held[key] = tf.constant(array)
+        weakref.finalize(array, _held.pop, key, None)
+    return _held[key]
