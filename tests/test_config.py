@@ -15,7 +15,6 @@ from harness.config import (
     DATASETS,
     ENGINES,
     FIGURES,
-    OPTIMIZERS,
     PREPROCESSING,
     SCHEDULES,
     Config,
@@ -25,6 +24,7 @@ from harness.config import (
     flatten,
 )
 from harness.errors import ConfigError
+from harness.optimizers import OPTIMIZERS
 from harness.validation import check_images, validate
 
 
@@ -133,16 +133,18 @@ def test_flattening_names_every_leaf_once() -> None:
 def test_each_optimizer_has_exactly_the_options_of_keras() -> None:
     import keras
 
-    from harness.training.compiling import KERAS_OPTIMIZERS
-
-    ours = set(KERAS_OPTIMIZERS.values())
+    ours = {optimizer.class_name for optimizer in OPTIMIZERS.values()}
     classes = {name: item for name, item in vars(keras.optimizers).items() if inspect.isclass(item)}
     bases = {"Optimizer", "LossScaleOptimizer", "MultiOptimizer", "OptimizerMap"}
     assert ours == set(classes) - bases
-    for name, keras_name in KERAS_OPTIMIZERS.items():
-        taken = set(inspect.signature(classes[keras_name]).parameters) - {"name", "kwargs", "exclude_layers"}
-        assert OPTIMIZERS[name] == taken, name
-    assert {field.name for field in dataclasses.fields(OptimizerConfig)} - {"name"} == set().union(*OPTIMIZERS.values())
+    for name, optimizer in OPTIMIZERS.items():
+        taken = set(inspect.signature(classes[optimizer.class_name]).parameters) - {"name", "kwargs", "exclude_layers"}
+        assert optimizer.options == taken, name
+
+
+def test_every_option_of_an_optimizer_has_a_field_with_its_rule_and_the_other_way_round() -> None:
+    fields = {field.name for field in dataclasses.fields(OptimizerConfig)} - {"name"}
+    assert fields == set().union(*(optimizer.options for optimizer in OPTIMIZERS.values()))
 
 
 def test_the_names_that_configuration_allows_are_those_that_code_has() -> None:
@@ -150,14 +152,12 @@ def test_the_names_that_configuration_allows_are_those_that_code_has() -> None:
     from harness.figures import SELECTIONS
     from harness.models.building import ARCHITECTURES as BUILDERS
     from harness.models.preprocessing import PREPROCESSING as LAYERS
-    from harness.training.compiling import KERAS_OPTIMIZERS
     from harness.training.engines import ENGINES as BUILT
     from harness.training.schedules import SCHEDULES as FACTORS
 
     assert set(DATASETS) == set(PUBLICATIONS)
     assert set(ARCHITECTURES) == set(BUILDERS)
     assert set(PREPROCESSING) == set(LAYERS)
-    assert set(OPTIMIZERS) == set(KERAS_OPTIMIZERS)
     assert set(SCHEDULES) == set(FACTORS)
     assert set(ENGINES) == {"auto", *BUILT}
     assert set(FIGURES) == set(SELECTIONS)

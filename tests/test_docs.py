@@ -19,8 +19,9 @@ import yaml
 from harness import metrics
 from harness.cli import COMMANDS
 from harness.composing import check_sweep, compose_config, expand_sweep
-from harness.config import OPTIMIZERS, Config, flatten
+from harness.config import Config, flatten
 from harness.evaluation import evaluate
+from harness.optimizers import OPTIMIZERS
 from harness.recording import data_counts
 from harness.records import DatasetSpec, History, Split, Splits, Stages
 from tests.conftest import REPOSITORY
@@ -105,7 +106,7 @@ def _choices(node: object, prefix: str = "") -> Iterator[tuple[str, tuple[str, .
 def test_each_option_is_listed_for_the_optimizers_that_have_it() -> None:
     for key, cells in rows(CONFIGURATION, "Options of optimizers").items():
         option = key.removeprefix("optimizer.")
-        having = [name for name, options in OPTIMIZERS.items() if option in options]
+        having = [name for name, optimizer in OPTIMIZERS.items() if option in optimizer.options]
         if key != "setting":
             everyone = len(having) == len(OPTIMIZERS)
             assert cells[1] == ("every one" if everyone else ", ".join(f"`{name}`" for name in having)), key
@@ -113,6 +114,7 @@ def test_each_option_is_listed_for_the_optimizers_that_have_it() -> None:
 
 def test_the_groups_and_their_options_are_those_of_conf() -> None:
     groups = _first_table(CONFIGURATION)
+    assert set(OPTIMIZERS) == set(re.findall(r"`([a-z0-9_]+)`", groups.pop("optimizer")))
     folders = [REPOSITORY / "experiments", *(item for item in (REPOSITORY / "conf").iterdir() if item.is_dir())]
     for folder in folders:
         if folder.name != "hydra":

@@ -31,9 +31,9 @@ from harness.analysis.naming import (
     unknown,
 )
 from harness.analysis.settings import ABSENT, SEED
-from harness.config import OPTIMIZERS
 from harness.errors import RequestError, suggestion
 from harness.images import images_of
+from harness.optimizers import OPTIMIZERS
 from harness.records import DIGEST_PARAMETERS, VARIANT_PARAMETER, RunRecord, RunState
 
 _SEEDS = frozenset({

@@ -25,10 +25,13 @@ from harness import paths
 from harness.composing.words import TEXTS
 from harness.config import Config
 from harness.errors import ConfigError
+from harness.optimizers import OPTIMIZERS
 
 VERSION_BASE = "1.3"
 CONFIG_NAME = "config"
 EXPERIMENTS = "experiments"
+OPTIMIZER = "optimizer"
+"""The group whose options are no files: they are made of `harness.optimizers`."""
 
 
 class ExperimentsSource(FileConfigSource):
@@ -75,7 +78,10 @@ class ExperimentsSearchPath(SearchPathPlugin):
 @lru_cache
 def register() -> None:
     """Make Hydra know our schema, our experiments and `${harness_...:}`; once a process."""
-    ConfigStore.instance().store(name="harness_schema", node=Config, provider="harness")
+    store = ConfigStore.instance()
+    store.store(name="harness_schema", node=Config, provider="harness")
+    for name, optimizer in OPTIMIZERS.items():
+        store.store(group=OPTIMIZER, name=name, node={"name": name, **optimizer.chosen()}, provider="harness")
     OmegaConf.register_new_resolver("harness_root", lambda: str(paths.project_root()), replace=True)
     OmegaConf.register_new_resolver("harness_first", lambda *found: next(item for item in found if item is not None))
     OmegaConf.register_new_resolver("harness_epochs", _epochs, replace=True)

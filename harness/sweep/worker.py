@@ -18,8 +18,9 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from harness.composing import SweepComposer, register
+from harness.config import settings_with
 
-SHARED = ("seed", "optimizer.learning_rate", "regime.epochs", "tracking.job")
+SHARED = (*settings_with("data"), "tracking.job")
 """Settings in which runs of one compiled program may differ."""
 
 LOG = "run.log"

@@ -12,16 +12,16 @@ import yaml
 
 from harness import paths
 from harness.composing import compose_config, recorded_config
-from harness.config import OPTIMIZERS, flatten
+from harness.composing.setup import config_loader
+from harness.config import flatten
 from harness.errors import ConfigError
+from harness.optimizers import OPTIMIZERS
 
 GROUPS = ("dataset", "model", "optimizer", "regime", "tracking", "debug")
 
-DEPARTURES = {"adafactor": {"epsilon_1"}}  # see conf/optimizer/adafactor.yaml
-
 
 def options(group: str) -> list[str]:
-    return sorted(file.stem for file in (paths.configuration_directory() / group).glob("*.yaml"))
+    return config_loader(None).get_group_options(group)
 
 
 @pytest.mark.parametrize(("group", "option"), [(group, option) for group in GROUPS for option in options(group)])
@@ -68,12 +68,12 @@ def test_there_is_an_option_for_every_optimizer() -> None:
 def test_an_optimizers_file_states_keras_own_defaults(name: str) -> None:
     import keras
 
-    from harness.training.compiling import KERAS_OPTIMIZERS, build_optimizer
+    from harness.training.compiling import build_optimizer
 
     configured = build_optimizer(compose_config([f"optimizer={name}"]).optimizer)
-    defaults = getattr(keras.optimizers, KERAS_OPTIMIZERS[name])()
+    defaults = getattr(keras.optimizers, OPTIMIZERS[name].class_name)()
     ours, theirs = configured.get_config(), defaults.get_config()
-    assert {key for key in theirs if ours[key] != theirs[key]} - {"name"} == DEPARTURES.get(name, set())
+    assert {key for key in theirs if ours[key] != theirs[key]} - {"name"} == OPTIMIZERS[name].instead.keys()
 
 
 def test_parameters_have_the_same_keys_whatever_is_chosen() -> None:
@@ -168,6 +168,10 @@ def test_a_folder_of_ones_own_adds_options(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "wide.yaml").write_text("defaults: [mlp]\nname: wide\nhidden: [2048]\n")
     assert compose_config(["model=wide"], config_dir=str(tmp_path)).model.hidden == [2048]
+    (tmp_path / "optimizer").mkdir()
+    (tmp_path / "optimizer" / "slow.yaml").write_text("defaults: [sgd]\nlearning_rate: 1e-4\n")
+    slow = compose_config(["optimizer=slow"], config_dir=str(tmp_path)).optimizer
+    assert (slow.name, slow.learning_rate, slow.momentum) == ("sgd", 1e-4, 0.0)
 
 
 def test_composing_imports_nothing_heavy() -> None:
