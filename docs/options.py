@@ -8,8 +8,8 @@ from __future__ import annotations
 import dataclasses
 import typing
 
-from harness.config import OptimizerConfig
-from harness.optimizers import OPTIMIZERS
+from harness.config.optimizers import OPTIMIZERS
+from harness.config.schema import OptimizerConfig
 
 TYPES = {float: "number", int: "whole number", bool: "`true`, `false`"}
 LIMITS = {"at_least": "at least", "above": "above", "at_most": "at most", "below": "below"}

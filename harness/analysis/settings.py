@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
 
-from harness.config import ADDED_LATER, OPERATIONAL, Config, flatten
+from harness.config.schema import ADDED_LATER, OPERATIONAL, Config, flatten
 from harness.images import DECIDING
 from harness.records import PUBLISHED, VARIANT_PARAMETER
 

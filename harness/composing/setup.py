@@ -23,15 +23,15 @@ from omegaconf import DictConfig, OmegaConf
 
 from harness import paths
 from harness.composing.words import TEXTS
-from harness.config import Config
+from harness.config.optimizers import OPTIMIZERS
+from harness.config.schema import Config
 from harness.errors import ConfigError
-from harness.optimizers import OPTIMIZERS
 
 VERSION_BASE = "1.3"
 CONFIG_NAME = "config"
 EXPERIMENTS = "experiments"
 OPTIMIZER = "optimizer"
-"""The group whose options are no files: they are made of `harness.optimizers`."""
+"""The group whose options are no files: they are made of `harness.config.optimizers`."""
 
 
 class ExperimentsSource(FileConfigSource):

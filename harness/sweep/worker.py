@@ -18,7 +18,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from harness.composing import SweepComposer, register
-from harness.config import settings_with
+from harness.config.schema import settings_with
 
 SHARED = (*settings_with("data"), "tracking.job")
 """Settings in which runs of one compiled program may differ."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.config import OptimizerConfig, RegimeConfig
-from harness.optimizers import OPTIMIZERS
+from harness.config.optimizers import OPTIMIZERS
+from harness.config.schema import OptimizerConfig, RegimeConfig
 
 
 def build_optimizer(config: OptimizerConfig, mixed_precision: str = "none") -> Any:

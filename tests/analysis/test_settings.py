@@ -15,7 +15,7 @@ from harness.analysis.settings import (
     settings_digest,
     swept_settings,
 )
-from harness.config import ADDED_LATER, Config, flatten
+from harness.config.schema import ADDED_LATER, Config, flatten
 
 
 def split(*rows: dict[str, object], swept: tuple[str, ...] = ()) -> Distinction:

@@ -13,9 +13,9 @@ import yaml
 from harness import paths
 from harness.composing import compose_config, recorded_config
 from harness.composing.setup import config_loader
-from harness.config import flatten
+from harness.config.optimizers import OPTIMIZERS
+from harness.config.schema import flatten
 from harness.errors import ConfigError
-from harness.optimizers import OPTIMIZERS
 
 GROUPS = ("dataset", "model", "optimizer", "regime", "tracking", "debug")
 

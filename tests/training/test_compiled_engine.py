@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from harness.composing import compose_config
+from harness.config.optimizers import OPTIMIZERS
 from harness.errors import ConfigError, TrainingError
-from harness.optimizers import OPTIMIZERS
 from harness.training import choose_engine, compiled_engine
 from tests.training.training_runs import VALIDATED, Trained, train
 

@@ -8,9 +8,9 @@ from functools import partial
 import numpy as np
 import pytest
 
+from harness.config.optimizers import OPTIMIZERS
 from harness.errors import TrainingError
 from harness.models import build_model
-from harness.optimizers import OPTIMIZERS
 from harness.training import seed_everything
 from harness.training.engines import ENGINES
 from tests.training.training_runs import VALIDATED, Trained
