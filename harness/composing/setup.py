@@ -6,7 +6,6 @@ import math
 from functools import lru_cache
 from pathlib import Path
 
-from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import IConfigRepository
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
@@ -22,12 +21,12 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
 from harness import paths
+from harness.composing.hydra_versions import register_resolver, set_version_base
 from harness.composing.words import TEXTS
 from harness.config.optimizers import OPTIMIZERS
 from harness.config.schema import Config
 from harness.errors import ConfigError
 
-VERSION_BASE = "1.3"
 CONFIG_NAME = "config"
 EXPERIMENTS = "experiments"
 OPTIMIZER = "optimizer"
@@ -82,9 +81,12 @@ def register() -> None:
     store.store(name="harness_schema", node=Config, provider="harness")
     for name, optimizer in OPTIMIZERS.items():
         store.store(group=OPTIMIZER, name=name, node={"name": name, **optimizer.chosen()}, provider="harness")
-    OmegaConf.register_new_resolver("harness_root", lambda: str(paths.project_root()), replace=True)
-    OmegaConf.register_new_resolver("harness_first", lambda *found: next(item for item in found if item is not None))
-    OmegaConf.register_new_resolver("harness_epochs", _epochs, replace=True)
+    for name, resolver in {
+        "harness_root": lambda: str(paths.project_root()),
+        "harness_first": lambda *found: next(item for item in found if item is not None),
+        "harness_epochs": _epochs,
+    }.items():
+        register_resolver(name, resolver, replace=True)
     Plugins.instance().register(ExperimentsSource)
     Plugins.instance().register(ExperimentsSearchPath)
 
@@ -123,7 +125,7 @@ def config_loader(config_dir: str | None) -> Loader:
     """
     register()
     setup_globals()
-    version.setbase(VERSION_BASE)
+    set_version_base()
     search_path = create_config_search_path(str(paths.configuration_directory()))
     if config_dir is not None:
         folder = added_folder(config_dir)

@@ -269,9 +269,9 @@ def _no_task(composed: DictConfig) -> None:
 def _call_hydra(command_line: Sequence[str], task: Task) -> None:
     """`hydra.main` as a function: it reads `sys.argv`, and raises instead of printing when told so."""
     register()
-    decorated = hydra.main(
-        version_base=VERSION_BASE, config_path=str(paths.configuration_directory()), config_name=CONFIG_NAME
-    )(task)
+    decorated = hydra.main(config_path=str(paths.configuration_directory()), config_name=CONFIG_NAME, **VERSION_BASE)(
+        task
+    )
     with _arguments(command_line), environment(HYDRA_FULL_ERROR="1"):
         decorated()
 

@@ -119,7 +119,7 @@ def compose_job(job: Job) -> DictConfig:
     """The job's configuration, Hydra's own included. Raises what Hydra and OmegaConf raise."""
     config = _composer(job).config(job.overrides)
     with open_dict(config):
-        config.hydra.job.id = config.hydra.job.num = job.number
+        config.hydra.job.num, config.hydra.job.id = job.number, str(job.number)
     return config
 
 
