@@ -63,6 +63,21 @@ def test_there_is_an_option_for_every_optimizer() -> None:
     assert set(options("optimizer")) == set(OPTIMIZERS)
 
 
+def test_a_line_in_the_table_of_optimizers_makes_a_new_one() -> None:
+    code = (
+        "from harness.config import optimizers as table;"
+        "table.OPTIMIZERS['nesterov'] = table.KerasOptimizer('SGD', {'momentum': 0.9, 'nesterov': True}, 0.02);"
+        "from harness.composing import compose_config;"
+        "from harness.config.fingerprint import fingerprint;"
+        "given = compose_config(['optimizer=nesterov']);"
+        "same = compose_config(['optimizer=nesterov', 'optimizer.momentum=null']);"
+        "other = compose_config(['optimizer=nesterov', 'optimizer.momentum=0.8']);"
+        "print(given.optimizer.options(), *(fingerprint(one, '') == fingerprint(given, '') for one in (same, other)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "{'learning_rate': 0.02, 'momentum': 0.9, 'nesterov': True} True False"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
 def test_an_optimizers_file_states_keras_own_defaults(name: str) -> None:

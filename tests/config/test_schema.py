@@ -23,6 +23,8 @@ from harness.config.schema import (
     OptimizerConfig,
     TrackingConfig,
     flatten,
+    settings_with,
+    without_effect,
 )
 from harness.config.validation import check_images, validate
 from harness.errors import ConfigError
@@ -119,6 +121,21 @@ def test_width_and_depth_stand_for_a_list_of_hidden_layers() -> None:
     ):
         validate(Config(model=model))
         assert model.hidden_units() == units
+
+
+def test_under_a_choice_that_is_new_every_setting_has_an_effect() -> None:
+    """A fingerprint that lacks a setting would have two different runs taken for one."""
+    config = Config()
+    assert {"model.filters", "regime.schedule.factor", "regime.validation.seed"} <= without_effect(config)
+    config.model.architecture = config.regime.schedule.name = config.regime.validation.strategy = "new"
+    config.regime.early_stopping.enabled = True
+    assert without_effect(config) == set()
+
+
+def test_traits_are_asked_for_by_name() -> None:
+    assert settings_with("failures") == ("timeout", "retries", "max_failures", "fail_fast")
+    assert settings_with("time", "presence") == ("model.dropout", "model.l2", "model.shift")
+    assert "tracking." in settings_with("operational")
 
 
 def test_flattening_names_every_leaf_once() -> None:
