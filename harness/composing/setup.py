@@ -16,7 +16,7 @@ from hydra.core.default_element import ResultDefault
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.core.utils import setup_globals
-from hydra.plugins.config_source import ConfigResult
+from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
@@ -52,6 +52,36 @@ class ExperimentsSource(FileConfigSource):
         return [EXPERIMENTS] if config_path == "" and results_filter is not ObjectType.CONFIG else []
 
 
+class OptimizersSource(ConfigSource):
+    """The options of the group `optimizer`. In Hydra's `ConfigStore` they would be taken for schemas of files of the
+    same name."""
+
+    @staticmethod
+    def scheme() -> str:
+        return "optimizers"
+
+    def available(self) -> bool:
+        return True
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        name = config_path.removeprefix(f"{OPTIMIZER}/").removesuffix(".yaml")
+        config = OmegaConf.create({"name": name, **OPTIMIZERS[name].chosen()})
+        where = f"{self.scheme()}://{self.path}"
+        return ConfigResult(config=config, path=where, provider=self.provider, header={"package": None})
+
+    def is_group(self, config_path: str) -> bool:
+        return config_path in ("", OPTIMIZER)
+
+    def is_config(self, config_path: str) -> bool:
+        group, _, name = config_path.removesuffix(".yaml").rpartition("/")
+        return group == OPTIMIZER and name in OPTIMIZERS
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        if config_path == OPTIMIZER:
+            return sorted(OPTIMIZERS) if results_filter is not ObjectType.GROUP else []
+        return [OPTIMIZER] if config_path == "" and results_filter is not ObjectType.CONFIG else []
+
+
 class Loader(ConfigLoaderImpl):
     """Hydra's composer, which refuses files in which YAML has read a text as something else."""
 
@@ -68,19 +98,17 @@ class Loader(ConfigLoaderImpl):
 
 
 class ExperimentsSearchPath(SearchPathPlugin):
-    """Puts `experiments/` behind `conf/`."""
+    """Puts the optimizers and `experiments/` behind `conf/`."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        search_path.append("harness", f"{OptimizersSource.scheme()}://harness.config")
         search_path.append("harness", f"{EXPERIMENTS}://{paths.experiments_directory().parent}")
 
 
 @lru_cache
 def register() -> None:
     """Make Hydra know our schema, our experiments and `${harness_...:}`; once a process."""
-    store = ConfigStore.instance()
-    store.store(name="harness_schema", node=Config, provider="harness")
-    for name, optimizer in OPTIMIZERS.items():
-        store.store(group=OPTIMIZER, name=name, node={"name": name, **optimizer.chosen()}, provider="harness")
+    ConfigStore.instance().store(name="harness_schema", node=Config, provider="harness")
     for name, resolver in {
         "harness_root": lambda: str(paths.project_root()),
         "harness_first": lambda *found: next(item for item in found if item is not None),
@@ -88,6 +116,7 @@ def register() -> None:
     }.items():
         register_resolver(name, resolver, replace=True)
     Plugins.instance().register(ExperimentsSource)
+    Plugins.instance().register(OptimizersSource)
     Plugins.instance().register(ExperimentsSearchPath)
 
 

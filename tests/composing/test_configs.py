@@ -189,6 +189,14 @@ def test_a_folder_of_ones_own_adds_options(tmp_path: Path) -> None:
     assert (slow.name, slow.learning_rate, slow.momentum) == ("sgd", 1e-4, 0.0)
 
 
+def test_a_folder_of_ones_own_replaces_no_option(tmp_path: Path) -> None:
+    for group, name in (("model", "cnn"), ("optimizer", "adam")):
+        (tmp_path / group).mkdir()
+        (tmp_path / group / f"{name}.yaml").write_text("name: other\n")
+    config = compose_config(["model=cnn", "optimizer=adam"], config_dir=str(tmp_path))
+    assert (config.model.name, config.optimizer.name) == ("cnn", "adam")
+
+
 def test_composing_imports_nothing_heavy() -> None:
     code = (
         "import sys; from harness.composing import compose_config; compose_config(['model=cnn']);"
