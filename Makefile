@@ -16,7 +16,7 @@ STAMP := .venv/.set-up-$(KEY)$(addprefix -,$(strip $(EXTRAS)))
 FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep ui browser sample screenshots test test-fast test-kills lint format bench studies calibration real-runs tutorial lock \
+.PHONY: help setup sweep ui browser sample screenshots test test-fast test-kills lint format bench studies calibration real-runs tutorial options lock \
 	clean
 
 help: ## List the targets
@@ -80,6 +80,9 @@ real-runs: $(STAMP) ## Train the 408 runs that the calibration is measured on (5
 
 tutorial: $(STAMP) ## Run the commands of docs/guides.md and write their output and pictures into it
 	@PYTHONPATH=docs $(BIN)/cog -r docs/guides.md
+
+options: $(STAMP) ## Write the table of optimizers' options into docs/configuration.md, from the code
+	@PYTHONPATH=docs:. $(BIN)/cog -r docs/configuration.md
 
 lock: $(STAMP) ## Resolve requirements.lock again from pyproject.toml (ARGS=--upgrade for the newest versions)
 	@$(uv_settings) $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev \

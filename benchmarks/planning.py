@@ -29,9 +29,9 @@ COMPOSE = """
 import json, sys, time
 from hydra import compose, initialize_config_dir
 from harness import paths
-from harness.composing import register
+from harness.composing import VERSION_BASE, register
 register()
-with initialize_config_dir(str(paths.configuration_directory()), version_base="1.3"):
+with initialize_config_dir(str(paths.configuration_directory()), **VERSION_BASE):
     compose("config", [])
     started = time.process_time()
     for width in range(int(sys.argv[1])):

@@ -23,7 +23,7 @@ from typing import NoReturn, TextIO, cast
 import click
 
 from harness.errors import HarnessError, Terminated, suggestion
-from harness.surroundings import prepare
+from harness.surroundings import environment, prepare
 from harness.terminal import printing
 from harness.text import CleanStream, clean
 from harness.tracking.access import shown_uri
@@ -119,7 +119,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _carry_out(arguments: list[str], debug: bool) -> int:
     """One command line; what is expected to go wrong is printed. Returns the exit code."""
     try:
-        with _signals_raise(), _told_to_debug(debug), _clean_streams():
+        told = {"HYDRA_FULL_ERROR": "1", "HARNESS_DEBUG": "1"} if debug else {}  # Hydra, and the workers of a sweep
+        with _signals_raise(), environment(**told), _clean_streams():
             prepare()
             return _dispatch(arguments)
     except HarnessError as error:
@@ -171,21 +172,6 @@ def _clean_streams() -> Iterator[None]:
         yield
     finally:
         sys.stdout, sys.stderr = usual
-
-
-@contextmanager
-def _told_to_debug(debug: bool) -> Iterator[None]:
-    """Let Hydra and the workers of a sweep know of --debug while this command lasts."""
-    told = {name: os.environ.get(name) for name in ("HYDRA_FULL_ERROR", "HARNESS_DEBUG")} if debug else {}
-    os.environ.update(dict.fromkeys(told, "1"))
-    try:
-        yield
-    finally:
-        for name, before in told.items():
-            if before is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = before
 
 
 @contextmanager

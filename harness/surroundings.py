@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from harness.errors import RequestError
 
@@ -48,6 +49,27 @@ MISLEADING = (
 
 IGNORED_VARIABLE = "HARNESS_IGNORED"
 """In the environment of workers: what the command has taken out of it."""
+
+
+@contextmanager
+def environment(**variables: str) -> Iterator[None]:
+    """Give variables of the environment a value while the block lasts; after it they are as they were before.
+
+    Example:
+        >>> with environment(LC_ALL="C"):
+        ...     os.environ["LC_ALL"]
+        'C'
+    """
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def prepare() -> None:

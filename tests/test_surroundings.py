@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from harness import surroundings
-from harness.surroundings import ignored, is_ignored, prepare
+from harness.surroundings import environment, ignored, is_ignored, prepare
 
 
 @pytest.fixture(autouse=True)
@@ -19,6 +19,16 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if is_ignored(name)]:
         del os.environ[name]
     os.environ.pop(surroundings.IGNORED_VARIABLE, None)
+
+
+def test_a_variable_that_a_block_sets_is_afterwards_what_it_was() -> None:
+    os.environ["OTHER"] = "kept"
+    os.environ.pop("GIVEN", None)
+    with environment(GIVEN="1", OTHER="2"):
+        assert (os.environ["GIVEN"], os.environ["OTHER"]) == ("1", "2")
+        del os.environ["GIVEN"]  # by whoever was called
+    assert "GIVEN" not in os.environ
+    assert os.environ["OTHER"] == "kept"
 
 
 def test_what_decides_numbers_is_pinned_or_gone_and_remembered_once() -> None:

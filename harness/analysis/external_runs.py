@@ -31,7 +31,7 @@ from harness.analysis.metric_names import (
     unknown,
 )
 from harness.analysis.settings import ABSENT, SEED
-from harness.config.schema import OPTIMIZERS
+from harness.config.optimizers import OPTIMIZERS
 from harness.errors import RequestError, suggestion
 from harness.images import images_of
 from harness.records import DIGEST_PARAMETERS, VARIANT_PARAMETER, RunRecord, RunState

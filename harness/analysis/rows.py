@@ -25,11 +25,16 @@ IntervalOver = Literal["seeds", "seeds+images"]
 INTERVALS: tuple[IntervalOver, ...] = ("seeds", "seeds+images")
 """What an interval is over: the replicates only, or the finite number of held-out images too."""
 
-SCORES = (
-    "train_accuracy", "val_accuracy", "test_accuracy", "gap_val_accuracy", "gap_test_accuracy",
-    "gap_val_loss", "gap_test_loss",
-)  # fmt: skip
-"""What is compared. Each is the metric `STAGE/NAME` of a run: accuracies are fractions, losses in nats."""
+SCORES: Mapping[str, str] = {
+    "train_accuracy": "train %",
+    "val_accuracy": "val %",
+    "test_accuracy": "test %",
+    "gap_val_accuracy": "gap val",
+    "gap_test_accuracy": "gap test",
+    "gap_val_loss": "loss gap",
+    "gap_test_loss": "loss gap",
+}
+"""What is compared, with its heading: the metric `STAGE/NAME` of a run. Accuracies are fractions, losses in nats."""
 
 Stage = Literal["final", "last", "best"]
 STAGES: Mapping[Stage, str] = {

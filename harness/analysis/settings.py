@@ -15,15 +15,12 @@ from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
 
-from harness.config.schema import SWEEP_SETTINGS, Config, flatten
+from harness.config.schema import ADDED_LATER, OPERATIONAL, Config, flatten
 from harness.images import DECIDING
 from harness.records import PUBLISHED, VARIANT_PARAMETER
 
 SEED = "seed"
-NOT_SETTINGS = (
-    "tracking.", "figures", "palette", "resume", "threads", "dataset.directory", "regime.continue_from",
-    "continued.from", "data.", *SWEEP_SETTINGS,
-)  # fmt: skip
+NOT_SETTINGS = (*OPERATIONAL, "regime.continue_from", "continued.from", "data.")
 """Parameters that say where and how a run is carried out and recorded, or where its files came from: no part of what
 was trained (the number of threads decides the last digits only; of what was continued, `continued.epochs` and
 `continued.settings` tell, which runs that differ in seed share; `data.*` says what the images are, see `images.py`)."""
@@ -31,14 +28,7 @@ was trained (the number of threads decides the last digits only; of what was con
 NOT_CONTINUED: Mapping[str, str] = {"continued.from": "None", "continued.epochs": "0", "continued.settings": "None"}
 """Parameters of every run: what it went on from, the epochs that lay behind that, and `settings_digest` of it."""
 
-ADDED_LATER: Mapping[str, str] = {
-    "dataset.label_noise": "0.0",
-    "model.width": "None",
-    "model.depth": "None",
-    "model.shift": "0",
-    "regime.label_smoothing": "0.0",
-}
-"""Settings that runs of earlier versions do not have, each with the value that these runs were trained with."""
+_BEFORE = {key: str(value) for key, value in ADDED_LATER.items()}
 
 FIRST = ("model.name", "optimizer.name", "dataset.name")
 SELECTORS = {
@@ -93,7 +83,7 @@ def is_setting(key: str) -> bool:
 
 def setting_of(parameters: Mapping[str, str], key: str) -> str:
     """The value of a setting in the parameters of a run of any version; `ABSENT` where there is none."""
-    return parameters.get(key, ADDED_LATER.get(key, ABSENT))
+    return parameters.get(key, _BEFORE.get(key, ABSENT))
 
 
 def settings_of(parameters: Mapping[str, str], keys: Sequence[str]) -> tuple[str, ...]:
@@ -112,7 +102,7 @@ def deciding(parameters: Mapping[str, object]) -> dict[str, str]:
     ones go without saying: the digests of the splits follow from the files and the settings.
     """
     every = {key: str(value) for key, value in {**NOT_CONTINUED, **parameters}.items()}
-    usual = {**ADDED_LATER, VARIANT_PARAMETER: PUBLISHED}
+    usual = {**_BEFORE, VARIANT_PARAMETER: PUBLISHED}
     return {
         key: value
         for key, value in every.items()

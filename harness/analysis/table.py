@@ -20,19 +20,10 @@ from harness.analysis.comparison import Comparison
 from harness.analysis.legend import context, headline, legend, warnings
 from harness.analysis.ordering import COUNT
 from harness.analysis.pages import Page, Table
-from harness.analysis.rows import IntervalOver, Row, Score
+from harness.analysis.rows import SCORES, IntervalOver, Row, Score
 from harness.analysis.settings import headings
 from harness.records import Place
 
-_SCORE_HEADINGS = {
-    "train_accuracy": "train %",
-    "val_accuracy": "val %",
-    "test_accuracy": "test %",
-    "gap_val_accuracy": "gap val",
-    "gap_test_accuracy": "gap test",
-    "gap_val_loss": "loss gap",
-    "gap_test_loss": "loss gap",
-}
 _UNFINISHED, _PLACE = "state", "place"
 
 
@@ -141,7 +132,7 @@ def _heading(comparison: Comparison, name: str) -> str:
     """A score's heading; † where its split was used to select something, ‡ where it rests on running averages."""
     selected = any(split in comparison.selected_on for split in name.split("_"))
     running = comparison.reading.running and name.startswith(("train_", "gap_"))
-    return _SCORE_HEADINGS[name] + ("†" if selected else "") + ("‡" if running else "")
+    return SCORES[name] + ("†" if selected else "") + ("‡" if running else "")
 
 
 def table_columns(comparison: Comparison) -> list[Column]:
@@ -151,7 +142,7 @@ def table_columns(comparison: Comparison) -> list[Column]:
     columns.append(Column(COUNT, COUNT, True, _count))
     if any(row.incomplete for row in comparison.rows):
         columns.append(Column(_UNFINISHED, _UNFINISHED, False, _states))
-    losses = [name for name in comparison.scores if name.endswith("_loss")]
+    losses = [name for name in comparison.scores if name.startswith("gap_") and name.endswith("_loss")]
     kept = {f"gap_{comparison.held_out}_loss", comparison.sorted_by}
     for name in comparison.scores:
         if name not in losses or name in kept:

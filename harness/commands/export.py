@@ -22,7 +22,7 @@ from harness.tracking.store import Store
 from harness.training import import_tensorflow
 
 ABOUT_FILE = "about.json"
-WRITTEN = frozenset({ABOUT_FILE, "model.keras", "saved_model.pb", "fingerprint.pb", "variables", "assets"})
+WRITTEN = frozenset({ABOUT_FILE}).union(*(each.files for each in FORMATS.values()))
 """What exports consist of: `--overwrite` replaces a folder of nothing else."""
 
 

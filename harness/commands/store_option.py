@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import TypeVar
 
 import click
 
-from harness.tracking.access import RETRIES
 from harness.tracking.store import Store, open_store
 
 Command = TypeVar("Command", bound=Callable[..., object])
@@ -27,5 +25,4 @@ def store_option(command: Command) -> Command:
 def _opened(context: click.Context, parameter: click.Parameter, uri: str | None) -> Store:
     store = open_store(uri)
     store.await_answer()
-    os.environ.setdefault(RETRIES, "2")  # MLflow's own seven take minutes to give up
     return store

@@ -11,7 +11,6 @@ from harness.errors import StoreError
 from harness.records import RunState
 from harness.sweep.finalize import bring_up_to_date
 from harness.sweep.lease import close_dead
-from harness.tracking.access import few_retries
 from harness.tracking.reading import read_runs
 from harness.tracking.selection import is_sweep
 from harness.tracking.spool import Spool, find_spools, held
@@ -40,9 +39,8 @@ def command(store: str | None) -> None:
         if origin.store not in away:
             try:
                 origin.store.await_answer()
-                with few_retries():
-                    if (home := _brought_home(spools)) is not None:
-                        late[home.parent_id or origin.run_id] = origin.store
+                if (home := _brought_home(spools)) is not None:
+                    late[home.parent_id or origin.run_id] = origin.store
                 continue
             except StoreError as error:
                 away[origin.store] = error

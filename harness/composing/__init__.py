@@ -7,8 +7,9 @@ the rule and the choices.
 from harness.composing.configs import compose_config, recorded_config, typed_config, with_absolute_paths
 from harness.composing.explaining import explained, group_names
 from harness.composing.grid import GRID_SWEEPER, SweepJobs, expand_sweep
+from harness.composing.hydra_versions import VERSION_BASE
 from harness.composing.jobs import SweepComposer, check_sweep
-from harness.composing.setup import CONFIG_NAME, VERSION_BASE, added_folder, config_loader, register
+from harness.composing.setup import CONFIG_NAME, added_folder, config_loader, register
 from harness.composing.words import as_written
 
 __all__ = [

@@ -13,7 +13,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from harness import paths
-from harness.composing.setup import EXPERIMENTS
+from harness.composing.setup import EXPERIMENTS, OPTIMIZER
 from harness.composing.words import TEXTS, calls_function, quoted
 from harness.config.schema import Config, flatten
 from harness.errors import ConfigError, suggestion
@@ -239,8 +239,8 @@ def _given(key: str, overrides: Sequence[str]) -> str:
 
 def group_names() -> list[str]:
     """The groups of options, `experiments` last."""
-    folders = sorted(item.name for item in paths.configuration_directory().iterdir() if item.is_dir())
-    return [*(name for name in folders if name != "hydra"), EXPERIMENTS]
+    folders = {item.name for item in paths.configuration_directory().iterdir() if item.is_dir()}
+    return [*sorted((folders | {OPTIMIZER}) - {"hydra"}), EXPERIMENTS]
 
 
 def _top_names() -> list[str]:

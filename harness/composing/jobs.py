@@ -13,7 +13,6 @@ from itertools import combinations
 from operator import attrgetter
 from typing import Any
 
-from hydra._internal.config_loader_impl import get_overrides_dirname
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -23,12 +22,13 @@ from omegaconf.errors import OmegaConfBaseException
 from harness.composing.configs import composed, own_settings, typed_config, with_absolute_paths
 from harness.composing.explaining import explained
 from harness.composing.grid import SweepJobs
+from harness.composing.hydra_versions import set_override_dirname
 from harness.composing.setup import CONFIG_NAME, config_loader
-from harness.config.schema import SWEEP_SETTINGS, Config, flatten
+from harness.config.schema import Config, flatten, settings_with
 from harness.config.validation import validate
 from harness.errors import ConfigError
 
-SHARED = ("tracking.uri", "tracking.experiment", "tracking.run_name", "resume", "threads", *SWEEP_SETTINGS)
+SHARED = settings_with("sweep")
 """Settings that are the same for all jobs of a sweep."""
 SETTINGS = frozenset(flatten(Config()))
 
@@ -114,10 +114,7 @@ class SweepComposer:
             OmegaConf.update(config, key, value)
         overrides = [item for item in self._forms.parsed(job) if not item.is_hydra_override()]
         config.hydra.overrides.task = [item.input_line for item in overrides]
-        naming = config.hydra.job.config.override_dirname
-        config.hydra.job.override_dirname = get_overrides_dirname(
-            overrides, kv_sep=naming.kv_sep, item_sep=naming.item_sep, exclude_keys=naming.exclude_keys
-        )
+        set_override_dirname(config, overrides)
         return config
 
 

@@ -6,7 +6,6 @@ import math
 from functools import lru_cache
 from pathlib import Path
 
-from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import IConfigRepository
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
@@ -17,18 +16,21 @@ from hydra.core.default_element import ResultDefault
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.core.utils import setup_globals
-from hydra.plugins.config_source import ConfigResult
+from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
 from harness import paths
+from harness.composing.hydra_versions import register_resolver, set_version_base
 from harness.composing.words import TEXTS
+from harness.config.optimizers import OPTIMIZERS
 from harness.config.schema import Config
 from harness.errors import ConfigError
 
-VERSION_BASE = "1.3"
 CONFIG_NAME = "config"
 EXPERIMENTS = "experiments"
+OPTIMIZER = "optimizer"
+"""The group whose options are no files: they are made of `harness.config.optimizers`."""
 
 
 class ExperimentsSource(FileConfigSource):
@@ -50,6 +52,36 @@ class ExperimentsSource(FileConfigSource):
         return [EXPERIMENTS] if config_path == "" and results_filter is not ObjectType.CONFIG else []
 
 
+class OptimizersSource(ConfigSource):
+    """The options of the group `optimizer`. In Hydra's `ConfigStore` they would be taken for schemas of files of the
+    same name."""
+
+    @staticmethod
+    def scheme() -> str:
+        return "optimizers"
+
+    def available(self) -> bool:
+        return True
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        name = config_path.removeprefix(f"{OPTIMIZER}/").removesuffix(".yaml")
+        config = OmegaConf.create({"name": name, **OPTIMIZERS[name].chosen()})
+        where = f"{self.scheme()}://{self.path}"
+        return ConfigResult(config=config, path=where, provider=self.provider, header={"package": None})
+
+    def is_group(self, config_path: str) -> bool:
+        return config_path in ("", OPTIMIZER)
+
+    def is_config(self, config_path: str) -> bool:
+        group, _, name = config_path.removesuffix(".yaml").rpartition("/")
+        return group == OPTIMIZER and name in OPTIMIZERS
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        if config_path == OPTIMIZER:
+            return sorted(OPTIMIZERS) if results_filter is not ObjectType.GROUP else []
+        return [OPTIMIZER] if config_path == "" and results_filter is not ObjectType.CONFIG else []
+
+
 class Loader(ConfigLoaderImpl):
     """Hydra's composer, which refuses files in which YAML has read a text as something else."""
 
@@ -66,9 +98,10 @@ class Loader(ConfigLoaderImpl):
 
 
 class ExperimentsSearchPath(SearchPathPlugin):
-    """Puts `experiments/` behind `conf/`."""
+    """Puts the optimizers and `experiments/` behind `conf/`."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        search_path.append("harness", f"{OptimizersSource.scheme()}://harness.config")
         search_path.append("harness", f"{EXPERIMENTS}://{paths.experiments_directory().parent}")
 
 
@@ -76,10 +109,14 @@ class ExperimentsSearchPath(SearchPathPlugin):
 def register() -> None:
     """Make Hydra know our schema, our experiments and `${harness_...:}`; once a process."""
     ConfigStore.instance().store(name="harness_schema", node=Config, provider="harness")
-    OmegaConf.register_new_resolver("harness_root", lambda: str(paths.project_root()), replace=True)
-    OmegaConf.register_new_resolver("harness_first", lambda *found: next(item for item in found if item is not None))
-    OmegaConf.register_new_resolver("harness_epochs", _epochs, replace=True)
+    for name, resolver in {
+        "harness_root": lambda: str(paths.project_root()),
+        "harness_first": lambda *found: next(item for item in found if item is not None),
+        "harness_epochs": _epochs,
+    }.items():
+        register_resolver(name, resolver, replace=True)
     Plugins.instance().register(ExperimentsSource)
+    Plugins.instance().register(OptimizersSource)
     Plugins.instance().register(ExperimentsSearchPath)
 
 
@@ -117,7 +154,7 @@ def config_loader(config_dir: str | None) -> Loader:
     """
     register()
     setup_globals()
-    version.setbase(VERSION_BASE)
+    set_version_base()
     search_path = create_config_search_path(str(paths.configuration_directory()))
     if config_dir is not None:
         folder = added_folder(config_dir)

@@ -6,9 +6,11 @@ Hydra's structured-config schema is made of these classes, and `composing` turns
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
+
+from harness.config.optimizers import OPTIMIZERS
 
 DATASETS = ("fashion_mnist", "mnist")
 PREPROCESSING = ("unit_range", "standardize")
@@ -29,42 +31,35 @@ MIXED_PRECISIONS = ("none", "float16", "bfloat16")
 MODEL_SUFFIX, STATE_SUFFIX = ".keras", ".npz"
 SAVED = (MODEL_SUFFIX, STATE_SUFFIX)
 """How the names of files end that `regime.continue_from` takes; what ends otherwise names a run."""
-SWEEP_SETTINGS = ("timeout", "retries", "max_failures", "fail_fast")
-"""What a sweep does about jobs that fail: one answer for all its jobs, and no part of what is trained."""
 
-COMMON_OPTIMIZER_OPTIONS = frozenset({
-    "learning_rate", "weight_decay", "clipnorm", "clipvalue", "global_clipnorm", "use_ema", "ema_momentum",
-    "ema_overwrite_frequency", "loss_scale_factor", "gradient_accumulation_steps",
-})  # fmt: skip
-"""What every Keras optimizer takes."""
-_BETAS = frozenset({"beta_1", "beta_2", "epsilon"})
 
-OPTIMIZERS: Mapping[str, frozenset[str]] = {
-    name: COMMON_OPTIMIZER_OPTIONS | own
-    for name, own in {
-        "adadelta": {"rho", "epsilon"},
-        "adafactor": {"beta_2_decay", "epsilon_1", "epsilon_2", "clip_threshold", "relative_step"},
-        "adagrad": {"initial_accumulator_value", "epsilon"},
-        "adam": {"amsgrad"} | _BETAS,
-        "adamax": _BETAS,
-        "adamw": {"amsgrad"} | _BETAS,
-        "ftrl": {
-            "learning_rate_power", "initial_accumulator_value", "l1_regularization_strength",
-            "l2_regularization_strength", "l2_shrinkage_regularization_strength", "beta",
-        },
-        "lamb": _BETAS,
-        "lion": {"beta_1", "beta_2"},
-        "muon": {
-            "adam_beta_1", "adam_beta_2", "adam_weight_decay", "epsilon", "exclude_embeddings", "muon_a", "muon_b",
-            "muon_c", "adam_lr_ratio", "momentum", "ns_steps", "nesterov", "rms_rate",
-        },
-        "nadam": _BETAS,
-        "rmsprop": {"rho", "momentum", "epsilon", "centered"},
-        "schedule_free_adamw": {"warmup_steps"} | _BETAS,
-        "sgd": {"momentum", "nesterov"},
-    }.items()
-}  # fmt: skip
-"""Keras's built-in optimizers by our names, each with the options that its constructor takes."""
+@dataclass(frozen=True)
+class Traits:
+    """What other parts of the harness need to know of a setting; they ask `settings_with`.
+
+    Attributes:
+        operational: why the setting is no part of what is trained: it says where or how a run is carried out.
+        by_name: why it decides no number although it tells runs apart: it is a name.
+        added: runs of earlier versions do not have it, and were trained with its default. Their fingerprints stay as
+            they are: there the setting is left out where it has its default.
+        idle_with: another setting of its section, and the values of that under which this one has no effect. A choice
+            that is new counts as one under which it has.
+        weights: weights that were trained under another value have another meaning here, or no place.
+        time: whether the time of an epoch depends on its `value`, or on its `presence` (another value than zero).
+        data: a compiled program is given the value; so runs that differ in it can share one.
+        sweep: the jobs of a sweep must share it.
+        failures: what a sweep does about jobs that fail.
+    """
+
+    operational: str = ""
+    by_name: str = ""
+    added: bool = False
+    idle_with: tuple[str, tuple[Any, ...]] | None = None
+    weights: bool = False
+    time: str = ""
+    data: bool = False
+    sweep: bool = False
+    failures: bool = False
 
 
 def setting(
@@ -75,9 +70,11 @@ def setting(
     above: float | None = None,
     at_most: float | None = None,
     below: float | None = None,
+    **traits: Any,
 ) -> Any:
-    """A dataclass field with the rule that its value obeys (for a list: that each element obeys)."""
-    rule = {"choices": tuple(choices), "at_least": at_least, "above": above, "at_most": at_most, "below": below}
+    """A dataclass field with the rule that its value obeys (for a list: that each element obeys) and its `Traits`."""
+    limits = {"at_least": at_least, "above": above, "at_most": at_most, "below": below}
+    rule = {"choices": tuple(choices), **limits, "traits": Traits(**traits)}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=rule)
     return field(default=default, metadata=rule)
@@ -87,13 +84,16 @@ def setting(
 class DatasetConfig:
     """Which images, how they are scaled inside the model, how many of them, and how many labels are wrong."""
 
-    name: str = setting("fashion_mnist", choices=DATASETS)
-    preprocessing: str = setting("unit_range", choices=PREPROCESSING)
-    directory: str | None = None
-    train_size: int | None = setting(None, at_least=1)
-    test_size: int | None = setting(None, at_least=1)
-    label_noise: float = setting(0.0, at_least=0, below=1)
+    name: str = setting("fashion_mnist", choices=DATASETS, time="value")
+    preprocessing: str = setting("unit_range", choices=PREPROCESSING, weights=True)
+    directory: str | None = setting(None, operational="where the files lie; the dataset's digest says what is in them")
+    train_size: int | None = setting(None, at_least=1, time="value")
+    test_size: int | None = setting(None, at_least=1, time="value")
+    label_noise: float = setting(0.0, at_least=0, below=1, added=True)
     seed: int = setting(0, at_least=0)
+
+
+_MLP, _CNN = ("architecture", ("mlp",)), ("architecture", ("cnn",))
 
 
 @dataclass
@@ -102,19 +102,19 @@ class ModelConfig:
 
     `width` and `depth` say in two numbers what `hidden` says as a list, so that capacity can be swept and drawn."""
 
-    name: str = "mlp"
-    architecture: str = setting("mlp", choices=ARCHITECTURES)
-    hidden: list[int] = setting([128], at_least=1)
-    width: int | None = setting(None, at_least=1)
-    depth: int | None = setting(None, at_least=1)
-    filters: list[int] = setting([], at_least=1)
-    kernel_size: int = setting(3, at_least=1)
-    pool_size: int = setting(2, at_least=1)
-    activation: str = setting("relu", choices=ACTIVATIONS)
-    dropout: float = setting(0.0, at_least=0, below=1)
-    l2: float = setting(0.0, at_least=0)
-    batch_norm: bool = False
-    shift: int = setting(0, at_least=0, at_most=8)
+    name: str = setting("mlp", by_name="a label")
+    architecture: str = setting("mlp", choices=ARCHITECTURES, weights=True, time="value")
+    hidden: list[int] = setting([128], at_least=1, weights=True, time="value")
+    width: int | None = setting(None, at_least=1, added=True, idle_with=_CNN, weights=True, time="value")
+    depth: int | None = setting(None, at_least=1, added=True, idle_with=_CNN, weights=True, time="value")
+    filters: list[int] = setting([], at_least=1, idle_with=_MLP, weights=True, time="value")
+    kernel_size: int = setting(3, at_least=1, idle_with=_MLP, weights=True, time="value")
+    pool_size: int = setting(2, at_least=1, idle_with=_MLP, weights=True, time="value")
+    activation: str = setting("relu", choices=ACTIVATIONS, weights=True)
+    dropout: float = setting(0.0, at_least=0, below=1, time="presence")
+    l2: float = setting(0.0, at_least=0, time="presence")
+    batch_norm: bool = setting(False, weights=True, time="value")
+    shift: int = setting(0, at_least=0, at_most=8, added=True, time="presence")
     head: str = setting("logits", choices=HEADS)
 
     def hidden_units(self) -> list[int]:
@@ -127,8 +127,8 @@ class OptimizerConfig:
     """A Keras optimizer by name. An option left at null has Keras's own default; one that the named optimizer does
     not have must stay null (the keys are the same on every run, so that runs can be compared)."""
 
-    name: str = setting("adam", choices=tuple(OPTIMIZERS))
-    learning_rate: float = setting(0.001, above=0)
+    name: str = setting("adam", choices=tuple(OPTIMIZERS), time="value")
+    learning_rate: float = setting(0.001, above=0, data=True)
     weight_decay: float | None = setting(None, at_least=0)
     clipnorm: float | None = setting(None, above=0)
     clipvalue: float | None = setting(None, above=0)
@@ -178,9 +178,12 @@ class OptimizerConfig:
 class ValidationConfig:
     """Which training images are held out to choose by."""
 
-    strategy: str = setting("none", choices=VALIDATION_STRATEGIES)
-    size: int = setting(5000, at_least=1)
-    seed: int = setting(0, at_least=0)
+    strategy: str = setting("none", choices=VALIDATION_STRATEGIES, time="value")
+    size: int = setting(5000, at_least=1, idle_with=("strategy", ("none",)))
+    seed: int = setting(0, at_least=0, idle_with=("strategy", ("none", "first")))
+
+
+_STOPPING_OFF = ("enabled", (False,))
 
 
 @dataclass
@@ -188,10 +191,15 @@ class EarlyStoppingConfig:
     """Keras's `EarlyStopping`, watching one of the harness's own series."""
 
     enabled: bool = False
-    monitor: str = setting("val/loss", choices=MONITORS)
-    patience: int = setting(3, at_least=0)
-    min_delta: float = setting(0.0, at_least=0)
-    restore_best_weights: bool = True
+    monitor: str = setting("val/loss", choices=MONITORS, idle_with=_STOPPING_OFF)
+    patience: int = setting(3, at_least=0, idle_with=_STOPPING_OFF)
+    min_delta: float = setting(0.0, at_least=0, idle_with=_STOPPING_OFF)
+    restore_best_weights: bool = setting(True, idle_with=_STOPPING_OFF)
+
+
+def _all_but(*users: str) -> tuple[str, tuple[str, ...]]:
+    """Of the schedules that are known here; a new one counts as a user of every setting."""
+    return "name", tuple(name for name in ("constant", "step", "exponential", "cosine", "plateau") if name not in users)
 
 
 @dataclass
@@ -199,25 +207,27 @@ class ScheduleConfig:
     """The learning rate by epoch, as a factor on `optimizer.learning_rate` (see training/schedules.py)."""
 
     name: str = setting("constant", choices=SCHEDULES)
-    warmup_epochs: int = setting(0, at_least=0)
-    factor: float = setting(0.1, above=0, below=1)
-    every_epochs: int = setting(10, at_least=1)
-    decay_rate: float = setting(0.95, above=0, at_most=1)
-    final_fraction: float = setting(0.0, at_least=0, at_most=1)
-    monitor: str = setting("val/loss", choices=MONITORS)
-    patience: int = setting(5, at_least=0)
+    warmup_epochs: int = setting(0, at_least=0, idle_with=("name", ("plateau",)))
+    factor: float = setting(0.1, above=0, below=1, idle_with=_all_but("step", "plateau"))
+    every_epochs: int = setting(10, at_least=1, idle_with=_all_but("step"))
+    decay_rate: float = setting(0.95, above=0, at_most=1, idle_with=_all_but("exponential"))
+    final_fraction: float = setting(0.0, at_least=0, at_most=1, idle_with=_all_but("cosine"))
+    monitor: str = setting("val/loss", choices=MONITORS, idle_with=_all_but("plateau"))
+    patience: int = setting(5, at_least=0, idle_with=_all_but("plateau"))
 
 
 @dataclass
 class RegimeConfig:
     """How a model is trained."""
 
-    epochs: int = setting(5, at_least=1)
-    batch_size: int = setting(32, at_least=1)
+    epochs: int = setting(5, at_least=1, data=True)
+    batch_size: int = setting(32, at_least=1, time="value")
     shuffle: bool = True
     labels: str = setting("integers", choices=LABELS)
-    label_smoothing: float = setting(0.0, at_least=0, below=1)
-    continue_from: str | None = None
+    label_smoothing: float = setting(0.0, at_least=0, below=1, added=True)
+    continue_from: str | None = setting(
+        None, by_name="a name whose meaning changes; the fingerprint of what is continued stands for it"
+    )
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -228,9 +238,9 @@ class TrackingConfig:
     """Where and how much is recorded. `uri: null` is `MLFLOW_TRACKING_URI`, else the project's own store;
     `parent_run` is the sweep that the run belongs to, `job` its number there (`harness sweep` sets both)."""
 
-    uri: str | None = None
-    experiment: str = "harness"
-    run_name: str | None = None
+    uri: str | None = setting(None, sweep=True)
+    experiment: str = setting("harness", sweep=True)
+    run_name: str | None = setting(None, sweep=True)
     parent_run: str | None = None
     job: int | None = setting(None, at_least=0)
     log_model: bool = True
@@ -238,6 +248,11 @@ class TrackingConfig:
     diff: bool = True
     checkpoint_seconds: float | None = setting(10.0, at_least=0)
     system_metrics: bool = False
+
+
+_FAILURES: Mapping[str, Any] = {
+    "failures": True, "sweep": True, "operational": "what a sweep does about jobs that fail",
+}  # fmt: skip
 
 
 @dataclass
@@ -248,18 +263,26 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     regime: RegimeConfig = field(default_factory=RegimeConfig)
-    tracking: TrackingConfig = field(default_factory=TrackingConfig)
-    seed: int = setting(0, at_least=0, at_most=2**32 - 1)
+    tracking: TrackingConfig = field(
+        default_factory=TrackingConfig,
+        metadata={"traits": Traits(operational="where and under which names a run is recorded")},
+    )
+    seed: int = setting(0, at_least=0, at_most=2**32 - 1, data=True)
     engine: str = setting("auto", choices=ENGINES)
-    mixed_precision: str = setting("none", choices=MIXED_PRECISIONS)
-    threads: int | None = setting(None, at_least=1)
-    figures: str | None = setting(None, choices=FIGURES)
-    palette: str = setting("safe", choices=PALETTES)
-    resume: str = setting("true", choices=RESUMES)
-    timeout: float | None = setting(None, above=0)
-    retries: int = setting(0, at_least=0)
-    max_failures: int | None = setting(None, at_least=1)
-    fail_fast: bool = False
+    mixed_precision: str = setting("none", choices=MIXED_PRECISIONS, time="value")
+    threads: int | None = setting(
+        None,
+        at_least=1,
+        sweep=True,
+        operational="decides the last digits only; each run records it, and a resumed sweep keeps to it",
+    )
+    figures: str | None = setting(None, choices=FIGURES, operational="what is drawn afterwards")
+    palette: str = setting("safe", choices=PALETTES, operational="colours of what is drawn")
+    resume: str = setting("true", choices=RESUMES, sweep=True, operational="which jobs of a sweep are due")
+    timeout: float | None = setting(None, above=0, **_FAILURES)
+    retries: int = setting(0, at_least=0, **_FAILURES)
+    max_failures: int | None = setting(None, at_least=1, **_FAILURES)
+    fail_fast: bool = setting(False, **_FAILURES)
 
     def __post_init__(self) -> None:
         self.resume = str(self.resume).lower()  # YAML and Hydra read true and false as booleans
@@ -274,3 +297,48 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
+
+
+def _traits(node: Any, prefix: str = "") -> Iterator[tuple[str, Traits]]:
+    for item in fields(node):
+        traits, value = item.metadata.get("traits", Traits()), getattr(node, item.name)
+        is_section = hasattr(value, "__dataclass_fields__")
+        yield (f"{prefix}{item.name}." if is_section else f"{prefix}{item.name}"), traits
+        if is_section:
+            yield from _traits(value, f"{prefix}{item.name}.")
+
+
+TRAITS: Mapping[str, Traits] = dict(_traits(Config()))
+"""The traits of each setting by its dotted name, and of each section by the beginning of the names in it (`model.`)."""
+
+
+def settings_with(trait: str, value: Any = None) -> tuple[str, ...]:
+    """The settings, or the beginnings of their names, that have a trait, in the order of the classes.
+
+    Example:
+        >>> settings_with("failures")
+        ('timeout', 'retries', 'max_failures', 'fail_fast')
+        >>> settings_with("time", "presence")
+        ('model.dropout', 'model.l2', 'model.shift')
+    """
+    found = {key: getattr(traits, trait) for key, traits in TRAITS.items()}
+    return tuple(key for key, has in found.items() if (has if value is None else has == value))
+
+
+def without_effect(config: Config) -> set[str]:
+    """The settings that have no effect in this configuration, as another setting of their section has it."""
+    values = flatten(config)
+    return {
+        key
+        for key, traits in TRAITS.items()
+        if traits.idle_with is not None
+        and values[f"{key.rpartition('.')[0]}.{traits.idle_with[0]}"] in traits.idle_with[1]
+    }
+
+
+SWEEP_SETTINGS = settings_with("failures")
+"""What a sweep does about jobs that fail: one answer for all its jobs, and no part of what is trained."""
+OPERATIONAL = settings_with("operational")
+"""Settings, or the beginnings of their names, that say where and how a run is carried out, not what is trained."""
+ADDED_LATER: Mapping[str, Any] = {key: flatten(Config())[key] for key in settings_with("added")}
+"""Settings that runs of earlier versions do not have, each with the value that these runs were trained with."""

@@ -11,14 +11,14 @@ import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from harness.config.optimizers import COMMON_OPTIMIZER_OPTIONS, OPTIMIZERS
 from harness.config.schema import (
-    COMMON_OPTIMIZER_OPTIONS,
-    OPTIMIZERS,
     Config,
     ModelConfig,
     OptimizerConfig,
     RegimeConfig,
     TrackingConfig,
+    without_effect,
 )
 from harness.errors import ConfigError, suggestion
 
@@ -39,7 +39,7 @@ def check_images(model: ModelConfig, image_shape: Sequence[int]) -> None:
     height, width = image_shape[:2]
     least, size = min(height, width), f"{height} x {width}"
     problems = []
-    if model.architecture == "cnn":
+    if model.filters:
         if model.kernel_size > least:
             problems.append(f"model.kernel_size={model.kernel_size}: images have {size} pixels. Use {least} at most.")
         if least // model.pool_size ** len(model.filters) < 1:
@@ -110,24 +110,25 @@ def _tracking_problems(tracking: TrackingConfig) -> Iterator[str]:
 
 
 def _model_problems(model: ModelConfig) -> Iterator[str]:
-    yield from _width_problems(model)
-    if model.architecture == "mlp" and model.filters:
+    idle = without_effect(Config(model=model))
+    yield from _width_problems(model, idle)
+    if "model.filters" in idle and model.filters:
         yield (
-            f"model.filters={model.filters}: an mlp has no convolutions, so model.filters must be []. "
+            f"model.filters={model.filters}: an {model.architecture} has no convolutions, so model.filters must be []. "
             "Use model=cnn for a convolutional network."
         )
     if model.architecture == "cnn" and not model.filters:
         yield "model.filters=[]: a cnn needs at least one convolution, for example model.filters=[32,64]."
 
 
-def _width_problems(model: ModelConfig) -> Iterator[str]:
+def _width_problems(model: ModelConfig, idle: set[str]) -> Iterator[str]:
     if model.width is None:
         if model.depth is not None:
             yield (
                 f"model.depth={model.depth}: it counts layers of model.width units, which is null. Set model.width "
                 "too, or list the layers in model.hidden."
             )
-    elif model.architecture != "mlp":
+    elif "model.width" in idle:
         yield (
             f"model.width={model.width}: only an mlp has a width, this is a {model.architecture}. Set it to null and "
             "give model.filters and model.hidden."
@@ -140,9 +141,9 @@ def _width_problems(model: ModelConfig) -> Iterator[str]:
 
 
 def _optimizer_problems(optimizer: OptimizerConfig) -> Iterator[str]:
-    allowed = OPTIMIZERS.get(optimizer.name)
-    if allowed is None:
+    if optimizer.name not in OPTIMIZERS:
         return  # the name itself has been reported
+    allowed = OPTIMIZERS[optimizer.name].options
     for option, value in optimizer.options().items():
         if option not in allowed:
             own = sorted(allowed - COMMON_OPTIMIZER_OPTIONS)

@@ -18,11 +18,13 @@ EXPORTED_KERAS = "model.keras"
 class ExportFormat:
     """`write(file, folder)` turns the `.keras` file that a run logged into files in `folder`, which is there and empty.
 
-    `use` is Python, with a `{folder}` to be filled in, that turns `images` into `probabilities`. What is loaded has a
-    name there, because the weights of a SavedModel go with the object.
+    `files` are the names of what it may leave there. `use` is Python, with a `{folder}` to be filled in, that turns
+    `images` into `probabilities`. What is loaded has a name there, because the weights of a SavedModel go with the
+    object.
     """
 
     write: Callable[[Path, Path], None]
+    files: frozenset[str]
     use: str
     needs_tensorflow: bool
 
@@ -56,11 +58,13 @@ def _write_saved_model(file: Path, folder: Path) -> None:
 FORMATS: Mapping[str, ExportFormat] = {
     "keras": ExportFormat(
         _copy_keras,
+        frozenset({EXPORTED_KERAS}),
         f"model = keras.models.load_model('{{folder}}/{EXPORTED_KERAS}'); probabilities = model.predict(images)",
         needs_tensorflow=False,
     ),
     "saved_model": ExportFormat(
         _write_saved_model,
+        frozenset({"saved_model.pb", "fingerprint.pb", "variables", "assets"}),
         "model = tf.saved_model.load('{folder}'); probabilities = model.serve(images)['probabilities']",
         needs_tensorflow=True,
     ),

@@ -25,6 +25,7 @@ from harness.run.evaluate import evaluate_stages
 from harness.run.log import RunObserver, data_counts, log_configuration, log_data, log_note, log_start, log_state
 from harness.run.warm_start import LOG_STATE, find_start, keeps_state, start_identity
 from harness.surroundings import prepare
+from harness.tracking.access import WHILE_TRAINING, retries
 from harness.tracking.resume import resumable
 from harness.tracking.selection import FINGERPRINT_TAG, GROUP_TAG, JOB_TAG, REPRODUCES_TAG, THREADS_TAG
 from harness.tracking.store import Store, load_mlflow, open_store
@@ -80,6 +81,7 @@ def load_libraries(threads: int | None = None) -> None:
     load_mlflow()
 
 
+@retries(WHILE_TRAINING)
 def execute(
     config: Config, context: RunContext, observer: TrainingObserver, callbacks: Sequence[Any] = ()
 ) -> RunResult:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from harness.analysis.settings import ABSENT, NOT_CONTINUED, deciding, setting_of, settings_digest
-from harness.config.schema import SAVED, STATE_SUFFIX, Config, flatten
+from harness.config.schema import SAVED, STATE_SUFFIX, Config, flatten, settings_with
 from harness.data import load_splits, variant
 from harness.errors import ConfigError, DataError, RequestError
 from harness.images import DATASET_TAG
@@ -32,10 +32,7 @@ STATE_FILE = "training/state.npz"
 
 LOG_STATE = "tracking.log_state"
 RUN_URI = "runs:/"
-DECIDING = (
-    "model.architecture", "model.hidden", "model.width", "model.depth", "model.filters", "model.kernel_size",
-    "model.pool_size", "model.activation", "model.batch_norm", "dataset.preprocessing",
-)  # fmt: skip
+DECIDING = settings_with("weights")
 """Settings without which weights have another meaning, or no place."""
 
 SAME = re.compile(r"same:(\d+)")

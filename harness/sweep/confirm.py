@@ -12,7 +12,7 @@ from harness.analysis.comparison import Comparison
 from harness.analysis.rows import Row
 from harness.analysis.settings import SEED, swept_settings
 from harness.composing import compose_config
-from harness.config.schema import SWEEP_SETTINGS, Config, flatten
+from harness.config.schema import SWEEP_SETTINGS, Config, flatten, settings_with
 from harness.errors import ConfigError, RequestError
 from harness.records import RunRecord, RunState
 from harness.run.load import load_recorded, read_config, read_words
@@ -22,7 +22,7 @@ from harness.sweep.plan import one_a_job
 from harness.tracking.selection import CONTINUED_FROM
 from harness.tracking.store import Store, open_store
 
-SET_ANEW = (SEED, "resume", "threads", "tracking", *SWEEP_SETTINGS)
+SET_ANEW = {SEED, *(key.partition(".")[0] for key in settings_with("sweep"))}
 """Settings, or groups, that a confirming sweep gives its jobs itself."""
 
 

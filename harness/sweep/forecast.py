@@ -8,19 +8,14 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 
 from harness.analysis.settings import setting_of
-from harness.config.schema import flatten
+from harness.config.schema import flatten, settings_with
 from harness.records import RunRecord
 from harness.sweep.plan import PlannedJob
 from harness.tracking.selection import CONTINUED_EPOCHS, recorded_number
 
-STRUCTURE = (
-    "dataset.name", "dataset.train_size", "dataset.test_size", "model.architecture", "model.hidden", "model.width",
-    "model.depth", "model.filters", "model.kernel_size", "model.pool_size", "model.dropout", "model.l2",
-    "model.batch_norm", "model.shift", "optimizer.name",
-    "regime.batch_size", "regime.validation.strategy", "mixed_precision",
-)  # fmt: skip
+STRUCTURE = settings_with("time")
 """Settings on which the time of an epoch depends; dropout, penalties and the like by whether there are any."""
-_BY_PRESENCE = ("model.dropout", "model.l2", "model.shift")
+_BY_PRESENCE = settings_with("time", "presence")
 
 EPOCH_SECONDS, TOTAL_SECONDS = "time/epoch_seconds", "time/total_seconds"
 

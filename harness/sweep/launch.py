@@ -43,6 +43,7 @@ from harness.data import check_data, publication
 from harness.errors import RequestError
 from harness.run.execute import RunContext, execute
 from harness.run.warm_start import check_start
+from harness.surroundings import environment
 from harness.sweep.finalize import Report
 from harness.sweep.job import command_directory, run_job
 from harness.sweep.lease import close_dead
@@ -50,10 +51,10 @@ from harness.sweep.mlflow_views import MOST_RUNS, not_decisive, show_experiment
 from harness.sweep.plan import plan_sweep
 from harness.sweep.progress import RunDisplay, SweepDisplay
 from harness.sweep.run_names import run_name
-from harness.sweep.runner import Outlook, Sweep, environment, run_sweep
+from harness.sweep.runner import Outlook, Sweep, run_sweep
 from harness.sweep.watch import watch
 from harness.terminal import doing
-from harness.tracking.access import few_retries, holds_secret, shown_uri
+from harness.tracking.access import holds_secret, shown_uri
 from harness.tracking.reading import cached_reads
 from harness.tracking.store import Store, open_store
 
@@ -185,7 +186,7 @@ def _kept_secret(request: argparse.Namespace, uri: str | None) -> Iterator[argpa
     """The request without the store's address, which the environment has while the block lasts: Hydra writes what it
     is given into files that everybody can read."""
     rest = [item for item in request.overrides if item.lstrip("+").partition("=")[0] != URI_SETTING]
-    with environment("MLFLOW_TRACKING_URI", str(uri)):
+    with environment(MLFLOW_TRACKING_URI=str(uri)):
         yield argparse.Namespace(**{**vars(request), "overrides": [*rest, f"{URI_SETTING}=null"]})
 
 
@@ -204,12 +205,11 @@ def _check_surroundings(store: Store, configs: Sequence[Config]) -> None:
     wanted = {repr((config.dataset, config.regime.validation)): config for config in configs}
     for config in wanted.values():
         check_data(config.dataset, config.regime.validation)
-    with few_retries():
-        store.ensure_experiment(configs[0].tracking.experiment)  # all jobs have the same
-        close_dead(store)
-        with cached_reads(store):
-            for config in configs:
-                check_start(store, config)
+    store.ensure_experiment(configs[0].tracking.experiment)  # all jobs have the same
+    close_dead(store)
+    with cached_reads(store):
+        for config in configs:
+            check_start(store, config)
 
 
 def _parse(arguments: Sequence[str], multirun: bool) -> argparse.Namespace:
@@ -269,10 +269,10 @@ def _no_task(composed: DictConfig) -> None:
 def _call_hydra(command_line: Sequence[str], task: Task) -> None:
     """`hydra.main` as a function: it reads `sys.argv`, and raises instead of printing when told so."""
     register()
-    decorated = hydra.main(
-        version_base=VERSION_BASE, config_path=str(paths.configuration_directory()), config_name=CONFIG_NAME
-    )(task)
-    with _arguments(command_line), environment("HYDRA_FULL_ERROR", "1"):
+    decorated = hydra.main(config_path=str(paths.configuration_directory()), config_name=CONFIG_NAME, **VERSION_BASE)(
+        task
+    )
+    with _arguments(command_line), environment(HYDRA_FULL_ERROR="1"):
         decorated()
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from harness.analysis.settings import headings
-from harness.config.schema import SWEEP_SETTINGS, Config, flatten
+from harness.config.schema import OPERATIONAL, Config, flatten
 
 EXPERIMENTS = "experiments"
-UNNAMED = (
-    "tracking.", "hydra.", "hydra/", "figures", "palette", "resume", "threads", "dataset.directory", *SWEEP_SETTINGS,
-)  # fmt: skip
+UNNAMED = ("hydra.", "hydra/", *OPERATIONAL)
 """Settings that change no number, or its last digits; they name no run."""
 SINGLE = frozenset(flatten(Config()))
 """Settings, as opposed to groups of them."""

@@ -6,9 +6,8 @@ The store is the truth. What was begun before is looked up there, by what the jo
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -36,7 +35,7 @@ from harness.sweep.run_names import sweep_name
 from harness.sweep.watch import follow, watched
 from harness.sweep.worker import Failure
 from harness.sweep.worker_pool import Record, WorkerPool
-from harness.tracking.access import few_retries, shown_uri
+from harness.tracking.access import WHILE_TRAINING, retries, shown_uri
 from harness.tracking.provenance import typed_command
 from harness.tracking.reading import cached_reads, read_runs, sweep_runs
 from harness.tracking.reuse import reused_runs, reused_tags
@@ -258,38 +257,36 @@ def _carry_out(
     if pool is not None:
         pool.record = partial(_record, lease, partial(record_failure, parent, jobs, sweep.config))
     state = RunState.FAILED
-    with ExitStack() as last:
-        try:
-            with (
-                display.live(parent.name, len(plan.jobs), before, len(due), len(plan.reused)),
-                watched(parent.store, parent.run_id, display.show),
-            ):
-                try:
-                    if due:
-                        (tie,) = as_written([f"{PARENT_SETTING}={parent.run_id}"])
-                        words = [[*job.overrides, tie, f"{JOB_SETTING}={job.number}"] for job in due.values()]
-                        with handed_over(words if sweep.filtered else None):
-                            sweep.start([tie])
-                    state = RunState.FINISHED
-                except KeyboardInterrupt:
-                    state = RunState.KILLED
-                    raise
-                finally:
-                    last.enter_context(few_retries())
-                    if not lease.is_lost():
-                        failures = pool.failures if pool is not None else None
-                        if sweep.config.resume == "only_failed":
-                            jobs = replace(jobs, jobs=())  # those without a run were not asked for
-                        runs = sweep_runs(parent.store, parent.run_id)
-                        end_runs(parent, runs, jobs, sweep.config, failures, interrupted=state is RunState.KILLED)
-                        _close_unopened(parent, runs, before, failures or {})
-        finally:
-            if lease.is_lost():
-                raise HarnessError(
-                    "This machine was not heard of for a minute, and another command has taken the sweep over. "
-                    "`harness sweep --watch` shows it."
-                )
-            runs = finish_parent(parent, plan, state, report, display)
+    try:
+        with (
+            display.live(parent.name, len(plan.jobs), before, len(due), len(plan.reused)),
+            watched(parent.store, parent.run_id, display.show),
+        ):
+            try:
+                if due:
+                    (tie,) = as_written([f"{PARENT_SETTING}={parent.run_id}"])
+                    words = [[*job.overrides, tie, f"{JOB_SETTING}={job.number}"] for job in due.values()]
+                    with handed_over(words if sweep.filtered else None), retries(WHILE_TRAINING):
+                        sweep.start([tie])
+                state = RunState.FINISHED
+            except KeyboardInterrupt:
+                state = RunState.KILLED
+                raise
+            finally:
+                if not lease.is_lost():
+                    failures = pool.failures if pool is not None else None
+                    if sweep.config.resume == "only_failed":
+                        jobs = replace(jobs, jobs=())  # those without a run were not asked for
+                    runs = sweep_runs(parent.store, parent.run_id)
+                    end_runs(parent, runs, jobs, sweep.config, failures, interrupted=state is RunState.KILLED)
+                    _close_unopened(parent, runs, before, failures or {})
+    finally:
+        if lease.is_lost():
+            raise HarnessError(
+                "This machine was not heard of for a minute, and another command has taken the sweep over. "
+                "`harness sweep --watch` shows it."
+            )
+        runs = finish_parent(parent, plan, state, report, display)
     return runs
 
 
@@ -308,17 +305,3 @@ def _close_unopened(
     for run in one_a_job(own).values():
         if (failure := failures.get(job_number(run))) and ended.get(run.run_id, ...) == run.ended:
             close_failed(parent.store, run, failure)
-
-
-@contextmanager
-def environment(name: str, value: str) -> Iterator[None]:
-    """An environment variable while the block lasts."""
-    kept = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if kept is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = kept

@@ -18,8 +18,9 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from harness.composing import SweepComposer, register
+from harness.config.schema import settings_with
 
-SHARED = ("seed", "optimizer.learning_rate", "regime.epochs", "tracking.job")
+SHARED = (*settings_with("data"), "tracking.job")
 """Settings in which runs of one compiled program may differ."""
 
 LOG = "run.log"
@@ -118,7 +119,7 @@ def compose_job(job: Job) -> DictConfig:
     """The job's configuration, Hydra's own included. Raises what Hydra and OmegaConf raise."""
     config = _composer(job).config(job.overrides)
     with open_dict(config):
-        config.hydra.job.id = config.hydra.job.num = job.number
+        config.hydra.job.num, config.hydra.job.id = job.number, str(job.number)
     return config
 
 

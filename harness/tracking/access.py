@@ -65,6 +65,12 @@ TAKEN = re.compile("unique|duplicate", re.IGNORECASE)
 _VERSION = re.compile(r"\d+\.\d+")
 
 
+USUAL, WHILE_TRAINING = 2, 7
+"""How often MLflow tries a request to a server again. Its own seven tries take four minutes to give up, which suits a
+run that has something to lose; whoever waits at a terminal wants to know."""
+_retries = USUAL
+
+
 def shown_uri(uri: str) -> str:
     """A store's URI, or any text with URIs in it, without the users and passwords that they may hold."""
     return SECRET_OPTIONS.sub(r"\g<key>***", CREDENTIALS.sub("", uri))
@@ -103,9 +109,11 @@ def explained(shown: str, server: bool) -> Iterator[None]:
     for long.
     """
     from google.protobuf.json_format import ParseError  # type: ignore[import-untyped]
+    from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+    MLFLOW_HTTP_REQUEST_MAX_RETRIES.default = _retries  # not in the environment: workers inherit that as the user's
     try:
         with _whole(server):
             yield
@@ -195,15 +203,17 @@ def await_answer(ask: Callable[[], object], shown: str) -> None:
 
 
 @contextmanager
-def few_retries() -> Iterator[None]:
-    """MLflow's own seven tries take minutes to give up on a server; they are for a run that has something to lose."""
-    given = os.environ.get(RETRIES)
-    os.environ[RETRIES] = given or "2"
+def retries(count: int) -> Iterator[None]:
+    """Have requests to a server tried again `count` times while the block lasts, in the place of the `USUAL` number.
+
+    Whoever has set the number in the environment has that everywhere.
+    """
+    global _retries
+    before, _retries = _retries, count
     try:
         yield
     finally:
-        if given is None:
-            del os.environ[RETRIES]
+        _retries = before
 
 
 @contextmanager

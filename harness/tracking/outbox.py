@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.errors import NotInStore, StoreError
 from harness.records import RunState
-from harness.tracking.access import few_retries, refused
+from harness.tracking.access import USUAL, refused, retries
 from harness.tracking.pending_writes import End, Operation, StoredRun
 from harness.tracking.spool import Origin, Spool, places
 from harness.tracking.sync import bring_home
@@ -56,7 +56,7 @@ class Delivery:
         if self._reason is None:
             return
         try:
-            with few_retries():
+            with retries(USUAL):
                 home = bring_home(self._spools)
             name = self._origin.name
             if home.elsewhere:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import RequestError
 from harness.records import RunRecord, RunState
+from harness.surroundings import environment
 from harness.tracking.models import BEST, LATEST, logged_model_id
 from harness.tracking.store import Store
 
@@ -140,7 +138,8 @@ def _version_of(client: Any, name: str, model_id: str) -> int | None:
 def _create(store: Store, client: Any, run: RunRecord, name: str, model_id: str, description: str) -> int:
     tags = {key: run.parameters[key] for key in SHOWN_PARAMETERS if key in run.parameters}
     tags |= {key: f"{run.metrics[key]:.6g}" for key in SHOWN_METRICS if key in run.metrics}
-    with _as_default_store(store):
+    # MLflow looks up the logged model behind a new version in the default store, whichever the client is for.
+    with environment(MLFLOW_TRACKING_URI=store.uri):
         version = client.create_model_version(
             name,
             f"models:/{model_id}",
@@ -151,21 +150,6 @@ def _create(store: Store, client: Any, run: RunRecord, name: str, model_id: str,
         )
     _list_version(client, model_id, name, int(version.version))
     return int(version.version)
-
-
-@contextmanager
-def _as_default_store(store: Store) -> Iterator[None]:
-    """MLflow looks up the logged model behind a new version in the default store, whichever the client is for."""
-    variable = "MLFLOW_TRACKING_URI"
-    before = os.environ.get(variable)
-    os.environ[variable] = store.uri
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[variable]
-        else:
-            os.environ[variable] = before
 
 
 def _list_version(client: Any, model_id: str, name: str, version: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from harness.config.fingerprint import LEFT_OUT
+from harness.config.schema import OPERATIONAL
 from harness.records import RunRecord, RunState
 from harness.tracking.access import taken_retried
 from harness.tracking.provenance import libraries, other_libraries
@@ -18,7 +18,6 @@ log = logging.getLogger(__name__)
 
 LABELS = ("model.name",)
 """Settings that decide no number, but the row in which a run is shown."""
-_ANYWHERE = tuple(key for key in LEFT_OUT if key not in (*LABELS, "regime.continue_from"))
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def resumable(runs: Sequence[RunRecord], fingerprint: str | None, settings: Mapp
 def _other_work(run: RunRecord, fingerprint: str | None, settings: Mapping[str, object]) -> str:
     """Why a run cannot be resumed as this work, in words; empty where it can."""
     recorded = run.tags.get(FINGERPRINT_TAG)
-    compared = LABELS if recorded else [key for key in settings if not key.startswith(_ANYWHERE)]
+    compared = LABELS if recorded else [key for key in settings if not key.startswith(OPERATIONAL)]
     if other := [key for key in compared if run.parameters.get(key, wanted := str(settings[key])) != wanted]:
         return f"its settings are others ({', '.join(other)})"
     if recorded is None:  # it ended before it had read its data: there is no checkpoint, and no library had a part

@@ -144,7 +144,8 @@ class Store:
             with self.explained():
                 client.search_experiments(max_results=1)
 
-        access.await_answer(ask, self.shown)
+        with access.retries(access.WHILE_TRAINING):
+            access.await_answer(ask, self.shown)
         self._answered = True
 
     def artifact_path(self, location: str) -> Path | None:

@@ -17,7 +17,7 @@ from importlib.metadata import version
 from typing import Any
 
 from harness.errors import StoreError
-from harness.tracking.access import few_retries, taken_retried
+from harness.tracking.access import taken_retried
 from harness.tracking.reading import experiment_tags
 from harness.tracking.store import Store
 
@@ -109,7 +109,7 @@ def page_version(store: Store) -> str:
     from mlflow.utils.credentials import get_default_host_creds
     from mlflow.utils.rest_utils import http_request
 
-    with store.explained(), few_retries():
+    with store.explained():
         answer = http_request(get_default_host_creds(store.uri), "/version", "GET")
         if answer.status_code != 200:
             raise StoreError(f"{store.shown} does not say which version of MLflow it is ({answer.status_code}).")

@@ -8,7 +8,6 @@ optimizer state are copied in, and what was trained is copied out.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
@@ -17,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.config.schema import Config
+from harness.config.schema import Config, flatten, settings_with
 from harness.records import Fitted, Split
 from harness.training.compiling import build_accuracy, build_loss, build_optimizer, labels_form
 from harness.training.events import TrainingObserver
@@ -124,7 +123,8 @@ def _program(model: Any, config: Config, size: int) -> Program:
 
 def _structure(model: Any, config: Config, size: int) -> Hashable:
     """What is compiled into a program: everything but seed, weights, learning rate and the number of epochs."""
-    optimizer, regime = dataclasses.replace(config.optimizer, learning_rate=1.0), config.regime
+    regime, given = config.regime, settings_with("data")
+    optimizer = {key: value for key, value in flatten(config.optimizer, "optimizer.").items() if key not in given}
     return repr((
         model.get_config(), optimizer, config.mixed_precision, labels_form(regime), regime.label_smoothing,
         regime.batch_size, size,

@@ -2,28 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
+from harness.config.optimizers import OPTIMIZERS
 from harness.config.schema import OptimizerConfig, RegimeConfig
-
-KERAS_OPTIMIZERS: Mapping[str, str] = {
-    "adadelta": "Adadelta",
-    "adafactor": "Adafactor",
-    "adagrad": "Adagrad",
-    "adam": "Adam",
-    "adamax": "Adamax",
-    "adamw": "AdamW",
-    "ftrl": "Ftrl",
-    "lamb": "Lamb",
-    "lion": "Lion",
-    "muon": "Muon",
-    "nadam": "Nadam",
-    "rmsprop": "RMSprop",
-    "schedule_free_adamw": "ScheduleFreeAdamW",
-    "sgd": "SGD",
-}
-"""Our names of Keras's built-in optimizers, and theirs."""
 
 
 def build_optimizer(config: OptimizerConfig, mixed_precision: str = "none") -> Any:
@@ -33,7 +15,7 @@ def build_optimizer(config: OptimizerConfig, mixed_precision: str = "none") -> A
     """
     import keras
 
-    optimizer = getattr(keras.optimizers, KERAS_OPTIMIZERS[config.name])(**config.options())
+    optimizer = getattr(keras.optimizers, OPTIMIZERS[config.name].class_name)(**config.options())
     return keras.optimizers.LossScaleOptimizer(optimizer) if mixed_precision == "float16" else optimizer
 
 

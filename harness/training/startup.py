@@ -14,7 +14,7 @@ from typing import IO
 
 from harness.errors import ConfigError
 from harness.machine import available_cpus
-from harness.surroundings import PINNED, prepare
+from harness.surroundings import PINNED, environment, prepare
 
 log = logging.getLogger(__name__)
 
@@ -76,16 +76,8 @@ def _start(threads: int | None) -> None:
 @contextmanager
 def _no_settings_of_keras() -> Iterator[None]:
     """Keras takes its defaults from `keras.json` in its home when it is imported: give it an empty home meanwhile."""
-    home = os.environ.get("KERAS_HOME")
-    with tempfile.TemporaryDirectory() as empty:
-        os.environ["KERAS_HOME"] = empty
-        try:
-            yield
-        finally:
-            if home is None:
-                del os.environ["KERAS_HOME"]
-            else:
-                os.environ["KERAS_HOME"] = home
+    with tempfile.TemporaryDirectory() as empty, environment(KERAS_HOME=empty):
+        yield
 
 
 @contextmanager

@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.analysis.settings import (
-    ADDED_LATER,
     Distinction,
     deciding,
     distinguish,
@@ -16,7 +15,7 @@ from harness.analysis.settings import (
     settings_digest,
     swept_settings,
 )
-from harness.config.schema import Config, flatten
+from harness.config.schema import ADDED_LATER, Config, flatten
 
 
 def split(*rows: dict[str, object], swept: tuple[str, ...] = ()) -> Distinction:

@@ -12,16 +12,16 @@ import yaml
 
 from harness import paths
 from harness.composing import compose_config, recorded_config
-from harness.config.schema import OPTIMIZERS, flatten
+from harness.composing.setup import config_loader
+from harness.config.optimizers import OPTIMIZERS
+from harness.config.schema import flatten
 from harness.errors import ConfigError
 
 GROUPS = ("dataset", "model", "optimizer", "regime", "tracking", "debug")
 
-DEPARTURES = {"adafactor": {"epsilon_1"}}  # see conf/optimizer/adafactor.yaml
-
 
 def options(group: str) -> list[str]:
-    return sorted(file.stem for file in (paths.configuration_directory() / group).glob("*.yaml"))
+    return config_loader(None).get_group_options(group)
 
 
 @pytest.mark.parametrize(("group", "option"), [(group, option) for group in GROUPS for option in options(group)])
@@ -63,17 +63,32 @@ def test_there_is_an_option_for_every_optimizer() -> None:
     assert set(options("optimizer")) == set(OPTIMIZERS)
 
 
+def test_a_line_in_the_table_of_optimizers_makes_a_new_one() -> None:
+    code = (
+        "from harness.config import optimizers as table;"
+        "table.OPTIMIZERS['nesterov'] = table.KerasOptimizer('SGD', {'momentum': 0.9, 'nesterov': True}, 0.02);"
+        "from harness.composing import compose_config;"
+        "from harness.config.fingerprint import fingerprint;"
+        "given = compose_config(['optimizer=nesterov']);"
+        "same = compose_config(['optimizer=nesterov', 'optimizer.momentum=null']);"
+        "other = compose_config(['optimizer=nesterov', 'optimizer.momentum=0.8']);"
+        "print(given.optimizer.options(), *(fingerprint(one, '') == fingerprint(given, '') for one in (same, other)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "{'learning_rate': 0.02, 'momentum': 0.9, 'nesterov': True} True False"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
 def test_an_optimizers_file_states_keras_own_defaults(name: str) -> None:
     import keras
 
-    from harness.training.compiling import KERAS_OPTIMIZERS, build_optimizer
+    from harness.training.compiling import build_optimizer
 
     configured = build_optimizer(compose_config([f"optimizer={name}"]).optimizer)
-    defaults = getattr(keras.optimizers, KERAS_OPTIMIZERS[name])()
+    defaults = getattr(keras.optimizers, OPTIMIZERS[name].class_name)()
     ours, theirs = configured.get_config(), defaults.get_config()
-    assert {key for key in theirs if ours[key] != theirs[key]} - {"name"} == DEPARTURES.get(name, set())
+    assert {key for key in theirs if ours[key] != theirs[key]} - {"name"} == OPTIMIZERS[name].instead.keys()
 
 
 def test_parameters_have_the_same_keys_whatever_is_chosen() -> None:
@@ -168,6 +183,18 @@ def test_a_folder_of_ones_own_adds_options(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "wide.yaml").write_text("defaults: [mlp]\nname: wide\nhidden: [2048]\n")
     assert compose_config(["model=wide"], config_dir=str(tmp_path)).model.hidden == [2048]
+    (tmp_path / "optimizer").mkdir()
+    (tmp_path / "optimizer" / "slow.yaml").write_text("defaults: [sgd]\nlearning_rate: 1e-4\n")
+    slow = compose_config(["optimizer=slow"], config_dir=str(tmp_path)).optimizer
+    assert (slow.name, slow.learning_rate, slow.momentum) == ("sgd", 1e-4, 0.0)
+
+
+def test_a_folder_of_ones_own_replaces_no_option(tmp_path: Path) -> None:
+    for group, name in (("model", "cnn"), ("optimizer", "adam")):
+        (tmp_path / group).mkdir()
+        (tmp_path / group / f"{name}.yaml").write_text("name: other\n")
+    config = compose_config(["model=cnn", "optimizer=adam"], config_dir=str(tmp_path))
+    assert (config.model.name, config.optimizer.name) == ("cnn", "adam")
 
 
 def test_composing_imports_nothing_heavy() -> None:

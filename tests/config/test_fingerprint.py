@@ -5,15 +5,19 @@ from __future__ import annotations
 import copy
 import dataclasses
 import inspect
+import json
 from typing import Any, get_type_hints
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.analysis.settings import settings_digest
 from harness.composing import compose_config
-from harness.config.fingerprint import KERAS_DEFAULTS, LEFT_OUT, combined, fingerprint
-from harness.config.schema import OPTIMIZERS, Config, flatten
+from harness.config.fingerprint import LEFT_OUT, combined, fingerprint
+from harness.config.optimizers import OPTIMIZERS
+from harness.config.schema import Config, flatten
+from tests.conftest import REPOSITORY
 
 DIGEST = "0" * 64
 KEYS = sorted(flatten(Config()))
@@ -92,7 +96,7 @@ def base_for(key: str) -> Config:
     base = changed(Config(), EFFECTIVE.get(key, {}))
     option = key.removeprefix("optimizer.")
     if key.startswith("optimizer.") and option != "name":
-        name = next(name for name, options in sorted(OPTIMIZERS.items(), reverse=True) if option in options)
+        name = next(name for name, has in sorted(OPTIMIZERS.items(), reverse=True) if option in has.options)
         base = changed(base, {"optimizer.name": name})
     return base
 
@@ -178,6 +182,15 @@ def test_it_is_the_same_tomorrow_and_on_another_machine() -> None:
     assert fingerprint(Config(), DIGEST) == "ddbe1400122aff1f98d35722c4e12443"
 
 
+def test_what_stores_have_from_earlier_versions_is_found_again() -> None:
+    """`fingerprints.json` was written before what decides a number was derived from the fields of the configuration."""
+    recorded = json.loads((REPOSITORY / "tests" / "data" / "fingerprints.json").read_text())
+    assert len(recorded) > 400
+    for values, before, digest in recorded:
+        config = changed(Config(), values)
+        assert (fingerprint(config, DIGEST), settings_digest(flatten(config))) == (before, digest), values
+
+
 def test_a_sweep_is_its_jobs_in_any_order_each_as_often_as_it_occurs() -> None:
     one, two = ("a", "mlp"), ("b", "mlp")
     assert combined([one, two]) == combined([two, one])
@@ -189,10 +202,8 @@ def test_a_sweep_is_its_jobs_in_any_order_each_as_often_as_it_occurs() -> None:
 def test_the_table_of_defaults_is_that_of_keras() -> None:
     import keras
 
-    from harness.training.compiling import KERAS_OPTIMIZERS
-
-    assert set(KERAS_DEFAULTS) == set(OPTIMIZERS)
-    for name, options in OPTIMIZERS.items():
-        parameters = inspect.signature(getattr(keras.optimizers, KERAS_OPTIMIZERS[name])).parameters
-        theirs = {option: parameters[option].default for option in options - {"learning_rate"}}
-        assert dict(KERAS_DEFAULTS[name]) == theirs, name
+    for name, optimizer in OPTIMIZERS.items():
+        parameters = inspect.signature(getattr(keras.optimizers, optimizer.class_name)).parameters
+        theirs = {option: parameters[option].default for option in optimizer.options - {"learning_rate"}}
+        assert optimizer.defaults == theirs, name
+        assert optimizer.learning_rate == parameters["learning_rate"].default

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from harness.config.optimizers import OPTIMIZERS
 from harness.config.schema import (
     ACTIVATIONS,
     ARCHITECTURES,
     DATASETS,
     ENGINES,
     FIGURES,
-    OPTIMIZERS,
     PREPROCESSING,
     SCHEDULES,
     Config,
@@ -23,6 +23,8 @@ from harness.config.schema import (
     OptimizerConfig,
     TrackingConfig,
     flatten,
+    settings_with,
+    without_effect,
 )
 from harness.config.validation import check_images, validate
 from harness.errors import ConfigError
@@ -121,6 +123,21 @@ def test_width_and_depth_stand_for_a_list_of_hidden_layers() -> None:
         assert model.hidden_units() == units
 
 
+def test_under_a_choice_that_is_new_every_setting_has_an_effect() -> None:
+    """A fingerprint that lacks a setting would have two different runs taken for one."""
+    config = Config()
+    assert {"model.filters", "regime.schedule.factor", "regime.validation.seed"} <= without_effect(config)
+    config.model.architecture = config.regime.schedule.name = config.regime.validation.strategy = "new"
+    config.regime.early_stopping.enabled = True
+    assert without_effect(config) == set()
+
+
+def test_traits_are_asked_for_by_name() -> None:
+    assert settings_with("failures") == ("timeout", "retries", "max_failures", "fail_fast")
+    assert settings_with("time", "presence") == ("model.dropout", "model.l2", "model.shift")
+    assert "tracking." in settings_with("operational")
+
+
 def test_flattening_names_every_leaf_once() -> None:
     flat = flatten(Config())
     assert flat["dataset.name"] == "fashion_mnist"
@@ -133,16 +150,18 @@ def test_flattening_names_every_leaf_once() -> None:
 def test_each_optimizer_has_exactly_the_options_of_keras() -> None:
     import keras
 
-    from harness.training.compiling import KERAS_OPTIMIZERS
-
-    ours = set(KERAS_OPTIMIZERS.values())
+    ours = {optimizer.class_name for optimizer in OPTIMIZERS.values()}
     classes = {name: item for name, item in vars(keras.optimizers).items() if inspect.isclass(item)}
     bases = {"Optimizer", "LossScaleOptimizer", "MultiOptimizer", "OptimizerMap"}
     assert ours == set(classes) - bases
-    for name, keras_name in KERAS_OPTIMIZERS.items():
-        taken = set(inspect.signature(classes[keras_name]).parameters) - {"name", "kwargs", "exclude_layers"}
-        assert OPTIMIZERS[name] == taken, name
-    assert {field.name for field in dataclasses.fields(OptimizerConfig)} - {"name"} == set().union(*OPTIMIZERS.values())
+    for name, optimizer in OPTIMIZERS.items():
+        taken = set(inspect.signature(classes[optimizer.class_name]).parameters) - {"name", "kwargs", "exclude_layers"}
+        assert optimizer.options == taken, name
+
+
+def test_every_option_of_an_optimizer_has_a_field_with_its_rule_and_the_other_way_round() -> None:
+    fields = {field.name for field in dataclasses.fields(OptimizerConfig)} - {"name"}
+    assert fields == set().union(*(optimizer.options for optimizer in OPTIMIZERS.values()))
 
 
 def test_the_names_that_configuration_allows_are_those_that_code_has() -> None:
@@ -150,14 +169,12 @@ def test_the_names_that_configuration_allows_are_those_that_code_has() -> None:
     from harness.figures import SELECTIONS
     from harness.models.building import ARCHITECTURES as BUILDERS
     from harness.models.preprocessing import PREPROCESSING as LAYERS
-    from harness.training.compiling import KERAS_OPTIMIZERS
     from harness.training.engines import ENGINES as BUILT
     from harness.training.schedules import SCHEDULES as FACTORS
 
     assert set(DATASETS) == set(PUBLICATIONS)
     assert set(ARCHITECTURES) == set(BUILDERS)
     assert set(PREPROCESSING) == set(LAYERS)
-    assert set(OPTIMIZERS) == set(KERAS_OPTIMIZERS)
     assert set(SCHEDULES) == set(FACTORS)
     assert set(ENGINES) == {"auto", *BUILT}
     assert set(FIGURES) == set(SELECTIONS)

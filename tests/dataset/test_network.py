@@ -26,6 +26,11 @@ class Answers(BaseHTTPRequestHandler):
             self.send_header("Location", "/whole")
             self.end_headers()
             return
+        if self.path == "/to-a-file":
+            self.send_response(302)
+            self.send_header("Location", "file:///etc/passwd")
+            self.end_headers()
+            return
         if self.path == "/absent":
             self.send_error(404)
             return
@@ -71,6 +76,12 @@ def test_a_file_is_downloaded_whole(server: str, tmp_path: Path, path: str) -> N
 def test_an_answer_without_the_whole_file_is_an_error(server: str, tmp_path: Path, path: str, words: str) -> None:
     with pytest.raises(DataError, match=words):
         download(server + path, tmp_path / "file")
+
+
+def test_a_redirection_to_a_file_of_this_machine_is_not_followed(server: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="not allowed"):
+        download(f"{server}/to-a-file", tmp_path / "file")
+    assert not (tmp_path / "file").exists()
 
 
 def test_a_trickle_meets_the_time_limit(server: str, tmp_path: Path) -> None:

@@ -236,6 +236,52 @@ class Slow(http.server.BaseHTTPRequestHandler):
     def log_message(self, *words: object) -> None: ...
 
 
+class Busy(http.server.BaseHTTPRequestHandler):
+    """A tracking server that never has time."""
+
+    asked = 0
+
+    def do_POST(self) -> None:
+        Busy.asked += 1
+        self.send_response(503)
+        self.end_headers()
+
+    do_GET = do_POST  # noqa: N815
+
+    def log_message(self, *words: object) -> None: ...
+
+
+def test_a_server_is_asked_again_twice_and_as_often_as_mlflow_does_while_something_trains(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(access.RETRIES, raising=False)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
+
+    def asked(store: Store) -> int:
+        Busy.asked = 0
+        with pytest.raises(StoreError, match="cannot be used"), store.explained():
+            store.client.search_experiments(max_results=1)
+        return Busy.asked
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Busy) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            store = Store(f"http://127.0.0.1:{server.server_address[1]}")
+            assert asked(store) == 1 + access.USUAL == 3
+            with access.retries(access.WHILE_TRAINING):
+                assert asked(store) == 1 + access.WHILE_TRAINING == 8
+                with access.retries(access.USUAL):
+                    assert asked(store) == 3
+            assert asked(store) == 3
+            monkeypatch.setenv(access.RETRIES, "1")
+            with access.retries(access.WHILE_TRAINING):
+                assert asked(store) == 2  # the user's word goes first
+        finally:
+            server.shutdown()
+            serving.join()
+
+
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in (access.RETRIES, access.TIMEOUT):
