@@ -184,6 +184,13 @@ def test_links_lead_somewhere(document: Path) -> None:
                 assert anchor in {heading.lower().replace(" ", "-") for heading in headings}, target
 
 
+def test_a_decision_is_a_short_paragraph() -> None:
+    paragraphs = (REPOSITORY / "docs" / "decisions.md").read_text().split("\n\n")
+    decisions = [paragraph for paragraph in paragraphs if paragraph.startswith("**")]
+    assert len(decisions) > 20
+    assert not [decision for decision in decisions if len(decision.split()) > 80]
+
+
 def test_pictures_are_shown_and_small() -> None:
     shown = {
         (document.parent / target).resolve()
