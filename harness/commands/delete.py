@@ -43,8 +43,8 @@ class Doomed:
 @click.argument("runs", nargs=-1)
 @click.option("--experiment", metavar="NAME", help="The runs of this experiment.")
 @click.option("--failed", is_flag=True, help="Of these (by default of all) only those that FAILED.")
-@click.option("--older-than", "age", metavar="AGE", help="Only those that ended before that: 30d, 2w, 12h, 1d12h.")
-@click.option("--dry-run", is_flag=True, help="Show what would go, and delete nothing.")
+@click.option("--older-than", "age", metavar="AGE", help="Only those that ended this long ago: 30d, 2w, 12h, 1d12h.")
+@click.option("--dry-run", is_flag=True, help="Show what would be deleted, and delete nothing.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @store_option
 def command(
@@ -52,10 +52,10 @@ def command(
 ) -> int | None:
     """Delete runs for good, with their artifacts, models, training state and checkpoint.
 
-    RUNS are run ids, beginnings of ids, names, latest, or best; a sweep stands for all of its runs, but not for those
-    of others that it reuses. What would go is shown, with the room that it frees, and you are asked. --failed and
-    --older-than leave a sweep's own run while one of its runs stays. A run that is at work, or whose model is
-    registered, is refused.
+    RUNS are run ids, beginnings of ids, names, latest, or best; a sweep stands for all of its runs, except those that
+    it reuses from others. The command shows what it would delete and how much space that frees, and asks. --failed
+    and --older-than keep a sweep's own run while one of its runs stays. A run that is still running, or whose model
+    is registered, is refused.
     """
     if not (runs or experiment or failed or age):
         raise RequestError("Say what to delete: RUNS, --experiment NAME, --failed or --older-than 30d.")

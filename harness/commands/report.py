@@ -29,28 +29,28 @@ MOST_SETTINGS = 60
 @click.option(
     "--baseline",
     metavar="ROW",
-    help="Hold every other row to this one: settings (model=mlp_128,optimizer=sgd), a row as its cells read, or a run. "
-    "By default each setting's values are held to its first.",
+    help="Compare every other row with this one. Name it by settings (model=mlp_128,optimizer=sgd), by its cells, "
+    "or by a run. By default each setting's values are compared with its first.",
 )
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write FILE.html, or FILE.md with its figures in FILE_figures/, as well.",
+    help="Also write FILE.html, or FILE.md with its figures in FILE_figures/.",
 )
 @naming_options
-@click.option("--no-log", is_flag=True, help="Do not keep it with the sweep's run; needs --output.")
+@click.option("--no-log", is_flag=True, help="Do not store it with the sweep's run; needs --output.")
 @store_option
 def command(
     sweep: str | None, experiment: str | None, baseline: str | None, output: Path | None,
     train_metric: str | None, held_out_metric: str | None, train_loss_metric: str | None,
     held_out_loss_metric: str | None, group_by: str | None, no_log: bool, store: Store,
 ) -> None:  # fmt: skip
-    """Say what a sweep found: one HTML page that needs no network, and Markdown.
+    """Write a sweep's report: one HTML page that needs no network, and Markdown.
 
     SWEEP is a sweep's run: its id, the beginning of it, its name, latest, or best (that of the best run); by default
-    the latest. The report is kept with that run as report.html and report.md, where MLflow's own pages show it.
-    Experiments that the harness did not write are read as `harness compare` reads them.
+    the latest. The report is stored with that run as report.html and report.md, and the MLflow UI shows it.
+    Experiments that the harness did not write are read as by `harness compare`.
     """
     from harness.report import saving  # Jinja2
 

@@ -17,13 +17,13 @@ def command() -> None:
 
 
 @command.command("relocate")
-@click.option("--dry-run", is_flag=True, help="Say what would be rewritten, and change nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be changed, and change nothing.")
 @store_option
 def relocate_command(dry_run: bool, store: Store) -> None:
-    """Rewrite where a SQLite store that was moved or copied says that its artifacts lie.
+    """Correct the paths of artifacts in a SQLite store that was moved or copied.
 
-    MLflow records absolute locations, of experiments, runs and models. They become those beside the database. A copy of
-    the database from before is kept; artifacts themselves are neither moved nor read.
+    MLflow records absolute paths of experiments, runs and models. They are changed to the folder beside the database.
+    A copy of the old database is kept. Artifacts are neither moved nor read.
     """
     if store.database is None:
         raise RequestError(f"The store {store.shown} is no SQLite file: its server knows where its artifacts lie.")

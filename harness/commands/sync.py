@@ -1,4 +1,4 @@
-"""`harness sync`: what runs kept in spools while their store could not be used, brought home."""
+"""`harness sync`: upload the results that runs spooled while their store was down."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from harness.tracking.sync import Home, bring_home
 
 
 @click.command(name="sync")
-@click.option("--store", metavar="URI", help="Only what was meant for this MLflow store; by default everything.")
+@click.option("--store", metavar="URI", help="Only results for this MLflow store; by default all.")
 def command(store: str | None) -> None:
-    """Put into the store what runs kept on this machine while it could not be used, each thing once.
+    """Upload results that were spooled on this machine while the store was down, each once.
 
-    A run whose store fails in the middle of training goes on, and keeps the rest in a spool: spool/ in the project's
-    root, or a folder for temporary files where the disk is full. This command may be cut short and called again at any
-    time. The exit code is 1 where a store is still away.
+    If the store fails in the middle of a run, training continues and the results go into a spool: spool/ in the
+    project's root, or a folder for temporary files if the disk is full. You may interrupt this command and call it
+    again at any time. The exit code is 1 if a store is still down.
     """
     wanted = None if store is None else open_store(store)
     waiting = [spools for spools in find_spools().values() if wanted in (None, spools[0].origin.store)]
