@@ -241,7 +241,7 @@ def _tested(comparison: Comparison, baseline: str | None, effect: str | None) ->
     if baseline is None:
         return comparison
     if len(comparison.rows) == 1:
-        raise RequestError(f"--baseline {baseline}: there is no other row to hold to it. Compare more runs.")
+        raise RequestError(f"--baseline {baseline}: there is no other row to compare with it. Compare more runs.")
     return differences(comparison, find_row(comparison, baseline))
 
 

@@ -79,7 +79,7 @@ def fetch(names: tuple[str, ...], directory: Path | None) -> None:
             failures.append(str(error))
             continue
         how = "was there already" if obtained.fetched_from is None else f"fetched from {obtained.fetched_from}"
-        click.echo(f"{published.name}: {how}; all four files are sound, in {obtained.folder}")
+        click.echo(f"{published.name}: {how}; all four files are undamaged, in {obtained.folder}")
     if failures:
         raise DataError("\n\n".join(failures))
 

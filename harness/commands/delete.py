@@ -80,11 +80,13 @@ def command(
     with store.exclusive():
         now = find()
         if {run.run_id for run in now.runs} != {run.run_id for run in doomed.runs}:
-            raise RequestError("Runs have begun or ended meanwhile, and nothing was deleted. Give the command again.")
+            raise RequestError(
+                "Runs have started or ended in the meantime, so nothing was deleted. Give the command again."
+            )
         left = delete_runs(store, now.runs)
     click.echo(f"Deleted {_counted(doomed.runs)}.")
     if store.database is None:
-        click.echo("Their records are marked as deleted; `mlflow gc`, where the server runs, takes those away too.")
+        click.echo("Their records are marked as deleted; `mlflow gc`, where the server runs, deletes those too.")
     for location in left:
         click.echo(f"These files as well: {location}")
     return None
@@ -168,8 +170,8 @@ def _busy(run: RunRecord) -> str:
     process = run.tags.get(PROCESS_TAG)
     where = f" on {process_host(process)}" if process else ""
     return (
-        f"{run.name} ({run.run_id}) is at work{where}. Stop it first. If its machine is gone for good, end it in the "
-        f"store: MlflowClient().set_terminated('{run.run_id}', 'KILLED')"
+        f"{run.name} ({run.run_id}) is still running{where}. Stop it first. If its machine is gone for good, end it in "
+        f"the store: MlflowClient().set_terminated('{run.run_id}', 'KILLED')"
     )
 
 

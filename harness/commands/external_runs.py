@@ -40,5 +40,5 @@ def naming_of(
     """What the options say. Raises `RequestError` for a `--group-by` that names nothing."""
     keys = tuple(key.strip() for key in (group_by or "").split(",") if key.strip())
     if group_by is not None and not keys:
-        raise RequestError("--group-by: name at least one parameter, several parted by commas.")
+        raise RequestError("--group-by: name at least one parameter, separated by commas.")
     return Naming(train_metric, held_out_metric, train_loss_metric, held_out_loss_metric, keys)

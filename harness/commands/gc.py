@@ -27,7 +27,7 @@ def command(dry_run: bool, yes: bool, store: Store) -> int | None:
     """
     if store.database is None:
         raise RequestError(
-            f"The store {store.shown} is no SQLite file. What was deleted in it is taken away where its server runs: "
+            f"The store {store.shown} is no SQLite file. To remove what was deleted in it, run on its server: "
             "mlflow gc --backend-store-uri URI"
         )
     if store.is_missing:
@@ -39,15 +39,15 @@ def command(dry_run: bool, yes: bool, store: Store) -> int | None:
     if dry_run:
         for path in garbage.paths:
             click.echo(f"  {path}")
-        click.echo("Nothing was taken away: this was a dry run.")
+        click.echo("Nothing was deleted: this was a dry run.")
         return None
     if not garbage.found:
         return None
-    if not agreed(f"Take all of it away, for good ({shown_size(garbage.size)})?", yes):
+    if not agreed(f"Delete all of it for good ({shown_size(garbage.size)})?", yes):
         return DECLINED
     with store.exclusive():
         collect(store, garbage)
-    click.echo(f"Taken away: {shown_size(garbage.size)}.")
+    click.echo(f"Deleted: {shown_size(garbage.size)}.")
     return None
 
 

@@ -104,7 +104,7 @@ def _show_summary(trained: TrainedRun, form: str) -> None:
     layers = describe_layers(trained.model)
     _print(trained, form, summary_table(layers), summary_document(layers))
     if form == "table":
-        _remark(f"What they put out for a test image: harness inspect {trained.record.run_id[:8]} --layer all")
+        _remark(f"Their outputs for a test image: harness inspect {trained.record.run_id[:8]} --layer all")
 
 
 def _show_weights(trained: TrainedRun, form: str, output: Path | None) -> None:

@@ -87,7 +87,7 @@ def command(
             click.echo(f"Wrote {place}", err=True)
     if parent is not None and not no_log:
         saving.keep(store, parent.run_id, report)
-        click.echo(f"Kept as {saving.PAGE} and {saving.TEXT} with the run {parent.run_id}: harness ui", err=True)
+        click.echo(f"Stored as {saving.PAGE} and {saving.TEXT} with the run {parent.run_id}: harness ui", err=True)
     click.echo(report.answer)
 
 

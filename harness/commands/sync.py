@@ -66,24 +66,26 @@ def _make_anew(store: Store, run_id: str) -> None:
     if bring_up_to_date(store, run_id):
         click.echo(f"{named}: table, figure and report have the results now; {shown} shows them.")
     else:
-        click.echo(f"{named} is at work in another command, which makes its table at its end; {shown} shows it now.")
+        click.echo(f"{named} is running in another command, which makes its table at its end; {shown} shows it now.")
 
 
 def _brought_home(spools: Sequence[Spool]) -> Home | None:
     """Bring one run home and say so; None if it is not ours to bring. Raises `StoreError`."""
     with held(spools) as ours:
         if not ours:
-            click.echo(f"{_named(spools)}: still at work, or in the hands of another sync; left alone")
+            click.echo(f"{_named(spools)}: still running, or being uploaded by another `harness sync`; left alone")
             return None
         home = bring_home(spools)
     if home.elsewhere:
-        click.echo(f"{_named(spools)}: trained to its end by another process meanwhile; these results were not needed")
+        click.echo(
+            f"{_named(spools)}: trained to its end by another process in the meantime; these results are not needed"
+        )
         return None
     if home.state == RunState.FINISHED:
         paths.checkpoint_file(spools[0].origin.run_id).unlink(missing_ok=True)  # it needs it no more
     entries = "1 entry" if home.written == 1 else f"{home.written} entries"
-    state = home.state or "cut off before its end, the same `harness sweep ...` again goes on with it"
-    click.echo(f"{_named(spools)}: {entries} put into {spools[0].origin.store.shown}; {state}")
+    state = home.state or "interrupted before its end; the same `harness sweep ...` resumes it"
+    click.echo(f"{_named(spools)}: {entries} uploaded to {spools[0].origin.store.shown}; {state}")
     return home
 
 

@@ -145,7 +145,7 @@ def _origin(folder: Path) -> str:
     try:
         return (folder / ORIGIN_FILE).read_text(encoding="utf-8").strip()
     except FileNotFoundError:
-        return "placed there by hand"
+        return "placed there manually"
 
 
 def summary(publication: Publication, root: Path | None = None) -> tuple[str, Path]:

@@ -164,8 +164,8 @@ def _resumed(config: Config, context: RunContext, tags: Mapping[str, str]) -> st
     now = str(config.threads or available_cpus())
     if (before := run.tags.get(THREADS_TAG, now)) != now:
         log.warning(
-            "This run was begun with %s threads and goes on with %s: its last digits will not be those of a run that "
-            "was never cut off.",
+            "This run was begun with %s threads and is resumed with %s: its last digits will differ from those of "
+            "a run that was not interrupted.",
             before,
             now,
         )

@@ -61,7 +61,7 @@ def find_recorded(store: Store, text: str, named: Mapping[str, str] = MappingPro
         why = f": {record.tags[ERROR_TAG].rstrip('.')}" if ERROR_TAG in record.tags else ""
         raise RequestError(
             f"The run {record.name} ({record.run_id}) is {record.state}{why}. Only a finished run has results that a "
-            "repetition could be held to."
+            "repetition could be compared with."
         )
     config = _config(store, record)
     if CONTINUED in named:

@@ -153,7 +153,7 @@ def raise_if_unfinished(store: Store, runs: Sequence[RunRecord], jobs: int) -> N
     waiting = trained_runs(store) if unfinished else set()
     if spooled := sum(run.run_id in waiting for run in one_a_job(runs).values() if run.state != RunState.FINISHED):
         rest = unfinished - spooled
-        others = f"{rest} more are not finished: after that, the same command goes on with them. " if rest else ""
+        others = f"{rest} more are not finished: after that, the same command resumes them.  " if rest else ""
         raise SweepFailed(others + in_words_spooled(spooled, jobs))
     if unfinished and failed == unfinished:
         raise SweepFailed(
@@ -162,7 +162,7 @@ def raise_if_unfinished(store: Store, runs: Sequence[RunRecord], jobs: int) -> N
         )
     if unfinished:
         raise SweepFailed(
-            f"{unfinished} of {jobs} runs are not finished ({failed} failed). The same command goes on with them."
+            f"{unfinished} of {jobs} runs are not finished ({failed} failed). The same command resumes them."
         )
 
 

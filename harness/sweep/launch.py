@@ -129,7 +129,9 @@ def _train(request: argparse.Namespace, display: RunDisplay) -> None:
         with display.live():
             _call_hydra(_command_line(request), task)
     except KeyboardInterrupt:
-        display.say("Interrupted. A single run begins anew with the same command; what `harness sweep` began, goes on.")
+        display.say(
+            "Interrupted. The same command starts this single run again. Only runs of `harness sweep` are resumed."
+        )
         raise
     for failure in failures:
         raise failure

@@ -201,8 +201,8 @@ class StoredRun:
         if tries > self.attempt:
             self._ours_at = -math.inf
             raise TakenOver(
-                f"Another command goes on with the run {self.run_id} since this machine was last heard of "
-                f"(try {tries}, this was try {self.attempt}): it is left to that one."
+                f"Another command has resumed the run {self.run_id} since this machine last wrote to it (try "
+                f"{tries}; this was try {self.attempt}). That command keeps the run."
             )
         self._ours_at = seconds_elapsed()
 

@@ -79,4 +79,4 @@ def bring_home_before(run_id: str) -> None:
                     f"The run {run_id} is being trained or synced by another process ({spools[0].folder})."
                 )
             home = bring_home(spools, ending=False)
-            log.info("brought %d entries of an earlier try from %s into the store", home.written, spools[0].folder)
+            log.info("uploaded %d entries of an earlier try from %s", home.written, spools[0].folder)

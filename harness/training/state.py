@@ -154,7 +154,7 @@ def begin(model: Any, start: TrainingState | None, epochs: int) -> EpochSpan:
         return EpochSpan(0, 0, epochs)
     restore_model(model, start)
     log.info(
-        "training goes on after epoch %d, optimizer state %s", start.epochs, restore_optimizer(model.optimizer, start)
+        "training resumes after epoch %d, optimizer state %s", start.epochs, restore_optimizer(model.optimizer, start)
     )
     if start.progress is not None and start.draws != DRAWS and start.generators:
         log.warning(
