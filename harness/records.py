@@ -212,7 +212,7 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Evaluation(Score):
-    """A model evaluated on one split of n images.
+    """A model scored on one split of n images.
 
     `ece` (expected calibration error), `calibration_error` (without its bias; NaN for very few images) and `brier` (the
     Brier score) are as in metrics.py; `probabilities` is (n, classes); `losses` (n,) in nats, of which

@@ -219,7 +219,7 @@ def apart_in_words(comparison: Comparison) -> str:
     """Why not all rows are ranked against each other."""
     shown = "are shown in groups and " if comparison.ranked else ""
     return (
-        f"Rows evaluated on different {comparison.images_in_words} {shown}are not ranked against each other: front and "
+        f"Rows scored on different {comparison.images_in_words} {shown}are not ranked against each other: front and "
         "underfit hold among rows of the same images"
     )
 

@@ -204,7 +204,7 @@ def _mean(finding: Finding) -> float:
 
 
 def _rankings(comparison: Comparison, compared: str) -> list[str]:
-    """The ranking of each group of rows that are evaluated on the same images."""
+    """The ranking of each group of rows that are scored on the same images."""
     groups: dict[str, list[Row]] = {}
     for row in comparison.rows:
         groups.setdefault(row.judged_on, []).append(row)

@@ -62,7 +62,7 @@ def all_tests(comparison: Comparison, baseline: str | None = None) -> Tested:
     for key in comparison.settings:
         if not (together := values_together(comparison, key)):
             untested.append(
-                f"The effect of {short[key]} is not tested: each value is evaluated on other {comparison.images_in_words}."
+                f"The effect of {short[key]} is not tested: each value is scored on other {comparison.images_in_words}."
             )
             continue
         try:

@@ -63,8 +63,8 @@ def test_each_run_that_came_home_is_told_and_the_sweep_that_missed_it(
         f"whole ({whole.origin.run_id[:8]}): 2 entries uploaded to {uri}; FINISHED"
     ]
     assert [line for line in lines if line.startswith("cut")] == [
-        f"cut ({cut.origin.run_id[:8]}): 1 entry uploaded to {uri}; interrupted before its end; the same `harness sweep ...` "
-        "resumes it"
+        f"cut ({cut.origin.run_id[:8]}): 1 entry uploaded to {uri}; interrupted before its end; the same "
+        "`harness sweep ...` resumes it"
     ]
     [hint] = [line for line in lines if line.startswith("The sweep")]
     assert f"harness compare {parent.run_id[:8]} --store {uri}" in hint

@@ -134,9 +134,9 @@ def test_each_group_of_rows_on_the_same_images_has_a_ranking_of_its_own() -> Non
     compared = comparison(records)
     told = findings(compared, all_tests(compared))
     assert sum(sentence.startswith("Least mean gap of accuracy on test among all 2") for sentence in told) == 2
-    assert any("evaluated on different test images" in sentence for sentence in told)
+    assert any("scored on different test images" in sentence for sentence in told)
     assert any(
-        "The effect of test_size is not tested: each value is evaluated on other test images" in one for one in told
+        "The effect of test_size is not tested: each value is scored on other test images" in one for one in told
     )
 
 
