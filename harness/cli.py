@@ -110,7 +110,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if (lost := streams.lost()) is None:
             return code
         if KEPT.intersection(arguments[:1]):
-            click.echo(f"Not all could be printed ({lost.strerror}); what was recorded or written is there.", err=True)
+            click.echo(
+                f"Not everything could be printed ({lost.strerror}); recorded and written results are complete.",
+                err=True,
+            )
             return code
         _print_error(f"What was printed could not be written: {lost.strerror}.")
         return code or 1

@@ -43,7 +43,7 @@ def shown() -> str:
 def shortened(printed: str) -> str:
     """What a sweep prints, with the first and the last of its runs, and without the notes below the table."""
     runs = re.compile(r"(\[ *1/.*\n)(?:\[.*\n)+(\[.*\n)")
-    notes = re.compile(r"\nGaps: .*?(?=The runs in MLflow's own pages)", re.DOTALL)
+    notes = re.compile(r"\nGaps: .*?(?=The runs in the MLflow UI)", re.DOTALL)
     return notes.sub("...\n", runs.sub(r"\1...\n\2", printed))
 
 

@@ -95,7 +95,7 @@ def legend(comparison: Comparison) -> list[str]:
         lines.append(underfit_in_words(comparison))
     if comparison.judged_apart:
         lines.append(f"{apart_in_words(comparison)}.")
-    return [*lines, *marks(comparison), "The runs in MLflow's own pages: harness ui"]
+    return [*lines, *marks(comparison), "The runs in the MLflow UI: harness ui"]
 
 
 def what_is_repeated(comparison: Comparison) -> str:

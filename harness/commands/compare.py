@@ -183,7 +183,7 @@ def command(
     if images and effect:
         raise RequestError("--by-image compares rows, and --effect the values of a setting. Use one of them.")
     if points is not None and (images or baseline or effect):
-        raise RequestError("--power asks of all rows together. Leave --baseline, --effect and --by-image out.")
+        raise RequestError("--power is about all rows together. Leave out --baseline, --effect and --by-image.")
     with cached_reads(store):
         chosen = choose(store, runs, experiment, sweep)
     runs_read, reading = adapt(chosen.runs, naming)
@@ -195,7 +195,7 @@ def command(
     )  # fmt: skip
     if not comparison.scores and stage != "final" and comparison.finished:
         raise RequestError(
-            f"--at {stage}: no run here has such figures. Only a run with a validation split (regime.validation) has "
+            f"--at {stage}: no run here has such scores. Only a run with a validation split (regime.validation) has "
             "an epoch of least validation loss, and runs of earlier versions of the harness have neither."
         )
     if pareto and comparison.scores and not comparison.rows:

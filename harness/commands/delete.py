@@ -180,7 +180,7 @@ def _shown(store: Store, doomed: Doomed) -> list[str]:
     reasons = list(dict.fromkeys(doomed.kept.values()))
     kept = [f"kept: {reason}" for reason in reasons[:_LINES]]
     if not doomed.runs:
-        return [*kept, "Nothing to delete: no run is like that."]
+        return [*kept, "Nothing to delete: no run matches."]
     inventory = None if store.database is None else take_inventory(store.database)
     sizes = {run.run_id: 0 if inventory is None else inventory.size(run.run_id) for run in doomed.runs}
     below: defaultdict[str | None, list[RunRecord]] = defaultdict(list)

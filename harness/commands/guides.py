@@ -117,5 +117,5 @@ def _draw(found: Sequence[Reproduction], file: Path) -> None:
     if not bands:
         raise RequestError("--figure: these guides printed no figures by epoch; A, B and C did.")
     with paths.atomic_path(file) as temporary:
-        draw(bands, "What the guides printed, upon the runs of their experiments").savefig(temporary, format="png")
+        draw(bands, "What the guides printed, over the runs of their experiments").savefig(temporary, format="png")
     click.echo(f"Wrote {file}", err=True)

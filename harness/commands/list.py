@@ -166,7 +166,7 @@ def _summary(store: Store, runs: Sequence[RunRecord], part: str | None) -> str:
     )
     where = f"{counted}{f' of {part}' if part else ''}."
     if store.database is None:
-        return f"{where} What the store {store.shown} weighs, its server knows."
+        return f"{where} The size of the store {store.shown} is known only to its server."
     parts = weight(store.database)
     told = ", ".join(f"{what} {shown_size(size)}" for what, size in parts.items() if size)
     line = f"{where} The store {store.database} weighs {shown_size(sum(parts.values()))}: {told}."

@@ -57,9 +57,7 @@ def command(
     if sweep and experiment:
         raise RequestError("SWEEP and --experiment were given together. Each says what to report: use one of them.")
     if output is None and (no_log or experiment):
-        given = (
-            "--no-log" if no_log else f"--experiment {experiment}: there is no sweep's run to keep the report with, and"
-        )
+        given = "--no-log" if no_log else f"--experiment {experiment}: there is no sweep to store the report with, and"
         raise RequestError(f"{given} leaves nowhere for the report to go. Add --output FILE.html or FILE.md.")
     if output is not None:
         saving.check_target(output)
@@ -72,7 +70,7 @@ def command(
     )  # fmt: skip
     if len(comparison.settings) > MOST_SETTINGS:
         raise RequestError(
-            f"The runs differ in {len(comparison.settings):,} settings, and a report tells of {MOST_SETTINGS} at most. "
+            f"The runs differ in {len(comparison.settings):,} settings, and a report shows at most {MOST_SETTINGS}. "
             "Name those that matter: --group-by KEY,KEY. `harness compare --format csv` has them all."
         )
     words = ["--experiment", experiment] if experiment else [parent.run_id] if parent else []

@@ -33,17 +33,17 @@ def relocate_command(dry_run: bool, store: Store) -> None:
         store.check_sound()
         move = plan(store.database)
         if not move.places:
-            click.echo(f"Nothing to do: the store {store.database} records the place that it lies in.")
+            click.echo(f"Nothing to do: the paths in the store {store.database} are right.")
             return
         for place in dict.fromkeys(map(local_path, move.places)):
             click.echo(f"from {place}")
         click.echo(f"to   {artifact_root(store.database)}")
         click.echo(", ".join(f"{count} {what if count != 1 else what[:-1]}" for what, count in move.counts.items()))
         if move.absent:
-            click.echo(f"{len(move.absent)} folders of artifacts are at the old place only")
+            click.echo(f"{len(move.absent)} folders of artifacts exist only at the old place")
         if dry_run:
             click.echo("Nothing was changed: this was a dry run.")
             return
         kept = relocate(move)
         follow_store(move, store)
-    click.echo(f"Rewritten. The database from before: {kept}")
+    click.echo(f"Done. The old database is kept as {kept}")

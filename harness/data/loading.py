@@ -101,7 +101,8 @@ def _load(name: str, directory: Path | None, cache_root: Path) -> Dataset:
     if dict(sums) == dict(published.sums):
         return _assemble(published, files, digest(sums), f"the folder {folder}")
     logger.warning(
-        "%s is a variant with sums of its own (%s), not the published %s, and its results are its own",
+        "%s is a variant with its own checksums (%s), not the published %s: its results cannot be compared with "
+        "published ones",
         folder,
         SUMS_FILE,
         published.title,

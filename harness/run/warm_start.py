@@ -201,7 +201,7 @@ def _training_images(store: Store, named: str, run: RunRecord, config: Config, d
     if gone:
         where = f"in {given.directory} " if given.directory is not None else ""
         raise RequestError(
-            f"{named}: the images that {run.name} ({run.run_id}) was trained on are not to be found {where}any more. "
+            f"{named}: the images that {run.name} ({run.run_id}) was trained on cannot be found {where}any more. "
             "So it cannot be known whether some of them are held out here. Bring the files back, or hold out the "
             f"images that it held out: {_held_out_by(run)}."
         )

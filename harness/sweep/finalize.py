@@ -109,7 +109,7 @@ def keep_report(store: Store, parent_id: str, comparison: Comparison) -> bool:
         saving.keep(store, parent_id, saving.make(store, comparison, parent, words=parent_id))
     except Exception as error:  # noqa: BLE001 - of whatever kind: it would fail a sweep that has finished
         log.warning(
-            "The report was not made (%s: %s). `harness report %s` does it again.",
+            "The report was not made (%s: %s). `harness report %s` makes it.",
             type(error).__name__, error, parent_id,
         )  # fmt: skip
         return False
@@ -140,9 +140,9 @@ def conclude(store: Store, plan: SweepPlan, report: Report, display: SweepDispla
 def in_words_spooled(trained: int, jobs: int) -> str:
     """What is to be done about jobs that were trained and whose results the store did not take."""
     return (
-        f"{trained} of {jobs} runs were trained, but the store did not take all of their results: these wait on this "
-        "machine. `harness sync` puts them into the store when it can be used again, and brings the sweep's table up "
-        "to date; nothing needs to be trained again."
+        f"{trained} of {jobs} runs were trained, but not all of their results are in the store: these wait on this "
+        "machine. `harness sync` uploads them when the store can be used again, and updates the sweep's table; "
+        "nothing needs to be trained again."
     )
 
 

@@ -196,7 +196,7 @@ def _refuse_ties(config: Config) -> None:
     for key, value in (("parent_run", config.tracking.parent_run), ("job", config.tracking.job)):
         if value is not None:
             raise RequestError(
-                f"tracking.{key}={value}: `harness sweep` itself gives this setting to its jobs. Take it out; "
+                f"tracking.{key}={value}: `harness sweep` itself gives this setting to its jobs. Remove it; "
                 "tracking.experiment=NAME keeps runs together."
             )
 

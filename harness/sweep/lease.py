@@ -204,7 +204,7 @@ def take_over(store: Store, parent: RunRecord, say: Callable[[str], None], timeo
         numbers = " ".join(str(process.pid) for process in left)
         bound = f"`kill -9 {numbers}` ends them now" if timeout is None else f"at most timeout={timeout:g} s"
         say(
-            f"Waiting for {len(left)} workers of the command that was cut off: they stop at the end of their epoch "
+            f"Waiting for {len(left)} workers of the interrupted command: they stop at the end of their epoch "
             f"({bound})."
         )
         if hung := _outlast(left, timeout):

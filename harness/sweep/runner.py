@@ -286,7 +286,7 @@ def _carry_out(
         finally:
             if lease.is_lost():
                 raise HarnessError(
-                    "This machine was not heard of for a minute, and another command has taken the sweep over. "
+                    "This command was silent for a minute, and another command has taken over the sweep. "
                     "`harness sweep --watch` shows it."
                 )
             runs = finish_parent(parent, plan, state, report, display)

@@ -220,8 +220,8 @@ def _temporary_folder() -> Iterator[Path]:
         if error.errno not in NO_ROOM:
             raise
         raise StoreError(
-            f"A file of the run could not be written to {tempfile.gettempdir()}: {error.strerror or error}. Make room "
-            "there, or name another place for temporary files with TMPDIR."
+            f"A file of the run could not be written to {tempfile.gettempdir()}: {error.strerror or error}. Free "
+            "some space there, or name another place for temporary files with TMPDIR."
         ) from error
 
 

@@ -159,7 +159,7 @@ def begin(model: Any, start: TrainingState | None, epochs: int) -> EpochSpan:
     if start.progress is not None and start.draws != DRAWS and start.generators:
         log.warning(
             "An earlier version trained the first %d epochs, and drew dropout masks and shifts from another generator. "
-            "The rest draws from %s: the run does not have the numbers of an undisturbed one.",
+            "The rest draws from %s: the run will not have the numbers of an uninterrupted one.",
             *(start.epochs, DRAWS),
         )
     before = start.epochs if start.progress is None else start.progress.before

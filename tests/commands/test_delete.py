@@ -214,7 +214,7 @@ def test_nothing_said_is_nothing_deleted(filled: Filled, capsys: pytest.CaptureF
     assert "Say what to delete" in deleted(capsys, "--yes", code=2)
     assert "given together" in deleted(capsys, "a", "--experiment", "study", code=2)
     assert "No run in the store" in deleted(capsys, "nobody", code=2)
-    assert "no run is like that" in deleted(capsys, "--failed")
+    assert "no run matches" in deleted(capsys, "--failed")
 
 
 @pytest.mark.slow

@@ -145,7 +145,7 @@ def test_a_disk_that_fills_up_in_the_middle(empty: Project, undisturbed: Outcome
         kept(done, "database or disk is full")
         refused = empty.run("train", *TRAINING, environment=environment)
         assert refused.returncode == 1
-        assert "MB are free, and a run wants 100 MB. Make room in" in refused.stderr
+        assert "MB are free, and a run needs 100 MB. Free some space in" in refused.stderr
         away = empty.run("sync", environment=environment)
         assert (away.returncode, away.stdout) == (1, "")
         assert "Nothing is lost." in away.stderr
@@ -168,7 +168,7 @@ def test_a_store_that_becomes_read_only_in_the_middle(empty: Project, undisturbe
         kept(done, f"The tracking store {uri} cannot be used")
         refused = empty.run("train", *TRAINING, f"tracking.uri={uri}")
         assert refused.returncode == 1
-        assert "is read-only. Give this user the right to write there" in refused.stderr
+        assert "is read-only. Give this user permission to write there" in refused.stderr
     synced(empty, uri)
     assert_equal(Outcome(empty, done), undisturbed, uri)
 
@@ -240,7 +240,7 @@ def test_every_worker_of_a_sweep_keeps_its_own_run(empty: Project) -> None:
     assert done.stderr.count("Training continues.") == 2
     assert "Traceback" not in done.stderr
     last = done.stderr.rstrip().splitlines()[-1]
-    assert last.startswith("error: 2 of 2 runs were trained, but the store did not take all of their results")
+    assert last.startswith("error: 2 of 2 runs were trained, but not all of their results are in the store")
     assert "`harness sync` uploads them" in last
     assert Outcome(empty, done).parent.info.status == "FAILED"
     brought = empty.run("sync")
