@@ -99,8 +99,8 @@ def _place(files: Sequence[StoredFile], folder: Path, label: str) -> None:
 
 def _unwritable(folder: Path, error: OSError) -> DataError:
     return DataError(
-        f"{folder}: cannot be written ({error.strerror or error}). Free some space or give access, or set the environment "
-        "variable HARNESS_CACHE to a folder that can be written."
+        f"{folder}: cannot be written ({error.strerror or error}). Free some space or give access, or set the "
+        "environment variable HARNESS_CACHE to a folder that can be written."
     )
 
 

@@ -39,7 +39,8 @@ def bring_home(spools: Sequence[Spool], ending: bool = True) -> Home:
     store = origin.store
     if store.is_missing:  # MLflow would make an empty one
         raise StoreError(
-            f"The tracking store {store.database} does not exist. Bring it back; the results wait in {spools[0].folder}."
+            f"The tracking store {store.database} does not exist. Bring it back; the results wait in "
+            f"{spools[0].folder}."
         )
     store.check_writable()
     now = look(store, origin.run_id)
