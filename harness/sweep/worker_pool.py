@@ -145,7 +145,7 @@ class WorkerPool:
             failed = "A job" if limit == 1 else f"{limit} jobs in a row"
             self._gave_up = (
                 f"{failed} failed, so the sweep was stopped ({setting}): running jobs ended with their epoch, and "
-                "no further job was started. The last reason: {failure.reason}"
+                f"no further job was started. The last reason: {failure.reason}"
             )
         log.warning("%s failed: stopping at the end of the epoch (%s).", failed, setting)
         self._call_off()
