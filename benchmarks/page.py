@@ -220,8 +220,8 @@ def _run_parts(result: Result) -> Iterator[str]:
 def _engines(result: Result) -> Iterator[str]:
     yield "## Engines"
     yield (
-        "Regularisation and augmentation in both engines, in turns: processor seconds of one epoch with one "
-        f"thread, with the clean pass, without compiling, of {result['images']:,} images of Fashion-MNIST (`model=cnn`: "
+        "Regularisation and augmentation in both engines, in turns: processor seconds of one epoch with one thread, "
+        f"with the clean pass, without compiling, of {result['images']:,} images of Fashion-MNIST (`model=cnn`: "
         f"{result['few_images']:,}). `keras` is Keras's own `fit`. The last column shows the cost of the setting "
         "in the compiled engine."
     )
