@@ -194,7 +194,7 @@ def _told_to_debug(debug: bool) -> Iterator[None]:
 @contextmanager
 def _signals_raise() -> Iterator[None]:
     """Make SIGTERM, and the SIGHUP of a terminal that is closed, unwind the stack as Ctrl-C does: a run which is told
-    to stop records that it was. Whoever started the command with SIGHUP ignored (`nohup`) has it go on."""
+    to stop records that it was. Whoever started the command with SIGHUP ignored (`nohup`) lets it continue."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

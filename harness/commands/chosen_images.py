@@ -104,7 +104,7 @@ def load(choice: Choice, record: RunRecord, config: Config) -> tuple[list[Chosen
 
     Raises:
         RequestError: an index that the test images do not have, test images that are others now than those that the
-            run was judged by, or no file that can be looked at.
+            run was evaluated on, or no file can be read.
         DataError: the dataset cannot be had.
     """
     if not choice.files and choice.array is None:

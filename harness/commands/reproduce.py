@@ -1,4 +1,4 @@
-"""`harness reproduce`: a recorded run trained again, and its results held to the recorded ones."""
+"""`harness reproduce`: a recorded run trained again, and its results compared with the recorded ones."""
 
 from __future__ import annotations
 

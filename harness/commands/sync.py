@@ -70,7 +70,7 @@ def _make_anew(store: Store, run_id: str) -> None:
 
 
 def _brought_home(spools: Sequence[Spool]) -> Home | None:
-    """Bring one run home and say so; None if it is not ours to bring. Raises `StoreError`."""
+    """Upload one run's spool and say so; None if it is not ours to upload. Raises `StoreError`."""
     with held(spools) as ours:
         if not ours:
             click.echo(f"{_named(spools)}: still running, or being uploaded by another `harness sync`; left alone")

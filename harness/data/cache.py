@@ -149,7 +149,7 @@ def _origin(folder: Path) -> str:
 
 
 def summary(publication: Publication, root: Path | None = None) -> tuple[str, Path]:
-    """What the cache seems to hold of a dataset, judged by the sizes of the files alone, and the folder."""
+    """What the cache seems to have of a dataset, by the sizes of the files alone, and the folder."""
     folder = (default_root() if root is None else root) / publication.name
     sizes = {name: (folder / name).stat().st_size for name in FILES if (folder / name).is_file()}
     packed = [name for name in FILES if name not in sizes and (folder / f"{name}.gz").is_file()]

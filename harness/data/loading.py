@@ -46,7 +46,7 @@ def dataset_digest(config: DatasetConfig) -> str:
 
 
 def load_splits(config: DatasetConfig, validation: ValidationConfig) -> tuple[Dataset, Splits]:
-    """The dataset, and what a run trains on, chooses by and is judged by.
+    """The dataset, and what a run trains on, chooses by and is evaluated on.
 
     Runs of one process that ask for the same are given the same arrays, so that what is derived from them (digests,
     copies on a device) is made once. They are read-only; the last four that were asked for are kept. Raises what

@@ -1,4 +1,4 @@
-"""The state of a run that still trains, on this machine's disk: what it goes on from when it was cut off."""
+"""The state of a running run on this machine's disk: an interrupted run is resumed from it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Checkpoint:
         self._last = time.monotonic()
 
     def read(self, weights: Sequence[tuple[int, ...]] | None = None) -> TrainingState | None:
-        """What the run goes on from; None where it must start anew (the log says why, if there was a file).
+        """What the run is resumed from; None if it must start again (the log says why, if there was a file).
 
         `weights` are the shapes that its model has. A file that is damaged is set aside.
         """

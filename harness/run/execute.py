@@ -83,7 +83,7 @@ def load_libraries(threads: int | None = None) -> None:
 def execute(
     config: Config, context: RunContext, observer: TrainingObserver, callbacks: Sequence[Any] = ()
 ) -> RunResult:
-    """Train, judge and record one run; what goes wrong is recorded too, and raised again.
+    """Train, evaluate and record one run; what goes wrong is recorded too, and raised again.
 
     `callbacks` are Keras callbacks besides those that the configuration asks for.
     Raises `HarnessError` for what can be explained (settings that do not fit each other, no data, a diverging loss, a

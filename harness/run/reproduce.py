@@ -86,7 +86,7 @@ def reproduce(store: Store, recorded: OriginalRun, observer: TrainingObserver) -
 
 
 def hold_to(store: Store, original: RunRecord, run_id: str) -> Repetition:
-    """Another run of the store held to `original`."""
+    """Another run of the store compared with `original`."""
     with cached_reads(store):
         (again,) = read_runs(store, run_ids=[run_id])
         ids, names = [original.run_id, run_id], sorted({*original.metrics, *again.metrics})

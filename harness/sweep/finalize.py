@@ -197,8 +197,8 @@ def _asked_for(comparison: Comparison, runs: Sequence[RunRecord], parent: RunWri
 
 
 def bring_up_to_date(store: Store, parent_id: str) -> bool:
-    """Make a sweep's table, figure, note, report and state anew, after results have come home late; whether it was
-    done: not where a command is at work on the sweep, which will do it at its end.
+    """Make a sweep's table, figure, note, report and state again, after results were uploaded late; whether it was
+    done: not if a command is running the sweep, which does it at its end.
 
     Raises `StoreError`.
     """

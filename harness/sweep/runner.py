@@ -302,7 +302,7 @@ def _record(lease: Lease, record: Record, number: int, failure: Failure) -> None
 def _close_unopened(
     parent: RunWriter, runs: Sequence[RunRecord], before: Sequence[RunRecord], failures: Mapping[int, Failure]
 ) -> None:
-    """Say of a run that was to be gone on in, and could not even be opened, why."""
+    """Say why a run that was to be resumed could not even be opened."""
     ended = {run.run_id: run.ended for run in before}
     own = [run for run in runs if run.parent_id == parent.run_id]
     for run in one_a_job(own).values():

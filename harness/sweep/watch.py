@@ -83,7 +83,7 @@ def follow(store: Store, parent_id: str, show: Show) -> bool:
 
 def watch(store: Store, named: str, display: SweepDisplay, report: Report) -> None:
     """Show a sweep that another command carries out, until it ends, then `report`: the one that is `named`, or else the
-    newest at work.
+    newest that is running.
 
     Raises `RequestError` where there is none, `UnknownRun`, or `StoreError`.
     """

@@ -93,7 +93,7 @@ class WorkerProcess:
         return failure
 
     def cancel(self) -> None:
-        """Stop the job at work, if any, at once."""
+        """Stop the running job, if any, at once."""
         if (future := self._future) is not None:
             future.cancel()  # type: ignore[no-untyped-call]
 

@@ -31,7 +31,7 @@ class Home:
 def bring_home(spools: Sequence[Spool], ending: bool = True) -> Home:
     """Write the parts of one run's spool, held by the caller, into the store, and remove them.
 
-    `ending=False` leaves out the end of the run, for one that is going on again.
+    `ending=False` leaves out the end of the run, for one that is resumed.
     Raises `StoreError`: what is in the store by then is marked, the rest stays. So it does where another process is at
     work on the run.
     """
@@ -72,7 +72,7 @@ def bring_home(spools: Sequence[Spool], ending: bool = True) -> Home:
 
 
 def bring_home_before(run_id: str) -> None:
-    """Before a run of an earlier try goes on: what that try left in a spool. Raises `StoreError`."""
+    """Before a run is resumed: upload what its earlier try left in a spool. Raises `StoreError`."""
     for spools in find_spools(run_id).values():
         with held(spools) as ours:
             if not ours:

@@ -67,11 +67,11 @@ class RunIdentity:
 class RunWriter:
     """Writes one run to the store; every call is on disk (or acknowledged by the server) when it returns.
 
-    Where the store fails, the run goes on, and a spool on this machine takes the rest: see `outbox`.
+    If the store fails, the run continues, and a spool on this machine takes the rest: see `outbox`.
     """
 
     def __init__(self, store: Store, identity: RunIdentity, run_id: str | None = None, adding: bool = False) -> None:
-        """Begin a new run; with `run_id` go on in that one: it is RUNNING again, and keeps what it has (`recorded`).
+        """Begin a new run; with `run_id` resume that one: it is RUNNING again, and keeps what it has (`recorded`).
 
         `adding`: only add to that run, which has ended; its state and what it began with stay.
         """
@@ -266,7 +266,7 @@ def tracked_run(
     except TakenOver:
         raise  # whoever has the run now records its end
     except KeyboardInterrupt as interruption:
-        with suppress(TakenOver):  # who was told to stop must not go on with the next run of the sweep
+        with suppress(TakenOver):  # who was told to stop must not begin the next run of the sweep
             _close(writer, RunState.KILLED, log_file, interruption)
         raise
     except BaseException as error:
