@@ -43,7 +43,9 @@ class Doomed:
 @click.argument("runs", nargs=-1)
 @click.option("--experiment", metavar="NAME", help="The runs of this experiment.")
 @click.option("--failed", is_flag=True, help="Of these (by default of all) only those that FAILED.")
-@click.option("--older-than", "age", metavar="AGE", help="Only those that ended this long ago: 30d, 2w, 12h, 1d12h.")
+@click.option(
+    "--older-than", "age", metavar="AGE", help="Only those that ended at least this long ago: 30d, 2w, 12h, 1d12h."
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be deleted, and delete nothing.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @store_option
