@@ -81,7 +81,7 @@ def test_a_store_that_is_still_away_is_exit_code_1_and_the_others_come_home(
     assert main(["sync"]) == 1
     said = capsys.readouterr()
     assert said.out.startswith(f"home ({home.origin.run_id[:8]}): 2 entries")
-    assert f"{tmp_path / 'gone.db'} is not there" in said.err
+    assert f"{tmp_path / 'gone.db'} does not exist" in said.err
     assert (
         f"Nothing is lost. Until the next `harness sync` these wait:\n  lost (00000000) in {project / 'spool'}"
         in said.err
