@@ -16,13 +16,19 @@ QUIET = 0.25
 HEAD = """\
 # Benchmarks
 
-Written by `make bench` from `benchmarks/results/`; edit neither. `make bench ARGS=grid` measures one part again
-(`comparing`, `engines`, `epochs`, `grid`, `parts`, `planning`, `scaling`, `single`); `make bench ARGS="all --quick"`
-tries everything in minutes and leaves this page alone.
+For everybody who asks how fast the harness is, and compared with what. `make bench` measures on this machine and writes
+this page from `benchmarks/results/`:
 
-Contenders take turns in rounds, each in processes of its own, and a ratio is always between times of one benchmark.
-Seconds are medians, with the least and the greatest beside them. Each contender must have done the work: its training
-accuracy is checked, or its runs are looked for in its store."""
+```
+make bench                              # everything
+make bench ARGS=grid                    # one part again
+make bench ARGS="all --quick"           # try everything in minutes, and leave this page alone
+```
+
+The parts are `comparing`, `engines`, `epochs`, `grid`, `parts`, `planning`, `scaling` and `single`. Contenders take
+turns in rounds, each in its own processes. Seconds are medians, with the smallest and the largest beside them. A ratio
+is always between times of one benchmark. Each contender is checked: it must reach a training accuracy, or its runs must
+be in its store."""
 
 
 def page(results: Mapping[str, Result], places: Places) -> str:
@@ -51,16 +57,16 @@ def _epochs(result: Result) -> Iterator[str]:
     size = result["peak_size"]
     yield "## An epoch"
     yield (
-        "One epoch of training, without evaluation, after another one; every contender shuffles and may use all cores. "
-        "`fit` has its progress bar off and, like PyTorch and JAX, arrays scaled beforehand. PyTorch and JAX keep no "
-        "running accuracy. *With its clean pass*: the harness also judges all training images in inference mode, every "
-        "epoch. Processes at once are how a sweep trains; their seconds are those of the slowest, divided by their "
-        "number."
+        "The time of one epoch of training, without evaluation, after a first one. Every contender shuffles and "
+        "may use all cores. `fit` has no progress bar and, like PyTorch and JAX, arrays that were scaled "
+        "beforehand. PyTorch and JAX compute no running accuracy. *With its clean pass*: the harness also evaluates "
+        "all training images in inference mode. *Processes at once*: this is how a sweep trains; the seconds are "
+        "those of the slowest process, divided by their number."
     )
     yield (
         f"The peak is a {size} x {size} float32 product on all cores, measured in the same rounds with the library "
-        "that is fastest at it. Counted are the matrix products that training needs (forward, gradients of weights and "
-        "of inputs, these without the first layer's), 2 operations for a weight and an image."
+        "that is fastest at it. Only the matrix products that training needs are counted (forward, gradients of "
+        "weights, gradients of inputs except those of the first layer), 2 operations for each weight and image."
     )
     for letter, guide in result["guides"].items():
         yield f"### {letter}: {guide['title']}"
@@ -82,15 +88,15 @@ def _grid(result: Result) -> Iterator[str]:
     yield "## A grid"
     yield (
         f"{whole} runs of {result['epochs']} epochs (models, optimizers, seeds), each fully tracked in a new SQLite "
-        "store, as one command from start to exit. The way of today is `benchmarks/today/`: Hydra's multirun, Keras's "
-        "`fit` with validation data, `mlflow.keras.autolog()`. It judges the test images every epoch; the harness "
-        "judges the training images every epoch and the test images at the end, draws figures and compares the runs, "
-        "all in its time."
+        "store, as one command from start to exit. The usual way is `benchmarks/today/`: Hydra's multirun, Keras's "
+        "`fit` with validation data, `mlflow.keras.autolog()`. It evaluates the test images every epoch. The "
+        "harness evaluates the training images every epoch and the test images at the end, draws figures and "
+        "compares the runs; its time includes all of this."
     )
     if today["runs"] < whole:
         yield (
-            f"The way of today was measured on {today['runs']} of the runs "
-            f"({today['measured_seconds']:.0f} s) and scaled, its start-up left as it is."
+            f"The usual way was measured on {today['runs']} of the runs "
+            f"({today['measured_seconds']:.0f} s) and scaled to all of them, except its start-up."
         )
     lines = [
         (
@@ -111,9 +117,9 @@ def _grid(result: Result) -> Iterator[str]:
 def _scaling(result: Result) -> Iterator[str]:
     yield "## A growing sweep"
     yield (
-        "`harness sweep model=mlp_128 regime.epochs=1` over so many seeds, each in a new project. Start-up lasts until "
-        "the first run begins; what comes after is shared among the runs. *Each run more* is the difference between "
-        "two sweeps, so no start-up is in it. Memory is that of all its processes together "
+        "`harness sweep model=mlp_128 regime.epochs=1` over so many seeds, each in a new project. Start-up ends "
+        "when the first run begins; the rest is divided by the number of runs. *Each run more* is the difference "
+        "between two sweeps, so it contains no start-up. Memory is that of all processes together "
         f"({result['memory_kind']}, sampled twice a second); at the end: the last three seconds."
     )
     lines = [
@@ -137,8 +143,8 @@ def _single(result: Result) -> Iterator[str]:
     yield (
         f"Guide A, {result['epochs']} epochs, from start to exit, imports included: `harness train`, which tracks "
         "metrics, parameters, model, figures and data, against `benchmarks/plain_script.py`, the notebook as a script "
-        "with its plots saved and nothing tracked. The first run of each is kept apart: there the harness makes its "
-        "store."
+        "with its plots saved and nothing tracked. The first run of each is listed separately, because in it the "
+        "harness makes its store."
     )
     seconds = result["seconds"]
     lines = [
@@ -180,9 +186,9 @@ def _planning(result: Result) -> Iterator[str]:
     compose = statistics.median(result["compose_seconds"])
     yield "## Planning a sweep"
     yield (
-        "`harness sweep --plan` of widths crossed with ten learning rates, imports and table included: every job is "
-        "configured, checked and given its fingerprint. Seconds are of processor time. Hydra composes a "
-        f"job in {compose:.3f} s, and does nothing else with it."
+        "`harness sweep --plan` of widths crossed with ten learning rates, imports and table included: every job "
+        f"is configured, checked and fingerprinted. Seconds are processor time. Hydra composes a job in {compose:.3f} "
+        "s, and does nothing else with it."
     )
     lines = []
     for jobs, plans in result["plans"].items():
@@ -196,9 +202,9 @@ def _planning(result: Result) -> Iterator[str]:
 def _run_parts(result: Result) -> Iterator[str]:
     yield "## What a run costs besides training"
     yield (
-        f"By part, in a sweep: runs of one process with one thread (`{' '.join(result['settings'])}`), SQLite store, "
-        "after a first one. Of each part the least of all runs, of the clock and of the processor: on a machine that "
-        "others use, only the latter means something. A part that lies in another is counted once."
+        f"By part, in a sweep: runs of one process with one thread (`{' '.join(result['settings'])}`), SQLite "
+        "store, after a first run. For each part the smallest time of all runs, on the clock and of the processor; "
+        "on a busy machine only the processor time means something. A part inside another part is counted once."
     )
     parts = sorted(result["parts"].items(), key=lambda part: -part[1]["processor"])
     lines = []
@@ -214,10 +220,10 @@ def _run_parts(result: Result) -> Iterator[str]:
 def _engines(result: Result) -> Iterator[str]:
     yield "## Engines"
     yield (
-        "What regularises or augments, in both engines in turns: processor seconds of an epoch with one thread, clean "
-        f"pass included, compiling left out, of {result['images']:,} images of Fashion-MNIST (`model=cnn`: "
-        f"{result['few_images']:,}). `keras` is Keras's own `fit`. The last column is what the setting costs in the "
-        "compiled engine."
+        "Regularisation and augmentation in both engines, in turns: processor seconds of one epoch with one thread, "
+        f"with the clean pass, without compiling, of {result['images']:,} images of Fashion-MNIST (`model=cnn`: "
+        f"{result['few_images']:,}). `keras` is Keras's own `fit`. The last column shows the cost of the setting "
+        "in the compiled engine."
     )
     lines = [
         (f"`{row.words}`", f"{row.compiled:.3f}", f"{row.keras:.3f}", f"{row.ratio:.2f}", row.auto,

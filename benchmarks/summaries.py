@@ -85,7 +85,7 @@ def epoch_rows(result: Result, letter: str) -> list[Row]:
     wanted = (
         ("fit", "fit", "seconds", "Keras `fit`"),
         ("fit_tuned", "fit_tuned", "seconds", f"Keras `fit`, {_setting_in_words(setting)}"),
-        ("torch", "torch", "seconds", f"PyTorch, a loop by hand, {_counted(threads, 'thread')}"),
+        ("torch", "torch", "seconds", f"PyTorch, a manual loop, {_counted(threads, 'thread')}"),
         ("jax", "jax", "seconds", "JAX, one `lax.scan`"),
         ("compiled", "compiled", "seconds", "**compiled engine**"),
         ("compiled_whole", "compiled", "whole_seconds", "compiled engine with its clean pass"),
@@ -202,7 +202,7 @@ def _parts_goals(result: Result | None) -> Iterator[Goal]:
 def _grid_goals(result: Result | None) -> Iterator[Goal]:
     if result is not None:
         ratio = grid_ratio(result)
-        yield Goal("the grid at least 15 times faster than the way of today", f"{ratio:.1f} times", ratio >= 15)
+        yield Goal("the grid at least 15 times faster than the usual way", f"{ratio:.1f} times", ratio >= 15)
 
 
 def _single_goals(result: Result | None) -> Iterator[Goal]:

@@ -32,19 +32,19 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("harness.commands.train", "Train one model and track the run."),
     "sweep": ("harness.commands.sweep", "Train a grid of settings and compare the runs."),
     "compare": ("harness.commands.compare", "Show runs side by side, ranked by overfitting gap."),
-    "report": ("harness.commands.report", "Write what a sweep found as one page."),
-    "guides": ("harness.commands.guides", "Train what the five guides trained, and compare."),
+    "report": ("harness.commands.report", "Write a sweep's report: one page with all findings."),
+    "guides": ("harness.commands.guides", "Train the models of the five guides, and compare."),
     "reproduce": ("harness.commands.reproduce", "Train a recorded run again and compare, bit for bit."),
-    "predict": ("harness.commands.predict", "Show what a trained model takes images for."),
-    "inspect": ("harness.commands.inspect", "Show the layers of a trained model and what they put out."),
+    "predict": ("harness.commands.predict", "Predict images with a trained model."),
+    "inspect": ("harness.commands.inspect", "Show the layers of a trained model and their outputs."),
     "export": ("harness.commands.export", "Write a run's model as a Keras file or a SavedModel."),
-    "register": ("harness.commands.register", "Put a run's model into MLflow's model registry."),
-    "sync": ("harness.commands.sync", "Put into the store what runs kept while it was away."),
-    "list": ("harness.commands.list", "List sweeps and runs, with what they weigh."),
+    "register": ("harness.commands.register", "Add a run's model to MLflow's model registry."),
+    "sync": ("harness.commands.sync", "Upload results that were spooled while the store was down."),
+    "list": ("harness.commands.list", "List sweeps and runs, with their sizes."),
     "tag": ("harness.commands.tag", "Give a run tags of your own."),
-    "delete": ("harness.commands.delete", "Delete runs and sweeps, with all that they have on disk."),
-    "gc": ("harness.commands.gc", "Take away what belongs to no run."),
-    "store": ("harness.commands.store", "Look after the store: relocate it after a move."),
+    "delete": ("harness.commands.delete", "Delete runs and sweeps, with all their files."),
+    "gc": ("harness.commands.gc", "Delete files that belong to no run."),
+    "store": ("harness.commands.store", "Repair the store after it was moved or copied."),
     "data": ("harness.commands.data", "List, fetch, verify, show and describe the datasets."),
     "ui": ("harness.commands.ui", "Open the MLflow UI on the project's store."),
 }
@@ -110,7 +110,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if (lost := streams.lost()) is None:
             return code
         if KEPT.intersection(arguments[:1]):
-            click.echo(f"Not all could be printed ({lost.strerror}); what was recorded or written is there.", err=True)
+            click.echo(
+                f"Not everything could be printed ({lost.strerror}); recorded and written results are complete.",
+                err=True,
+            )
             return code
         _print_error(f"What was printed could not be written: {lost.strerror}.")
         return code or 1
@@ -177,7 +180,7 @@ def _clean_streams() -> Iterator[None]:
 @contextmanager
 def _signals_raise() -> Iterator[None]:
     """Make SIGTERM, and the SIGHUP of a terminal that is closed, unwind the stack as Ctrl-C does: a run which is told
-    to stop records that it was. Whoever started the command with SIGHUP ignored (`nohup`) has it go on."""
+    to stop records that it was. Whoever started the command with SIGHUP ignored (`nohup`) lets it continue."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -8,7 +8,7 @@
     ├── StoreError          the tracking store cannot be used
     │   ├── ForeignPlace    a store names a place for artifacts that is not its own; nothing was started
     │   └── NotInStore      a run was trained, but its results wait in a spool
-    ├── TakenOver           another process goes on with the run; nothing more is written
+    ├── TakenOver           another process has resumed the run; nothing more is written
     ├── TrainingError       training broke down (for example: the loss became NaN)
     └── SweepFailed         some runs of a sweep failed; the rest are recorded
     Terminated              SIGTERM or SIGHUP, raised where KeyboardInterrupt would be (exit code 143 or 129)
@@ -75,7 +75,7 @@ class TakenOver(HarnessError):
 
 
 class TrainingError(HarnessError):
-    """Training cannot go on. The same seed brings the same numbers, and so the same end."""
+    """Training cannot continue. The same seed gives the same numbers, and so the same end."""
 
     lasting = True
 

@@ -41,7 +41,7 @@ def images_of(runs: Sequence[RunRecord]) -> list[Images]:
 
     A run that recorded no digests is taken to have the images of a run that did, if the settings that decide them are
     equal, and the files (their digest, or where they lay). External runs, of which nothing is known, count as trained
-    on the same images, and judged by the same if they name no other dataset.
+    on the same images, and evaluated on the same if they name no other dataset.
     """
     known: dict[tuple[str, ...], str] = {}
     if any(_unknown(run) for run in runs):

@@ -45,7 +45,7 @@ def available_memory() -> int:
 
 
 def seconds_elapsed() -> float:
-    """Seconds since some moment, on a clock that nobody sets and that goes on while the machine sleeps."""
+    """Seconds since some moment, on a clock that nobody sets and that runs while the machine sleeps."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 

@@ -56,7 +56,7 @@ def checkpoint_directory() -> Path:
 
 
 def checkpoint_file(run_id: str) -> Path:
-    """Where a run that trains keeps the state that it would go on from; in that folder whatever the run's id is."""
+    """The checkpoint of a running run; always inside that folder, whatever the run's id is."""
     return checkpoint_directory() / f"{re.sub(r'[^0-9A-Za-z_-]', '_', run_id)}.npz"
 
 

@@ -105,7 +105,7 @@ class ReplacedLabels:
 
 @dataclass(frozen=True)
 class Splits:
-    """What one run trains on, chooses by, and is judged by. The three never share an image of the training set.
+    """What one run trains on, chooses by, and is evaluated on. The three never share an image of the training set.
 
     `spec` has the digests of these three. `replaced` are the labels of `train` that are wrong on purpose; None where
     none were asked for.
@@ -162,7 +162,7 @@ class Fitted:
     """What training leaves behind besides the model: its history, and the weights of two epochs in Keras's order.
 
     `last` are those after the last epoch trained, `best` those after the epoch of the least validation loss (None where
-    no validation loss was finite). Both are the weights that the epoch was judged by.
+    no validation loss was finite). Both are the weights with which the epoch was evaluated.
     """
 
     history: History
@@ -212,7 +212,7 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Evaluation(Score):
-    """A model judged on one split of n images.
+    """A model scored on one split of n images.
 
     `ece` (expected calibration error), `calibration_error` (without its bias; NaN for very few images) and `brier` (the
     Brier score) are as in metrics.py; `probabilities` is (n, classes); `losses` (n,) in nats, of which
@@ -252,7 +252,7 @@ class Stages:
 
     `final` are those that the run ends with, `last` those after the last epoch trained, `best` those after the epoch of
     the least validation loss. None: there are no such weights, or what they answer is no number. The final weights are
-    judged in full (`Evaluation`) on the held-out splits.
+    evaluated in full (`Evaluation`) on the held-out splits.
     """
 
     final: Mapping[str, Score]

@@ -1,6 +1,6 @@
-"""The sample output of `make sweep` in README.md, and the values of the runs that it tells of.
+"""The sample output of `make sweep` in README.md, and the values of its runs.
 
-`make sample` runs the demonstration and writes all three anew: the sample, its figure, and the values from which
+`make sample` runs the demonstration and writes three things: the sample, its figure, and the values from which
 tests/test_sample.py makes the sample again.
 """
 
@@ -27,7 +27,7 @@ COMMAND = ["experiments=demo"]
 README = REPOSITORY / "README.md"
 VALUES = REPOSITORY / "tests" / "data" / "demonstration.json"
 PICTURE = REPOSITORY / "docs" / "images" / "comparison.png"
-SAMPLE = re.compile(r"(?<=`make sweep` installs)(.*?and ends with\n\n```\n)(.*?)(?=```\n)", re.DOTALL)
+SAMPLE = re.compile(r"(?<=`make sweep` installs)(.*?ends with\n\n```\n)(.*?)(?=```\n)", re.DOTALL)
 STARTED = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -40,8 +40,15 @@ def shown() -> str:
     return "\n".join(lines) + "\n"
 
 
+def shortened(printed: str) -> str:
+    """What a sweep prints, with the first and the last of its runs, and without the notes below the table."""
+    runs = re.compile(r"(\[ *1/.*\n)(?:\[.*\n)+(\[.*\n)")
+    notes = re.compile(r"\nGaps: .*?(?=The runs in the MLflow UI)", re.DOTALL)
+    return notes.sub("...\n", runs.sub(r"\1...\n\2", printed))
+
+
 def recorded() -> list[RunRecord]:
-    """The runs of the demonstration as it is composed today, with the values that were stored."""
+    """The runs of the demonstration as it is composed now, with the stored values."""
     stored = json.loads(VALUES.read_text(encoding="utf-8"))
     sweep = expand_sweep(COMMAND)
     configs = check_sweep(sweep)
@@ -81,7 +88,7 @@ def main() -> None:
         shutil.copyfile(project.artifact(parent, "figures/comparison.png"), PICTURE)
     text = README.read_text(encoding="utf-8")
     last = "Look at the runs in a browser: make ui\n"
-    README.write_text(SAMPLE.sub(lambda found: found[1] + printed + last, text), encoding="utf-8")
+    README.write_text(SAMPLE.sub(lambda found: found[1] + shortened(printed) + last, text), encoding="utf-8")
 
 
 def values(runs: list[Any]) -> dict[str, Any]:

@@ -187,6 +187,31 @@ def test_links_lead_somewhere(document: Path) -> None:
                 assert anchor in {heading.lower().replace(" ", "-") for heading in headings}, target
 
 
+OLD_WORDS = re.compile(r"\b(go(es|ne|ing)? on|brought home|held to|by hand|at work|crew|foreign|judge[sd]?|anew)\b")
+"""Words that made readers stumble; CONTRIBUTING.md says which ones stand for them."""
+
+
+@pytest.mark.parametrize(
+    "document", [item for item in DOCUMENTS if item.name not in ("CHANGELOG.md", "CONTRIBUTING.md")], ids=named
+)
+def test_a_page_has_no_old_words(document: Path) -> None:
+    assert not [line for line in document.read_text().splitlines() if OLD_WORDS.search(line)]
+
+
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"train", "sweep"}))
+def test_a_help_text_has_no_old_words(name: str) -> None:
+    command = importlib.import_module(COMMANDS[name][0]).command
+    every = [*command.commands.values()] if isinstance(command, click.Group) else [command]
+    assert not [one.name for one in every if OLD_WORDS.search(one.get_help(click.Context(one)))]
+
+
+def test_a_decision_is_a_short_paragraph() -> None:
+    paragraphs = (REPOSITORY / "docs" / "decisions.md").read_text().split("\n\n")
+    decisions = [paragraph for paragraph in paragraphs if paragraph.startswith("**")]
+    assert len(decisions) > 20
+    assert not [decision for decision in decisions if len(decision.split()) > 80]
+
+
 def test_pictures_are_shown_and_small() -> None:
     shown = {
         (document.parent / target).resolve()

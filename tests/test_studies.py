@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - sentences, as long as they are
-"""Every number in docs/studies/README.md is worked out again from the tables of the pages that it links to."""
+"""Every number in docs/studies/README.md is computed again from the tables of the pages that it links to."""
 
 from __future__ import annotations
 
@@ -87,16 +87,16 @@ def capacity() -> list[str]:
     second = of.mean(1024, TEST_GAP) - of.mean(512, TEST_GAP)
     return [
         f"From 8 to 1,024 units, on 5,000 training images, the gap of accuracy grows from {of.text(8, GAP)} to "
-        f"{of.text(1024, GAP)} points; that of every width is larger than that of 8 units (p {words(largest_p(of, gap))}, "
+        f"{of.text(1024, GAP)} points; the gap of every width is larger than that of 8 units (p {words(largest_p(of, gap))}, "
         "Holm).",
-        f"It does not level off in these widths: the training images are nearly learnt by heart, {of.mean(256, TRAIN):.1f} "
-        f"% of them at 256 units and {of.mean(1024, TRAIN):.1f} % at 1,024, and the mean gap still rises by {first:.1f} "
-        f"points from 512 to 1,024 units on validation and by {second:.1f} on test, a step that the page does not test.",
+        f"It does not level off. The training images are nearly memorized ({of.mean(256, TRAIN):.1f} % of them at 256 units, "
+        f"{of.mean(1024, TRAIN):.1f} % at 1,024), but the mean gap still rises by {first:.1f} points from 512 to 1,024 "
+        f"units on validation and by {second:.1f} on test. The page does not test this step.",
         f"The gap of loss grows as well, from {of.text(8, LOSS_GAP)} to {of.text(1024, LOSS_GAP)} nats.",
         "As expected, a wider network is not a worse one: mean test accuracy rises with every width, from "
         f"{of.text(8, TEST)} to {of.text(1024, TEST)} %.",
-        "The least gap belongs to the least accurate network, which is why rows more than two points below the best are "
-        "not ranked by it.",
+        "The smallest gap belongs to the least accurate network. This is why rows more than two points below the best "
+        "are not ranked by their gap.",
     ]
 
 
@@ -110,15 +110,15 @@ def train_size() -> list[str]:
     lost = 1 - of.mean(1000, GAP) / of.mean(500, GAP)
     later = 1 - of.mean(12500, GAP) / of.mean(5000, GAP)
     return [
-        f"Under the same 4,000 steps the gap falls from {of.text(500, GAP)} points on 500 images to {of.text(50000, GAP)} "
-        f"on 50,000, a difference of {last['difference']} ({last['95 % interval']}), and each size has a smaller gap than "
-        "500 images.",
+        f"With 4,000 steps for every size the gap falls from {of.text(500, GAP)} points on 500 images to {of.text(50000, GAP)} "
+        f"on 50,000, a difference of {last['difference']} ({last['95 % interval']}). Each size has a smaller gap than 500 "
+        "images.",
         f"Test accuracy rises from {of.text(500, TEST)} to {of.text(50000, TEST)} %.",
-        f"It does not fall as one power of the size, as was expected: from 500 to 1,000 images it loses {100 * lost:.0f} % "
-        f"(exponent {of.exponent(500, 1000):.2f}), from 5,000 to 12,500 {100 * later:.0f} % (exponent "
-        f"{of.exponent(5000, 12500):.2f}), for the small sets are learnt by heart ({of.mean(500, TRAIN):.1f} % of 500 "
-        f"images) and their gap is their error on held-out images, while the large ones are seen only a few times.",
-        "How small the gap of 50,000 images is holds for this length of training; longer ones were not tried.",
+        f"We expected the gap to fall as one power of the size. It does not: from 500 to 1,000 images it falls by "
+        f"{100 * lost:.0f} % (exponent {of.exponent(500, 1000):.2f}), from 5,000 to 12,500 by {100 * later:.0f} % "
+        f"(exponent {of.exponent(5000, 12500):.2f}). Small sets are memorized ({of.mean(500, TRAIN):.1f} % of 500 "
+        "images), so their gap is their error on held-out images; large sets are seen only a few times.",
+        "The gap of 50,000 images is that small for this length of training; longer training was not tried.",
     ]
 
 
@@ -129,16 +129,16 @@ def label_noise() -> list[str]:
     loss = of.test("0.1", "gap of loss on validation")
     shown = "larger" if loss["finding"].startswith("larger") else "not shown to differ"
     return [
-        "The known result shows again (Zhang et al. 2017): a network of 256 units fits "
-        f"{of.text('0.9', TRAIN)} % of 1,000 labels of which nine in ten are wrong, so that they say nothing about the "
-        f"images, and has {of.text('0.9', TEST)} % of the test images right; chance would be 10 %.",
+        "The runs show a known result again (Zhang et al. 2017): a network of 256 units fits "
+        f"{of.text('0.9', TRAIN)} % of 1,000 labels although nine in ten are wrong and say nothing about the images. It "
+        f"has {of.text('0.9', TEST)} % of the test images right; chance would be 10 %.",
         f"The gap grows from {of.text('0.0', GAP)} points without noise to {of.text('0.9', GAP)}, by {last['difference']} "
-        f"({last['95 % interval']}), and is larger at every share of wrong labels (p {words(largest_p(of, gap))}, Holm).",
-        f"With a tenth of the labels wrong the gap of loss is {shown} ({loss['difference']}, {equals(loss['p after Holm'])}).",
+        f"({last['95 % interval']}), and is larger for every share of wrong labels (p {words(largest_p(of, gap))}, Holm).",
+        f"With one tenth of the labels wrong the gap of loss is {shown} ({loss['difference']}, {equals(loss['p after Holm'])}).",
         f"Test accuracy falls less than the labels do: with 40 % wrong it is {of.text('0.4', TEST)} %, from "
         f"{of.text('0.0', TEST)} %.",
-        "Tables call the noisy rows `underfit`, which means only that they are more than two points less accurate than "
-        "the best.",
+        "Tables mark the noisy rows `underfit`. This only means that they are more than two points less accurate than "
+        "the best row.",
     ]
 
 

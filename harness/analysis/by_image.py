@@ -56,7 +56,7 @@ class Versus:
 
 @dataclass(frozen=True)
 class ByImage:
-    """What `runs` runs of `rows` answer for each of n images of the ranked split, all judged on the same ones.
+    """What `runs` runs of `rows` answer for each of n images of the ranked split, all scored on the same ones.
 
     `answers[i, c]` counts the runs that take image i for class c, (n, classes); `labels` (n,) are the true classes;
     `losses` (n,) the mean cross-entropy over runs, in nats. `left_out` says in words what of the comparison is not in
@@ -121,12 +121,12 @@ def by_image(
 ) -> ByImage:
     """The finished runs of a comparison image by image; with a `baseline` each other row beside it.
 
-    Of rows that are judged on different images those are taken that have the most runs, or the baseline's. A replicate
+    Of rows that are scored on different images those are taken that have the most runs, or the baseline's. A replicate
     that ran more than once counts once, with its latest run.
 
     Raises:
         RequestError: not the final weights are compared, no run (or none of the baseline) kept its predictions, or no
-            other row is judged on the same images as the baseline.
+            other row is scored on the same images as the baseline.
     """
     split = comparison.held_out
     if comparison.stage != "final":
@@ -165,7 +165,7 @@ def by_image(
     others = [(row, runs) for row, runs in members if row is not baseline]
     if not others:
         raise RequestError(
-            f"--baseline {baseline.label}: no other row has runs that are judged on the same "
+            f"--baseline {baseline.label}: no other row has runs that are scored on the same "
             f"{comparison.images_in_words} and kept what they answer. Compare more runs."
         )
     reference = [kept[run.run_id] for run in own]
@@ -226,7 +226,7 @@ def _left_out(
     counts = {
         "that did not finish": comparison.runs - comparison.finished,
         "without predictions": comparison.finished - len(kept),
-        f"judged on other {comparison.images_in_words}": len(kept) - same,
+        f"scored on other {comparison.images_in_words}": len(kept) - same,
         "that repeat a configuration and seed": same - used,
     }
     return [f"{counted(count, 'run')} {which}" for which, count in counts.items() if count]

@@ -2,7 +2,7 @@
 
 Runs that are replicates of each other (replicates.py) are one row: mean, sample standard deviation and 95 % interval
 over the finished ones. The least gap is first among rows that are accurate enough (ranking.py); the others follow.
-Rows that are judged on different images are not ranked against each other: each group of rows that share their images
+Rows that are scored on different images are not ranked against each other: each group of rows that share their images
 is ranked by itself. Every gap is positive where the model fares better on what it was trained on (see metrics.py).
 """
 
@@ -86,7 +86,7 @@ class Comparison:
 
     @property
     def judged_apart(self) -> bool:
-        """Whether some rows are judged on other images than others."""
+        """Whether some rows are scored on other images than others."""
         return len({row.judged_on for row in self.rows}) > 1
 
     @property
@@ -256,7 +256,7 @@ def _tell(keys: Sequence[object], values: Sequence[object]) -> bool:
 
 
 def _groups_in_order(rows: Iterable[Row]) -> dict[str, int]:
-    """The place of each group of rows that are judged on the same images: the largest first."""
+    """The place of each group of rows that are scored on the same images: the largest first."""
     counts = Counter(row.judged_on for row in rows)
     return {judged_on: place for place, (judged_on, _) in enumerate(counts.most_common())}
 

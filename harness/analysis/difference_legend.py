@@ -60,7 +60,7 @@ def below(findings: Findings, shown: Shown) -> list[str]:
     if any(finding.underfit for finding in findings.findings):
         lines.append(underfit_in_words(comparison))
     if findings.apart:
-        lines.append(f"Left out: {counted(findings.apart, 'row')} judged on other {comparison.images_in_words}.")
+        lines.append(f"Left out: {counted(findings.apart, 'row')} scored on other {comparison.images_in_words}.")
     if findings.unmatched:
         lines.append(f"{findings.unmatched} of {comparison.finished} finished runs have no partner and are left out.")
     return [*lines, *marks(comparison), *warnings(comparison)]

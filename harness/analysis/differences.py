@@ -84,7 +84,7 @@ class Findings:
 
     `tests` counts those that have a p-value, which Holm's correction is for. `effect` is the setting whose levels are
     compared with all else matched; None where rows are. `unmatched` counts the finished runs that then had no partner,
-    `apart` the rows that were left out because they are judged on other images than the baseline.
+    `apart` the rows that were left out because they are scored on other images than the baseline.
     """
 
     comparison: Comparison
@@ -130,20 +130,20 @@ def corrected(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 
 
 def differences(comparison: Comparison, baseline: Row) -> Findings:
-    """Every other row that is judged on the same images compared with `baseline`, in each of `measures`; how, says
+    """Every other row that is scored on the same images compared with `baseline`, in each of `measures`; how, says
     contrasts.py.
 
     Raises:
-        RequestError: there is no other row, or none that is judged on the same images.
+        RequestError: there is no other row, or none that is scored on the same images.
     """
     rows = [row for row in comparison.rows if row is not baseline]
     others = [row for row in rows if row.judged_on == baseline.judged_on]
     if not measures(comparison):
         raise RequestError(f"--baseline {baseline.label}: no run here has a score to compare. Train some to their end.")
     if not others:
-        why = "there is no other row to hold to it"
+        why = "there is no other row to compare with it"
         if rows:
-            why = f"every other row is judged on other {comparison.images_in_words}"
+            why = f"every other row is scored on other {comparison.images_in_words}"
         raise RequestError(f"--baseline {baseline.label}: {why}. Compare more runs.")
     found = [
         finding for name in measures(comparison) for finding in row_differences(comparison, baseline, others, name)

@@ -38,21 +38,21 @@ def effects(comparison: Comparison, setting: str, reference: str | None = None) 
 
     Raises:
         RequestError: `setting` does not vary by itself here, `reference` is none of its values or alone with its
-            held-out images, its values are judged on different images, or no runs match.
+            held-out images, its values are scored on different images, or no runs match.
     """
     key = _varied(comparison, setting)
     levels = sorted({row.settings[key] for row in comparison.rows}, key=sortable)
     together = values_together(comparison, key)
     if not together and len(levels) > 1:
         raise RequestError(
-            f"--effect {setting}: each value of {key} is judged on other {comparison.images_in_words}, so a difference "
+            f"--effect {setting}: each value of {key} is scored on other {comparison.images_in_words}, so a difference "
             "would say nothing of training. Compare the values of another setting."
         )
     of_use = [level for level in levels if level in together] or levels
     first = of_use[0] if reference is None else _level(reference, key, levels)
     if first not in of_use:
         raise RequestError(
-            f"--baseline {reference}: no other value is judged on the {comparison.images_in_words} of {key}={first}. "
+            f"--baseline {reference}: no other value is scored on the {comparison.images_in_words} of {key}={first}. "
             f"Choose from {', '.join(of_use)}."
         )
     judged_on = {row.judged_on for row in comparison.rows if row.settings[key] == first}
@@ -80,7 +80,7 @@ def effects(comparison: Comparison, setting: str, reference: str | None = None) 
 
 
 def values_together(comparison: Comparison, key: str) -> set[str]:
-    """The values of a setting that are judged on the same images as another value of it."""
+    """The values of a setting that are scored on the same images as another value of it."""
     values: defaultdict[str, set[str]] = defaultdict(set)
     for row in comparison.rows:
         values[row.judged_on].add(row.settings[key])
@@ -150,7 +150,7 @@ def _match(contexts: list[Levels], level: str, reference: str, measure: str) -> 
 
 
 def _contexts(comparison: Comparison, key: str) -> list[Levels]:
-    """Rows that are equal in every shown setting but `key` and judged on the same images, by its value.
+    """Rows that are equal in every shown setting but `key` and scored on the same images, by its value.
 
     What is not shown is constant, or follows from a shown setting: the same for them, or part of the level.
     """

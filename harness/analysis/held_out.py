@@ -1,6 +1,6 @@
 """What the finite number of held-out images adds to the uncertainty of a mean, and of a difference.
 
-All runs are judged on the same images, so another seed does not tell what other images would. The score of seed s on
+All runs are scored on the same images, so another seed does not tell what other images would. The score of seed s on
 image i is taken as mean + seed + image + rest, both drawn at random. The error over seeds has the variance of seeds and
 of the rest in it; here is that of images:
 
@@ -10,7 +10,7 @@ of the rest in it; here is that of images:
 7, not below 0). For a difference the same of the differences, image by image: what is hard for both rows cancels.
 
 Runs of earlier versions did not keep what they answered: for them an accuracy p on n images has the binomial
-p (1 - p) / n, a difference the sum of both, as if the rows were judged on different images; of a loss nothing is known.
+p (1 - p) / n, a difference the sum of both, as if the rows were scored on different images; of a loss nothing is known.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class HeldOutImages:
         return max(0.0, float(variance)) / len(by_image[0])
 
     def _drawn(self, row: Row, name: str) -> bool:
-        """Whether the row's runs are judged on images of their own."""
+        """Whether the row's runs are scored on images of their own."""
         return len({self._images[run.run_id].of(_split(name)) for run in row.finished_runs}) > 1
 
     def _by_image(self, row: Row, name: str, units: Sequence[str]) -> ByImage | None:

@@ -95,7 +95,7 @@ def legend(comparison: Comparison) -> list[str]:
         lines.append(underfit_in_words(comparison))
     if comparison.judged_apart:
         lines.append(f"{apart_in_words(comparison)}.")
-    return [*lines, *marks(comparison), "The runs in MLflow's own pages: harness ui"]
+    return [*lines, *marks(comparison), "The runs in the MLflow UI: harness ui"]
 
 
 def what_is_repeated(comparison: Comparison) -> str:
@@ -219,7 +219,7 @@ def apart_in_words(comparison: Comparison) -> str:
     """Why not all rows are ranked against each other."""
     shown = "are shown in groups and " if comparison.ranked else ""
     return (
-        f"Rows judged on different {comparison.images_in_words} {shown}are not ranked against each other: front and "
+        f"Rows scored on different {comparison.images_in_words} {shown}are not ranked against each other: front and "
         "underfit hold among rows of the same images"
     )
 

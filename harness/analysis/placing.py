@@ -26,7 +26,7 @@ def placed(
 ) -> tuple[list[Row], tuple[float, ...]]:
     """The rows with what can be said of each only beside the others, and the floors of accuracy.
 
-    Accuracies on different images say nothing of each other: a front is that of rows which are judged on the same
+    Accuracies on different images say nothing of each other: a front is that of rows which are scored on the same
     ones; underfit ones are left out of it, as their gap does not count. A floor is made of those of them that were also
     trained on the same images or in the same sweep: fewer training images cost accuracy, which is no fault of a model
     unless their number is what the sweep asks about.

@@ -177,7 +177,7 @@ class Power:
 
     `repeated` says what is repeated: seeds, or draws of the data. `floor` is the smallest difference that is shown
     beyond the held-out images, of which there are `images`, in `WANTED` of cases under any number of seeds; None where
-    that is not known, or too small to be seen. `apart` counts the rows left out, which are judged on other images.
+    that is not known, or too small to be seen. `apart` counts the rows left out, which are scored on other images.
     """
 
     comparison: Comparison
@@ -190,7 +190,7 @@ class Power:
 
 
 def power(comparison: Comparison, size: float) -> Power:
-    """Of the rows that are judged on the same images; of several such groups the one with the most finished runs.
+    """Of the rows that are scored on the same images; of several such groups the one with the most finished runs.
 
     Raises:
         RequestError: no row has two seeds, or they do not vary.

@@ -98,7 +98,7 @@ def _below(found: Power) -> list[str]:
             f"below about {_points(found.floor)} points in {cases}, between rows whose answers differ as these do."
         )
     if found.apart:
-        lines.append(f"Left out: {counted(found.apart, 'row')} judged on other {found.comparison.images_in_words}.")
+        lines.append(f"Left out: {counted(found.apart, 'row')} scored on other {found.comparison.images_in_words}.")
     return lines
 
 

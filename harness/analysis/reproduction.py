@@ -109,7 +109,7 @@ def compare_figure(metric: str, published: float | None, values: Sequence[float]
         RequestError: fewer than two values.
     """
     if len(values) < 2:
-        raise RequestError(f"{len(values)} run has no deviation to judge by. Give --seeds 2 or more.")
+        raise RequestError(f"{len(values)} run has no standard deviation. Give --seeds 2 or more.")
     from scipy.stats import t  # a second to import
 
     array = np.asarray(values, dtype=np.float64)

@@ -20,8 +20,8 @@ def agreed(question: str, yes: bool) -> bool:
     answer = sys.stdin.readline()
     if not answer:
         click.echo()
-        raise RequestError("Nobody answered, and nothing was taken away. Add --yes to do it unasked.")
+        raise RequestError("There was no answer, so nothing was deleted. Add --yes to delete without a question.")
     if answer.strip().lower() in ("y", "yes"):
         return True
-    click.echo("Nothing was taken away.")
+    click.echo("Nothing was deleted.")
     return False

@@ -69,8 +69,7 @@ def choose(
         raise RequestError(f"{' and '.join(given)} were given together. Each says which images: use one of them.")
     if more and given not in (["--index"], ["--image"]):
         raise RequestError(
-            f"{' '.join(more)}: one run is taken at a time. Indices of test images go behind --index, files behind "
-            "--image."
+            f"{' '.join(more)}: give one run. Write indices of test images after --index, files after --image."
         )
     if more and given == ["--index"]:
         indices = [*indices, *more]
@@ -79,7 +78,7 @@ def choose(
     if fit is not None and not files:
         raise RequestError(f"--fit {fit}: only image files are fitted. Give some with --image, or leave --fit out.")
     if invert and not files and array is None:
-        raise RequestError("--invert: test images are as they must be. It goes with --image and --npy.")
+        raise RequestError("--invert: test images need no inversion. Use it with --image or --npy.")
     spans = tuple(span for text in indices for span in _spans(text))
     return Choice(first, spans, tuple(files), array, fit, invert)
 
@@ -105,7 +104,7 @@ def load(choice: Choice, record: RunRecord, config: Config) -> tuple[list[Chosen
 
     Raises:
         RequestError: an index that the test images do not have, test images that are others now than those that the
-            run was judged by, or no file that can be looked at.
+            run was evaluated on, or no file can be read.
         DataError: the dataset cannot be had.
     """
     if not choice.files and choice.array is None:
@@ -180,7 +179,7 @@ def _warn_of_bright(labels: Sequence[str], inverted: bool) -> None:
         "--invert out."
         if inverted
         else f"{named}: the background is bright, as if inverted; models know light objects on a dark one. --invert "
-        "turns it round."
+        "corrects this."
     )
 
 

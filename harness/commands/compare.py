@@ -64,25 +64,25 @@ Shown = Comparison | Findings | Confirmation | ByImage | Power
 @click.option(
     "--baseline",
     metavar="ROW",
-    help="Hold every other row to this one, with tests: settings (model=mlp_128,optimizer=sgd), a row as its cells "
-    "read, or a run (see RUNS). With --effect, the value to hold the others to.",
+    help="Compare every other row with this one, with tests. Name it by settings (model=mlp_128,optimizer=sgd), by "
+    "its cells, or by a run (see RUNS). With --effect: the value to compare the others with.",
 )
-@click.option("--effect", metavar="SETTING", help="The effect of one setting on the gap, all else matched.")
+@click.option("--effect", metavar="SETTING", help="The effect of one setting on the gap, all else equal.")
 @click.option(
-    "--by-image", "images", is_flag=True, help="Which held-out images all runs miss, and what for; with --baseline, "
-    "on which images each row is right more often.",
+    "--by-image", "images", is_flag=True, help="Which held-out images all runs get wrong; with --baseline, on "
+    "which images each row is right more often.",
 )  # fmt: skip
 @click.option(
     "--power", "points", type=click.FloatRange(0, 100, min_open=True), metavar="POINTS",
-    help="How many seeds would show a difference of so many points in the gap of accuracy, by the spread so far.",
+    help="How many seeds would show a difference of POINTS in the gap of accuracy, by the spread so far.",
 )  # fmt: skip
 @click.option(
-    "--min-accuracy", metavar="SHARE", help="Rank by gap only rows of this held-out accuracy at least: 0.88 or 88%."
+    "--min-accuracy", metavar="SHARE", help="Rank only rows with at least this held-out accuracy: 0.88 or 88%."
 )
 @click.option(
     "--within",
     metavar="POINTS",
-    help="Rank by gap only rows so near to the best held-out accuracy; 'all' for every row.  "
+    help="Rank only rows within POINTS of the best held-out accuracy; 'all' for every row.  "
     f"[default: {100 * WITHIN:g}, or all with --min-accuracy]",
 )
 @click.option(
@@ -91,31 +91,35 @@ Shown = Comparison | Findings | Confirmation | ByImage | Power
     type=click.Choice(list(STAGES)),
     default="final",
     show_default=True,
-    help="Judge each run with its final weights, those after its last epoch, or those of its least validation loss.",
+    help="Score each run with its final weights, those after the last epoch, or those of the least validation loss.",
 )
 @click.option(
     "--interval",
     type=click.Choice(INTERVALS),
     default="seeds",
     show_default=True,
-    help="What intervals and tests are over: what another seed changes on these held-out images, or other images too.",
+    help="What intervals and tests cover: other seeds on these held-out images, or other images too.",
 )
 @click.option(
     "--replicates",
     metavar="SETTINGS",
-    help="What was varied to repeat: seed, or seed,dataset.seed,validation.seed.  [default: those of the three that "
-    "have several values within a configuration]",
+    help="Settings that only repeat a run: seed, or seed,dataset.seed,validation.seed.  [default: those of the "
+    "three that have several values within a configuration]",
 )
-@click.option("--simultaneous", is_flag=True, help="With --baseline or --effect: intervals that hold all at once.")
-@click.option("--effect-size", is_flag=True, help="With --baseline or --effect: in standard deviations, too.")
+@click.option("--simultaneous", is_flag=True, help="With --baseline or --effect: intervals that are all true at once.")
+@click.option(
+    "--effect-size", is_flag=True, help="With --baseline or --effect: also show differences in standard deviations."
+)
 @click.option(
     "--confirm",
     type=int,
     metavar="N",
-    help="Train the first row, and that of --baseline, again under N fresh seeds, and show both figures of each.",
+    help="Train the first row, and the --baseline, again with N new seeds, and show both results.",
 )
-@click.option("--pareto", is_flag=True, help="Only rows that none beats in accuracy and gap.")
-@click.option("--sort", "sort_by", metavar="COLUMN", help="A setting, n or a score, whatever the accuracy.")
+@click.option(
+    "--pareto", is_flag=True, help="Only the Pareto front: rows that no other row beats in both accuracy and gap."
+)
+@click.option("--sort", "sort_by", metavar="COLUMN", help="Sort by a setting, n or a score, whatever the accuracy.")
 @click.option("--descending", is_flag=True, help="The largest first.")
 @naming_options
 @click.option("--format", "form", type=click.Choice(FORMATS), help="By default that of FILE's suffix, else table.")
@@ -154,13 +158,13 @@ def command(
     """Show runs side by side, ranked by overfitting gap.
 
     RUNS are run ids, beginnings of ids, names, latest (the latest sweep or run), best, or registered models; a sweep
-    stands for all of its runs. By default the latest sweep is shown, or the latest experiment where there has been no
-    sweep. Runs that differ only in seed share a row. Rows whose held-out accuracy is far below the best come last: a
-    model that learnt nothing has no gap either. Rows that are judged on different images are not ranked against each
-    other.
+    stands for all of its runs. By default the latest sweep is shown, or the latest experiment if there is no sweep.
+    Runs that differ only in the seed form one row. Rows that are much less accurate than the best come last, because
+    a model that has learnt nothing has no gap. Rows with different held-out images are not ranked against each other.
 
-    Runs that the harness did not write are compared too: the metrics of Keras and of Lightning are known, others are
-    named, and runs are told apart by every parameter that differs, seeds aside, or by those of --group-by.
+    External runs, which the harness did not write, are compared too. The metric names of Keras and Lightning are
+    known; name others with the options below. Rows are told apart by every parameter that differs, except seeds, or
+    by those of --group-by.
     """
     naming = naming_of(train_metric, held_out_metric, train_loss_metric, held_out_loss_metric, group_by)
     demand = _demand(min_accuracy, within)
@@ -179,7 +183,7 @@ def command(
     if images and effect:
         raise RequestError("--by-image compares rows, and --effect the values of a setting. Use one of them.")
     if points is not None and (images or baseline or effect):
-        raise RequestError("--power asks of all rows together. Leave --baseline, --effect and --by-image out.")
+        raise RequestError("--power is about all rows together. Leave out --baseline, --effect and --by-image.")
     with cached_reads(store):
         chosen = choose(store, runs, experiment, sweep)
     runs_read, reading = adapt(chosen.runs, naming)
@@ -191,7 +195,7 @@ def command(
     )  # fmt: skip
     if not comparison.scores and stage != "final" and comparison.finished:
         raise RequestError(
-            f"--at {stage}: no run here has such figures. Only a run with a validation split (regime.validation) has "
+            f"--at {stage}: no run here has such scores. Only a run with a validation split (regime.validation) has "
             "an epoch of least validation loss, and runs of earlier versions of the harness have neither."
         )
     if pareto and comparison.scores and not comparison.rows:
@@ -237,7 +241,7 @@ def _tested(comparison: Comparison, baseline: str | None, effect: str | None) ->
     if baseline is None:
         return comparison
     if len(comparison.rows) == 1:
-        raise RequestError(f"--baseline {baseline}: there is no other row to hold to it. Compare more runs.")
+        raise RequestError(f"--baseline {baseline}: there is no other row to compare with it. Compare more runs.")
     return differences(comparison, find_row(comparison, baseline))
 
 

@@ -23,7 +23,7 @@ from harness.tracking.store import Store
 def check_request(count: int, effect: str | None, pareto: bool, output: Path | None) -> None:
     """Raise `RequestError` before anything is read: what is found out late would cost a training."""
     if count < 2:
-        raise RequestError(f"--confirm {count}: an interval needs two runs at least. Five are worth their time.")
+        raise RequestError(f"--confirm {count}: an interval needs at least two runs. Use five.")
     if effect is not None or pareto:
         raise RequestError(
             f"--confirm trains the row that ranks first, and {'--effect' if effect is not None else '--pareto'} ranks "
@@ -58,7 +58,7 @@ def confirmed(
     other = winner if baseline is None else find_row(comparison, baseline)
     if other.judged_on != winner.judged_on:
         raise RequestError(
-            f"--baseline {other.label}: it is judged on other {comparison.images_in_words} than the winner, "
+            f"--baseline {other.label}: its {comparison.images_in_words} are not those of the winner, "
             f"{winner.label}. Name another row, or compare only runs with the same images."
         )
     rows = [winner] if other is winner else [winner, other]

@@ -29,12 +29,12 @@ def command() -> None:
     """List, fetch, verify, show and describe the datasets."""
 
 
-@command.command(name="list", short_help="Show the datasets and what the cache holds of them.")
+@command.command(name="list", short_help="Show the datasets and whether the cache has them.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def list_datasets(form: str) -> None:
-    """Show the datasets and what the cache seems to hold of them.
+    """Show the datasets and whether the cache has them.
 
-    Files are judged by their size here; `harness data verify` reads them.
+    It looks only at the sizes of the files; `harness data verify` reads them.
     """
     rows = []
     for published in data.PUBLICATIONS.values():
@@ -60,16 +60,16 @@ def list_datasets(form: str) -> None:
     _print(text_table(("name", "images", "classes", "state", "where"), cells, {"images", "classes"}))
 
 
-@command.command(short_help="Fetch datasets into the cache and check them.")
+@command.command(short_help="Download datasets into the cache and check them.")
 @click.argument("names", nargs=-1)
 @click.option(
     "--directory", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER",
-    help="Place them in FOLDER/NAME instead of the cache, to be used with dataset.directory=FOLDER.",
+    help="Write them to FOLDER/NAME instead of the cache, for use with dataset.directory=FOLDER.",
 )  # fmt: skip
 def fetch(names: tuple[str, ...], directory: Path | None) -> None:
-    """Fetch the datasets NAMES (by default all) into the cache, and check them.
+    """Download the datasets NAMES (by default all) into the cache, and check them.
 
-    What is there and sound is left alone.
+    Files that are there and undamaged are not downloaded again.
     """
     failures = []
     for published in _chosen(names):
@@ -79,7 +79,7 @@ def fetch(names: tuple[str, ...], directory: Path | None) -> None:
             failures.append(str(error))
             continue
         how = "was there already" if obtained.fetched_from is None else f"fetched from {obtained.fetched_from}"
-        click.echo(f"{published.name}: {how}; all four files are sound, in {obtained.folder}")
+        click.echo(f"{published.name}: {how}; all four files are undamaged, in {obtained.folder}")
     if failures:
         raise DataError("\n\n".join(failures))
 
@@ -88,7 +88,7 @@ def fetch(names: tuple[str, ...], directory: Path | None) -> None:
 @click.argument("names", nargs=-1)
 @click.option(
     "--directory", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER",
-    help="A folder as dataset.directory takes it, instead of the cache.",
+    help="A folder as for dataset.directory, instead of the cache.",
 )  # fmt: skip
 def verify(names: tuple[str, ...], directory: Path | None) -> None:
     """Read every file of the datasets NAMES (by default all) and compare it with its SHA-256."""
@@ -112,7 +112,7 @@ def verify(names: tuple[str, ...], directory: Path | None) -> None:
 
 _from_folder = click.option(
     "--directory", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER",
-    help="A folder as dataset.directory takes it, instead of the cache.",
+    help="A folder as for dataset.directory, instead of the cache.",
 )  # fmt: skip
 
 
@@ -122,7 +122,7 @@ _from_folder = click.option(
 @click.option("--grid", metavar="ROWSxCOLUMNS", help="Draw the first images with the names of their classes (5x5).")
 @click.option("--split", type=click.Choice(["train", "test"]), default="train", show_default=True)
 @click.option("--cmap", type=click.Choice(COLOUR_MAPS), help=f"Colours; by default {_ONE}, with --grid {_GRID}.")
-@click.option("--bar/--no-bar", default=True, help="Draw the colours' bar beside one image (the default), or do not.")
+@click.option("--bar/--no-bar", default=True, help="Draw a colour bar beside one image (the default), or do not.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="PNG", help="By default NAME_SPLIT_I.png.")
 @_from_folder
 def show(
@@ -137,7 +137,7 @@ def show(
 ) -> None:
     """Draw an image of the dataset NAME with a colour bar, or with --grid the first ones with their classes.
 
-    What the cache lacks is fetched.
+    If the cache lacks the dataset, it is downloaded.
     """
     if index is not None and grid is not None:
         raise RequestError("--index and --grid were given together. Draw one image with --index, or many with --grid.")
@@ -180,16 +180,16 @@ def _rows_and_columns(grid: str) -> tuple[int, int]:
 @click.argument("name")
 @click.option(
     "--preprocessing", type=click.Choice(PREPROCESSING), default=PREPROCESSING[0], show_default=True,
-    help="What is done to the pixel values.",
+    help="How pixel values are normalised.",
 )  # fmt: skip
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
-@click.option("--output", type=click.Path(path_type=Path), metavar="PNG", help="Draw the pixel values, too.")
+@click.option("--output", type=click.Path(path_type=Path), metavar="PNG", help="Also draw the pixel values.")
 @_from_folder
 def describe(name: str, preprocessing: str, form: str, output: Path | None, directory: Path | None) -> None:
     """Show the arrays of the dataset NAME, its classes and first labels, the one-hot encoding of the first one, and
     the pixel values of the first training image before and after normalisation.
 
-    Normalisation is computed in float64, as by hand in a notebook; a model computes it in float32.
+    Normalisation is computed in float64, as in a notebook; a model computes it in float32.
     """
     data.publication(name)
     target = None if output is None else png_path(output, f"{name}_pixel_values.png")

@@ -43,8 +43,10 @@ class Doomed:
 @click.argument("runs", nargs=-1)
 @click.option("--experiment", metavar="NAME", help="The runs of this experiment.")
 @click.option("--failed", is_flag=True, help="Of these (by default of all) only those that FAILED.")
-@click.option("--older-than", "age", metavar="AGE", help="Only those that ended before that: 30d, 2w, 12h, 1d12h.")
-@click.option("--dry-run", is_flag=True, help="Show what would go, and delete nothing.")
+@click.option(
+    "--older-than", "age", metavar="AGE", help="Only those that ended at least this long ago: 30d, 2w, 12h, 1d12h."
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be deleted, and delete nothing.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @store_option
 def command(
@@ -52,10 +54,10 @@ def command(
 ) -> int | None:
     """Delete runs for good, with their artifacts, models, training state and checkpoint.
 
-    RUNS are run ids, beginnings of ids, names, latest, or best; a sweep stands for all of its runs, but not for those
-    of others that it reuses. What would go is shown, with the room that it frees, and you are asked. --failed and
-    --older-than leave a sweep's own run while one of its runs stays. A run that is at work, or whose model is
-    registered, is refused.
+    RUNS are run ids, beginnings of ids, names, latest, or best; a sweep stands for all of its runs, except those that
+    it reuses from others. The command shows what it would delete and how much space that frees, and asks. --failed
+    and --older-than keep a sweep's own run while one of its runs stays. A run that is still running, or whose model
+    is registered, is refused.
     """
     if not (runs or experiment or failed or age):
         raise RequestError("Say what to delete: RUNS, --experiment NAME, --failed or --older-than 30d.")
@@ -80,11 +82,13 @@ def command(
     with store.exclusive():
         now = find()
         if {run.run_id for run in now.runs} != {run.run_id for run in doomed.runs}:
-            raise RequestError("Runs have begun or ended meanwhile, and nothing was deleted. Give the command again.")
+            raise RequestError(
+                "Runs have started or ended in the meantime, so nothing was deleted. Give the command again."
+            )
         left = delete_runs(store, now.runs)
     click.echo(f"Deleted {_counted(doomed.runs)}.")
     if store.database is None:
-        click.echo("Their records are marked as deleted; `mlflow gc`, where the server runs, takes those away too.")
+        click.echo("Their records are marked as deleted; `mlflow gc`, where the server runs, deletes those too.")
     for location in left:
         click.echo(f"These files as well: {location}")
     return None
@@ -168,8 +172,8 @@ def _busy(run: RunRecord) -> str:
     process = run.tags.get(PROCESS_TAG)
     where = f" on {process_host(process)}" if process else ""
     return (
-        f"{run.name} ({run.run_id}) is at work{where}. Stop it first. If its machine is gone for good, end it in the "
-        f"store: MlflowClient().set_terminated('{run.run_id}', 'KILLED')"
+        f"{run.name} ({run.run_id}) is still running{where}. Stop it first. If its machine is gone for good, end it in "
+        f"the store: MlflowClient().set_terminated('{run.run_id}', 'KILLED')"
     )
 
 
@@ -178,7 +182,7 @@ def _shown(store: Store, doomed: Doomed) -> list[str]:
     reasons = list(dict.fromkeys(doomed.kept.values()))
     kept = [f"kept: {reason}" for reason in reasons[:_LINES]]
     if not doomed.runs:
-        return [*kept, "Nothing to delete: no run is like that."]
+        return [*kept, "Nothing to delete: no run matches."]
     inventory = None if store.database is None else take_inventory(store.database)
     sizes = {run.run_id: 0 if inventory is None else inventory.size(run.run_id) for run in doomed.runs}
     below: defaultdict[str | None, list[RunRecord]] = defaultdict(list)

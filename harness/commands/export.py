@@ -33,14 +33,14 @@ WRITTEN = frozenset({ABOUT_FILE}).union(*(each.files for each in FORMATS.values(
 @click.option("--overwrite", is_flag=True, help="Replace an earlier export in DIR.")
 @store_option
 def command(run: str, directory: Path, form: str, overwrite: bool, store: Store) -> None:
-    """Write the model of RUN into the folder DIR, whole or not at all.
+    """Write the model of RUN into the folder DIR, completely or not at all.
 
     RUN is a run's id, the beginning of it, or its name; latest; best; or a registered model (NAME, NAME/3, NAME@alias).
-    The model takes raw images, uint8 in 0..255, and gives the probability of each class. about.json beside it says
-    their shape, where the model comes from and how it is loaded.
+    The model takes raw images, uint8 from 0 to 255, and returns the probability of each class. about.json beside it
+    says their shape, where the model comes from and how to load it.
 
-    keras is DIR/model.keras. saved_model makes DIR a TensorFlow SavedModel; TensorFlow Serving wants the folder to be
-    called by a number, its version: models/fashion/1.
+    keras is DIR/model.keras. saved_model makes DIR a TensorFlow SavedModel; for TensorFlow Serving the folder's name
+    must be a number, the version: models/fashion/1.
     """
     target = directory.resolve()
     _refuse_what_is_in_the_way(target, overwrite)

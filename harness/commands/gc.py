@@ -14,20 +14,20 @@ from harness.tracking.store import Store
 
 
 @click.command(name="gc")
-@click.option("--dry-run", is_flag=True, help="Show what would go, file by file, and take nothing away.")
+@click.option("--dry-run", is_flag=True, help="Show what would be deleted, file by file, and delete nothing.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @store_option
 def command(dry_run: bool, yes: bool, store: Store) -> int | None:
-    """Take away, for good, what belongs to no run.
+    """Delete, for good, files and records that belong to no run.
 
-    That is: runs, models and experiments that were deleted in the MLflow UI, with their files; folders of runs and
-    models that the store does not have (`mlflow gc` leaves those of models); checkpoints of runs that have finished;
-    parts of files whose writer was killed more than a day ago. Registered models and their runs are kept, and so are
-    copies of the database from before `harness store relocate`.
+    These are: runs, models and experiments that were deleted in the MLflow UI, with their files; folders of runs and
+    models that the store does not have (`mlflow gc` leaves those of models); checkpoints of finished runs; partly
+    written files of writers that were killed more than a day ago. Registered models and their runs are kept, and so
+    are copies of the database from before `harness store relocate`.
     """
     if store.database is None:
         raise RequestError(
-            f"The store {store.shown} is no SQLite file. What was deleted in it is taken away where its server runs: "
+            f"The store {store.shown} is no SQLite file. To remove what was deleted in it, run on its server: "
             "mlflow gc --backend-store-uri URI"
         )
     if store.is_missing:
@@ -39,15 +39,15 @@ def command(dry_run: bool, yes: bool, store: Store) -> int | None:
     if dry_run:
         for path in garbage.paths:
             click.echo(f"  {path}")
-        click.echo("Nothing was taken away: this was a dry run.")
+        click.echo("Nothing was deleted: this was a dry run.")
         return None
     if not garbage.found:
         return None
-    if not agreed(f"Take all of it away, for good ({shown_size(garbage.size)})?", yes):
+    if not agreed(f"Delete all of it for good ({shown_size(garbage.size)})?", yes):
         return DECLINED
     with store.exclusive():
         collect(store, garbage)
-    click.echo(f"Taken away: {shown_size(garbage.size)}.")
+    click.echo(f"Deleted: {shown_size(garbage.size)}.")
     return None
 
 

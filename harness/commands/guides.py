@@ -17,19 +17,21 @@ BEGIN, END = "<!-- harness guides: begin -->", "<!-- harness guides: end -->"
 
 @click.command(name="guides")
 @click.argument("words", nargs=-1, metavar="[GUIDE | SETTING=VALUE]...")
-@click.option("--seeds", type=click.IntRange(2, 1000), default=10, show_default=True, help="How many seeds, from 0 on.")
-@click.option("--no-train", is_flag=True, help="Only read what the store has; an error where a run is missing.")
+@click.option(
+    "--seeds", type=click.IntRange(2, 1000), default=10, show_default=True, help="Number of seeds, from 0 on."
+)
+@click.option("--no-train", is_flag=True, help="Only read the store; an error if a run is missing.")
 @click.option("--format", "form", type=click.Choice(list(FORMATS)), default="table", show_default=True)
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write to FILE instead."
 )
 @click.option(
     "--into", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-    help="Put it into FILE, between the two lines that mark the place.",
+    help="Write it into FILE, between the two lines that mark the place.",
 )  # fmt: skip
 @click.option(
     "--figure", type=click.Path(path_type=Path, dir_okay=False), metavar="PNG",
-    help="Draw the published curves upon the band of our runs.",
+    help="Draw the published curves over the band of our runs.",
 )  # fmt: skip
 def command(
     words: tuple[str, ...],
@@ -40,12 +42,12 @@ def command(
     into: Path | None,
     figure: Path | None,
 ) -> int:
-    """Train what the five guides trained, and compare.
+    """Train the models of the five guides, and compare.
 
-    GUIDE is a letter (A to E) or the name of an experiment; all five by default. What the store does not have yet is
-    trained, under seeds 0 to N - 1; fewer than five give no verdict. A SETTING=VALUE changes the guides' own: does the
-    comparison notice? Exit code 1 where a published figure lies outside the 99 % prediction interval of one more run,
-    or a number of parameters is another one; 0 also where there is no verdict.
+    GUIDE is a letter (A to E) or the name of an experiment; all five by default. Runs that the store does not have
+    yet are trained, with seeds 0 to N - 1; fewer than five give no verdict. SETTING=VALUE changes a setting of the
+    guides, to see whether the comparison notices it. Exit code 1 if a published number is outside the 99 % prediction
+    interval of one more run, or a number of parameters differs; 0 also if there is no verdict.
     """
     from harness.sweep.guides import find_guides, read_reproduction, train_missing
 
@@ -115,5 +117,5 @@ def _draw(found: Sequence[Reproduction], file: Path) -> None:
     if not bands:
         raise RequestError("--figure: these guides printed no figures by epoch; A, B and C did.")
     with paths.atomic_path(file) as temporary:
-        draw(bands, "What the guides printed, upon the runs of their experiments").savefig(temporary, format="png")
+        draw(bands, "What the guides printed, over the runs of their experiments").savefig(temporary, format="png")
     click.echo(f"Wrote {file}", err=True)

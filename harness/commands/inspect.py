@@ -47,14 +47,14 @@ from harness.tracking.store import Store
 
 @click.command("inspect")
 @click.argument("run", metavar="RUN")
-@click.option("--layer", metavar="NAME", help="What this layer puts out for an image; all: every layer.")
+@click.option("--layer", metavar="NAME", help="Show the output of this layer for an image; all: of every layer.")
 @click.option("--index", type=click.IntRange(0), metavar="I", help="The test image, counted from 0.  [default: 0]")
 @click.option("--image", type=click.Path(path_type=Path), metavar="FILE", help="An image file instead, of any size.")
 @click.option(
     "--npy", type=click.Path(path_type=Path), metavar="FILE", help="A NumPy file instead: uint8, (height, width)."
 )
-@click.option("--fit", type=click.Choice(list(FITS)), help="How FILE comes to its size; by default as RUN's dataset.")
-@click.option("--invert", is_flag=True, help="Negate FILE: models know light objects on a dark background.")
+@click.option("--fit", type=click.Choice(list(FITS)), help="How FILE is scaled; by default as RUN's dataset was.")
+@click.option("--invert", is_flag=True, help="Negate FILE: models expect light objects on a dark background.")
 @click.option("--weights", is_flag=True, help="Show the weights; the picture has those of the first layer.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), metavar="PNG", help="Draw outputs or weights.")
@@ -72,14 +72,14 @@ def command(
     output: Path | None,
     store: Store,
 ) -> None:
-    """Show the layers of RUN's model, or what they put out for one image.
+    """Show the layers of RUN's model, or their outputs for one image.
 
     RUN is a run's id, the beginning of it, or its name; `latest`; `best` (of the latest experiment, by held-out
     accuracy); or a registered model (NAME, NAME/3, NAME@alias).
 
-    Alone it lists the layers. With an image or a picture to draw, and no --layer, every layer is shown. A unit of a
-    ReLU is off where it is 0 for the image, dead where it is 0 for every test image of the dataset; a channel of a
-    convolution is one unit, and 0 where it is 0 at every position.
+    Without options it lists the layers. With an image or --output, and no --layer, it shows every layer. A unit of a
+    ReLU is off if it is 0 for the image, and dead if it is 0 for every test image of the dataset. A channel of a
+    convolution is one unit: it is 0 if it is 0 at every position.
     """
     indices = () if index is None else (str(index),)
     files = () if image is None else (image,)
@@ -104,7 +104,7 @@ def _show_summary(trained: TrainedRun, form: str) -> None:
     layers = describe_layers(trained.model)
     _print(trained, form, summary_table(layers), summary_document(layers))
     if form == "table":
-        _remark(f"What they put out for a test image: harness inspect {trained.record.run_id[:8]} --layer all")
+        _remark(f"Their outputs for a test image: harness inspect {trained.record.run_id[:8]} --layer all")
 
 
 def _show_weights(trained: TrainedRun, form: str, output: Path | None) -> None:

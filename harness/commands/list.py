@@ -76,14 +76,14 @@ class Entry:
 @click.command(name="list")
 @click.option("--experiment", metavar="NAME", help="The sweeps and runs of this experiment.")
 @click.option("--sweep", metavar="RUN", help="The runs of this sweep: its id, the beginning of it, name, or latest.")
-@click.option("--all", "every", is_flag=True, help="Every run, those of sweeps too.")
+@click.option("--all", "every", is_flag=True, help="Every run, also those of sweeps.")
 @click.option("--format", "form", type=click.Choice(FORMS), default="table", show_default=True)
 @store_option
 def command(experiment: str | None, sweep: str | None, every: bool, form: str, store: Store) -> None:
-    """Show the sweeps and runs of the store, the newest first, and what they weigh.
+    """Show the sweeps and runs of the store, the newest first, with their sizes.
 
-    A sweep is one line; --sweep or --all show its runs. The gap is that to the test images (of a sweep the least and
-    the greatest), the size that of artifacts, models and checkpoint on this machine's disk.
+    A sweep is one line; --sweep or --all show its runs. The gap is training minus test accuracy (for a sweep the
+    smallest and the largest). The size is that of artifacts, models and checkpoint on this machine's disk.
     """
     if experiment and sweep:
         raise RequestError("--experiment and --sweep were given together. Each says what to list: use one of them.")
@@ -166,7 +166,7 @@ def _summary(store: Store, runs: Sequence[RunRecord], part: str | None) -> str:
     )
     where = f"{counted}{f' of {part}' if part else ''}."
     if store.database is None:
-        return f"{where} What the store {store.shown} weighs, its server knows."
+        return f"{where} The size of the store {store.shown} is known only to its server."
     parts = weight(store.database)
     told = ", ".join(f"{what} {shown_size(size)}" for what, size in parts.items() if size)
     line = f"{where} The store {store.database} weighs {shown_size(sum(parts.values()))}: {told}."

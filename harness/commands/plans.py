@@ -26,7 +26,7 @@ def plan_lines(outlook: Outlook) -> list[str]:
         lines = [f"{_counted(jobs, 'job')}, {plan.finished} of them finished in the sweep {begun}."]
     lines += plan.remarks()
     if outlook.busy is not None:
-        lines.append(f"It is at work now, in {outlook.busy}: the command would watch it.")
+        lines.append(f"It is running now, in {outlook.busy}: the command would watch it.")
     rows = [
         [
             str(job.number),
@@ -74,7 +74,7 @@ def _state(job: PlannedJob) -> str:
 def _would(job: PlannedJob, due: bool) -> str:
     if not due:
         return "be reused" if job.reused else "be skipped"
-    return f"go on after epoch {job.epochs_kept}" if job.epochs_kept else "run"
+    return f"resume after epoch {job.epochs_kept}" if job.epochs_kept else "run"
 
 
 def _duration(seconds: float | None) -> str:

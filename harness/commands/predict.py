@@ -73,20 +73,22 @@ class Drawing:
 )  # fmt: skip
 @click.option(
     "--image", "files", multiple=True, type=click.Path(path_type=Path), metavar="FILE ...",
-    help="Image files of any size, brought to that of the run's images, grey.",
+    help="Image files of any size; they are made grey and scaled to the size of the run's images.",
 )  # fmt: skip
 @click.option(
     "--npy", "array", type=click.Path(path_type=Path), metavar="FILE",
     help="A NumPy file: uint8, (n, height, width) or (height, width).",
 )  # fmt: skip
-@click.option("--fit", type=click.Choice(list(FITS)), help="How files come to their size; by default as RUN's dataset.")
-@click.option("--invert", is_flag=True, help="Negate files or array: models know light objects on a dark background.")
+@click.option("--fit", type=click.Choice(list(FITS)), help="How files are scaled; by default as RUN's dataset was.")
+@click.option("--invert", is_flag=True, help="Negate files or array: models expect light objects on a dark background.")
 @click.option("--top", type=click.IntRange(1), metavar="K", help="Show the K most probable classes.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), metavar="PNG", help="Draw the images and probabilities.")
-@click.option("--layout", type=click.Choice(LAYOUTS), help="Of PNG; by default single, grid up to 15 images, or sheet.")
-@click.option("--columns", type=click.IntRange(1, 10), metavar="N", help="Of a grid.  [default: 3]")
-@click.option("--captions", type=click.Choice(CAPTIONS), help="Of a sheet.  [default: percent]")
+@click.option(
+    "--layout", type=click.Choice(LAYOUTS), help="Layout of PNG; by default single, grid up to 15 images, or sheet."
+)
+@click.option("--columns", type=click.IntRange(1, 10), metavar="N", help="Columns of a grid.  [default: 3]")
+@click.option("--captions", type=click.Choice(CAPTIONS), help="Captions of a sheet.  [default: percent]")
 @click.option("--palette", type=click.Choice(PALETTES), help="Colours of right and wrong.  [default: the run's]")
 @store_option
 def command(
@@ -106,7 +108,7 @@ def command(
     palette: str | None,
     store: Store,
 ) -> None:
-    """Show what the model of RUN takes images for: its first 25 test images unless others are asked for.
+    """Predict images with the model of RUN: the first 25 test images, or those that you name.
 
     RUN is a run's id, the beginning of it, or its name; `latest`; `best` (of the latest experiment, by held-out
     accuracy); or a registered model (NAME, NAME/3, NAME@alias).

@@ -18,15 +18,21 @@ DEFAULT_ALIAS = "champion"
 @click.argument("run")
 @click.argument("name")
 @click.option(
-    "--alias", metavar="ALIAS", default=DEFAULT_ALIAS, show_default=True, help="Put on the version, taken off others."
+    "--alias",
+    metavar="ALIAS",
+    default=DEFAULT_ALIAS,
+    show_default=True,
+    help="The alias of the version; other versions lose it.",
 )
-@click.option("--description", metavar="TEXT", help="By default the run, its dataset and model, test accuracy and gap.")
+@click.option(
+    "--description", metavar="TEXT", help="By default: the run, its dataset and model, test accuracy and gap."
+)
 @store_option
 def command(run: str, name: str, alias: str, description: str | None, store: Store) -> None:
     """Make the model of RUN a version of the registered model NAME, with its scores and an alias.
 
     RUN is a run's id, the beginning of it, or its name; latest; best; or a registered model (NAME, NAME/3, NAME@alias).
-    A run that is a version of NAME already stays that version; the alias is moved to it.
+    If the run is already a version of NAME, it stays that version; the alias is moved to it.
     """
     check_names(name, alias)
     record = find_trained(store, run)

@@ -29,37 +29,35 @@ MOST_SETTINGS = 60
 @click.option(
     "--baseline",
     metavar="ROW",
-    help="Hold every other row to this one: settings (model=mlp_128,optimizer=sgd), a row as its cells read, or a run. "
-    "By default each setting's values are held to its first.",
+    help="Compare every other row with this one. Name it by settings (model=mlp_128,optimizer=sgd), by its cells, "
+    "or by a run. By default each setting's values are compared with its first.",
 )
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write FILE.html, or FILE.md with its figures in FILE_figures/, as well.",
+    help="Also write FILE.html, or FILE.md with its figures in FILE_figures/.",
 )
 @naming_options
-@click.option("--no-log", is_flag=True, help="Do not keep it with the sweep's run; needs --output.")
+@click.option("--no-log", is_flag=True, help="Do not store it with the sweep's run; needs --output.")
 @store_option
 def command(
     sweep: str | None, experiment: str | None, baseline: str | None, output: Path | None,
     train_metric: str | None, held_out_metric: str | None, train_loss_metric: str | None,
     held_out_loss_metric: str | None, group_by: str | None, no_log: bool, store: Store,
 ) -> None:  # fmt: skip
-    """Say what a sweep found: one HTML page that needs no network, and Markdown.
+    """Write a sweep's report: one HTML page that needs no network, and Markdown.
 
     SWEEP is a sweep's run: its id, the beginning of it, its name, latest, or best (that of the best run); by default
-    the latest. The report is kept with that run as report.html and report.md, where MLflow's own pages show it.
-    Experiments that the harness did not write are read as `harness compare` reads them.
+    the latest. The report is stored with that run as report.html and report.md, and the MLflow UI shows it.
+    Experiments that the harness did not write are read as by `harness compare`.
     """
     from harness.report import saving  # Jinja2
 
     if sweep and experiment:
         raise RequestError("SWEEP and --experiment were given together. Each says what to report: use one of them.")
     if output is None and (no_log or experiment):
-        given = (
-            "--no-log" if no_log else f"--experiment {experiment}: there is no sweep's run to keep the report with, and"
-        )
+        given = "--no-log" if no_log else f"--experiment {experiment}: there is no sweep to store the report with, and"
         raise RequestError(f"{given} leaves nowhere for the report to go. Add --output FILE.html or FILE.md.")
     if output is not None:
         saving.check_target(output)
@@ -72,7 +70,7 @@ def command(
     )  # fmt: skip
     if len(comparison.settings) > MOST_SETTINGS:
         raise RequestError(
-            f"The runs differ in {len(comparison.settings):,} settings, and a report tells of {MOST_SETTINGS} at most. "
+            f"The runs differ in {len(comparison.settings):,} settings, and a report shows at most {MOST_SETTINGS}. "
             "Name those that matter: --group-by KEY,KEY. `harness compare --format csv` has them all."
         )
     words = ["--experiment", experiment] if experiment else [parent.run_id] if parent else []
@@ -87,7 +85,7 @@ def command(
             click.echo(f"Wrote {place}", err=True)
     if parent is not None and not no_log:
         saving.keep(store, parent.run_id, report)
-        click.echo(f"Kept as {saving.PAGE} and {saving.TEXT} with the run {parent.run_id}: harness ui", err=True)
+        click.echo(f"Stored as {saving.PAGE} and {saving.TEXT} with the run {parent.run_id}: harness ui", err=True)
     click.echo(report.answer)
 
 

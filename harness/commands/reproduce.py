@@ -1,4 +1,4 @@
-"""`harness reproduce`: a recorded run trained again, and its results held to the recorded ones."""
+"""`harness reproduce`: a recorded run trained again, and its results compared with the recorded ones."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def command(run: str, named: tuple[str, ...], form: str, store: Store) -> None:
     """Train a recorded run again and compare every metric, bit for bit.
 
     RUN is a run's id, the beginning of it, or its name; latest; best; or a registered model (NAME, NAME/3, NAME@alias).
-    The configuration, the data and the number of threads are those that the run recorded; the code and the libraries
-    are those at hand. The result is a new run of the same experiment.
+    Configuration, data and number of threads are those that the run recorded; code and libraries are the installed
+    ones. The result is a new run of the same experiment.
 
-    A file that the run was continued from is read only if you name it: regime.continue_from=FILE. Where the images lie
-    elsewhere now: dataset.directory=DIR.
+    If the run was continued from a file, name the file: regime.continue_from=FILE. If the images have moved:
+    dataset.directory=DIR.
 
-    Exit code 0 if all metrics of every epoch are identical (times aside), 1 if not.
+    Exit code 0 if all metrics of every epoch are identical (except times), 1 if not.
     """
     from harness.run.reproduce import CONTINUED, DATA, find_recorded
     from harness.run.reproduce import reproduce as run_again

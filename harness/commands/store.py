@@ -17,13 +17,13 @@ def command() -> None:
 
 
 @command.command("relocate")
-@click.option("--dry-run", is_flag=True, help="Say what would be rewritten, and change nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be changed, and change nothing.")
 @store_option
 def relocate_command(dry_run: bool, store: Store) -> None:
-    """Rewrite where a SQLite store that was moved or copied says that its artifacts lie.
+    """Correct the paths of artifacts in a SQLite store that was moved or copied.
 
-    MLflow records absolute locations, of experiments, runs and models. They become those beside the database. A copy of
-    the database from before is kept; artifacts themselves are neither moved nor read.
+    MLflow records absolute paths of experiments, runs and models. They are changed to the folder beside the database.
+    A copy of the old database is kept. Artifacts are neither moved nor read.
     """
     if store.database is None:
         raise RequestError(f"The store {store.shown} is no SQLite file: its server knows where its artifacts lie.")
@@ -33,17 +33,17 @@ def relocate_command(dry_run: bool, store: Store) -> None:
         store.check_sound()
         move = plan(store.database)
         if not move.places:
-            click.echo(f"Nothing to do: the store {store.database} records the place that it lies in.")
+            click.echo(f"Nothing to do: the paths in the store {store.database} are right.")
             return
         for place in dict.fromkeys(map(local_path, move.places)):
             click.echo(f"from {place}")
         click.echo(f"to   {artifact_root(store.database)}")
         click.echo(", ".join(f"{count} {what if count != 1 else what[:-1]}" for what, count in move.counts.items()))
         if move.absent:
-            click.echo(f"{len(move.absent)} folders of artifacts are at the old place only")
+            click.echo(f"{len(move.absent)} folders of artifacts exist only at the old place")
         if dry_run:
             click.echo("Nothing was changed: this was a dry run.")
             return
         kept = relocate(move)
         follow_store(move, store)
-    click.echo(f"Rewritten. The database from before: {kept}")
+    click.echo(f"Done. The old database is kept as {kept}")

@@ -1,4 +1,4 @@
-"""`harness sync`: what runs kept in spools while their store could not be used, brought home."""
+"""`harness sync`: upload the results that runs spooled while their store was down."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from harness.tracking.sync import Home, bring_home
 
 
 @click.command(name="sync")
-@click.option("--store", metavar="URI", help="Only what was meant for this MLflow store; by default everything.")
+@click.option("--store", metavar="URI", help="Only results for this MLflow store; by default all.")
 def command(store: str | None) -> None:
-    """Put into the store what runs kept on this machine while it could not be used, each thing once.
+    """Upload results that were spooled on this machine while the store was down, each once.
 
-    A run whose store fails in the middle of training goes on, and keeps the rest in a spool: spool/ in the project's
-    root, or a folder for temporary files where the disk is full. This command may be cut short and called again at any
-    time. The exit code is 1 where a store is still away.
+    If the store fails in the middle of a run, training continues and the results go into a spool: spool/ in the
+    project's root, or a folder for temporary files if the disk is full. You may interrupt this command and call it
+    again at any time. The exit code is 1 if a store is still down.
     """
     wanted = None if store is None else open_store(store)
     waiting = [spools for spools in find_spools().values() if wanted in (None, spools[0].origin.store)]
@@ -64,24 +64,26 @@ def _make_anew(store: Store, run_id: str) -> None:
     if bring_up_to_date(store, run_id):
         click.echo(f"{named}: table, figure and report have the results now; {shown} shows them.")
     else:
-        click.echo(f"{named} is at work in another command, which makes its table at its end; {shown} shows it now.")
+        click.echo(f"{named} is running in another command, which makes its table at its end; {shown} shows it now.")
 
 
 def _brought_home(spools: Sequence[Spool]) -> Home | None:
-    """Bring one run home and say so; None if it is not ours to bring. Raises `StoreError`."""
+    """Upload one run's spool and say so; None if it is not ours to upload. Raises `StoreError`."""
     with held(spools) as ours:
         if not ours:
-            click.echo(f"{_named(spools)}: still at work, or in the hands of another sync; left alone")
+            click.echo(f"{_named(spools)}: still running, or being uploaded by another `harness sync`; left alone")
             return None
         home = bring_home(spools)
     if home.elsewhere:
-        click.echo(f"{_named(spools)}: trained to its end by another process meanwhile; these results were not needed")
+        click.echo(
+            f"{_named(spools)}: trained to its end by another process in the meantime; these results are not needed"
+        )
         return None
     if home.state == RunState.FINISHED:
         paths.checkpoint_file(spools[0].origin.run_id).unlink(missing_ok=True)  # it needs it no more
     entries = "1 entry" if home.written == 1 else f"{home.written} entries"
-    state = home.state or "cut off before its end, the same `harness sweep ...` again goes on with it"
-    click.echo(f"{_named(spools)}: {entries} put into {spools[0].origin.store.shown}; {state}")
+    state = home.state or "interrupted before its end; the same `harness sweep ...` resumes it"
+    click.echo(f"{_named(spools)}: {entries} uploaded to {spools[0].origin.store.shown}; {state}")
     return home
 
 

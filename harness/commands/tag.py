@@ -19,13 +19,13 @@ RESERVED = ("harness.", "mlflow.")
 @click.command(name="tag")
 @click.argument("run")
 @click.argument("tags", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--remove", multiple=True, metavar="KEY", help="Take this tag away. Can be given several times.")
+@click.option("--remove", multiple=True, metavar="KEY", help="Remove this tag. Can be given several times.")
 @store_option
 def command(run: str, tags: tuple[str, ...], remove: tuple[str, ...], store: Store) -> None:
-    """Give a run or a sweep tags of your own, take tags away, or show them.
+    """Give a run or a sweep tags of your own, remove tags, or show them.
 
-    RUN is a run id, the beginning of one, a name, latest (the latest sweep or run), best, or a registered model. A tag
-    that is there gets the new value. The UI shows tags, and filters by them.
+    RUN is a run id, the beginning of one, a name, latest (the latest sweep or run), best, or a registered model. An
+    existing tag gets the new value. The UI shows tags, and filters by them.
 
     \b
     harness tag latest paper=figure-3

@@ -41,9 +41,9 @@ LOG_LINES = 20
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port to listen on.")
 @store_option
 def command(port: int, store: Store) -> int:
-    """Open the MLflow UI on the store that runs are tracked in.
+    """Open the MLflow UI on the store.
 
-    It listens on the loopback address only, and answers whoever has the printed link. Ctrl-C stops it.
+    It listens on this machine only (loopback), and answers only requests with the printed link. Ctrl-C stops it.
     """
     if store.is_server:
         click.echo(f"The store is a server with a UI of its own: {store.shown}")

@@ -1,7 +1,7 @@
 """The jobs of a sweep: Hydra's grid, made once.
 
 Whoever needs the jobs afterwards (the plan, the launcher) is given these. A grid made a second time may be another one:
-`shuffle` draws anew.
+`shuffle` draws again.
 """
 
 from __future__ import annotations

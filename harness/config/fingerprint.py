@@ -25,7 +25,7 @@ LEFT_OUT: Mapping[str, str] = {
 def fingerprint(config: Config, dataset_digest: str, continued: str = "") -> str:
     """`DIGITS` hex digits that two runs share if, and only if, they are to have the same numbers.
 
-    `dataset_digest` says which images (`Dataset.digest`), `continued` which state training goes on from (empty: none).
+    `dataset_digest` says which images (`Dataset.digest`), `continued` which state training starts from (empty: none).
     On the same machine and with the same number of threads the numbers are the same bit for bit.
     """
     content = json.dumps([essential(config), dataset_digest, continued], sort_keys=True)

@@ -62,7 +62,7 @@ def obtain(
             return Obtained(files, folder)
         for file in files:
             if file.state is FileState.DAMAGED:
-                logger.warning("%s %s; the dataset is fetched again", folder / file.name, file.problem)
+                logger.warning("%s %s; the dataset is downloaded again", folder / file.name, file.problem)
         return _fetch(publication, folder, files, sources, limits)
 
 
@@ -99,14 +99,14 @@ def _place(files: Sequence[StoredFile], folder: Path, label: str) -> None:
 
 def _unwritable(folder: Path, error: OSError) -> DataError:
     return DataError(
-        f"{folder}: cannot be written ({error.strerror or error}). Make room or give access, or set the environment "
-        "variable HARNESS_CACHE to a folder that can be written."
+        f"{folder}: cannot be written ({error.strerror or error}). Free some space or give access, or set the "
+        "environment variable HARNESS_CACHE to a folder that can be written."
     )
 
 
 def _nothing_worked(publication: Publication, folder: Path, tried: Sequence[str]) -> str:
     return "\n".join((
-        f"{publication.title}: the files cannot be had. Tried in this order:",
+        f"{publication.title}: no place has the files. Tried in this order:",
         *(f"  - {attempt}" for attempt in tried),
         "Make one of these work and repeat the command, or put these four files, raw or as .gz,",
         *(f"  - {name}" for name in FILES),
@@ -126,7 +126,7 @@ def _locked(folder: Path, publication: Publication, seconds: float) -> Iterator[
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            logger.info("%s: waiting for another process that is fetching it", publication.title)
+            logger.info("%s: waiting for another process that is downloading it", publication.title)
             lock.acquire(timeout=seconds)
     except Timeout:
         raise DataError(
@@ -145,11 +145,11 @@ def _origin(folder: Path) -> str:
     try:
         return (folder / ORIGIN_FILE).read_text(encoding="utf-8").strip()
     except FileNotFoundError:
-        return "placed there by hand"
+        return "placed there manually"
 
 
 def summary(publication: Publication, root: Path | None = None) -> tuple[str, Path]:
-    """What the cache seems to hold of a dataset, judged by the sizes of the files alone, and the folder."""
+    """What the cache seems to have of a dataset, by the sizes of the files alone, and the folder."""
     folder = (default_root() if root is None else root) / publication.name
     sizes = {name: (folder / name).stat().st_size for name in FILES if (folder / name).is_file()}
     packed = [name for name in FILES if name not in sizes and (folder / f"{name}.gz").is_file()]

@@ -1,7 +1,7 @@
-"""A folder with the four IDX files, raw or gzipped: every file is read once and judged by its SHA-256.
+"""A folder with the four IDX files, raw or gzipped: every file is read once and checked by its SHA-256.
 
 A folder may carry `SHA256SUMS` (as sha256sum writes it, over the raw bytes). It is then a variant of the dataset and
-is held to its own sums; otherwise the published sums are demanded.
+is compared with its own sums, otherwise with the published ones.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def locate(directory: Path, publication: Publication) -> Path:
 
 
 def demanded_sums(folder: Path, publication: Publication) -> Mapping[str, str]:
-    """The sums that the files of this folder are held to: its own, or the published ones."""
+    """The sums that the files of this folder are compared with: its own, or the published ones."""
     listing = folder / SUMS_FILE
     if not listing.is_file():
         return publication.sums

@@ -46,7 +46,7 @@ def dataset_digest(config: DatasetConfig) -> str:
 
 
 def load_splits(config: DatasetConfig, validation: ValidationConfig) -> tuple[Dataset, Splits]:
-    """The dataset, and what a run trains on, chooses by and is judged by.
+    """The dataset, and what a run trains on, chooses by and is evaluated on.
 
     Runs of one process that ask for the same are given the same arrays, so that what is derived from them (digests,
     copies on a device) is made once. They are read-only; the last four that were asked for are kept. Raises what
@@ -101,7 +101,8 @@ def _load(name: str, directory: Path | None, cache_root: Path) -> Dataset:
     if dict(sums) == dict(published.sums):
         return _assemble(published, files, digest(sums), f"the folder {folder}")
     logger.warning(
-        "%s is a variant with sums of its own (%s), not the published %s, and its results are its own",
+        "%s is a variant with its own checksums (%s), not the published %s: its results cannot be compared with "
+        "published ones",
         folder,
         SUMS_FILE,
         published.title,

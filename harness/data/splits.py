@@ -1,5 +1,5 @@
-"""Which images a run trains on, chooses by and is judged by. Seeded with NumPy's `default_rng`; images keep the order
-in which they were published, so shuffling is left to training."""
+"""Which images a run trains on, chooses by and is evaluated on. Seeded with NumPy's `default_rng`;
+images keep the order in which they were published, so shuffling is left to training."""
 
 from __future__ import annotations
 

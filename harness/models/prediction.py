@@ -27,7 +27,7 @@ class _Program:
 
 
 _programs: OrderedDict[str, _Program] = OrderedDict()
-"""By structure: tracing takes longer than judging 10,000 images, and models that differ in weights can share it."""
+"""By structure: tracing takes longer than predicting 10,000 images, and models that differ in weights can share it."""
 
 
 def probability_model(model: Any, head: str) -> Any:

@@ -67,7 +67,7 @@ def pixel_scale(model: Any) -> FloatArray:
 def float64_scale(name: str, training_images: UInt8Array) -> FloatArray:
     """What preprocessing `name` makes of each grey value, (LEVELS,), in float64 and without Keras.
 
-    It is what a notebook has that normalises its arrays by hand, guide B's 1e-10 beside the deviation included.
+    It is what a notebook has that normalises its arrays itself, including guide B's 1e-10 beside the deviation.
     """
     return _SCALES[name](np.arange(LEVELS, dtype=np.float64), training_images)
 

@@ -97,7 +97,7 @@ def _note(comparison: Comparison) -> str:
     reasons = comparison.selected_on.get(comparison.held_out, ())
     notes = [f"† selected on {SPLITS[comparison.held_out]}: {', '.join(reasons)}"] if reasons else []
     if comparison.judged_apart:
-        notes.append(f"rows are judged on different {comparison.images_in_words}")
+        notes.append(f"rows are scored on different {comparison.images_in_words}")
     return "; ".join(notes)
 
 

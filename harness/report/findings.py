@@ -166,7 +166,7 @@ def _listed(block: Findings, of_measure: Sequence[Finding], measure: str) -> str
     said = "; ".join(f"{verdict} for {'; '.join(of)}" for verdict, of in verdicts.items())
     about = "rows" if block.effect is None else setting_name(block)
     each = f" ({counts.pop()} each)" if same else ""
-    return f"{about} held to {reference(block)}, {measure_in_words(measure)}{each}: {said}."
+    return f"{about} compared with {reference(block)}, {measure_in_words(measure)}{each}: {said}."
 
 
 def _verdict(finding: Finding) -> str:
@@ -182,7 +182,7 @@ def _summary(block: Findings, of_measure: Sequence[Finding], measure: str) -> st
     shown = [finding for finding in of_measure if is_shown(finding)]
     known = shown or [finding for finding in of_measure if math.isfinite(_mean(finding))]
     others = "rows" if block.effect is None else f"values of {setting_name(block)}"
-    opening = f"{len(of_measure):,} {others} held to {reference(block)}, {measure_in_words(measure)}"
+    opening = f"{len(of_measure):,} {others} compared with {reference(block)}, {measure_in_words(measure)}"
     if not known:
         return f"{opening}: nothing to compare."
     words = ("smaller", "larger") if is_gap(measure) else ("lower", "higher")
@@ -204,7 +204,7 @@ def _mean(finding: Finding) -> float:
 
 
 def _rankings(comparison: Comparison, compared: str) -> list[str]:
-    """The ranking of each group of rows that are judged on the same images."""
+    """The ranking of each group of rows that are scored on the same images."""
     groups: dict[str, list[Row]] = {}
     for row in comparison.rows:
         groups.setdefault(row.judged_on, []).append(row)

@@ -130,7 +130,7 @@ def tests(comparison: Comparison, made: Tested) -> Table | None:
     if left_out := len(every) - len(shown):
         notes.insert(0, f"{left_out:,} more tests are left out here, but counted in the correction.")
     if apart:
-        notes.append(f"Not compared: {counted(apart, 'row')} judged on other {comparison.images_in_words}.")
+        notes.append(f"Not compared: {counted(apart, 'row')} scored on other {comparison.images_in_words}.")
     lines = tuple(Line(_test_cells(block, finding, several, wider, flips)) for block, finding in shown)
     return Table("Every test of this page, corrected within its measure.", tuple(columns), lines, tuple(notes))
 
@@ -222,7 +222,7 @@ def stages(comparison: Comparison) -> Table | None:
             "best epoch: that of the least loss on validation, by which it was selected: its figures on validation "
             "flatter it. kept: the weights that the run's model has."
         )
-    return Table("Each run by the weights that it is judged with.", tuple(columns), tuple(lines), tuple(notes))
+    return Table("Each run, with the weights by which it is scored.", tuple(columns), tuple(lines), tuple(notes))
 
 
 _MORE = (

@@ -53,14 +53,16 @@ def all_tests(comparison: Comparison, baseline: str | None = None) -> Tested:
     if baseline is not None:
         row = find_row(comparison, baseline)
         if len(comparison.rows) == 1:
-            raise RequestError(f"--baseline {baseline}: there is no other row to hold to it. Leave --baseline out.")
+            raise RequestError(
+                f"--baseline {baseline}: there is no other row to compare with it. Leave --baseline out."
+            )
         return Tested(_together([differences(comparison, row)]), baseline=row.label)
     blocks, untested = [], []
     short = headings(comparison.settings)
     for key in comparison.settings:
         if not (together := values_together(comparison, key)):
             untested.append(
-                f"The effect of {short[key]} is not tested: each value is judged on other {comparison.images_in_words}."
+                f"The effect of {short[key]} is not tested: each value is scored on other {comparison.images_in_words}."
             )
             continue
         try:

@@ -1,4 +1,4 @@
-"""The state of a run that still trains, on this machine's disk: what it goes on from when it was cut off."""
+"""The state of a running run on this machine's disk: an interrupted run is resumed from it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Checkpoint:
         self._last = time.monotonic()
 
     def read(self, weights: Sequence[tuple[int, ...]] | None = None) -> TrainingState | None:
-        """What the run goes on from; None where it must start anew (the log says why, if there was a file).
+        """What the run is resumed from; None if it must start again (the log says why, if there was a file).
 
         `weights` are the shapes that its model has. A file that is damaged is set aside.
         """
@@ -41,7 +41,8 @@ class Checkpoint:
             return None
         if state.fingerprint not in ("", self._fingerprint):  # earlier versions wrote none
             log.warning(
-                "The checkpoint %s is of other work, training starts anew: its fingerprint is %s, that of the run %s.",
+                "The checkpoint %s belongs to another job, so training starts again: its fingerprint is %s, that "
+                "of the run %s.",
                 self._file, state.fingerprint, self._fingerprint,
             )  # fmt: skip
             return None
@@ -53,7 +54,9 @@ class Checkpoint:
     def _set_aside(self, why: str) -> None:
         aside = self._file.with_name(f"{self._file.name}.damaged")
         self._file.replace(aside)
-        log.warning("The checkpoint cannot be used and is %s now, training starts anew: %s", aside.name, why)
+        log.warning(
+            "The checkpoint cannot be used and was renamed to %s, so training starts again: %s", aside.name, why
+        )
 
     def keep_if_due(self, capture: Callable[[], TrainingState]) -> None:
         """Write the state if the last one was written long enough ago."""

@@ -60,7 +60,7 @@ def evaluate(log_probabilities: LogProbabilities, split: Split, class_names: Seq
 def evaluate_stages(model: Any, fitted: Fitted, splits: Splits, class_names: Sequence[str]) -> Stages:
     """Evaluate a trained model; `model` has the weights that the run ends with.
 
-    The test images are evaluated once with each set of weights, after all choices are made, and the held-out images in
+    The test images are scored once with each set of weights, after all choices are made, and the held-out images in
     full with the final weights. The other scores of an epoch are in its series, so the training images are evaluated
     here only if the final weights are those of no known epoch. Stages of the same weights have the same figures.
 

@@ -85,7 +85,7 @@ def load_libraries(threads: int | None = None) -> None:
 def execute(
     config: Config, context: RunContext, observer: TrainingObserver, callbacks: Sequence[Any] = ()
 ) -> RunResult:
-    """Train, judge and record one run; what goes wrong is recorded too, and raised again.
+    """Train, evaluate and record one run; what goes wrong is recorded too, and raised again.
 
     `callbacks` are Keras callbacks besides those that the configuration asks for.
     Raises `HarnessError` for what can be explained (settings that do not fit each other, no data, a diverging loss, a
@@ -169,8 +169,8 @@ def _resumed(config: Config, context: RunContext, tags: Mapping[str, str]) -> st
     now = str(config.threads or available_cpus())
     if (before := run.tags.get(THREADS_TAG, now)) != now:
         log.warning(
-            "This run was begun with %s threads and goes on with %s: its last digits will not be those of a run that "
-            "was never cut off.",
+            "This run was begun with %s threads and is resumed with %s: its last digits will differ from those of "
+            "a run that was not interrupted.",
             before,
             now,
         )

@@ -141,7 +141,7 @@ def load_recorded(
 
 
 def test_images(record: RunRecord, config: Config) -> Split:
-    """The test images that the dataset of a run has, those that it was judged by first. Raises as `load_recorded`."""
+    """The test images that the dataset of a run has, those of its evaluation first. Raises as `load_recorded`."""
     dataset, splits = load_recorded(record, config, ["test"])
     # Of other files only those images are known to be the same that the run was given.
     return dataset.test if record.tags.get(DATASET_TAG) == dataset.digest else splits.test

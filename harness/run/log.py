@@ -45,14 +45,14 @@ def log_note(tracked: RunWriter, config: Config, overrides: Sequence[str], scala
 
 
 def log_start(tracked: RunWriter, start: Start) -> None:
-    """What the run goes on from."""
+    """What the run starts from."""
     tracked.log_parameters(start.parameters)
     if start.state is not None:
         tracked.set_tags({f"harness.{key.replace('.', '_')}": value for key, value in start.parameters.items()})
 
 
 def log_state(tracked: RunWriter, state: TrainingState) -> None:
-    """The state in which training ended, for another run to go on from."""
+    """The state in which training ended, for a warm start of another run."""
     with tempfile.TemporaryDirectory() as temporary:
         folder, _, name = STATE_FILE.rpartition("/")
         file = Path(temporary) / name

@@ -61,7 +61,7 @@ def find_recorded(store: Store, text: str, named: Mapping[str, str] = MappingPro
         why = f": {record.tags[ERROR_TAG].rstrip('.')}" if ERROR_TAG in record.tags else ""
         raise RequestError(
             f"The run {record.name} ({record.run_id}) is {record.state}{why}. Only a finished run has results that a "
-            "repetition could be held to."
+            "repetition could be compared with."
         )
     config = _config(store, record)
     if CONTINUED in named:
@@ -86,7 +86,7 @@ def reproduce(store: Store, recorded: OriginalRun, observer: TrainingObserver) -
 
 
 def hold_to(store: Store, original: RunRecord, run_id: str) -> Repetition:
-    """Another run of the store held to `original`."""
+    """Another run of the store compared with `original`."""
     with cached_reads(store):
         (again,) = read_runs(store, run_ids=[run_id])
         ids, names = [original.run_id, run_id], sorted({*original.metrics, *again.metrics})

@@ -1,4 +1,4 @@
-"""What `regime.continue_from` means: the run or file that training goes on from."""
+"""What `regime.continue_from` means: the run or file that training starts from."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class Start:
 def find_start(store: Store, config: Config, recorded: Mapping[str, str] = MappingProxyType({})) -> Start:
     """Read what `regime.continue_from` names, from the store or from a file.
 
-    `recorded` are the parameters that a run has from an earlier try: what it went on from then holds, whatever the name
-    means by now.
+    `recorded` are the parameters that a run has from an earlier try: what it started from then still holds, whatever
+    the name means now.
 
     Raises:
         RequestError: it does not exist, is ambiguous or unfinished, keeps no state, does not fit `config`, or was
@@ -84,7 +84,7 @@ def check_start(store: Store, config: Config) -> None:
 
 
 def refuse_unnamed_file(record: RunRecord, config: Config, how: str) -> None:
-    """Raise `RequestError` where a recorded configuration goes on from a file: it could name a private one. `how` is
+    """Raise `RequestError` if a recorded configuration starts from a file: it could name a private one. `how` is
     what to do where it is the user's."""
     named = config.regime.continue_from
     if named is not None and Path(named).suffix in SAVED:
@@ -95,7 +95,7 @@ def refuse_unnamed_file(record: RunRecord, config: Config, how: str) -> None:
 
 
 def start_identity(store: Store, config: Config) -> str:
-    """What a run goes on from, for its fingerprint: the fingerprint of that run, or the file's SHA-256; empty for none.
+    """What a run starts from, for its fingerprint: that run's fingerprint, or the file's SHA-256; empty for none.
 
     Raises as `check_start`.
     """
@@ -153,7 +153,7 @@ def _kept_state(run: RunRecord) -> bool:
 
 
 def _check_images(store: Store, run: RunRecord, config: Config) -> None:
-    """Raise `RequestError` if a run, or one that it goes on from in turn, was trained on images that are held out here.
+    """Raise `RequestError` if a run, or one that it was continued from, was trained on images that are held out here.
 
     Where it held out all the images that are held out here, or was trained on those of here, the digests say so; else
     images are compared one by one, of which those that are trained on here do not count. A run whose images are gone is
@@ -198,7 +198,7 @@ def _training_images(store: Store, named: str, run: RunRecord, config: Config, d
     if gone:
         where = f"in {given.directory} " if given.directory is not None else ""
         raise RequestError(
-            f"{named}: the images that {run.name} ({run.run_id}) was trained on are not to be found {where}any more. "
+            f"{named}: the images that {run.name} ({run.run_id}) was trained on cannot be found {where}any more. "
             "So it cannot be known whether some of them are held out here. Bring the files back, or hold out the "
             f"images that it held out: {_held_out_by(run)}."
         )

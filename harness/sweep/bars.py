@@ -81,7 +81,7 @@ class Bars:
         yield from lines
 
     def height(self, width: int) -> int:
-        """How many lines the last frame takes by now: terminals break lines anew when they become narrower."""
+        """How many lines the last frame takes by now: terminals break lines again when they become narrower."""
         drawn, lengths = self._drawn
         return sum(max(1, -(-length // width)) for length in lengths) if 0 < width < drawn else len(lengths)
 
@@ -149,7 +149,7 @@ def _fitted(text: str, room: int, fancy: bool) -> str:
 
 
 class _Frames(Live):
-    """Draws `Bars` anew, over the last frame, also where the window was made narrower meanwhile."""
+    """Draws `Bars` over the last frame, also if the window was made narrower in the meantime."""
 
     def __init__(self, console: Console, bars: Bars) -> None:
         super().__init__(bars, console=console, transient=True, vertical_overflow="crop")

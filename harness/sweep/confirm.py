@@ -37,7 +37,7 @@ class _Recorded:
 
 def fresh_seeds(comparison: Comparison, count: int) -> tuple[int, ...]:
     """So many seeds above the largest that any run of the comparison has: none of them had a part in the ranking. Draws
-    of the data that were replicated are drawn anew by the same numbers."""
+    of the data that were replicated are drawn again by the same numbers."""
     keys = (SEED, *comparison.replicates)
     used = [run.parameters.get(key, "") for row in comparison.rows for run in row.runs for key in keys]
     first = max((int(seed) for seed in used if seed.isdecimal()), default=-1) + 1

@@ -114,7 +114,7 @@ def keep_report(store: Store, parent_id: str, comparison: Comparison) -> bool:
         saving.keep(store, parent_id, saving.make(store, comparison, parent, words=parent_id))
     except Exception as error:  # noqa: BLE001 - of whatever kind: it would fail a sweep that has finished
         log.warning(
-            "The report was not made (%s: %s). `harness report %s` does it again.",
+            "The report was not made (%s: %s). `harness report %s` makes it.",
             type(error).__name__, error, parent_id,
         )  # fmt: skip
         return False
@@ -145,9 +145,9 @@ def conclude(store: Store, plan: SweepPlan, report: Report, display: SweepDispla
 def in_words_spooled(trained: int, jobs: int) -> str:
     """What is to be done about jobs that were trained and whose results the store did not take."""
     return (
-        f"{trained} of {jobs} runs were trained, but the store did not take all of their results: these wait on this "
-        "machine. `harness sync` puts them into the store when it can be used again, and brings the sweep's table up "
-        "to date; nothing needs to be trained again."
+        f"{trained} of {jobs} runs were trained, but not all of their results are in the store: these wait on this "
+        "machine. `harness sync` uploads them when the store can be used again, and updates the sweep's table; "
+        "nothing needs to be trained again."
     )
 
 
@@ -158,7 +158,7 @@ def raise_if_unfinished(store: Store, runs: Sequence[RunRecord], jobs: int) -> N
     waiting = trained_runs(store) if unfinished else set()
     if spooled := sum(run.run_id in waiting for run in one_a_job(runs).values() if run.state != RunState.FINISHED):
         rest = unfinished - spooled
-        others = f"{rest} more are not finished: after that, the same command goes on with them. " if rest else ""
+        others = f"{rest} more are not finished: after that, the same command resumes them.  " if rest else ""
         raise SweepFailed(others + in_words_spooled(spooled, jobs))
     if unfinished and failed == unfinished:
         raise SweepFailed(
@@ -167,7 +167,7 @@ def raise_if_unfinished(store: Store, runs: Sequence[RunRecord], jobs: int) -> N
         )
     if unfinished:
         raise SweepFailed(
-            f"{unfinished} of {jobs} runs are not finished ({failed} failed). The same command goes on with them."
+            f"{unfinished} of {jobs} runs are not finished ({failed} failed). The same command resumes them."
         )
 
 
@@ -197,8 +197,8 @@ def _asked_for(comparison: Comparison, runs: Sequence[RunRecord], parent: RunWri
 
 
 def bring_up_to_date(store: Store, parent_id: str) -> bool:
-    """Make a sweep's table, figure, note, report and state anew, after results have come home late; whether it was
-    done: not where a command is at work on the sweep, which will do it at its end.
+    """Make a sweep's table, figure, note, report and state again, after results were uploaded late; whether it was
+    done: not if a command is running the sweep, which does it at its end.
 
     Raises `StoreError`.
     """

@@ -130,7 +130,9 @@ def _train(request: argparse.Namespace, display: RunDisplay) -> None:
         with display.live():
             _call_hydra(_command_line(request), task)
     except KeyboardInterrupt:
-        display.say("Interrupted. A single run begins anew with the same command; what `harness sweep` began, goes on.")
+        display.say(
+            "Interrupted. The same command starts this single run again. Only runs of `harness sweep` are resumed."
+        )
         raise
     for failure in failures:
         raise failure
@@ -195,7 +197,7 @@ def _refuse_ties(config: Config) -> None:
     for key, value in (("parent_run", config.tracking.parent_run), ("job", config.tracking.job)):
         if value is not None:
             raise RequestError(
-                f"tracking.{key}={value}: `harness sweep` itself gives this setting to its jobs. Take it out; "
+                f"tracking.{key}={value}: `harness sweep` itself gives this setting to its jobs. Remove it; "
                 "tracking.experiment=NAME keeps runs together."
             )
 

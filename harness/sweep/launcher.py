@@ -97,8 +97,8 @@ def workers_for(launcher: Mapping[str, Any], jobs: int, config: Config) -> Itera
         for name in SWEEP_SETTINGS:
             if (value := getattr(config, name)) != getattr(Config(), name):
                 raise ConfigError(
-                    f"{name}={value}: only the workers of hydra/launcher=pool heed it. Take it out, or use that "
-                    "launcher; others may have a setting of their own, under hydra.launcher."
+                    f"{name}={value}: only hydra/launcher=pool uses it. Remove it, or use that launcher; others "
+                    "may have a setting of their own, under hydra.launcher."
                 )
         yield None
         return

@@ -88,7 +88,7 @@ def holder_of(parent: RunRecord) -> Holder | None:
 
 
 def is_held(parent: RunRecord) -> bool:
-    """Whether somebody is, or may be, at work on the sweep."""
+    """Whether a command is, or may be, running the sweep."""
     holder = holder_of(parent)
     return holder is not None and not holder.released and not holder.gone
 
@@ -204,7 +204,7 @@ def take_over(store: Store, parent: RunRecord, say: Callable[[str], None], timeo
         numbers = " ".join(str(process.pid) for process in left)
         bound = f"`kill -9 {numbers}` ends them now" if timeout is None else f"at most timeout={timeout:g} s"
         say(
-            f"Waiting for {len(left)} workers of the command that was cut off: they stop at the end of their epoch "
+            f"Waiting for {len(left)} workers of the interrupted command: they stop at the end of their epoch "
             f"({bound})."
         )
         if hung := _outlast(left, timeout):
@@ -219,7 +219,7 @@ def take_over(store: Store, parent: RunRecord, say: Callable[[str], None], timeo
 
 def close_dead(store: Store) -> list[RunRecord]:
     """End the runs that are RUNNING in the store and whose process is proven to be gone (see `machine.is_gone`); which
-    they were. Those of a sweep at which a command is, or may be, at work are left to that command.
+    they were. Those of a sweep that a command is, or may be, running are left to that command.
 
     Raises `StoreError`.
     """

@@ -80,7 +80,7 @@ def not_decisive(what: str) -> Iterator[None]:
 
 
 def _of_experiment(every: Sequence[RunRecord]) -> tuple[list[View], dict[str, dict[str, str]]]:
-    """The views of those runs of an experiment that the harness trained, and what labels these are to have anew; none
+    """The views of those runs of an experiment that the harness trained, and what new labels these are to have; none
     where there is none of them."""
     runs = [run for run in every if KIND_TAG in run.tags and not is_sweep(run)]
     if not runs:

@@ -135,8 +135,8 @@ class SweepPlan:
             parents = Counter(run.parent_id for run in outdated if run.parent_id is not None)
             shown = f"harness compare --sweep {parents.most_common(1)[0][0][:8]}" if parents else "harness compare"
             said.append(
-                f"{len(outdated)} of {len(self.jobs)} jobs were begun with {' or '.join(versions)}. Here is "
-                f"{libraries()}, which can bring other numbers: they are trained anew. The earlier runs stay; "
+                f"{len(outdated)} of {len(self.jobs)} jobs were begun with {' or '.join(versions)}. Now it is "
+                f"{libraries()}, which can give other numbers: they are trained again. The earlier runs stay; "
                 f"`{shown}` shows them."
             )
         code = Counter(words for run in self.runs if (words := other_code(run.tags)))
@@ -144,7 +144,7 @@ class SweepPlan:
             said.append(
                 f"The harness's own code has changed, or may have, since {sum(code.values())} of these runs were "
                 f"trained: {' or '.join(code)} then, {present_code()} now."
-                + ("" if self.confirms else " resume=false trains them anew.")
+                + ("" if self.confirms else " resume=false trains them again.")
             )
         return said
 

@@ -133,7 +133,7 @@ class SweepDisplay:
         """Announce the sweep; show bars, on a terminal, while the block lasts.
 
         Of the runs that were there `before`, those that finished are counted and not told again; what became of the
-        others is told when they end anew. `due` is the number of jobs to be carried out, if not all; `reused` how many
+        others is told when they end. `due` is the number of jobs to be carried out, if not all; `reused` how many
         of the finished runs are not of this sweep.
         """
         self._jobs = jobs

@@ -130,10 +130,10 @@ class Sweep:
 def run_sweep(sweep: Sweep, display: SweepDisplay, report: Report) -> None:
     """Carry out what is left of a sweep, or watch another command do it; `report` what was found.
 
-    Raises `SweepFailed` where not every run finished, `RequestError` where nothing is there to go on with.
+    Raises `SweepFailed` if not every run finished, `RequestError` if there is nothing to resume.
     """
     if not sweep.filtered:
-        display.say(f"Every job runs: {sweep.jobs.sweeper} cannot leave out what is finished.")
+        display.say(f"Every job runs: {sweep.jobs.sweeper} cannot skip finished jobs.")
     while True:
         with cached_reads(sweep.store):
             with display.doing("Looking for earlier runs of these jobs"):
@@ -145,14 +145,14 @@ def run_sweep(sweep: Sweep, display: SweepDisplay, report: Report) -> None:
                 return
         holder = holder_of(parent) if parent is not None else None
         if parent is not None and held:
-            display.say(f"This sweep is at work in {holder}. Watching; Ctrl-C ends the watching only.")
+            display.say(f"This sweep is already running in {holder}. Watching it; Ctrl-C ends only the watching.")
             done = [run for run in plan.runs if run.state is RunState.FINISHED]
             with display.live(parent.name, len(plan.jobs), done, reused=len(plan.reused)):
                 ended = follow(sweep.store, parent.run_id, display.show)
             if ended:
                 conclude(sweep.store, plan, report, display)
                 return
-            display.say("The command that was at work has gone. Going on in its place.")
+            display.say("The command that ran this sweep has gone. Resuming the sweep.")
             plan = sweep.under(parent)
         if _work(sweep, plan, holder.number if holder is not None else 0, display, report):
             return
@@ -163,7 +163,7 @@ def _nothing_to_do(sweep: Sweep, plan: SweepPlan, display: SweepDisplay) -> bool
     if resume == "only_failed" and parent is None:
         raise RequestError(
             f"resume=only_failed: the experiment {sweep.config.tracking.experiment} has no earlier sweep of these "
-            "jobs. Leave the setting out to begin one."
+            "jobs. Leave the setting out to start one."
         )
     if parent is None or plan.due(resume):
         return False
@@ -234,9 +234,9 @@ def _last_word(pool: WorkerPool | None, jobs: int) -> Iterator[None]:
 
 def _how_to_resume(sweep: Sweep) -> str:
     if not sweep.filtered:
-        return f"Interrupted. {sweep.jobs.sweeper} cannot leave out what is finished: the same command begins anew."
+        return f"Interrupted. {sweep.jobs.sweeper} cannot skip finished jobs: the same command starts again."
     anew = ", without resume=false," if sweep.config.resume == "false" else ""
-    return f"Interrupted. The same command{anew} goes on with this sweep:\n{shown_uri(typed_command())}"
+    return f"Interrupted. The same command{anew} resumes this sweep:\n{shown_uri(typed_command())}"
 
 
 def _carry_out(
@@ -283,7 +283,7 @@ def _carry_out(
     finally:
         if lease.is_lost():
             raise HarnessError(
-                "This machine was not heard of for a minute, and another command has taken the sweep over. "
+                "This command was silent for a minute, and another command has taken over the sweep. "
                 "`harness sweep --watch` shows it."
             )
         runs = finish_parent(parent, plan, state, report, display)
@@ -299,7 +299,7 @@ def _record(lease: Lease, record: Record, number: int, failure: Failure) -> None
 def _close_unopened(
     parent: RunWriter, runs: Sequence[RunRecord], before: Sequence[RunRecord], failures: Mapping[int, Failure]
 ) -> None:
-    """Say of a run that was to be gone on in, and could not even be opened, why."""
+    """Say why a run that was to be resumed could not even be opened."""
     ended = {run.run_id: run.ended for run in before}
     own = [run for run in runs if run.parent_id == parent.run_id]
     for run in one_a_job(own).values():

@@ -83,7 +83,7 @@ def follow(store: Store, parent_id: str, show: Show) -> bool:
 
 def watch(store: Store, named: str, display: SweepDisplay, report: Report) -> None:
     """Show a sweep that another command carries out, until it ends, then `report`: the one that is `named`, or else the
-    newest at work.
+    newest that is running.
 
     Raises `RequestError` where there is none, `UnknownRun`, or `StoreError`.
     """
@@ -96,10 +96,10 @@ def watch(store: Store, named: str, display: SweepDisplay, report: Report) -> No
         with display.live(parent.name, jobs, done, reused=reused):
             ended = follow(store, parent.run_id, display.show)
     except KeyboardInterrupt:
-        display.say("No longer watching; the sweep goes on.")
+        display.say("No longer watching; the sweep continues.")
         raise
     if not ended:
-        display.say("The command that was at work has gone. The same `harness sweep ...` goes on with the sweep.")
+        display.say("The command that ran this sweep has gone. The same `harness sweep ...` resumes it.")
     comparison = read_comparison(store, parent.run_id, recorded_settings(parent), parent.name, jobs)
     if comparison is not None:
         report(comparison)
@@ -111,7 +111,7 @@ def _sweep_named(store: Store, named: str) -> RunRecord:
     at_work = [sweep for sweep in read_sweeps(store) if is_held(sweep)]
     if not at_work:
         raise RequestError(
-            "--watch: no sweep is at work in this store. `harness compare` shows the last one; tracking.uri=... names "
-            "another store."
+            "--watch: no sweep is running in this store. `harness compare` shows the last one; tracking.uri=... "
+            "names another store."
         )
     return at_work[-1]

@@ -144,8 +144,8 @@ class WorkerPool:
             setting = "fail_fast=true" if self._config.fail_fast else f"max_failures={limit}"
             failed = "A job" if limit == 1 else f"{limit} jobs in a row"
             self._gave_up = (
-                f"{failed} failed, so the sweep was stopped ({setting}): what ran was ended with its epoch, nothing "
-                f"further was begun. The last reason: {failure.reason}"
+                f"{failed} failed, so the sweep was stopped ({setting}): running jobs ended with their epoch, and "
+                f"no further job was started. The last reason: {failure.reason}"
             )
         log.warning("%s failed: stopping at the end of the epoch (%s).", failed, setting)
         self._call_off()

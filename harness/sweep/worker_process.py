@@ -48,7 +48,7 @@ DUMPING = 1.0
 MEANINGS = {
     signal.SIGKILL: "the system sends it when memory runs out",
     signal.SIGSEGV: "a fault in compiled code: traceback.txt says where",
-    signal.SIGBUS: "memory or a mapped file was gone: a full disk or a full /dev/shm, mostly",
+    signal.SIGBUS: "memory or a mapped file was gone, usually because a disk or /dev/shm is full",
     signal.SIGABRT: "compiled code gave up: the end of the job's log says why",
     signal.SIGILL: "compiled code for another kind of processor",
     signal.SIGFPE: "an arithmetic fault in compiled code",
@@ -93,7 +93,7 @@ class WorkerProcess:
         return failure
 
     def cancel(self) -> None:
-        """Stop the job at work, if any, at once."""
+        """Stop the running job, if any, at once."""
         if (future := self._future) is not None:
             future.cancel()  # type: ignore[no-untyped-call]
 

@@ -125,7 +125,7 @@ def explained(shown: str, server: bool) -> Iterator[None]:
         if not server:
             raise
         raise StoreError(
-            f"{shown} gives answers that are none of an MLflow server's ({type(error).__name__})."
+            f"{shown} gives answers that an MLflow server does not give ({type(error).__name__})."
         ) from error
     except (MlflowException, SQLAlchemyError, OSError) as error:
         cause = next((one for one in (error, error.__cause__) if isinstance(one, DBAPIError)), None)

@@ -107,8 +107,8 @@ def remove(path: Path) -> None:
         pass
     except OSError as error:
         raise StoreError(
-            f"{path} cannot be removed ({error.strerror or error}). Give this user the right to; `harness gc` takes "
-            "away what is left."
+            f"{path} cannot be removed ({error.strerror or error}). Give this user permission to do so; `harness "
+            "gc` deletes what is left."
         ) from error
 
 

@@ -86,7 +86,7 @@ def moved(database: Path) -> str | None:
     return (
         f"The tracking store {database} was moved or copied: it records that its artifacts are in "
         f"{', '.join(str(local_path(place)) for place in old)}, not in {artifact_root(database)}. "
-        f"`harness store relocate{named}` puts that right."
+        f"`harness store relocate{named}` corrects this."
     )
 
 
@@ -129,7 +129,7 @@ def relocate(move: Move) -> Path:
         present = artifact_root(move.database)
         commands = "\n".join(f"  cp -Rn {shlex.quote(old)}/. {shlex.quote(str(present))}/" for old in olds)
         raise RequestError(
-            f"{len(move.absent)} artifact folders are at the old place only ({move.absent[0]}, ...). Nothing was "
+            f"{len(move.absent)} artifact folders exist only at the old place ({move.absent[0]}, ...). Nothing was "
             f"changed. Copy them first:\n  mkdir -p {shlex.quote(str(present))}\n{commands}"
         )
     kept = move.database.with_name(f"{move.database.name}{BEFORE_RELOCATE}{time.strftime('%Y%m%d-%H%M%S')}")

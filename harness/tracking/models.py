@@ -125,7 +125,7 @@ def _parent(store: Store, run: RunRecord) -> RunRecord | None:
 
 
 def best_run(store: Store) -> RunRecord:
-    """The finished run of highest held-out accuracy among those of the latest run's experiment that were judged on the
+    """The finished run of highest held-out accuracy among those of the latest run's experiment that were scored on the
     same images.
 
     Held out is the validation split where all runs with its test images have one, else the test images: then it

@@ -1,4 +1,4 @@
-"""The way of what a run writes: to the store, and once that fails to a spool, so that training goes on."""
+"""Where a run's writes go: to the store, and once that fails to a spool, so that training continues."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Delivery:
             self._warn()
 
     def end(self, state: RunState, time: int) -> None:
-        """Deliver the end. A spool is brought home at once if the store is back.
+        """Deliver the end. A spool is uploaded at once if the store can be used again.
 
         Raises `NotInStore` for a run that FINISHED and whose results are in a spool; other runs have an error of
         their own to tell.
@@ -60,16 +60,20 @@ class Delivery:
                 home = bring_home(self._spools)
             name = self._origin.name
             if home.elsewhere:
-                log.warning("The store is back: another process has ended %s, its spool was not needed.", name)
+                log.warning(
+                    "The store can be used again: another process has trained %s to its end, so its spool "
+                    "is not needed.",
+                    name,
+                )
             else:
-                log.warning("The store is back: everything that %s kept in its spool is in it now.", name)
+                log.warning("The store can be used again: everything in the spool of %s was uploaded.", name)
         except StoreError as error:
             log.info("still in the spool: %s", error)
             if state is RunState.FINISHED:
                 raise NotInStore(
                     f"{self._origin.name} ({self._origin.run_id}) was trained to its end, but not all of its results "
-                    f"are in the store. {self._said}\nThey are kept in {self._folder}: `harness sync` puts them into "
-                    "the store when it can be used again."
+                    f"are in the store. {self._said}\nThey are kept in {self._folder}: `harness sync` uploads them "
+                    "when the store can be used again."
                 ) from self._reason
         finally:
             for spool in self._spools:
@@ -96,8 +100,8 @@ class Delivery:
             except OSError as error:
                 reasons.append(f"{place}: {error.strerror or error}")
         raise StoreError(
-            f"{self._said}\nNor could the results be kept on this machine ({'; '.join(reasons)}). Make room, or name "
-            "another place for temporary files with TMPDIR, and start the run again."
+            f"{self._said}\nNor could the results be kept on this machine ({'; '.join(reasons)}). Free some space, "
+            "or name another place for temporary files with TMPDIR, and start the run again."
         ) from self._reason
 
     def _warn(self) -> None:
@@ -107,8 +111,8 @@ class Delivery:
             log.error("The disk of %s is full too: the results go to %s now.", self._spools[0].folder, self._folder)
             return
         log.error(
-            "%s\nTraining goes on. From here on the results of %s (%s) are kept in %s; `harness sync` puts them into "
-            "the store when it can be used again.",
+            "%s\nTraining continues. From here on the results of %s (%s) are kept in %s; `harness sync` uploads "
+            "them when the store can be used again.",
             *(self._said, self._origin.name, self._origin.run_id, self._folder),
         )
 

@@ -28,7 +28,7 @@ MODEL = "model"
 """The name of a run's model, of which it has one."""
 
 OURS_SECONDS = 30.0
-"""For so long a run stays ours after it was found to be: half of what a claim on a sweep lasts without a beat."""
+"""For so long a run stays ours after it was found to be: half of what a lease on a sweep lasts without a heartbeat."""
 
 
 @dataclass(frozen=True)
@@ -194,15 +194,15 @@ class StoredRun:
             return str(self._client.get_run(self.run_id).info.artifact_uri)
 
     def _make_sure_of_it(self) -> None:
-        """A machine that slept, or had lost its store, may wake when another goes on with its runs."""
+        """A machine that slept, or had lost its store, may wake when another has resumed its runs."""
         if seconds_elapsed() - self._ours_at < OURS_SECONDS:
             return
         tries = look(self.store, self.run_id).tries
         if tries > self.attempt:
             self._ours_at = -math.inf
             raise TakenOver(
-                f"Another command goes on with the run {self.run_id} since this machine was last heard of "
-                f"(try {tries}, this was try {self.attempt}): it is left to that one."
+                f"Another command has resumed the run {self.run_id} since this machine last wrote to it (try "
+                f"{tries}; this was try {self.attempt}). That command keeps the run."
             )
         self._ours_at = seconds_elapsed()
 

@@ -62,7 +62,7 @@ def check_made(database: Path) -> None:
         if time.monotonic() > deadline:
             raise StoreError(
                 f"The tracking store {database} is only half made: a process was killed while it made the tables. "
-                "There is no run in it, and never was. Take the file away, and the next command makes a new store:\n"
+                "There is no run in it, and never was. Remove the file, and the next command makes a new store:\n"
                 f"  rm {_typed(database)}"
             )
         time.sleep(0.1)
@@ -108,8 +108,8 @@ def _check_place(database: Path, path: Path, what: str) -> None:
         problem = "is read-only"
     if problem:
         raise StoreError(
-            f"The tracking store {database} cannot be written: its {what} {found} {problem}. Give this user the "
-            "right to write there (or mount it writable), or name another store with tracking.uri=sqlite:////PATH."
+            f"The tracking store {database} cannot be written: its {what} {found} {problem}. Give this user "
+            "permission to write there (or mount it writable), or name another store with tracking.uri=sqlite:////PATH."
         )
 
 
@@ -118,8 +118,8 @@ def _check_space(database: Path, path: Path) -> None:
     free = shutil.disk_usage(folder).free / 1e6
     if free < FREE_MEGABYTES:
         raise StoreError(
-            f"The disk of the tracking store {database} is full: {free:.0f} MB are free, and a run wants "
-            f"{FREE_MEGABYTES} MB. Make room in {folder}, or name a store elsewhere with tracking.uri=sqlite:////PATH."
+            f"The disk of the tracking store {database} is full: {free:.0f} MB are free, and a run needs "
+            f"{FREE_MEGABYTES} MB. Free some space in {folder}, or name a store elsewhere with tracking.uri=sqlite:////PATH."
         )
 
 

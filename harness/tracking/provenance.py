@@ -253,6 +253,6 @@ def machine_tags() -> dict[str, str]:
 
 
 def typed_command() -> str:
-    """What was typed; `sys.argv` is Hydra's while a run goes on."""
+    """What was typed; `sys.argv` is Hydra's during a run."""
     program, *arguments = sys.orig_argv[1:] or [""]
     return shlex.join([Path(program).name, *arguments])

@@ -250,7 +250,7 @@ def _newest(store: Store, experiment: str | None, *, sweeps_only: bool) -> RunRe
 
 def without_confirming(store: Store, runs: Sequence[RunRecord]) -> list[RunRecord]:
     """`runs` without the sweeps of `harness compare --confirm` and the runs that were made under these: their seeds are
-    for judging what was selected, and nothing is selected by them. Raises `StoreError` as `open_reader`."""
+    for confirming what was selected, and nothing is selected by them. Raises `StoreError` as `open_reader`."""
     ids = {run.parent_id for run in runs} - {None}
     with open_reader(store) as reader:
         parents = reader.select(Selection(run_ids=tuple(sorted(map(str, ids))))) if ids else []

@@ -1,9 +1,9 @@
-"""What runs wrote while their store could not be used: kept on this machine until `harness sync` brings it home.
+"""What runs wrote while their store could not be used: kept on this machine until `harness sync` uploads it.
 
 A spool is a folder `spool/<run id>/` in the project's root: `journal.jsonl`, a line for each operation in order (the
 first line says which run of which store), `files/` with the files that they name, `done`, how many lines are in the
-store already, and a lock, held by the run while it writes and by whoever brings it home. Where the project's disk is
-full too, the run goes on in a second folder under `$TMPDIR`, as the next part.
+store already, and a lock, held by the run while it writes and by whoever uploads it. Where the project's disk is
+full too, the run continues in a second folder under `$TMPDIR`, as the next part.
 """
 
 from __future__ import annotations
@@ -267,7 +267,7 @@ def held(spools: Sequence[Spool]) -> Iterator[bool]:
         except Timeout:
             ours = False
         for spool in spools:
-            if ours and not (spool.folder / JOURNAL).is_file():  # brought home meanwhile; the lock has made the folder
+            if ours and not (spool.folder / JOURNAL).is_file():  # uploaded; the lock has made the folder
                 shutil.rmtree(spool.folder, ignore_errors=True)
                 ours = False
         yield ours

@@ -31,7 +31,7 @@ class Home:
 def bring_home(spools: Sequence[Spool], ending: bool = True) -> Home:
     """Write the parts of one run's spool, held by the caller, into the store, and remove them.
 
-    `ending=False` leaves out the end of the run, for one that is going on again.
+    `ending=False` leaves out the end of the run, for one that is resumed.
     Raises `StoreError`: what is in the store by then is marked, the rest stays. So it does where another process is at
     work on the run.
     """
@@ -39,7 +39,8 @@ def bring_home(spools: Sequence[Spool], ending: bool = True) -> Home:
     store = origin.store
     if store.is_missing:  # MLflow would make an empty one
         raise StoreError(
-            f"The tracking store {store.database} is not there. Bring it back; the results wait in {spools[0].folder}."
+            f"The tracking store {store.database} does not exist. Bring it back; the results wait in "
+            f"{spools[0].folder}."
         )
     store.check_writable()
     now = look(store, origin.run_id)
@@ -71,7 +72,7 @@ def bring_home(spools: Sequence[Spool], ending: bool = True) -> Home:
 
 
 def bring_home_before(run_id: str) -> None:
-    """Before a run of an earlier try goes on: what that try left in a spool. Raises `StoreError`."""
+    """Before a run is resumed: upload what its earlier try left in a spool. Raises `StoreError`."""
     for spools in find_spools(run_id).values():
         with held(spools) as ours:
             if not ours:
@@ -79,4 +80,4 @@ def bring_home_before(run_id: str) -> None:
                     f"The run {run_id} is being trained or synced by another process ({spools[0].folder})."
                 )
             home = bring_home(spools, ending=False)
-            log.info("brought %d entries of an earlier try from %s into the store", home.written, spools[0].folder)
+            log.info("uploaded %d entries of an earlier try from %s", home.written, spools[0].folder)

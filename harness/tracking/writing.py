@@ -67,11 +67,11 @@ class RunIdentity:
 class RunWriter:
     """Writes one run to the store; every call is on disk (or acknowledged by the server) when it returns.
 
-    Where the store fails, the run goes on, and a spool on this machine takes the rest: see `outbox`.
+    If the store fails, the run continues, and a spool on this machine takes the rest: see `outbox`.
     """
 
     def __init__(self, store: Store, identity: RunIdentity, run_id: str | None = None, adding: bool = False) -> None:
-        """Begin a new run; with `run_id` go on in that one: it is RUNNING again, and keeps what it has (`recorded`).
+        """Begin a new run; with `run_id` resume that one: it is RUNNING again, and keeps what it has (`recorded`).
 
         `adding`: only add to that run, which has ended; its state and what it began with stay.
         """
@@ -220,8 +220,8 @@ def _temporary_folder() -> Iterator[Path]:
         if error.errno not in NO_ROOM:
             raise
         raise StoreError(
-            f"A file of the run could not be written to {tempfile.gettempdir()}: {error.strerror or error}. Make room "
-            "there, or name another place for temporary files with TMPDIR."
+            f"A file of the run could not be written to {tempfile.gettempdir()}: {error.strerror or error}. Free "
+            "some space there, or name another place for temporary files with TMPDIR."
         ) from error
 
 
@@ -266,7 +266,7 @@ def tracked_run(
     except TakenOver:
         raise  # whoever has the run now records its end
     except KeyboardInterrupt as interruption:
-        with suppress(TakenOver):  # who was told to stop must not go on with the next run of the sweep
+        with suppress(TakenOver):  # who was told to stop must not begin the next run of the sweep
             _close(writer, RunState.KILLED, log_file, interruption)
         raise
     except BaseException as error:

@@ -135,7 +135,7 @@ class StateKeeper(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 def history_so_far(start: TrainingState | None) -> History:
-    """The history that training goes on with: empty, but for a run that was cut off."""
+    """The history that training starts with: empty, except for a run that is resumed."""
     if start is None:
         return History()
     if start.progress is None:

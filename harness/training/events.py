@@ -19,7 +19,7 @@ class TrainingObserver(Protocol):
         """Epoch `epoch` has ended with these values of every series."""
 
     def epoch_completed(self, epoch: int, state: Callable[[], TrainingState]) -> None:
-        """Everything that belongs to `epoch` is done, callbacks included; `state()` is what to go on from.
+        """Everything that belongs to `epoch` is done, callbacks included; `state()` is what to resume from.
 
         May raise `KeyboardInterrupt` to stop training here.
         """

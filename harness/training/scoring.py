@@ -16,7 +16,7 @@ Scorer = Callable[[Split], tuple[float, float]]
 
 
 def build_scorer(model: Any, head: str, jit_compile: bool) -> Scorer:
-    """A function that scores `model` with its weights at the time of the call; traced once for each size of split."""
+    """A function that evaluates `model` with its present weights; traced once for each size of split."""
     import keras
     import tensorflow as tf
 

@@ -1,9 +1,9 @@
-"""What training needs to go on where it stopped: weights, optimizer state, the number of epochs behind it.
+"""What training needs to resume: weights, optimizer state, the number of epochs behind it.
 
 The order of the images of an epoch follows from (seed, epoch), so nothing else is needed: a run that is continued from
 its state ends with the weights of one that was never interrupted, bit for bit on the same machine.
 
-A state serves two ends. A new run starts from it, with a regime of its own; and a run that was cut off goes on in
+A state serves two ends. A new run starts from it, with a regime of its own; and an interrupted run is resumed in
 itself, for which the state of its callbacks and its history (`Progress`) are kept too.
 """
 
@@ -154,12 +154,12 @@ def begin(model: Any, start: TrainingState | None, epochs: int) -> EpochSpan:
         return EpochSpan(0, 0, epochs)
     restore_model(model, start)
     log.info(
-        "training goes on after epoch %d, optimizer state %s", start.epochs, restore_optimizer(model.optimizer, start)
+        "training resumes after epoch %d, optimizer state %s", start.epochs, restore_optimizer(model.optimizer, start)
     )
     if start.progress is not None and start.draws != DRAWS and start.generators:
         log.warning(
             "An earlier version trained the first %d epochs, and drew dropout masks and shifts from another generator. "
-            "The rest draws from %s: the run does not have the numbers of an undisturbed one.",
+            "The rest draws from %s: the run will not have the numbers of an uninterrupted one.",
             *(start.epochs, DRAWS),
         )
     before = start.epochs if start.progress is None else start.progress.before
@@ -215,7 +215,7 @@ def read_state(file: Path) -> TrainingState:
 
 
 def _check_progress(state: TrainingState) -> None:
-    """Raise `ValueError` where a run could not go on from what was read."""
+    """Raise `ValueError` if a run could not be resumed from what was read."""
     if state.epochs < 0 or not all(np.issubdtype(value.dtype, np.number) for value in state.weights):
         raise ValueError("epochs or weights")
     if (progress := state.progress) is None:

@@ -144,7 +144,7 @@ def test_what_is_left_out_is_said_and_not_counted() -> None:
     found = by_image(compare([*runs, apart, silent, again]), predictions)
     assert found.right.tolist() == [4, 0, 2, 2, 0, 0]
     assert found.left_out == (
-        "1 run without predictions", "1 run judged on other test images", "1 run that repeat a configuration and seed",
+        "1 run without predictions", "1 run scored on other test images", "1 run that repeat a configuration and seed",
     )  # fmt: skip
     assert "Left out: 1 run without predictions; " in render(found, "table")
 
@@ -159,7 +159,7 @@ def test_a_baseline_is_compared_on_its_own_images_though_more_runs_have_others()
     comparison = compare(runs)
     few = next(of for of in comparison.rows if of.judged_on == "few" and of.settings["model.name"] == "a")
     found = by_image(comparison, predictions, few)
-    assert (found.runs, found.left_out) == (3, ("5 runs judged on other test images",))
+    assert (found.runs, found.left_out) == (3, ("5 runs scored on other test images",))
 
 
 def test_runs_without_predictions_are_refused_with_what_to_do() -> None:

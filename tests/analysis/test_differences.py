@@ -198,13 +198,13 @@ def test_rows_that_are_judged_on_other_images_are_left_out_and_counted() -> None
     findings = differences(comparison, find_row(comparison, "base -"))
     assert {one.cells["model.name"] for one in findings.findings} == {"less"}
     assert findings.apart == 1
-    assert "Left out: 1 row judged on other test images." in render(findings, "table")
+    assert "Left out: 1 row scored on other test images." in render(findings, "table")
     assert json.loads(render(findings, "json"))["apart"] == 1
 
 
 def test_a_baseline_with_images_of_its_own_is_refused() -> None:
     comparison = on_two_test_sets()
-    with pytest.raises(RequestError, match="every other row is judged on other test images"):
+    with pytest.raises(RequestError, match="every other row is scored on other test images"):
         differences(comparison, find_row(comparison, "base 100"))
 
 

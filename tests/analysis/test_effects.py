@@ -175,7 +175,7 @@ def test_values_that_are_judged_on_different_images_have_no_effect() -> None:
         for seed in range(3)
     ]
     comparison = compare(runs)
-    with pytest.raises(RequestError, match=r"each value of dataset\.test_size is judged on other test images"):
+    with pytest.raises(RequestError, match=r"each value of dataset\.test_size is scored on other test images"):
         effects(comparison, "test_size")
     model = of_gap(effects(comparison, "model"), "b")
     assert (model.seeds, model.contexts) == (3, 2), "pairs within each of the two"
@@ -226,7 +226,7 @@ def test_the_first_value_that_has_others_on_its_images_is_what_they_are_compared
     found = effects(compare(runs), "test_size")
     assert (found.baseline, found.apart) == ("dataset.test_size=500", 1)
     assert of_gap(found, "None").seeds == 2
-    with pytest.raises(RequestError, match=r"no other value is judged on the test images of .*100.*from 500, None"):
+    with pytest.raises(RequestError, match=r"no other value is scored on the test images of .*100.*from 500, None"):
         effects(compare(runs), "test_size", "100")
 
 

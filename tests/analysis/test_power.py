@@ -199,7 +199,7 @@ def test_rows_on_other_images_are_left_out_and_counted() -> None:
     assert (found.apart, found.design.rows) == (2, 3)
     assert found.design.spread.values == 9
     assert found.design.spread.deviation == pytest.approx(spread(values[:3]).deviation)
-    assert "Left out: 2 rows judged on other test images." in render(found, "table")
+    assert "Left out: 2 rows scored on other test images." in render(found, "table")
 
 
 def test_the_floor_of_held_out_images_is_that_of_a_z_test_of_the_mean_over_them() -> None:

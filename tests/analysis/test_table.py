@@ -151,7 +151,7 @@ def test_rows_that_are_judged_on_different_images_are_parted_by_a_line() -> None
     rules = [place for place, line in enumerate(lines) if line.startswith("┄")]
     assert [lines[place - 1][0] for place in rules] == ["b", "c"]
     assert [lines[place + 1].split()[:2] for place in rules] == [["c", "-"], ["a", "100"]]
-    assert "Rows judged on different test images are shown in groups" in on_terminal(comparison, 200)
+    assert "Rows scored on different test images are shown in groups" in on_terminal(comparison, 200)
     assert "┄" not in plain_table(compare([*few, *every], sort_by="model"))
 
 

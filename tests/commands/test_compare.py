@@ -205,7 +205,7 @@ def test_sweeps_on_different_files_are_two_rows(tmp_path: Path) -> None:
     gaps = {row["settings"]["data.variant"]: row["scores"]["gap_test_accuracy"]["mean"] for row in document["rows"]}
     assert gaps == {"published": pytest.approx(0.02), "variant 1a2b3c4d": pytest.approx(-0.15)}
     assert document["repeats"] == 0
-    with pytest.raises(RequestError, match="judged on other test images"):
+    with pytest.raises(RequestError, match="scored on other test images"):
         invoke(uri, "--experiment", "study", "--baseline", "data=published")
 
 

@@ -88,8 +88,8 @@ def test_power_rests_on_the_spread_of_the_runs_and_names_the_floor_of_their_imag
         ("--experiment old --by-image", "none of these runs kept what it answers for each test image"),
         ("--experiment study --by-image --effect model", "Use one of them"),
         ("--experiment study --by-image --baseline resnet", "--baseline resnet: no row"),
-        ("--experiment study --power 1 --by-image", "Leave --baseline, --effect and --by-image out"),
-        ("--experiment study --power 1 --baseline cnn", "Leave --baseline, --effect and --by-image out"),
+        ("--experiment study --power 1 --by-image", "Leave out --baseline, --effect and --by-image"),
+        ("--experiment study --power 1 --baseline cnn", "Leave out --baseline, --effect and --by-image"),
     ],
 )
 def test_a_request_that_has_no_answer_is_refused(uri: str, words: str, message: str, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_artifacts_of_an_experiment_with_a_place_of_its_own_that_the_user_names_
 def test_it_asks_first(filled: Filled, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     filled.run("kept")
     before = filled.left()
-    for answer, code, words in (("n\n", 1, "Nothing was taken away"), ("\n", 1, "Nothing"), ("", 2, "Add --yes")):
+    for answer, code, words in (("n\n", 1, "Nothing was deleted"), ("\n", 1, "Nothing"), ("", 2, "Add --yes")):
         monkeypatch.setattr("sys.stdin", io.StringIO(answer))
         assert words in deleted(capsys, "kept", code=code) or code == 1
         assert filled.left() == before
@@ -107,7 +107,7 @@ def test_what_is_at_work_is_refused_and_left_by_a_rule(
     filled.client.set_tag(sweep, "harness.process", this_process())
     filled.run("bad", state="FAILED")
     before = filled.left()
-    assert f"grid ({sweep}) is at work" in deleted(capsys, done if job else sweep, "bad", "--yes", code=2)
+    assert f"grid ({sweep}) is still running" in deleted(capsys, done if job else sweep, "bad", "--yes", code=2)
     assert filled.left() == before
     assert "kept: grid" in deleted(capsys, "--older-than", "1d", "--yes")
     assert names(filled) == {"grid", "done"}
@@ -214,7 +214,7 @@ def test_nothing_said_is_nothing_deleted(filled: Filled, capsys: pytest.CaptureF
     assert "Say what to delete" in deleted(capsys, "--yes", code=2)
     assert "given together" in deleted(capsys, "a", "--experiment", "study", code=2)
     assert "No run in the store" in deleted(capsys, "nobody", code=2)
-    assert "no run is like that" in deleted(capsys, "--failed")
+    assert "no run matches" in deleted(capsys, "--failed")
 
 
 @pytest.mark.slow

@@ -181,7 +181,7 @@ def test_an_array_of_several_images_is_refused(uri: str, tmp_path: Path) -> None
         (["--index", "1", "--image", "a.png"], "--index and --image were given together"),
         (["--weights", "--layer", "hidden_1"], "Use it by itself"),
         (["--weights", "--index", "1"], "Use it by itself"),
-        (["--index", "1", "--invert"], "--invert: test images are as they must be"),
+        (["--index", "1", "--invert"], "--invert: test images need no inversion"),
         (["--fit", "mnist"], "only image files are fitted"),
         (["--output", "a.jpg"], "ends in .png"),
     ],

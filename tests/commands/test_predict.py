@@ -54,15 +54,15 @@ def enlarged(image: np.ndarray, invert: bool = True) -> Image.Image:
     [
         (["--index", "1", "--image", "a.png"], "--index and --image were given together"),
         (["--index", "1", "--npy", "a.npy"], "--index and --npy were given together"),
-        (["another"], "another: one run is taken at a time"),
-        (["--npy", "a.npy", "b.npy"], "b.npy: one run is taken at a time"),
+        (["another"], "another: give one run"),
+        (["--npy", "a.npy", "b.npy"], "b.npy: give one run"),
         (["--index", "-1"], "'-1' is no index. Write 12, 0-14 or"),
         (["--index", "one"], "'one' is no index"),
         (["--index", "1,,2"], "'' is no index"),
         (["--index", "7-3"], "7-3 runs backwards. Write 3-7"),
         (["--index", "0-99999999999999999999"], "is no index"),
         (["--fit", "mnist"], "only image files are fitted"),
-        (["--invert"], "test images are as they must be"),
+        (["--invert"], "test images need no inversion"),
         (["--layout", "grid", "--palette", "blue"], "--layout and --palette: there is no picture to draw"),
         (["--output", "a.jpg"], "Give a name that ends in .png"),
         (["--output", "folder.png"], "is a folder"),
@@ -221,7 +221,7 @@ def test_what_looks_inverted_is_warned_of_and_predicted_as_it_is(predict: Predic
     shown = predict("mnist", "--image", "paper.png", "board.png")
     (warning,) = [line for line in shown.stderr.splitlines() if line.startswith("warning: ")]
     assert warning.startswith("warning: paper.png: the background is bright, as if inverted")
-    assert "--invert turns it round" in warning
+    assert "--invert corrects this" in warning
     turned = predict("mnist", "--image", "paper.png", "board.png", "--invert")
     assert "warning: board.png: after --invert the background is bright" in turned.stderr
     assert "paper.png" not in turned.stderr

@@ -101,7 +101,7 @@ def test_a_file_of_predictions_that_is_gone_is_said_and_fails_no_report(tmp_path
     ("arguments", "message"),
     [
         (["--no-log"], "--no-log leaves nowhere for the report to go. Add --output"),
-        (["--experiment", "study"], "there is no sweep's run to keep the report with"),
+        (["--experiment", "study"], "there is no sweep to store the report with"),
         (["grid", "--experiment", "study", "--output", "a.html"], "use one of them"),
         (["--output", "a.pdf"], r"Give a name that ends in \.html or \.md"),
         (["a 0"], "is no sweep. Name a sweep, or every run of an experiment: --experiment study"),

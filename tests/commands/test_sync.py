@@ -60,11 +60,11 @@ def test_each_run_that_came_home_is_told_and_the_sweep_that_missed_it(
     assert paths.checkpoint_file(cut.origin.run_id).exists()
     lines = sorted(capsys.readouterr().out.splitlines())
     assert [line for line in lines if line.startswith("whole")] == [
-        f"whole ({whole.origin.run_id[:8]}): 2 entries put into {uri}; FINISHED"
+        f"whole ({whole.origin.run_id[:8]}): 2 entries uploaded to {uri}; FINISHED"
     ]
     assert [line for line in lines if line.startswith("cut")] == [
-        f"cut ({cut.origin.run_id[:8]}): 1 entry put into {uri}; cut off before its end, the same `harness sweep ...` "
-        "again goes on with it"
+        f"cut ({cut.origin.run_id[:8]}): 1 entry uploaded to {uri}; interrupted before its end; the same "
+        "`harness sweep ...` resumes it"
     ]
     [hint] = [line for line in lines if line.startswith("The sweep")]
     assert f"harness compare {parent.run_id[:8]} --store {uri}" in hint
@@ -81,7 +81,7 @@ def test_a_store_that_is_still_away_is_exit_code_1_and_the_others_come_home(
     assert main(["sync"]) == 1
     said = capsys.readouterr()
     assert said.out.startswith(f"home ({home.origin.run_id[:8]}): 2 entries")
-    assert f"{tmp_path / 'gone.db'} is not there" in said.err
+    assert f"{tmp_path / 'gone.db'} does not exist" in said.err
     assert (
         f"Nothing is lost. Until the next `harness sync` these wait:\n  lost (00000000) in {project / 'spool'}"
         in said.err
@@ -106,6 +106,6 @@ def test_a_run_that_is_still_at_work_is_left_alone(
     spool = spool_of(uri, project, "busy")
     spool.lock.acquire()
     assert main(["sync"]) == 0
-    assert capsys.readouterr().out.endswith("still at work, or in the hands of another sync; left alone\n")
+    assert capsys.readouterr().out.endswith("still running, or being uploaded by another `harness sync`; left alone\n")
     spool.lock.release()
     assert spool.origin.run_id in find_spools()

@@ -41,7 +41,7 @@ def test_a_fetched_dataset_is_kept_and_not_fetched_again(tmp_path: Path) -> None
 
 def test_files_placed_by_hand_are_used(tmp_path: Path) -> None:
     write(tmp_path / "tiny")
-    assert "placed there by hand" in cache.obtain(TINY, tmp_path, []).source
+    assert "placed there manually" in cache.obtain(TINY, tmp_path, []).source
 
 
 @pytest.mark.parametrize("content", [b"", b"scribble"])

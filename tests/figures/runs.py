@@ -35,7 +35,7 @@ def history(epochs: int, validation: bool) -> History:
 
 
 def view(images: int = 40, epochs: int = 4, validation: bool = True, palette: str = "safe") -> RunView:
-    """A run that was trained and judged on as many images."""
+    """A run that was trained and scored on as many images."""
     judged = split(images)
     unit = np.arange(256) / 255
     return RunView(

@@ -107,7 +107,7 @@ def synced(project: Project, uri: str) -> None:
     done = project.run("sync")
     assert done.returncode == 0, done.stderr
     assert "FINISHED" in done.stdout
-    assert f"put into {uri}" in done.stdout
+    assert f"uploaded to {uri}" in done.stdout
     assert project.run("sync").stdout == "Nothing to do: no run has results waiting in a spool.\n"
     assert not (project.root / "spool").exists()
 
@@ -115,11 +115,11 @@ def synced(project: Project, uri: str) -> None:
 def kept(done: Any, reason: str) -> None:
     """The command trained to the end, said once what was wrong, and ended as one whose work is not all done."""
     assert done.returncode == 1, done.stderr
-    assert done.stderr.count("Training goes on.") == 1
+    assert done.stderr.count("Training continues.") == 1
     assert reason in done.stderr
     assert "error: " in done.stderr
     assert "was trained to its end, but not all of its results are in the store" in done.stderr
-    assert done.stderr.rstrip().endswith("`harness sync` puts them into the store when it can be used again.")
+    assert done.stderr.rstrip().endswith("`harness sync` uploads them when the store can be used again.")
     assert "Traceback" not in done.stderr
     assert "Logging error" not in done.stderr
 
@@ -145,7 +145,7 @@ def test_a_disk_that_fills_up_in_the_middle(empty: Project, undisturbed: Outcome
         kept(done, "database or disk is full")
         refused = empty.run("train", *TRAINING, environment=environment)
         assert refused.returncode == 1
-        assert "MB are free, and a run wants 100 MB. Make room in" in refused.stderr
+        assert "MB are free, and a run needs 100 MB. Free some space in" in refused.stderr
         away = empty.run("sync", environment=environment)
         assert (away.returncode, away.stdout) == (1, "")
         assert "Nothing is lost." in away.stderr
@@ -168,7 +168,7 @@ def test_a_store_that_becomes_read_only_in_the_middle(empty: Project, undisturbe
         kept(done, f"The tracking store {uri} cannot be used")
         refused = empty.run("train", *TRAINING, f"tracking.uri={uri}")
         assert refused.returncode == 1
-        assert "is read-only. Give this user the right to write there" in refused.stderr
+        assert "is read-only. Give this user permission to write there" in refused.stderr
     synced(empty, uri)
     assert_equal(Outcome(empty, done), undisturbed, uri)
 
@@ -196,7 +196,7 @@ def test_a_lock_that_goes_before_the_end_costs_nothing(empty: Project, undisturb
         other.execute("ROLLBACK")
     done = waited(process)
     assert done.returncode == 0, done.stderr
-    assert "The store is back: everything" in done.stderr
+    assert "The store can be used again: everything" in done.stderr
     assert not (empty.root / "spool").exists()
     assert_equal(Outcome(empty, done), undisturbed)
 
@@ -237,11 +237,11 @@ def test_every_worker_of_a_sweep_keeps_its_own_run(empty: Project) -> None:
         other.execute("ROLLBACK")
     done = waited(process)
     assert done.returncode == 1, done.stderr
-    assert done.stderr.count("Training goes on.") == 2
+    assert done.stderr.count("Training continues.") == 2
     assert "Traceback" not in done.stderr
     last = done.stderr.rstrip().splitlines()[-1]
-    assert last.startswith("error: 2 of 2 runs were trained, but the store did not take all of their results")
-    assert "`harness sync` puts them into the store" in last
+    assert last.startswith("error: 2 of 2 runs were trained, but not all of their results are in the store")
+    assert "`harness sync` uploads them" in last
     assert Outcome(empty, done).parent.info.status == "FAILED"
     brought = empty.run("sync")
     assert brought.returncode == 0, brought.stderr

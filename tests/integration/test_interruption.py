@@ -100,10 +100,10 @@ def test_ctrl_c_in_a_sweep_still_prints_and_keeps_the_table_so_far(outcomes: dic
 
 def test_ctrl_c_says_how_to_go_on(outcomes: dict[str, Outcome]) -> None:
     words, last = outcomes["sweep"].done.stderr.rstrip().splitlines()[-2:]
-    assert words == "Interrupted. The same command goes on with this sweep:"
+    assert words == "Interrupted. The same command resumes this sweep:"
     assert last.startswith("harness sweep dataset.directory=")
     assert "regime.epochs=1,100000,2" in last
-    assert "A single run begins anew" in outcomes["train"].done.stderr.rstrip().splitlines()[-1]
+    assert "starts this single run again" in outcomes["train"].done.stderr.rstrip().splitlines()[-1]
 
 
 def test_a_run_that_was_killed_is_closed_by_the_next_command(empty: Project) -> None:

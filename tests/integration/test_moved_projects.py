@@ -45,7 +45,7 @@ def test_a_copy_beside_the_original_leaves_it_untouched(original: Project, new_p
     assert "was moved or copied" in read.stderr
     refused = copied.run("train", *TINY, "seed=1")
     assert refused.returncode == 1
-    assert "`harness store relocate` puts that right" in refused.stderr
+    assert "`harness store relocate` corrects this" in refused.stderr
     assert len(copied.runs()) == 1
     readable_after_relocating(copied)
     assert copied.run("train", *TINY, "seed=1").returncode == 0

@@ -142,7 +142,7 @@ def test_resume_false_starts_afresh_and_only_failed_runs_nothing_else(new_projec
     assert again.returncode == 1
     assert "2 of 4 are finished already, 2 to do" in again.stderr
     second = {run.run_id: run for run in children(project)}
-    assert second.keys() == first.keys(), "a job that is tried again goes on in its run"
+    assert second.keys() == first.keys(), "a job that is tried again keeps its run"
     assert {identity for identity in first if second[identity].ended != first[identity].ended} == failed
     afresh = project.run("sweep", *grid, "resume=false")
     assert afresh.returncode == 1
@@ -162,7 +162,7 @@ def test_two_commands_at_once_train_no_job_twice_and_print_one_table(
             process.kill()
     assert [item.returncode for item in done] == [0, 0], [item.stderr for item in done]
     assert done[0].stdout == done[1].stdout == undisturbed[1]
-    assert sum("This sweep is at work in process" in item.stderr for item in done) == 1
+    assert sum("This sweep is already running in process" in item.stderr for item in done) == 1
     assert scores(project) == scores(undisturbed[0])
     assert len(read_sweeps(open_store(project.store))) == 1
     assert sum(len(run.tags["mlflow.parentRunId"]) > 0 for run in children(project)) == 4
@@ -187,9 +187,9 @@ def test_who_watches_a_sweep_sees_its_end_and_takes_it_over_when_its_command_is_
     first.communicate()
     seen, taken = waited(watching), waited(heir)
     assert seen.returncode == 0, seen.stderr
-    assert "The command that was at work has gone" in seen.stderr
+    assert "The command that ran this sweep has gone" in seen.stderr
     assert taken.returncode == 0, taken.stderr
-    assert "Going on in its place" in taken.stderr
+    assert "Resuming the sweep" in taken.stderr
     assert taken.stdout == undisturbed[1]
     assert scores(project) == scores(undisturbed[0])
     assert workers
@@ -206,7 +206,7 @@ def test_watching_a_sweep_by_its_id_after_its_end_shows_the_table(undisturbed: t
     assert (shown.returncode, shown.stdout) == (0, table)
     nobody = project.run("sweep", "--watch")
     assert nobody.returncode == 2
-    assert "no sweep is at work" in nobody.stderr
+    assert "no sweep is running" in nobody.stderr
 
 
 def test_with_another_sweeper_every_job_runs_and_that_is_said(new_project: NewProject) -> None:
@@ -215,7 +215,7 @@ def test_with_another_sweeper_every_job_runs_and_that_is_said(new_project: NewPr
     for sweeps in (1, 2):
         done = project.run("sweep", *grid)
         assert done.returncode == 0, done.stderr
-        assert "cannot leave out what is finished" in done.stderr
+        assert "cannot skip finished jobs" in done.stderr
         assert len(read_sweeps(open_store(project.store))) == sweeps
     assert len(children(project)) == 4
 

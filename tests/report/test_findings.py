@@ -102,7 +102,7 @@ def test_a_baseline_holds_every_other_row_to_one() -> None:
     compared = comparison()
     tests = all_tests(compared, "model=a,width=8")
     assert [block.baseline for block in tests.blocks] == ["a 8"]
-    assert "rows held to a width=8, gap of accuracy on test" in findings(compared, tests)[0]
+    assert "rows compared with a width=8, gap of accuracy on test" in findings(compared, tests)[0]
     with pytest.raises(RequestError, match="no row of this comparison is called so"):
         all_tests(compared, "nothing")
 
@@ -134,9 +134,9 @@ def test_each_group_of_rows_on_the_same_images_has_a_ranking_of_its_own() -> Non
     compared = comparison(records)
     told = findings(compared, all_tests(compared))
     assert sum(sentence.startswith("Least mean gap of accuracy on test among all 2") for sentence in told) == 2
-    assert any("judged on different test images" in sentence for sentence in told)
+    assert any("scored on different test images" in sentence for sentence in told)
     assert any(
-        "The effect of test_size is not tested: each value is judged on other test images" in one for one in told
+        "The effect of test_size is not tested: each value is scored on other test images" in one for one in told
     )
 
 

@@ -33,7 +33,7 @@ def test_a_checkpoint_of_another_fingerprint_is_left_alone_and_the_log_says_why(
     Checkpoint("run", 0, MINE).keep(STATE)
     assert Checkpoint("run", 0, fingerprint).read() is None
     [said] = caplog.messages
-    assert "training starts anew" in said
+    assert "training starts again" in said
     assert MINE in said
 
 

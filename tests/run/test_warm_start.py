@@ -145,7 +145,7 @@ def test_where_the_images_of_a_run_are_gone_only_what_it_held_out_itself_is_know
         study.check("'of a folder'", str(moved))
         assert "100 for validation" in study.refusal("'of a folder'", str(moved), *FIRST_100), "the same files, moved"
         message = study.refusal("'of a folder'", "leaking")
-        assert f"was trained on are not to be found in {study.folder / 'gone'} any more" in message
+        assert f"was trained on cannot be found in {study.folder / 'gone'} any more" in message
         write_variant(study.folder / "gone", *_images(moved, 0, 300))
         forget_data()
         assert "any more" in study.refusal("'of a folder'", "leaking"), "other files are there now"

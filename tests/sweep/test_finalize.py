@@ -57,4 +57,4 @@ def test_a_report_that_fails_is_said_and_fails_nothing(
     assert not keep_report(open_store(uri), parent, comparison)
     [said] = caplog.messages
     assert said.startswith("The report was not made (")
-    assert f"`harness report {parent}` does it again" in said
+    assert f"`harness report {parent}` makes it" in said

@@ -88,7 +88,7 @@ def test_another_launcher_needs_no_workers() -> None:
 )
 def test_what_another_launcher_would_not_heed_is_refused(config: Config) -> None:
     with (
-        pytest.raises(ConfigError, match=r"^(timeout|retries|max_failures|fail_fast)=.*: only the workers of"),
+        pytest.raises(ConfigError, match=r"^(timeout|retries|max_failures|fail_fast)=.*: only hydra/launcher=pool"),
         workers_for(BASIC, 4, config),
     ):
         pytest.fail("it began")

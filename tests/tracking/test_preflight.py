@@ -123,4 +123,4 @@ def test_a_database_that_is_locked_for_long_is_told_apart(database: Path, monkey
 
 def test_too_little_free_disk_is_said_in_megabytes(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "FREE_MEGABYTES", 10**9)
-    assert re.search(r"is full: \d+ MB are free, and a run wants 1000000000 MB\. Make room in", refusal(database))
+    assert re.search(r"is full: \d+ MB are free, and a run needs 1000000000 MB\. Free some space in", refusal(database))
