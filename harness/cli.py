@@ -23,6 +23,7 @@ from typing import NoReturn, TextIO, cast
 import click
 
 from harness.errors import HarnessError, Terminated, suggestion
+from harness.paths import private_files
 from harness.surroundings import prepare
 from harness.terminal import printing
 from harness.text import CleanStream, clean
@@ -119,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _carry_out(arguments: list[str], debug: bool) -> int:
     """One command line; what is expected to go wrong is printed. Returns the exit code."""
     try:
-        with _signals_raise(), _told_to_debug(debug), _clean_streams():
+        with _signals_raise(), _told_to_debug(debug), _clean_streams(), private_files():
             prepare()
             return _dispatch(arguments)
     except HarnessError as error:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
+from harness import paths
 from harness.analysis.repetition import Repetition, hold
 from harness.composing import with_absolute_paths
 from harness.config import Config
@@ -78,6 +79,7 @@ def find_recorded(store: Store, text: str, named: Mapping[str, str] = MappingPro
 
 def repeat(store: Store, recorded: Recorded, observer: TrainingObserver) -> tuple[RunResult, Repetition]:
     """Train once more, as a new run of the same experiment, and hold it to the recorded one. Raises as `execute`."""
+    paths.check_root()
     store.ensure_experiment(recorded.record.experiment)
     with _log_file() as file:
         context = RunContext(recorded.name, recorded.overrides, log_file=file, reproduces=recorded.record.run_id)

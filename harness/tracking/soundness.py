@@ -19,6 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import quote
 
+from harness import paths
 from harness.errors import StoreError
 
 FREE_MEGABYTES = 100
@@ -106,6 +107,8 @@ def _check_place(database: Path, path: Path, what: str) -> None:
         problem = "is a folder" if found.is_dir() else "is not a folder"
     elif not os.access(found, os.W_OK):
         problem = "is read-only"
+    if stranger := paths.planted(path):
+        raise StoreError(f"Nothing is written to the tracking store {database}: {stranger}. {paths.SHARING}")
     if problem:
         raise StoreError(
             f"The tracking store {database} cannot be written: its {what} {found} {problem}. Give this user the "

@@ -86,7 +86,7 @@ class Spool:
                 pass
             if not (folder / JOURNAL).is_file():
                 # It may hold the password that the store's address holds: for nobody else to read (the folder's mode).
-                paths.write_text(folder / JOURNAL, json.dumps({"part": part, **asdict(origin)}) + "\n")
+                paths.write_text(folder / JOURNAL, json.dumps({"part": part, **asdict(origin)}) + "\n", kept=True)
         except OSError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -126,7 +126,7 @@ class Spool:
 
     def mark_done(self, count: int) -> None:
         """Remember that the first `count` operations are in the store. Raises `OSError`."""
-        paths.write_text(self.folder / DONE, f"{count}\n")
+        paths.write_text(self.folder / DONE, f"{count}\n", kept=True)
 
     def remove(self) -> None:
         """Take the spool away; the journal goes first, since a spool without one is none."""
@@ -246,7 +246,7 @@ def follow_store(move: Move, store: Store) -> None:
                 spool.origin = replace(spool.origin, uri=store.uri)
                 header, _, rest = (spool.folder / JOURNAL).read_bytes().partition(b"\n")
                 changed = json.dumps({**json.loads(header), "uri": store.uri}).encode()
-                paths.write_bytes(spool.folder / JOURNAL, changed + b"\n" + rest)
+                paths.write_bytes(spool.folder / JOURNAL, changed + b"\n" + rest, kept=True)
 
 
 def trained_runs(store: Store) -> set[str]:

@@ -215,6 +215,7 @@ class Store:
         if self.database is None:
             return
         check_journal(self.database)
+        paths.share_as(self.database.parent)
         if self == Store(paths.default_store_uri()):
             self.database.parent.mkdir(parents=True, exist_ok=True)
         if not self.database.parent.is_dir():
@@ -224,6 +225,7 @@ class Store:
         with self.exclusive() if self.is_missing else nullcontext():  # no lock for a store that may only be read
             if self.is_missing:
                 make_database(self.database, artifact_root(self.database))
+                paths.make_folder(artifact_root(self.database))
         check_made(self.database)
 
     def _artifact_location(self, experiment: str) -> dict[str, str]:
