@@ -20,8 +20,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from harness.errors import RequestError
-
 PACKAGE = Path(__file__).resolve().parent
 
 
@@ -80,7 +78,6 @@ def default_artifact_directory() -> Path:
 OUTPUTS = "outputs"
 KEPT = (OUTPUTS, "outputs/runs", "outputs/sweeps", "checkpoints", "mlruns", "mlflow.db", "spool")
 """What is kept in the project's root."""
-SHARING = "Use a folder of your own, or one that is shared with a group: chgrp GROUP FOLDER; chmod g+rwxs,o-w FOLDER."
 _SHARED = stat.S_ISGID | stat.S_IWGRP
 _users_umask: int | None = None
 """That of the user, where this process has another."""
@@ -162,35 +159,6 @@ def _umask() -> int:
     mask = os.umask(0o077)  # there is no other way to ask
     os.umask(mask)
     return mask
-
-
-def check_root() -> None:
-    """Make sure, before a run is kept in the project's root, that nobody else has put anything there for it to go into.
-
-    Raises `RequestError`: in a folder that everybody may write to (`/tmp`), what is there must belong to this user or
-    to the folder's owner, and be no link.
-    """
-    root = project_root()
-    for name in KEPT:
-        if problem := planted(root / name):
-            raise RequestError(
-                f"Nothing is written to {root}: {problem}. {SHARING} HARNESS_ROOT=FOLDER in the environment names another."
-            )
-
-
-def planted(path: Path) -> str:
-    """Why what lies at `path` may be a stranger's work, in words; empty where it is not, or is not there."""
-    try:
-        folder, found = path.parent.stat(), path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return ""
-    if not folder.st_mode & stat.S_IWOTH:
-        return ""
-    if found.st_uid not in (os.geteuid(), folder.st_uid):
-        return f"everybody may write to {path.parent}, and {path.name} in it belongs to another user"
-    if stat.S_ISLNK(found.st_mode) or (stat.S_ISREG(found.st_mode) and found.st_nlink > 1):
-        return f"everybody may write to {path.parent}, and {path.name} in it is a link"
-    return ""
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from harness import paths
 from harness.analysis.repetition import Repetition, hold
 from harness.composing import with_absolute_paths
 from harness.config import Config
@@ -24,6 +23,7 @@ from harness.tracking.selection import CONTINUED_FROM, ERROR_TAG, THREADS_TAG
 from harness.tracking.store import Store
 from harness.trained import load_recorded, read_config, read_words
 from harness.training import TrainingObserver
+from harness.untrusted import check_root
 
 LOG = "run.log"
 
@@ -79,7 +79,7 @@ def find_recorded(store: Store, text: str, named: Mapping[str, str] = MappingPro
 
 def repeat(store: Store, recorded: Recorded, observer: TrainingObserver) -> tuple[RunResult, Repetition]:
     """Train once more, as a new run of the same experiment, and hold it to the recorded one. Raises as `execute`."""
-    paths.check_root()
+    check_root()
     store.ensure_experiment(recorded.record.experiment)
     with _log_file() as file:
         context = RunContext(recorded.name, recorded.overrides, log_file=file, reproduces=recorded.record.run_id)

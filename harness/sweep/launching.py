@@ -55,6 +55,7 @@ from harness.terminal import doing
 from harness.tracking.access import few_retries, holds_secret, shown_uri
 from harness.tracking.reading import cached_reads
 from harness.tracking.store import Store, open_store
+from harness.untrusted import check_root
 from harness.validation import check_images
 
 log = logging.getLogger(__name__)
@@ -201,7 +202,7 @@ def _refuse_ties(config: Config) -> None:
 
 def _check_surroundings(store: Store, configs: Sequence[Config]) -> None:
     """Data and store, before anything starts: what is missing is said once, not by every job."""
-    paths.check_root()
+    check_root()
     wanted = {repr((config.dataset, config.regime.validation)): config for config in configs}
     for config in wanted.values():
         check_data(config.dataset, config.regime.validation)
