@@ -43,7 +43,7 @@ def check_root() -> None:
     for name in paths.KEPT:
         if problem := planted(root / name):
             raise RequestError(
-                f"Nothing is written to {root}: {problem}. {SHARING} HARNESS_ROOT=FOLDER in the environment names another."
+                f"Nothing is written to {root}: {problem}. {SHARING} HARNESS_ROOT=FOLDER in the environment names one."
             )
 
 
