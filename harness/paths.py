@@ -165,7 +165,7 @@ def _umask() -> int:
 def atomic_path(target: Path, kept: bool = False) -> Iterator[Path]:
     """A temporary file beside `target` that replaces it when the block ends without an exception.
 
-    It has the modes of the file that it replaces, else those of the user's umask; where it is `kept`, of this process's.
+    It has the modes of the file that it replaces, else those of the user's umask, or of this process's if it is `kept`.
     """
     with named_by_the_user():
         target.parent.mkdir(parents=True, exist_ok=True)

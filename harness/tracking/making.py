@@ -25,9 +25,8 @@ def make_database(database: Path, artifacts: Path) -> None:
         left.unlink(missing_ok=True)
     temporary = database.with_name(f".{database.name}.{uuid.uuid4().hex}.part")
     try:
-        make_file(
-            temporary, umask_in(database.parent)
-        )  # SQLite gives its files no more than 0644, and journals the modes of their database
+        # SQLite gives its files no more than 0644, and its journals the modes of their database.
+        make_file(temporary, umask_in(database.parent))
         made = SqlAlchemyStore(f"sqlite:///{temporary}", artifacts.as_uri())
         made.engine.dispose()  # closes the file: SQLite removes its journal
         with temporary.open("rb") as written:
