@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,6 +96,7 @@ def test_nobody_is_answered_without_the_token(served: Served) -> None:
     for headers in (
         {"X-Nothing": "1"}, {"Authorization": "Bearer"}, {"Authorization": "Bearer x"}, {"Authorization": "Basic x"},
         {"Authorization": f"Basic {wrong}"}, {"Cookie": "harness_ui=x; a=b"}, {"Cookie": "=;;\x01"},
+        {"Cookie": f"harness_ui_{served.address.rpartition(':')[2]}={served.token}"},
         {"Authorization": f"Bearer {served.token[:-1]}"}, {"Authorization": "Bearer \u00e9"},
     ):  # fmt: skip
         for path in ("/", "/health", "/version", "/api/2.0/mlflow/experiments/search?max_results=5", "/?token=", "/x"):
@@ -106,17 +108,60 @@ def test_nobody_is_answered_without_the_token(served: Served) -> None:
 
 def test_the_token_is_taken_as_the_client_and_a_browser_send_it(served: Served) -> None:
     basic = base64.b64encode(f"owner:{served.token}".encode()).decode()
-    cookie = f"harness_ui_{served.address.rpartition(':')[2]}={served.token}"
-    for header, value in (("Authorization", f"Bearer {served.token}"), ("Authorization", f"Basic {basic}"),
-                          ("Cookie", cookie)):  # fmt: skip
-        assert served.ask("/version", **{header: value})[0] == 200
-    answers = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor())
+    for value in (f"Bearer {served.token}", f"Basic {basic}"):
+        assert served.ask("/version", Authorization=value)[0] == 200
     for end in ("", "/"):  # a page's own address may follow
+        jar = CookieJar()
+        answers = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(jar))
         with answers.open(f"{served.address}/?token={served.token}{end}") as page:
-            assert page.url == f"{served.address}/"
             assert b"<html" in page.read()
+        with answers.open(f"{page.url}version") as version:
+            assert version.status == 200
     everybody = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert served.token not in everybody
+
+
+def folder_and_cookie(served: Served) -> tuple[str, str]:
+    """What a browser has that has opened the link: the folder that it is in, and its cookie."""
+    jar = CookieJar()
+    answers = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(jar))
+    with answers.open(f"{served.address}/?token={served.token}") as page:
+        folder = page.url.removeprefix(served.address).rstrip("/")
+    [cookie] = jar
+    assert cookie.path == folder, "it is sent there only, by a browser to which all ports of a machine are one server"
+    assert len(folder) > 16
+    return folder, f"{cookie.name}={cookie.value}"
+
+
+def test_the_cookie_is_good_in_a_folder_that_only_the_browser_knows(served: Served) -> None:
+    folder, cookie = folder_and_cookie(served)
+    assert served.ask(f"{folder}/version", Cookie=cookie)[0] == 200
+    for path in ("/version", "/", f"{folder}", f"{folder}x/version", f"/x{folder}/version", f"{folder[:-1]}/version"):
+        assert served.ask(path, Cookie=cookie)[0] == 401, path
+    assert served.ask(f"{folder}/version", Cookie="harness_ui_1=x")[0] == 401
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("Host", "evil.example"), ("Host", "127.0.0.1.evil.example"), ("Host", "evil.example:5000"), ("Host", ""),
+        ("Host", "10.0.0.1"), ("Host", "127.0.0.1@evil.example"), ("Host", "localhost.evil.example"),
+        ("Origin", "http://evil.example"), ("Origin", "null"), ("Origin", "http://127.0.0.1:1"), ("Origin", ""),
+        ("Origin", "http://localhost"), ("Origin", "http://[::1]:5000"), ("Origin", "chrome-extension://abc"),
+    ],
+)  # fmt: skip
+def test_names_that_lead_here_from_outside_and_pages_of_others_are_refused(
+    header: str, value: str, served: Served
+) -> None:
+    folder, cookie = folder_and_cookie(served)
+    body = {"name": os.urandom(4).hex()}
+    for path, credential in ((folder, {"Cookie": cookie}), ("", {"Authorization": f"Bearer {served.token}"})):
+        sent = {**credential, header: value}
+        assert served.ask(f"{path}/version", **sent)[0] == 401
+        assert served.ask(f"{path}/ajax-api/2.0/mlflow/experiments/create", body, **sent)[0] == 401
+    assert served.ask(f"/?token={served.token}", **{header: value})[0] == 401
+    own = {"Cookie": cookie, "Host": "localhost:8080", "Origin": "http://localhost:8080"}  # a port that was forwarded
+    assert served.ask(f"{folder}/ajax-api/2.0/mlflow/experiments/create", body, **own)[0] == 200
 
 
 def test_artifacts_are_those_of_the_store(served: Served, tmp_path: Path) -> None:
