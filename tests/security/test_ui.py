@@ -7,12 +7,14 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import NamedTuple
@@ -202,6 +204,55 @@ def test_artifacts_are_those_of_the_store(served: Served, tmp_path: Path) -> Non
     assert served.ask(f"/ajax-api/2.0/mlflow/upload-artifact?run_uuid={run}&path=new.txt", b"x")[0] == 200
     assert (own / "new.txt").read_bytes() == b"x"
     assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == before
+
+
+def test_models_traces_and_other_ways_lead_to_no_file_outside_either(served: Served, tmp_path: Path) -> None:
+    """Also where a stranger's store says so, which MLflow itself would not have written."""
+    api, private = "/ajax-api/2.0/mlflow", tmp_path / "private"
+    _, run = served.run_at((served.project / "mlruns" / "study").as_uri())
+    _, outside = served.run_at(private.as_uri())
+    found = json.loads(served.ask(f"{api}/runs/get?run_id={outside}")[1])["run"]["info"]
+    made = served.ask(f"{api}/logged-models", {"experiment_id": found["experiment_id"], "name": "m"})
+    model = json.loads(made[1])["model"]["info"]["model_id"]
+    name = os.urandom(4).hex()
+    own = f"{served.project}/mlruns/study/{run}/artifacts"
+    assert served.ask(f"{api}/registered-models/create", {"name": name})[0] == 200
+    assert served.ask(f"{api}/model-versions/create", {"name": name, "source": own, "run_id": run})[0] == 200
+    begun = {"experiment_id": served.experiment, "timestamp_ms": 1, "request_metadata": [], "tags": []}
+    trace = json.loads(served.ask(f"{api}/traces", begun)[1])["trace_info"]["request_id"]
+    with closing(sqlite3.connect(served.project / "mlflow.db", timeout=30)) as store, store:
+        place, tag = private.as_uri(), "mlflow.artifactLocation"
+        store.execute("UPDATE model_versions SET source = ?, storage_location = ? WHERE name = ?", (place, place, name))
+        store.execute("UPDATE trace_tags SET value = ? WHERE key = ? AND request_id = ?", (place, tag, trace))
+    for folder in (private, private / outside / "artifacts", private / "models" / model / "artifacts"):
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in ("secret.txt", "traces.json"):
+            (folder / file).write_text('{"spans": [], "said": "hush"}')
+    before, deep = sorted(private.rglob("*")), "%2e%2e/" * 12
+    query = 'query {{ mlflowListArtifacts(input: {{runId: "{}", path: "{}"}}) {{ files {{ path }} }} }}'
+    for path, body in (
+        (f"/get-artifact?run_uuid={outside}&path=secret.txt", None),
+        (f"/model-versions/get-artifact?name={name}&version=1&path=secret.txt", None),
+        (f"{api}/logged-models/{model}/artifacts/files?artifact_file_path=secret.txt", None),
+        (f"{api}/logged-models/{model}/artifacts/directories", None),
+        (f"{api}/get-trace-artifact?request_id={trace}", None),
+        (f"/ajax-api/3.0/mlflow/get-trace-artifact?request_id={trace}&path=secret.txt", None),
+        ("/graphql", {"query": query.format(outside, "")}), ("/graphql", {"query": query.format(run, "../../../..")}),
+        (f"{api}/registered-models/create", {"name": f"{name}2"}),
+        (f"{api}/model-versions/create", {"name": f"{name}2", "source": private.as_uri()}),
+        (f"{api}/model-versions/create", {"name": f"{name}2", "source": f"runs:/{run}/../../../..", "run_id": run}),
+        (f"/static-files/{deep}{private}/secret.txt", None), (f"/static-files/{private}/secret.txt", None),
+        (f"/get-artifact?run_uuid={run}&path={deep}{private}/secret.txt", None),
+        (f"/get-artifact?run_uuid={run}&path={private}/secret.txt", None),
+        (f"/get-artifact?run_uuid={run}&path=file://{private}/secret.txt", None),
+        (f"/get-artifact?run_uuid={run}&path=%252e%252e/%252e%252e{private}/secret.txt", None),
+        (f"/api/2.0/mlflow-artifacts/artifacts/{deep}{private}/secret.txt", None),
+        (f"/api/2.0/mlflow-artifacts/artifacts?path={private}", None),
+    ):  # fmt: skip
+        status, content = served.ask(path, body)
+        assert b"hush" not in content, path
+        assert not (status == 200 and b"secret.txt" in content), path
+    assert sorted(private.rglob("*")) == before
 
 
 def test_it_ends_with_a_command_that_is_killed(tmp_path: Path) -> None:
