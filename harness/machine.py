@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import getpass
 import hashlib
 import math
 import os
@@ -42,6 +43,14 @@ def available_memory() -> int:
     """Bytes of memory that new processes can have without swapping, and without being ended by a control group."""
     free = [left for folder in _control_groups("memory") if (left := _memory_left(folder)) is not None]
     return max(0, min([int(psutil.virtual_memory().available), *free]))
+
+
+def user_name() -> str:
+    """The name of this process's user; the number, where the system knows no name (in a container, mostly)."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.geteuid())
 
 
 def seconds_elapsed() -> float:

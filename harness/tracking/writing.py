@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import getpass
 import json
 import logging
 import math
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import StoreError, TakenOver
+from harness.machine import user_name
 from harness.records import DatasetSpec, Predictions, RunState, Split
 from harness.tracking.access import shown_uri, without_secrets
 from harness.tracking.finalize import end_note
@@ -305,7 +305,7 @@ def _system_metrics(store: Store, run_id: str) -> Iterator[None]:
 
 def _start_tags(identity: RunIdentity) -> dict[str, str]:
     tags = {
-        "mlflow.user": getpass.getuser(),
+        "mlflow.user": user_name(),
         "mlflow.source.name": "harness",
         "mlflow.source.type": "LOCAL",
         KIND_TAG: RUN,
