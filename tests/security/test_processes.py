@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -70,6 +71,29 @@ def test_a_process_that_a_record_names_is_neither_ended_nor_named_for_it(
     assert said == []
     [closed] = read_runs(open_store(), run_ids=[run])
     assert closed.state == "KILLED"
+
+
+HIDDEN = """
+import os
+from harness.machine import is_alive, is_gone, is_hidden, this_process
+name = this_process()
+if not os.fork():
+    os.setgroups([])
+    os.setgid(54333)
+    os.setuid(54333)
+    print(is_alive(name), is_hidden(name), is_gone(name), flush=True)
+    os._exit(0)
+os.wait()
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can hide processes from others, and be these")
+def test_a_colleagues_run_is_not_taken_for_dead_where_the_system_hides_processes_of_others() -> None:
+    hide = 'mount -t proc -o hidepid=2 proc /proc && exec "$0" -c "$1"'
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", hide, sys.executable, HIDDEN], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "False True False\n", done.stderr
 
 
 MALFORMED = (
