@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import StoreError, TakenOver
 from harness.machine import user_name
 from harness.records import DatasetSpec, Predictions, RunState, Split
-from harness.tracking.access import shown_uri, without_secrets
+from harness.tracking.access import shown_uri
 from harness.tracking.finalize import end_note
+from harness.tracking.masking import without_secrets
 from harness.tracking.outbox import Delivery
 from harness.tracking.pending_writes import Datasets, File, Metrics, Parameters, Tags, Text, TrainedModel, look
 from harness.tracking.predictions import FILE as PREDICTIONS_FILE

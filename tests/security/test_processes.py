@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -87,12 +86,13 @@ os.wait()
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can hide processes from others, and be these")
 def test_a_colleagues_run_is_not_taken_for_dead_where_the_system_hides_processes_of_others() -> None:
     hide = 'mount -t proc -o hidepid=2 proc /proc && exec "$0" -c "$1"'
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", hide, sys.executable, HIDDEN], capture_output=True, text=True, check=False
     )
+    if done.returncode and "ermi" in done.stderr:  # permission denied, operation not permitted
+        pytest.skip("nothing can be mounted here")
     assert done.stdout == "False True False\n", done.stderr
 
 
