@@ -245,3 +245,47 @@ def test_a_store_that_a_stranger_has_put_there_takes_no_run(place: Path) -> None
     os.link(place / "real.db", place / "mlflow.db")
     with pytest.raises(HarnessError, match=r"everybody may write to .* is a link\. Use a folder of your own"):
         open_store(f"sqlite:///{place / 'mlflow.db'}").check_writable()
+
+
+PLANTED = (
+    "multiprocessing",
+    "numpy",
+    "socket",
+    "pickle",
+    "runpy",
+    "sitecustomize",
+    "usercustomize",
+    "harness",
+    "hydra",
+)
+SPAWNING = """
+import os
+from harness.surroundings import prepare
+prepare()
+import multiprocessing
+child = multiprocessing.get_context("spawn").Process(target=os.getpid)
+child.start()
+child.join()
+print(child.exitcode)
+"""
+
+
+def test_nothing_in_the_working_directory_is_imported(place: Path) -> None:
+    """Workers are started with `python -c`, to which the working directory is the first place to look for modules."""
+    for name in PLANTED:
+        (place / f"{name}.py").write_text(f"open({str(place / 'ran')!r}, 'a').write({name!r})\n")
+    (place / "hydra_plugins").mkdir()
+    (place / "hydra_plugins" / "evil.py").write_text(f"open({str(place / 'ran')!r}, 'a').write('plugin')\n")
+    (place / "conf").mkdir()
+    (place / "conf" / "config.yaml").write_text("evil: true\n")
+    spawned = subprocess.run(
+        [sys.executable, "-P", "-c", SPAWNING], cwd=place, capture_output=True, text=True, check=False
+    )
+    assert spawned.stdout == "0\n", spawned.stderr
+    composed = subprocess.run(
+        [str(Path(sys.executable).with_name("harness")), "train", "--cfg", "job"],
+        cwd=place, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert composed.returncode == 0
+    assert "evil" not in composed.stdout
+    assert not (place / "ran").exists()

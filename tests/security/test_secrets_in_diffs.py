@@ -76,6 +76,11 @@ SECRETS = (
     f'+password="{HUSH}\\"{HUSH}"',
     f"+wandb.login(key='{HUSH * 5}')",
 )
+VARIABLES = (
+    "SECRET", "MLFLOW_TRACKING_TOKEN", "MLFLOW_RUN_CONTEXT", "AWS_SECRET_ACCESS_KEY", "TF_SECRET", "HARNESS_SECRET", "KERAS_X",
+    "GIT_ASKPASS", "HF_TOKEN", "PYTHONWARNINGS", "MLFLOW_EXPERIMENT_NAME", "DATABRICKS_TOKEN",
+)  # fmt: skip
+"""Of an environment, none of which is recorded: names of those that are ignored, and no value."""
 CODE = (
     "+def login(password: str, token: str | None = None) -> None:",
     "+    self.token = token",
@@ -128,13 +133,15 @@ def test_long_lines_are_gone_through_in_a_moment(text: str) -> None:
 def test_a_run_keeps_the_diff_without_secrets_or_not_at_all(
     keep: bool, project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    for name in VARIABLES:
+        monkeypatch.setenv(name, f"value-{HUSH}")
     changes = f"+width = 3\n+password = '{HUSH}'\n+at http://me:{HUSH}@host\n"
     state = CodeState("1", "checkout", "a" * 40, dirty=True, diff=changes)
     monkeypatch.setattr(writing, "code_state", lambda: state)
     with caplog.at_level(logging.WARNING), tracked_run(open_store(), RunIdentity("mine", "study"), diff=keep):
         pass
     kept = [file for file in (project / "mlruns").rglob("*") if file.is_file()]
-    assert not [file for file in kept if HUSH in file.read_text()]
+    assert not [file for file in (*kept, project / "mlflow.db") if HUSH.encode() in file.read_bytes()]
     assert [file.read_text() for file in kept if file.name == "uncommitted.diff"] == (
         ["+width = 3\n+password = '***'\n+at http://host\n"] if keep else []
     )
