@@ -199,12 +199,9 @@ def _check_weights(file: Path, content: bytes, most: int) -> None:
                 raise RequestError(f"{file} names other files for its weights, so it is not read.")
             total += max(found.size or 0, math.prod(found.chunks or ())) * found.dtype.itemsize
 
-    def refuse(name: str, link: Any) -> None:
-        if isinstance(link, h5py.ExternalLink):
-            raise RequestError(f"{file} names other files for its weights, so it is not read.")
-
     with h5py.File(io.BytesIO(content), "r") as weights:
-        weights.visititems_links(refuse)
+        if weights.visititems_links(lambda name, link: isinstance(link, h5py.ExternalLink) or None):
+            raise RequestError(f"{file} names other files for its weights, so it is not read.")
         weights.visititems(add)
     if total > most:
         raise RequestError(f"{file} unpacks to more than {most:,} bytes, so it is not read.")

@@ -261,12 +261,13 @@ PLANTED = (
 SPAWNING = """
 import os
 from harness.surroundings import prepare
-prepare()
-import multiprocessing
-child = multiprocessing.get_context("spawn").Process(target=os.getpid)
-child.start()
-child.join()
-print(child.exitcode)
+if __name__ == "__main__":
+    prepare()
+    import multiprocessing
+    child = multiprocessing.get_context("spawn").Process(target=os.getpid)
+    child.start()
+    child.join()
+    print(child.exitcode)
 """
 
 
@@ -278,9 +279,9 @@ def test_nothing_in_the_working_directory_is_imported(place: Path) -> None:
     (place / "hydra_plugins" / "evil.py").write_text(f"open({str(place / 'ran')!r}, 'a').write('plugin')\n")
     (place / "conf").mkdir()
     (place / "conf" / "config.yaml").write_text("evil: true\n")
-    spawned = subprocess.run(
-        [sys.executable, "-P", "-c", SPAWNING], cwd=place, capture_output=True, text=True, check=False
-    )
+    command = place.parent / "command.py"
+    command.write_text(SPAWNING)
+    spawned = subprocess.run([sys.executable, str(command)], cwd=place, capture_output=True, text=True, check=False)
     assert spawned.stdout == "0\n", spawned.stderr
     composed = subprocess.run(
         [str(Path(sys.executable).with_name("harness")), "train", "--cfg", "job"],
