@@ -105,6 +105,8 @@ def _check_place(database: Path, path: Path, what: str) -> None:
             problem = "is a link to a place that is not there"
     elif found.is_dir() == (what == "database" and found == path):
         problem = "is a folder" if found.is_dir() else "is not a folder"
+    elif not (found.is_dir() or found.is_file()):
+        problem = "is no plain file"
     elif not os.access(found, os.W_OK):
         problem = "is read-only"
     if stranger := planted(path):
