@@ -67,7 +67,7 @@ def checkpoint_file(run_id: str) -> Path:
 
 def default_store_uri() -> str:
     """MLflow's own default store, anchored at the project's root: a plain `mlflow ui` there finds every run."""
-    return f"sqlite:///{project_root() / 'mlflow.db'}"
+    return f"sqlite:///{project_root() / DATABASE}"
 
 
 def default_artifact_directory() -> Path:
@@ -75,8 +75,8 @@ def default_artifact_directory() -> Path:
     return project_root() / "mlruns"
 
 
-OUTPUTS = "outputs"
-KEPT = (OUTPUTS, "outputs/runs", "outputs/sweeps", "checkpoints", "mlruns", "mlflow.db", "spool")
+OUTPUTS, DATABASE = "outputs", "mlflow.db"
+KEPT = (OUTPUTS, "outputs/runs", "outputs/sweeps", "checkpoints", "mlruns", DATABASE, "spool")
 """What is kept in the project's root."""
 _SHARED = stat.S_ISGID | stat.S_IWGRP
 _users_umask: int | None = None

@@ -37,11 +37,15 @@ def check_root() -> None:
     """Make sure, before a run is kept in the project's root, that nobody else has put anything there for it to go into.
 
     Raises `RequestError`: in a folder that everybody may write to (`/tmp`), what is there must belong to this user or
-    to the folder's owner, and be no link.
+    to the folder's owner, and be no link. Nor may anything else stand in the place of a folder.
     """
     root = paths.project_root()
     for name in paths.KEPT:
-        if problem := planted(root / name):
+        place = root / name
+        problem = planted(place)
+        if not problem and name != paths.DATABASE and os.path.lexists(place) and not place.is_dir():
+            problem = f"{place} is no folder"
+        if problem:
             raise RequestError(
                 f"Nothing is written to {root}: {problem}. {SHARING} HARNESS_ROOT=FOLDER in the environment names one."
             )

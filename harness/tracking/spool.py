@@ -36,6 +36,7 @@ _log = logging.getLogger(__name__)
 
 FOLDER = "spool"
 JOURNAL, FILES, DONE, LOCK = "journal.jsonl", "files", "done", "lock"
+PLAIN = (stat.S_IFREG, stat.S_IFDIR)
 
 
 @dataclass(frozen=True)
@@ -208,6 +209,8 @@ def _untrusted(place: Path, run: str = "") -> str:
             continue
         if stat.S_ISLNK(found.st_mode):
             return f"{folder} is a link"
+        if stat.S_ISDIR(found.st_mode) == (folder.name == JOURNAL) or stat.S_IFMT(found.st_mode) not in PLAIN:
+            return f"{folder} is neither a file nor a folder, or not the one that belongs there"
         if found.st_uid != os.getuid():
             return f"{folder} belongs to another user"
         others = 0o022 if folder == place.parent or place.name == FOLDER else 0o077  # who may read can plant nothing

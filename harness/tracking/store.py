@@ -164,14 +164,22 @@ class Store:
             return
         file = self.database.resolve()  # by whichever link it was named
         lock = file.with_name(file.name + ".lock")
+        if lock.is_symlink() or (lock.exists() and not lock.is_file()):
+            raise StoreError(f"{lock} is no plain file, so it is no lock of ours. Look at it, and take it away.")
+        held = FileLock(lock, timeout=60, is_singleton=True)  # a process that holds it may ask again
         try:
-            with FileLock(lock, timeout=60, is_singleton=True):  # a process that holds it may ask again
-                yield
+            held.acquire()
         except Timeout as error:
             raise StoreError(
                 f"Another process has held {lock} for a minute. Try again when it is done, or end it; "
                 "the lock goes with its process, the file may stay."
             ) from error
+        except OSError as error:
+            raise StoreError(f"The lock {lock} cannot be taken ({error.strerror}): see whose it is.") from error
+        try:
+            yield
+        finally:
+            held.release()
 
     def check_writable(self, experiment: str | None = None) -> None:
         """Make sure, before anything is written, that a local store can take runs; a server says so itself.

@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,10 +19,10 @@ import pytest
 
 from harness import paths
 from harness.cli import main
-from harness.errors import HarnessError
+from harness.errors import HarnessError, StoreError
 from harness.tracking.models import run_artifact
 from harness.tracking.reading import read_runs
-from harness.tracking.spool import Origin, Spool
+from harness.tracking.spool import Origin, Spool, find_spools
 from harness.tracking.store import Store, open_store
 from harness.tracking.writing import RunIdentity, tracked_run
 from harness.untrusted import planted
@@ -245,6 +246,51 @@ def test_a_store_that_a_stranger_has_put_there_takes_no_run(place: Path) -> None
     os.link(place / "real.db", place / "mlflow.db")
     with pytest.raises(HarnessError, match=r"everybody may write to .* is a link\. Use a folder of your own"):
         open_store(f"sqlite:///{place / 'mlflow.db'}").check_writable()
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link", "folder", "another's"])
+def test_a_lock_that_is_none_is_waited_for_by_nobody(kind: str, place: Path) -> None:
+    lock = place / "mlflow.db.lock"
+    if kind == "fifo":
+        os.mkfifo(lock)
+    elif kind == "link":
+        lock.symlink_to(place.parent / "diary")
+    elif kind == "folder":
+        lock.mkdir()
+    else:
+        lock.touch(0o000 if ROOT else 0o400)
+    began = time.monotonic()
+
+    def take() -> None:
+        store = Store(f"sqlite:///{place / 'mlflow.db'}")
+        with pytest.raises(StoreError, match=r"no plain file|cannot be taken"), store.exclusive():
+            pass
+
+    if kind == "another's" and ROOT:
+        place.chmod(0o777)
+        as_user(EVE, [], take)
+    else:
+        take()
+    assert time.monotonic() - began < 5
+    assert not (place.parent / "diary").exists()
+
+
+@pytest.mark.parametrize("name", ["outputs", "outputs/runs", "checkpoints"])
+def test_a_file_in_the_place_of_a_folder_is_told_before_anything_is_written(
+    name: str, place: Path, subset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / name).parent.mkdir(exist_ok=True)
+    os.mkfifo(place / name)
+    assert main(["train", f"dataset.directory={subset}", "dataset.train_size=100", "dataset.test_size=100"]) == 2
+    assert f"{place / name} is no folder" in capsys.readouterr().err
+    assert not (place / "mlflow.db").exists()
+
+
+def test_a_spool_whose_journal_is_a_fifo_is_left_alone(place: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (place / "spool" / "ab12").mkdir(0o700, parents=True)
+    os.mkfifo(place / "spool" / "ab12" / "journal.jsonl", 0o600)
+    assert find_spools() == {}
+    assert "is left alone" in caplog.text
 
 
 PLANTED = (
