@@ -21,7 +21,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -67,10 +66,8 @@ class Spool:
         """Open what lies in `folder`. Raises `StoreError` if it cannot be read."""
         self.folder = folder
         self.lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
-        header = self._header()
-        self.part = int(header.pop("part"))
+        self.part, self.origin = self._header()
         self._count = self._size = 0
-        self.origin = Origin(**header)
         if self.origin.run_id != folder.name:
             raise StoreError(f"The spool {folder} says that it is of the run {self.origin.run_id}. Move it away.")
 
@@ -136,15 +133,16 @@ class Spool:
         with suppress(OSError):  # other runs are in it
             self.folder.parent.rmdir()
 
-    def _header(self) -> dict[str, Any]:
+    def _header(self) -> tuple[int, Origin]:
         try:
             with (self.folder / JOURNAL).open("rb") as journal:
-                header: dict[str, Any] = json.loads(journal.readline())
-        except (OSError, ValueError) as error:
+                header = json.loads(journal.readline())
+            part, attempt = int(header.pop("part")), int(header.pop("attempt", 1))
+            return part, Origin(**{key: str(value) for key, value in header.items()}, attempt=attempt)
+        except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
             raise StoreError(
                 f"The spool {self.folder} cannot be read ({error}). Look at it, or move it away."
             ) from error
-        return header
 
     def _lines(self) -> Iterator[bytes]:
         with (self.folder / JOURNAL).open("rb") as journal:

@@ -336,3 +336,15 @@ def test_nothing_in_the_working_directory_is_imported(place: Path) -> None:
     assert composed.returncode == 0
     assert "evil" not in composed.stdout
     assert not (place / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["", "x", "[]", "5", "null", '{"part": 1}', '{"part": "x", "uri": 1}', '{"part": 1, "evil": true}', "\\xff"],
+)
+def test_a_malformed_spool_is_an_error_that_names_it(header: str, place: Path) -> None:
+    journal = place / "spool" / "ab12" / "journal.jsonl"
+    journal.parent.mkdir(0o700, parents=True)
+    journal.write_text(f"{header}\n")
+    with pytest.raises(StoreError, match=r"The spool .*ab12 cannot be read"):
+        find_spools()
