@@ -23,6 +23,7 @@ from typing import NoReturn, TextIO, cast
 import click
 
 from harness.errors import HarnessError, Terminated, suggestion
+from harness.paths import private_files
 from harness.surroundings import environment, prepare
 from harness.terminal import printing
 from harness.text import CleanStream, clean
@@ -123,7 +124,7 @@ def _carry_out(arguments: list[str], debug: bool) -> int:
     """One command line; what is expected to go wrong is printed. Returns the exit code."""
     try:
         told = {"HYDRA_FULL_ERROR": "1", "HARNESS_DEBUG": "1"} if debug else {}  # Hydra, and the workers of a sweep
-        with _signals_raise(), environment(**told), _clean_streams():
+        with _signals_raise(), environment(**told), _clean_streams(), private_files():
             prepare()
             return _dispatch(arguments)
     except HarnessError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import getpass
 import hashlib
 import math
 import os
@@ -42,6 +43,14 @@ def available_memory() -> int:
     """Bytes of memory that new processes can have without swapping, and without being ended by a control group."""
     free = [left for folder in _control_groups("memory") if (left := _memory_left(folder)) is not None]
     return max(0, min([int(psutil.virtual_memory().available), *free]))
+
+
+def user_name() -> str:
+    """The name of this process's user; the number, where the system knows no name (in a container, mostly)."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.geteuid())
 
 
 def seconds_elapsed() -> float:
@@ -150,11 +159,23 @@ def is_alive(process: str) -> bool:
     return False
 
 
+def is_hidden(process: str) -> bool:
+    """Whether a process of this machine is another user's, of whom the system does not tell (`hidepid`): it may be the
+    one that was recorded, or have its number by now."""
+    with suppress(ValueError, OverflowError, ProcessLookupError):
+        _, number, _ = process.rsplit(" ", 2)
+        try:
+            os.kill(int(number), 0)  # sends nothing
+        except PermissionError:
+            return Path("/proc/self").exists() and not Path("/proc", number).exists()
+    return False
+
+
 def is_gone(process: str) -> bool:
     """Whether a process that `this_process` recorded is proven to be no more: one of this machine that has ended, or of
     the time before the machine was started last. Of another machine, or of another container, nothing is proven."""
     if is_here(process):
-        return not is_alive(process)
+        return not is_alive(process) and not is_hidden(process)
     here, there = _here(), _place(process)
     whole = here.namespace == there.namespace == FIRST_NAMESPACE
     same = here.host == there.host and here.machine == there.machine != ""

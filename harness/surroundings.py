@@ -19,6 +19,7 @@ PINNED: Mapping[str, str] = {
     "KERAS_BACKEND": "tensorflow",
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",  # what a call has written must be there when it returns
     "MPLBACKEND": "agg",
+    "PYTHONSAFEPATH": "1",  # processes are started with `python -c`, which imports from the working directory else
 }
 """Variables that have one value here, whatever they had."""
 

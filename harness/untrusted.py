@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 import yaml
 
+from harness import paths
 from harness.errors import RequestError
 
 TEXT_BYTES = 256_000
 """The most of a configuration or a description; those of the harness take five thousand."""
 UNPACKED_BYTES, UNPACKED_RATIO = 2**26, 20
 """What a packed file may hold: 64 MiB, or so many times its own size where that is more."""
+SHARING = "Use a folder of your own, or one that is shared with a group: chgrp GROUP FOLDER; chmod g+rwxs,o-w FOLDER."
 _WEIGHTS = "model.weights.h5"
 _MEMBERS = {"config.json", "metadata.json", _WEIGHTS}
 
@@ -29,6 +31,39 @@ _MEMBERS = {"config.json", "metadata.json", _WEIGHTS}
 def most_unpacked(packed: int) -> int:
     """How many bytes may come out of a file of `packed` bytes."""
     return max(UNPACKED_BYTES, UNPACKED_RATIO * packed)
+
+
+def check_root() -> None:
+    """Make sure, before a run is kept in the project's root, that nobody else has put anything there for it to go into.
+
+    Raises `RequestError`: in a folder that everybody may write to (`/tmp`), what is there must belong to this user or
+    to the folder's owner, and be no link. Nor may anything else stand in the place of a folder.
+    """
+    root = paths.project_root()
+    for name in paths.KEPT:
+        place = root / name
+        problem = planted(place)
+        if not problem and name != paths.DATABASE and os.path.lexists(place) and not place.is_dir():
+            problem = f"{place} is no folder"
+        if problem:
+            raise RequestError(
+                f"Nothing is written to {root}: {problem}. {SHARING} HARNESS_ROOT=FOLDER in the environment names one."
+            )
+
+
+def planted(path: Path) -> str:
+    """Why what lies at `path` may be a stranger's work, in words; empty where it is not, or is not there."""
+    try:
+        folder, found = path.parent.stat(), path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    if not folder.st_mode & stat.S_IWOTH:
+        return ""
+    if found.st_uid not in (os.geteuid(), folder.st_uid):
+        return f"everybody may write to {path.parent}, and {path.name} in it belongs to another user"
+    if stat.S_ISLNK(found.st_mode) or (stat.S_ISREG(found.st_mode) and found.st_nlink > 1):
+        return f"everybody may write to {path.parent}, and {path.name} in it is a link"
+    return ""
 
 
 def check_regular(file: Path, most: int | None = None) -> int:
@@ -169,6 +204,8 @@ def _check_weights(file: Path, content: bytes, most: int) -> None:
             total += max(found.size or 0, math.prod(found.chunks or ())) * found.dtype.itemsize
 
     with h5py.File(io.BytesIO(content), "r") as weights:
+        if weights.visititems_links(lambda name, link: isinstance(link, h5py.ExternalLink) or None):
+            raise RequestError(f"{file} names other files for its weights, so it is not read.")
         weights.visititems(add)
     if total > most:
         raise RequestError(f"{file} unpacks to more than {most:,} bytes, so it is not read.")

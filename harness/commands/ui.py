@@ -15,7 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from typing import IO
 
 import click
 
@@ -124,7 +124,7 @@ def _listening(port: int) -> Iterator[socket.socket]:
 @contextmanager
 def _running_server(
     store: Store, listener: socket.socket, token: str
-) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
     """An MLflow server that answers, and its log; when the block ends, no process of it is left."""
     if store.is_missing:
         store.make()  # the server would make it too, and leave half of it where it is stopped
@@ -135,18 +135,16 @@ def _running_server(
     arguments = [sys.executable, "-P", "-m", "harness.tracking.ui_server", str(listener.fileno())]
     # Neither an argument nor a variable: the store's address may hold a password, and others can read the arguments.
     told = {"token": token, "store": store.uri, "artifacts": str(artifacts)}
-    with tempfile.TemporaryDirectory(prefix="harness-ui-") as folder:
-        log = Path(folder) / "server.log"
-        with log.open("wb") as output:
-            server = subprocess.Popen(
-                arguments,
-                cwd=root,  # MLflow makes its folders in the working directory
-                pass_fds=[listener.fileno()],
-                stdin=subprocess.PIPE,  # the server ends where this does
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # a process group of its own, so that all of it can be stopped
-            )
+    with tempfile.TemporaryFile() as log:  # without a name: nothing stays after `kill -9`
+        server = subprocess.Popen(
+            arguments,
+            cwd=root,  # MLflow makes its folders in the working directory
+            pass_fds=[listener.fileno()],
+            stdin=subprocess.PIPE,  # the server ends where this does
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # a process group of its own, so that all of it can be stopped
+        )
         try:
             assert server.stdin is not None
             with suppress(BrokenPipeError):  # it has ended already: the log says why
@@ -158,7 +156,7 @@ def _running_server(
             _stop(server)
 
 
-def _wait_until_it_answers(server: subprocess.Popen[bytes], port: int, token: str, log: Path) -> None:
+def _wait_until_it_answers(server: subprocess.Popen[bytes], port: int, token: str, log: IO[bytes]) -> None:
     # A proxy from the environment must not be asked for an address of this machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     asked = urllib.request.Request(f"http://{HOST}:{port}/health", headers={"Authorization": f"Bearer {token}"})
@@ -175,8 +173,9 @@ def _wait_until_it_answers(server: subprocess.Popen[bytes], port: int, token: st
     raise StoreError(f"The MLflow server did not answer within {START_SECONDS} seconds.\n{_tail(log)}")
 
 
-def _tail(log: Path) -> str:
-    lines = shown_uri(log.read_text(errors="replace")).splitlines()
+def _tail(log: IO[bytes]) -> str:
+    said = os.pread(log.fileno(), os.fstat(log.fileno()).st_size, 0)  # the server writes where the file is read to
+    lines = shown_uri(said.decode(errors="replace")).splitlines()
     return "\n".join(["The end of its log:", *(f"  {line}" for line in lines[-LOG_LINES:])])
 
 

@@ -122,12 +122,13 @@ def _locked(folder: Path, publication: Publication, seconds: float) -> Iterator[
     path = folder.parent / f".{folder.name}.lock"
     lock = FileLock(path)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            logger.info("%s: waiting for another process that is downloading it", publication.title)
-            lock.acquire(timeout=seconds)
+        with paths.named_by_the_user():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                logger.info("%s: waiting for another process that is downloading it", publication.title)
+                lock.acquire(timeout=seconds)
     except Timeout:
         raise DataError(
             f"{publication.title}: another process has held {path} for {seconds:g} s. Wait for it or stop it, then "

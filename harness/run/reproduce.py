@@ -23,6 +23,7 @@ from harness.tracking.reading import cached_reads, read_runs, read_series
 from harness.tracking.selection import CONTINUED_FROM, ERROR_TAG, THREADS_TAG
 from harness.tracking.store import Store
 from harness.training import TrainingObserver
+from harness.untrusted import check_root
 
 LOG = "run.log"
 
@@ -78,6 +79,7 @@ def find_recorded(store: Store, text: str, named: Mapping[str, str] = MappingPro
 
 def reproduce(store: Store, recorded: OriginalRun, observer: TrainingObserver) -> tuple[RunResult, Repetition]:
     """Train once more, as a new run of the same experiment, and hold it to the recorded one. Raises as `execute`."""
+    check_root()
     store.ensure_experiment(recorded.record.experiment)
     with _log_file() as file:
         context = RunContext(recorded.name, recorded.overrides, log_file=file, reproduces=recorded.record.run_id)

@@ -57,6 +57,7 @@ from harness.terminal import doing
 from harness.tracking.access import holds_secret, shown_uri
 from harness.tracking.reading import cached_reads
 from harness.tracking.store import Store, open_store
+from harness.untrusted import check_root
 
 log = logging.getLogger(__name__)
 
@@ -204,6 +205,7 @@ def _refuse_ties(config: Config) -> None:
 
 def _check_surroundings(store: Store, configs: Sequence[Config]) -> None:
     """Data and store, before anything starts: what is missing is said once, not by every job."""
+    check_root()
     wanted = {repr((config.dataset, config.regime.validation)): config for config in configs}
     for config in wanted.values():
         check_data(config.dataset, config.regime.validation)
@@ -212,6 +214,7 @@ def _check_surroundings(store: Store, configs: Sequence[Config]) -> None:
     with cached_reads(store):
         for config in configs:
             check_start(store, config)
+    paths.make_folder(paths.project_root() / paths.OUTPUTS)
 
 
 def _parse(arguments: Sequence[str], multirun: bool) -> argparse.Namespace:

@@ -27,6 +27,7 @@ from harness.machine import (
     is_alive,
     is_gone,
     is_here,
+    is_hidden,
     mark_children,
     marked_processes,
     process_in_words,
@@ -105,7 +106,7 @@ class LeaseWatch:
         holder = holder_of(parent)
         if holder is None or holder.released or holder.gone:
             return True
-        if is_here(holder.process):
+        if is_here(holder.process) and not is_hidden(holder.process):
             return False
         if self._seen != (holder.number, holder.beat):
             self._seen, self._since = (holder.number, holder.beat), time.monotonic()

@@ -28,27 +28,12 @@ CREDENTIALS = re.compile(r"(?<=://)(?:[^/\s]*@|[^/\s:@]*:(?!\d+/)\S*@)")
 """What an address holds before its host. SQLAlchemy takes a password with slashes in it; `host:5000/a@b` has none."""
 
 SECRET_OPTIONS = re.compile(
-    r"(?P<key>(?:[?&;][\w.-]*(?:pass|pwd|token|secret|key|auth|cred)|(?<![\w.?&;-])[\w.]*(?:password|passwd|token|secret))"
+    r"(?P<key>(?:[?&;][\w.-]*(?:pass|pwd|token|secret|key|auth|cred|sig)|(?<![\w.?&;-])[\w.]*(?:password|passwd|token|secret))"
     r"[\w.-]*=)[^&;\s\"']+",
     re.IGNORECASE,
 )
 """Options of an address that hold a password (`postgresql://host/db?password=...`), and variables and settings that are
 called so (`MLFLOW_TRACKING_TOKEN=...`)."""
-_NAMED = r"(?:password|passwd|pwd|secret|token|api_?key|access_?key|private_?key|credential)s?"
-SECRETS = (
-    re.compile(r"(-----BEGIN [A-Z ]*PRIVATE KEY-----)()[\s\S]+?(-----END)"),
-    re.compile(rf"({_NAMED}[\w.-]*[\"']?\]?\s*[:=]\s*)([\"'])(?!\2)[^\n]+?(\2)", re.IGNORECASE),
-    re.compile(
-        rf"(?m)(^[+ -]?\s*(?:export\s+)?[\w.-]*{_NAMED}[\w.-]*(?:=|:\s+))()[^\s\"'(){{}},$]{{4,}}(\s*)$", re.IGNORECASE
-    ),
-    re.compile(
-        r"()()(?<!\w)(?:AKIA[0-9A-Z]{16}|gh[pousr]_\w{30,}|github_pat_\w{22,}|glpat-[\w-]{20,}|sk-[\w-]{20,}|hf_\w{30,}"
-        r"|xox[abprs]-[\w-]{10,}|AIza[\w-]{35}|npm_\w{36}|pypi-[\w-]{30,}|dapi[0-9a-f]{32}"
-        r"|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]+)()"
-    ),
-)
-"""How secrets are written in files: keys, values that are called so, and tokens of well-known services."""
-MASK = "***"
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that ask a command to end."""
 
@@ -79,19 +64,6 @@ def shown_uri(uri: str) -> str:
 def holds_secret(uri: str | None) -> bool:
     """Whether an address holds a user or a password."""
     return uri is not None and shown_uri(uri) != uri
-
-
-def without_secrets(text: str) -> tuple[str, int]:
-    """A text, such as a diff, with its secrets as `***` as far as they can be told, and how many those were.
-
-    >>> without_secrets("+password = 'hush'")
-    ("+password = '***'", 1)
-    """
-    count = 0
-    for pattern in SECRETS:
-        text, found = pattern.subn(rf"\1\2{MASK}\3", text)
-        count += found
-    return text, count
 
 
 class Discreet(logging.Formatter):

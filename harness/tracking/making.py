@@ -7,7 +7,7 @@ import os
 import uuid
 from pathlib import Path
 
-from harness.paths import take_new_place
+from harness.paths import make_file, take_new_place, umask_in
 
 
 def make_database(database: Path, artifacts: Path) -> None:
@@ -25,6 +25,8 @@ def make_database(database: Path, artifacts: Path) -> None:
         left.unlink(missing_ok=True)
     temporary = database.with_name(f".{database.name}.{uuid.uuid4().hex}.part")
     try:
+        # SQLite gives its files no more than 0644, and its journals the modes of their database.
+        make_file(temporary, umask_in(database.parent))
         made = SqlAlchemyStore(f"sqlite:///{temporary}", artifacts.as_uri())
         made.engine.dispose()  # closes the file: SQLite removes its journal
         with temporary.open("rb") as written:

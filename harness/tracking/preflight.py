@@ -20,6 +20,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from harness.errors import StoreError
+from harness.untrusted import SHARING, planted
 
 FREE_MEGABYTES = 100
 """A run takes five with everything that it records; the rest is for the log, the checkpoint and the others."""
@@ -104,8 +105,12 @@ def _check_place(database: Path, path: Path, what: str) -> None:
             problem = "is a link to a place that is not there"
     elif found.is_dir() == (what == "database" and found == path):
         problem = "is a folder" if found.is_dir() else "is not a folder"
+    elif not (found.is_dir() or found.is_file()):
+        problem = "is no plain file"
     elif not os.access(found, os.W_OK):
         problem = "is read-only"
+    if stranger := planted(path):
+        raise StoreError(f"Nothing is written to the tracking store {database}: {stranger}. {SHARING}")
     if problem:
         raise StoreError(
             f"The tracking store {database} cannot be written: its {what} {found} {problem}. Give this user "

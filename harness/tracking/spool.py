@@ -21,7 +21,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -36,6 +35,7 @@ _log = logging.getLogger(__name__)
 
 FOLDER = "spool"
 JOURNAL, FILES, DONE, LOCK = "journal.jsonl", "files", "done", "lock"
+PLAIN = (stat.S_IFREG, stat.S_IFDIR)
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,8 @@ class Spool:
         """Open what lies in `folder`. Raises `StoreError` if it cannot be read."""
         self.folder = folder
         self.lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
-        header = self._header()
-        self.part = int(header.pop("part"))
+        self.part, self.origin = self._header()
         self._count = self._size = 0
-        self.origin = Origin(**header)
         if self.origin.run_id != folder.name:
             raise StoreError(f"The spool {folder} says that it is of the run {self.origin.run_id}. Move it away.")
 
@@ -86,7 +84,7 @@ class Spool:
                 pass
             if not (folder / JOURNAL).is_file():
                 # It may hold the password that the store's address holds: for nobody else to read (the folder's mode).
-                paths.write_text(folder / JOURNAL, json.dumps({"part": part, **asdict(origin)}) + "\n")
+                paths.write_text(folder / JOURNAL, json.dumps({"part": part, **asdict(origin)}) + "\n", kept=True)
         except OSError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -126,7 +124,7 @@ class Spool:
 
     def mark_done(self, count: int) -> None:
         """Remember that the first `count` operations are in the store. Raises `OSError`."""
-        paths.write_text(self.folder / DONE, f"{count}\n")
+        paths.write_text(self.folder / DONE, f"{count}\n", kept=True)
 
     def remove(self) -> None:
         """Take the spool away; the journal goes first, since a spool without one is none."""
@@ -135,15 +133,16 @@ class Spool:
         with suppress(OSError):  # other runs are in it
             self.folder.parent.rmdir()
 
-    def _header(self) -> dict[str, Any]:
+    def _header(self) -> tuple[int, Origin]:
         try:
             with (self.folder / JOURNAL).open("rb") as journal:
-                header: dict[str, Any] = json.loads(journal.readline())
-        except (OSError, ValueError) as error:
+                header = json.loads(journal.readline())
+            part, attempt = int(header.pop("part")), int(header.pop("attempt", 1))
+            return part, Origin(**{key: str(value) for key, value in header.items()}, attempt=attempt)
+        except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
             raise StoreError(
                 f"The spool {self.folder} cannot be read ({error}). Look at it, or move it away."
             ) from error
-        return header
 
     def _lines(self) -> Iterator[bytes]:
         with (self.folder / JOURNAL).open("rb") as journal:
@@ -208,6 +207,8 @@ def _untrusted(place: Path, run: str = "") -> str:
             continue
         if stat.S_ISLNK(found.st_mode):
             return f"{folder} is a link"
+        if stat.S_ISDIR(found.st_mode) == (folder.name == JOURNAL) or stat.S_IFMT(found.st_mode) not in PLAIN:
+            return f"{folder} is neither a file nor a folder, or not the one that belongs there"
         if found.st_uid != os.getuid():
             return f"{folder} belongs to another user"
         others = 0o022 if folder == place.parent or place.name == FOLDER else 0o077  # who may read can plant nothing
@@ -246,7 +247,7 @@ def follow_store(move: Move, store: Store) -> None:
                 spool.origin = replace(spool.origin, uri=store.uri)
                 header, _, rest = (spool.folder / JOURNAL).read_bytes().partition(b"\n")
                 changed = json.dumps({**json.loads(header), "uri": store.uri}).encode()
-                paths.write_bytes(spool.folder / JOURNAL, changed + b"\n" + rest)
+                paths.write_bytes(spool.folder / JOURNAL, changed + b"\n" + rest, kept=True)
 
 
 def trained_runs(store: Store) -> set[str]:

@@ -165,14 +165,22 @@ class Store:
             return
         file = self.database.resolve()  # by whichever link it was named
         lock = file.with_name(file.name + ".lock")
+        if lock.is_symlink() or (lock.exists() and not lock.is_file()):
+            raise StoreError(f"{lock} is no plain file, so it is no lock of ours. Look at it, and take it away.")
+        held = FileLock(lock, timeout=60, is_singleton=True)  # a process that holds it may ask again
         try:
-            with FileLock(lock, timeout=60, is_singleton=True):  # a process that holds it may ask again
-                yield
+            held.acquire()
         except Timeout as error:
             raise StoreError(
                 f"Another process has held {lock} for a minute. Try again when it is done, or end it; "
                 "the lock goes with its process, the file may stay."
             ) from error
+        except OSError as error:
+            raise StoreError(f"The lock {lock} cannot be taken ({error.strerror}): see whose it is.") from error
+        try:
+            yield
+        finally:
+            held.release()
 
     def check_writable(self, experiment: str | None = None) -> None:
         """Make sure, before anything is written, that a local store can take runs; a server says so itself.
@@ -216,6 +224,7 @@ class Store:
         if self.database is None:
             return
         check_journal(self.database)
+        paths.share_as(self.database.parent)
         if self == Store(paths.default_store_uri()):
             self.database.parent.mkdir(parents=True, exist_ok=True)
         if not self.database.parent.is_dir():
@@ -225,6 +234,7 @@ class Store:
         with self.exclusive() if self.is_missing else nullcontext():  # no lock for a store that may only be read
             if self.is_missing:
                 make_database(self.database, artifact_root(self.database))
+                paths.make_folder(artifact_root(self.database))
         check_made(self.database)
 
     def _artifact_location(self, experiment: str) -> dict[str, str]:

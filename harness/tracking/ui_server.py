@@ -7,9 +7,11 @@ artifacts. Where standard input ends, the command is no more, and the process en
 from __future__ import annotations
 
 import base64
+import hashlib
 import hmac
 import json
 import os
+import re
 import socket
 import sys
 import threading
@@ -34,14 +36,22 @@ _OUTSIDE = "This is outside the artifacts of the store."
 REFUSED = b"This server answers whoever has its token. Open the link that `harness ui` has printed.\n"
 COOKIE = "harness_ui_{port}"
 """Cookies do not tell ports apart, and several servers may run."""
+OWN_HOSTS = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?")
+"""The names of this machine for itself, with the port that it has here or where it was forwarded to."""
 
 
 class TokenRequired:
     """Lets a request through that brings the token: as a cookie, as `Authorization: Bearer` (`MLFLOW_TRACKING_TOKEN` of
-    MLflow's client), or as the password of basic authentication. The link with `?token=` gives a browser the cookie."""
+    MLflow's client), or as the password of basic authentication. The link with `?token=` gives a browser the cookie.
+
+    A browser takes all servers of this machine for one: it would send the cookie to those of other users too, and let
+    their pages ask this one. So all that a browser gets lies in a folder that nobody else can name, to which the cookie
+    is bound, and what a page of another address asks is refused, like names that lead here from outside.
+    """
 
     def __init__(self, application: Application, token: str, port: int) -> None:
         self._application, self._token, self._cookie = application, token, COOKIE.format(port=port)
+        self._folder = f"/{hashlib.sha256(f'folder {token}'.encode()).hexdigest()[:20]}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or refuse it (401); what is no request (the server's start) passes."""
@@ -49,12 +59,19 @@ class TokenRequired:
             await self._application(scope, receive, send)
             return
         headers = {key.lower(): value.decode("latin-1") for key, value in scope.get("headers", ())}
+        host = headers.get(b"host", "")
+        own = OWN_HOSTS.fullmatch(host) and headers.get(b"origin", f"http://{host}") == f"http://{host}"
         given = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[-1].rstrip("/")
-        if scope["type"] == "http" and scope["method"] == "GET" and scope["path"] == "/" and self._is_token(given):
-            cookie = f"{self._cookie}={self._token}; Path=/; HttpOnly; SameSite=Lax"
-            answer = [(b"location", b"/"), (b"set-cookie", cookie.encode()), (b"cache-control", b"no-store")]
-            await _answer(send, 303, b"", answer)
-        elif self._is_token(self._cookie_of(headers)) or self._is_token(_credential(headers)):
+        inside = scope["path"].startswith(f"{self._folder}/")
+        get = scope["type"] == "http" and scope["method"] == "GET"
+        if own and get and scope["path"] == "/" and self._is_token(given):
+            cookie = f"{self._cookie}={self._token}; Path={self._folder}; HttpOnly; SameSite=Lax"
+            place = (b"location", f"{self._folder}/".encode())
+            await _answer(send, 303, b"", [place, (b"set-cookie", cookie.encode()), (b"cache-control", b"no-store")])
+        elif own and inside and self._is_token(self._cookie_of(headers)):
+            bare = {key: scope[key][len(self._folder) :] for key in ("path", "raw_path") if scope.get(key)}
+            await self._application({**scope, **bare}, receive, send)
+        elif own and self._is_token(_credential(headers)):
             await self._application(scope, receive, send)
         elif scope["type"] == "http":
             await _answer(send, 401, REFUSED, [(b"content-type", b"text/plain; charset=utf-8")])
@@ -177,7 +194,9 @@ def main(descriptor: int) -> int:
 
 
 def _end_with_the_command() -> None:
-    sys.stdin.buffer.read()  # it writes nothing more: this returns where it has ended, even by `kill -9`
+    # It writes nothing more: this returns where it has ended, even by `kill -9`. Python's own reader would hold a lock,
+    # over which an interpreter that ends by itself crashes.
+    os.read(0, 1)
     os._exit(0)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import getpass
 import json
 import logging
 import math
@@ -17,8 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import StoreError, TakenOver
+from harness.machine import user_name
 from harness.records import DatasetSpec, Predictions, RunState, Split
-from harness.tracking.access import shown_uri, without_secrets
+from harness.tracking.access import shown_uri
+from harness.tracking.masking import without_secrets
 from harness.tracking.outbox import Delivery
 from harness.tracking.pending_writes import Datasets, File, Metrics, Parameters, Tags, Text, TrainedModel, look
 from harness.tracking.predictions import FILE as PREDICTIONS_FILE
@@ -305,7 +306,7 @@ def _system_metrics(store: Store, run_id: str) -> Iterator[None]:
 
 def _start_tags(identity: RunIdentity) -> dict[str, str]:
     tags = {
-        "mlflow.user": getpass.getuser(),
+        "mlflow.user": user_name(),
         "mlflow.source.name": "harness",
         "mlflow.source.type": "LOCAL",
         KIND_TAG: RUN,

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from harness.errors import ConfigError, RequestError
-from harness.paths import atomic_path
+from harness.paths import atomic_path, make_folder
 from harness.untrusted import bounded_model, open_arrays
 
 log = logging.getLogger(__name__)
@@ -186,7 +186,8 @@ def write_state(file: Path, state: TrainingState) -> None:
     if state.progress is not None:
         described, kept = _described(state.progress)
         arrays |= {"progress": np.array(json.dumps(described)), **_numbered("callback_array", kept)}
-    with atomic_path(file) as temporary, temporary.open("wb") as stream:
+    make_folder(file.parent)
+    with atomic_path(file, kept=True) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **arrays)
 
 

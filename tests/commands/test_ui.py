@@ -76,7 +76,7 @@ def test_a_store_that_cannot_be_served_is_one_error_with_the_log(
     (project / "mlflow.db").write_text("this is no database")
     done = run_command("ui", "--port", str(free_port))
     assert done.returncode == 1
-    assert done.stderr.startswith("error: The MLflow server did not start")
+    assert "error: The MLflow server did not start (exit code 1)" in done.stderr
     assert "file is not a database" in done.stderr
     assert "http://127.0.0.1" not in done.stdout
 

@@ -117,6 +117,12 @@ def test_everything_of_a_sweep_lies_below_the_root(swept: Outcome) -> None:
     assert {item.name for item in folder.iterdir() if item.is_dir()} == {"0", "1", "2", "3"}
 
 
+def test_nobody_else_can_read_what_a_sweep_has_written(swept: Outcome) -> None:
+    files = list(swept.project.root.rglob("*"))
+    assert len(files) > 50
+    assert [str(file) for file in files if file.lstat().st_mode & 0o077] == []
+
+
 def test_a_failing_job_is_recorded_and_the_others_go_on(broken: Outcome) -> None:
     states = [(child.info.run_name, child.info.status) for child in broken.children]
     assert states == [

@@ -72,6 +72,30 @@ def test_a_process_that_a_record_names_is_neither_ended_nor_named_for_it(
     assert closed.state == "KILLED"
 
 
+HIDDEN = """
+import os
+from harness.machine import is_alive, is_gone, is_hidden, this_process
+name = this_process()
+if not os.fork():
+    os.setgroups([])
+    os.setgid(54333)
+    os.setuid(54333)
+    print(is_alive(name), is_hidden(name), is_gone(name), flush=True)
+    os._exit(0)
+os.wait()
+"""
+
+
+def test_a_colleagues_run_is_not_taken_for_dead_where_the_system_hides_processes_of_others() -> None:
+    hide = 'mount -t proc -o hidepid=2 proc /proc && exec "$0" -c "$1"'
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", hide, sys.executable, HIDDEN], capture_output=True, text=True, check=False
+    )
+    if done.returncode and "ermi" in done.stderr:  # permission denied, operation not permitted
+        pytest.skip("nothing can be mounted here")
+    assert done.stdout == "False True False\n", done.stderr
+
+
 MALFORMED = (
     "", "x", " ", "  ", "a b", "a b c", f"x:{'y' * 50} 1 nan", "h 99999999999999999999999 1.0", "h -1 inf", "::: 1 7e7",
     f"h {'9' * 5000} 1", "h:b:n:m 1 1e999",

@@ -202,7 +202,7 @@ def test_a_layer_that_puts_out_gigabytes_is_refused(tmp_path: Path) -> None:
         load_model(tmp_path / "model.keras")
 
 
-@pytest.mark.parametrize("kind", ["sparse", "chunks", "external"])
+@pytest.mark.parametrize("kind", ["sparse", "chunks", "external", "link"])
 def test_weights_that_lie_about_their_size_or_lie_elsewhere_are_refused(kind: str, tmp_path: Path) -> None:
     import h5py
     import keras
@@ -215,6 +215,8 @@ def test_weights_that_lie_about_their_size_or_lie_elsewhere_are_refused(kind: st
             made.create_dataset("layers/dense/vars/0", shape=(200_000, 200_000), dtype="f4", chunks=(1000, 1000))
         elif kind == "chunks":
             made.create_dataset("x", shape=(1,), maxshape=(None,), dtype="u1", chunks=(3 * 10**9,))
+        elif kind == "link":
+            made["layers/dense/vars/0"] = h5py.ExternalLink(str(tmp_path / "diary"), "/x")
         else:
             made.create_dataset("x", shape=(8,), dtype="f4", external=[(str(tmp_path / "diary"), 0, 32)])
     with zipfile.ZipFile(file) as archive:

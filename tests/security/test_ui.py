@@ -7,12 +7,15 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
+from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,6 +98,7 @@ def test_nobody_is_answered_without_the_token(served: Served) -> None:
     for headers in (
         {"X-Nothing": "1"}, {"Authorization": "Bearer"}, {"Authorization": "Bearer x"}, {"Authorization": "Basic x"},
         {"Authorization": f"Basic {wrong}"}, {"Cookie": "harness_ui=x; a=b"}, {"Cookie": "=;;\x01"},
+        {"Cookie": f"harness_ui_{served.address.rpartition(':')[2]}={served.token}"},
         {"Authorization": f"Bearer {served.token[:-1]}"}, {"Authorization": "Bearer \u00e9"},
     ):  # fmt: skip
         for path in ("/", "/health", "/version", "/api/2.0/mlflow/experiments/search?max_results=5", "/?token=", "/x"):
@@ -106,17 +110,60 @@ def test_nobody_is_answered_without_the_token(served: Served) -> None:
 
 def test_the_token_is_taken_as_the_client_and_a_browser_send_it(served: Served) -> None:
     basic = base64.b64encode(f"owner:{served.token}".encode()).decode()
-    cookie = f"harness_ui_{served.address.rpartition(':')[2]}={served.token}"
-    for header, value in (("Authorization", f"Bearer {served.token}"), ("Authorization", f"Basic {basic}"),
-                          ("Cookie", cookie)):  # fmt: skip
-        assert served.ask("/version", **{header: value})[0] == 200
-    answers = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor())
+    for value in (f"Bearer {served.token}", f"Basic {basic}"):
+        assert served.ask("/version", Authorization=value)[0] == 200
     for end in ("", "/"):  # a page's own address may follow
+        jar = CookieJar()
+        answers = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(jar))
         with answers.open(f"{served.address}/?token={served.token}{end}") as page:
-            assert page.url == f"{served.address}/"
             assert b"<html" in page.read()
+        with answers.open(f"{page.url}version") as version:
+            assert version.status == 200
     everybody = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert served.token not in everybody
+
+
+def folder_and_cookie(served: Served) -> tuple[str, str]:
+    """What a browser has that has opened the link: the folder that it is in, and its cookie."""
+    jar = CookieJar()
+    answers = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(jar))
+    with answers.open(f"{served.address}/?token={served.token}") as page:
+        folder = page.url.removeprefix(served.address).rstrip("/")
+    [cookie] = jar
+    assert cookie.path == folder, "it is sent there only, by a browser to which all ports of a machine are one server"
+    assert len(folder) > 16
+    return folder, f"{cookie.name}={cookie.value}"
+
+
+def test_the_cookie_is_good_in_a_folder_that_only_the_browser_knows(served: Served) -> None:
+    folder, cookie = folder_and_cookie(served)
+    assert served.ask(f"{folder}/version", Cookie=cookie)[0] == 200
+    for path in ("/version", "/", f"{folder}", f"{folder}x/version", f"/x{folder}/version", f"{folder[:-1]}/version"):
+        assert served.ask(path, Cookie=cookie)[0] == 401, path
+    assert served.ask(f"{folder}/version", Cookie="harness_ui_1=x")[0] == 401
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("Host", "evil.example"), ("Host", "127.0.0.1.evil.example"), ("Host", "evil.example:5000"), ("Host", ""),
+        ("Host", "10.0.0.1"), ("Host", "127.0.0.1@evil.example"), ("Host", "localhost.evil.example"),
+        ("Origin", "http://evil.example"), ("Origin", "null"), ("Origin", "http://127.0.0.1:1"), ("Origin", ""),
+        ("Origin", "http://localhost"), ("Origin", "http://[::1]:5000"), ("Origin", "chrome-extension://abc"),
+    ],
+)  # fmt: skip
+def test_names_that_lead_here_from_outside_and_pages_of_others_are_refused(
+    header: str, value: str, served: Served
+) -> None:
+    folder, cookie = folder_and_cookie(served)
+    body = {"name": os.urandom(4).hex()}
+    for path, credential in ((folder, {"Cookie": cookie}), ("", {"Authorization": f"Bearer {served.token}"})):
+        sent = {**credential, header: value}
+        assert served.ask(f"{path}/version", **sent)[0] == 401
+        assert served.ask(f"{path}/ajax-api/2.0/mlflow/experiments/create", body, **sent)[0] == 401
+    assert served.ask(f"/?token={served.token}", **{header: value})[0] == 401
+    own = {"Cookie": cookie, "Host": "localhost:8080", "Origin": "http://localhost:8080"}  # a port that was forwarded
+    assert served.ask(f"{folder}/ajax-api/2.0/mlflow/experiments/create", body, **own)[0] == 200
 
 
 def test_artifacts_are_those_of_the_store(served: Served, tmp_path: Path) -> None:
@@ -157,6 +204,55 @@ def test_artifacts_are_those_of_the_store(served: Served, tmp_path: Path) -> Non
     assert served.ask(f"/ajax-api/2.0/mlflow/upload-artifact?run_uuid={run}&path=new.txt", b"x")[0] == 200
     assert (own / "new.txt").read_bytes() == b"x"
     assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == before
+
+
+def test_models_traces_and_other_ways_lead_to_no_file_outside_either(served: Served, tmp_path: Path) -> None:
+    """Also where a stranger's store says so, which MLflow itself would not have written."""
+    api, private = "/ajax-api/2.0/mlflow", tmp_path / "private"
+    _, run = served.run_at((served.project / "mlruns" / "study").as_uri())
+    _, outside = served.run_at(private.as_uri())
+    found = json.loads(served.ask(f"{api}/runs/get?run_id={outside}")[1])["run"]["info"]
+    made = served.ask(f"{api}/logged-models", {"experiment_id": found["experiment_id"], "name": "m"})
+    model = json.loads(made[1])["model"]["info"]["model_id"]
+    name = os.urandom(4).hex()
+    own = f"{served.project}/mlruns/study/{run}/artifacts"
+    assert served.ask(f"{api}/registered-models/create", {"name": name})[0] == 200
+    assert served.ask(f"{api}/model-versions/create", {"name": name, "source": own, "run_id": run})[0] == 200
+    begun = {"experiment_id": served.experiment, "timestamp_ms": 1, "request_metadata": [], "tags": []}
+    trace = json.loads(served.ask(f"{api}/traces", begun)[1])["trace_info"]["request_id"]
+    with closing(sqlite3.connect(served.project / "mlflow.db", timeout=30)) as store, store:
+        place, tag = private.as_uri(), "mlflow.artifactLocation"
+        store.execute("UPDATE model_versions SET source = ?, storage_location = ? WHERE name = ?", (place, place, name))
+        store.execute("UPDATE trace_tags SET value = ? WHERE key = ? AND request_id = ?", (place, tag, trace))
+    for folder in (private, private / outside / "artifacts", private / "models" / model / "artifacts"):
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in ("secret.txt", "traces.json"):
+            (folder / file).write_text('{"spans": [], "said": "hush"}')
+    before, deep = sorted(private.rglob("*")), "%2e%2e/" * 12
+    query = 'query {{ mlflowListArtifacts(input: {{runId: "{}", path: "{}"}}) {{ files {{ path }} }} }}'
+    for path, body in (
+        (f"/get-artifact?run_uuid={outside}&path=secret.txt", None),
+        (f"/model-versions/get-artifact?name={name}&version=1&path=secret.txt", None),
+        (f"{api}/logged-models/{model}/artifacts/files?artifact_file_path=secret.txt", None),
+        (f"{api}/logged-models/{model}/artifacts/directories", None),
+        (f"{api}/get-trace-artifact?request_id={trace}", None),
+        (f"/ajax-api/3.0/mlflow/get-trace-artifact?request_id={trace}&path=secret.txt", None),
+        ("/graphql", {"query": query.format(outside, "")}), ("/graphql", {"query": query.format(run, "../../../..")}),
+        (f"{api}/registered-models/create", {"name": f"{name}2"}),
+        (f"{api}/model-versions/create", {"name": f"{name}2", "source": private.as_uri()}),
+        (f"{api}/model-versions/create", {"name": f"{name}2", "source": f"runs:/{run}/../../../..", "run_id": run}),
+        (f"/static-files/{deep}{private}/secret.txt", None), (f"/static-files/{private}/secret.txt", None),
+        (f"/get-artifact?run_uuid={run}&path={deep}{private}/secret.txt", None),
+        (f"/get-artifact?run_uuid={run}&path={private}/secret.txt", None),
+        (f"/get-artifact?run_uuid={run}&path=file://{private}/secret.txt", None),
+        (f"/get-artifact?run_uuid={run}&path=%252e%252e/%252e%252e{private}/secret.txt", None),
+        (f"/api/2.0/mlflow-artifacts/artifacts/{deep}{private}/secret.txt", None),
+        (f"/api/2.0/mlflow-artifacts/artifacts?path={private}", None),
+    ):  # fmt: skip
+        status, content = served.ask(path, body)
+        assert b"hush" not in content, path
+        assert not (status == 200 and b"secret.txt" in content), path
+    assert sorted(private.rglob("*")) == before
 
 
 def test_it_ends_with_a_command_that_is_killed(tmp_path: Path) -> None:
