@@ -28,6 +28,15 @@ LONGEST_VALUE = 2**28
 """Bytes of one value in a database: 10,000 parameters of a run as one text are 60 MB at most."""
 JOURNALS = ("-journal", "-wal", "-shm")
 """What SQLite puts beside a database."""
+_MADE_BY_MLFLOW = re.compile(
+    r"CREATE (TABLE|INDEX|UNIQUE INDEX) |CREATE TRIGGER prevent_secrets_aad_mutation\s+BEFORE UPDATE ON secrets\s"
+)
+_SCHEMA = """
+SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL
+UNION ALL SELECT one.name || '.' || part.name, 'COMPUTED' FROM sqlite_master AS one, pragma_table_xinfo(one.name) AS part
+WHERE one.type = 'table' AND one.name != 'spans' AND part.hidden IN (2, 3)
+"""
+"""What a database is made of, and its computed columns but for that of MLflow's traces, which are not read here."""
 JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 """A journal begins with it, and ends with it where it names a super-journal."""
 MAKING_SECONDS = 10.0
@@ -217,8 +226,8 @@ def opened(database: Path) -> sqlite3.Connection:
 def connected(database: Path, mode: str, seconds: float) -> sqlite3.Connection:
     """A connection in SQLite's `mode` ("ro", "rw") to a store that consists of tables, as MLflow makes it.
 
-    Raises `StoreError` for views, which may have no end, and for virtual tables, as `check_journal`; and
-    `sqlite3.Error`.
+    Raises `StoreError` for whatever in it computes or acts (views, which may have no end, triggers, virtual tables,
+    computed columns), as `check_journal`; and `sqlite3.Error`.
     """
     check_journal(database)
     address = f"file:{quote(str(database.absolute()))}?mode={mode}"
@@ -226,14 +235,12 @@ def connected(database: Path, mode: str, seconds: float) -> sqlite3.Connection:
     try:
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_VALUE)
         connection.execute("PRAGMA trusted_schema = OFF")
-        found = connection.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'view' OR sql LIKE 'CREATE VIRTUAL%' LIMIT 1"
-        ).fetchone()
-        if found is not None:
-            raise StoreError(
-                f"The tracking store {database} is not read: it has a view or a virtual table, {found[0]!r}, which is "
-                "none of MLflow's."
-            )
+        for name, sql in connection.execute(_SCHEMA):
+            if not _MADE_BY_MLFLOW.match(str(sql)):
+                raise StoreError(
+                    f"The tracking store {database} is not read: {str(name)!r:.100} in it is a view, a trigger, a "
+                    "virtual table or a computed column, which is none of MLflow's."
+                )
     except BaseException:
         connection.close()
         raise
