@@ -20,7 +20,7 @@ from harness.errors import ForeignPlace, StoreError
 from harness.records import RunRecord
 from harness.tracking.disk import MODEL_ID, RUN_ID, Garbage, Inventory, take_inventory
 from harness.tracking.locations import local_path
-from harness.tracking.soundness import explained, opened
+from harness.tracking.preflight import explained, opened
 from harness.tracking.spool import find_spools, held
 from harness.tracking.store import Store
 from harness.tracking.views import TAG, sweep_key

@@ -17,7 +17,7 @@ from harness.tracking.deleting import delete_runs
 from harness.tracking.disk import take_inventory
 from harness.tracking.models import find_run
 from harness.tracking.reading import read_runs
-from harness.tracking.soundness import check_sqlite
+from harness.tracking.preflight import check_sqlite
 from harness.tracking.store import open_store
 from tests.security.stranger import Stranger
 
