@@ -10,7 +10,6 @@ from mlflow.entities import ViewType
 
 from harness.errors import RequestError, StoreError
 from harness.records import RunRecord, RunState
-from harness.text import clean
 from harness.tracking.access import check_is_mlflow
 from harness.tracking.preflight import check_journal
 from harness.tracking.selection import (
@@ -24,6 +23,7 @@ from harness.tracking.selection import (
     Selection,
     Series,
     Texts,
+    bounded,
     digest_parameters,
     in_order,
     lacks_digests,
@@ -55,7 +55,7 @@ class ClientReader:
             self._client = MlflowClient(tracking_uri=store.uri)  # not `store.client`: it would make missing tables
 
     def experiments(self) -> dict[str, str]:
-        found = {experiment.experiment_id: clean(experiment.name) for experiment in self._experiments()}
+        found = {experiment.experiment_id: bounded(experiment.name) for experiment in self._experiments()}
         if not found and self._store.is_server:
             with self._store.explained():
                 check_is_mlflow(self._store.uri, self._store.shown)

@@ -50,9 +50,12 @@ def artifact_path(uri: str, database: Path | None, location: str) -> Path | None
             raise StoreError(f"The artifacts in {path} cannot be reached: {error.strerror}.") from error
         if database is not None:
             check_in_place(database)
-    elif _is_plain(location) and path is None:
-        if _is_on_server(uri, location) or any(location.startswith(f"{place.rstrip('/')}/") for place in named):
-            return None
+    elif (
+        _is_plain(location)
+        and path is None
+        and (_is_on_server(uri, location) or any(location.startswith(f"{place.rstrip('/')}/") for place in named))
+    ):
+        return None
     raise ForeignPlace(
         f"The store records that artifacts lie in {location!r}, which is neither in its own folder nor on its own "
         f"server. Nothing was read there or written. If that place is yours, name it: {NAMED}=PLACE in the environment."

@@ -35,7 +35,8 @@ _MADE_BY_MLFLOW = re.compile(
 )
 _SCHEMA = """
 SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL
-UNION ALL SELECT one.name || '.' || part.name, 'COMPUTED' FROM sqlite_master AS one, pragma_table_xinfo(one.name) AS part
+UNION ALL SELECT one.name || '.' || part.name, 'COMPUTED'
+FROM sqlite_master AS one, pragma_table_xinfo(one.name) AS part
 WHERE one.type = 'table' AND one.name != 'spans' AND part.hidden IN (2, 3)
 """
 """What a database is made of, and its computed columns but for that of MLflow's traces, which are not read here."""

@@ -22,8 +22,7 @@ from typing import Any
 
 from harness.errors import StoreError
 from harness.records import RunRecord, RunState
-from harness.text import clean
-from harness.tracking.preflight import connected
+from harness.tracking.preflight import ENDLESS, STEPS, budget, connected, size_of
 from harness.tracking.selection import (
     CONTEXT_TAG,
     EPOCH_METRIC,
@@ -35,6 +34,7 @@ from harness.tracking.selection import (
     Selection,
     Series,
     Texts,
+    bounded,
     digest_parameters,
     in_order,
     lacks_digests,
@@ -100,7 +100,7 @@ class SqliteReader:
 
     def experiments(self) -> dict[str, str]:
         rows = self._query("SELECT experiment_id, name FROM experiments WHERE lifecycle_stage = 'active'")
-        return {str(identity): clean(str(name)) for identity, name in rows}
+        return {str(identity): bounded(str(name)) for identity, name in rows}
 
     def experiment_tags(self, experiment_id: str) -> dict[str, str]:
         rows = self._query("SELECT key, value FROM experiment_tags WHERE experiment_id = ?", (experiment_id,))
