@@ -10,7 +10,7 @@ from mlflow.entities import ViewType
 
 from harness.errors import RequestError, StoreError
 from harness.records import RunRecord, RunState
-from harness.tracking.access import check_is_mlflow
+from harness.tracking.access import bound_answers, check_is_mlflow
 from harness.tracking.preflight import check_journal
 from harness.tracking.selection import (
     CONTEXT_TAG,
@@ -52,6 +52,7 @@ class ClientReader:
         if store.database is not None:
             check_journal(store.database)
         with store.explained():
+            bound_answers()
             self._client = MlflowClient(tracking_uri=store.uri)  # not `store.client`: it would make missing tables
 
     def experiments(self) -> dict[str, str]:
