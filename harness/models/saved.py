@@ -32,3 +32,24 @@ def load_model(file: Path) -> Any:
             if (values := math.prod(size or 1 for size in output.shape)) > LARGEST_OUTPUT:
                 raise RequestError(f"{file}: a layer puts out {values:,} values for one image, so it is not used.")
     return model
+
+
+def check_classifier(model: Any, classes: int) -> None:
+    """Make sure that a model which was loaded is one of `classes` classes, as the harness builds them: whoever made a
+    store may have put any other into it. Raises `RequestError`."""
+    import keras
+
+    output = next((layer for layer in model.layers if layer.name == "output"), None)
+    if (
+        len(model.inputs) != 1
+        or None in model.inputs[0].shape[1:]
+        or model.inputs[0].dtype != "uint8"
+        or not isinstance(output, keras.layers.Dense)
+        or not output.use_bias
+        or [tuple(each.shape) for each in model.outputs] != [(None, classes)]
+        or tuple(output.output.shape) != (None, classes)
+    ):
+        raise RequestError(
+            f"The model is none that the harness builds for {classes:,} classes: one input of images (uint8) of one "
+            "size, and a dense layer called output at its end, with a value for each class."
+        )

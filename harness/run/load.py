@@ -14,7 +14,7 @@ from harness.config.schema import Config
 from harness.data import load_splits, publication
 from harness.errors import RequestError
 from harness.images import DATASET_TAG
-from harness.models import KERAS_FILE, load_model, log_probabilities
+from harness.models import KERAS_FILE, check_classifier, load_model, log_probabilities
 from harness.records import DIGEST_PARAMETERS, Dataset, DatasetSpec, FloatArray, RunRecord, Split, Splits, UInt8Array
 from harness.tracking.models import find_trained, model_folder, run_artifact
 from harness.tracking.selection import CLASS_NAMES
@@ -65,6 +65,7 @@ def open_model(store: Store, record: RunRecord, config: Config) -> TrainedRun:
         import_tensorflow()
         model = load_model(folder / KERAS_FILE)
         names = read_class_names(folder, config)
+        check_classifier(model, len(names))
     shape = tuple(model.inputs[0].shape[1:])
     digests = {split: record.parameters.get(key, "None") for split, key in DIGEST_PARAMETERS.items()}
     given = {split: digest for split, digest in digests.items() if digest != "None"}
