@@ -201,6 +201,16 @@ def test_a_report_overwrites_nothing_through_a_link(
     assert contents(private) == before
 
 
+@pytest.mark.parametrize("name", ["report.md", "report_figures/gap_bars.png"])
+def test_a_report_overwrites_no_file_that_has_another_name(name: str, stranger: Stranger, private: Path) -> None:
+    file = stranger.root / "mlruns" / "study" / stranger.sweep / "artifacts" / name
+    file.parent.mkdir(parents=True)
+    os.link(private / "diary", file)
+    assert main(["report", stranger.sweep, "--store", stranger.uri]) == 0
+    assert (private / "diary").read_text() == "root:x:private\n"
+    assert file.read_bytes() != (private / "diary").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("store", "location"),
     [

@@ -48,7 +48,7 @@ def sending(send: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
             with suppress(OSError):  # who asked has heard enough
                 send(self)
 
-        do_POST = do_GET  # noqa: N815 - as the library calls it
+        do_POST = do_DELETE = do_PATCH = do_GET  # noqa: N815 - as the library calls it
 
         def log_message(self, *words: object) -> None:
             pass
