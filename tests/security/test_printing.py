@@ -121,12 +121,12 @@ def test_a_page_asks_for_nothing_whatever_the_names_are(case: Case, tmp_path: Pa
     case.answer("report", case.sweep, "--no-log", "--output", str(tmp_path / "page.html"))
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert page.count("Content-Security-Policy") == 1
-    [policy] = re.findall(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', page)
+    [policy] = re.findall(r'Content-Security-Policy"\s+content="([^"]*)"', page)
     assert policy.startswith("default-src 'none'")
     assert "unsafe-eval" not in policy
     assert page.index(policy) < page.index("alert(1)"), "nothing of a name's stands before it"
     assert "<script>alert" not in page
-    assert "http-equiv=refresh" not in re.sub("&lt;.*?>", "", page)
+    assert "<meta http-equiv=refresh" not in page
 
 
 NUMBERS = ("1e308", "-1e308", "9e999", "5e-324", "1e-310", "1e15")
@@ -137,10 +137,11 @@ def test_a_figure_holds_any_number(case: Case, number: str, tmp_path: Path) -> N
     """In curves, in scores, and in settings that are an axis."""
     rows = f"SELECT value.key, {number} * (1 - 2 * (step.value % 2)), 0, step.value, 0, run_uuid FROM runs, "
     rows += "json_each('[1, 2, 3, 1000000000000]') AS step, "
-    rows += "(SELECT value AS key FROM json_each('[\"train/loss\", \"val/loss\", \"val/accuracy\"]')) AS value"
+    rows += '(SELECT value AS key FROM json_each(\'["train/loss", "val/loss", "val/accuracy"]\')) AS value'
     case.put(f"INSERT INTO metrics (key, value, timestamp, step, is_nan, run_uuid) {rows}")
     case.put(f"UPDATE latest_metrics SET value = {number} WHERE key = 'final/test_accuracy'")
-    case.put(f"UPDATE params SET value = CASE WHEN value = 'cnn' THEN '{number}' ELSE '0.5' END WHERE key = 'model.name'")
+    numbers = f"CASE WHEN value = 'cnn' THEN '{number}' ELSE '0.5' END"
+    case.put(f"UPDATE params SET value = {numbers} WHERE key = 'model.name'")
     case.answer("report", case.sweep, "--no-log", "--output", str(tmp_path / "page.html"))
 
 

@@ -9,6 +9,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from harness.errors import StoreError
 from harness.tracking import access
 from harness.tracking.models import downloaded
 from harness.tracking.reading import read_runs
-from harness.tracking.store import open_store
+from harness.tracking.store import Store, open_store
 
 Answer = Callable[[str], bytes]
 
@@ -119,6 +120,11 @@ def packed(handler: BaseHTTPRequestHandler) -> None:
     handler.wfile.write(BOMB)
 
 
+def fetch(store: Store) -> None:
+    with downloaded(store, "mlflow-artifacts:/0/run/artifacts/model"):
+        pass
+
+
 BOMB = gzip.compress(bytes(2**28), 1)
 
 
@@ -146,13 +152,10 @@ def test_an_answer_without_end_is_an_error(
     with sending(answer) as address:
         store, began = open_store(address), time.monotonic()
         _ = store.client  # imports
+        use = partial(fetch, store) if download else partial(read_runs, store)
         tracemalloc.start()
         with pytest.raises(StoreError, match=r"its answer (is longer|has not ended)|none of an MLflow server"):
-            if download:
-                with downloaded(store, "mlflow-artifacts:/0/run/artifacts/model"):
-                    pass
-            else:
-                read_runs(store)
+            use()
         most = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert most < 2**27
