@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -31,12 +32,17 @@ def command(store: str | None) -> None:
     waiting = [spools for spools in find_spools().values() if wanted in (None, spools[0].origin.store)]
     if not waiting:
         click.echo("Nothing to do: no run has results waiting in a spool.")
-    away: dict[Store, StoreError] = {}
+    away: dict[Store | Path, StoreError] = {}
     left: list[str] = []
     late: dict[str, Store] = {}
     for spools in waiting:
         origin = spools[0].origin
-        if origin.store not in away:
+        if wanted is None and not all(spool.is_marked for spool in spools):
+            away[spools[0].folder] = StoreError(
+                f"The spool {spools[0].folder} was not written by this user here, and is meant for the store "
+                f"{origin.store.shown}. If that is right, name it: harness sync{origin.store.option or ' --store URI'}"
+            )
+        elif origin.store not in away:
             try:
                 origin.store.await_answer()
                 if (home := _brought_home(spools)) is not None:

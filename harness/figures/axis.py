@@ -10,6 +10,7 @@ from itertools import pairwise
 from matplotlib.axes import Axes
 
 from harness.figures import style
+from harness.figures.groups import drawable
 from harness.figures.lettering import width
 from harness.figures.scales import Ticks, even_ticks
 
@@ -18,6 +19,7 @@ LOG_DECADES = 1.5
 
 _MOST_MARKS = 12
 _ROOM = 0.06  # of the axis, beyond the outermost values
+_FINEST = 1e-9  # of a number that differences are drawn of
 _STRETCH = 0.75  # of the range of the values, by which intervals may widen it on either side
 
 
@@ -98,13 +100,14 @@ def limits(values: Iterable[float], ends: Iterable[float] = (), least: float = 0
     The interval of two runs can be ten times as wide as everything else; it widens the range on each side by three
     quarters of the range of the values, and goes on beyond the edge. The range is `least` wide at least.
     """
-    found = [value for value in values if math.isfinite(value)]
+    found = [value for value in map(drawable, values) if math.isfinite(value)]
     if not found:
         return -1.0, 1.0
+    least = max(least, _FINEST * max(map(abs, found)) if max(found) > min(found) else 0.0)
     short = max(0.0, least - (max(found) - min(found))) / 2
     low, high = min(found) - short, max(found) + short
     stretch = _STRETCH * (high - low) or 0.5 * abs(high) or 1.0
-    reached = [end for end in ends if math.isfinite(end)]
+    reached = [end for end in map(drawable, ends) if math.isfinite(end)]
     low, high = max(min([low, *reached]), low - stretch), min(max([high, *reached]), high + stretch)
     beyond = _ROOM * (high - low) or 0.1 * abs(high) or 1.0
     return low - beyond, high + beyond

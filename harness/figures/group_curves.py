@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 
 from harness.figures import style
 from harness.figures.axis import limits
+from harness.figures.groups import drawable
 from harness.figures.keys import Entry, draw_key_row
 from harness.figures.lettering import LINE, fitted, letter
 from harness.figures.panels import counted, heading_height, write_heading, write_labels
@@ -23,6 +24,7 @@ from harness.records import FloatArray
 MOST = 6
 """Groups that are drawn; the others are left out, and the figure says how many."""
 
+_MOST_STEPS = 1_000
 _SERIES: Mapping[str, tuple[str, str]] = {"train": (style.TRAIN, "-"), "val": (style.HELD_OUT, "--")}
 _QUANTITIES: Mapping[str, tuple[float, str]] = {"loss": (1.0, "loss (nats)"), "accuracy": (100.0, "accuracy (%)")}
 _COLUMNS = (1, 2, 3, 2, 3, 3)
@@ -102,11 +104,18 @@ def _panel(group: GroupRuns, interval: bool) -> GroupPanel:
         having = [run[name] for run in group.runs.values() if run.get(name)]
         if having:
             given = group.intervals.get(name, {}) if interval else None
-            bands[name] = _band(having, _QUANTITIES[name.partition("/")[2]][0], given)
+            bands[name] = _band(_thinned(having), _QUANTITIES[name.partition("/")[2]][0], given)
     onsets = tuple(sorted(group.onsets.values()))
     median = float(np.median(onsets)) if onsets else None
     n = max((len(band.runs) for band in bands.values()), default=0)
     return GroupPanel(group.label, bands, n, max(group.asked, len(group.runs)), median, onsets)
+
+
+def _thinned(runs: Sequence[Mapping[int, float]]) -> list[Mapping[int, float]]:
+    """Runs at no more steps than can be told apart, the same ones of all: of a long one matplotlib takes minutes."""
+    steps = sorted(set().union(*runs))
+    kept = {*steps[:: len(steps) // _MOST_STEPS + 1], *steps[-1:]}
+    return [{step: value for step, value in run.items() if step in kept} for run in runs]
 
 
 def _band(runs: Sequence[Mapping[int, float]], scale: float, given: Mapping[int, tuple[float, float]] | None) -> Band:
@@ -121,8 +130,7 @@ def _band(runs: Sequence[Mapping[int, float]], scale: float, given: Mapping[int,
 
 
 def _finite(values: Sequence[object], scale: float) -> FloatArray:
-    array = np.asarray(values, dtype=np.float64) * scale
-    return np.where(np.isfinite(array), array, np.nan)
+    return np.array([drawable(value * scale) for value in np.asarray(values, dtype=np.float64).ravel().tolist()])
 
 
 def draw(view: GroupCurves, title: str) -> Figure:

@@ -16,6 +16,8 @@ from harness.records import Place
 
 HeldOut = Literal["val", "test"]
 Quantity = Literal["accuracy", "loss"]
+_TINY = 1e-30
+"""What is less is drawn as 0, and what is more than one part of it is not drawn: axes count their steps in floats."""
 
 
 @dataclass(frozen=True)
@@ -97,12 +99,13 @@ class Measure:
 
     def estimate(self, scores: Scores) -> Estimate:
         """The scores as they are drawn."""
-        values = tuple(value * self.scale for value in scores.by_seed.values() if math.isfinite(value))
+        scaled = (drawable(value * self.scale) for value in scores.by_seed.values())
+        values = tuple(value for value in scaled if math.isfinite(value))
         mean = math.nan if not values else math.fsum(values) / len(values)
         if scores.mean is not None:
-            mean = scores.mean * self.scale if math.isfinite(scores.mean) else math.nan
-        low, high = scores.interval or (math.nan, math.nan)
-        return Estimate(values, mean, low * self.scale, high * self.scale)
+            mean = drawable(scores.mean * self.scale)
+        low, high = (drawable(end * self.scale) for end in scores.interval or (math.nan, math.nan))
+        return Estimate(values, mean, low, high)
 
 
 def _nats(value: float, sign: str) -> str:
@@ -143,6 +146,13 @@ def counts_text(counts: Iterable[int]) -> str:
     return f"n={known[0]}" if len(known) == 1 else f"n={known[0]} to {known[-1]}"
 
 
+def drawable(value: float) -> float:
+    """A number as axes can hold it: NaN for one that is not finite or out of all reason, 0 for next to nothing."""
+    if not abs(value) <= 1 / _TINY:
+        return math.nan
+    return value if abs(value) >= _TINY else 0.0
+
+
 def number(value: str | float | None) -> float:
     """The number that a setting's value is, a list of one number (`[128]`) included; NaN for what is none."""
     if isinstance(value, str):
@@ -151,7 +161,7 @@ def number(value: str | float | None) -> float:
         found = float(value) if value is not None else math.nan
     except ValueError:
         return math.nan
-    return found if math.isfinite(found) else math.nan
+    return drawable(found)
 
 
 def value_text(value: str | float | None) -> str:

@@ -29,6 +29,7 @@ from harness.records import FloatArray
 LINE = 1.2
 """From one baseline to the next, in ems."""
 _CAPITAL, _ASCENT, _DESCENT = 0.73, 0.76, 0.24  # of DejaVu Sans, in ems
+_LONGEST = 1_000  # characters of a text that is shortened anyway
 _SHIFTS = {"left": 0.0, "center": 0.5, "right": 1.0}
 
 
@@ -63,7 +64,7 @@ def fitted(text: str, size: float, inches: float, lines: int = 2) -> str:
 
     Words that are too long by themselves lose their middle, for the end of a setting is its value.
     """
-    room = [_shortened(word, size, inches) for word in text.split()]
+    room = [_shortened(word, size, inches) for word in style.shortened(text, _LONGEST).split()]
     found = wrapped(" ".join(room), size, inches)
     if len(found) > lines:
         found = [*found[: lines - 1], _shortened(" ".join(found[lines - 1 :]), size, inches)]
@@ -71,10 +72,13 @@ def fitted(text: str, size: float, inches: float, lines: int = 2) -> str:
 
 
 def _shortened(text: str, size: float, inches: float) -> str:
-    kept = len(text)
-    while kept > 1 and width(style.shortened(text, kept), size) > inches:
-        kept -= 1
-    return style.shortened(text, kept)
+    """The longest shortening with room; a store's text may have any length, so as few as possible are measured."""
+    text = style.shortened(text, _LONGEST)
+    few, many = 1, len(text)
+    while few < many:
+        kept = (few + many + 1) // 2
+        few, many = (kept, many) if width(style.shortened(text, kept), size) <= inches else (few, kept - 1)
+    return style.shortened(text, few)
 
 
 @lru_cache(maxsize=2_000)

@@ -4,13 +4,14 @@ from harness.models.building import build_model
 from harness.models.exporting import FORMATS, ExportFormat
 from harness.models.prediction import log_probabilities, probability_model
 from harness.models.preprocessing import float64_scale, pixel_scale
-from harness.models.saved import KERAS_FILE, load_model
+from harness.models.saved import KERAS_FILE, check_classifier, load_model
 
 __all__ = [
     "FORMATS",
     "KERAS_FILE",
     "ExportFormat",
     "build_model",
+    "check_classifier",
     "float64_scale",
     "load_model",
     "log_probabilities",

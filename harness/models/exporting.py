@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import RequestError
-from harness.models.saved import load_model
+from harness.models.saved import check_classifier, load_model
 
 EXPORTED_KERAS = "model.keras"
 
@@ -41,6 +41,7 @@ def _write_saved_model(file: Path, folder: Path) -> None:
     Input `pixels` uint8, output `probabilities` (n, classes) float32.
     """
     model = load_model(file)
+    check_classifier(model)
     import keras
     import tensorflow as tf
 

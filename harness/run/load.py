@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from harness.config.schema import Config
 from harness.data import load_splits, publication
 from harness.errors import RequestError
 from harness.images import DATASET_TAG
-from harness.models import KERAS_FILE, load_model, log_probabilities
+from harness.models import KERAS_FILE, check_classifier, load_model, log_probabilities
 from harness.records import DIGEST_PARAMETERS, Dataset, DatasetSpec, FloatArray, RunRecord, Split, Splits, UInt8Array
 from harness.tracking.models import find_trained, model_folder, run_artifact
 from harness.tracking.selection import CLASS_NAMES
@@ -22,6 +23,7 @@ from harness.tracking.store import Store
 from harness.training import import_tensorflow
 from harness.untrusted import read_text, read_yaml
 
+_COUNT, _SHAPE = re.compile(r"[0-9]{1,6}"), re.compile(r"[0-9]{1,6}(x[0-9]{1,6}){1,3}")
 _WORDS = {"train": "training", "val": "validation", "test": "test"}
 
 
@@ -65,7 +67,8 @@ def open_model(store: Store, record: RunRecord, config: Config) -> TrainedRun:
         import_tensorflow()
         model = load_model(folder / KERAS_FILE)
         names = read_class_names(folder, config)
-    shape = tuple(model.inputs[0].shape[1:])
+        shape = recorded_shape(record, config)[0]
+        check_classifier(model, shape, len(names))
     digests = {split: record.parameters.get(key, "None") for split, key in DIGEST_PARAMETERS.items()}
     given = {split: digest for split, digest in digests.items() if digest != "None"}
     return TrainedRun(record, config, model, DatasetSpec(config.dataset.name, shape, names, given))
@@ -91,6 +94,11 @@ def recorded_shape(record: RunRecord, config: Config) -> tuple[tuple[int, ...], 
     if shape is None or classes is None:
         published = publication(config.dataset.name)
         return published.image_shape, len(published.class_names)
+    if not _SHAPE.fullmatch(shape) or not _COUNT.fullmatch(classes):
+        raise RequestError(
+            f"The run {record.name} ({record.run_id}) records images of {shape[:50]!r} and {classes[:50]!r} classes, "
+            "which should be as 28x28 and 10."
+        )
     return tuple(map(int, shape.split("x"))), int(classes)
 
 

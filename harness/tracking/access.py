@@ -7,10 +7,11 @@ import math
 import os
 import re
 import signal
+import socket
 import threading
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import ForeignPlace, StoreError
 from harness.text import clean
@@ -46,6 +47,11 @@ LOOK_SECONDS = 0.2
 WRITE_ATTEMPTS = 5
 TAKEN = re.compile("unique|duplicate", re.IGNORECASE)
 """How databases say that a row is there already."""
+
+MOST_ANSWERED, MOST_DOWNLOADED = 2**28, 2**32
+"""Bytes of one answer of a server, unpacked, and of one file. A thousand runs are 50 MB."""
+ANSWER_SECONDS, DOWNLOAD_SECONDS = 120.0, 3600.0
+"""How long one may take from its first byte to its last; MLflow itself only limits the time between two bytes."""
 
 _VERSION = re.compile(r"\d+\.\d+")
 
@@ -107,6 +113,66 @@ def explained(shown: str, server: bool) -> Iterator[None]:
             f"The tracking store {shown} cannot be used: {reason}.\nThe store is set by tracking.uri, else by "
             "MLFLOW_TRACKING_URI, else it is mlflow.db in the project's root."
         ) from error
+
+
+def bound_answers() -> None:
+    """Have MLflow, from now on, read no answer of a server that is too large or takes for ever."""
+    from mlflow.utils import request_utils
+
+    usual = request_utils._get_request_session
+    if usual.__name__ == "bounded_session":
+        return
+
+    def bounded_session(*arguments: Any, **options: Any) -> Any:
+        session = usual(*arguments, **options)
+        session.hooks["response"] = [_bound]
+        return session
+
+    request_utils._get_request_session = bounded_session
+
+
+def _bound(response: Any, stream: bool = False, **_: Any) -> None:
+    """`requests` calls it when an answer begins, and then reads all of it by its `iter_content`."""
+    most, seconds = (MOST_DOWNLOADED, DOWNLOAD_SECONDS) if stream else (MOST_ANSWERED, ANSWER_SECONDS)
+    usual = response.iter_content
+
+    def counted(chunk_size: int | None = 1, decode_unicode: bool = False) -> Iterator[Any]:
+        left, late = most, threading.Event()
+        with _cut_off(response, seconds, late):
+            for part in usual(chunk_size, decode_unicode):
+                left -= len(part)
+                if left < 0:
+                    response.close()
+                    raise OSError(f"its answer is longer than {most:,} bytes")
+                yield part
+        if late.is_set():
+            raise OSError(f"its answer has not ended after {seconds:g} s")
+
+    response.iter_content = counted
+
+
+@contextmanager
+def _cut_off(response: Any, seconds: float, late: threading.Event) -> Iterator[None]:
+    """Shut the connection of a response where the block takes longer; what reads in it finds the end."""
+    try:
+        ours = socket.socket(fileno=os.dup(response.raw.fileno()))
+    except (OSError, ValueError):  # all of it is here
+        yield
+        return
+
+    def cut() -> None:
+        late.set()
+        with suppress(OSError):
+            ours.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        ours.close()
 
 
 def check_is_mlflow(uri: str, shown: str) -> None:

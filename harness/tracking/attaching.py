@@ -24,6 +24,10 @@ def attach(store: Store, run_id: str, folder: Path) -> None:
 
 def check_targets(store: Store, location: str, names: Iterable[str]) -> None:
     """Make sure, before artifacts are written at `location` under these names, that the place is the store's own and
-    that none of them is a link to another. Raises `ForeignPlace` as `places.artifact_path`."""
-    for name in names:
-        store.artifact_path(f"{location.rstrip('/')}/{name}")
+    that none of them is a link to another: a file that has another name as well is not written into, but replaced.
+
+    Raises `ForeignPlace` as `places.artifact_path`."""
+    targets = [store.artifact_path(f"{location.rstrip('/')}/{name}") for name in names]
+    for target in targets:
+        if target is not None and target.is_file() and target.stat().st_nlink > 1:
+            target.unlink()

@@ -10,8 +10,7 @@ from mlflow.entities import ViewType
 
 from harness.errors import RequestError, StoreError
 from harness.records import RunRecord, RunState
-from harness.text import clean
-from harness.tracking.access import check_is_mlflow
+from harness.tracking.access import bound_answers, check_is_mlflow
 from harness.tracking.preflight import check_journal
 from harness.tracking.selection import (
     CONTEXT_TAG,
@@ -24,6 +23,7 @@ from harness.tracking.selection import (
     Selection,
     Series,
     Texts,
+    bounded,
     digest_parameters,
     in_order,
     lacks_digests,
@@ -52,10 +52,11 @@ class ClientReader:
         if store.database is not None:
             check_journal(store.database)
         with store.explained():
+            bound_answers()
             self._client = MlflowClient(tracking_uri=store.uri)  # not `store.client`: it would make missing tables
 
     def experiments(self) -> dict[str, str]:
-        found = {experiment.experiment_id: clean(experiment.name) for experiment in self._experiments()}
+        found = {experiment.experiment_id: bounded(experiment.name) for experiment in self._experiments()}
         if not found and self._store.is_server:
             with self._store.explained():
                 check_is_mlflow(self._store.uri, self._store.shown)

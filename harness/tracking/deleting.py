@@ -12,12 +12,13 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 from harness import paths
-from harness.errors import StoreError
+from harness.errors import ForeignPlace, StoreError
 from harness.records import RunRecord
-from harness.tracking.disk import Garbage, Inventory, take_inventory
+from harness.tracking.disk import MODEL_ID, RUN_ID, Garbage, Inventory, take_inventory
 from harness.tracking.locations import local_path
 from harness.tracking.preflight import explained, opened
 from harness.tracking.spool import find_spools, held
@@ -143,10 +144,17 @@ def _take_rows(database: Path, table: str, identities: Sequence[str]) -> None:
     with _writing(database) as connection:
         tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         for child in tables:
-            for _, _, parent, column, _, _, on_delete, _ in connection.execute(f"PRAGMA foreign_key_list({child})"):
+            for _, _, parent, column, _, _, on_delete, _ in connection.execute(
+                f"PRAGMA foreign_key_list({_quoted(child)})"
+            ):
                 if parent == table and on_delete == "NO ACTION":  # SQLite does the others itself
-                    connection.execute(f"DELETE FROM {child} WHERE {column} {_LISTED}", listed)
+                    connection.execute(f"DELETE FROM {_quoted(child)} WHERE {_quoted(column)} {_LISTED}", listed)
         connection.execute(f"DELETE FROM {table} WHERE {_KEYS[table]} {_LISTED}", listed)
+
+
+def _quoted(name: str) -> str:
+    """A table's or a column's name in SQL, whatever it is."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _delete_from_server(store: Store, run: RunRecord) -> list[str]:
@@ -160,12 +168,15 @@ def _delete_from_server(store: Store, run: RunRecord) -> list[str]:
     with store.explained():
         found = client.get_run(run.run_id)
         outputs = [] if found.outputs is None else found.outputs.model_outputs
-        models = [client.get_logged_model(one.model_id) for one in outputs]
-    locations = [*(model.artifact_location for model in models), found.info.artifact_uri]
+        named = [client.get_logged_model(one.model_id) for one in outputs]
+    models = [model for model in named if model.source_run_id == run.run_id]  # a run may name another's
+    owners = {model.artifact_location: model.model_id for model in models} | {found.info.artifact_uri: run.run_id}
+    locations = list(owners)
     left = [location for location in locations if local_path(location) is not None]
-    for location in locations:
+    for location, owner in owners.items():  # before anything is asked of another server
         if location not in left:
-            store.artifact_path(location)  # before anything is asked of another server
+            store.artifact_path(location)
+            _check_owned(location, owner)
     for location in locations:
         if location not in left:
             with store.explained():
@@ -178,3 +189,15 @@ def _delete_from_server(store: Store, run: RunRecord) -> list[str]:
             client.delete_experiment_tag(run.experiment_id, view)
         client.delete_run(run.run_id)
     return left
+
+
+def _check_owned(location: str, owner: str) -> None:
+    """Make sure that a place on a server is that of the run or model `owner`: its record may name one of many. Raises
+    `ForeignPlace`."""
+    path = PurePosixPath(urlsplit(location).path)
+    folder = path.parent if path.name == "artifacts" else path
+    if folder.name != owner or not (RUN_ID.fullmatch(owner) or MODEL_ID.fullmatch(owner)):
+        raise ForeignPlace(
+            f"The store records that the artifacts of {owner!r} lie in {location!r}, a place without its name, which "
+            "may be that of others. Nothing was deleted."
+        )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from harness import paths
 from harness.errors import ForeignPlace, StoreError
@@ -35,10 +35,9 @@ def artifact_path(uri: str, database: Path | None, location: str) -> Path | None
 
     Raises `ForeignPlace` for any other: nothing was read, written or sent.
     """
-    address = urlsplit(location)
     named = named_places()
-    path = local_path(location) if location.isprintable() and ".." not in Path(location).parts else None
-    if path is not None and path.is_absolute() and ".." not in path.parts:
+    path = local_path(location) if _is_plain(location) else None
+    if path is not None and path.is_absolute():
         own = paths.default_artifact_directory() if database is None else artifact_root(database)
         roots = [root.parent.resolve() / root.name for root in (own, *_of_link(database)) if not uri.startswith("http")]
         named_roots = [found.resolve() for place in named if (found := local_path(place)) is not None]
@@ -52,8 +51,8 @@ def artifact_path(uri: str, database: Path | None, location: str) -> Path | None
         if database is not None:
             check_in_place(database)
     elif (
-        location.isprintable()
-        and ".." not in address.path
+        _is_plain(location)
+        and path is None
         and (_is_on_server(uri, location) or any(location.startswith(f"{place.rstrip('/')}/") for place in named))
     ):
         return None
@@ -61,6 +60,19 @@ def artifact_path(uri: str, database: Path | None, location: str) -> Path | None
         f"The store records that artifacts lie in {location!r}, which is neither in its own folder nor on its own "
         f"server. Nothing was read there or written. If that place is yours, name it: {NAMED}=PLACE in the environment."
     )
+
+
+def _is_plain(location: str) -> bool:
+    """Whether there is one way to read a location. MLflow decodes %-escapes in plain paths too, and sometimes twice; it
+    takes what begins otherwise than with `file:` for a path in the working directory."""
+    address = urlsplit(location)
+    if not location.isprintable() or location != location.strip() or ".." in address.path:
+        return False
+    if address.scheme == "file":
+        decoded = unquote(address.path)
+        rest = (address.netloc.replace("localhost", ""), address.query, address.fragment)
+        return location.startswith("file:") and ".." not in decoded and decoded == unquote(decoded) and not any(rest)
+    return unquote(location) == location if not address.scheme else ".." not in unquote(unquote(address.path))
 
 
 def check_files(folder: Path) -> None:

@@ -12,7 +12,7 @@ import shlex
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import lru_cache
 from importlib.metadata import version
@@ -29,6 +29,19 @@ LONGEST_VALUE = 2**28
 """Bytes of one value in a database: 10,000 parameters of a run as one text are 60 MB at most."""
 JOURNALS = ("-journal", "-wal", "-shm")
 """What SQLite puts beside a database."""
+STEPS, STEPS_OF_BYTE = 2_000_000, 1
+"""What SQLite may take to answer, of its own steps: so many, and for each byte of the database. Ten a row are usual."""
+_MADE_BY_MLFLOW = re.compile(
+    r"CREATE (TABLE|INDEX|UNIQUE INDEX) |CREATE TRIGGER prevent_secrets_aad_mutation\s+BEFORE UPDATE ON secrets\s"
+)
+_SCHEMA = """
+SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL
+UNION ALL SELECT one.name || '.' || part.name, 'COMPUTED'
+FROM sqlite_master AS one, pragma_table_xinfo(one.name) AS part
+WHERE one.type = 'table' AND one.name != 'spans' AND part.hidden IN (2, 3)
+"""
+"""What a database is made of, and its computed columns but for that of MLflow's traces, which are not read here."""
+ENDLESS = "it gives out more than a file of its size can hold"
 JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 """A journal begins with it, and ends with it where it names a super-journal."""
 MAKING_SECONDS = 10.0
@@ -222,27 +235,42 @@ def opened(database: Path) -> sqlite3.Connection:
 def connected(database: Path, mode: str, seconds: float) -> sqlite3.Connection:
     """A connection in SQLite's `mode` ("ro", "rw") to a store that consists of tables, as MLflow makes it.
 
-    Raises `StoreError` for views, which may have no end, and for virtual tables, as `check_journal`; and
-    `sqlite3.Error`.
+    Raises `StoreError` for whatever in it computes or acts (views, which may have no end, triggers, virtual tables,
+    computed columns), as `check_journal`; and `sqlite3.Error`.
     """
     check_journal(database)
     address = f"file:{quote(str(database.absolute()))}?mode={mode}"
+    within = budget(database)
     connection = sqlite3.connect(address, uri=True, timeout=seconds, isolation_level=None)
     try:
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_VALUE)
         connection.execute("PRAGMA trusted_schema = OFF")
-        found = connection.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'view' OR sql LIKE 'CREATE VIRTUAL%' LIMIT 1"
-        ).fetchone()
-        if found is not None:
-            raise StoreError(
-                f"The tracking store {database} is not read: it has a view or a virtual table, {found[0]!r}, which is "
-                "none of MLflow's."
-            )
+        connection.set_progress_handler(within, STEPS)
+        for name, sql in connection.execute(_SCHEMA):
+            if not _MADE_BY_MLFLOW.match(str(sql)):
+                raise StoreError(
+                    f"The tracking store {database} is not read: {str(name)!r:.100} in it is a view, a trigger, a "
+                    "virtual table or a computed column, which is none of MLflow's."
+                )
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def size_of(database: Path) -> int:
+    """Bytes of a database, with what is written beside it and not yet in it."""
+    files = (database, database.with_name(f"{database.name}-wal"))
+    return sum(file.stat().st_size for file in files if file.exists())
+
+
+def budget(database: Path) -> Callable[[], bool]:
+    """What SQLite is to ask after every `STEPS`, of one statement or of a short connection: whether to give up.
+
+    The pages of a database can name each other so that a small one has rows without end.
+    """
+    rounds = iter(range(1 + STEPS_OF_BYTE * size_of(database) // STEPS))
+    return lambda: next(rounds, None) is None
 
 
 @contextmanager
@@ -270,6 +298,8 @@ def _in_words(database: Path, name: str, said: str) -> str:
         )
     if name.startswith("SQLITE_READONLY"):
         return f"{store} cannot be written: {said}. Mount its disk writable, or name another store with tracking.uri."
+    if name == "SQLITE_INTERRUPT":
+        return f"{store} is damaged: {ENDLESS}. Restore a copy."
     if name.startswith("SQLITE_NOTADB"):
         return (
             f"{store} cannot be used: the file is not a database. Nothing was changed. If it should be one, restore a "

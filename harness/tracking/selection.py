@@ -14,6 +14,8 @@ from harness.records import DIGEST_PARAMETERS, RunRecord, RunState, from_millise
 from harness.text import clean, commit
 
 _log = logging.getLogger(__name__)
+LONGEST_TEXT = 20_000
+"""Characters; MLflow takes 8,000 for a tag, which is the longest."""
 _MOST = 1_000_000_000
 """More epochs, jobs or tries than this nobody has."""
 
@@ -162,8 +164,14 @@ class Texts(dict[object, str]):
 
     def __missing__(self, recorded: object) -> str:
         text = "" if recorded is None else recorded if isinstance(recorded, str) else str(recorded)
-        self[recorded] = clean(text, self._lines)
+        self[recorded] = bounded(text, self._lines)
         return self[recorded]
+
+
+def bounded(text: str, lines: bool = False) -> str:
+    """A text of a store, clean, and of a length that MLflow would have taken: without its rest it can be shown."""
+    rest = len(text) - LONGEST_TEXT
+    return clean(text, lines) if rest <= 0 else f"{clean(text[:LONGEST_TEXT], lines)}… ({rest:,} more)"
 
 
 def read_record(
@@ -184,7 +192,7 @@ def read_record(
 
     A stranger's store may hold anything, and one run of it must not keep the others from being read.
     """
-    named = clean(str(name or tags.get(NAME_TAG, "")))
+    named = bounded(str(name or tags.get(NAME_TAG, "")))
     if wrong := _malformed(status, (start, end), metrics, epochs):
         _say_once(f"The run {named} ({clean(str(run_id))}) is left out, it is malformed: {clean(wrong)}.")
         return None

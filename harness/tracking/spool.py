@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import hmac
 import json
 import logging
 import os
+import secrets
 import shutil
 import stat
 import tempfile
+import uuid
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -36,6 +39,8 @@ _log = logging.getLogger(__name__)
 FOLDER = "spool"
 JOURNAL, FILES, DONE, LOCK = "journal.jsonl", "files", "done", "lock"
 PLAIN = (stat.S_IFREG, stat.S_IFDIR)
+KEY = "spool.key"
+"""In the cache: what the user's own spools are told by."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ class Spool:
         """Open what lies in `folder`. Raises `StoreError` if it cannot be read."""
         self.folder = folder
         self.lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
-        self.part, self.origin = self._header()
+        self.part, self.origin, self._mark = self._header()
         self._count = self._size = 0
         if self.origin.run_id != folder.name:
             raise StoreError(f"The spool {folder} says that it is of the run {self.origin.run_id}. Move it away.")
@@ -84,7 +89,8 @@ class Spool:
                 pass
             if not (folder / JOURNAL).is_file():
                 # It may hold the password that the store's address holds: for nobody else to read (the folder's mode).
-                paths.write_text(folder / JOURNAL, json.dumps({"part": part, **asdict(origin)}) + "\n", kept=True)
+                header = {"part": part, **asdict(origin), "mark": _mark_of(origin)}
+                paths.write_text(folder / JOURNAL, json.dumps(header) + "\n", kept=True)
         except OSError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -110,6 +116,12 @@ class Spool:
             yield from_json(json.loads(line), self.folder)
 
     @property
+    def is_marked(self) -> bool:
+        """Whether this user has written the spool: one that came with a folder of somebody else's may name any store,
+        which would be sent the token."""
+        return hmac.compare_digest(self._mark.encode(), _mark_of(self.origin).encode()) and self._mark != ""
+
+    @property
     def done(self) -> int:
         """How many operations are in the store."""
         file = self.folder / DONE
@@ -133,13 +145,14 @@ class Spool:
         with suppress(OSError):  # other runs are in it
             self.folder.parent.rmdir()
 
-    def _header(self) -> tuple[int, Origin]:
+    def _header(self) -> tuple[int, Origin, str]:
         try:
             with (self.folder / JOURNAL).open("rb") as journal:
                 header = json.loads(journal.readline())
             part, attempt = int(header.pop("part")), int(header.pop("attempt", 1))
-            return part, Origin(**{key: str(value) for key, value in header.items()}, attempt=attempt)
-        except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+            mark = str(header.pop("mark", ""))
+            return part, Origin(**{key: str(value) for key, value in header.items()}, attempt=attempt), mark
+        except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
             raise StoreError(
                 f"The spool {self.folder} cannot be read ({error}). Look at it, or move it away."
             ) from error
@@ -183,6 +196,23 @@ class Spool:
                 journal.truncate(self._size)
                 raise
         self._size += len(line)
+
+
+def _mark_of(origin: Origin) -> str:
+    """What only this user can write of an origin; empty where there is no place for the user's key."""
+    file = paths.cache_directory() / KEY
+    try:
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            temporary = file.with_name(f".{KEY}.{uuid.uuid4().hex}.part")
+            temporary.touch(0o600)
+            temporary.write_text(secrets.token_hex(32))
+            paths.take_new_place(temporary, file)
+            temporary.unlink(missing_ok=True)
+        key = file.read_bytes()
+    except OSError:
+        return ""
+    return hmac.new(key, json.dumps(asdict(origin), sort_keys=True).encode(), "sha256").hexdigest()
 
 
 def _private(place: Path) -> None:
@@ -239,14 +269,21 @@ def find_spools(run_id: str | None = None) -> dict[str, list[Spool]]:
 
 
 def follow_store(move: Move, store: Store) -> None:
-    """Have this project's spools of a store that was moved or copied name its present place. Raises `StoreError`."""
-    olds = {path.with_name(move.database.name) for place in move.places if (path := local_path(place)) is not None}
+    """Have this project's spools of a store that was moved or copied name its present place. Raises `StoreError`.
+
+    Another store than the project's own may only say that it lay there: what lies there still keeps them.
+    """
+    named = {path.with_name(move.database.name) for place in move.places if (path := local_path(place)) is not None}
+    is_own = store == open_store(paths.default_store_uri())
+    olds = {database for database in named if is_own or not database.exists()}
     for spools in find_spools().values():
         for spool in spools:
             if spool.origin.store.database in olds:
+                spool_is_ours = spool.is_marked
                 spool.origin = replace(spool.origin, uri=store.uri)
                 header, _, rest = (spool.folder / JOURNAL).read_bytes().partition(b"\n")
-                changed = json.dumps({**json.loads(header), "uri": store.uri}).encode()
+                mark = _mark_of(spool.origin) if spool_is_ours else ""
+                changed = json.dumps({**json.loads(header), "uri": store.uri, "mark": mark}).encode()
                 paths.write_bytes(spool.folder / JOURNAL, changed + b"\n" + rest, kept=True)
 
 

@@ -22,8 +22,7 @@ from typing import Any
 
 from harness.errors import StoreError
 from harness.records import RunRecord, RunState
-from harness.text import clean
-from harness.tracking.preflight import connected
+from harness.tracking.preflight import ENDLESS, STEPS, budget, connected, size_of
 from harness.tracking.selection import (
     CONTEXT_TAG,
     EPOCH_METRIC,
@@ -35,6 +34,7 @@ from harness.tracking.selection import (
     Selection,
     Series,
     Texts,
+    bounded,
     digest_parameters,
     in_order,
     lacks_digests,
@@ -49,6 +49,8 @@ KNOWN_SCHEMAS = frozenset({
 
 _BUSY_SECONDS = 30.0
 _COPIES = 3
+_TEXT, _TEXT_OF_BYTE = 2**24, 20
+"""Characters that an answer may have: so many, and for each byte of the database. In JSON one can be six."""
 
 _RUNS = """
 SELECT r.run_uuid, r.name, r.experiment_id, e.name, r.status, r.start_time, r.end_time, r.artifact_uri
@@ -98,7 +100,7 @@ class SqliteReader:
 
     def experiments(self) -> dict[str, str]:
         rows = self._query("SELECT experiment_id, name FROM experiments WHERE lifecycle_stage = 'active'")
-        return {str(identity): clean(str(name)) for identity, name in rows}
+        return {str(identity): bounded(str(name)) for identity, name in rows}
 
     def experiment_tags(self, experiment_id: str) -> dict[str, str]:
         rows = self._query("SELECT key, value FROM experiment_tags WHERE experiment_id = ?", (experiment_id,))
@@ -189,18 +191,33 @@ class SqliteReader:
     def _query(self, sql: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
         with self._explained():
             try:
-                return self._connection.execute(sql, tuple(values)).fetchall()
+                return self._fetched(sql, tuple(values))
             except sqlite3.OperationalError as error:
                 if not str(error).startswith("Could not decode"):
                     raise
                 self._connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
-                return self._connection.execute(sql, tuple(values)).fetchall()
+                return self._fetched(sql, tuple(values))
+
+    def _fetched(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """All rows, as long as the database can hold them: its rows may share the pages of a long text."""
+        self._connection.set_progress_handler(budget(self._file), STEPS)
+        rows, left = [], _TEXT + _TEXT_OF_BYTE * size_of(self._file)
+        for row in self._connection.execute(sql, values):
+            rows.append(row)
+            for value in row:
+                if type(value) is str or type(value) is bytes:
+                    left -= len(value)
+            if left < 0:
+                raise StoreError(f"The store {self._file} is damaged: {ENDLESS}. Restore a copy.")
+        return rows
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorname", "") == "SQLITE_INTERRUPT":
+                raise StoreError(f"The store {self._file} is damaged: {ENDLESS}. Restore a copy.") from error
             raise StoreError(
                 f"The store {self._file} cannot be read as an MLflow store ({error}). "
                 "Name another with --store, or move this file away to begin a new one."

@@ -120,6 +120,7 @@ class Store:
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
         with self.explained():
             self._make_tables()
+            access.bound_answers()
             return MlflowClient(tracking_uri=self.uri)
 
     def make(self) -> None:

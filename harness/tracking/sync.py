@@ -10,6 +10,7 @@ from harness.errors import StoreError
 from harness.records import RunState
 from harness.tracking.pending_writes import End, StoredRun, look
 from harness.tracking.spool import Spool, find_spools, held
+from harness.tracking.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,8 @@ def bring_home(spools: Sequence[Spool], ending: bool = True) -> Home:
     work on the run.
     """
     origin = spools[0].origin
+    if any(spool.origin.uri != origin.uri for spool in spools):
+        raise StoreError(f"The parts of the spool {spools[0].folder} are meant for different stores. Look at them.")
     store = origin.store
     if store.is_missing:  # MLflow would make an empty one
         raise StoreError(
@@ -71,9 +74,12 @@ def bring_home(spools: Sequence[Spool], ending: bool = True) -> Home:
     return Home(written, str(now.state) if elsewhere else state, now.parent_id, elsewhere)
 
 
-def bring_home_before(run_id: str) -> None:
-    """Before a run is resumed: upload what its earlier try left in a spool. Raises `StoreError`."""
+def bring_home_before(store: Store, run_id: str) -> None:
+    """Before a run is resumed: upload what its earlier try left in a spool for this store. Raises `StoreError`."""
     for spools in find_spools(run_id).values():
+        if any(spool.origin.store != store for spool in spools):
+            log.warning("The spool %s is left alone: it is meant for another store.", spools[0].folder)
+            continue
         with held(spools) as ours:
             if not ours:
                 raise StoreError(

@@ -89,7 +89,7 @@ class RunWriter:
         if run_id is not None and adding:
             self.earlier = EarlierTries(tries=look(store, run_id).tries - 1)
         elif run_id is not None:
-            bring_home_before(run_id)  # what an earlier try left in a spool
+            bring_home_before(store, run_id)  # what an earlier try left in a spool
             self.earlier = reopen(store, run_id, _start_tags(identity))
         attempt = self.earlier.tries + 1
         self._delivery = Delivery(Origin(store.uri, self.run_id, identity.name, self.experiment_id, attempt))

@@ -96,6 +96,19 @@ def test_a_folder_elsewhere_is_neither_read_nor_written(use: str, stranger: Stra
 
 
 @pytest.mark.parametrize("use", EVERY)
+def test_a_place_that_mlflow_would_decode_is_neither_read_nor_written(
+    use: str, stranger: Stranger, private: Path
+) -> None:
+    """MLflow decodes %-escapes in a path: what looks like the store's own folder would be one elsewhere."""
+    todo, before = uses(stranger), contents(private)
+    for table, column in COLUMNS:
+        stranger.bend(f"UPDATE {table} SET {column} = ?", f"{stranger.root}/mlruns/%2e%2e/%2e%2e/{private.name}")
+    with pytest.raises(ForeignPlace):
+        todo[use]()
+    assert contents(private) == before
+
+
+@pytest.mark.parametrize("use", EVERY)
 @pytest.mark.parametrize("scheme", ["http", "mlflow-artifacts"])
 def test_nothing_is_sent_to_another_server(
     use: str, scheme: str, stranger: Stranger, attacker: tuple[str, list[bytes]]
@@ -188,6 +201,16 @@ def test_a_report_overwrites_nothing_through_a_link(
     assert contents(private) == before
 
 
+@pytest.mark.parametrize("name", ["report.md", "report_figures/gap_bars.png"])
+def test_a_report_overwrites_no_file_that_has_another_name(name: str, stranger: Stranger, private: Path) -> None:
+    file = stranger.root / "mlruns" / "study" / stranger.sweep / "artifacts" / name
+    file.parent.mkdir(parents=True)
+    os.link(private / "diary", file)
+    assert main(["report", stranger.sweep, "--store", stranger.uri]) == 0
+    assert (private / "diary").read_text() == "root:x:private\n"
+    assert file.read_bytes() != (private / "diary").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("store", "location"),
     [
@@ -199,7 +222,12 @@ def test_a_report_overwrites_nothing_through_a_link(
         ("http://own:5000", "http://own:5000\n@other/x"), ("https://own", "http://own/x"),
         ("sqlite:////a/mlflow.db", "/a/mlruns/../x"), ("sqlite:////a/mlflow.db", "file:///a/mlruns/%2e%2e/x"),
         ("sqlite:////a/mlflow.db", "mlruns/x"), ("sqlite:////a/mlflow.db", "/a/mlruns2/x"),
-        ("sqlite:////a/mlflow.db", ""),
+        ("sqlite:////a/mlflow.db", ""), ("sqlite:////a/mlflow.db", "/a/mlruns/%2e%2e/x"),
+        ("sqlite:////a/mlflow.db", "/a/mlruns/%252e%252e/x"), ("sqlite:////a/mlflow.db", "/a/mlruns/a%2fb"),
+        ("sqlite:////a/mlflow.db", "file:///a/mlruns/%252e%252e/x"), ("sqlite:////a/mlflow.db", "FILE:///a/mlruns/x"),
+        ("sqlite:////a/mlflow.db", " file:///a/mlruns/x"), ("sqlite:////a/mlflow.db", "file://other/a/mlruns/x"),
+        ("sqlite:////a/mlflow.db", "file:///a/mlruns/x?y"), ("sqlite:////a/mlflow.db", "file:///a/mlruns/x#y"),
+        ("http://own:5000", "mlflow-artifacts:/1/%2e%2e/x"), ("http://own:5000", "http://own:5000/%252e%252e/x"),
         ("sqlite:////a/mlflow.db", "s3://bucket/x"), ("sqlite:////a/mlflow.db", "mlflow-artifacts:/x"),
         ("postgresql://host/db", "http://other/x"), ("postgresql://host/db", "/etc"),
     ],
@@ -214,6 +242,7 @@ def test_places_of_others(store: str, location: str, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("store", "location", "path"),
     [
+        ("sqlite:////a/mlflow.db", "file://localhost/a/mlruns/x", "/a/mlruns/x"),
         ("http://own:5000", "http://own:5000/api/x", None), ("http://me:word@own:5000", "mlflow-artifacts:/1/x", None),
         ("https://own", "mlflow-artifacts://own/1/x", None),
         ("sqlite:////a/mlflow.db", "file:///a/mlruns/x y", "/a/mlruns/x y"),

@@ -116,6 +116,48 @@ def test_no_markup_of_a_name_is_markup_of_a_page(case: Case, tmp_path: Path) -> 
     assert len(set(cells)) == 1, "no bar of a name begins a cell"
 
 
+def test_a_page_asks_for_nothing_whatever_the_names_are(case: Case, tmp_path: Path) -> None:
+    case.everywhere(f"{MARKUP}</title></style><script>alert(1)</script><meta http-equiv=refresh content=0;url=//x>")
+    case.answer("report", case.sweep, "--no-log", "--output", str(tmp_path / "page.html"))
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.count("Content-Security-Policy") == 1
+    [policy] = re.findall(r'Content-Security-Policy"\s+content="([^"]*)"', page)
+    assert policy.startswith("default-src 'none'")
+    assert "unsafe-eval" not in policy
+    assert page.index(policy) < page.index("alert(1)"), "nothing of a name's stands before it"
+    assert "<script>alert" not in page
+    assert "<meta http-equiv=refresh" not in page
+
+
+NUMBERS = ("1e308", "-1e308", "9e999", "5e-324", "1e-310", "1e15")
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_figure_holds_any_number(case: Case, number: str, tmp_path: Path) -> None:
+    """In curves, in scores, and in settings that are an axis."""
+    rows = f"SELECT value.key, {number} * (1 - 2 * (step.value % 2)), 0, step.value, 0, run_uuid FROM runs, "
+    rows += "json_each('[1, 2, 3, 1000000000000]') AS step, "
+    rows += '(SELECT value AS key FROM json_each(\'["train/loss", "val/loss", "val/accuracy"]\')) AS value'
+    case.put(f"INSERT INTO metrics (key, value, timestamp, step, is_nan, run_uuid) {rows}")
+    case.put(f"UPDATE latest_metrics SET value = {number} WHERE key = 'final/test_accuracy'")
+    numbers = f"CASE WHEN value = 'cnn' THEN '{number}' ELSE '0.5' END"
+    case.put(f"UPDATE params SET value = {numbers} WHERE key = 'model.name'")
+    case.answer("report", case.sweep, "--no-log", "--output", str(tmp_path / "page.html"))
+
+
+def test_long_names_and_long_series_are_drawn_in_seconds(case: Case, tmp_path: Path) -> None:
+    case.everywhere("a" * 100_000 + " $\\frac{x" + " \u0301" * 20_000)
+    case.put(
+        "INSERT INTO metrics (key, value, timestamp, step, is_nan, run_uuid) "
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) "
+        "SELECT 'train/loss', i % 7, i, i, 0, run_uuid FROM runs, n"
+    )
+    began = time.process_time()
+    case.answer("report", case.sweep, "--no-log", "--output", str(tmp_path / "page.html"))
+    case.answer("compare", case.sweep)
+    assert time.process_time() - began < 20
+
+
 def test_no_cell_is_a_formula(case: Case) -> None:
     case.put("UPDATE params SET value = ? || value WHERE key = 'model.name'", FORMULA)
     rows = list(csv.DictReader(io.StringIO(case.answer("compare", case.sweep, "--format", "csv"))))

@@ -242,3 +242,34 @@ def test_what_is_allowed_grows_with_the_file(tmp_path: Path) -> None:
     assert most_unpacked(1_000_000) == 2**26
     assert most_unpacked(10**9) == 20 * 10**9
     check_archive(zipped(tmp_path / "a.zip", {"x": b"1" * 10**6}))
+
+
+@pytest.mark.parametrize("kind", ["two outputs", "two inputs", "no output", "any size", "floats", "name", "classes"])
+def test_a_model_of_another_form_is_refused_in_a_line(kind: str) -> None:
+    import keras
+
+    from harness.models import check_classifier
+
+    dense = keras.layers.Dense
+    images = keras.Input((None if kind == "any size" else 8, 8), dtype="float32" if kind == "floats" else "uint8")
+    pooled = keras.layers.GlobalAveragePooling1D(name="$x\x1b[2J" if kind == "name" else "pool")
+    hidden = pooled(keras.layers.Rescaling(1 / 255)(images))
+    output = dense(3, name="last" if kind == "no output" else "output")(hidden)
+    outputs = [output, dense(3)(hidden)] if kind == "two outputs" else output
+    inputs = [images, keras.Input((1,))] if kind == "two inputs" else images
+    with pytest.raises(RequestError, match="none that the harness builds") as caught:
+        check_classifier(keras.Model(inputs, outputs), (8, 8), 4 if kind == "classes" else 3)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", ["", "x", "28", "-1x28", "28x28x3x1x1", "9999999x1", "\u0663x\u0663", "28x28\n"])
+def test_a_recorded_shape_is_one(shape: str, stranger: Stranger) -> None:
+    from harness.config.schema import Config
+    from harness.run.load import recorded_shape
+
+    for key, value in (("data.image_shape", shape), ("data.classes", "10")):
+        stranger.bend("DELETE FROM params WHERE key = ?", key)
+        stranger.add_parameter(key, value)
+    [run] = read_runs(open_store(stranger.uri), run_ids=[stranger.run])
+    with pytest.raises(RequestError, match="which should be as 28x28"):
+        recorded_shape(run, Config())

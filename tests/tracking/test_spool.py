@@ -371,7 +371,7 @@ def test_a_run_that_goes_on_first_brings_home_what_it_kept_and_does_not_end(
     origin: Origin, store: Path, tmp_path: Path
 ) -> None:
     spooled(origin, store, tmp_path)
-    bring_home_before(origin.run_id)
+    bring_home_before(origin.store, origin.run_id)
     assert in_store(origin) == EXPECTED | {"status": ("RUNNING", None)}
     assert find_spools() == {}
 
@@ -466,7 +466,7 @@ def test_a_spool_that_others_could_have_planted_is_left_alone(
     assert find_spools() == {}
     assert main(["sync"]) == 0
     assert capsys.readouterr().out.startswith("Nothing to do")
-    bring_home_before(origin.run_id)
+    bring_home_before(origin.store, origin.run_id)
     assert MlflowClient(origin.uri).list_artifacts(origin.run_id) == []
     with pytest.raises(OSError, match=r"belongs to another user|is a link|others may") as caught:
         Spool.create(places()[1], origin, 1)
