@@ -9,9 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from harness.errors import ConfigError, suggestion
-from harness.figures.per_class import per_class_table
-from harness.figures.predicted import PredictedImage, first_images, predicted_images
-from harness.figures.view import RunView
+from harness.figures.view import PredictedImage, RunView, first_images, per_class_table, predicted_images
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

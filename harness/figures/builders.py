@@ -8,16 +8,12 @@ from matplotlib.figure import Figure
 
 from harness.figures import (
     confusion_matrix,
+    images,
     learning_curves,
     mistakes,
-    pixel_values,
     predictions,
-    probabilities,
-    training_images,
-    unit_curves,
 )
-from harness.figures.predicted import first_images, predicted_images
-from harness.figures.view import RunView
+from harness.figures.view import RunView, first_images, predicted_images
 from harness.records import Split
 
 SHEET = 25
@@ -30,53 +26,53 @@ def _learning_curves(run: RunView) -> Figure:
 
 
 def _unit_curves(run: RunView) -> Figure:
-    return unit_curves.draw(unit_curves.compute(run.history), run.title)
+    return learning_curves.draw_unit(learning_curves.compute_unit(run.history), run.title)
 
 
 def _training_image(run: RunView) -> Figure:
     named = f"{', labelled' if run.noisy_labels else ':'} {run.class_names[run.train.labels[0]]}"
-    return training_images.draw_image(run.train.images[0], f"The first training image{named}", run.title)
+    return images.draw_image(run.train.images[0], f"The first training image{named}", run.title)
 
 
 def _training_images(run: RunView) -> Figure:
     first = Split(run.train.images[:SHEET], run.train.labels[:SHEET])
     note = f"The first {len(first)} of {len(run.train):,} training images."
     if run.noisy_labels:
-        note += f"\nLabels as trained on: {run.noisy_labels:,} of the {len(run.train):,} are wrong on purpose."
-    return training_images.draw_images(first, run.class_names, note, run.title)
+        note += f" Labels as trained on: {run.noisy_labels:,} of the {len(run.train):,} are wrong on purpose."
+    return images.draw_images(first, run.class_names, note, run.title)
 
 
 def _pixel_values(run: RunView) -> Figure:
-    values = pixel_values.compute(run.train.images[0], run.pixel_scale)
-    return pixel_values.draw(values, f"First training image ({run.class_names[run.train.labels[0]]})", run.title)
+    values = images.compute_pixel_values(run.train.images[0], run.pixel_scale)
+    return images.draw_pixel_values(values, f"First training image ({run.class_names[run.train.labels[0]]})", run.title)
 
 
 def _predictions(run: RunView) -> Figure:
-    images = first_images(run.split, run.evaluation, SHEET)
-    right = sum(image.right is True for image in images)
+    shown = first_images(run.split, run.evaluation, SHEET)
+    right = sum(image.right is True for image in shown)
     note = (
-        f"The first {len(images)} test images, {right} right ✓: predicted class, probability (true class). "
+        f"The first {len(shown)} test images, {right} right ✓: predicted class, probability (true class). "
         f"All {len(run.split):,}: {run.evaluation.accuracy:.1%} right."
     )
-    return predictions.draw_sheet(images, run.class_names, palette=run.palette, title=run.title, note=note)
+    return predictions.draw_sheet(shown, run.class_names, palette=run.palette, title=run.title, note=note)
 
 
 def _prediction(run: RunView) -> Figure:
     [image] = first_images(run.split, run.evaluation, 1)
-    return probabilities.draw_prediction(image, run.class_names, run.palette, run.title)
+    return predictions.draw_prediction(image, run.class_names, run.palette, run.title)
 
 
 def _prediction_grid(rows: int, columns: int = 3) -> Callable[[RunView], Figure]:
     def build(run: RunView) -> Figure:
-        images = first_images(run.split, run.evaluation, rows * columns)
-        return probabilities.draw_prediction_grid(images, run.class_names, columns, run.palette, run.title)
+        shown = first_images(run.split, run.evaluation, rows * columns)
+        return predictions.draw_prediction_grid(shown, run.class_names, columns, run.palette, run.title)
 
     return build
 
 
 def _probabilities(run: RunView) -> Figure:
     [image] = predicted_images(run.split, run.evaluation, [min(LINE_IMAGE, len(run.split) - 1)])
-    return probabilities.draw_probability_line(image, run.class_names, run.title)
+    return predictions.draw_probability_line(image, run.class_names, run.title)
 
 
 def _confident_mistakes(run: RunView) -> Figure:

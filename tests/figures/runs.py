@@ -4,7 +4,7 @@ import numpy as np
 
 from harness.evaluation import evaluate
 from harness.figures import RunView
-from harness.figures.predicted import PredictedImage
+from harness.figures.view import PredictedImage
 from harness.records import Evaluation, FloatArray, History, Split
 
 CLASSES = ("top", "trouser", "boot")
