@@ -54,9 +54,8 @@ def draw(confusion: Confusion, title: str) -> Figure:
     axes.invert_yaxis()
     axes.spines[:].set_visible(False)
     _write_counts(axes, confusion, side / classes)
-    bar = figure.colorbar(shown, ticks=[0, 1, 5, 10, 20, 50, 100] if side > 3 else [0, 10, 100], format="%d%%", shrink=0.7, aspect=25)
-    bar.outline.set_visible(False)  # type: ignore[operator]
-    bar.ax.set_title("of the\ntrue class", size="small")
+    ticks = [0, 1, 5, 10, 20, 50, 100] if side > 3 else [0, 10, 100]
+    style.colour_bar(axes, shown, "of the\ntrue class", ticks=ticks, format="%d%%", shrink=0.7, aspect=25)
     return figure
 
 

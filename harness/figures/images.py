@@ -99,9 +99,7 @@ def draw_image(image: UInt8Array, note: str, title: str, cmap: str = "viridis", 
     axes.set(xticks=range(0, across, 5), yticks=range(0, down, 5))
     axes.spines[:].set_visible(False)
     if bar:
-        scale = figure.colorbar(shown, ticks=[*range(0, WHITE - 5, 50), WHITE])
-        scale.outline.set_visible(False)  # type: ignore[operator]
-        scale.ax.set_title("value", size="small")
+        style.colour_bar(axes, shown, "value", ticks=[*range(0, WHITE - 5, 50), WHITE])
     return figure
 
 
@@ -115,7 +113,7 @@ def draw_images(
     widest = max(map(style.text_width, names)) + 0.1
     grid = grid_of(list(split.images), columns, widest, 0.0, style.line_height() * lines + 0.12)
     axes = new_sheet(grid, list(split.images), title, note, 3.5, cmap)
-    for name, (x, y) in zip(names, grid.corners + (grid.image[0] / 2, grid.image[1] + 0.03), strict=True):
+    for name, (x, y) in zip(names, grid.corners + np.array([grid.image[0] / 2, grid.image[1] + 0.03]), strict=True):
         axes.text(x, y, name, size="small", ha="center", va="top")
     return axes.get_figure(root=True)  # type: ignore[return-value]
 
@@ -162,7 +160,9 @@ def draw_pixel_values(values: PixelValues, note: str, title: str) -> Figure:
     return figure
 
 
-def _draw_values(axes: Axes, places: FloatArray | IntArray, counts: IntArray, ends: Sequence[tuple[float, str]]) -> None:
+def _draw_values(
+    axes: Axes, places: FloatArray | IntArray, counts: IntArray, ends: Sequence[tuple[float, str]]
+) -> None:  # fmt: skip
     top = 6.0 * int(counts.max())
     axes.vlines(places, 0.6, counts, color=style.BLUE, linewidth=1.1)
     middle = (float(places.min()) + float(places.max())) / 2

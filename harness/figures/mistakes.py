@@ -128,7 +128,9 @@ def _draw_shares(axes: Axes, reliability: Reliability) -> None:
     shares = reliability.counts / reliability.counts.sum()
     top = max(0.1, float(np.ceil(shares.max() * 10) / 10))
     _draw_bars(axes, shares, style.FAINT)
-    axes.set(title=f"Share of the {int(reliability.counts.sum()):,} images", ylim=(0.0, top), yticks=(0.0, top / 2, top))
+    axes.set(
+        title=f"Share of the {int(reliability.counts.sum()):,} images", ylim=(0.0, top), yticks=(0.0, top / 2, top)
+    )
     axes.set_xlabel("confidence: probability of the predicted class")
 
 

@@ -198,7 +198,8 @@ def _draw_bars(axes: Axes, image: PredictedImage, left: float, floor: float, hig
     places = left + _BAR * (np.arange(classes) + 0.5)
     heights = 0.9 * high * image.probabilities
     axes.bar(places, -heights, 0.85 * _BAR, floor, color=bar_colours(image, palette))
-    axes.add_patch(Rectangle((left, floor - high), _BAR * classes, high, fill=False, edgecolor=style.FAINT, linewidth=0.7))
+    frame = Rectangle((left, floor - high), _BAR * classes, high, fill=False, edgecolor=style.FAINT, linewidth=0.7)
+    axes.add_patch(frame)
     for index in range(0, classes, 1 if classes <= 10 else 5):
         axes.text(places[index], floor + 0.03, str(index), size="x-small", ha="center", va="top")
     if image.true is not None:
@@ -232,7 +233,8 @@ def draw_probability_line(image: PredictedImage, class_names: Sequence[str], tit
         named[image.true] = f"{word}, {image.probabilities[image.true]:.1%}"
     for index, text in named.items():
         align = _clear_side(image.probabilities, index)
-        axes.annotate(text, (index, image.probabilities[index]), (0, 5), textcoords="offset points", ha=align, size="small")
+        how: Any = {"textcoords": "offset points", "ha": align, "size": "small"}
+        axes.annotate(text, (index, image.probabilities[index]), (0, 5), **how)
     return figure
 
 
