@@ -8,7 +8,6 @@ from matplotlib.collections import LineCollection, PathCollection
 
 from harness.figures import train_against_held_out
 from harness.figures.groups import Group, Measure, Scores
-from harness.figures.lettering import Lettering
 from tests.figures.comparisons import LONG, group, many
 from tests.figures.drawing import overlapping, texts, texts_beyond_the_edge
 
