@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from harness import metrics
 from harness.figures import style
-from harness.records import Evaluation, FloatArray, History
+from harness.records import FloatArray, History, Score
 
 _MARKED_EPOCHS = 12  # with more points than this the markers touch, and the line says it all
 _UNIT: Mapping[str, tuple[str, str, str, str]] = {
@@ -53,8 +53,9 @@ class LearningCurves:
     epochs: range
 
 
-def compute(history: History, test: Evaluation) -> LearningCurves:
-    """Read the curves from the series of a run that trained for one epoch at least; `test` judges its final weights."""
+def compute(history: History, test: Score) -> LearningCurves:
+    """Read the curves from the series of a run that trained for one epoch at least; `test` is what its
+    final weights score."""
     series = history.series
 
     def curves(name: str, test_value: float, scale: float) -> Curves:

@@ -13,7 +13,7 @@ from matplotlib.ticker import PercentFormatter
 
 from harness import metrics
 from harness.figures import style
-from harness.figures.images import grid_of, paste
+from harness.figures.image_sheets import grid_of, paste
 from harness.figures.predictions import short_names
 from harness.figures.view import PredictedImage, predicted_images
 from harness.records import Evaluation, FloatArray, IntArray, Split

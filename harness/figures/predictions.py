@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import PercentFormatter
 
 from harness.figures import style
-from harness.figures.images import COLUMNS, grid_of, new_sheet
+from harness.figures.image_sheets import COLUMNS, grid_of, new_sheet
 from harness.figures.view import PredictedImage
 from harness.records import WHITE, FloatArray, UInt8Array
 from harness.text import clean

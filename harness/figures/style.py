@@ -128,7 +128,7 @@ def _settings(page: Page) -> dict[str, Any]:
         "axes.formatter.useoffset": False, "axes.unicode_minus": False,
         "grid.color": RULE, "grid.linewidth": 0.7, "legend.frameon": False, "legend.fontsize": "small",
         "image.interpolation": "nearest", "figure.dpi": page.dpi, "savefig.dpi": "figure", "hatch.linewidth": 0.8,
-        "pdf.fonttype": 42, "svg.fonttype": "none", "text.hinting": "none",  # hinting takes a fifth of the time
+        "pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "harness", "text.hinting": "none",  # hinting takes a fifth of the time
     }  # fmt: skip
 
 

@@ -4,18 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from harness.records import Evaluation, FloatArray, History, Split, UInt8Array
+from harness.records import Evaluation, FloatArray, History, Score, Split, UInt8Array
+
+
+class Drawable(Protocol):
+    """What the figures of one run ask for; a part that none of them asks for need not be there.
+
+    `test` is what the final weights score on the test images `split`, and `evaluation` all that they say of them;
+    `train` is what the run was trained on. `pixel_scale` (LEVELS,) is what the model's preprocessing makes of each grey
+    value; `palette` is the setting of that name; so many labels of `train` as `noisy_labels` says are wrong on purpose.
+    """
+
+    @property
+    def history(self) -> History: ...
+    @property
+    def test(self) -> Score: ...
+    @property
+    def evaluation(self) -> Evaluation: ...
+    @property
+    def split(self) -> Split: ...
+    @property
+    def train(self) -> Split: ...
+    @property
+    def pixel_scale(self) -> FloatArray: ...
+    @property
+    def class_names(self) -> Sequence[str]: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def palette(self) -> str: ...
+    @property
+    def noisy_labels(self) -> int: ...
 
 
 @dataclass(frozen=True)
 class RunView:
-    """A run after training: its epochs, its data and what its final weights say.
-
-    `evaluation` judges `split`, the test images; `train` is what it was trained on. `pixel_scale` (LEVELS,) is what the
-    model's preprocessing makes of each grey value; `palette` is the setting of that name; so many labels of `train` as
-    `noisy_labels` says are wrong on purpose.
-    """
+    """A run that has just been trained, with all of it in memory; see `Drawable`."""
 
     history: History
     evaluation: Evaluation
@@ -26,6 +52,10 @@ class RunView:
     title: str
     palette: str = "safe"
     noisy_labels: int = 0
+
+    @property
+    def test(self) -> Score:
+        return self.evaluation
 
 
 @dataclass(frozen=True)

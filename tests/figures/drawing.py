@@ -24,7 +24,11 @@ def shown(figure: Figure) -> list[Text]:
             found += legend.findobj(Text)
         for axis in (each.xaxis, each.yaxis) if each.axison else ():
             ticks = axis._update_ticks()  # type: ignore[attr-defined]
-            found += [axis.label, axis.get_offset_text(), *(label for tick in ticks for label in (tick.label1, tick.label2))]
+            found += [
+                axis.label,
+                axis.get_offset_text(),
+                *(label for tick in ticks for label in (tick.label1, tick.label2)),
+            ]
     return [text for text in found if text.get_visible() and text.get_text().strip()]
 
 
@@ -57,5 +61,7 @@ def texts_beyond_the_edge(figure: Figure) -> list[str]:
 
 def overlapping(figure: Figure) -> list[tuple[str, str]]:
     """Pairs of texts that lie over each other (turned ones are left out: their boxes are too large)."""
-    boxes = [(text.get_text(), text.get_window_extent().padded(-1.0)) for text in shown(figure) if not text.get_rotation()]
+    boxes = [
+        (text.get_text(), text.get_window_extent().padded(-1.0)) for text in shown(figure) if not text.get_rotation()
+    ]
     return [(one, other) for (one, box), (other, second) in itertools.combinations(boxes, 2) if box.overlaps(second)]

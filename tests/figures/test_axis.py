@@ -4,7 +4,6 @@ import math
 from itertools import pairwise
 
 import pytest
-
 from harness.figures.axis import is_log, limits, number_axis, number_text
 
 

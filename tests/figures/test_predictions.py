@@ -5,8 +5,8 @@ import pytest
 from matplotlib.collections import PolyCollection
 
 from harness.figures import style
-from harness.figures.view import first_images
 from harness.figures.predictions import CAPTIONS, draw_sheet
+from harness.figures.view import first_images
 from tests.figures import runs
 from tests.figures.drawing import colour_of, overlapping, texts, texts_beyond_the_edge
 

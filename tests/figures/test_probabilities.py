@@ -6,8 +6,8 @@ from matplotlib.collections import PolyCollection
 from matplotlib.lines import Line2D
 
 from harness.figures import style
-from harness.figures.view import PredictedImage
 from harness.figures.predictions import bar_colours, draw_prediction, draw_prediction_grid, draw_probability_line
+from harness.figures.view import PredictedImage
 from tests.figures import runs
 from tests.figures.drawing import colour_of, overlapping, pixels, texts, texts_beyond_the_edge
 

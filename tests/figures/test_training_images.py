@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-
 from harness.figures.mosaic import colours
-from harness.figures.images import draw_image, draw_images
+
+from harness.figures.image_sheets import draw_image, draw_images
 from harness.records import Split
 from tests.figures import runs
 from tests.figures.drawing import overlapping, pixels, texts, texts_beyond_the_edge
