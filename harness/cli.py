@@ -53,8 +53,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 
 INTERRUPTED = 130
 KEPT = frozenset({
-    "train", "sweep", "figures", "guides", "reproduce", "report", "export", "register", "sync", "store", "delete", "tag",
-    "gc",
+    "train", "sweep", "figures", "guides", "reproduce", "report", "export", "register", "sync", "store", "delete",
+    "tag", "gc",
 })  # fmt: skip
 """Commands whose work is done where its result could not be printed. The others print, and have failed then."""
 

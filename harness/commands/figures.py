@@ -14,7 +14,7 @@ from harness.figures import SELECTIONS
 from harness.figures.files import FORMATS, figure_folder, write_figure
 from harness.records import RunRecord
 from harness.text import clean
-from harness.tracking.models import find_run, find_trained
+from harness.tracking.models import find_run
 from harness.tracking.reading import cached_reads, read_series
 from harness.tracking.selection import is_sweep
 from harness.tracking.store import Store

@@ -55,6 +55,8 @@ def grid_of(
     cell = whole_dots(max(cell, wide + 0.15))
     room = style.page_width(columns * cell + 2 * style.EDGE) - 2 * style.EDGE
     columns = max(1, min(columns, len(images), int(room / cell + 1e-6)))
+    if style.page_width(0.0):
+        cell = min(room / columns, 1.5 * cell)
     inset = whole_dots((cell - wide) / 2) if middle else 0.0
     return Grid(len(images), columns, cell, (wide, high), whole_dots(above), whole_dots(below), inset)
 
@@ -92,7 +94,8 @@ def new_sheet(
 def draw_image(image: UInt8Array, note: str, title: str, cmap: str = "viridis", bar: bool = True) -> Figure:
     """One image (height, width) uint8 in the colours of the matplotlib map `cmap`, pixels counted along its sides, and,
     unless `bar` is false, what colour stands for which grey value."""
-    figure = style.new_figure(5.0 if bar else 4.2, 4.0, title, note)
+    width = style.page_width(5.0 if bar else 4.2)
+    figure = style.new_figure(width, width - 1.0 if bar else width - 0.2, title, note)
     axes = figure.subplots()
     shown = axes.imshow(image, cmap=cmap, vmin=0, vmax=WHITE)
     down, across = image.shape
@@ -154,7 +157,7 @@ def draw_pixel_values(values: PixelValues, note: str, title: str) -> Figure:
     ends = [values.background, values.brightest]
     _draw_values(left, values.before, values.counts, [(before, f"{before}") for before, _ in ends])
     _draw_values(right, values.after, values.counts, [(after, f"{after:.5f}") for _, after in ends])
-    note = style.fitted(note, "medium", style.page_width(10.0) / 2 - 1.9, lines=1)
+    note = style.fitted(note, "medium", max(style.page_width(10.0) / 2, 2.9) - 1.9, lines=1)
     left.set(title=f"{note}: {len(values.before)} values before", xlabel=f"grey value, 0 to {WHITE}", ylabel="pixels")
     right.set(title="The same after normalisation", xlabel="what the first layer after preprocessing is given")
     return figure

@@ -165,7 +165,7 @@ def draw_unit(curves: UnitCurves, title: str) -> Figure:
     if curves.beyond:
         cut = ", ".join(f"{_UNIT[name][0]} (up to {value:.3g})" for name, value in curves.beyond.items())
         heading += f" Above 1 and not shown there: {cut}."
-    figure = style.new_figure(8.0, 4.8, title, heading)
+    figure = style.new_figure(8.0, style.page_height(8.0, 4.8), title, heading)
     axes = figure.subplots()
     every = -(-len(curves.epochs) // _MARKED_EPOCHS)
     for name, values in curves.series.items():

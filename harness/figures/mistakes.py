@@ -84,8 +84,9 @@ def draw(mistakes: Mistakes, class_names: Sequence[str], palette: str = "safe", 
     widest = max((style.text_width(text, bold=True) for text in captions), default=0.0) + 0.12
     grid = grid_of(pictures, COLUMNS, widest, 0.0, 3 * style.line_height() + 0.15)
     wide, high = grid.size
-    wide, charts = max(wide, 3.0), max(high, 4.0)
+    wide = max(wide, 3.0)
     beside = style.page_width(wide + _CHART) >= wide + _CHART
+    charts = max(high, 4.0) if beside else 4.0
     heading = (
         f"{mistakes.wrong:,} of {mistakes.total:,} test images are wrong ✗, {mistakes.sure:,} of them with more than "
         f"{SURE:.0%} confidence."

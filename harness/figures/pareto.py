@@ -100,7 +100,9 @@ def draw(view: Pareto, title: str) -> Figure:
     beside = style.page_width(_WIDTH) >= _ROOMY
     labels = [_name(number, one, measure) for number, one in enumerate(front, 1)]
     key = sum(style.line_height() * (label.count("\n") + 1.3) for label in labels) + 0.3
-    figure = style.new_figure(_WIDTH, max(_HIGH, key) if beside else _HIGH + key, title, heading, measure.note)
+    figure = style.new_figure(
+        _WIDTH, max(_HIGH, key) if beside else style.page_height(_WIDTH, _HIGH) + key, title, heading, measure.note
+    )
     axes = figure.subplots()
     gaps, scores = [one.gap for one in view.standings], [one.held_out for one in view.standings]
     for setter, shown, sure in (

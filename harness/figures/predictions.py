@@ -220,7 +220,9 @@ def _grid_note(images: Sequence[PredictedImage]) -> str:
 @style.look
 def draw_probability_line(image: PredictedImage, class_names: Sequence[str], title: str = "") -> Figure:
     """The probabilities of one image as a line, after guide B, with the predicted and the true class named."""
-    figure = style.new_figure(6.6, 3.6, title, f"{style.shortened(clean(image.label), 50)}: probability of each class")
+    figure = style.new_figure(
+        6.6, style.page_height(6.6, 3.6), title, f"{style.shortened(clean(image.label), 50)}: probability of each class"
+    )
     axes = figure.subplots()
     axes.plot(image.probabilities, color=style.BLUE, linewidth=1.8, marker="o", markersize=4.0)
     axes.set(xlim=(-0.4, len(class_names) - 0.6), ylim=(-0.02, 1.14), yticks=np.linspace(0.0, 1.0, 5))

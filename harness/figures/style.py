@@ -128,7 +128,8 @@ def _settings(page: Page) -> dict[str, Any]:
         "axes.formatter.useoffset": False, "axes.unicode_minus": False,
         "grid.color": RULE, "grid.linewidth": 0.7, "legend.frameon": False, "legend.fontsize": "small",
         "image.interpolation": "nearest", "figure.dpi": page.dpi, "savefig.dpi": "figure", "hatch.linewidth": 0.8,
-        "pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "harness", "text.hinting": "none",  # hinting takes a fifth of the time
+        "pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "harness",
+        "text.hinting": "none",  # hinting takes a fifth of the time
     }  # fmt: skip
 
 
@@ -172,6 +173,11 @@ class _Figure(Figure):
 def page_width(natural: float) -> float:
     """Inches that a figure is wide: those of the page, else what it needs by itself."""
     return _PAGE.get().width or natural
+
+
+def page_height(width: float, height: float) -> float:
+    """Inches that a chart of this natural size is high on the page: less on a narrow one, but no less than 0.6 of it."""
+    return height * min(1.0, max(0.6, page_width(width) / width))
 
 
 def points(size: str = "small") -> float:

@@ -76,7 +76,9 @@ def draw(view: Scatter, title: str) -> Figure:
     names = [style.fitted(f"{cloud.label} ({cloud.count})", "small", _KEY) for cloud in view.clouds] if by_group else []
     key = sum(style.line_height() * (name.count("\n") + 1.3) for name in names) + 0.3
     width = _WIDTH if by_group else _PANEL + 1.8
-    figure = style.new_figure(width, max(_PANEL, key) if beside else _PANEL + key, title, heading, measure.note)
+    figure = style.new_figure(
+        width, max(_PANEL, key) if beside else style.page_width(_PANEL) + key, title, heading, measure.note
+    )
     axes = figure.subplots()
     axes.set_box_aspect(1)
     axes.set_anchor("NW")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from functools import cached_property
 
-from harness.config import Config
-
+from harness.config.schema import Config
 from harness.errors import RequestError
 from harness.models import log_probabilities, pixel_scale
 from harness.records import Dataset, Evaluation, FloatArray, History, RunRecord, Score, Split, Splits
