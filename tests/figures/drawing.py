@@ -53,7 +53,7 @@ def pixels(figure: Figure) -> np.ndarray:
 def texts_beyond_the_edge(figure: Figure) -> list[str]:
     """Texts that the figure's edge cuts."""
     found, inside = shown(figure), figure.bbox.padded(1.5)
-    boxes = [(text.get_text(), text.get_window_extent()) for text in found]
+    boxes = [(text.get_text(), Text.get_window_extent(text)) for text in found]
     return [
         text for text, box in boxes if not (inside.contains(box.x0, box.y0) and inside.contains(box.x1, box.y1))
     ]  # fmt: skip
@@ -62,6 +62,6 @@ def texts_beyond_the_edge(figure: Figure) -> list[str]:
 def overlapping(figure: Figure) -> list[tuple[str, str]]:
     """Pairs of texts that lie over each other (turned ones are left out: their boxes are too large)."""
     boxes = [
-        (text.get_text(), text.get_window_extent().padded(-1.0)) for text in shown(figure) if not text.get_rotation()
+        (text.get_text(), Text.get_window_extent(text).padded(-1.0)) for text in shown(figure) if not text.get_rotation()
     ]
     return [(one, other) for (one, box), (other, second) in itertools.combinations(boxes, 2) if box.overlaps(second)]
