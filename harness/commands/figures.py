@@ -68,10 +68,10 @@ def command(
     from harness.figures.style import Page, on_page
 
     with on_page(Page(width, font_size, dpi)):
-        for name in chosen:
-            target = folder / f"{name}.{form}"
-            write_figure(drawings[name](), target)
-            click.echo(f"Wrote {target}")
+        drawn = {folder / f"{name}.{form}": drawings[name]() for name in chosen}  # all can be drawn, or none is written
+    for target, figure in drawn.items():
+        write_figure(figure, target)
+        click.echo(f"Wrote {target}")
 
 
 def _chosen(names: Sequence[str], every: bool, known: Mapping[str, object], few: Sequence[str]) -> list[str]:

@@ -176,7 +176,7 @@ def page_width(natural: float) -> float:
 
 
 def page_height(width: float, height: float) -> float:
-    """Inches that a chart of this natural size is high on the page: less on a narrow one, but no less than 0.6 of it."""
+    """Inches that a chart of this natural size is high on the page: less on a narrow one, but 0.6 of it at least."""
     return height * min(1.0, max(0.6, page_width(width) / width))
 
 
