@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
@@ -18,9 +18,6 @@ from harness.tracking.models import find_run
 from harness.tracking.reading import cached_reads, read_series
 from harness.tracking.selection import is_sweep
 from harness.tracking.store import Store
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 SWEEP_FEW = ("gap_bars", "train_against_held_out", "curves")
 """What is drawn of a sweep that no figure is named of."""
@@ -87,7 +84,7 @@ def _chosen(names: Sequence[str], every: bool, known: Mapping[str, object], few:
     return wanted
 
 
-def _of_run(store: Store, record: RunRecord, title: str | None) -> dict[str, Callable[[], Figure]]:
+def _of_run(store: Store, record: RunRecord, title: str | None) -> dict[str, Callable[[], Any]]:
     from functools import partial
 
     from harness.figures.builders import BUILDERS
@@ -97,7 +94,7 @@ def _of_run(store: Store, record: RunRecord, title: str | None) -> dict[str, Cal
     return {Path(name).stem: partial(build, view) for name, build in BUILDERS.items()}
 
 
-def _of_sweep(store: Store, record: RunRecord, title: str | None) -> dict[str, Callable[[], Figure]]:
+def _of_sweep(store: Store, record: RunRecord, title: str | None) -> dict[str, Callable[[], Any]]:
     """The figures that a report of the sweep has."""
     from functools import partial
 
@@ -115,7 +112,9 @@ def _of_sweep(store: Store, record: RunRecord, title: str | None) -> dict[str, C
     runs = curve_runs(comparison, 6)
     series = read_series(store, runs, CURVES) if runs else {}
     words = record.name if title is None else title
-    found = {each.name: partial(each.draw, words) for each in drawings(comparison, series)}
+    found: dict[str, Callable[[], Any]] = {
+        each.name: partial(each.draw, words) for each in drawings(comparison, series)
+    }
     if not found:
         raise RequestError(f"The sweep {record.name} ({record.run_id}) has no finished run: there is nothing to draw.")
     return found

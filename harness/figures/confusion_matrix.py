@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -46,7 +47,7 @@ def draw(confusion: Confusion, title: str) -> Figure:
     heading = f"{int(confusion.counts.sum()):,} test images, {confusion.accuracy:.1%} on the diagonal (right)"
     figure = style.new_figure(side + max(widest, 0.5) + 1.4, side + turned + 0.65, title, heading)
     axes = figure.subplots()
-    look = {"cmap": "Blues", "norm": PowerNorm(0.5, 0.0, 100.0), "edgecolors": "white", "linewidth": 1.5}
+    look: Any = {"cmap": "Blues", "norm": PowerNorm(0.5, 0.0, 100.0), "edgecolors": "white", "linewidth": 1.5}
     shown = axes.pcolormesh(np.arange(classes), np.arange(classes), confusion.shares, shading="nearest", **look)
     style.class_ticks(axes, names, side)
     axes.set_yticks(range(classes), names)

@@ -158,8 +158,8 @@ def _look(view: GapAgainst, index: int) -> tuple[str, str]:
     """Colour and marker of a line; beyond twelve lines the colour says where it comes in the order."""
     if len(view.lines) <= len(style.SERIES):
         return style.SERIES[index]
-    shade = gap_colours([0.0, len(view.lines) - 1.0]).to_rgba(float(index))
-    return to_hex(shade), style.SERIES[index % len(style.SERIES)][1]
+    shade = gap_colours([0.0, len(view.lines) - 1.0]).to_rgba(np.array([float(index)]))[0]
+    return to_hex(tuple(shade)), style.SERIES[index % len(style.SERIES)][1]
 
 
 def _entries(view: GapAgainst) -> list[Line2D]:

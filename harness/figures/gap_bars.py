@@ -141,4 +141,5 @@ def _draw_bars(axes: Axes, view: GapBars) -> None:
         axes.axvline(view.baseline.gap.mean, color=style.INK, linewidth=1.0, linestyle="--", zorder=2.5)
     dots = [(value, place + 0.2) for place, bar in enumerate(view.bars) for value in bar.gap.values]
     if dots:
-        axes.scatter(*zip(*dots, strict=True), s=13, color=style.INK, alpha=0.45, linewidth=0, zorder=3)
+        xs, ys = zip(*dots, strict=True)
+        axes.scatter(xs, ys, s=13, color=style.INK, alpha=0.45, linewidth=0, zorder=3)

@@ -33,7 +33,7 @@ def gap_colours(values: Iterable[float]) -> ScalarMappable:
     return ScalarMappable(Normalize(low - beyond, high + beyond), GAPS)
 
 
-def ink(colour: Sequence[float]) -> str:
+def ink(colour: Sequence[float] | FloatArray) -> str:
     """The colour of letters upon a colour (red, green, blue, ...), each 0 to 1."""
     channels = np.asarray(colour[:3])
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
@@ -83,7 +83,7 @@ def swept_axis(axes: Axes, values: Iterable[float], inches: float) -> bool:
 def axis_shares(axes: Axes, values: Sequence[float]) -> FloatArray:
     """How far along the x axis each value lies, from 0 to 1."""
     low, high, *places = axes.xaxis.get_transform().transform(np.array([*axes.get_xlim(), *values]))
-    return (np.array(places) - low) / (high - low)
+    return np.asarray((np.array(places) - low) / (high - low), dtype=np.float64)
 
 
 def swept_marks(distinct: Sequence[float], log: bool, swept: bool = True) -> list[float]:

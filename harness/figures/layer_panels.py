@@ -68,7 +68,7 @@ def _high(panel: LayerPanel, side: float) -> float:
     if panel.sheet is None:
         return side * (_CLASSES_HIGH if panel.labels else _BARS_HIGH)
     rows, columns = panel.sheet.cells.shape
-    return max(side * rows / max(rows, columns), 0.8)
+    return max(side * int(rows) / int(max(rows, columns)), 0.8)
 
 
 def _shades(values: FloatArray) -> ScalarMappable:

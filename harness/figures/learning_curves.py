@@ -109,7 +109,7 @@ def _draw_panel(axes: Axes, curves: Curves, epochs: range, best_epoch: int | Non
         axes.plot([epochs[-1]], [curves.test], "D", color=colour, markersize=6.0, label="test, final weights")
     else:
         axes.plot(epochs, curves.validation, color=colour, linewidth=1.8, label="validation", **shape)
-        between = {"color": style.GAP, "alpha": 0.22, "linewidth": 0}
+        between: Any = {"color": style.GAP, "alpha": 0.22, "linewidth": 0}
         axes.fill_between(epochs, curves.train, curves.validation, label="gap", **between)
     axes.margins(y=0.1)  # the text of a small gap at the upper end stays below the title
     axes.grid(axis="y")
@@ -118,7 +118,7 @@ def _draw_panel(axes: Axes, curves: Curves, epochs: range, best_epoch: int | Non
     _draw_gap(axes, epochs, float(curves.train[-1]), curves.held_out, gap_text)
     if best_epoch is not None and curves.validation is not None:
         axes.axvline(best_epoch, color=style.MUTED, linewidth=0.9, linestyle=":")
-        ring = {"markeredgecolor": colour, "markeredgewidth": 1.6, "markersize": 7.0, "zorder": 4}
+        ring: Any = {"markeredgecolor": colour, "markeredgewidth": 1.6, "markersize": 7.0, "zorder": 4}
         label = f"least validation loss: epoch {best_epoch}"
         axes.plot([best_epoch], [curves.validation[best_epoch - epochs[0]]], "o", color="white", label=label, **ring)
 
@@ -170,7 +170,7 @@ def draw_unit(curves: UnitCurves, title: str) -> Figure:
     every = -(-len(curves.epochs) // _MARKED_EPOCHS)
     for name, values in curves.series.items():
         label, *look = _UNIT[name]
-        line = dict(zip(("color", "linestyle", "marker"), look, strict=True))
+        line: Any = dict(zip(("color", "linestyle", "marker"), look, strict=True))
         axes.plot(curves.epochs, values, label=label, linewidth=1.8, markersize=4.5, markevery=every, **line)
     axes.set(ylim=(0.0, 1.0), yticks=np.linspace(0.0, 1.0, 11), xlabel="epoch")
     axes.margins(x=0.02)

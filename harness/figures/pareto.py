@@ -136,7 +136,7 @@ def _draw_front(axes: Axes, front: Sequence[Standing]) -> list[Line2D]:
     gaps, scores = [one.gap for one in front], [one.held_out for one in front]
     xs, ys = [gap.mean for gap in gaps], [score.mean for score in scores]
     axes.step([*xs, axes.get_xlim()[1]], [*ys, ys[-1]], where="post", color=style.BLUE, linewidth=1.6, zorder=2.5)
-    thin = {"colour": style.FAINT, "elinewidth": 1.0, "zorder": 2.2}
+    thin: Any = {"colour": style.FAINT, "elinewidth": 1.0, "zorder": 2.2}
     draw_intervals(axes, ys, gaps, along="x", **thin)
     draw_intervals(axes, xs, scores, along="y", **thin)
     look = {"marker": "D", "markersize": 6.0, "markeredgecolor": "white", "zorder": 4.0, "color": style.BLUE}

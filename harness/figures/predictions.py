@@ -87,12 +87,20 @@ def draw_sheet(
     axes = new_sheet(grid, pictures, title, note or _sheet_note(images, captions), 4.5)
     wide, high = grid.image
     for image, text, (x, y) in zip(images, texts, grid.corners, strict=True):
-        look = {"color": style.verdict(image.right, palette), "weight": "bold" if image.right is False else "normal"}
+        look: Any = {
+            "color": style.verdict(image.right, palette),
+            "weight": "bold" if image.right is False else "normal",
+        }
         axes.text(x + wide / 2, y + high + 0.05, text, size="small", ha="center", va="top", linespacing=1.15, **look)
         if image.right is False:
             axes.add_patch(Rectangle((x, y), wide, high, fill=False, linewidth=1.8, clip_on=False,
                                      edgecolor=style.PALETTES[palette].wrong))  # fmt: skip
     return _figure_of(axes)
+
+
+def _verdict(image: PredictedImage, palette: str) -> dict[str, Any]:
+    weight = "bold" if image.right is False else "normal"
+    return {"color": style.verdict(image.right, palette), "weight": weight}
 
 
 def _figure_of(axes: Axes) -> Figure:
@@ -140,8 +148,7 @@ def draw_prediction(
     _draw_picture(left, image.image)
     left.set_title(style.fitted(image.label, "small", room, lines=1), size="small")
     words = style.fitted(caption(image, names), "large", room, 3, bold=True)
-    weight = "bold" if image.right is False else "normal"
-    left.set_xlabel(words, size="large", weight=weight, color=style.verdict(image.right, palette))
+    left.set_xlabel(words, size="large", **_verdict(image, palette))
     bars = right.bar(range(len(class_names)), image.probabilities, color=bar_colours(image, palette))
     named = {image.predicted: f"{image.confidence:.0%}"}
     if image.true is not None and not image.right:
@@ -186,7 +193,10 @@ def draw_prediction_grid(
     for image, text, (x, y) in zip(images, captions, grid.corners, strict=True):
         above: Any = {"size": "small", "va": "top"}
         axes.text(x, y - heads + 0.02, style.shortened(clean(image.label), 30), color=style.MUTED, **above)
-        look = {"color": style.verdict(image.right, palette), "weight": "bold" if image.right is False else "normal"}
+        look: Any = {
+            "color": style.verdict(image.right, palette),
+            "weight": "bold" if image.right is False else "normal",
+        }
         axes.text(x, y - heads + 0.02 + style.line_height(), text, **above, **look)
         _draw_bars(axes, image, x + wide + 0.12, y + high, high, palette)
     return _figure_of(axes)

@@ -134,8 +134,8 @@ def _settings(page: Page) -> dict[str, Any]:
 
 
 @contextmanager
-def _looking(settings: Mapping[str, Any]) -> Iterator[None]:
-    with matplotlib.rc_context(dict(settings)), warnings.catch_warnings():
+def _looking(settings: Any) -> Iterator[None]:
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")  # a box is drawn instead
         yield
 

@@ -85,16 +85,25 @@ def draw(view: Scatter, title: str) -> Figure:
     _set_limits(axes, view)
     if by_group:
         handles = [
-            axes.scatter(*cloud.points.T, s=30, color=colour, marker=marker, alpha=0.8, linewidth=0, zorder=3)
+            axes.scatter(
+                cloud.points[:, 0],
+                cloud.points[:, 1],
+                s=30,
+                color=colour,
+                marker=marker,
+                alpha=0.8,
+                linewidth=0,
+                zorder=3,
+            )
             for cloud, (colour, marker) in zip(view.clouds, style.SERIES, strict=False)
         ]
         if handles:
             style.legend_beside(axes, handles, names, beside, left=1.14)
     else:
         shown = gap_colours(cloud.gap for cloud in view.clouds)
-        colours = shown.to_rgba([cloud.gap for cloud in view.clouds for _ in cloud.points])
+        colours = shown.to_rgba(np.array([cloud.gap for cloud in view.clouds for _ in cloud.points]))
         points = np.concatenate([cloud.points for cloud in view.clouds])
-        axes.scatter(*points.T, s=26, color=colours, edgecolor="white", linewidth=0.4, zorder=3)
+        axes.scatter(points[:, 0], points[:, 1], s=26, color=colours, edgecolor="white", linewidth=0.4, zorder=3)
         title = f"mean gap of the\ngroup ({measure.gap_unit})"
         style.colour_bar(axes, shown, title, shrink=0.8, aspect=25, ticks=style.even_ticks(5))
     _draw_equal_gaps(axes, measure)

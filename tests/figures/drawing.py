@@ -61,7 +61,6 @@ def texts_beyond_the_edge(figure: Figure) -> list[str]:
 
 def overlapping(figure: Figure) -> list[tuple[str, str]]:
     """Pairs of texts that lie over each other (turned ones are left out: their boxes are too large)."""
-    boxes = [
-        (text.get_text(), Text.get_window_extent(text).padded(-1.0)) for text in shown(figure) if not text.get_rotation()
-    ]
+    level = [text for text in shown(figure) if not text.get_rotation()]
+    boxes = [(text.get_text(), Text.get_window_extent(text).padded(-1.0)) for text in level]
     return [(one, other) for (one, box), (other, second) in itertools.combinations(boxes, 2) if box.overlaps(second)]
