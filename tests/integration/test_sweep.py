@@ -47,7 +47,7 @@ def test_a_child_is_named_after_what_differs_and_has_those_settings(swept: Outco
     assert found == [(f"{name} seed={seed}", name, str(seed)) for name in ("sgd", "adam") for seed in (0, 1)]
 
 
-def test_a_child_draws_the_figure_by_which_runs_are_compared_and_no_other(swept: Outcome) -> None:
+def test_a_child_keeps_the_few_figures_that_a_single_run_keeps(swept: Outcome) -> None:
     for child in swept.children:
         listed = swept.project.client().list_artifacts(child.info.run_id, "figures")
         assert {item.path for item in listed} == {f"figures/{name}" for name in SELECTIONS["few"]}
