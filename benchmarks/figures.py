@@ -23,7 +23,7 @@ from harness.records import Dataset, FloatArray, History, Split
 from harness.run.evaluate import evaluate
 from harness.tracking.writing import FAST_PNG
 
-GOAL = 0.6  # seconds
+GOALS = {"few": 0.35, "all": 4.0}  # seconds
 EPOCHS = 10
 TEST_IMAGES = 10_000
 
@@ -42,9 +42,13 @@ def main() -> int:
         seconds = [measure(made_up_run(dataset, seed), folder) for seed in range(request.rounds + 1)][1:]
     for name in SELECTIONS["all"]:
         print(f"{1000 * min(took[name] for took in seconds):6.1f} ms  {name}")
-    total = min(sum(took.values()) for took in seconds)
-    print(f"{1000 * total:6.1f} ms  all {len(SELECTIONS['all'])} figures of a run; goal: {1000 * GOAL:.0f} ms")
-    return 0 if total <= GOAL else 1
+    met = True
+    for selection, goal in GOALS.items():
+        names = SELECTIONS[selection]
+        total = min(sum(took[name] for name in names) for took in seconds)
+        print(f"{1000 * total:6.1f} ms  figures={selection}, {len(names)} figures; goal: {1000 * goal:.0f} ms")
+        met = met and total <= goal
+    return 0 if met else 1
 
 
 def measure(view: RunView, folder: Path) -> dict[str, float]:

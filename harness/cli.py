@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "sweep": ("harness.commands.sweep", "Train a grid of settings and compare the runs."),
     "compare": ("harness.commands.compare", "Show runs side by side, ranked by overfitting gap."),
     "report": ("harness.commands.report", "Write a sweep's report: one page with all findings."),
+    "figures": ("harness.commands.figures", "Draw figures of a run or a sweep, for the screen or for a paper."),
     "guides": ("harness.commands.guides", "Train the models of the five guides, and compare."),
     "reproduce": ("harness.commands.reproduce", "Train a recorded run again and compare, bit for bit."),
     "predict": ("harness.commands.predict", "Predict images with a trained model."),
@@ -53,7 +54,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 
 INTERRUPTED = 130
 KEPT = frozenset({
-    "train", "sweep", "guides", "reproduce", "report", "export", "register", "sync", "store", "delete", "tag", "gc",
+    "train", "sweep", "figures", "guides", "reproduce", "report", "export", "register", "sync", "store", "delete",
+    "tag", "gc",
 })  # fmt: skip
 """Commands whose work is done where its result could not be printed. The others print, and have failed then."""
 

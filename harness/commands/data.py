@@ -15,7 +15,7 @@ from harness.commands.describing import Description, describe_dataset
 from harness.commands.tables import text_table
 from harness.config.schema import PREPROCESSING, DatasetConfig
 from harness.errors import DataError, RequestError
-from harness.figures.files import png_path, write_png
+from harness.figures.files import png_path, write_figure
 from harness.records import Dataset, Split
 
 COLOUR_MAPS = ("viridis", "binary", "gray", "gray_r")
@@ -154,17 +154,17 @@ def show(
     if rows * columns > len(images):
         raise RequestError(f"--grid {grid}: needs {rows * columns}, and {held}. Ask for fewer.")
 
-    from harness.figures.training_images import draw_image, draw_images
+    from harness.figures.image_sheets import draw_image, draw_images
 
     title = data.publication(name).title
     if grid is None:
         chosen = index or 0
         note = f"{kind} image {chosen}: {dataset.class_names[images.labels[chosen]]}"
-        write_png(draw_image(images.images[chosen], note, title, cmap or _ONE, bar), target)
+        write_figure(draw_image(images.images[chosen], note, title, cmap or _ONE, bar), target)
     else:
         first = Split(images.images[: rows * columns], images.labels[: rows * columns])
         note = f"The first {len(first)} of {len(images):,} {kind} images."
-        write_png(draw_images(first, dataset.class_names, note, title, columns, cmap or _GRID), target)
+        write_figure(draw_images(first, dataset.class_names, note, title, columns, cmap or _GRID), target)
     click.echo(f"Wrote {target}")
 
 
@@ -200,12 +200,12 @@ def describe(name: str, preprocessing: str, form: str, output: Path | None, dire
     else:
         _print_description(dataset, description)
     if target is not None:
-        from harness.figures import pixel_values
+        from harness.figures import image_sheets
 
         label = dataset.class_names[dataset.train.labels[0]]
-        values = pixel_values.compute(dataset.train.images[0], description.pixel_scale)
+        values = image_sheets.compute_pixel_values(dataset.train.images[0], description.pixel_scale)
         title = f"{data.publication(name).title}, {preprocessing}"
-        write_png(pixel_values.draw(values, f"First training image ({label})", title), target)
+        write_figure(image_sheets.draw_pixel_values(values, f"First training image ({label})", title), target)
         click.echo(f"Wrote {target}", err=form == "json")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.commands.chosen_images import ChosenImage
 from harness.commands.tables import text_table
-from harness.figures.files import write_png
+from harness.figures.files import write_figure
 from harness.figures.layers import compute_kernel, compute_output
 from harness.models.inspection import BoolArray, Kernel, Layer, LayerOutput
 from harness.records import FloatArray
@@ -188,7 +188,7 @@ def draw_outputs(seen: Observation, run_name: str, file: Path) -> None:
         marked = seen.image.true if classes else None
         panels.append(compute_output(output.layer.name, lines, output.values, output.dead, classes, marked))
     sheets = any(panel.sheet is not None for panel in panels)
-    write_png(draw(panels, f"{run_name}: {seen.headline}", _note(seen, sheets)), file)
+    write_figure(draw(panels, f"{run_name}: {seen.headline}", _note(seen, sheets)), file)
 
 
 def _note(seen: Observation, sheets: bool) -> str:
@@ -212,7 +212,7 @@ def draw_weights(kernel: Kernel, image_shape: tuple[int, ...], run_name: str, fi
 
     what = "an image for each unit" if kernel.values.ndim == 2 else "a tile for each channel"
     lines = [f"Weights {' × '.join(map(str, kernel.values.shape))}, {what}"]
-    write_png(draw([compute_kernel(kernel.layer, lines, kernel.values, image_shape)], run_name, _COUNTED), file)
+    write_figure(draw([compute_kernel(kernel.layer, lines, kernel.values, image_shape)], run_name, _COUNTED), file)
 
 
 def _kind(layer: Layer) -> str:

@@ -15,8 +15,8 @@ from harness.commands.store_option import store_option
 from harness.config.schema import PALETTES
 from harness.data.fitting import FITS
 from harness.errors import DataError, RequestError
-from harness.figures.files import png_path, write_png
-from harness.figures.predicted import PredictedImage
+from harness.figures.files import png_path, write_figure
+from harness.figures.view import PredictedImage
 from harness.records import RunRecord
 from harness.run.load import TrainedRun, open_model, read_config, recorded_shape
 from harness.tracking.models import find_trained
@@ -252,5 +252,5 @@ def _draw(drawing: Drawing, predicted: Sequence[PredictedImage], trained: Traine
         figure = figures.draw_prediction_grid(predicted, names, drawing.columns or COLUMNS, palette, title)
     else:
         figure = figures.draw_sheet(predicted, names, drawing.captions or CAPTIONS[0], palette, title)
-    write_png(figure, drawing.file)
+    write_figure(figure, drawing.file)
     click.echo(f"Wrote {drawing.file}", err=True)

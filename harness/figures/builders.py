@@ -1,4 +1,4 @@
-"""The figures of a run by the names of their files: what each shows of a `RunView`, and how it is drawn."""
+"""The figures of a run by the names of their files: what each shows of a `Drawable`, and how it is drawn."""
 
 from __future__ import annotations
 
@@ -8,16 +8,12 @@ from matplotlib.figure import Figure
 
 from harness.figures import (
     confusion_matrix,
+    image_sheets,
     learning_curves,
     mistakes,
-    pixel_values,
     predictions,
-    probabilities,
-    training_images,
-    unit_curves,
 )
-from harness.figures.predicted import first_images, predicted_images
-from harness.figures.view import RunView
+from harness.figures.view import Drawable, first_images, predicted_images
 from harness.records import Split
 
 SHEET = 25
@@ -25,69 +21,71 @@ LINE_IMAGE = 8
 """The test image whose probabilities guide B draws as a line."""
 
 
-def _learning_curves(run: RunView) -> Figure:
-    return learning_curves.draw(learning_curves.compute(run.history, run.evaluation), run.title)
+def _learning_curves(run: Drawable) -> Figure:
+    return learning_curves.draw(learning_curves.compute(run.history, run.test), run.title)
 
 
-def _unit_curves(run: RunView) -> Figure:
-    return unit_curves.draw(unit_curves.compute(run.history), run.title)
+def _unit_curves(run: Drawable) -> Figure:
+    return learning_curves.draw_unit(learning_curves.compute_unit(run.history), run.title)
 
 
-def _training_image(run: RunView) -> Figure:
+def _training_image(run: Drawable) -> Figure:
     named = f"{', labelled' if run.noisy_labels else ':'} {run.class_names[run.train.labels[0]]}"
-    return training_images.draw_image(run.train.images[0], f"The first training image{named}", run.title)
+    return image_sheets.draw_image(run.train.images[0], f"The first training image{named}", run.title)
 
 
-def _training_images(run: RunView) -> Figure:
+def _training_images(run: Drawable) -> Figure:
     first = Split(run.train.images[:SHEET], run.train.labels[:SHEET])
     note = f"The first {len(first)} of {len(run.train):,} training images."
     if run.noisy_labels:
-        note += f"\nLabels as trained on: {run.noisy_labels:,} of the {len(run.train):,} are wrong on purpose."
-    return training_images.draw_images(first, run.class_names, note, run.title)
+        note += f" Labels as trained on: {run.noisy_labels:,} of the {len(run.train):,} are wrong on purpose."
+    return image_sheets.draw_images(first, run.class_names, note, run.title)
 
 
-def _pixel_values(run: RunView) -> Figure:
-    values = pixel_values.compute(run.train.images[0], run.pixel_scale)
-    return pixel_values.draw(values, f"First training image ({run.class_names[run.train.labels[0]]})", run.title)
+def _pixel_values(run: Drawable) -> Figure:
+    values = image_sheets.compute_pixel_values(run.train.images[0], run.pixel_scale)
+    return image_sheets.draw_pixel_values(
+        values, f"First training image ({run.class_names[run.train.labels[0]]})", run.title
+    )
 
 
-def _predictions(run: RunView) -> Figure:
-    images = first_images(run.split, run.evaluation, SHEET)
-    right = sum(image.right is True for image in images)
+def _predictions(run: Drawable) -> Figure:
+    shown = first_images(run.split, run.evaluation, SHEET)
+    right = sum(image.right is True for image in shown)
     note = (
-        f"The first {len(images)} test images, {right} right ✓: predicted class, probability (true class). "
+        f"The first {len(shown)} test images, {right} right ✓: predicted class, probability (true class). "
         f"All {len(run.split):,}: {run.evaluation.accuracy:.1%} right."
     )
-    return predictions.draw_sheet(images, run.class_names, palette=run.palette, title=run.title, note=note)
+    return predictions.draw_sheet(shown, run.class_names, palette=run.palette, title=run.title, note=note)
 
 
-def _prediction(run: RunView) -> Figure:
+def _prediction(run: Drawable) -> Figure:
     [image] = first_images(run.split, run.evaluation, 1)
-    return probabilities.draw_prediction(image, run.class_names, run.palette, run.title)
+    return predictions.draw_prediction(image, run.class_names, run.palette, run.title)
 
 
-def _prediction_grid(rows: int, columns: int = 3) -> Callable[[RunView], Figure]:
-    def build(run: RunView) -> Figure:
-        images = first_images(run.split, run.evaluation, rows * columns)
-        return probabilities.draw_prediction_grid(images, run.class_names, columns, run.palette, run.title)
+def _prediction_grid(rows: int, columns: int = 3) -> Callable[[Drawable], Figure]:
+    def build(run: Drawable) -> Figure:
+        shown = first_images(run.split, run.evaluation, rows * columns)
+        return predictions.draw_prediction_grid(shown, run.class_names, columns, run.palette, run.title)
 
     return build
 
 
-def _probabilities(run: RunView) -> Figure:
+def _probabilities(run: Drawable) -> Figure:
     [image] = predicted_images(run.split, run.evaluation, [min(LINE_IMAGE, len(run.split) - 1)])
-    return probabilities.draw_probability_line(image, run.class_names, run.title)
+    return predictions.draw_probability_line(image, run.class_names, run.title)
 
 
-def _confident_mistakes(run: RunView) -> Figure:
+def _confident_mistakes(run: Drawable) -> Figure:
     return mistakes.draw(mistakes.compute(run.split, run.evaluation), run.class_names, run.palette, run.title)
 
 
-def _confusion_matrix(run: RunView) -> Figure:
+def _confusion_matrix(run: Drawable) -> Figure:
     return confusion_matrix.draw(confusion_matrix.compute(run.evaluation), run.title)
 
 
-BUILDERS: Mapping[str, Callable[[RunView], Figure]] = {
+BUILDERS: Mapping[str, Callable[[Drawable], Figure]] = {
     "learning_curves.png": _learning_curves,
     "learning_curves_one_panel.png": _unit_curves,  # guide D
     "training_image.png": _training_image,  # guides A, B, C and E

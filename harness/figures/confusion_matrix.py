@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from harness.figures import mosaic, style
-from harness.figures.lettering import letter, width
-from harness.figures.scales import Ticks, class_ticks, colour_bar, dress
+from harness.figures import style
 from harness.records import Evaluation, FloatArray, IntArray
 
 _CELL = 0.55  # inches that a cell takes
@@ -35,56 +34,37 @@ def compute(evaluation: Evaluation) -> Confusion:
     return Confusion(counts, shares, tuple(score.name for score in evaluation.per_class), evaluation.accuracy)
 
 
+@style.look
 def draw(confusion: Confusion, title: str) -> Figure:
     """A square of counts. The square root of the share sets the colour, so that a few mistakes in 100 can be seen."""
-    names = confusion.class_names
-    classes = len(names)
-    side = _CELL * classes
-    middles = tuple(np.arange(classes) + 0.5)
-    across, up = Ticks(middles, names, class_ticks(names, side).angle), Ticks(middles, names)
-    total = int(confusion.counts.sum())
-    heading = f"{total:,} test images, {confusion.accuracy:.1%} on the diagonal (right)"
-    right = max(1.0, width(heading, style.TEXT_SIZE) + style.EDGE - side)
-    margins = style.Margins(left=up.breadth + 0.35, right=right, bottom=across.depth + 0.35, top=0.4, between=0.3)
-    wide, high = margins.left + side + margins.right, margins.bottom + side + margins.top
-    figure, (axes,) = style.row_of_panels(wide, high, title, 1, margins)
-    colours = mosaic.colours("Blues")
-    mosaic.show(axes, colours[np.rint(255 * _depth(confusion.shares)).astype(int)])
-    axes.set(xlim=(0, classes), ylim=(classes, 0))
-    dress(axes, heading, across, up, grid="")
+    classes = len(confusion.class_names)
+    names = [style.fitted(name, "small", 2.6, lines=1) for name in confusion.class_names]
+    widest = max(map(style.text_width, names))
+    side = max(_CELL * classes, 1.5)
+    if style.page_width(0.0):
+        side = min(side, style.page_width(side) - widest - 1.4)
+    turned = 0.71 * widest if widest > 0.9 * side / classes else 0.0
+    heading = f"{int(confusion.counts.sum()):,} test images, {confusion.accuracy:.1%} on the diagonal (right)"
+    figure = style.new_figure(side + max(widest, 0.5) + 1.4, side + turned + 0.65, title, heading)
+    axes = figure.subplots()
+    look: Any = {"cmap": "Blues", "norm": PowerNorm(0.5, 0.0, 100.0), "edgecolors": "white", "linewidth": 1.5}
+    shown = axes.pcolormesh(np.arange(classes), np.arange(classes), confusion.shares, shading="nearest", **look)
+    style.class_ticks(axes, names, side)
+    axes.set_yticks(range(classes), names)
+    axes.set(xlabel="predicted class", ylabel="true class", aspect="equal")
+    axes.invert_yaxis()
     axes.spines[:].set_visible(False)
-    between = [((0.0, line), (float(classes), line)) for line in range(1, classes)]
-    rules = [*between, *(((y0, x0), (y1, x1)) for (x0, y0), (x1, y1) in between)]
-    axes.add_collection(LineCollection(rules, colors="white", linewidths=1.5, zorder=2), autolim=False)
-    _draw_counts(axes, confusion)
-    outside = axes.transAxes
-    letter(axes, ["predicted class"], [(0.5, 0.0)], size=style.TEXT_SIZE, valign="bottom",
-           shift=(0.0, 3.0 - 72 * margins.bottom), transform=outside)  # fmt: skip
-    letter(axes, ["true class"], [(0.0, 0.5)], size=style.TEXT_SIZE, angle=90.0, valign="top",
-           shift=(7.0 - 72 * margins.left, 0.0), transform=outside)  # fmt: skip
-    place = axes.get_position()
-    beside = figure.add_axes((place.x1 + margins.between / wide, place.y0 + 0.15 * place.height,
-                              0.18 / wide, 0.7 * place.height))  # fmt: skip
-    shares = np.array([0.0, 1.0, 5.0, 10.0, 20.0, 50.0, 100.0])
-    colour_bar(
-        beside, colours, Ticks(tuple(_depth(shares)), tuple(f"{share:.0f}%" for share in shares)), "of the\ntrue class"
-    )
+    _write_counts(axes, confusion, side / classes)
+    ticks = [0, 1, 5, 10, 20, 50, 100] if side > 3 else [0, 10, 100]
+    style.colour_bar(axes, shown, "of the\ntrue class", ticks=ticks, format="%d%%", shrink=0.7, aspect=25)
     return figure
 
 
-def _depth(shares: FloatArray) -> FloatArray:
-    """How deep the colour of a percentage is, 0 to 1."""
-    return np.sqrt(shares / 100.0)
-
-
-def _draw_counts(axes: Axes, confusion: Confusion) -> None:
-    cells = list(np.ndenumerate(confusion.counts))
-    letter(
-        axes,
-        [f"{count:,}" for _, count in cells],
-        [(column + 0.5, row + 0.5) for (row, column), _ in cells],
-        colours=[
-            "white" if confusion.shares[cell] > 30 else style.INK if count else style.FAINT for cell, count in cells
-        ],
-        bold=[row == column for (row, column), _ in cells],
-    )
+def _write_counts(axes: Axes, confusion: Confusion, cell: float) -> None:
+    if style.text_width(f"{confusion.counts.max():,}", bold=True) > cell:
+        return  # a page is too narrow: the colours say it
+    for (row, column), count in np.ndenumerate(confusion.counts):
+        colour = "white" if confusion.shares[row, column] > 30 else style.INK if count else style.FAINT
+        weight = "bold" if row == column else "normal"
+        written = axes.text(column, row, f"{count:,}", size="small", ha="center", va="center_baseline", color=colour)
+        written.set(weight=weight, in_layout=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness import paths
 from harness.errors import RequestError
@@ -13,6 +13,7 @@ from harness.errors import RequestError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+FORMATS = ("png", "pdf", "svg")
 _COLOURS = 128
 
 
@@ -35,15 +36,26 @@ def png_path(given: Path | None, default: str) -> Path:
     return target
 
 
-def write_png(figure: Figure, target: Path) -> None:
-    """Save a figure whole or not at all; folders that are missing are made.
+def figure_folder(folder: Path) -> Path:
+    """The folder that `--output` names, for figures that are written there under names of their own.
+
+    Raises:
+        RequestError: a file has that name, or the folder cannot be made or written to.
+    """
+    return png_path(folder.expanduser() / "figure.png", "figure.png").parent
+
+
+def write_figure(figure: Figure, target: Path) -> None:
+    """Save a figure in the format that `target` ends in, one of `FORMATS`; folders that are missing are made.
 
     Raises:
         RequestError: the file cannot be written.
     """
+    form = target.suffix.lower().removeprefix(".")
+    undated: dict[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(form, {})
     try:
         with paths.atomic_path(target) as temporary:
-            figure.savefig(temporary, format="png")
+            figure.savefig(temporary, format=form, metadata=undated)
     except OSError as error:
         raise RequestError(f"--output {target}: cannot be written ({error.strerror}). Name another file.") from error
 

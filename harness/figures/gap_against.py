@@ -5,24 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
 from harness.figures import style
-from harness.figures.axis import limits, number_axis, set_number_axis
-from harness.figures.groups import Estimate, Group, Measure, counts_text, number, ordered, value_text
-from harness.figures.intervals import draw_intervals
-from harness.figures.keys import Entry, draw_key, key_height
-from harness.figures.panels import counted, heading_height, write_heading, write_labels
-from harness.figures.scales import dress, even_ticks
-from harness.figures.shades import Shades
+from harness.figures.gap_marks import axis_shares, draw_intervals, gap_colours, swept_axis
+from harness.figures.groups import (
+    Estimate,
+    Group,
+    Measure,
+    counted,
+    counts_text,
+    limits,
+    number,
+    ordered,
+    value_text,
+)
 
-_WIDTH, _KEY, _HIGH = 11.0, 2.2, 3.3  # inches
+_WIDTH, _KEY, _HIGH = 11.0, 2.2, 4.0  # inches
+_ROOMY = 8.0  # inches of a figure, from which on the key stands beside the panels
 _MOST_NAMED = 24  # lines of the key
 _STEP, _BREADTH = 8.0, 24.0  # points between lines, whose intervals stand beside each other, and of them all
 _OWN = 0.5  # of the space between two numbers, which the lines at one of them may take
@@ -87,6 +94,7 @@ def _second(group: Group, by: str | None) -> str:
     return "" if by is None else value_text(group.settings.get(by))
 
 
+@style.look
 def draw(view: GapAgainst, title: str) -> Figure:
     """Left the gap, right the two scores that it lies between; logarithmic where the numbers span many sizes."""
     measure, points = view.measure, [point for line in view.lines for point in line.points]
@@ -98,49 +106,44 @@ def draw(view: GapAgainst, title: str) -> Figure:
         heading += f" Left out: {counted(view.left_out, 'group')} without a number or a finished run."
     if any(not line.joined for line in view.lines):
         heading += " Points are not joined where several groups have the same number."
-    entries, note = _entries(view), measure.note
-    top = heading_height(heading, note, _WIDTH)
-    key = view.by or ""
-    high = max(_HIGH + 0.6 + top + 0.4, key_height(entries, _KEY, key) + top + 0.3)
-    margins = style.Margins(1.0, _KEY + 0.3, high - _HIGH - top - 0.4, top + 0.4, 1.0)
-    figure, (left, right) = style.row_of_panels(_WIDTH, high, title, 2, margins)
-    write_heading(figure, heading, note, high)
-    draw_key(figure, entries, _WIDTH - _KEY - 0.1, high - top - 0.2, _KEY, key)
-    wide = left.get_position().width * _WIDTH
-    axis = number_axis([point.at for point in points], wide)
-    for axes in (left, right):
-        set_number_axis(axes, axis)
+    entries = _entries(view)
+    beside = style.page_width(_WIDTH) >= _ROOMY
+    lines = len(entries) + bool(view.by)
+    high = max(_HIGH, style.line_height() * 1.2 * lines + 0.5) if beside else _HIGH + 0.6 + 0.1 * lines
+    figure = style.new_figure(_WIDTH, high, title, heading, measure.note)
+    left, right = style.row_of_panels(figure, 2)
+    name = style.fitted(view.by, "small", _KEY) if view.by else ""
+    style.legend_beside(right, entries, [str(entry.get_label()) for entry in entries], beside, name)
     gaps = [point.gap for point in points]
-    left.set_ylim(*limits(_levels(gaps), _ends(gaps), measure.least_range))
     both = [estimate for point in points for estimate in (point.train, point.held_out)]
-    right.set_ylim(*limits(_levels(both), _ends(both), measure.least_range))
+    wide = 0.37 * figure.get_size_inches()[0] if beside else figure.get_size_inches()[0] - 0.8
+    for axes, shown in ((left, gaps), (right, both)):
+        log = swept_axis(axes, [point.at for point in points], wide)
+        axes.set_ylim(*limits(_levels(shown), _ends(shown), measure.least_range))
+        axes.set_xlabel(style.fitted(view.setting + ", logarithmic" * log, "medium", wide))
+        axes.grid(axis="y")
     if left.get_ylim()[0] < 0 < left.get_ylim()[1]:
         left.axhline(0.0, color=style.MUTED, linewidth=0.9, zorder=1.5)
-    shares = sorted(set(axis.shares(point.at for point in points)))
-    apart = 72 * wide * min((after - before for before, after in pairwise(shares)), default=1.0)
+    _draw_lines(left, right, view, wide)
+    quantity = measure.quantity
+    left.set(title="Gap (above 0: overfitting)", ylabel=f"gap ({measure.gap_unit})")
+    right.set(title=f"{quantity.capitalize()} of training and {measure.split}", ylabel=f"{quantity} ({measure.unit})")
+    return figure
+
+
+def _draw_lines(left: Axes, right: Axes, view: GapAgainst, wide: float) -> None:
+    """Every line in both panels; lines stand beside each other, but nearer to their own number than to the next."""
+    shares = axis_shares(left, sorted({point.at for line in view.lines for point in line.points}))
+    apart = 72 * wide * min(np.diff(shares), default=1.0)
     step = min(_STEP, min(_BREADTH, _OWN * apart) / max(len(view.lines) - 1, 1))
+    several = len(view.lines) > 1
     for index, line in enumerate(view.lines):
         colour, marker = _look(view, index)
-        several = len(view.lines) > 1
         aside = step * (index - (len(view.lines) - 1) / 2)
-        _draw_line(left, line, [point.gap for point in line.points], colour if several else style.GAP, marker, aside)
         train, held_out = [point.train for point in line.points], [point.held_out for point in line.points]
+        _draw_line(left, line, [point.gap for point in line.points], colour if several else style.GAP, marker, aside)
         _draw_line(right, line, train, colour if several else style.TRAIN, marker, aside, training=True)
-        _draw_line(right, line, held_out, colour if several else style.HELD_OUT, "s" if not several else marker, aside)
-    quantity = measure.quantity
-    across = view.setting + ", logarithmic" * axis.log
-    for axes, words, up in (
-        (left, "Gap (above 0: overfitting)", f"gap ({measure.gap_unit})"),
-        (
-            right,
-            f"{quantity.capitalize()} of training and {measure.split}",
-            f"{quantity} ({measure.unit})",
-        ),
-    ):
-        ticks = even_ticks(*axes.get_ylim(), most=6)
-        dress(axes, words, axis.ticks, ticks)
-        write_labels(axes, across, axis.ticks.depth, up, ticks.breadth)
-    return figure
+        _draw_line(right, line, held_out, colour if several else style.HELD_OUT, marker if several else "s", aside)
 
 
 def _levels(estimates: Sequence[Estimate]) -> list[float]:
@@ -155,32 +158,32 @@ def _look(view: GapAgainst, index: int) -> tuple[str, str]:
     """Colour and marker of a line; beyond twelve lines the colour says where it comes in the order."""
     if len(view.lines) <= len(style.SERIES):
         return style.SERIES[index]
-    from matplotlib.colors import to_hex
-
-    shade = Shades(0.0, len(view.lines) - 1.0).of([float(index)])[0]
-    return to_hex(shade), style.SERIES[index % len(style.SERIES)][1]
+    shade = gap_colours([0.0, len(view.lines) - 1.0]).to_rgba(np.array([float(index)]))[0]
+    return to_hex(tuple(shade)), style.SERIES[index % len(style.SERIES)][1]
 
 
-def _entries(view: GapAgainst) -> list[Entry]:
+def _entries(view: GapAgainst) -> list[Line2D]:
     split = view.measure.split
     if len(view.lines) == 1:
         entries = [
-            Entry("gap", style.GAP, "o", "-"),
-            Entry("training", style.TRAIN, "o", "--", filled=False),
-            Entry(split, style.HELD_OUT, "s", "-"),
+            _entry("gap", style.GAP, "o"),
+            _entry("training", style.TRAIN, "o", "--", markerfacecolor="white"),
+            _entry(split, style.HELD_OUT, "s"),
         ]
-        return entries if view.by is None else [Entry(view.lines[0].label, "none", ""), *entries]
-    entries = [Entry(line.label, *_look(view, index), "-") for index, line in enumerate(view.lines)]
+        return entries if view.by is None else [_entry(view.lines[0].label, "none"), *entries]
+    entries = [_entry(line.label, *_look(view, index)) for index, line in enumerate(view.lines)]
     if len(entries) > _MOST_NAMED:
-        more = f"and {len(entries) - _MOST_NAMED} more, darker"
-        entries = [*entries[:_MOST_NAMED], Entry(more, "none", "")]
-    sides = [Entry("training", style.INK, "", "--"), Entry(f"{split}, and the gap", style.INK, "", "-")]
-    return [*entries, *sides]
+        entries = [*entries[:_MOST_NAMED], _entry(f"and {len(entries) - _MOST_NAMED} more, darker", "none")]
+    return [*entries, _entry("training", style.INK, dashes="--"), _entry(f"{split}, and the gap", style.INK)]
+
+
+def _entry(label: str, colour: str, marker: str = "", dashes: str = "-", **look: Any) -> Line2D:
+    look |= {"color": colour, "marker": marker, "linestyle": dashes, "markersize": 5.5}
+    return Line2D([], [], label=style.fitted(label, "small", _KEY - 0.5), **look)
 
 
 def _moved(axes: Axes, points: float) -> Any:
-    figure = axes.get_figure(root=True)
-    assert figure is not None
+    figure: Any = axes.get_figure(root=True)
     return axes.transData + ScaledTranslation(points / 72, 0.0, figure.dpi_scale_trans)
 
 
@@ -194,16 +197,14 @@ def _draw_line(
     training: bool = False,
 ) -> None:
     """Single runs as faint dots; means, joined, with their intervals. Training is dashed and hollow."""
-    moved, beside = _moved(axes, aside), _moved(axes, aside - _DOTS)
+    moved = _moved(axes, aside)
     places = [point.at for point in line.points]
     dots = [(at, value) for at, estimate in zip(places, estimates, strict=True) for value in estimate.values]
-    runs = Line2D(*zip(*dots, strict=True), linestyle="none", marker=".", markersize=5.0, color=colour, alpha=0.35,
-                  markeredgewidth=0, transform=beside, zorder=2) if dots else None  # fmt: skip
-    if runs is not None:
-        axes.add_artist(runs)
+    if dots:
+        beside = _moved(axes, aside - _DOTS)
+        axes.plot(*zip(*dots, strict=True), ".", markersize=5.0, color=colour, alpha=0.35, mew=0, transform=beside)
     draw_intervals(axes, places, estimates, colour=colour, transform=moved)
-    dashes: Any = ("--" if training else "-") if line.joined else "none"
-    means = Line2D(places, [estimate.mean for estimate in estimates], color=colour, linestyle=dashes,
-                   linewidth=1.5, marker=marker, markersize=5.5, transform=moved, zorder=3.5)  # fmt: skip
-    means.set_markerfacecolor("white" if training else colour)
-    axes.add_artist(means)
+    dashes = ("--" if training else "-") if line.joined else "none"
+    means = [estimate.mean for estimate in estimates]
+    look: Any = {"color": colour, "markersize": 5.5, "markerfacecolor": "white" if training else colour}
+    axes.plot(places, means, linestyle=dashes, marker=marker, transform=moved, zorder=3.5, **look)

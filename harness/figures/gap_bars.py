@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from harness.figures import style
-from harness.figures.axis import limits
-from harness.figures.groups import Estimate, Group, Measure, count_text
-from harness.figures.intervals import draw_intervals
-from harness.figures.lettering import LINE, fitted, letter, width
-from harness.figures.panels import heading_height, write_heading, write_labels
-from harness.figures.scales import dress, even_ticks
+from harness.figures.gap_marks import draw_intervals
+from harness.figures.groups import Estimate, Group, Measure, count_text, limits
 from harness.records import Place
 
 _WIDTH = 10.0
 _LABELS = 3.6  # inches that labels take at most
-_PAD = 0.1
+_ROOMY = 6.0  # inches of a figure, from which on intervals and runs are written out
 
 
 @dataclass(frozen=True)
@@ -74,44 +68,47 @@ def compute(groups: Sequence[Group], measure: Measure, baseline: str | None = No
     return GapBars(tuple(bars), measure)
 
 
+@style.look
 def draw(view: GapBars, title: str) -> Figure:
     """A row a group; bars from 0 to the mean, to the right of 0 the model overfits."""
     bars, measure = view.bars, view.measure
-    labels = [fitted(bar.name, style.SMALL_SIZE, _LABELS, lines=3) for bar in bars]
-    values = [_value_text(bar, measure) for bar in bars]
-    counts = [bar.count for bar in bars]
-    left = max(width(label, style.SMALL_SIZE, bold=bar.baseline) for label, bar in zip(labels, bars, strict=True))
-    beside = max(width(text, style.SMALL_SIZE) for text in [*values, f"mean [95 % interval], {measure.gap_unit}"])
-    right = beside + 0.25 + max(width(text, style.SMALL_SIZE) for text in counts)
+    width = style.page_width(_WIDTH)
+    roomy = width >= _ROOMY
+    labels = [style.fitted(bar.name, "small", min(_LABELS, 0.4 * width), 3, bold=bar.baseline) for bar in bars]
     lines = max(label.count("\n") + 1 for label in labels)
-    row = max(0.26, LINE * lines * style.SMALL_SIZE / 72 + 0.08)
+    row = max(0.26, style.line_height() * lines + 0.08)
     heading = f"{_capital(measure.gap_name)}. Bar: mean; line: its 95 % interval; dots: single runs."
-    top = heading_height(heading, measure.note, _WIDTH)
-    margins = style.Margins(left + 2 * _PAD, right + 2 * _PAD, 0.5, top + 0.15, 0.0)
-    high = margins.bottom + row * len(bars) + margins.top
-    figure, (axes,) = style.row_of_panels(_WIDTH, high, title, 1, margins)
-    write_heading(figure, heading, measure.note, high)
+    figure = style.new_figure(_WIDTH, row * len(bars) + 0.8, title, heading, measure.note)
+    axes = figure.subplots()
     gaps = [bar.gap for bar in bars]
     axes.set_xlim(*limits([0.0, *_levels(gaps)], [end for gap in gaps for end in (gap.low, gap.high)]))
     axes.set_ylim(len(bars) - 0.5, -0.5)
     _draw_bars(axes, view)
     draw_intervals(axes, range(len(bars)), gaps, along="x")
-    ticks = even_ticks(*axes.get_xlim())
-    dress(axes, "", ticks, None, grid="x")
+    axes.set_yticks(range(len(bars)), labels)
+    for bar, label in zip(bars, axes.get_yticklabels(), strict=True):
+        label.set(weight="bold" if bar.baseline else "normal", linespacing=1.1)
+    axes.set_xlabel(f"{measure.gap_unit} (right of 0: overfitting)")
+    axes.grid(axis="x")
     axes.spines["left"].set_visible(False)
-    write_labels(axes, f"{measure.gap_unit} (right of 0: overfitting)", ticks.depth)
-    rows = list(range(len(bars)))
-    edge: Any = {"transform": axes.get_yaxis_transform()}
-    bold = [bar.baseline for bar in bars]
-    letter(axes, labels, [(0.0, place) for place in rows], bold=bold, align="right", shift=(-72 * _PAD, 0.0), **edge)
-    how: Any = {"align": "left", "shift": (72 * _PAD, 0.0), **edge}
-    letter(axes, values, [(1.0, place) for place in rows], **how)
-    letter(axes, counts, [(1.0, place) for place in rows], colours=style.MUTED, align="left",
-           shift=(72 * (_PAD + beside + 0.2), 0.0), **edge)  # fmt: skip
-    head = f"mean [95 % interval], {measure.gap_unit}"
-    letter(axes, [head], [(1.0, 1.0)], colours=style.MUTED, align="left", valign="bottom", shift=(72 * _PAD, 4.0),
-           transform=axes.transAxes)  # fmt: skip
+    axes.tick_params(axis="y", length=0)
+    _write_values(axes, view, roomy)
     return figure
+
+
+def _write_values(axes: Axes, view: GapBars, roomy: bool) -> None:
+    """Right of the panel the mean of each bar, and, where there is room, its interval and its runs."""
+    values = [_value_text(bar, view.measure, roomy) for bar in view.bars]
+    head = f"mean [95 % interval], {view.measure.gap_unit}"
+    beside = 72 * max(map(style.text_width, [*values, head])) + 22
+    how: Any = {"textcoords": "offset points", "size": "small", "va": "center_baseline", "annotation_clip": False}
+    edge = axes.get_yaxis_transform()
+    for place, (bar, value) in enumerate(zip(view.bars, values, strict=True)):
+        axes.annotate(value, (1, place), (8, 0), edge, **how)
+        if roomy:
+            axes.annotate(bar.count, (1, place), (beside, 0), edge, color=style.MUTED, **how)
+    if roomy:
+        axes.annotate(head, (1, 1), (8, 4), "axes fraction", **how | {"va": "bottom"}, color=style.MUTED)
 
 
 def _levels(gaps: Sequence[Estimate]) -> list[float]:
@@ -122,29 +119,27 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _value_text(bar: Bar, measure: Measure) -> str:
+def _value_text(bar: Bar, measure: Measure, interval: bool) -> str:
     if math.isnan(bar.gap.mean):
-        return "-"
+        return "-" if interval else bar.count
     text = measure.gap_text(bar.gap.mean)
-    if bar.gap.bounded:
+    if bar.gap.bounded and interval:
         text += f"  [{measure.gap_text(bar.gap.low)}, {measure.gap_text(bar.gap.high)}]"
     return text
 
 
 def _draw_bars(axes: Axes, view: GapBars) -> None:
     axes.axvline(0.0, color=style.MUTED, linewidth=0.9, zorder=2)
-    for baseline, look in ((False, {"facecolors": style.GAP, "alpha": 0.5}),
-                           (True, {"facecolors": "white", "edgecolors": style.MUTED, "hatch": "////"})):  # fmt: skip
-        corners = [
-            [(0.0, place - 0.34), (bar.gap.mean, place - 0.34), (bar.gap.mean, place + 0.34), (0.0, place + 0.34)]
-            for place, bar in enumerate(view.bars)
-            if bar.baseline is baseline and math.isfinite(bar.gap.mean)
-        ]
-        if corners:
-            axes.add_collection(PolyCollection(corners, linewidths=0.8 * baseline, zorder=1, **look), autolim=False)
+    look: Mapping[bool, Any] = {
+        False: {"color": style.GAP, "alpha": 0.5},
+        True: {"facecolor": "white", "edgecolor": style.MUTED, "hatch": "////", "linewidth": 0.8},
+    }
+    for place, bar in enumerate(view.bars):
+        if math.isfinite(bar.gap.mean):
+            axes.barh(place, bar.gap.mean, 0.68, zorder=1, **look[bar.baseline])
     if view.baseline is not None and math.isfinite(view.baseline.gap.mean):
         axes.axvline(view.baseline.gap.mean, color=style.INK, linewidth=1.0, linestyle="--", zorder=2.5)
     dots = [(value, place + 0.2) for place, bar in enumerate(view.bars) for value in bar.gap.values]
     if dots:
-        xs, ys = np.asarray(dots).T
+        xs, ys = zip(*dots, strict=True)
         axes.scatter(xs, ys, s=13, color=style.INK, alpha=0.45, linewidth=0, zorder=3)

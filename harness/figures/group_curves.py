@@ -13,12 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from harness.figures import style
-from harness.figures.axis import limits
-from harness.figures.groups import drawable
-from harness.figures.keys import Entry, draw_key_row
-from harness.figures.lettering import LINE, fitted, letter
-from harness.figures.panels import counted, heading_height, write_heading, write_labels
-from harness.figures.scales import Ticks, dress, epoch_ticks, even_ticks
+from harness.figures.groups import counted, drawable, limits
 from harness.records import FloatArray
 
 MOST = 6
@@ -28,7 +23,7 @@ _MOST_STEPS = 1_000
 _SERIES: Mapping[str, tuple[str, str]] = {"train": (style.TRAIN, "-"), "val": (style.HELD_OUT, "--")}
 _QUANTITIES: Mapping[str, tuple[float, str]] = {"loss": (1.0, "loss (nats)"), "accuracy": (100.0, "accuracy (%)")}
 _COLUMNS = (1, 2, 3, 2, 3, 3)
-_WIDTH, _HIGH, _BETWEEN = 10.0, 1.45, 0.25  # inches
+_WIDTH, _HIGH = 10.0, 1.45  # inches
 
 
 Series = Mapping[str, Mapping[int, float]]
@@ -133,9 +128,10 @@ def _finite(values: Sequence[object], scale: float) -> FloatArray:
     return np.array([drawable(value * scale) for value in np.asarray(values, dtype=np.float64).ravel().tolist()])
 
 
+@style.look
 def draw(view: GroupCurves, title: str) -> Figure:
     """A column of two panels a group, loss above accuracy; all share their axes. Dotted: where the loss turns."""
-    columns = _COLUMNS[len(view.panels) - 1]
+    columns = min(_COLUMNS[len(view.panels) - 1], max(1, int(style.page_width(_WIDTH) / 3.0)))
     rows = -(-len(view.panels) // columns)
     band = "95 % interval of the mean" if view.interval else "range of the runs"
     heading = f"Mean over the runs of a group, band: {band}; faint lines: single runs."
@@ -145,72 +141,63 @@ def draw(view: GroupCurves, title: str) -> Figure:
         heading += " A mean ends where the shortest run does."
     if view.left_out:
         heading += f" {counted(len(view.panels), 'group')} of {len(view.panels) + view.left_out} are shown."
-    top = heading_height(heading, "", _WIDTH)
-    across, extents = _shared(view)
-    beside = max(even_ticks(*extent, most=5).breadth for extent in extents.values())
-    edge = beside + 0.3
-    wide = (_WIDTH - edge - style.EDGE - _BETWEEN * (columns - 1)) / columns
-    labels = [fitted(panel.label, style.TEXT_SIZE, wide) for panel in view.panels]
-    caption = 0.34 + LINE * style.TEXT_SIZE / 72 * max(label.count("\n") + 1 for label in labels)
-    block = caption + 2 * _HIGH + 0.18 + 0.5
-    figure, total = style.titled(_WIDTH, top + rows * block + 0.3, title)
-    write_heading(figure, heading, "", top + rows * block + 0.3)
-    for index, panel in enumerate(view.panels):
-        row, column = divmod(index, columns)
-        left = edge + column * (wide + _BETWEEN)
-        upper = 0.3 + (rows - row) * block - caption - _HIGH
-        for place, quantity in enumerate(_QUANTITIES):
-            bottom = upper - place * (_HIGH + 0.18)
-            axes = figure.add_axes((left / _WIDTH, bottom / total, wide / _WIDTH, _HIGH / total))
-            axes.set(xlim=(across.values[0] - 0.3, _last(view) + 0.3), ylim=extents[quantity])
-            _draw_bands(axes, panel, quantity)
-            up = even_ticks(*extents[quantity], most=5)
-            quiet = Ticks(up.values, ("",) * len(up.values))
-            dress(axes, "", across if place else Ticks(across.values, ("",) * len(across.values)),
-                  quiet if column else up)  # fmt: skip
-            if place:
-                write_labels(axes, "epoch", across.depth)
-            if column == 0:
-                write_labels(axes, "", 0.0, _QUANTITIES[quantity][1], beside)
-            if not place:
-                _caption(axes, labels[index], panel)
-    draw_key_row(figure, _entries(view), edge, 0.17)
+    wide = (style.page_width(_WIDTH) - 0.7) / columns - 0.15
+    labels = [style.fitted(panel.label, "medium", wide) for panel in view.panels]
+    caption = style.line_height() + style.line_height("medium") * max(label.count("\n") + 1 for label in labels)
+    figure = style.new_figure(_WIDTH, rows * (caption + 2 * _HIGH + 0.65) + 0.3, title, heading)
+    grid = figure.subplots(2 * rows, columns, sharex=True, squeeze=False)
+    first, last, extents = _shared(view)
+    for index, axes in np.ndenumerate(grid):
+        place, number = index[0] % 2, index[0] // 2 * columns + index[1]
+        if number >= len(view.panels):
+            axes.set_visible(False)
+            continue
+        panel, quantity = view.panels[number], tuple(_QUANTITIES)[place]
+        axes.set(xlim=(first - 0.3, last + 0.3), ylim=extents[quantity])
+        axes.grid(axis="y")
+        axes.yaxis.set_major_locator(style.even_ticks(5))
+        _draw_bands(axes, panel, quantity)
+        axes.tick_params(labelleft=index[1] == 0, labelbottom=bool(place))
+        if index[1] == 0:
+            axes.set_ylabel(_QUANTITIES[quantity][1])
+        if place:
+            axes.set_xlabel("epoch")
+        else:
+            style.captioned(axes, labels[number], [_detail(panel)])
+    style.whole_numbers(grid[0, 0], (first, last))
+    figure.legend(handles=_entries(view), loc="outside lower left", ncols=3 if columns > 1 else 1)
     return figure
 
 
-def _entries(view: GroupCurves) -> list[Entry]:
-    entries = [Entry("training", style.TRAIN, "", "-")]
+def _entries(view: GroupCurves) -> list[Line2D]:
+    entries = [Line2D([], [], color=style.TRAIN, label="training")]
     if any(name.startswith("val/") for panel in view.panels for name in panel.bands):
-        entries.append(Entry("validation", style.HELD_OUT, "", "--"))
+        entries.append(Line2D([], [], color=style.HELD_OUT, linestyle="--", label="validation"))
     if any(panel.onsets for panel in view.panels):
-        entries.append(Entry("validation loss turns: median (line), single runs", style.MUTED, "^", ":"))
+        label = "validation loss turns: median (line), single runs"
+        entries.append(Line2D([], [], color=style.MUTED, linestyle=":", marker="^", markersize=5.5, label=label))
     return entries
 
 
-def _last(view: GroupCurves) -> int:
-    return int(max(run[-1, 0] for panel in view.panels for band in panel.bands.values() for run in band.runs))
-
-
-def _shared(view: GroupCurves) -> tuple[Ticks, dict[str, tuple[float, float]]]:
-    """The ticks of the epochs and the limits of both quantities, for all panels."""
+def _shared(view: GroupCurves) -> tuple[int, int, dict[str, tuple[float, float]]]:
+    """The first and the last epoch, and the limits of both quantities, for all panels."""
     bands = [(name, band) for panel in view.panels for name, band in panel.bands.items()]
     first = int(min(run[0, 0] for _, band in bands for run in band.runs))
+    last = int(max(run[-1, 0] for _, band in bands for run in band.runs))
     extents = {}
     for quantity in _QUANTITIES:
         found = [band for name, band in bands if name.endswith(quantity)]
         values = [value for band in found for value in np.concatenate([band.mean, *(run[:, 1] for run in band.runs)])]
         extents[quantity] = limits(values, [end for band in found for end in (*band.low, *band.high)])
-    return epoch_ticks(range(first, _last(view) + 1)), extents
+    return first, last, extents
 
 
-def _caption(axes: Axes, label: str, panel: GroupPanel) -> None:
-    """Above a column: which group, on how many runs it rests, and when overfitting sets in."""
+def _detail(panel: GroupPanel) -> str:
+    """On how many runs a group rests, and when overfitting sets in."""
     detail = f"n={panel.n}" if panel.n >= panel.asked else f"n={panel.n} of {panel.asked}"
     if panel.onset is not None:
         detail += f", turns at epoch {panel.onset:g} ({len(panel.onsets)} of {panel.n})"
-    how: Any = {"align": "left", "valign": "bottom", "transform": axes.transAxes}
-    letter(axes, [detail], [(0.0, 1.0)], colours=style.MUTED, shift=(0.0, 4.0), **how)
-    letter(axes, [label], [(0.0, 1.0)], size=style.TEXT_SIZE, shift=(0.0, 4.0 + LINE * style.SMALL_SIZE), **how)
+    return detail
 
 
 def _draw_bands(axes: Axes, panel: GroupPanel, quantity: str) -> None:
@@ -218,17 +205,12 @@ def _draw_bands(axes: Axes, panel: GroupPanel, quantity: str) -> None:
         band = panel.bands.get(f"{split}/{quantity}")
         if band is None:
             continue
-        axes.add_collection(
-            LineCollection(list(band.runs), colors=colour, linewidths=0.6, alpha=0.35, zorder=1.5), autolim=False
-        )
+        runs = LineCollection(list(band.runs), colors=colour, linewidths=0.6, alpha=0.35, zorder=1.5)
+        axes.add_collection(runs, autolim=False)
         axes.fill_between(band.epochs, band.low, band.high, color=colour, alpha=0.2, linewidth=0, zorder=1)
-        line: Any = dashes
         marker = "o" if len(band.epochs) == 1 else None
-        axes.add_artist(Line2D(band.epochs, band.mean, color=colour, linestyle=line, linewidth=1.8, marker=marker,
-                               markersize=4.0, zorder=3))  # fmt: skip
+        axes.plot(band.epochs, band.mean, dashes, color=colour, linewidth=1.8, marker=marker, markersize=4.0, zorder=3)
     if panel.onset is not None:
         axes.axvline(panel.onset, color=style.MUTED, linewidth=1.1, linestyle=":", zorder=2)
-        onsets = Line2D(panel.onsets, [0.0] * len(panel.onsets), linestyle="none", marker="^", markersize=4.5,
-                        color=style.MUTED, alpha=0.7, markeredgewidth=0)  # fmt: skip
-        onsets.set(clip_on=False, zorder=3, transform=axes.get_xaxis_transform())
-        axes.add_artist(onsets)
+        how: Any = {"markersize": 4.5, "color": style.MUTED, "alpha": 0.7, "markeredgewidth": 0, "clip_on": False}
+        axes.plot(panel.onsets, [0.0] * len(panel.onsets), "^", transform=axes.get_xaxis_transform(), zorder=3, **how)

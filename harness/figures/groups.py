@@ -14,6 +14,12 @@ from typing import Literal
 
 from harness.records import Place
 
+LOG_DECADES = 1.5
+"""Positive numbers that span more than this are put on a logarithmic axis."""
+_ROOM = 0.06  # of an axis, beyond the outermost values
+_FINEST = 1e-9  # of a number that differences are drawn of
+_STRETCH = 0.75  # of the range of the values, by which intervals may widen it on either side
+
 HeldOut = Literal["val", "test"]
 Quantity = Literal["accuracy", "loss"]
 _TINY = 1e-30
@@ -181,3 +187,40 @@ def varied(groups: Sequence[Group]) -> tuple[str, ...]:
     """The settings that take more than one value, in the order in which the groups name them."""
     names = dict.fromkeys(name for group in groups for name in group.settings)
     return tuple(name for name in names if len({value_text(group.settings.get(name)) for group in groups}) > 1)
+
+
+def is_log(values: Iterable[float]) -> bool:
+    """Whether numbers belong on a logarithmic axis: all positive, and over more than `LOG_DECADES`."""
+    found = [value for value in values if math.isfinite(value)]
+    return bool(found) and min(found) > 0 and math.log10(max(found) / min(found)) > LOG_DECADES
+
+
+def number_text(value: float) -> str:
+    """A number as it stands at an axis: `0.0003`, `128`, `60,000`, `1.2e+06`."""
+    if value == round(value) and abs(value) < 1e6:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) >= 1e6 or abs(value) < 1e-4 else f"{value:.6g}"
+
+
+def limits(values: Iterable[float], ends: Iterable[float] = (), least: float = 0.0) -> tuple[float, float]:
+    """The range of an axis: it holds every finite one of `values`, and `ends` of intervals as far as that is bearable.
+
+    The interval of two runs can be ten times as wide as everything else; it widens the range on each side by three
+    quarters of the range of the values, and goes on beyond the edge. The range is `least` wide at least.
+    """
+    found = [value for value in map(drawable, values) if math.isfinite(value)]
+    if not found:
+        return -1.0, 1.0
+    least = max(least, _FINEST * max(map(abs, found)) if max(found) > min(found) else 0.0)
+    short = max(0.0, least - (max(found) - min(found))) / 2
+    low, high = min(found) - short, max(found) + short
+    stretch = _STRETCH * (high - low) or 0.5 * abs(high) or 1.0
+    reached = [end for end in map(drawable, ends) if math.isfinite(end)]
+    low, high = max(min([low, *reached]), low - stretch), min(max([high, *reached]), high + stretch)
+    beyond = _ROOM * (high - low) or 0.1 * abs(high) or 1.0
+    return low - beyond, high + beyond
+
+
+def counted(count: int, word: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{count:,} {word}{'s' * (count != 1)}"

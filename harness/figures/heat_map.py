@@ -9,21 +9,18 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
-from harness.figures import mosaic, style
+from harness.figures import style
+from harness.figures.gap_marks import GAPS, gap_colours, ink
 from harness.figures.groups import Group, Measure, counts_text, ordered, value_text, varied
-from harness.figures.lettering import fitted, letter, width
-from harness.figures.panels import heading_height, write_heading, write_labels
-from harness.figures.scales import Ticks, class_ticks, dress
-from harness.figures.shades import Shades
 from harness.records import FloatArray, IntArray
 
 _LEAST, _MOST = 0.22, 0.85  # inches that a cell is wide
 _PANEL = 9.0  # inches that all cells take at most
 _HIGH = 0.46  # inches that a cell is high
-_BESIDE = 1.45  # inches for the bar of the scale
+_BESIDE = 1.7  # inches for the scale of colours and the name of the rows
 _LABEL = 1.8
 
 
@@ -77,41 +74,30 @@ def compute(groups: Sequence[Group], measure: Measure, across: str, up: str) -> 
     return HeatMap(across, up, tuple(columns), tuple(rows), grid, n, runs, count, tuple(mixed), measure)
 
 
+@style.look
 def draw(view: HeatMap, title: str) -> Figure:
     """Cells darker with the gap, which is written in them; hatched where nothing finished, empty where not run."""
-    measure = view.measure
-    texts = [_cell_text(view, row, column) for row, column in np.ndindex(view.means.shape)]
-    widest = max(width(text, style.SMALL_SIZE) for text in texts) + 0.16
-    cell = min(max(_MOST, widest), max(_PANEL / len(view.columns), _LEAST))
+    measure, (rows, columns) = view.measure, view.means.shape
+    names, labels = ([style.fitted(text, "small", _LABEL, 1) for text in texts] for texts in (view.columns, view.rows))
+    texts = [_cell_text(view, row, column) for row, column in np.ndindex(rows, columns)]
+    widest = max(map(style.text_width, texts)) + 0.16
+    beside = max(map(style.text_width, labels)) + _BESIDE
+    room = min(_PANEL, style.page_width(_PANEL + beside) - beside)
+    cell = min(max(_MOST, widest), max(room / columns, _LEAST))
     written = cell >= widest
-    wide, deep = cell * len(view.columns), (_HIGH if written else min(_HIGH, cell)) * len(view.rows)
-    middles = np.arange(max(view.means.shape)) + 0.5
-    names = [fitted(name, style.SMALL_SIZE, _LABEL, lines=1) for name in view.columns]
-    columns = Ticks(tuple(middles[: len(names)]), tuple(names), class_ticks(names, wide).angle)
-    rows = Ticks(
-        tuple(middles[: len(view.rows)]), tuple(fitted(name, style.SMALL_SIZE, _LABEL, lines=1) for name in view.rows)
-    )
-    turned = columns.depth - 0.5 * cell if columns.angle else 0.0
-    left, right = max(rows.breadth, width(view.up, style.TEXT_SIZE), turned) + 0.15, _BESIDE
-    across = max(left + wide + right, 6.4)
+    wide = cell * columns
+    turned = max(map(style.text_width, names)) if max(map(style.text_width, names)) > 0.9 * cell else 0.2
+    high = max((_HIGH if written else min(_HIGH, cell)) * rows, 1.2) + turned + 0.5
     heading = _heading(view, written)
-    top = heading_height(heading, measure.note, across)
-    bar_height = max(deep, 1.3)
-    margins = style.Margins(left, across - left - wide, columns.depth + 0.35 + bar_height - deep, top + 0.35, 0.0)
-    high = margins.bottom + deep + margins.top
-    figure, (axes,) = style.row_of_panels(across, high, title, 1, margins)
-    write_heading(figure, heading, measure.note, high)
-    shades = Shades.over(view.means.ravel())
-    _draw_cells(axes, view, shades)
+    figure = style.new_figure(max(beside + wide, 6.4), high, title, heading, measure.note)
+    axes = figure.subplots()
+    _draw_cells(axes, view)
     if written:
-        _write_cells(axes, view, shades, texts)
-    dress(axes, "", columns, rows, grid="")
+        _write_cells(axes, view, texts)
+    style.class_ticks(axes, names, wide)
+    axes.set_yticks(range(rows), labels)
+    axes.set(xlabel=style.fitted(view.across, "medium", wide + beside), ylabel=style.fitted(view.up, "medium", high))
     axes.spines[:].set_visible(False)
-    write_labels(axes, view.across, columns.depth)
-    letter(axes, [view.up], [(0.0, 1.0)], size=style.TEXT_SIZE, align="right", valign="bottom", shift=(-4.0, 7.0),
-           transform=axes.transAxes)  # fmt: skip
-    if np.isfinite(view.means).any():
-        shades.bar(figure, left + wide + 0.35, high - margins.top - bar_height, bar_height, f"gap ({measure.gap_unit})")
     return figure
 
 
@@ -138,35 +124,24 @@ def _cell_text(view: HeatMap, row: int, column: int) -> str:
     return f"{text}\nn={n} of {runs}" if n < runs else text
 
 
-def _draw_cells(axes: Axes, view: HeatMap, shades: Shades) -> None:
+def _draw_cells(axes: Axes, view: HeatMap) -> None:
     rows, columns = view.means.shape
-    picture = np.rint(255 * shades.of(view.means.ravel())).astype(np.uint8).reshape(rows, columns, 4)
-    picture[np.isnan(view.means)] = 255
-    mosaic.show(axes, np.ascontiguousarray(picture[::-1]))
-    axes.set(xlim=(0, columns), ylim=(0, rows))
-    failed = [
-        [(column, row), (column + 1, row), (column + 1, row + 1), (column, row + 1)]
-        for row, column in np.argwhere((view.groups > 0) & np.isnan(view.means))
-    ]
-    if failed:
-        axes.add_collection(PolyCollection(failed, facecolors="white", edgecolors=style.FAINT, hatch="////",
-                                           linewidths=0.0, zorder=1.5), autolim=False)  # fmt: skip
-    rules: list[Any] = [((0.0, row), (columns, row)) for row in range(rows + 1)]
-    rules += [((column, 0.0), (column, rows)) for column in range(columns + 1)]
-    axes.add_collection(LineCollection(rules, colors="white", linewidths=1.5, zorder=2), autolim=False)
+    shown = gap_colours(view.means.ravel())
+    look: Any = {"cmap": GAPS.with_extremes(bad="white"), "norm": shown.norm, "edgecolors": "white", "linewidth": 1.5}
+    axes.pcolormesh(np.arange(columns), np.arange(rows), np.ma.masked_invalid(view.means), shading="nearest", **look)
+    for row, column in np.argwhere((view.groups > 0) & np.isnan(view.means)):
+        corner = (column - 0.48, row - 0.48)
+        axes.add_patch(Rectangle(corner, 0.96, 0.96, fill=False, hatch="////", edgecolor=style.FAINT, linewidth=0.0))
+    if np.isfinite(view.means).any():
+        style.colour_bar(
+            axes, shown, f"gap ({view.measure.gap_unit})", shrink=0.8, aspect=20, ticks=style.even_ticks(5)
+        )
 
 
-def _write_cells(axes: Axes, view: HeatMap, shades: Shades, texts: Sequence[str]) -> None:
-    cells = list(np.ndindex(view.means.shape))
-    inks = [style.INK if math.isnan(view.means[cell]) else shades.ink(float(view.means[cell])) for cell in cells]
-    places = [(column + 0.5, row + 0.5) for row, column in cells]
-    first = [text.partition("\n")[0] for text in texts]
-    second = [text.partition("\n")[2] for text in texts]
-    up = [4.0 if text else 0.0 for text in second]
-    for rise in (0.0, 4.0):
-        chosen = [index for index, value in enumerate(up) if value == rise and first[index]]
-        letter(axes, [first[i] for i in chosen], [places[i] for i in chosen], colours=[inks[i] for i in chosen],
-               shift=(0.0, rise))  # fmt: skip
-    chosen = [index for index, text in enumerate(second) if text]
-    letter(axes, [second[i] for i in chosen], [places[i] for i in chosen], colours=[inks[i] for i in chosen],
-           size=6.5, shift=(0.0, -7.0))  # fmt: skip
+def _write_cells(axes: Axes, view: HeatMap, texts: Sequence[str]) -> None:
+    shown = gap_colours(view.means.ravel())
+    for (row, column), text in zip(np.ndindex(view.means.shape), texts, strict=True):
+        if text:
+            colour = ink(shown.to_rgba(view.means[row, column]))
+            written = axes.text(column, row, text, size="small", ha="center", va="center", color=colour)
+            written.set(linespacing=1.05, in_layout=False)

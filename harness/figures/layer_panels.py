@@ -7,9 +7,7 @@ colour-blind readers. A unit of a ReLU that is exactly 0 is grey, and crossed wh
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,40 +24,36 @@ from harness.records import FloatArray
 SIGNED, POSITIVE = "RdBu_r", "YlGnBu"
 OFF = "#C4C4C4"
 
-_LEFT, _FOOT = 0.62, 0.36  # inches beside and below a panel, for the numbers of its rows and columns
-_NAMES = 1.05  # inches for the names of classes
-_LINE = 0.165  # inches that a line of words takes
-_NOTE_CHARACTERS = 15.5  # that fit into an inch of the note
-_BAR, _BAR_GAP, _BAR_LABELS = 0.11, 0.08, 0.55  # inches of the colour bar: itself, before it, after it
 _SMALL, _LARGE, _LARGEST = 2.5, 5.2, 9.0  # inches of a panel's longer side: of several, of the only one, of many cells
+_BESIDE = 1.3  # inches for the numbers of rows and the scale of colours
 _BARS_HIGH, _CLASSES_HIGH = 0.62, 0.9  # height of a panel of bars as a share of that side
 _MOST_COLUMNS = 4
 
 
+@style.look
 def draw(panels: Sequence[LayerPanel], title: str, note: str) -> Figure:
     """The panels in rows of up to four in reading order, below a title and a `note`."""
     side = _SMALL if len(panels) > 1 else _alone(panels[0])
     columns = math.ceil(len(panels) / math.ceil(len(panels) / _MOST_COLUMNS))
+    columns = min(columns, max(1, int(style.page_width(math.inf) / 2.6) if style.page_width(0.0) else columns))
     rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]
-    cell = _LEFT + side + _BAR_GAP + _BAR + _BAR_LABELS
-    heads = [_LINE * (1 + max(len(panel.lines) for panel in row)) + 0.08 for row in rows]
     heights = [
-        head + max(_size(panel, side)[1] for panel in row) + _FOOT for row, head in zip(rows, heads, strict=True)
+        max(_high(panel, side) + style.line_height() * (len(panel.lines) + 2) for panel in row) + 0.4 for row in rows
     ]
-    width = columns * cell + 2 * style.EDGE
-    lines = textwrap.wrap(note, int(width * _NOTE_CHARACTERS))
-    above = _LINE * len(lines) + 0.15
-    height = sum(heights) + above
-    figure, (whole,) = style.row_of_panels(width, height, title, 1, style.Margins(0.0, 0.0, 0.0, 0.0, 0.0))
-    whole.set_axis_off()
-    place = (style.EDGE / width, (height - 0.05) / figure.get_figheight())
-    words = style.plain(figure.text(*place, "\n".join(lines), va="top"))
-    words.set(size=style.SMALL_SIZE, color=style.MUTED)
-    top = height - above
-    for row, head, high in zip(rows, heads, heights, strict=True):
-        for number, panel in enumerate(row):
-            _Place(figure, style.EDGE + number * cell, top - head, side).draw(panel, head)
-        top -= high
+    figure = style.new_figure(columns * (side + _BESIDE), sum(heights), title, "", note)
+    grid = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
+    for axes in grid.ravel()[len(panels) :]:
+        axes.set_visible(False)
+    for place, (axes, panel) in enumerate(zip(grid.ravel(), panels, strict=False)):
+        most = max(len(other.lines) for other in rows[place // columns])
+        lines = [*panel.lines, *[""] * (most - len(panel.lines))]
+        style.captioned(axes, style.fitted(panel.title, "medium", side + 0.6, bold=True), lines, "bold")
+        if panel.labels:
+            _draw_classes(axes, panel)
+        elif panel.sheet is None:
+            _draw_bars(axes, panel, 72 * side / len(panel.values))
+        else:
+            _draw_sheet(axes, panel, panel.sheet, side * style.DPI / max(panel.sheet.cells.shape))
     return figure
 
 
@@ -69,54 +63,12 @@ def _alone(panel: LayerPanel) -> float:
     return min(max(_LARGE, 2 * cells / style.DPI), _LARGEST)
 
 
-def _size(panel: LayerPanel, side: float) -> tuple[float, float]:
-    """Width and height in inches of what a panel shows."""
-    if panel.labels:
-        return side - (_NAMES - _LEFT), side * _CLASSES_HIGH
+def _high(panel: LayerPanel, side: float) -> float:
+    """Inches that what a panel shows is high."""
     if panel.sheet is None:
-        return side, side * _BARS_HIGH
+        return side * (_CLASSES_HIGH if panel.labels else _BARS_HIGH)
     rows, columns = panel.sheet.cells.shape
-    scale = side / max(rows, columns)
-    return columns * scale, rows * scale
-
-
-@dataclass(frozen=True)
-class _Place:
-    """A place on a figure, in inches: the left end of a panel's lettering, the upper edge of what it shows."""
-
-    figure: Figure
-    left: float
-    top: float
-    side: float
-
-    def draw(self, panel: LayerPanel, head: float) -> None:
-        """The panel, its words in the `head` inches above it."""
-        width, height = _size(panel, self.side)
-        inset = _NAMES if panel.labels else _LEFT
-        axes = self._axes(inset, width, height)
-        if panel.labels:
-            _draw_classes(axes, panel)
-        elif panel.sheet is None:
-            _draw_bars(axes, panel, 72 * width / len(panel.values))
-        else:
-            dots = width * style.DPI / panel.sheet.cells.shape[1]
-            _draw_sheet(axes, panel, panel.sheet, dots)
-            bar = self._axes(inset + width + _BAR_GAP, _BAR, max(height, 0.8))
-            _draw_colour_bar(self.figure, bar, _shades(panel.values))
-        for number, text in enumerate((panel.title, *panel.lines)):
-            self._write(text, head - _LINE * number, title=number == 0)
-
-    def _axes(self, inset: float, width: float, height: float) -> Axes:
-        wide, high = self.figure.get_size_inches()
-        place = ((self.left + inset) / wide, (self.top - height) / high, width / wide, height / high)
-        return self.figure.add_axes(place)
-
-    def _write(self, text: str, above: float, title: bool) -> None:
-        wide, high = self.figure.get_size_inches()
-        words = self.figure.text((self.left + 0.04) / wide, (self.top + above) / high, text, va="top")
-        style.plain(words).set(size=style.SMALL_SIZE, color=style.MUTED)
-        if title:
-            words.set(size=style.TEXT_SIZE, color=style.INK, weight="bold")
+    return max(side * int(rows) / int(max(rows, columns)), 0.8)
 
 
 def _shades(values: FloatArray) -> ScalarMappable:
@@ -142,9 +94,16 @@ def _draw_sheet(axes: Axes, panel: LayerPanel, sheet: Sheet, dots: float) -> Non
     rows, columns = sheet.cells.shape
     # Few dots to a cell cannot be shared out evenly: there matplotlib smooths.
     smoothing = "nearest" if dots >= 2 else "auto"
-    axes.imshow(paint(panel, sheet), extent=(0, columns, rows, 0), aspect="auto", interpolation=smoothing)
-    style.picture(axes)
+    axes.imshow(paint(panel, sheet), extent=(0, columns, rows, 0), interpolation=smoothing)
+    axes.set_anchor("NW")
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
     _number(axes, sheet)
+    figure: Any = axes.get_figure(root=True)
+    beside = axes.inset_axes(
+        (1.03, min(0.0, 1 - 0.8 * columns / rows / 2.5), 0.05, max(1.0, 0.8 * columns / rows / 2.5))
+    )
+    figure.colorbar(_shades(panel.values), cax=beside, ticks=MaxNLocator(5)).outline.set_visible(False)
     if panel.dead is not None:
         height, width = sheet.tile
         middles = sheet.corners[panel.dead] + (height / 2, width / 2)
@@ -169,15 +128,6 @@ def _number(axes: Axes, sheet: Sheet) -> None:
     axes.set_yticks(firsts[::step], [str(row * sheet.columns) for row in range(0, len(firsts), step)])
 
 
-def _draw_colour_bar(figure: Figure, axes: Axes, shades: ScalarMappable) -> None:
-    low, high = shades.get_clim()
-    assert low is not None
-    assert high is not None
-    ticks = [float(tick) for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
-    figure.colorbar(shades, cax=axes, ticks=ticks).outline.set_visible(False)
-    axes.tick_params(labelsize=style.SMALL_SIZE, labelcolor=style.INK, length=0)
-
-
 def _draw_bars(axes: Axes, panel: LayerPanel, room: float) -> None:
     """Bars `room` points from one to the next; a grey dot where a ReLU is 0, a cross where it is dead."""
     units = np.arange(len(panel.values))
@@ -192,7 +142,7 @@ def _draw_bars(axes: Axes, panel: LayerPanel, room: float) -> None:
     axes.set_xlim(-0.8, len(units) - 0.2)
     if not panel.values.any():
         axes.set_ylim(0.0, 1.0)
-    style.panel(axes)
+    axes.grid(axis="y")
     axes.set_xticks([tick for tick in MaxNLocator(8, integer=True).tick_values(0, units[-1]) if 0 <= tick <= units[-1]])
 
 
@@ -203,8 +153,8 @@ def _draw_classes(axes: Axes, panel: LayerPanel) -> None:
     colours[int(panel.values.argmax())] = style.BLUE
     axes.barh(places, panel.values, color=colours)
     axes.axvline(0.0, color=style.MUTED, linewidth=0.8)
-    style.panel(axes, grid="x")
-    axes.set_yticks(places, panel.labels, parse_math=False)
+    axes.grid(axis="x")
+    axes.set_yticks(places, [style.fitted(name, "small", 1.2, 1) for name in panel.labels])
     axes.set_ylim(len(places) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.locator_params(axis="x", nbins=5)

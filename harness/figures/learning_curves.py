@@ -1,8 +1,8 @@
-"""Loss and accuracy by epoch, with the gap between training and held-out data."""
+"""Loss and accuracy by epoch, with the gap between training and held-out data; and both in one panel from 0 to 1."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +12,15 @@ from matplotlib.figure import Figure
 
 from harness import metrics
 from harness.figures import style
-from harness.figures.lettering import letter
-from harness.figures.scales import dress, epoch_ticks, even_ticks
-from harness.records import Evaluation, FloatArray, History
+from harness.records import FloatArray, History, Score
 
 _MARKED_EPOCHS = 12  # with more points than this the markers touch, and the line says it all
-_MARGINS = style.Margins(left=0.85, right=0.15, bottom=0.85, top=0.4, between=0.85)
+_UNIT: Mapping[str, tuple[str, str, str, str]] = {
+    "fit/accuracy": ("training accuracy", style.TRAIN, "-", "o"),
+    "val/accuracy": ("validation accuracy", style.HELD_OUT, "-", "D"),
+    "fit/loss": ("training loss", style.TRAIN, "--", "o"),
+    "val/loss": ("validation loss", style.HELD_OUT, "--", "D"),
+}
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,9 @@ class LearningCurves:
     epochs: range
 
 
-def compute(history: History, test: Evaluation) -> LearningCurves:
-    """Read the curves from the series of a run that trained for one epoch at least; `test` judges its final weights."""
+def compute(history: History, test: Score) -> LearningCurves:
+    """Read the curves from the series of a run that trained for one epoch at least; `test` is what its
+    final weights score."""
     series = history.series
 
     def curves(name: str, test_value: float, scale: float) -> Curves:
@@ -76,30 +80,19 @@ def _finite(values: Sequence[float], scale: float) -> FloatArray:
     return np.where(np.isfinite(array), array, np.nan)
 
 
+@style.look
 def draw(curves: LearningCurves, title: str) -> Figure:
     """Two panels side by side under one title, with one legend for both."""
-    figure, (left, right) = style.row_of_panels(10.0, 4.2, title, 2, _MARGINS)
+    figure = style.new_figure(10.0, 4.1, title)
+    left, right = style.row_of_panels(figure, 2)
     _draw_panel(left, curves.loss, curves.epochs, curves.best_epoch, f"gap\n{_nats(curves.loss.gap)}")
     _draw_panel(right, curves.accuracy, curves.epochs, curves.best_epoch, f"gap\n{curves.accuracy.gap:+z.1f}\npoints")
     held_out = "test" if curves.loss.validation is None else "validation"
-    _dress(left, f"Loss. Gap after epoch {curves.epochs[-1]}: {held_out} - training", curves.epochs)
-    _dress(right, f"Accuracy. Gap after epoch {curves.epochs[-1]}: training - {held_out}", curves.epochs)
-    _beside(left, "cross-entropy (nats), lower is better")
-    _beside(right, "correct predictions (%), higher is better")
-    handles, labels = left.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower left", ncols=5, frameon=False, fontsize=style.SMALL_SIZE)
+    after = f"Gap after epoch {curves.epochs[-1]}"
+    left.set(title=f"Loss. {after}: {held_out} - training", ylabel="cross-entropy (nats), lower is better")
+    right.set(title=f"Accuracy. {after}: training - {held_out}", ylabel="correct predictions (%), higher is better")
+    style.legend_below(figure, left)
     return figure
-
-
-def _dress(axes: Axes, title: str, epochs: range) -> None:
-    dress(axes, title, epoch_ticks(epochs), even_ticks(*axes.get_ylim()))
-    where: Any = {"valign": "top", "shift": (0.0, -18.0), "transform": axes.transAxes}
-    letter(axes, ["epoch"], [(0.5, 0.0)], size=style.TEXT_SIZE, **where)
-
-
-def _beside(axes: Axes, words: str) -> None:
-    shift = (12.0 - 72 * _MARGINS.left, 0.0)
-    letter(axes, [words], [(0.0, 0.5)], size=style.TEXT_SIZE, angle=90.0, shift=shift, transform=axes.transAxes)
 
 
 def _nats(gap: float) -> str:
@@ -107,52 +100,81 @@ def _nats(gap: float) -> str:
 
 
 def _draw_panel(axes: Axes, curves: Curves, epochs: range, best_epoch: int | None, gap_text: str) -> None:
-    marker = "o" if len(epochs) <= _MARKED_EPOCHS else None
-    shape: Any = {"marker": marker, "markersize": 4.0}
+    shape: Any = {"marker": "o" if len(epochs) <= _MARKED_EPOCHS else None, "markersize": 4.0}
     axes.plot(epochs, curves.fit, "--", color=style.RUNNING, linewidth=1.1, label="training, running average", **shape)
     axes.plot(epochs, curves.train, color=style.TRAIN, linewidth=1.8, label="training, end of epoch", **shape)
-    if curves.validation is not None:
-        axes.plot(epochs, curves.validation, color=style.HELD_OUT, linewidth=1.8, label="validation", **shape)
-        axes.fill_between(
-            epochs, curves.train, curves.validation, color=style.GAP, alpha=0.22, linewidth=0, label="gap"
-        )
+    colour = style.HELD_OUT
+    if curves.validation is None:
+        axes.plot([epochs[0], epochs[-1]], [curves.test] * 2, ":", color=colour, linewidth=1.0)
+        axes.plot([epochs[-1]], [curves.test], "D", color=colour, markersize=6.0, label="test, final weights")
     else:
-        axes.plot(
-            [epochs[0], epochs[-1]], [curves.test, curves.test], color=style.HELD_OUT, linewidth=1.0, linestyle=":"
-        )
-        axes.plot(
-            [epochs[-1]],
-            [curves.test],
-            "D",
-            color=style.HELD_OUT,
-            markersize=6.0,
-            linestyle="none",
-            label="test, final weights",
-        )
+        axes.plot(epochs, curves.validation, color=colour, linewidth=1.8, label="validation", **shape)
+        between: Any = {"color": style.GAP, "alpha": 0.22, "linewidth": 0}
+        axes.fill_between(epochs, curves.train, curves.validation, label="gap", **between)
     axes.margins(y=0.1)  # the text of a small gap at the upper end stays below the title
+    axes.grid(axis="y")
+    axes.set_xlabel("epoch")
+    style.whole_numbers(axes, epochs)
     _draw_gap(axes, epochs, float(curves.train[-1]), curves.held_out, gap_text)
     if best_epoch is not None and curves.validation is not None:
-        _draw_best(axes, best_epoch, float(curves.validation[best_epoch - epochs[0]]))
+        axes.axvline(best_epoch, color=style.MUTED, linewidth=0.9, linestyle=":")
+        ring: Any = {"markeredgecolor": colour, "markeredgewidth": 1.6, "markersize": 7.0, "zorder": 4}
+        label = f"least validation loss: epoch {best_epoch}"
+        axes.plot([best_epoch], [curves.validation[best_epoch - epochs[0]]], "o", color="white", label=label, **ring)
 
 
 def _draw_gap(axes: Axes, epochs: range, train: float, held_out: float, text: str) -> None:
     """A bracket between the last values, in a margin kept free to the right of them."""
-    first, last, several = epochs[0], epochs[-1], len(epochs) > 1
+    first, last = epochs[0], epochs[-1]
     span = float(max(last - first, 1))
-    axes.set_xlim(first - (0.04 if several else 0.6) * span, last + (0.25 if several else 0.6) * span)
-    x = last + 0.045 * span
+    before, after = (0.04, 0.25) if last > first else (0.6, 0.6)
+    axes.set_xlim(first - before * span, last + after * span)
+    x, middle = last + 0.045 * span, (train + held_out) / 2
     axes.plot([x, x], [train, held_out], "_-", color=style.INK, linewidth=1.2, markersize=6.0)
-    label = axes.annotate(
-        text, (x, (train + held_out) / 2), xytext=(6, 0), textcoords="offset points",
-        va="center", ha="left", size=style.TEXT_SIZE, weight="bold", color=style.INK,
-    )  # fmt: skip
-    label.set_in_layout(False)
+    if np.isfinite(middle):
+        axes.annotate(text, (x, middle), (6, 0), textcoords="offset points", va="center", weight="bold")
 
 
-def _draw_best(axes: Axes, best_epoch: int, validation: float) -> None:
-    axes.axvline(best_epoch, color=style.MUTED, linewidth=0.9, linestyle=":")
-    axes.plot(
-        [best_epoch], [validation], "o", color="white", markeredgecolor=style.HELD_OUT,
-        markeredgewidth=1.6, markersize=7.0, linestyle="none", zorder=4,
-        label=f"least validation loss: epoch {best_epoch}",
-    )  # fmt: skip
+@dataclass(frozen=True)
+class UnitCurves:
+    """Values an epoch by the name of their series: accuracies as fractions, losses in nats; not finite ones are NaN.
+
+    `beyond` has the greatest value of each series that leaves the panel (infinity where a loss was not finite).
+    """
+
+    series: dict[str, FloatArray]
+    beyond: dict[str, float]
+    epochs: range
+
+
+def compute_unit(history: History) -> UnitCurves:
+    """What Keras's own history holds: running averages of training (`fit/*`), and validation where there is one."""
+    series = {name: np.asarray(history.series[name], dtype=np.float64) for name in _UNIT if name in history.series}
+    greatest = {name: float(np.nan_to_num(values, nan=np.inf, posinf=np.inf).max()) for name, values in series.items()}
+    return UnitCurves(
+        {name: np.where(np.isfinite(values), values, np.nan) for name, values in series.items()},
+        {name: value for name, value in greatest.items() if value > 1.0},
+        range(history.before + 1, history.last_epoch + 1),
+    )
+
+
+@style.look
+def draw_unit(curves: UnitCurves, title: str) -> Figure:
+    """Loss and accuracy in one panel from 0 to 1, as guide D draws them; what the panel cuts off is said above it."""
+    heading = "Accuracy (fraction) and loss (nats); training: running average of the epoch."
+    if curves.beyond:
+        cut = ", ".join(f"{_UNIT[name][0]} (up to {value:.3g})" for name, value in curves.beyond.items())
+        heading += f" Above 1 and not shown there: {cut}."
+    figure = style.new_figure(8.0, style.page_height(8.0, 4.8), title, heading)
+    axes = figure.subplots()
+    every = -(-len(curves.epochs) // _MARKED_EPOCHS)
+    for name, values in curves.series.items():
+        label, *look = _UNIT[name]
+        line: Any = dict(zip(("color", "linestyle", "marker"), look, strict=True))
+        axes.plot(curves.epochs, values, label=label, linewidth=1.8, markersize=4.5, markevery=every, **line)
+    axes.set(ylim=(0.0, 1.0), yticks=np.linspace(0.0, 1.0, 11), xlabel="epoch")
+    axes.margins(x=0.02)
+    axes.grid()
+    style.whole_numbers(axes, curves.epochs)
+    style.legend_below(figure, axes)
+    return figure

@@ -12,20 +12,17 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 
 from harness.figures import style
-from harness.figures.axis import limits
-from harness.figures.groups import Estimate, Group, Measure, count_text
-from harness.figures.intervals import draw_intervals
-from harness.figures.lettering import LINE, fitted, letter, width
-from harness.figures.panels import counted, heading_height, write_heading, write_labels
-from harness.figures.scales import dress, even_ticks
+from harness.figures.gap_marks import draw_intervals
+from harness.figures.groups import Estimate, Group, Measure, count_text, counted, limits
 from harness.records import FloatArray, Place
 
-_WIDTH, _PANEL, _HIGH, _KEY = 10.0, 5.0, 4.4, 3.6  # inches
+_WIDTH, _HIGH, _KEY = 10.0, 4.9, 3.2  # inches
+_ROOMY = 7.0  # inches of a figure, from which on the names stand beside the panel
 _FAINTEST = 0.25
 _AWAY = 11.0  # points from a point to its number
 _TURNS = np.radians([135, 45, 225, 315, 90, 180, 270, 0])
@@ -84,6 +81,7 @@ def compute(groups: Sequence[Group], measure: Measure) -> Pareto:
     return Pareto(standings, len(groups) - len(known), measure)
 
 
+@style.look
 def draw(view: Pareto, title: str) -> Figure:
     """The front as steps with numbered points, named at the right; all other groups muted, underfit ones hollow."""
     measure, front = view.measure, view.front
@@ -99,80 +97,72 @@ def draw(view: Pareto, title: str) -> Figure:
         heading += " The fainter a point of the front, the fewer resamples put it there."
     if view.left_out:
         heading += f" Left out: {counted(view.left_out, 'group')} without a finished run."
-    top = heading_height(heading, measure.note, _WIDTH) + 0.15
-    names, key = _names(view)
-    high = max(_HIGH + 0.65, key + style.EDGE) + top
-    margins = style.Margins(0.8, _WIDTH - 0.8 - _PANEL, high - top - _HIGH, top, 0.0)
-    figure, (axes,) = style.row_of_panels(_WIDTH, high, title, 1, margins)
-    write_heading(figure, heading, measure.note, high)
+    beside = style.page_width(_WIDTH) >= _ROOMY
+    labels = [_name(number, one, measure) for number, one in enumerate(front, 1)]
+    key = sum(style.line_height() * (label.count("\n") + 1.3) for label in labels) + 0.3
+    figure = style.new_figure(
+        _WIDTH, max(_HIGH, key) if beside else style.page_height(_WIDTH, _HIGH) + key, title, heading, measure.note
+    )
+    axes = figure.subplots()
     gaps, scores = [one.gap for one in view.standings], [one.held_out for one in view.standings]
     for setter, shown, sure in (
         (axes.set_xlim, gaps, [one.gap for one in front]),
         (axes.set_ylim, scores, [one.held_out for one in front]),
     ):
-        setter(
-            *limits(
-                [value.mean for value in shown],
-                [end for value in sure for end in (value.low, value.high)],
-                measure.least_range,
-            )
-        )
-    across, up = even_ticks(*axes.get_xlim(), most=7), even_ticks(*axes.get_ylim(), most=7)
-    dress(axes, "", across, up, grid="xy")
-    gap_label = f"gap ({measure.gap_unit}; smaller overfits less)"
-    write_labels(axes, gap_label, across.depth, f"{measure.split} {measure.quantity} ({measure.unit})", up.breadth)
+        ends = [end for value in sure for end in (value.low, value.high)]
+        setter(*limits([value.mean for value in shown], ends, measure.least_range))
+    axes.set_xlabel(f"gap ({measure.gap_unit}; smaller overfits less)")
+    axes.set_ylabel(f"{measure.split} {measure.quantity} ({measure.unit})")
+    axes.grid()
     for hollow, look in ((False, {"color": style.FAINT}), (True, {"color": style.MUTED, "fillstyle": "none"})):
         off = [one for one in view.standings if not one.on_front and one.place.is_underfit is hollow]
-        _scatter(axes, off, marker="o", markersize=5.0, zorder=2.0, **look)
+        _mark(axes, off, marker="o", markersize=5.0, zorder=2.0, **look)
     if front:
-        _draw_front(axes, front)
+        handles = _draw_front(axes, front)
+        style.legend_beside(axes, handles, labels, beside)
+        figure.get_layout_engine().execute(figure)  # type: ignore[union-attr]
         _number(axes, view)
-        _write_names(figure, names, high - top)
     return figure
 
 
-def _scatter(axes: Axes, standings: Sequence[Standing], **look: Any) -> None:
+def _mark(axes: Axes, standings: Sequence[Standing], **look: Any) -> Line2D:
     xs, ys = [one.gap.mean for one in standings], [one.held_out.mean for one in standings]
-    axes.add_artist(Line2D(xs, ys, linestyle="none", **look))
+    [drawn] = axes.plot(xs, ys, linestyle="none", **look)
+    return drawn
 
 
-def _draw_front(axes: Axes, front: Sequence[Standing]) -> None:
+def _draw_front(axes: Axes, front: Sequence[Standing]) -> list[Line2D]:
+    """The points of the front, upon their intervals and the steps that join them."""
     gaps, scores = [one.gap for one in front], [one.held_out for one in front]
     xs, ys = [gap.mean for gap in gaps], [score.mean for score in scores]
-    steps = Line2D([*xs, axes.get_xlim()[1]], [*ys, ys[-1]], drawstyle="steps-post", color=style.BLUE, linewidth=1.6)
-    steps.set_zorder(2.5)
-    axes.add_artist(steps)
-    draw_intervals(axes, ys, gaps, along="x", colour=style.FAINT, line=1.0, zorder=2.2)
-    draw_intervals(axes, xs, scores, along="y", colour=style.FAINT, line=1.0, zorder=2.2)
-    for one in front:
-        look = {"marker": "D", "markersize": 6.0, "markeredgecolor": "white", "zorder": 4.0}
-        _scatter(axes, [one], color=style.BLUE, alpha=one.strength, **look)
+    axes.step([*xs, axes.get_xlim()[1]], [*ys, ys[-1]], where="post", color=style.BLUE, linewidth=1.6, zorder=2.5)
+    thin: Any = {"colour": style.FAINT, "elinewidth": 1.0, "zorder": 2.2}
+    draw_intervals(axes, ys, gaps, along="x", **thin)
+    draw_intervals(axes, xs, scores, along="y", **thin)
+    look = {"marker": "D", "markersize": 6.0, "markeredgecolor": "white", "zorder": 4.0, "color": style.BLUE}
+    return [_mark(axes, [one], alpha=one.strength, **look) for one in front]
 
 
 def _number(axes: Axes, view: Pareto) -> None:
     """A number beside each point of the front, where nothing else is; a thin line leads to one that stands far off."""
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    to_points = axes.transData + figure.dpi_scale_trans.inverted()
-    every = np.array([(one.gap.mean, one.held_out.mean) for one in view.standings])
-    taken = list(72 * to_points.transform(every))
-    edges = 72 * to_points.transform(np.array([axes.get_xlim(), axes.get_ylim()]).T)
+    every = [(one.gap.mean, one.held_out.mean) for one in view.standings]
+    figure: Any = axes.get_figure(root=True)
+    taken = list(axes.transData.transform(every) * 72 / figure.dpi)
+    edges = np.asarray(axes.get_window_extent().get_points()) * 72 / figure.dpi
     front = [index for index, one in enumerate(view.standings) if one.on_front]
-    shifts: list[FloatArray] = []
-    for index in front:
+    for number, index in enumerate(front, 1):
         here = taken[index]
         choices = [ring * _AWAY * np.array([np.cos(turn), np.sin(turn)]) for ring in (1, 2, 3) for turn in _TURNS]
         inside = [shift for shift in choices if ((here + shift > edges[0]) & (here + shift < edges[1])).all()]
-        free = [shift for shift in inside or choices if _distance(here + shift, taken, index) > 0.9 * _AWAY]
-        chosen = free[0] if free else max(inside or choices, key=lambda shift: _distance(here + shift, taken, index))
-        shifts.append(chosen)
-        taken.append(here + chosen)
-    back = (figure.dpi_scale_trans + axes.transData.inverted()).transform
-    ends = back(np.array([taken[index] + shift for index, shift in zip(front, shifts, strict=True)]) / 72)
-    far = [place for place, shift in enumerate(shifts) if np.hypot(*shift) > 1.5 * _AWAY]
-    leaders = [(every[front[place]], ends[place]) for place in far]
-    axes.add_collection(LineCollection(leaders, colors=style.MUTED, linewidths=0.6, zorder=3.0), autolim=False)
-    letter(axes, [str(place + 1) for place in range(len(front))], ends, bold=True, colours=style.BLUE, halo=True)
+        rooms = [_distance(here + shift, taken, index) for shift in inside or choices]
+        free = next((place for place, room in enumerate(rooms) if room > 0.9 * _AWAY), int(np.argmax(rooms)))
+        shift = (inside or choices)[free]
+        taken.append(here + shift)
+        leader = {"arrowstyle": "-", "color": style.MUTED, "linewidth": 0.6} if np.hypot(*shift) > 1.5 * _AWAY else None
+        how: Any = {"ha": "center", "va": "center_baseline", "size": "small", "weight": "bold", "color": style.BLUE}
+        how |= {"textcoords": "offset points", "arrowprops": leader}
+        written = axes.annotate(str(number), every[index], tuple(shift), **how)
+        written.set(zorder=5, in_layout=False, path_effects=[withStroke(linewidth=2.4, foreground="white")])
 
 
 def _distance(place: FloatArray, taken: Sequence[FloatArray], own: int) -> float:
@@ -180,29 +170,9 @@ def _distance(place: FloatArray, taken: Sequence[FloatArray], own: int) -> float
     return min((float(np.hypot(*(place - other))) for other in others), default=math.inf)
 
 
-def _names(view: Pareto) -> tuple[list[tuple[str, str]], float]:
-    """Name and figures of each group on the front, and the inches that they take below each other."""
-    measure, room = view.measure, _KEY - 0.35
-    names = []
-    for one in view.front:
-        score = f"{measure.text(one.held_out.mean)} {measure.unit}"
-        share = "" if math.isnan(one.share) else f", front {100 * one.share:.0f} %"
-        detail = f"{score}, gap {measure.gap_text(one.gap.mean)} {measure.gap_unit}, {one.count}{share}"
-        names.append((fitted(one.label, style.SMALL_SIZE, room), detail))
-    lines = sum(name.count("\n") + 2 for name, _ in names)
-    return names, lines * LINE * style.SMALL_SIZE / 72 + 0.08 * len(names)
-
-
-def _write_names(figure: Figure, names: Sequence[tuple[str, str]], top: float) -> None:
-    left, row = _WIDTH - _KEY - 0.1, LINE * style.SMALL_SIZE / 72
-    how: Any = {"valign": "top", "transform": figure.dpi_scale_trans}
-    tops = []
-    for name, _ in names:
-        tops.append(top)
-        top -= row * (name.count("\n") + 2) + 0.08
-    numbers = [str(place + 1) for place in range(len(names))]
-    indent = left + 0.08 + max(width(number, style.SMALL_SIZE, bold=True) for number in numbers)
-    letter(figure, numbers, [(indent - 0.08, y) for y in tops], bold=True, colours=style.BLUE, align="right", **how)
-    letter(figure, [name for name, _ in names], [(indent, y) for y in tops], align="left", **how)
-    below = [(indent, y - row * (name.count("\n") + 1)) for y, (name, _) in zip(tops, names, strict=True)]
-    letter(figure, [detail for _, detail in names], below, colours=style.MUTED, align="left", **how)
+def _name(number: int, one: Standing, measure: Measure) -> str:
+    """The number, name and figures of a group on the front."""
+    score = f"{measure.text(one.held_out.mean)} {measure.unit}"
+    share = "" if math.isnan(one.share) else f", front {100 * one.share:.0f} %"
+    detail = f"{score}, gap {measure.gap_text(one.gap.mean)} {measure.gap_unit}, {one.count}{share}"
+    return f"{style.fitted(f'{number}  {one.label}', 'small', _KEY)}\n{detail}"

@@ -1,28 +1,25 @@
-"""A sheet of images with what the model takes them for; what shows all ten probabilities is in `probabilities`."""
+"""Images with what a model takes them for: a sheet of them, and beside the probabilities of all classes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import PercentFormatter
 
-from harness.figures import mosaic, style
-from harness.figures.lettering import LINE, width
-from harness.figures.predicted import PredictedImage
-from harness.figures.probabilities import draw_prediction, draw_prediction_grid, draw_probability_line
+from harness.figures import style
+from harness.figures.image_sheets import COLUMNS, grid_of, new_sheet
+from harness.figures.view import PredictedImage
+from harness.records import WHITE, FloatArray, UInt8Array
+from harness.text import clean
 
-__all__ = [
-    "CAPTIONS",
-    "PredictedImage",
-    "draw_prediction",
-    "draw_prediction_grid",
-    "draw_probability_line",
-    "draw_sheet",
-]
-
-COLUMNS = 5
-_CELL = 36  # pixels that a cell is wide at least
 _LABEL = 22  # characters of a file's name that are shown
+_WIDEST = 1.5  # inches of the name of a class, or of a file
+_BAR = 0.125  # inches from one bar of a grid to the next
 _EXPLAINED = {
     "percent": "✓ right or ✗ wrong, predicted class, its probability, (true class)",
     "names": "✓ right or ✗ wrong, predicted class (true class)",
@@ -41,13 +38,18 @@ def _names(image: PredictedImage, names: Sequence[str]) -> str:
 
 def _true(image: PredictedImage, names: Sequence[str]) -> str:
     """The true class in brackets; of a picture that has none, which picture it is."""
-    return f"({names[image.true]})" if image.true is not None else style.shortened(image.label, _LABEL)
+    return f"({names[image.true]})" if image.true is not None else style.shortened(clean(image.label), _LABEL)
 
 
 def _indices(image: PredictedImage, names: Sequence[str]) -> str:
-    which = style.shortened(image.label, _LABEL) if image.index is None else f"i={image.index}"
+    which = style.shortened(clean(image.label), _LABEL) if image.index is None else f"i={image.index}"
     truth = "" if image.true is None else f", gt={image.true}"
     return f"{which}, pred={image.predicted}{truth}"
+
+
+def short_names(class_names: Sequence[str], inches: float = _WIDEST) -> list[str]:
+    """The names of classes on a line each, without their middle where they are too long for a caption."""
+    return [style.fitted(name, "small", inches, lines=1) for name in class_names]
 
 
 CAPTIONS: Mapping[str, Callable[[PredictedImage, Sequence[str]], str]] = {
@@ -58,6 +60,7 @@ CAPTIONS: Mapping[str, Callable[[PredictedImage, Sequence[str]], str]] = {
 """What stands below an image, for each choice of captions."""
 
 
+@style.look
 def draw_sheet(
     images: Sequence[PredictedImage],
     class_names: Sequence[str],
@@ -75,26 +78,183 @@ def draw_sheet(
     """
     if not images:
         raise ValueError("a sheet needs one image at least")
-    texts = [f"{style.mark(image.right)}{CAPTIONS[captions](image, class_names)}" for image in images]
-    widest = max(width(text, style.SMALL_SIZE, bold=True) for text in texts) / mosaic.PIXEL
+    names = short_names(class_names)
+    texts = [f"{style.mark(image.right)}{CAPTIONS[captions](image, names)}" for image in images]
     lines = max(text.count("\n") for text in texts) + 1
-    below = (4.0 + lines * LINE * style.SMALL_SIZE) / 72 / mosaic.PIXEL
-    columns = min(COLUMNS, len(images))
-    cell = max(_CELL, round(widest) + 3)
-    grid = mosaic.Grid(len(images), columns, cell, mosaic.SIDE + round(below) + 3, (cell - mosaic.SIDE) // 2, top=1)
-    sheet = mosaic.new_sheet(grid, title, note or _note(images, captions), least=4.5)
-    sheet.paste([image.image for image in images])
-    colours = [style.verdict(image.right, palette) for image in images]
-    wrong = [image.right is False for image in images]
-    below_images = grid.places(mosaic.SIDE / 2, mosaic.SIDE)
-    sheet.letter(texts, below_images, colours=colours, bold=wrong, valign="top", shift=(0.0, -4.0))
-    sheet.frame(grid.places()[wrong], style.PALETTES[palette].wrong)
-    return sheet.figure
+    widest = max(style.text_width(text, bold=True) for text in texts) + 0.1
+    pictures = [image.image for image in images]
+    grid = grid_of(pictures, COLUMNS, widest, 0.02, lines * style.line_height() + 0.15)
+    axes = new_sheet(grid, pictures, title, note or _sheet_note(images, captions), 4.5)
+    wide, high = grid.image
+    for image, text, (x, y) in zip(images, texts, grid.corners, strict=True):
+        look: Any = {
+            "color": style.verdict(image.right, palette),
+            "weight": "bold" if image.right is False else "normal",
+        }
+        axes.text(x + wide / 2, y + high + 0.05, text, size="small", ha="center", va="top", linespacing=1.15, **look)
+        if image.right is False:
+            axes.add_patch(Rectangle((x, y), wide, high, fill=False, linewidth=1.8, clip_on=False,
+                                     edgecolor=style.PALETTES[palette].wrong))  # fmt: skip
+    return _figure_of(axes)
 
 
-def _note(images: Sequence[PredictedImage], captions: str) -> str:
+def _verdict(image: PredictedImage, palette: str) -> dict[str, Any]:
+    weight = "bold" if image.right is False else "normal"
+    return {"color": style.verdict(image.right, palette), "weight": weight}
+
+
+def _figure_of(axes: Axes) -> Figure:
+    figure = axes.get_figure(root=True)
+    assert isinstance(figure, Figure)
+    return figure
+
+
+def _sheet_note(images: Sequence[PredictedImage], captions: str) -> str:
     known = [image for image in images if image.right is not None]
     if not known:
         return "Predicted class" + (" and its probability." if captions == "percent" else ".")
     right = sum(image.right is True for image in known)
     return f"{right} of {len(known)} right. {_EXPLAINED[captions]}."
+
+
+def caption(image: PredictedImage, class_names: Sequence[str]) -> str:
+    """`✓ predicted 98% (true)`, after guide A; without mark and brackets where the true class is not known."""
+    truth = "" if image.true is None else f" ({class_names[image.true]})"
+    return f"{style.mark(image.right)}{class_names[image.predicted]} {image.confidence:.0%}{truth}"
+
+
+def bar_colours(image: PredictedImage, palette: str) -> list[str]:
+    """The colour of each bar: grey, but the predicted one in the colour of wrong and then the true one in that of
+    right, so that a right prediction has one bar in the colour of right. Without a true class the predicted one is
+    dark."""
+    colours = [style.FAINT] * len(image.probabilities)
+    if image.true is None:
+        colours[image.predicted] = style.INK
+    else:
+        colours[image.predicted] = style.PALETTES[palette].wrong
+        colours[image.true] = style.PALETTES[palette].right
+    return colours
+
+
+@style.look
+def draw_prediction(
+    image: PredictedImage, class_names: Sequence[str], palette: str = "safe", title: str = ""
+) -> Figure:
+    """One image with its caption, beside the bars of its probabilities over the names of the classes."""
+    room = 0.4 * style.page_width(6.8)
+    names = short_names(class_names)
+    figure = style.new_figure(6.8, 3.1 + 0.7 * max(map(style.text_width, names)), title)
+    left, right = style.row_of_panels(figure, 2)
+    _draw_picture(left, image.image)
+    left.set_title(style.fitted(image.label, "small", room, lines=1), size="small")
+    words = style.fitted(caption(image, names), "large", room, 3, bold=True)
+    left.set_xlabel(words, size="large", **_verdict(image, palette))
+    bars = right.bar(range(len(class_names)), image.probabilities, color=bar_colours(image, palette))
+    named = {image.predicted: f"{image.confidence:.0%}"}
+    if image.true is not None and not image.right:
+        named[image.true] = f"true\n{image.probabilities[image.true]:.0%}"
+    right.bar_label(bars, [named.get(index, "") for index in range(len(class_names))], padding=2, size="small")
+    right.set(title="Probability of each class", ylim=(0.0, 1.08), yticks=np.linspace(0.0, 1.0, 5))
+    right.yaxis.set_major_formatter(PercentFormatter(1.0))
+    right.grid(axis="y")
+    style.class_ticks(right, names, room)
+    return figure
+
+
+def _draw_picture(axes: Axes, image: UInt8Array) -> None:
+    axes.imshow(image, cmap="binary", vmin=0, vmax=WHITE)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+
+
+@style.look
+def draw_prediction_grid(
+    images: Sequence[PredictedImage],
+    class_names: Sequence[str],
+    columns: int = 3,
+    palette: str = "safe",
+    title: str = "",
+) -> Figure:
+    """Any number of images, each beside its bars, `columns` pairs in a row; classes go by their numbers.
+
+    Raises:
+        ValueError: there is no image.
+    """
+    if not images:
+        raise ValueError("a grid of predictions needs one image at least")
+    pictures, classes, names = [image.image for image in images], len(class_names), short_names(class_names)
+    room = grid_of(pictures, 1, 0.0).image[0] + 0.12 + _BAR * classes
+    captions = [style.fitted(caption(image, names), "small", max(room, 2.4), bold=True) for image in images]
+    heads = style.line_height() * (max(text.count("\n") for text in captions) + 2) + 0.08
+    cell = max(room, *(style.text_width(text, bold=True) for text in captions)) + 0.15
+    grid = grid_of(pictures, columns, cell, heads, style.line_height() + 0.15, middle=False)
+    axes = new_sheet(grid, pictures, title, _grid_note(images), 5.0)
+    wide, high = grid.image
+    for image, text, (x, y) in zip(images, captions, grid.corners, strict=True):
+        above: Any = {"size": "small", "va": "top"}
+        axes.text(x, y - heads + 0.02, style.shortened(clean(image.label), 30), color=style.MUTED, **above)
+        look: Any = {
+            "color": style.verdict(image.right, palette),
+            "weight": "bold" if image.right is False else "normal",
+        }
+        axes.text(x, y - heads + 0.02 + style.line_height(), text, **above, **look)
+        _draw_bars(axes, image, x + wide + 0.12, y + high, high, palette)
+    return _figure_of(axes)
+
+
+def _draw_bars(axes: Axes, image: PredictedImage, left: float, floor: float, high: float, palette: str) -> None:
+    """The bars of one image in a frame: `▾` above the true class, the numbers of classes below."""
+    classes = len(image.probabilities)
+    places = left + _BAR * (np.arange(classes) + 0.5)
+    heights = 0.9 * high * image.probabilities
+    axes.bar(places, -heights, 0.85 * _BAR, floor, color=bar_colours(image, palette))
+    frame = Rectangle((left, floor - high), _BAR * classes, high, fill=False, edgecolor=style.FAINT, linewidth=0.7)
+    axes.add_patch(frame)
+    for index in range(0, classes, 1 if classes <= 10 else 5):
+        axes.text(places[index], floor + 0.03, str(index), size="x-small", ha="center", va="top")
+    if image.true is not None:
+        axes.text(places[image.true], floor - heights[image.true], "▾", size="small", ha="center", va="baseline")
+
+
+def _grid_note(images: Sequence[PredictedImage]) -> str:
+    known = [image for image in images if image.right is not None]
+    if not known:
+        return "Predicted class, its probability; bars: probability of each class, the predicted one dark."
+    right = sum(image.right is True for image in known)
+    return (
+        f"{right} of {len(known)} right. ✓ right or ✗ wrong, predicted class, its probability, (true class); "
+        "bars: probability of each class by its number, ▾ the true one."
+    )
+
+
+@style.look
+def draw_probability_line(image: PredictedImage, class_names: Sequence[str], title: str = "") -> Figure:
+    """The probabilities of one image as a line, after guide B, with the predicted and the true class named."""
+    figure = style.new_figure(
+        6.6, style.page_height(6.6, 3.6), title, f"{style.shortened(clean(image.label), 50)}: probability of each class"
+    )
+    axes = figure.subplots()
+    axes.plot(image.probabilities, color=style.BLUE, linewidth=1.8, marker="o", markersize=4.0)
+    axes.set(xlim=(-0.4, len(class_names) - 0.6), ylim=(-0.02, 1.14), yticks=np.linspace(0.0, 1.0, 5))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.grid(axis="y")
+    style.class_ticks(axes, short_names(class_names), style.page_width(6.6) - 0.9)
+    named = {image.predicted: f"predicted, {image.confidence:.1%}"}
+    if image.true is not None:
+        word = "predicted and true" if image.right else "true"
+        named[image.true] = f"{word}, {image.probabilities[image.true]:.1%}"
+    for index, text in named.items():
+        align = _clear_side(image.probabilities, index)
+        how: Any = {"textcoords": "offset points", "ha": align, "size": "small"}
+        axes.annotate(text, (index, image.probabilities[index]), (0, 5), **how)
+    return figure
+
+
+def _clear_side(probabilities: FloatArray, index: int) -> str:
+    """How a text above a point is aligned so that it runs away from a line that rises, and not over an edge."""
+    last = len(probabilities) - 1
+    if index == 0 or (index < last - 1 and probabilities[index - 1] > probabilities[index]):
+        return "left"
+    if index == last or (index > 1 and probabilities[index + 1] > probabilities[index]):
+        return "right"
+    return "center"

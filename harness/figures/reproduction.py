@@ -34,6 +34,7 @@ class Band:
         )
 
 
+@style.look
 def draw(bands: Sequence[Band], title: str) -> Figure:
     """A column a guide, a row a score: the published points as crosses upon our mean and the 99 % band of one more run.
 
@@ -41,14 +42,11 @@ def draw(bands: Sequence[Band], title: str) -> Figure:
     """
     guides = list(dict.fromkeys(band.guide for band in bands))
     scores = list(dict.fromkeys(band.score for band in bands))
-    figure = style.new_figure(0.6 + 3.8 * len(guides), 0.6 + 2.9 * len(scores), title)
+    figure = style.new_figure(0.6 + 3.8 * len(guides), 0.4 + 2.9 * len(scores), title)
     panels = figure.subplots(len(scores), len(guides), squeeze=False)
     for band in bands:
         _draw_band(panels[scores.index(band.score)][guides.index(band.guide)], band)
-    figure.legend(
-        *panels[0][0].get_legend_handles_labels(), loc="outside lower left", ncols=4, frameon=False,
-        fontsize=style.SMALL_SIZE,
-    )  # fmt: skip
+    style.legend_below(figure, panels[0][0])
     return figure
 
 
@@ -69,6 +67,6 @@ def _draw_band(axes: Axes, band: Band) -> None:
             "s", color=style.VERMILLION, markersize=6, label="published, outside",
         )  # fmt: skip
     count = f"{len(inside)} of {len(band.epochs)} inside"
-    style.panel(axes, f"Guide {band.guide}, training {band.score}: {count}", title_pad=style.OFFSET_PAD)
-    axes.set_xlabel("epoch")
+    axes.set(title=f"Guide {band.guide}, training {band.score}: {count}", xlabel="epoch")
+    axes.grid(axis="y")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))

@@ -1,27 +1,45 @@
-"""The look that all figures share.
+"""The look that all figures share, and the page that they are drawn for.
 
-Everything is set on the figure at hand. pyplot is left alone: it keeps every figure alive, and is not safe between
-threads. What a matplotlibrc says (in the working directory, at `$MATPLOTLIBRC`, in `~/.config/matplotlib`) is dropped
-before the first figure: it could ask for LaTeX or other fonts. The colours are those of Okabe and Ito ("Color Universal
-Design", 2008), which stay apart for colour-blind readers; no figure says a thing by colour only.
+Functions that draw are marked `@look`: within them, and whenever their figure is drawn or saved, matplotlib's settings
+are those of this module; what the rest of the process has set comes back afterwards. pyplot is left alone: it keeps
+every figure alive, and is not safe between threads. What a matplotlibrc says (in the working directory, at
+`$MATPLOTLIBRC`, in `~/.config/matplotlib`) is dropped before the first figure: it could ask for LaTeX or other fonts.
+Text is drawn as it stands: a dollar sign in a name is no mathematics.
+
+The colours are those of Okabe and Ito ("Color Universal Design", 2008), which stay apart for colour-blind readers; no
+figure says a thing by colour only.
 """
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import lru_cache, wraps
+from typing import Any, ParamSpec
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
-from matplotlib.text import Text
+from matplotlib.font_manager import FontProperties, fontManager
+from matplotlib.textpath import text_to_path
+from matplotlib.ticker import MaxNLocator
+
+from harness.text import clean
 
 matplotlib.rcdefaults()
 
+Given = ParamSpec("Given")
+
 DPI = 120
-EDGE = 0.1  # inches from a title to the edge of a figure
+FONT_SIZE = 10.0
+EDGE = 0.1  # inches from a text to the edge of a figure
+LINE = 1.25  # from one line of text to the next, in sizes of the font
+NARROW = 2.9  # inches of a panel, below which panels stand below each other
 
 BLUE = "#0072B2"
 SKY = "#56B4E9"
@@ -31,6 +49,18 @@ INK = "#222222"
 MUTED = "#666666"
 FAINT = "#BBBBBB"
 RULE = "#DDDDDD"
+
+TRAIN = BLUE
+HELD_OUT = VERMILLION
+RUNNING = SKY
+GAP = ORANGE
+
+_FAMILIES = (
+    "DejaVu Sans", "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans SC", "WenQuanYi Zen Hei", "Droid Sans Fallback",
+    "Microsoft YaHei", "Hiragino Sans", "PingFang SC", "Noto Sans Arabic", "Noto Sans Devanagari", "Noto Sans Thai",
+    "Arial Unicode MS",
+)  # fmt: skip
+"""Fonts that are asked for a character, the first one that has it; those that are not installed are passed over."""
 
 
 @dataclass(frozen=True)
@@ -48,81 +78,264 @@ PALETTES: Mapping[str, Palette] = {
 }
 """The choices of the setting `palette`; only `safe` stays apart for colour-blind readers."""
 
-TRAIN = BLUE
-HELD_OUT = VERMILLION
-RUNNING = SKY
-GAP = ORANGE
-
 SERIES: tuple[tuple[str, str], ...] = (
     (BLUE, "o"), (VERMILLION, "s"), ("#009E73", "^"), (ORANGE, "D"), ("#CC79A7", "v"), (SKY, "P"),
     (INK, "X"), (BLUE, "<"), (VERMILLION, ">"), ("#009E73", "p"), (ORANGE, "h"), ("#CC79A7", "*"),
 )  # fmt: skip
 """A colour and a marker for each of up to twelve series; no marker comes twice."""
 
-TITLE_SIZE = 12.0
-TEXT_SIZE = 9.5
-SMALL_SIZE = 8.5
-OFFSET_PAD = 15.0
+
+@dataclass(frozen=True)
+class Page:
+    """What figures are drawn for: their width in inches (None: what each one needs) and the size of text in points."""
+
+    width: float | None = None
+    font_size: float = FONT_SIZE
+    dpi: float = DPI
 
 
-def new_figure(width: float, height: float, title: str) -> Figure:
-    """An empty figure of `width` x `height` inches on an Agg canvas, with a title at its top left."""
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
+_LONGEST = 1_000  # characters of a text that is shortened anyway
+_PLAIN = Page()
+_PAGE = ContextVar("page", default=_PLAIN)
+
+
+@contextmanager
+def on_page(page: Page) -> Iterator[None]:
+    """Figures that are drawn inside are made for this page."""
+    before = _PAGE.set(page)
+    try:
+        yield
+    finally:
+        _PAGE.reset(before)
+
+
+@lru_cache
+def _families() -> list[str]:
+    installed = {font.name for font in fontManager.ttflist}
+    return [name for name in _FAMILIES if name in installed]
+
+
+def _settings(page: Page) -> dict[str, Any]:
+    ticks = {
+        f"{axis}tick.{name}": value
+        for axis in "xy"
+        for name, value in (("labelsize", "small"), ("color", MUTED), ("labelcolor", INK), ("major.size", 3.0))
+    }
+    return ticks | {
+        "font.family": _families(), "font.size": page.font_size, "text.parse_math": False, "text.color": INK,
+        "axes.titlelocation": "left", "axes.titlesize": "medium", "axes.titley": 1.0, "axes.labelcolor": INK,
+        "axes.edgecolor": MUTED,
+        "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True,
+        "axes.formatter.useoffset": False, "axes.unicode_minus": False,
+        "grid.color": RULE, "grid.linewidth": 0.7, "legend.frameon": False, "legend.fontsize": "small",
+        "image.interpolation": "nearest", "figure.dpi": page.dpi, "savefig.dpi": "figure", "hatch.linewidth": 0.8,
+        "pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "harness",
+        "text.hinting": "none",  # hinting takes a fifth of the time
+    }  # fmt: skip
+
+
+@contextmanager
+def _looking(settings: Any) -> Iterator[None]:
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")  # a box is drawn instead
+        yield
+
+
+def look(draw: Callable[Given, Figure]) -> Callable[Given, Figure]:
+    """A function that draws a figure, under the settings of this module."""
+
+    @wraps(draw)
+    def drawn(*args: Given.args, **kwargs: Given.kwargs) -> Figure:
+        with _looking(_settings(_PAGE.get())):
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+class _Figure(Figure):
+    """Ticks are made, and fonts embedded, when a figure is drawn and saved: under the same settings."""
+
+    def __init__(self, page: Page, **how: Any) -> None:
+        self._settings = _settings(page)
+        super().__init__(**how)
+
+    def draw(self, renderer: Any) -> None:
+        with _looking(self._settings):
+            super().draw(renderer)
+
+    def savefig(self, fname: Any, **how: Any) -> None:
+        with _looking(self._settings):
+            if (engine := self.get_layout_engine()) is not None:
+                for axes in self.axes:
+                    axes.spines[:].set_in_layout(False)  # they lie upon the edge; measuring them takes a tenth
+                engine.execute(self)
+                self.set_layout_engine(None)  # with it matplotlib would draw twice to save once
+            super().savefig(fname, **how)
+
+
+def page_width(natural: float) -> float:
+    """Inches that a figure is wide: those of the page, else what it needs by itself."""
+    return _PAGE.get().width or natural
+
+
+def page_height(width: float, height: float) -> float:
+    """Inches that a chart of this natural size is high on the page: less on a narrow one, but 0.6 of it at least."""
+    return height * min(1.0, max(0.6, page_width(width) / width))
+
+
+def points(size: str = "small") -> float:
+    """The size of text that matplotlib calls `small`, `medium` or `large`."""
+    return FontProperties(size=size).get_size_in_points()
+
+
+def line_height(size: str = "small") -> float:
+    """Inches that a line of text takes."""
+    return LINE * points(size) / 72
+
+
+def new_figure(
+    width: float, height: float, title: str, heading: str = "", note: str = "", left: float = 0.0, bottom: float = 0.0
+) -> Figure:
+    """An empty figure whose panels get `height` inches, below its title, a heading that says what is shown, and a note.
+
+    Panels are laid out by matplotlib, to the right of `left` and above `bottom` inches. `width` is that of the page, if
+    there is one.
+    """
+    page, width = _PAGE.get(), page_width(width)
+    words = [(title, "large", "bold", INK), (heading, "medium", "normal", INK), (note, "small", "normal", MUTED)]
+    parts = [
+        ("\n".join(wrapped(text, size, width - 2 * EDGE, weight == "bold")), size, weight, colour)
+        for text, size, weight, colour in words
+        if text
+    ]
+    lines = sum((text.count("\n") + 1) * line_height(size) for text, size, *_ in parts)
+    total = height + (lines + 0.05 * len(parts) + 0.5 * EDGE if parts else 0.0)
+    figure = _Figure(page, figsize=(width, total), dpi=page.dpi, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    plain(figure.suptitle(_wrapped(title, width), x=0.01, ha="left", size=TITLE_SIZE, weight="bold", color=INK))
+    rect = (left / width, bottom / total, 1 - left / width, (height - bottom) / total)
+    figure.get_layout_engine().set(rect=rect, w_pad=0.06, h_pad=0.06)  # type: ignore[union-attr, call-arg]
+    top = total - 0.5 * EDGE
+    for text, size, weight, colour in parts:
+        figure.text(EDGE / width, top / total, text, va="top", size=size, weight=weight, color=colour, linespacing=LINE)
+        top -= (text.count("\n") + 1) * line_height(size) + 0.05
     return figure
 
 
-@dataclass(frozen=True)
-class Margins:
-    """Inches kept free around and between panels for their ticks, labels and titles, and for a legend below."""
-
-    left: float
-    right: float
-    bottom: float
-    top: float
-    between: float
-
-
-def titled(width: float, height: float, title: str) -> tuple[Figure, float]:
-    """A figure with nothing but its title, above `height` inches that are free; and the inches that it is high."""
-    wrapped = _wrapped(title, width)
-    total = height + EDGE + 1.2 * TITLE_SIZE / 72 * (wrapped.count("\n") + 1)
-    figure = Figure(figsize=(width, total), dpi=DPI, facecolor="white")
-    FigureCanvasAgg(figure)
-    corner = {"x": EDGE / width, "y": 1 - EDGE / total, "ha": "left", "va": "top"}
-    plain(figure.suptitle(wrapped, **corner, size=TITLE_SIZE, weight="bold", color=INK))
-    return figure, total
+def row_of_panels(figure: Figure, count: int) -> list[Axes]:
+    """Panels beside each other; below each other where the figure is too narrow, which makes it higher."""
+    wide, high = figure.get_size_inches()
+    if wide / count >= NARROW:
+        return list(figure.subplots(1, count, squeeze=False)[0])
+    engine: Any = figure.get_layout_engine()
+    share = engine.get()["rect"][3]
+    stretch = 1 + share * (0.8 * count - 1)
+    for text in figure.texts:
+        text.set_y(1 - (1 - text.get_position()[1]) / stretch)
+    figure.set_size_inches(wide, high * stretch)
+    engine.set(rect=(0, 0, 1, 1 - (1 - share) / stretch))
+    return list(figure.subplots(count, 1, squeeze=False)[:, 0])
 
 
-def row_of_panels(
-    width: float, height: float, title: str, count: int, margins: Margins
-) -> tuple[Figure, tuple[Axes, ...]]:
-    """A figure like `new_figure`, with `count` empty panels of equal size side by side, in places fixed by `margins`.
+def legend_below(figure: Figure, axes: Axes) -> None:
+    """The key to the series of `axes` along the lower edge, in as many columns as fit."""
+    handles, labels = axes.get_legend_handles_labels()
+    widths, room = [text_width(label) + 0.65 for label in labels], figure.get_size_inches()[0]
+    columns = len(labels) if sum(widths) <= room else max(1, int(room / max(widths)))
+    figure.legend(handles, labels, loc="outside lower left", ncols=columns)
 
-    No layout is computed, so it draws in half the time; what is drawn beside the panels must fit into the margins. The
-    title stands above the `height` inches and makes the figure higher by its lines.
+
+def legend_beside(
+    axes: Axes, handles: Sequence[Any], labels: Sequence[str], beside: bool, title: str = "", left: float = 1.02
+) -> None:
+    """A key to the right of the last panel, `left` of its widths from its left side; or below all panels where there is
+    no room `beside`."""
+    figure: Any = axes.get_figure(root=True)
+    how: Any = {"title": title or None, "title_fontsize": "small", "alignment": "left", "labelspacing": 0.3}
+    if beside:
+        axes.legend(handles, labels, loc="upper left", bbox_to_anchor=(left, 1.0), borderaxespad=0, numpoints=1, **how)
+    else:
+        figure.legend(handles, labels, loc="outside lower left", numpoints=1, **how)
+
+
+def colour_bar(axes: Axes, shown: ScalarMappable, title: str, **how: Any) -> None:
+    """The scale of colours beside `axes`, under its title."""
+    figure: Any = axes.get_figure(root=True)
+    bar = figure.colorbar(shown, ax=axes, **how)
+    bar.outline.set_visible(False)
+    bar.ax.annotate(title, (0, 1), (0, 7), "axes fraction", "offset points", va="bottom", size="small")
+
+
+def even_ticks(most: int = 7) -> MaxNLocator:
+    """Marks at round numbers."""
+    return MaxNLocator(most, steps=[1, 2, 2.5, 5, 10])
+
+
+def whole_numbers(axes: Axes, values: Iterable[int]) -> None:
+    """Mark the x axis at whole numbers, the first of `values` among them: epochs."""
+    known = list(values)
+    even = MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True).tick_values(known[0], known[-1])
+    inside = {round(tick) for tick in even if known[0] <= tick <= known[-1] and tick == round(tick)}
+    axes.set_xticks(sorted({known[0]} | {tick for tick in inside if (tick - known[0]) * 16 > known[-1] - known[0]}))
+
+
+def captioned(axes: Axes, title: str, details: Sequence[str] = (), weight: str = "normal") -> None:
+    """A title at the left of a panel, and lines in grey between the two."""
+    axes.set_title(title, weight=weight, pad=4 + 72 * line_height() * len(details))
+    if details:
+        how: Any = {"color": MUTED, "size": "small", "linespacing": LINE}
+        axes.annotate("\n".join(details), (0, 1), (0, 3), "axes fraction", "offset points", va="bottom", **how)
+
+
+def class_ticks(axes: Axes, names: Sequence[str], room: float) -> None:
+    """A mark for each class along x, over `room` inches: names that do not fit beside each other are turned."""
+    turned = max(map(text_width, names)) > 0.9 * room / len(names)
+    how: Any = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if turned else {}
+    axes.set_xticks(range(len(names)), names, **how)
+
+
+@lru_cache(maxsize=4_000)
+def _width(text: str, size: float, bold: bool) -> float:
+    font = FontProperties(family=_families(), size=size, weight="bold" if bold else "normal")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
+        return float(text_to_path.get_text_width_height_descent(text, font, False)[0]) / 72
+
+
+def text_width(text: str, size: str = "small", bold: bool = False) -> float:
+    """Inches that the longest line of `text` takes."""
+    return max(_width(line, points(size), bold) for line in text.split("\n"))
+
+
+def wrapped(text: str, size: str, inches: float, bold: bool = False) -> list[str]:
+    """The words of `text` in lines of at most so many inches; a word that is longer loses its middle."""
+    lines: list[str] = []
+    for word in (_shortened(word, size, inches, bold) for word in shortened(clean(text), _LONGEST).split()):
+        if lines and text_width(f"{lines[-1]} {word}", size, bold) <= inches:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
+
+
+def fitted(text: str, size: str, inches: float, lines: int = 2, bold: bool = False) -> str:
+    """`text` in at most so many lines of at most so many inches; an ellipsis stands for what has no room.
+
+    What is too long loses its middle, for the end of a setting is its value.
     """
-    figure, total = titled(width, height, title)
-    wide = (width - margins.left - margins.right - (count - 1) * margins.between) / count
-    high = height - margins.bottom - margins.top
-    lefts = [margins.left + number * (wide + margins.between) for number in range(count)]
-    panels = [figure.add_axes((left / width, margins.bottom / total, wide / width, high / total)) for left in lefts]
-    return figure, tuple(panels)
+    found = wrapped(text, size, inches, bold)
+    if len(found) > lines:
+        found = [*found[: lines - 1], _shortened(" ".join(found[lines - 1 :]), size, inches, bold)]
+    return "\n".join(found)
 
 
-def _wrapped(title: str, width: float) -> str:
-    return textwrap.fill(title, int((width - 2 * EDGE) * 9))
-
-
-def mark(right: bool | None) -> str:
-    """What stands before a prediction, so that its colour is not all that tells: `✓ `, `✗ `, or nothing."""
-    return "" if right is None else "✓ " if right else "✗ "
-
-
-def verdict(right: bool | None, palette: str) -> str:
-    """The colour of a prediction; that of plain text where it is not known to be right."""
-    return INK if right is None else PALETTES[palette].right if right else PALETTES[palette].wrong
+def _shortened(text: str, size: str, inches: float, bold: bool) -> str:
+    """The longest shortening with room; a store's text may have any length, so as few as possible are measured."""
+    text = shortened(text, _LONGEST)
+    few, many = 1, len(text)
+    while few < many:
+        kept = (few + many + 1) // 2
+        few, many = (kept, many) if text_width(shortened(text, kept), size, bold) <= inches else (few, kept - 1)
+    return shortened(text, few)
 
 
 def shortened(text: str, characters: int) -> str:
@@ -133,32 +346,11 @@ def shortened(text: str, characters: int) -> str:
     return f"{text[: kept - kept // 2]}…{text[len(text) - kept // 2 :]}"
 
 
-def plain(text: Text) -> Text:
-    """Take the text as it stands: a run's name may hold a dollar sign, which matplotlib reads as mathematics."""
-    text.set_parse_math(False)
-    return text
+def mark(right: bool | None) -> str:
+    """What stands before a prediction, so that its colour is not all that tells: `✓ `, `✗ `, or nothing."""
+    return "" if right is None else "✓ " if right else "✗ "
 
 
-def panel(axes: Axes, title: str = "", grid: str = "y", title_pad: float | None = None) -> None:
-    """Dress one panel of a chart: two spines, small ticks, a faint grid along `grid` (x, y), a title at its left.
-
-    The title is placed above whatever is there, which takes measuring; `title_pad` places it that many points above the
-    panel, and must leave room for the power of ten of the axis (`OFFSET_PAD`).
-    """
-    height = None if title_pad is None else 1.0
-    axes.set_title(title, loc="left", y=height, pad=title_pad, size=TEXT_SIZE, color=INK)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(MUTED)
-    axes.tick_params(labelsize=SMALL_SIZE, color=MUTED, labelcolor=INK, length=3)
-    axes.xaxis.label.set(size=TEXT_SIZE, color=INK)
-    axes.yaxis.label.set(size=TEXT_SIZE, color=INK)
-    axes.set_axisbelow(True)
-    for along in grid:
-        (axes.xaxis if along == "x" else axes.yaxis).grid(color=RULE, linewidth=0.7)
-
-
-def picture(axes: Axes, title: str = "") -> None:
-    """Dress axes that hold an image: a title at the left, no spines, no tick marks."""
-    axes.set_title(title, loc="left", size=TEXT_SIZE, color=INK)
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0, labelsize=SMALL_SIZE, labelcolor=INK)
+def verdict(right: bool | None, palette: str) -> str:
+    """The colour of a prediction; that of plain text where it is not known to be right."""
+    return INK if right is None else PALETTES[palette].right if right else PALETTES[palette].wrong

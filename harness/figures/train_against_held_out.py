@@ -9,20 +9,15 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from harness.figures import style
-from harness.figures.axis import limits
-from harness.figures.groups import Group, Measure, count_text
-from harness.figures.keys import Entry, draw_key, key_height
-from harness.figures.lettering import letter
-from harness.figures.panels import counted, heading_height, write_heading, write_labels
-from harness.figures.scales import dress, even_ticks
-from harness.figures.shades import Shades
+from harness.figures.gap_marks import gap_colours
+from harness.figures.groups import Group, Measure, count_text, counted, limits
 from harness.records import FloatArray
 
-_WIDTH, _PANEL, _KEY = 9.6, 4.6, 3.3  # inches
+_WIDTH, _PANEL, _KEY = 9.6, 5.2, 3.3  # inches
+_ROOMY = 7.0  # inches of a figure, from which on the names stand beside the panel
 
 
 @dataclass(frozen=True)
@@ -63,6 +58,7 @@ def compute(groups: Sequence[Group], measure: Measure) -> Scatter:
     return Scatter(tuple(clouds), len(groups) - len(clouds), measure)
 
 
+@style.look
 def draw(view: Scatter, title: str) -> Figure:
     """A point a run. Up to twelve groups have a colour and a marker each; more are coloured by their mean gap.
 
@@ -76,21 +72,19 @@ def draw(view: Scatter, title: str) -> Figure:
     )
     if view.left_out:
         heading += f" Left out: {counted(view.left_out, 'group')} without a finished run."
-    entries = [
-        Entry(f"{cloud.label} ({cloud.count})", *look)
-        for cloud, look in zip(view.clouds, style.SERIES, strict=False)
-        if by_group
-    ]
-    top = heading_height(heading, measure.note, _WIDTH)
-    margins = style.Margins(0.75, _WIDTH - 0.75 - _PANEL, 0.65, top + 0.25, 0.0)
-    high = max(_PANEL + margins.bottom + margins.top, key_height(entries, _KEY) + margins.top + style.EDGE)
-    margins = style.Margins(margins.left, margins.right, high - _PANEL - margins.top, margins.top, 0.0)
-    figure, (axes,) = style.row_of_panels(_WIDTH, high, title, 1, margins)
-    write_heading(figure, heading, measure.note, high)
-    beside = margins.left + _PANEL + 0.75
+    beside = style.page_width(_WIDTH) >= _ROOMY
+    names = [style.fitted(f"{cloud.label} ({cloud.count})", "small", _KEY) for cloud in view.clouds] if by_group else []
+    key = sum(style.line_height() * (name.count("\n") + 1.3) for name in names) + 0.3
+    width = _WIDTH if by_group else _PANEL + 1.8
+    figure = style.new_figure(
+        width, max(_PANEL, key) if beside else style.page_width(_PANEL) + key, title, heading, measure.note
+    )
+    axes = figure.subplots()
+    axes.set_box_aspect(1)
+    axes.set_anchor("NW")
     _set_limits(axes, view)
     if by_group:
-        for cloud, (colour, marker) in zip(view.clouds, style.SERIES, strict=False):
+        handles = [
             axes.scatter(
                 cloud.points[:, 0],
                 cloud.points[:, 1],
@@ -101,21 +95,20 @@ def draw(view: Scatter, title: str) -> Figure:
                 linewidth=0,
                 zorder=3,
             )
-        draw_key(figure, entries, beside, high - margins.top, _KEY)
+            for cloud, (colour, marker) in zip(view.clouds, style.SERIES, strict=False)
+        ]
+        if handles:
+            style.legend_beside(axes, handles, names, beside, left=1.14)
     else:
-        gaps = [cloud.gap for cloud in view.clouds for _ in cloud.points]
-        shades = Shades.over(gaps)
+        shown = gap_colours(cloud.gap for cloud in view.clouds)
+        colours = shown.to_rgba(np.array([cloud.gap for cloud in view.clouds for _ in cloud.points]))
         points = np.concatenate([cloud.points for cloud in view.clouds])
-        axes.scatter(
-            points[:, 0], points[:, 1], s=26, color=shades.of(gaps), edgecolor="white", linewidth=0.4, zorder=3
-        )
-        bar_title = f"mean gap of the\ngroup ({measure.gap_unit})"
-        shades.bar(figure, beside, margins.bottom + 0.4, _PANEL - 1.0, bar_title)
+        axes.scatter(points[:, 0], points[:, 1], s=26, color=colours, edgecolor="white", linewidth=0.4, zorder=3)
+        title = f"mean gap of the\ngroup ({measure.gap_unit})"
+        style.colour_bar(axes, shown, title, shrink=0.8, aspect=25, ticks=style.even_ticks(5))
     _draw_equal_gaps(axes, measure)
-    across, up = even_ticks(*axes.get_xlim(), most=6), even_ticks(*axes.get_ylim(), most=6)
-    dress(axes, "", across, up, grid="")
     train, held_out = (f"{split} {measure.quantity} ({measure.unit})" for split in ("training", measure.split))
-    write_labels(axes, train, across.depth, held_out, up.breadth)
+    axes.set(xlabel=train, ylabel=held_out)
     return figure
 
 
@@ -137,23 +130,16 @@ def _draw_equal_gaps(axes: Axes, measure: Measure) -> None:
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     sign = 1.0 if measure.quantity == "accuracy" else -1.0  # gap = sign * (training - held-out)
     corners = [sign * (x - y) for x in (left, right) for y in (bottom, top)]
-    gaps = even_ticks(min(corners), max(corners), most=8)
-    lines, texts, places = [], [], []
-    for gap, text in zip(gaps.values, gaps.labels, strict=True):
+    for gap in style.even_ticks(8).tick_values(min(corners), max(corners)):
+        gap = round(float(gap), 9) + 0.0
         begin, end = max(left, bottom + sign * gap), min(right, top + sign * gap)
         if end <= begin:
             continue
-        lines.append([(begin, begin - sign * gap), (end, end - sign * gap)])
-        texts.append("no gap" if gap == 0 else f"{gap:+g}" if "e" in text else f"+{text}" if gap > 0 else text)
-        places.append(lines[-1][1])
-    dashes = ["--" if text == "no gap" else "-" for text in texts]
-    colours = [style.INK if text == "no gap" else style.RULE for text in texts]
-    axes.add_collection(
-        LineCollection(lines, colors=colours, linestyles=dashes, linewidths=1.0, zorder=1), autolim=False
-    )
-    upper = [math.isclose(y, top, abs_tol=1e-9 * (top - bottom)) for _, y in places]
-    for above in (True, False):
-        how: Any = {"colours": style.MUTED, "shift": (0.0, 3.0) if above else (4.0, 0.0)}
-        chosen = [index for index, is_above in enumerate(upper) if is_above is above]
-        letter(axes, [texts[index] for index in chosen], [places[index] for index in chosen],
-               align="center" if above else "left", valign="bottom" if above else "center", **how)  # fmt: skip
+        look: Any = {"color": style.RULE, "linestyle": "-"} if gap else {"color": style.INK, "linestyle": "--"}
+        axes.plot([begin, end], [begin - sign * gap, end - sign * gap], linewidth=1.0, zorder=1, **look)
+        above = math.isclose(end - sign * gap, top, abs_tol=1e-9 * (top - bottom))
+        how: Any = {"ha": "center", "va": "bottom"} if above else {"ha": "left", "va": "center_baseline"}
+        axes.annotate(
+            f"{gap:+g}" if gap else "no gap", (end, end - sign * gap), (0, 3) if above else (4, 0),
+            textcoords="offset points", color=style.MUTED, size="small", annotation_clip=False, **how,
+        )  # fmt: skip

@@ -7,6 +7,7 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from harness.analysis.comparison import Comparison
@@ -127,7 +128,27 @@ def _keys(runs: Sequence[RunRecord]) -> list[str]:
     return keys
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """A figure of a comparison that has not been drawn yet: its name, title, caption, and words for those who cannot
+    see it. `draw` takes the title to write on it."""
+
+    name: str
+    title: str
+    caption: str
+    alt: str
+    draw: Callable[[str], Figure]
+
+
 def pictures(comparison: Comparison, series: Series, baseline: str | None = None) -> Iterator[Picture]:
+    """Every figure of `drawings` as a PNG."""
+    for found in drawings(comparison, series, baseline):
+        png = png_bytes(found.draw(""))
+        width, height = struct.unpack(">II", png[16:24])  # where PNG's header has them
+        yield Picture(found.name, found.title, found.caption, found.alt, png, width, height)
+
+
+def drawings(comparison: Comparison, series: Series, baseline: str | None = None) -> Iterator[Drawing]:
     """Every figure that the comparison has something for, in the order of a report.
 
     `series` has the curves of the runs of the first `CURVES` rows; `baseline` is the label of the row that others are
@@ -150,26 +171,21 @@ def pictures(comparison: Comparison, series: Series, baseline: str | None = None
     yield from _curves(comparison, series)
 
 
-def _picture(name: str, title: str, caption: str, alt: str, content: bytes) -> Picture:
-    width, height = struct.unpack(">II", content[16:24])  # where PNG's header has them
-    return Picture(name, title, caption, alt, content, width, height)
-
-
-def _bars(subject: _Subject, name: str = "gap_bars") -> Iterator[Picture]:
+def _bars(subject: _Subject, name: str = "gap_bars") -> Iterator[Drawing]:
     if not any(group.gap.by_seed for group in subject.few):
         return
     measure = subject.measure
     title = f"Gap of {measure.quantity} by configuration"
-    png = png_bytes(gap_bars.draw(gap_bars.compute(subject.few, measure, subject.baseline), ""))
+    view = gap_bars.compute(subject.few, measure, subject.baseline)
     caption = (
         f"Mean gap of {measure.quantity} on {measure.split} ({measure.gap_unit}, {subject.n}) with its 95 % interval; "
         f"dots are single runs, right of 0 the model overfits.{subject.left_out}"
     )
-    yield _picture(name, title, caption, f"Bars: {_extremes(subject.few, measure)}", png)
+    yield Drawing(name, title, caption, f"Bars: {_extremes(subject.few, measure)}", partial(gap_bars.draw, view))
 
 
-def _loss_bars(comparison: Comparison, rows: Sequence[Row], note: str) -> Callable[[_Subject], Iterator[Picture]]:
-    def draw(subject: _Subject) -> Iterator[Picture]:
+def _loss_bars(comparison: Comparison, rows: Sequence[Row], note: str) -> Callable[[_Subject], Iterator[Drawing]]:
+    def draw(subject: _Subject) -> Iterator[Drawing]:
         groups = groups_of(comparison, rows, "loss")
         measure = Measure("loss", comparison.held_out, note)
         of_loss = replace(subject, few=groups, every=groups, measure=measure)
@@ -178,21 +194,22 @@ def _loss_bars(comparison: Comparison, rows: Sequence[Row], note: str) -> Callab
     return draw
 
 
-def _scatter(subject: _Subject) -> Iterator[Picture]:
+def _scatter(subject: _Subject) -> Iterator[Drawing]:
     if not any(group.train.by_seed and group.held_out.by_seed for group in subject.few):
         return
     measure = subject.measure
-    png = png_bytes(train_against_held_out.draw(train_against_held_out.compute(subject.few, measure), ""))
+    view = train_against_held_out.compute(subject.few, measure)
     runs = sum(len(group.held_out.by_seed) for group in subject.few)
     caption = (
         f"A point is a run (n={runs:,}): accuracy on training images across, on {measure.split} images up, in percent. "
         f"The further below the dashed line, the larger the gap.{subject.left_out}"
     )
     alt = f"Scatter of training against {measure.split} accuracy of {runs} runs: {_extremes(subject.few, measure)}"
-    yield _picture("train_against_held_out", f"Training against {measure.split}", caption, alt, png)
+    yield Drawing("train_against_held_out", f"Training against {measure.split}", caption, alt,
+                  partial(train_against_held_out.draw, view))  # fmt: skip
 
 
-def _against(subject: _Subject) -> Iterator[Picture]:
+def _against(subject: _Subject) -> Iterator[Drawing]:
     """The gap over a number: over each swept one where at most two settings vary, else over the models' sizes."""
     names = _varied(subject.every)
     numbers = [name for name in names if _is_number(subject.every, name)]
@@ -206,31 +223,32 @@ def _against(subject: _Subject) -> Iterator[Picture]:
         if len(others) > 1 or (others and len(_values(subject.every, others[0])) > LINES):
             continue
         by = others[0] if others else None
-        png = png_bytes(gap_against.draw(gap_against.compute(subject.every, subject.measure, name, by), ""))
+        view = gap_against.compute(subject.every, subject.measure, name, by)
         measure, lines = subject.measure, f", a line for each {by}" if by else ""
         caption = (
             f"Left: mean gap of accuracy ({measure.gap_unit}) with its 95 % interval over {name}{lines}; dots "
             f"are runs ({subject.n}). Right: training and {measure.split} accuracy (percent) that it lies between."
         )
         alt = f"Gap of accuracy over {name}: {_extremes(subject.every, measure)}"
-        yield _picture(f"gap_against_{name.replace('.', '_')}", f"Gap against {name}", caption, alt, png)
+        yield Drawing(f"gap_against_{name.replace('.', '_')}", f"Gap against {name}", caption, alt,
+                      partial(gap_against.draw, view))  # fmt: skip
 
 
-def _heat(subject: _Subject) -> Iterator[Picture]:
+def _heat(subject: _Subject) -> Iterator[Drawing]:
     names = _varied(subject.every)
     if len(names) != 2:
         return
     up, across = sorted(names, key=lambda name: (_is_number(subject.every, name), len(_values(subject.every, name))))
-    png = png_bytes(heat_map.draw(heat_map.compute(subject.every, subject.measure, across, up), ""))
+    view = heat_map.compute(subject.every, subject.measure, across, up)
     caption = (
         f"Mean gap of accuracy ({subject.measure.gap_unit}, {subject.n}) for each pair of {across} and {up}; darker is "
         "the larger gap."
     )
     alt = f"Heat map of the gap by {across} and {up}: {_extremes(subject.every, subject.measure)}"
-    yield _picture("heat_map", f"Gap by {across} and {up}", caption, alt, png)
+    yield Drawing("heat_map", f"Gap by {across} and {up}", caption, alt, partial(heat_map.draw, view))
 
 
-def _front(subject: _Subject) -> Iterator[Picture]:
+def _front(subject: _Subject) -> Iterator[Drawing]:
     known = [group for group in subject.few if group.gap.by_seed and group.held_out.by_seed]
     if len(known) < 2 or subject.judged_apart:  # accuracies on different images make no front; the table has each one's
         return
@@ -244,25 +262,25 @@ def _front(subject: _Subject) -> Iterator[Picture]:
         f"intervals. No other row is better than a numbered one in both.{chance}{subject.left_out}"
     )
     alt = f"Scatter of accuracy against gap; on the front: {', '.join(front[:6])}"
-    yield _picture("pareto", "Accuracy against gap: the Pareto front", caption, alt, png_bytes(pareto.draw(view, "")))
+    yield Drawing("pareto", "Accuracy against gap: the Pareto front", caption, alt, partial(pareto.draw, view))
 
 
-def _parallel(subject: _Subject) -> Iterator[Picture]:
+def _parallel(subject: _Subject) -> Iterator[Drawing]:
     names = _varied(subject.few)
     if len(subject.few) < 3 or len(names) < 2:
         return
     view = parallel_coordinates.compute(subject.few, subject.measure, names)
-    png = png_bytes(parallel_coordinates.draw(view, ""))
     measure = subject.measure
     caption = (
         f"A line is a configuration ({subject.n}), from its settings to its mean {measure.split} accuracy (percent) "
         f"and its mean gap ({measure.gap_unit}), which colours it.{subject.left_out}"
     )
     alt = f"Parallel coordinates of {', '.join(names)}, accuracy and gap: {_extremes(subject.few, measure)}"
-    yield _picture("parallel_coordinates", "Settings, accuracy and gap", caption, alt, png)
+    yield Drawing("parallel_coordinates", "Settings, accuracy and gap", caption, alt,
+                  partial(parallel_coordinates.draw, view))  # fmt: skip
 
 
-def _curves(comparison: Comparison, series: Series) -> Iterator[Picture]:
+def _curves(comparison: Comparison, series: Series) -> Iterator[Drawing]:
     rows = [row for row in comparison.rows if row.finished][:CURVES]
     curves = [found for row in rows if (found := _curves_of(row, series)).runs]
     if not curves:
@@ -270,7 +288,7 @@ def _curves(comparison: Comparison, series: Series) -> Iterator[Picture]:
     enough = all(len(group.runs) >= _LEAST_FOR_INTERVALS for group in curves)
     if enough:
         curves = [GroupRuns(g.label, g.runs, g.onsets, _intervals(g.runs), g.asked) for g in curves]
-    png = png_bytes(group_curves.draw(group_curves.compute(curves), ""))
+    view = group_curves.compute(curves)
     band = "its 95 % interval" if enough else "the range of its runs"
     more = sum(1 for row in comparison.rows if row.finished) - len(curves)
     caption = (
@@ -279,7 +297,7 @@ def _curves(comparison: Comparison, series: Series) -> Iterator[Picture]:
         + (f" Only the first {len(curves)} rows of the table are drawn, {more:,} more are left out." if more else "")
     )
     alt = f"Learning curves of {', '.join(group.label for group in curves)}"
-    yield _picture("curves", "Learning curves", caption, alt, png)
+    yield Drawing("curves", "Learning curves", caption, alt, partial(group_curves.draw, view))
 
 
 def _curves_of(row: Row, series: Series) -> GroupRuns:

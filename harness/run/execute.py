@@ -140,11 +140,10 @@ def execute(
             log_state(tracked, capture(model, history.last_epoch))
         tracked.log_table("per_class.json", per_class_table(test))
         tracked.log_predictions({split: score.by_image for split, score in stages.held_out.items()})
-        selection = config.figures or ("all" if context.parent_id is None else "few")
         scale, palette = pixel_scale(model), config.palette
         names, wrong = spec.class_names, splits.noisy_labels
         view = RunView(history, test, splits.test, splits.train, scale, names, context.name, palette, wrong)
-        for name, figure in run_figures(view, selection):
+        for name, figure in run_figures(view, config.figures or "few"):
             tracked.log_figure(name, figure)
 
         scalars = metrics.summarize(history, stages) | {

@@ -4,33 +4,41 @@ import io
 import itertools
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.text import Text
 
-from harness.figures.lettering import Lettering
+
+def shown(figure: Figure) -> list[Text]:
+    """Every text that is shown, those of axes, ticks and legends included."""
+    figure.draw_without_rendering()
+    found = [*figure.texts, *(text for legend in figure.legends for text in legend.findobj(Text))]
+    axes = [*figure.axes, *(child for each in figure.axes for child in each.child_axes if isinstance(child, Axes))]
+    for each in axes:
+        if not each.get_visible():
+            continue
+        found += [*each.texts, each.title, each._left_title]  # type: ignore[attr-defined]
+        if (legend := each.get_legend()) is not None:
+            found += legend.findobj(Text)
+        for axis in (each.xaxis, each.yaxis) if each.axison else ():
+            ticks = axis._update_ticks()  # type: ignore[attr-defined]
+            found += [
+                axis.label,
+                axis.get_offset_text(),
+                *(label for tick in ticks for label in (tick.label1, tick.label2)),
+            ]
+    return [text for text in found if text.get_visible() and text.get_text().strip()]
 
 
 def texts(figure: Figure) -> list[str]:
-    """Every text that is shown, those of axes, ticks and legends included."""
-    figure.draw_without_rendering()
-    written = [text.get_text() for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
-    return written + [text for lettering in letterings(figure) for text in lettering.texts]
-
-
-def letterings(figure: Figure) -> list[Lettering]:
-    return [artist for artist in figure.findobj(Lettering) if isinstance(artist, Lettering)]
+    return [text.get_text() for text in shown(figure)]
 
 
 def colour_of(figure: Figure, wanted: str) -> str:
-    """The one colour, as #rrggbb, of all texts of letterings that read `wanted`."""
-    [found] = {
-        to_hex(lettering.get_facecolor()[index % len(lettering.get_facecolor())])
-        for lettering in letterings(figure)
-        for index, text in enumerate(lettering.texts)
-        if text == wanted
-    }
+    """The one colour, as #rrggbb, of all texts that read `wanted`."""
+    [found] = {to_hex(text.get_color()) for text in shown(figure) if text.get_text() == wanted}
     return found.upper()
 
 
@@ -44,24 +52,15 @@ def pixels(figure: Figure) -> np.ndarray:
 
 def texts_beyond_the_edge(figure: Figure) -> list[str]:
     """Texts that the figure's edge cuts."""
-    figure.draw_without_rendering()
-    inside = figure.bbox.padded(1.0)
-    cut = []
-    for text in figure.findobj(Text):
-        box = text.get_window_extent()
-        if text.get_visible() and text.get_text() and box.width and not (
-            inside.contains(box.x0, box.y0) and inside.contains(box.x1, box.y1)
-        ):  # fmt: skip
-            cut.append(text.get_text())
-    for lettering in letterings(figure):
-        cut += [text for text, box in lettering.boxes() if not (
-            inside.contains(box.x0, box.y0) and inside.contains(box.x1, box.y1)
-        )]  # fmt: skip
-    return cut
+    found, inside = shown(figure), figure.bbox.padded(1.5)
+    boxes = [(text.get_text(), Text.get_window_extent(text)) for text in found]
+    return [
+        text for text, box in boxes if not (inside.contains(box.x0, box.y0) and inside.contains(box.x1, box.y1))
+    ]  # fmt: skip
 
 
 def overlapping(figure: Figure) -> list[tuple[str, str]]:
-    """Pairs of texts of letterings that lie over each other (turned ones are left out: their boxes are too large)."""
-    figure.draw_without_rendering()
-    boxes = [item for lettering in letterings(figure) for item in lettering.boxes()]
+    """Pairs of texts that lie over each other (turned ones are left out: their boxes are too large)."""
+    level = [text for text in shown(figure) if not text.get_rotation()]
+    boxes = [(text.get_text(), Text.get_window_extent(text).padded(-1.0)) for text in level]
     return [(one, other) for (one, box), (other, second) in itertools.combinations(boxes, 2) if box.overlaps(second)]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from harness.figures import RunView
-from harness.figures.predicted import PredictedImage
+from harness.figures.view import PredictedImage
 from harness.records import Evaluation, FloatArray, History, Split
 from harness.run.evaluate import evaluate
 

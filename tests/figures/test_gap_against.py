@@ -89,7 +89,7 @@ def test_lines_stand_beside_each_other_but_nearer_to_their_own_number_than_to_th
     groups = [group(f"{x} {y}", (0.01, 0.02), x=x, y=str(y)) for x in range(20) for y in range(6)]
     figure = gap_against.draw(gap_against.compute(groups, Measure(), "x", "y"), "a sweep")
     axes = figure.axes[0]
-    means = [line for line in axes.lines if len(line.get_xdata()) == 20]
+    means = [line for line in axes.lines if len(line.get_xdata()) == 20 and line.get_linestyle() == "-"]
     places = np.array([line.get_transform().transform(line.get_xydata())[:, 0] for line in means])
     assert len(places) == 6
     numbers = axes.transData.transform([(x, 0.0) for x in range(20)])[:, 0]

@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-from matplotlib.collections import PolyCollection
 
 from harness.figures import heat_map
 from harness.figures.groups import Measure
@@ -42,15 +41,15 @@ def test_groups_of_one_cell_are_averaged_and_the_figure_says_over_what() -> None
 def test_incomplete_cells_say_so_and_those_without_a_run_are_hatched() -> None:
     figure = heat_map.draw(grid(), "a sweep")
     shown = texts(figure)
-    assert {"+10.0", "n=1 of 2", "+2.0", "x", "y", "gap (points)"} <= set(shown)
+    assert {"+10.0\nn=1 of 2", "+2.0", "x", "y", "gap (points)"} <= set(shown)
     assert any("Hatched: nothing finished. Empty: not run." in text.replace("\n", " ") for text in shown)
-    [hatched] = [item for item in figure.axes[0].collections if isinstance(item, PolyCollection)]
-    assert len(hatched.get_paths()) == 1
+    [hatched] = [patch for patch in figure.axes[0].patches if patch.get_hatch()]
+    assert hatched.get_xy() == (-0.48, 0.52)
 
 
 def test_letters_stand_out_from_the_shade_below_them() -> None:
     figure = heat_map.draw(grid(), "a sweep")
-    assert (colour_of(figure, "+10.0"), colour_of(figure, "+2.0")) == ("#FFFFFF", "#222222")
+    assert (colour_of(figure, "+10.0\nn=1 of 2"), colour_of(figure, "+2.0")) == ("#FFFFFF", "#222222")
 
 
 def test_two_different_settings_are_needed() -> None:

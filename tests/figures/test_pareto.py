@@ -45,10 +45,10 @@ def test_groups_on_the_front_are_numbered_and_named_with_their_figures() -> None
     groups = [placed(group("small", (0.01, 0.02), 0.8, runs=3), Place.FRONT), front("large", 0.1, 0.9),
               group("bad", (0.2,), 0.7)]  # fmt: skip
     shown = texts(pareto.draw(pareto.compute(groups, Measure("accuracy", "val", "a note")), "a sweep"))
-    assert {"small", "80.0 %, gap +1.5 points, n=2 of 3", "large", "90.0 %, gap +10.0 points, n=2", "a note"} <= set(
+    assert {"1 small\n80.0 %, gap +1.5 points, n=2 of 3", "2 large\n90.0 %, gap +10.0 points, n=2", "a note"} <= set(
         shown
     )
-    assert shown.count("1") == shown.count("2") == 2
+    assert {"1", "2"} <= set(shown)
     assert "bad" not in shown
     assert {"gap (points; smaller overfits less)", "validation accuracy (%)"} <= set(shown)
 

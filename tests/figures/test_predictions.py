@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-from matplotlib.collections import PolyCollection
 
 from harness.figures import style
-from harness.figures.predicted import first_images
 from harness.figures.predictions import CAPTIONS, draw_sheet
+from harness.figures.view import first_images
 from tests.figures import runs
 from tests.figures.drawing import colour_of, overlapping, texts, texts_beyond_the_edge
 
@@ -28,8 +27,7 @@ def test_right_and_wrong_differ_by_mark_colour_and_frame() -> None:
     two = draw_sheet([right, wrong], runs.CLASSES)
     assert colour_of(two, "✓ top 70%\n(top)") == style.BLUE
     assert colour_of(two, "✗ boot 70%\n(trouser)") == style.VERMILLION
-    [frames] = figure.findobj(PolyCollection, include_self=False)
-    assert len(frames.get_paths()) == 2
+    assert len(figure.axes[0].patches) == 2
     assert any("8 of 10 right" in text for text in texts(figure))
 
 

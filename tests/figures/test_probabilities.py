@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from matplotlib.collections import PolyCollection
 from matplotlib.lines import Line2D
 
 from harness.figures import style
-from harness.figures.predicted import PredictedImage
-from harness.figures.probabilities import bar_colours, draw_prediction, draw_prediction_grid, draw_probability_line
+from harness.figures.predictions import bar_colours, draw_prediction, draw_prediction_grid, draw_probability_line
+from harness.figures.view import PredictedImage
 from tests.figures import runs
 from tests.figures.drawing import colour_of, overlapping, pixels, texts, texts_beyond_the_edge
+from tests.figures.drawing import shown as shown_texts
 
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
@@ -50,8 +50,7 @@ def test_long_names_stand_at_45_degrees_and_digits_do_not() -> None:
 
 def test_bars_of_a_grid_are_as_high_as_their_probabilities() -> None:
     figure = draw_prediction_grid([of_ten(7, 5, 0.5), of_ten(1, 1, 1.0)], FASHION)
-    bars = figure.findobj(PolyCollection, include_self=False)[0]
-    heights = [float(np.ptp(path.vertices[:, 1])) for path in bars.get_paths()]
+    heights = [abs(bar.get_height()) for bars in figure.axes[0].containers for bar in bars]
     assert len(heights) == 20
     assert heights[7] / heights[11] == pytest.approx(0.5)
     assert heights[5] / heights[11] == pytest.approx(0.5 / 9)
@@ -66,7 +65,8 @@ def test_a_grid_has_the_columns_asked_for_and_cuts_nothing(count: int, columns: 
     shown = texts(figure)
     assert shown.count("✗ Ankle boot 100% (T-shirt/top)") == count
     assert shown.count("▾") == count
-    assert figure.get_figwidth() == pytest.approx(max(5.0, 0.2 + wide * 65 / 24))
+    lefts = {round(float(text.get_position()[0]), 3) for text in shown_texts(figure) if text.get_text().startswith("✗")}
+    assert len(lefts) == wide
 
 
 def test_files_without_a_class_make_a_grid_without_marks() -> None:
@@ -93,4 +93,4 @@ def test_an_empty_grid_is_refused() -> None:
 def test_the_image_is_dark_on_white() -> None:
     image = PredictedImage(np.full((28, 28), 255, dtype=np.uint8), np.full(10, 0.1), None, "black.png")
     picture = pixels(draw_prediction(image, FASHION))
-    assert (picture[..., 0] == 0).sum() >= (28 * 12) ** 2
+    assert (picture[..., 0] == 0).sum() >= (28 * 11) ** 2

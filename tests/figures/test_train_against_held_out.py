@@ -4,11 +4,10 @@ import math
 
 import numpy as np
 import pytest
-from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.collections import PathCollection
 
 from harness.figures import train_against_held_out
 from harness.figures.groups import Group, Measure, Scores
-from harness.figures.lettering import Lettering
 from tests.figures.comparisons import LONG, group, many
 from tests.figures.drawing import overlapping, texts, texts_beyond_the_edge
 
@@ -32,13 +31,10 @@ def test_lines_of_equal_gap_join_points_of_the_gap_that_is_written(quantity: str
     measure = Measure("accuracy" if quantity == "accuracy" else "loss")
     groups = [group("a", (0.02 * sign, 0.1 * sign)), group("b", (0.05 * sign,))]
     axes = train_against_held_out.draw(train_against_held_out.compute(groups, measure), "a sweep").axes[0]
-    [lines] = [item for item in axes.collections if isinstance(item, LineCollection)]
-    written = [item for item in axes.findobj(Lettering) if set(item.texts) & {"no gap"}]
-    assert written
-    drawn = {round(float(sign * (x - y)), 6) for segment in lines.get_segments() for x, y in segment}
-    named = {0.0 if text == "no gap" else float(text) for item in axes.findobj(Lettering) for text in item.texts
-             if text == "no gap" or text.startswith(("+", "-"))}  # fmt: skip
+    drawn = {round(float(sign * (x - y)), 6) for line in axes.lines for x, y in line.get_xydata()}
+    named = {0.0 if text == "no gap" else float(text) for text in (written.get_text() for written in axes.texts)}
     assert drawn == named
+    assert 0.0 in named
 
 
 def test_few_groups_have_a_marker_each_and_many_share_one_and_a_scale() -> None:

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from matplotlib import colormaps
 
-from harness.figures.mosaic import colours
-from harness.figures.training_images import draw_image, draw_images
+from harness.figures.image_sheets import draw_image, draw_images
 from harness.records import Split
 from tests.figures import runs
 from tests.figures.drawing import overlapping, pixels, texts, texts_beyond_the_edge
@@ -19,7 +19,7 @@ def share(figure_pixels: np.ndarray, colour: np.ndarray) -> int:
 @pytest.mark.parametrize("cmap", ["viridis", "binary", "gray", "gray_r"])
 def test_one_image_has_the_colours_of_the_map_and_a_bar_that_says_which(cmap: str) -> None:
     figure = draw_image(IMAGE, "training image 0: $boot$", "a set", cmap)
-    assert share(pixels(figure), colours(cmap)[77]) >= 0.98 * (28 * 15) ** 2  # the spines lie over its edge
+    assert share(pixels(figure), np.array(colormaps[cmap](77, bytes=True))) >= 0.9 * (3 * 120) ** 2
     assert {"training image 0: $boot$", "value", "0", "255", "25"} <= set(texts(figure))
     assert texts_beyond_the_edge(figure) == []
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from harness.figures import SELECTIONS
 from harness.sweep import launch
 from tests.integration.conftest import SGD, SMALL, NewProject, Outcome
 
@@ -46,10 +47,10 @@ def test_a_child_is_named_after_what_differs_and_has_those_settings(swept: Outco
     assert found == [(f"{name} seed={seed}", name, str(seed)) for name in ("sgd", "adam") for seed in (0, 1)]
 
 
-def test_a_child_draws_the_figure_by_which_runs_are_compared_and_no_other(swept: Outcome) -> None:
+def test_a_child_keeps_the_few_figures_that_a_single_run_keeps(swept: Outcome) -> None:
     for child in swept.children:
         listed = swept.project.client().list_artifacts(child.info.run_id, "figures")
-        assert [item.path for item in listed] == ["figures/learning_curves.png"]
+        assert {item.path for item in listed} == {f"figures/{name}" for name in SELECTIONS["few"]}
 
 
 def test_the_parent_says_what_was_swept(swept: Outcome) -> None:

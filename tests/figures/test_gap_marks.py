@@ -1,11 +1,17 @@
-"""Axes of swept numbers, and the range of what is measured over them."""
+"""Axes of swept numbers, the range of what is measured over them, and the colours of gaps."""
 
 import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 
-from harness.figures.axis import is_log, limits, number_axis, number_text
+from harness.figures import style
+from harness.figures.gap_marks import axis_shares, gap_colours, ink, swept_axis, swept_marks
+from harness.figures.groups import is_log, limits, number_text
 
 
 @pytest.mark.parametrize(
@@ -19,28 +25,47 @@ def test_positive_numbers_over_more_than_a_decade_and_a_half_are_on_a_logarithmi
     assert is_log(values) is log
 
 
+def axis_of(values: list[float], inches: float) -> Axes:
+    axes = Figure().subplots()
+    swept_axis(axes, values, inches)
+    return axes
+
+
+def marks(axes: Axes) -> list[str]:
+    return [label.get_text() for label in axes.get_xticklabels()]
+
+
 def test_swept_numbers_are_marked_themselves_at_equal_steps_where_they_double() -> None:
-    axis = number_axis([8, 32, 128, 512, 8], inches=4.0)
-    assert axis.ticks.labels == ("8", "32", "128", "512")
-    shares = axis.shares(axis.ticks.values)
+    axes = axis_of([8, 32, 128, 512, 8], inches=4.0)
+    assert marks(axes) == ["8", "32", "128", "512"]
+    shares = axis_shares(axes, [8, 32, 128, 512]).tolist()
     assert [after - before for before, after in pairwise(shares)] == pytest.approx([shares[1] - shares[0]] * 3)
     assert all(0 < share < 1 for share in shares)
 
 
 def test_every_second_mark_is_left_out_where_neighbours_would_touch() -> None:
     values = [2.0**power for power in range(3, 13)]
-    assert number_axis(values, inches=3.0).ticks.labels == ("8", "32", "128", "512", "2,048")
+    assert marks(axis_of(values, inches=3.0)) == ["8", "32", "128", "512", "2,048"]
 
 
 def test_many_or_measured_numbers_are_marked_at_round_ones() -> None:
-    assert number_axis([0.1 * step for step in range(31)], inches=4.0).ticks.labels[:2] == ("0", "0.5")
-    assert number_axis([71.234, 74.9], inches=4.0, swept=False).ticks.labels[0] == "72"
+    assert marks(axis_of([0.1 * step for step in range(31)], inches=4.0))[:2] == ["0", "0.5"]
+    assert swept_marks([71.234, 74.9], log=False, swept=False)[0] == 72.0
 
 
-def test_one_number_or_none_makes_an_axis_too() -> None:
-    assert number_axis([64.0], inches=4.0).shares([64.0]) == [0.5]
-    assert number_axis([0.0], inches=4.0).ticks.labels == ("0",)
-    assert number_axis([], inches=4.0).ticks.labels == ()
+def test_one_number_makes_an_axis_too() -> None:
+    assert axis_shares(axis_of([64.0], inches=4.0), [64.0]).tolist() == [0.5]
+    assert marks(axis_of([0.0], inches=4.0)) == ["0"]
+
+
+def test_colours_go_from_the_least_gap_to_the_greatest_and_grow_darker() -> None:
+    shown = gap_colours([3.0, math.nan, -1.0])
+    assert shown.get_clim() == (-1.0, 3.0)
+    brightness = shown.to_rgba(np.linspace(-1.0, 3.0, 20))[:, :3] @ np.array([0.2126, 0.7152, 0.0722])
+    assert (np.diff(brightness) < 0).all()
+    assert to_hex(shown.to_rgba(np.ma.masked_invalid([math.nan]))[0]).upper() == style.FAINT
+    assert gap_colours([5.0]).norm(5.0) == 0.5
+    assert (ink(shown.to_rgba(3.0)), ink(shown.to_rgba(-1.0))) == ("white", style.INK)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from harness.figures import pixel_values
+from harness.figures import image_sheets
 from tests.figures.drawing import texts, texts_beyond_the_edge
 
 
@@ -15,7 +15,7 @@ def image(*values: int) -> np.ndarray:
 
 
 def test_each_value_is_counted_once_and_scaled() -> None:
-    values = pixel_values.compute(image(7, 255, 7), (np.arange(256) - 33.0) / 78.0)
+    values = image_sheets.compute_pixel_values(image(7, 255, 7), (np.arange(256) - 33.0) / 78.0)
     assert values.before.tolist() == [0, 7, 255]
     assert values.counts.tolist() == [781, 2, 1]
     assert values.after.tolist() == pytest.approx([-33 / 78, -26 / 78, 222 / 78])
@@ -25,12 +25,12 @@ def test_each_value_is_counted_once_and_scaled() -> None:
 
 def test_the_background_is_the_first_pixel_and_not_the_darkest() -> None:
     inverted = 255 - image(7, 255, 7)
-    assert pixel_values.compute(inverted, np.arange(256) / 255).background == (255, 1.0)
+    assert image_sheets.compute_pixel_values(inverted, np.arange(256) / 255).background == (255, 1.0)
 
 
 def test_both_ends_are_written_to_five_digits() -> None:
-    values = pixel_values.compute(image(7, 255), (np.arange(256) - 33.318421449829934) / 78.56748998339798)
-    figure = pixel_values.draw(values, "First training image ($5$)", "a run")
+    values = image_sheets.compute_pixel_values(image(7, 255), (np.arange(256) - 33.318421449829934) / 78.56748998339798)
+    figure = image_sheets.draw_pixel_values(values, "First training image ($5$)", "a run")
     shown = set(texts(figure))
     assert {"background 0", "brightest 255", "background -0.42407", "brightest 2.82154"} <= shown
     assert "First training image ($5$): 3 values before" in shown
@@ -38,5 +38,5 @@ def test_both_ends_are_written_to_five_digits() -> None:
 
 
 def test_an_image_of_one_value_is_drawn() -> None:
-    values = pixel_values.compute(np.full((28, 28), 9, dtype=np.uint8), np.arange(256) / 255)
-    assert texts_beyond_the_edge(pixel_values.draw(values, "an image", "a run")) == []
+    values = image_sheets.compute_pixel_values(np.full((28, 28), 9, dtype=np.uint8), np.arange(256) / 255)
+    assert texts_beyond_the_edge(image_sheets.draw_pixel_values(values, "an image", "a run")) == []

@@ -1,0 +1,120 @@
+"""`harness figures`: the figures of a run or of a sweep, drawn again from the store, for the screen or for paper."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.commands.store_option import store_option
+from harness.errors import RequestError, suggestion
+from harness.figures import SELECTIONS
+from harness.figures.files import FORMATS, figure_folder, write_figure
+from harness.records import RunRecord
+from harness.text import clean
+from harness.tracking.models import find_run
+from harness.tracking.reading import cached_reads, read_series
+from harness.tracking.selection import is_sweep
+from harness.tracking.store import Store
+
+SWEEP_FEW = ("gap_bars", "train_against_held_out", "curves")
+"""What is drawn of a sweep that no figure is named of."""
+
+
+@click.command("figures")
+@click.argument("run", metavar="RUN|SWEEP")
+@click.argument("names", nargs=-1, metavar="[NAME ...]")
+@click.option("--all", "every", is_flag=True, help="Draw every figure that there is of it.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), default=Path("figures"), show_default=True, metavar="FOLDER",
+    help="Where the files go, as NAME.png; files of the same names are replaced.",
+)  # fmt: skip
+@click.option("--format", "form", type=click.Choice(FORMATS), default="png", show_default=True)
+@click.option(
+    "--width", type=click.FloatRange(2.0, 40.0), metavar="INCHES",
+    help="How wide each figure is: 3.3 for a column of a paper.  [default: what it needs]",
+)  # fmt: skip
+@click.option("--font-size", type=click.FloatRange(4.0, 40.0), default=10.0, show_default=True, metavar="POINTS")
+@click.option("--dpi", type=click.IntRange(30, 1200), default=120, show_default=True, help="Dots in an inch.")
+@click.option("--title", metavar="TEXT", help="Above each figure; '' for none.  [default: the name of RUN]")
+@store_option
+def command(
+    run: str, names: tuple[str, ...], every: bool, output: Path, form: str, width: float | None, font_size: float,
+    dpi: int, title: str | None, store: Store,
+) -> None:  # fmt: skip
+    """Draw figures of RUN or SWEEP: the NAMEs that are given, or the few that matter most.
+
+    RUN is a run's id, the beginning of it, or its name; `latest`; `best` (of the latest experiment, by held-out
+    accuracy); or a registered model. A SWEEP is named in the same ways. PDF and SVG have their text as text.
+
+    \b
+    harness figures best learning_curves --format pdf --width 3.3 --font-size 8
+    harness figures latest --all --output pictures
+    """
+    if names and every:
+        raise RequestError(f"{' '.join(names)} and --all were given together. Name figures, or ask for all.")
+    folder = figure_folder(output)
+    with cached_reads(store):
+        record = find_run(store, run)
+    drawings = _of_sweep(store, record, title) if is_sweep(record) else _of_run(store, record, title)
+    few = SWEEP_FEW if is_sweep(record) else tuple(Path(name).stem for name in SELECTIONS["few"])
+    chosen = _chosen(names, every, drawings, few)
+
+    from harness.figures.style import Page, on_page
+
+    with on_page(Page(width, font_size, dpi)):
+        drawn = {folder / f"{name}.{form}": drawings[name]() for name in chosen}  # all can be drawn, or none is written
+    for target, figure in drawn.items():
+        write_figure(figure, target)
+        click.echo(f"Wrote {target}")
+
+
+def _chosen(names: Sequence[str], every: bool, known: Mapping[str, object], few: Sequence[str]) -> list[str]:
+    """The figures to draw. Raises `RequestError` for a name that is none of `known`."""
+    if not names:
+        return [name for name in known if every or name in few]
+    wanted = list(dict.fromkeys(name.removesuffix(".png") for name in names))
+    for name in wanted:
+        if name not in known:
+            raise RequestError(
+                f"{clean(name)} is no figure of it; there are {', '.join(known)}.{suggestion(name, known)}"
+            )
+    return wanted
+
+
+def _of_run(store: Store, record: RunRecord, title: str | None) -> dict[str, Callable[[], Any]]:
+    from functools import partial
+
+    from harness.figures.builders import BUILDERS
+    from harness.run.stored_view import StoredView
+
+    view = StoredView(store, record, title)
+    return {Path(name).stem: partial(build, view) for name, build in BUILDERS.items()}
+
+
+def _of_sweep(store: Store, record: RunRecord, title: str | None) -> dict[str, Callable[[], Any]]:
+    """The figures that a report of the sweep has."""
+    from functools import partial
+
+    from harness.analysis.comparison import compare
+    from harness.commands.chosen_runs import whole_sweep
+    from harness.commands.compare import predictions_of
+    from harness.report.drawing import drawings
+    from harness.report.gathering import CURVES, curve_runs
+
+    with cached_reads(store):
+        chosen = whole_sweep(store, record)
+    comparison = compare(
+        chosen.runs, swept=chosen.swept, title=chosen.title, predictions=predictions_of(store, chosen.runs)
+    )  # fmt: skip
+    runs = curve_runs(comparison, 6)
+    series = read_series(store, runs, CURVES) if runs else {}
+    words = record.name if title is None else title
+    found: dict[str, Callable[[], Any]] = {
+        each.name: partial(each.draw, words) for each in drawings(comparison, series)
+    }
+    if not found:
+        raise RequestError(f"The sweep {record.name} ({record.run_id}) has no finished run: there is nothing to draw.")
+    return found

@@ -1,0 +1,105 @@
+"""What figures of comparisons have in common: colours of gaps, intervals, and axes of numbers that were swept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, Normalize
+
+from harness.figures import style
+from harness.figures.groups import Estimate, is_log, number_text
+from harness.records import FloatArray
+
+_MOST_TICKS = 12
+_DARK = 0.179  # the luminance from which on white letters have less contrast than black ones (WCAG 2.2)
+
+GAPS = ListedColormap(colormaps["YlOrBr"](np.arange(80, 256))).with_extremes(bad=style.FAINT)
+"""Brewer's YlOrBr without its palest part, in the hue that gaps have everywhere. It only grows darker, so it keeps its
+order in grey and for colour-blind readers, and lines in it can be seen on white."""
+
+
+def gap_colours(values: Iterable[float]) -> ScalarMappable:
+    """The colours from the least to the greatest finite value; a single value is in the middle, NaN is grey."""
+    found = [value for value in values if math.isfinite(value)] or [0.0]
+    low, high = min(found), max(found)
+    beyond = 0.0 if high > low else 0.05 * abs(low) or 1.0
+    return ScalarMappable(Normalize(low - beyond, high + beyond), GAPS)
+
+
+def ink(colour: Sequence[float] | FloatArray) -> str:
+    """The colour of letters upon a colour (red, green, blue, ...), each 0 to 1."""
+    channels = np.asarray(colour[:3])
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return "white" if linear @ (0.2126, 0.7152, 0.0722) < _DARK else style.INK
+
+
+def draw_intervals(
+    axes: Axes,
+    places: Iterable[float],
+    estimates: Iterable[Estimate],
+    along: str = "y",
+    colour: str = style.INK,
+    **look: Any,
+) -> None:
+    """The interval of each estimate `along` an axis (x or y), at its place on the other; one that is wider than the
+    panel runs out of it, without a cap."""
+    found = [(place, one.low, one.high) for place, one in zip(places, estimates, strict=True) if one.bounded]
+    if not found:
+        return
+    at, low, high = np.asarray(found).T
+    middle, half = (low + high) / 2, (high - low) / 2
+    how: Any = {"fmt": "none", "ecolor": colour, "elinewidth": 1.3, "capsize": 3.0, "zorder": 3.2} | look
+    if along == "x":
+        axes.errorbar(middle, at, xerr=half, **how)
+    else:
+        axes.errorbar(at, middle, yerr=half, **how)
+
+
+def swept_axis(axes: Axes, values: Iterable[float], inches: float) -> bool:
+    """Make the x axis, which is so many inches long, hold numbers that were swept; whether it is logarithmic."""
+    distinct = sorted({value for value in values if math.isfinite(value)})
+    low, high, log = distinct[0], distinct[-1], is_log(distinct)
+    if log:
+        factor = (high / low) ** 0.06
+        axes.set(xscale="log", xlim=(low / factor, high * factor))
+    else:
+        beyond = (high - low) * 0.06 or abs(low) * 0.05 or 0.5
+        axes.set_xlim(low - beyond, high + beyond)
+    marks = swept_marks(distinct, log)
+    texts = [number_text(mark) for mark in marks]
+    step = thinning(axis_shares(axes, marks) * inches, [style.text_width(text) / 2 + 0.04 for text in texts])
+    axes.set_xticks(marks[::step], texts[::step])
+    axes.minorticks_off()
+    return log
+
+
+def axis_shares(axes: Axes, values: Sequence[float]) -> FloatArray:
+    """How far along the x axis each value lies, from 0 to 1."""
+    low, high, *places = axes.xaxis.get_transform().transform(np.array([*axes.get_xlim(), *values]))
+    return np.asarray((np.array(places) - low) / (high - low), dtype=np.float64)
+
+
+def swept_marks(distinct: Sequence[float], log: bool, swept: bool = True) -> list[float]:
+    """Few numbers are marked themselves; of many, and of those that were measured and not `swept`, the round ones in
+    their range. `distinct` are rising."""
+    low, high = distinct[0], distinct[-1]
+    if low == high or (swept and len(distinct) <= _MOST_TICKS):
+        return list(distinct)
+    if log:
+        return [10.0**power for power in range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)]
+    return [float(tick) for tick in style.even_ticks().tick_values(low, high) if low <= tick <= high]
+
+
+def thinning(places: Sequence[float] | FloatArray, reach: Sequence[float]) -> int:
+    """Every how many marks leave room for labels that reach so far to both sides of their places."""
+    ends = list(zip(places, reach, strict=True))
+    return next(
+        step for step in range(1, len(ends) + 2) if all(a + r <= b - s for (a, r), (b, s) in pairwise(ends[::step]))
+    )
