@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from harness.analysis.notes import run_note
+from harness.analysis.descriptions import run_note
 from harness.checkpointing import Checkpoint
 from harness.config import Config, flatten
 from harness.continuing import STATE_FILE, Start

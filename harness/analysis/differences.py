@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from harness.analysis.comparison import Comparison
 from harness.analysis.contrasts import Difference, differences_to, simultaneous
+from harness.analysis.measures import is_gap
 from harness.analysis.rows import Row
 from harness.analysis.settings import SEED, headings, setting_of
 from harness.analysis.statistics import ALPHA, Interval, holm
@@ -99,11 +100,6 @@ class Findings:
     @property
     def tests(self) -> int:
         return sum(finding.difference is not None and finding.difference.testable for finding in self.findings)
-
-
-def is_gap(measure: str) -> bool:
-    """Whether less of it is better, and positive means overfitting."""
-    return measure.startswith("gap_")
 
 
 def measures(comparison: Comparison) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness.analysis.naming import (
+from harness.analysis.external_metrics import (
     OWN_TAG,
     TEST,
     TRAIN,

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from statistics import median
 
 from harness.analysis.comparison import Comparison
-from harness.analysis.replicates import DRAWS
-from harness.analysis.rows import STAGES, Row
+from harness.analysis.measures import counted
+from harness.analysis.rows import DRAWS, STAGES, Row
 from harness.analysis.settings import ABSENT, SEED, headings
 from harness.config import Config, flatten
 from harness.metrics import NORMAL_QUANTILE
@@ -33,11 +33,6 @@ def headline(comparison: Comparison) -> str:
     if (shown := len(comparison.rows)) == comparison.configurations:
         return f"{text}, {counted(shown, 'configuration')}"
     return f"{text}, the Pareto front: {shown} of {counted(comparison.configurations, 'configuration')}"
-
-
-def counted(count: int, noun: str) -> str:
-    """`1 run`, `1,200 runs`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def context(comparison: Comparison) -> list[str]:

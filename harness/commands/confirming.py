@@ -9,10 +9,9 @@ from pathlib import Path
 from harness.analysis.comparison import Comparison
 from harness.analysis.confirmation import Confirmation
 from harness.analysis.differences import find_row
+from harness.analysis.external_metrics import Naming
 from harness.analysis.foreign import adapt
-from harness.analysis.naming import Naming
-from harness.analysis.replicates import units_of
-from harness.analysis.rows import Row, make_row
+from harness.analysis.rows import Row, make_row, units_of
 from harness.errors import RequestError
 from harness.images import images_of
 from harness.records import RunRecord, RunState

@@ -10,13 +10,12 @@ from pathlib import Path
 import click
 
 from harness import data
-from harness.analysis.pages import wrapped
 from harness.commands.describing import Description, describe_dataset
-from harness.commands.tables import text_table
 from harness.config import PREPROCESSING, DatasetConfig
 from harness.errors import DataError, RequestError
 from harness.figures.files import png_path, write_png
 from harness.records import Dataset, Split
+from harness.tabular import text_table, wrapped
 
 COLOUR_MAPS = ("viridis", "binary", "gray", "gray_r")
 """matplotlib's names; `binary` and `gray_r` are dark on white."""

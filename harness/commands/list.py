@@ -11,9 +11,9 @@ from typing import Any
 import click
 
 from harness.commands.store_option import store_option
-from harness.commands.tables import fitted_table
 from harness.errors import RequestError, StoreError
 from harness.records import RunRecord, RunState
+from harness.tabular import text_table
 from harness.text import csv_text
 from harness.tracking.disk import Inventory, find_garbage, shown_size, take_inventory, weight
 from harness.tracking.locations import moved
@@ -139,7 +139,7 @@ def _table(entries: Sequence[Entry]) -> list[str]:
         **{key: any(row[key] for row in rows) for key in ("runs", "size")},
     }
     header = [key for key in rows[0] if several.get(key, True)]
-    return fitted_table(header, [[row[key] for key in header] for row in rows], _NUMBERS)
+    return text_table(header, [[row[key] for key in header] for row in rows], _NUMBERS, shorten="name")
 
 
 def _cells(entry: Entry) -> dict[str, str]:

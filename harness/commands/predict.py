@@ -18,6 +18,7 @@ from harness.errors import DataError, RequestError
 from harness.figures.files import png_path, write_png
 from harness.figures.predicted import PredictedImage
 from harness.records import RunRecord
+from harness.tabular import text_table
 from harness.tracking.models import find_trained
 from harness.tracking.store import Store
 from harness.trained import TrainedRun, open_model, read_config, recorded_shape
@@ -194,15 +195,7 @@ def _table(
         if top is not None:
             row.append(", ".join(f"{names[index]} {each.probabilities[index]:.1%}" for index in _ranked(each, top)))
         rows.append(row)
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if heading == "probability" else cell.ljust(width)
-            for heading, cell, width in zip(header, row, widths, strict=True)
-        ).rstrip()
-        for row in (header, *rows)
-    ]
-    lines.insert(1, "─" * (sum(widths) + 2 * (len(widths) - 1)))
+    lines = text_table(header, rows, {"probability"})
     if known:
         lines += ["", f"{sum(each.right is True for each in known):,} of {len(known):,} right"]
     return lines

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from harness.analysis.pages import aligned
 from harness.analysis.repetition import Deviation, Repetition
 from harness.commands.store_option import store_option
 from harness.errors import HarnessError, RequestError
+from harness.tabular import text_table
 from harness.tracking.store import Store
 
 SHOWN = 15
@@ -72,9 +72,8 @@ def report(repetition: Repetition) -> list[str]:
         )
     else:
         lines += [f"{len(repetition.deviations)} of {repetition.metrics} metrics differ; where each differs most:", ""]
-        cells = [["metric", "epoch", "recorded", "again", "difference", "differs in"]]
-        cells += [_cells(one) for one in repetition.deviations[:SHOWN]]
-        lines += [*aligned(cells, [False, True, True, True, True, True]), ""]
+        header = ["metric", "epoch", "recorded", "again", "difference", "differs in"]
+        lines += [*text_table(header, [*map(_cells, repetition.deviations[:SHOWN])], header[1:]), ""]
         if (more := len(repetition.deviations) - SHOWN) > 0:
             lines.append(f"and {more} more; --format json has them.")
         if repetition.reasons:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import click
 
-from harness.analysis.naming import Naming
+from harness.analysis.external_metrics import Naming
 from harness.errors import RequestError
 
 Command = TypeVar("Command", bound=Callable[..., None])

@@ -11,7 +11,7 @@ from pathlib import Path
 from harness import paths
 from harness.analysis.comparison import Comparison
 from harness.analysis.legend import context
-from harness.analysis.replicates import DRAWS
+from harness.analysis.rows import DRAWS
 from harness.analysis.settings import ABSENT, SEED, headings, sortable
 from harness.images import DATASET_TAG
 from harness.records import VARIANT_PARAMETER, RunRecord

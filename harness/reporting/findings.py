@@ -8,9 +8,10 @@ import math
 from collections.abc import Sequence
 
 from harness.analysis.comparison import Comparison
-from harness.analysis.difference_legend import two_seeds
-from harness.analysis.differences import Finding, Findings, is_gap
-from harness.analysis.legend import UNDERFIT, apart_in_words, counted, floor_in_words, what_is_repeated
+from harness.analysis.difference_tables import two_seeds
+from harness.analysis.differences import Finding, Findings
+from harness.analysis.legend import UNDERFIT, apart_in_words, floor_in_words, what_is_repeated
+from harness.analysis.measures import counted, is_gap
 from harness.analysis.rows import Row
 from harness.analysis.statistics import ALPHA
 from harness.records import RunRecord, RunState

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 
 from harness.analysis.comparison import Comparison
 from harness.analysis.differences import find_row
-from harness.analysis.legend import counted, warnings
+from harness.analysis.legend import warnings
+from harness.analysis.measures import counted
 from harness.analysis.statistics import ALPHA
 from harness.records import RunRecord, RunState
 from harness.reporting import facts, findings, tables, testing

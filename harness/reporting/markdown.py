@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from harness.analysis.pages import markdown_row
 from harness.reporting.content import Fact, Report, Table
-from harness.text import markdown
+from harness.text import markdown, markdown_row
 
 
 def render(report: Report, folder: str) -> str:

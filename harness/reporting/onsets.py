@@ -9,7 +9,7 @@ from statistics import median
 import numpy as np
 
 from harness.analysis.comparison import Comparison
-from harness.analysis.legend import counted
+from harness.analysis.measures import counted
 from harness.analysis.rows import Row
 from harness.metrics import ONSET_EPOCHS, Onset, onset
 from harness.records import RunRecord

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from harness.analysis.comparison import Comparison
-from harness.analysis.difference_legend import pooling
-from harness.analysis.difference_tables import p_value, spread
+from harness.analysis.comparison_table import table_columns
+from harness.analysis.difference_tables import pooling, spread
 from harness.analysis.differences import Finding, Findings
-from harness.analysis.legend import counted, images_not_kept, legend, what_is_repeated
-from harness.analysis.ordering import COUNT
+from harness.analysis.legend import images_not_kept, legend, what_is_repeated
+from harness.analysis.measures import counted, p_value
+from harness.analysis.ranking import COUNT
 from harness.analysis.rows import Row
 from harness.analysis.settings import SEED
 from harness.analysis.statistics import ALPHA, Interval
-from harness.analysis.table import table_columns
 from harness.records import RunRecord, RunState
 from harness.reporting.content import Cell, Column, Failure, Key, Line, Table
 from harness.reporting.testing import Tested, setting_name, subject

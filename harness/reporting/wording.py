@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from harness.analysis import difference_tables
+from harness.analysis import measures
 from harness.analysis.comparison import Comparison
 from harness.analysis.differences import Finding
-from harness.analysis.legend import counted, what_is_repeated
+from harness.analysis.legend import what_is_repeated
+from harness.analysis.measures import counted
 from harness.analysis.rows import Row
 from harness.analysis.settings import headings, sortable
 from harness.analysis.statistics import ALPHA, Interval
@@ -129,7 +130,7 @@ def these_images(comparison: Comparison) -> str:
 
 def p_value(p: float) -> str:
     """`= 0.031`, `< 0.001`."""
-    text = difference_tables.p_value(p)
+    text = measures.p_value(p)
     return f"< {text[1:]}" if text.startswith("<") else f"= {text}"
 
 

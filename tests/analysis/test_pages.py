@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.analysis.pages import Page, Table
+from harness.tabular import Page, Table
 
 ODD = (
     r"a_b & 50% #1 $x^2$ ~/{home}\dir", "[300, 100]", "* star", "-0.3 ± 0.1", "--effect x-1 -- y", 'a "q" <b> c|d',

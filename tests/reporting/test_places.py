@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from harness.analysis.comparison import Comparison, compare
-from harness.analysis.notes import sweep_note
-from harness.analysis.presenting import render
+from harness.analysis.comparison_table import render
+from harness.analysis.descriptions import sweep_note
 from harness.analysis.ranking import Demand
 from harness.figures import gap_bars, pareto
 from harness.figures.groups import Measure

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.analysis.comparison import Comparison
-from harness.analysis.presenting import render
+from harness.analysis.comparison_table import render
 from harness.analysis.selected import HELD_OUT, selects_by
 from harness.analysis.settings import FIRST, SEED, headings, is_setting
 from harness.config import Config, flatten
