@@ -1,9 +1,10 @@
-"""What a report says, as plain data in the order in which it is read. How it looks is up to html.py and markdown.py."""
+"""What a report says, as plain data in the order in which it is read. How it looks is up to
+rendering.py."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 Key = float | str | None
 """What a cell is sorted by; None comes last whichever way."""
@@ -60,7 +61,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Picture:
+class ReportFigure:
     """A figure as PNG of `width` x `height` dots, twice as many as it is meant to be shown at.
 
     `name` is that of a file without its suffix; `alt` says in words what the figure shows to whoever cannot see it.
@@ -73,17 +74,6 @@ class Picture:
     png: bytes
     width: int
     height: int
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A run that did not finish: its name and id, its state in a word, why, and where the log says more."""
-
-    run: str
-    run_id: str
-    state: str
-    reason: str
-    log: str
 
 
 @dataclass(frozen=True)
@@ -107,8 +97,8 @@ class Report:
     """Everything that a report says, in reading order.
 
     `answer` is one line. `expected` is what the study said beforehand, `corrected` for how many tests p-values are
-    corrected; both are empty where there is nothing to say. `tests` and `stages` are None where
-    there is nothing to test, or where no run finished.
+    corrected; both are empty where there is nothing to say. `tests`, `stages` and `failures`
+    are None where there is nothing to test, where no run finished, and where every run did.
     """
 
     title: str
@@ -124,12 +114,11 @@ class Report:
     ranking: Table
     tests: Table | None
     stages: Table | None
-    failures: tuple[Failure, ...]
-    failures_left_out: int
+    failures: Table | None
     again: Again
     method: tuple[str, ...]
     made: str
-    pictures: tuple[Picture, ...] = field(default=())
+    figures: tuple[ReportFigure, ...] = ()
 
 
 def shortened(items: Sequence[str], most: int, parted: str = ", ") -> str:

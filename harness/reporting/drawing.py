@@ -26,7 +26,7 @@ from harness.figures.files import png_bytes
 from harness.figures.group_curves import GroupRuns
 from harness.figures.groups import Group, Measure, Quantity, Scores, number, ordered, value_text
 from harness.records import RunRecord, RunState
-from harness.reporting.content import Picture
+from harness.reporting.content import ReportFigure
 from harness.reporting.wording import SPLITS, label, seeds_in_words
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def _keys(runs: Sequence[RunRecord]) -> list[str]:
     return keys
 
 
-def pictures(comparison: Comparison, series: Series, baseline: str | None = None) -> Iterator[Picture]:
+def pictures(comparison: Comparison, series: Series, baseline: str | None = None) -> Iterator[ReportFigure]:
     """Every figure that the comparison has something for, in the order of a report.
 
     `series` has the curves of the runs of the first `CURVES` rows; `baseline` is the label of the row that others are
@@ -150,12 +150,12 @@ def pictures(comparison: Comparison, series: Series, baseline: str | None = None
     yield from _curves(comparison, series)
 
 
-def _picture(name: str, title: str, caption: str, alt: str, content: bytes) -> Picture:
+def _picture(name: str, title: str, caption: str, alt: str, content: bytes) -> ReportFigure:
     width, height = struct.unpack(">II", content[16:24])  # where PNG's header has them
-    return Picture(name, title, caption, alt, content, width, height)
+    return ReportFigure(name, title, caption, alt, content, width, height)
 
 
-def _bars(subject: _Subject, name: str = "gap_bars") -> Iterator[Picture]:
+def _bars(subject: _Subject, name: str = "gap_bars") -> Iterator[ReportFigure]:
     if not any(group.gap.by_seed for group in subject.few):
         return
     measure = subject.measure
@@ -168,8 +168,8 @@ def _bars(subject: _Subject, name: str = "gap_bars") -> Iterator[Picture]:
     yield _picture(name, title, caption, f"Bars: {_extremes(subject.few, measure)}", png)
 
 
-def _loss_bars(comparison: Comparison, rows: Sequence[Row], note: str) -> Callable[[_Subject], Iterator[Picture]]:
-    def draw(subject: _Subject) -> Iterator[Picture]:
+def _loss_bars(comparison: Comparison, rows: Sequence[Row], note: str) -> Callable[[_Subject], Iterator[ReportFigure]]:
+    def draw(subject: _Subject) -> Iterator[ReportFigure]:
         groups = groups_of(comparison, rows, "loss")
         measure = Measure("loss", comparison.held_out, note)
         of_loss = replace(subject, few=groups, every=groups, measure=measure)
@@ -178,7 +178,7 @@ def _loss_bars(comparison: Comparison, rows: Sequence[Row], note: str) -> Callab
     return draw
 
 
-def _scatter(subject: _Subject) -> Iterator[Picture]:
+def _scatter(subject: _Subject) -> Iterator[ReportFigure]:
     if not any(group.train.by_seed and group.held_out.by_seed for group in subject.few):
         return
     measure = subject.measure
@@ -192,7 +192,7 @@ def _scatter(subject: _Subject) -> Iterator[Picture]:
     yield _picture("train_against_held_out", f"Training against {measure.split}", caption, alt, png)
 
 
-def _against(subject: _Subject) -> Iterator[Picture]:
+def _against(subject: _Subject) -> Iterator[ReportFigure]:
     """The gap over a number: over each swept one where at most two settings vary, else over the models' sizes."""
     names = _varied(subject.every)
     numbers = [name for name in names if _is_number(subject.every, name)]
@@ -216,7 +216,7 @@ def _against(subject: _Subject) -> Iterator[Picture]:
         yield _picture(f"gap_against_{name.replace('.', '_')}", f"Gap against {name}", caption, alt, png)
 
 
-def _heat(subject: _Subject) -> Iterator[Picture]:
+def _heat(subject: _Subject) -> Iterator[ReportFigure]:
     names = _varied(subject.every)
     if len(names) != 2:
         return
@@ -230,7 +230,7 @@ def _heat(subject: _Subject) -> Iterator[Picture]:
     yield _picture("heat_map", f"Gap by {across} and {up}", caption, alt, png)
 
 
-def _front(subject: _Subject) -> Iterator[Picture]:
+def _front(subject: _Subject) -> Iterator[ReportFigure]:
     known = [group for group in subject.few if group.gap.by_seed and group.held_out.by_seed]
     if len(known) < 2 or subject.judged_apart:  # accuracies on different images make no front; the table has each one's
         return
@@ -247,7 +247,7 @@ def _front(subject: _Subject) -> Iterator[Picture]:
     yield _picture("pareto", "Accuracy against gap: the Pareto front", caption, alt, png_bytes(pareto.draw(view, "")))
 
 
-def _parallel(subject: _Subject) -> Iterator[Picture]:
+def _parallel(subject: _Subject) -> Iterator[ReportFigure]:
     names = _varied(subject.few)
     if len(subject.few) < 3 or len(names) < 2:
         return
@@ -262,7 +262,7 @@ def _parallel(subject: _Subject) -> Iterator[Picture]:
     yield _picture("parallel_coordinates", "Settings, accuracy and gap", caption, alt, png)
 
 
-def _curves(comparison: Comparison, series: Series) -> Iterator[Picture]:
+def _curves(comparison: Comparison, series: Series) -> Iterator[ReportFigure]:
     rows = [row for row in comparison.rows if row.finished][:CURVES]
     curves = [found for row in rows if (found := _curves_of(row, series)).runs]
     if not curves:

@@ -28,7 +28,7 @@ def gather(
     words: str = "",
     series: Series | None = None,
 ) -> Report:
-    """Everything that a report says, without its figures; see `with_pictures`.
+    """Everything that a report says, without its figures; see `with_figures`.
 
     Args:
         comparison: ranked by its gap.
@@ -43,7 +43,6 @@ def gather(
     made = testing.all_tests(comparison, baseline)
     runs = [run for row in comparison.rows for run in row.runs]
     question, expected = facts.question(comparison, parent)
-    failed, more = tables.failures(runs)
     return Report(
         title=comparison.title,
         answer=findings.answer(comparison, made),
@@ -58,20 +57,19 @@ def gather(
         ranking=tables.ranking(comparison),
         tests=tables.tests(comparison, made),
         stages=tables.stages(comparison),
-        failures=failed,
-        failures_left_out=more,
+        failures=tables.failures(runs),
         again=facts.again(comparison, parent, runs, words),
         method=_method(comparison),
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
     )
 
 
-def with_pictures(report: Report, comparison: Comparison, series: Series, baseline: str | None = None) -> Report:
+def with_figures(report: Report, comparison: Comparison, series: Series, baseline: str | None = None) -> Report:
     """The report with its figures; `series` has `CURVES` of the runs that `curve_runs` names."""
     from harness.reporting.drawing import pictures  # matplotlib: a second
 
     row = None if baseline is None else label(find_row(comparison, baseline).settings)
-    return replace(report, pictures=tuple(pictures(comparison, series, row)))
+    return replace(report, figures=tuple(pictures(comparison, series, row)))
 
 
 def curve_runs(comparison: Comparison, most: int) -> Sequence[str]:

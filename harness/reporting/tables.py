@@ -17,7 +17,7 @@ from harness.analysis.rows import Row
 from harness.analysis.settings import SEED
 from harness.analysis.statistics import ALPHA, Interval
 from harness.records import RunRecord, RunState
-from harness.reporting.content import Cell, Column, Failure, Key, Line, Table
+from harness.reporting.content import Cell, Column, Key, Line, Table
 from harness.reporting.testing import Tested, setting_name, subject
 from harness.reporting.wording import amount, by_size, from_to, label, measure_in_words, these_images, unit
 from harness.tracking.access import shown_uri
@@ -263,11 +263,18 @@ def _scaled(run: RunRecord, metric: str, form: str) -> Cell:
     return Cell(text, value)
 
 
-def failures(runs: Sequence[RunRecord]) -> tuple[tuple[Failure, ...], int]:
-    """The runs that did not finish, and how many more there are than are listed."""
+def failures(runs: Sequence[RunRecord]) -> Table | None:
+    """The runs that did not finish; None where there is none."""
     found = [run for run in runs if run.state is not RunState.FINISHED]
-    listed = [Failure(run.name, run.run_id, run.state.lower(), _reason(run), _log(run)) for run in found[:FAILURES]]
-    return tuple(listed), len(found) - len(listed)
+    if not found:
+        return None
+    texts = [(f"{run.name} ({run.run_id})", run.state.lower(), _reason(run), _log(run)) for run in found[:FAILURES]]
+    return Table(
+        "Runs that did not finish; they are in no mean. The logs are artifacts of the run.",
+        (Column("run"), Column("state"), Column("reason", wraps=True), Column("log")),
+        tuple(Line(tuple(Cell(text, text) for text in cells)) for cells in texts),
+        (f"And {len(found) - FAILURES:,} more.",) if len(found) > FAILURES else (),
+    )
 
 
 def _reason(run: RunRecord) -> str:

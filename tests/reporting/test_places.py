@@ -17,9 +17,9 @@ from harness.analysis.ranking import Demand
 from harness.figures import gap_bars, pareto
 from harness.figures.groups import Measure
 from harness.records import Place
-from harness.reporting import html, markdown
 from harness.reporting.drawing import groups_of
 from harness.reporting.gathering import gather
+from harness.reporting.rendering import html, markdown
 from tests.calibration.real_runs import drawn, records, settings
 
 
@@ -53,10 +53,10 @@ def test_every_view_of_a_sweep_says_the_same_of_its_rows(compared: Comparison) -
 def test_the_report_and_its_figures_say_what_the_table_says(compared: Comparison) -> None:
     said = {row.label: row.place for row in compared.rows}
     report = gather(compared)
-    assert cells(markdown.render(report, "pictures")) == said
-    page = re.sub(r"<[^>]+>", " ", html.render(report))
+    assert cells(markdown(report, "pictures")) == said
+    page = re.sub(r"<[^>]+>", " ", html(report))
     front = [row for row in compared.rows if row.place is Place.FRONT]
-    for text in (markdown.render(report, "pictures"), page):
+    for text in (markdown(report, "pictures"), page):
         [sentence] = re.findall(r"By their means, (.*?) (?:is|are) beaten by no other", " ".join(text.split()))
         assert len(re.findall(r"\(\d+ %\)", sentence)) == len(front)
         for row in front:
