@@ -9,7 +9,7 @@ from harness.analysis.comparison import Comparison
 from harness.analysis.comparison_table import render
 from harness.analysis.selected import HELD_OUT, selects_by
 from harness.analysis.settings import FIRST, SEED, headings, is_setting
-from harness.config import Config, flatten
+from harness.config.schema import Config, flatten
 from harness.records import RunRecord, RunState
 from harness.text import clean, markdown_page, shell
 

@@ -17,14 +17,14 @@ from harness.analysis.confirmation import Confirmation
 from harness.analysis.difference_tables import Shown as OnRequest
 from harness.analysis.differences import Findings, differences, find_row
 from harness.analysis.effects import effects
-from harness.analysis.foreign import adapt
+from harness.analysis.external_runs import adapt
 from harness.analysis.held_out import HeldOutPredictions
 from harness.analysis.power import Power, power
 from harness.analysis.ranking import WITHIN, Demand
 from harness.analysis.rows import INTERVALS, STAGES, IntervalOver, Stage, named_replicates
 from harness.commands.chosen_runs import choose
 from harness.commands.confirming import check_request, confirmed
-from harness.commands.runs_of_others import naming_of, naming_options
+from harness.commands.external_runs import naming_of, naming_options
 from harness.commands.store_option import store_option
 from harness.errors import RequestError, StoreError
 from harness.records import RunRecord

@@ -11,7 +11,7 @@ import click
 
 from harness import data
 from harness.commands.describing import Description, describe_dataset
-from harness.config import PREPROCESSING, DatasetConfig
+from harness.config.schema import PREPROCESSING, DatasetConfig
 from harness.errors import DataError, RequestError
 from harness.figures.files import png_path, write_png
 from harness.records import Dataset, Split

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from harness.analysis.comparison import compare
 from harness.analysis.descriptions import LONGEST, run_note, sweep_note
-from harness.config import Config, flatten
+from harness.config.schema import Config, flatten
 from harness.records import RunState
 from tests.analysis.records import run
 
