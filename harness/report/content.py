@@ -3,7 +3,6 @@ rendering.py."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 Key = float | str | None
@@ -119,10 +118,3 @@ class Report:
     method: tuple[str, ...]
     made: str
     figures: tuple[ReportFigure, ...] = ()
-
-
-def shortened(items: Sequence[str], most: int, parted: str = ", ") -> str:
-    """The items parted by commas; of more than `most` only the first, and how many more there are."""
-    if len(items) <= most:
-        return parted.join(items)
-    return f"{parted.join(items[:most])} and {len(items) - most:,} more"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from harness.analysis.comparison import Comparison
+from harness.analysis.measures import SPLITS
 from harness.analysis.rows import Row
 from harness.analysis.settings import SEED, headings
 from harness.analysis.statistics import t_interval
@@ -27,7 +28,7 @@ from harness.figures.group_curves import GroupRuns
 from harness.figures.groups import Group, Measure, Quantity, Scores, number, ordered, value_text
 from harness.records import RunRecord, RunState
 from harness.report.content import ReportFigure
-from harness.report.wording import SPLITS, label, seeds_in_words
+from harness.report.sentences import label, seeds_in_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

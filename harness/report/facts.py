@@ -15,8 +15,8 @@ from harness.analysis.rows import DRAWS
 from harness.analysis.settings import ABSENT, SEED, headings, sortable
 from harness.images import DATASET_TAG
 from harness.records import VARIANT_PARAMETER, RunRecord
-from harness.report.content import Again, Fact, shortened
-from harness.report.wording import by_size
+from harness.report.content import Again, Fact
+from harness.report.sentences import by_size, shortened
 from harness.text import requoted, shell
 from harness.tracking.access import shown_uri
 from harness.tracking.selection import CONFIRMS_TAG, OVERRIDES_TAG, recorded_commit

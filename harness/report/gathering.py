@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from harness.analysis.comparison import Comparison
 from harness.analysis.differences import find_row
 from harness.analysis.legend import warnings
-from harness.analysis.measures import counted
+from harness.analysis.measures import counted, measure_in_words
 from harness.analysis.statistics import ALPHA
 from harness.records import RunRecord, RunState
 from harness.report import facts, findings, tables, testing
 from harness.report.content import Report
-from harness.report.wording import label, measure_in_words
+from harness.report.sentences import label
 from harness.tracking.selection import Series
 
 CURVES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")

@@ -11,15 +11,15 @@ from harness.analysis.comparison_table import table_columns
 from harness.analysis.difference_tables import pooling, spread
 from harness.analysis.differences import Finding, Findings
 from harness.analysis.legend import images_not_kept, legend, what_is_repeated
-from harness.analysis.measures import counted, p_value
+from harness.analysis.measures import amount, counted, from_to, is_loss, measure_in_words, p_value, unit
 from harness.analysis.ranking import COUNT
 from harness.analysis.rows import Row
 from harness.analysis.settings import SEED
 from harness.analysis.statistics import ALPHA, Interval
 from harness.records import RunRecord, RunState
 from harness.report.content import Cell, Column, Key, Line, Table
+from harness.report.sentences import by_size, label, these_images
 from harness.report.testing import Tested, setting_name, subject
-from harness.report.wording import amount, by_size, from_to, label, measure_in_words, these_images, unit
 from harness.tracking.access import shown_uri
 from harness.tracking.selection import ERROR_TAG, TRIES_TAG
 
@@ -147,15 +147,14 @@ def _test_cells(block: Findings, finding: Finding, several: bool, wider: bool, f
     if difference is None:
         more = 5 + wider + flips + several
         return (*names, *[Cell("-")] * more)
-    decimals = 4 if measure.endswith("_loss") else 2
     repeated = "draw" if finding.over_draws else "seed" if finding.contexts else "pair"
     n = counted(difference.n, repeated) if difference.kind != "welch" else f"{difference.n} and {difference.n_baseline}"
     cells = [
         *names,
         Cell(f"{n}, pooled" if difference.kind == "pooled" else n, float(difference.n)),
-        Cell(f"{amount(measure, difference.mean, decimals)} {unit(measure)}", _finite(difference.mean)),
-        _interval(measure, difference.interval, decimals),
-        *[_interval(measure, finding.wider_interval, decimals)] * wider,
+        Cell(f"{amount(measure, difference.mean)} {unit(measure)}", _finite(difference.mean)),
+        _interval(measure, difference.interval),
+        *[_interval(measure, finding.wider_interval)] * wider,
         _p(difference.p_value),
         _p(finding.corrected),
         *[_p(difference.p_flip)] * flips,
@@ -166,10 +165,8 @@ def _test_cells(block: Findings, finding: Finding, several: bool, wider: bool, f
     return tuple(cells)
 
 
-def _interval(measure: str, interval: Interval | None, decimals: int) -> Cell:
-    if interval is None:
-        return Cell("-")
-    return Cell(from_to(measure, interval, decimals), _finite(interval.low))
+def _interval(measure: str, interval: Interval | None) -> Cell:
+    return Cell(from_to(measure, interval), None if interval is None else _finite(interval.low))
 
 
 def _setting_key(value: str) -> Key:
@@ -252,7 +249,7 @@ def _gap(run: RunRecord, metric: str, name: str) -> Cell:
     if metric not in run.metrics:
         return Cell("-")
     value = run.metrics[metric]
-    return Cell(amount(name, value, 2 if name.endswith("accuracy") else 3), _finite(value))
+    return Cell(amount(name, value, fine=not is_loss(name)), _finite(value))
 
 
 def _scaled(run: RunRecord, metric: str, form: str) -> Cell:

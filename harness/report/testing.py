@@ -10,7 +10,7 @@ from harness.analysis.differences import Finding, Findings, corrected, differenc
 from harness.analysis.effects import effects, values_together
 from harness.analysis.settings import headings
 from harness.errors import RequestError
-from harness.report.wording import by_size, label
+from harness.report.sentences import by_size, label
 
 
 @dataclass(frozen=True)
