@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 USUAL_WIDTH = 100
 _SHORTEST = 12
-_UNBOUNDED = 100_000
 _BOX = "    \n    \n ── \n    \n ┄┄ \n    \n    \n    \n"
 """A rule below the heading, a dashed one between parts, and nothing else."""
 
@@ -55,13 +54,16 @@ class Table:
         return [self.rows[start:end] for start, end in pairwise(ends)]
 
     @property
-    def width(self) -> int:
-        """The columns of a terminal that it takes if nothing is folded."""
+    def widths(self) -> list[int]:
+        """What each column takes of a terminal if nothing is folded."""
         from rich.cells import cell_len
 
-        return sum(max(map(cell_len, cells)) for cells in zip(self.header, *self.rows, strict=True)) + 2 * (
-            len(self.header) - 1
-        )
+        return [max(map(cell_len, cells)) for cells in zip(self.header, *self.rows, strict=True)]
+
+    @property
+    def width(self) -> int:
+        """What the table takes then."""
+        return sum(self.widths) + 2 * (len(self.header) - 1)
 
     def fitted(self, room: float, expendable: Sequence[int]) -> tuple[Table, list[int]]:
         """The table without as many of the columns at `expendable`, in this order, as make it wider than `room`; and
@@ -106,11 +108,10 @@ class Table:
         joined = [["\n".join(cells) for cells in zip(*part, strict=True)] for part in self.parts if part]
         grid = replace(self, rows=joined, parted=range(1, len(joined))).grid(fold=False)
         over = self.width - shutil.get_terminal_size().columns
-        if shorten and over > 0 and self.rows and sys.stdout.isatty():
-            place = list(self.header).index(shorten)
-            longest = max(len(row[place]) for row in self.rows)
-            grid.columns[place].max_width = max(_SHORTEST, longest - over)
-        console = Console(file=io.StringIO(), width=_UNBOUNDED, color_system=None, force_jupyter=False)
+        for heading, column, width in zip(self.header, grid.columns, self.widths, strict=True):
+            cut = heading == shorten and over > 0 and sys.stdout.isatty()
+            column.width = min(width, max(_SHORTEST, width - over)) if cut else width
+        console = Console(file=io.StringIO(), width=max(self.width, 1), color_system=None, force_jupyter=False)
         with console.capture() as captured:
             console.print(grid)
         return [line.rstrip() for line in captured.get().splitlines()]
