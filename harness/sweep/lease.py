@@ -35,10 +35,10 @@ from harness.machine import (
 from harness.records import RunRecord, RunState
 from harness.sweep.plan import SweepPlan, earlier_sweeps
 from harness.tracking import leases
-from harness.tracking.finalize import close_abandoned
 from harness.tracking.reading import read_runs, read_sweeps, running_runs
 from harness.tracking.selection import PROCESS_TAG, is_sweep
 from harness.tracking.store import Store
+from harness.tracking.unfinished import close_abandoned
 from harness.tracking.writing import RunIdentity, RunWriter
 
 log = logging.getLogger(__name__)

@@ -28,10 +28,10 @@ from harness.sweep.lease import (
     take_lease,
     take_over,
 )
-from harness.tracking.finalize import close_abandoned
 from harness.tracking.leases import tag_run, write_once
 from harness.tracking.reading import read_runs
 from harness.tracking.store import open_store
+from harness.tracking.unfinished import close_abandoned
 
 ELSEWHERE = "elsewhere:0123:1 4711 1.00"
 
