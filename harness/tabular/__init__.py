@@ -184,7 +184,7 @@ class Page:
         from jinja2 import Environment, PackageLoader, StrictUndefined
 
         environment = Environment(
-            loader=PackageLoader("harness"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+            loader=PackageLoader("harness.tabular"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
             keep_trailing_newline=True,
         )  # fmt: skip
         return environment.get_template("page.html").render(page=self)
