@@ -62,6 +62,7 @@ def p_value(value: float) -> str:
     return f"<{text}" if value < ALPHA == float(text) else text
 
 
-def counted(count: int, noun: str) -> str:
-    """`1 run`, `1,200 runs`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+def counted(count: int | str, noun: str) -> str:
+    """`1 run`, `1,200 runs`; a count may be text, as tags are."""
+    text = count if isinstance(count, str) else f"{count:,}"
+    return f"{text} {noun}{'' if text == '1' else 's'}"

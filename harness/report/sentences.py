@@ -79,11 +79,11 @@ class _Counting(Formatter):
 
     def format_field(self, value: Any, format_spec: str) -> str:
         if format_spec.isalpha() and len(format_spec) > 1:
-            return counted(int(value), format_spec)
+            return counted(value, format_spec)
         return str(super().format_field(value, format_spec))
 
 
-def say(which: str, **known: object) -> str:
+def say(which: str, /, **known: object) -> str:
     """The sentence of `SENTENCES`, or the pattern, filled in.
 
     >>> say("no rise", runs=1).partition(".")[0]
