@@ -4,7 +4,7 @@ what the intervals hold, and what is promised."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -232,7 +232,7 @@ def _below(findings: Findings, shown: Shown) -> list[str]:
             "claims are false more often than stated: name a baseline beforehand, or confirm it (--confirm 5)."
         )
     lines += _intervals(findings, shown)
-    lines.append(promise(findings))
+    lines.append(_promise(findings))
     if any(finding.underfit for finding in findings.findings):
         lines.append(underfit_in_words(comparison))
     if findings.apart:
@@ -290,19 +290,22 @@ def _intervals(findings: Findings, shown: Shown) -> list[str]:
     return lines
 
 
-def promise(findings: Findings) -> str:
-    """What the corrected p-values promise, in a line."""
+def _promise(findings: Findings) -> str:
     counts = {
-        measure: sum(of.measure == measure and of.difference is not None and of.difference.testable
-                     for of in findings.findings)
+        _name(measure): sum(of.measure == measure and of.difference is not None and of.difference.testable
+                            for of in findings.findings)
         for measure in findings.measures
     }  # fmt: skip
-    first, *others = findings.measures
-    text = (
-        f"p Holm: corrected within a measure; a difference is claimed where it is below {ALPHA}. What is claimed of "
-        f"the {_name(first).lower()} ({counted(counts[first], 'test')}) is all true with 95 % probability at least"
-    )
-    if not others:
-        return f"{text}."
-    named = " and ".join(f"{_name(measure).lower()} ({counts[measure]})" for measure in others)
-    return f"{text}; {named} are secondary: the same holds for each by itself, not for all together."
+    opening = f"p Holm: corrected within a measure; a difference is claimed where it is below {ALPHA}."
+    return promise(opening, {name.lower(): count for name, count in counts.items()}, ", not for all together")
+
+
+def promise(opening: str, tests: Mapping[str, int], together: str = "") -> str:
+    """What corrected p-values promise, in a line; `tests` counts them for each measure, the first of which is asked
+    about."""
+    (first, count), *others = tests.items()
+    share = f"{100 - 100 * ALPHA:.0f} %"
+    claimed = f"What is claimed of the {first} ({counted(count, 'test')})"
+    text = f"{opening} {claimed} is all true with {share} probability at least"
+    named = " and ".join(f"{measure} ({count})" for measure, count in others)
+    return f"{text}; {named} are secondary: the same holds for each by itself{together}." if others else f"{text}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from harness.analysis.statistics import ALPHA, Interval
 
@@ -66,3 +67,10 @@ def counted(count: int | str, noun: str) -> str:
     """`1 run`, `1,200 runs`; a count may be text, as tags are."""
     text = count if isinstance(count, str) else f"{count:,}"
     return f"{text} {noun}{'' if text == '1' else 's'}"
+
+
+def shortened(items: Sequence[str], most: int, parted: str = ", ") -> str:
+    """The items parted by commas; of more than `most` only the first, and how many more there are."""
+    if len(items) <= most:
+        return parted.join(items)
+    return f"{parted.join(items[:most])} and {len(items) - most:,} more"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from harness.figures.files import png_path, write_png
 from harness.figures.predicted import PredictedImage
 from harness.records import RunRecord
 from harness.run.load import TrainedRun, open_model, read_config, recorded_shape
-from harness.tabular import text_table
+from harness.tabular import json_text, text_table
 from harness.tracking.models import find_trained
 from harness.tracking.store import Store
 
@@ -126,7 +125,7 @@ def command(
     trained = open_model(store, record, config)  # imports TensorFlow: everything that can be refused has been
     predicted = predict(trained, images)
     if form == "json":
-        click.echo(json.dumps(_document(trained, images, predicted, top), indent=2))
+        click.echo(json_text(_document(trained, images, predicted, top)), nl=False)
     else:
         click.echo("\n".join(_table(images, predicted, trained.class_names, top)))
     if drawing is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
@@ -11,7 +10,7 @@ import click
 from harness.analysis.repetition import Deviation, Repetition
 from harness.commands.store_option import store_option
 from harness.errors import HarnessError, RequestError
-from harness.tabular import text_table
+from harness.tabular import json_text, text_table
 from harness.tracking.store import Store
 
 SHOWN = 15
@@ -112,16 +111,12 @@ def _as_json(repetition: Repetition) -> str:
         "epochs": repetition.epochs,
         "deviations": [
             {
-                "metric": one.metric, "step": one.step, "recorded": _finite(one.recorded), "again": _finite(one.again),
-                "difference": _finite(one.difference), "differing": one.differing, "of": one.of,
+                "metric": one.metric, "step": one.step, "recorded": one.recorded, "again": one.again,
+                "difference": one.difference, "differing": one.differing, "of": one.of,
             }
             for one in repetition.deviations
         ],
         "reasons": list(repetition.reasons),
         "added": list(repetition.added),
     }  # fmt: skip
-    return json.dumps(document, indent=2)
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+    return json_text(document).rstrip()

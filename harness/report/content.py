@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from harness.tabular import Table
+
 Key = float | str | None
 """What a cell is sorted by; None comes last whichever way."""
 
@@ -29,7 +31,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Line:
+class ReportRow:
     """A row of a table; the first cell names it. `muted` ones stand back: they are not ranked by their gap."""
 
     cells: tuple[Cell, ...]
@@ -37,12 +39,12 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """A table with what is said above (`caption`) and below it (`notes`)."""
 
     caption: str
     columns: tuple[Column, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[ReportRow, ...]
     notes: tuple[str, ...] = ()
 
     @property
@@ -57,6 +59,13 @@ class Table:
             else:
                 found.append((column.group, 1))
         return found
+
+    @property
+    def plain(self) -> Table:
+        """With one row of headings: that of a group stands before its columns' own."""
+        headings = [f"{column.group}: {column.heading}" if column.group else column.heading for column in self.columns]
+        rows = [[cell.text for cell in line.cells] for line in self.lines]
+        return Table("", headings, rows, "".join("r" if column.is_number else "l" for column in self.columns))
 
 
 @dataclass(frozen=True)
@@ -110,10 +119,10 @@ class Report:
     findings: tuple[str, ...]
     corrected: str
     warnings: tuple[str, ...]
-    ranking: Table
-    tests: Table | None
-    stages: Table | None
-    failures: Table | None
+    ranking: ReportTable
+    tests: ReportTable | None
+    stages: ReportTable | None
+    failures: ReportTable | None
     again: Again
     method: tuple[str, ...]
     made: str

@@ -11,13 +11,13 @@ from pathlib import Path
 from harness import paths
 from harness.analysis.comparison import Comparison
 from harness.analysis.legend import context
-from harness.analysis.measures import counted
+from harness.analysis.measures import counted, shortened
 from harness.analysis.rows import DRAWS
 from harness.analysis.settings import ABSENT, SEED, headings, sortable
 from harness.images import DATASET_TAG
 from harness.records import VARIANT_PARAMETER, RunRecord
 from harness.report.content import Again, Fact
-from harness.report.sentences import by_size, say, shortened
+from harness.report.sentences import by_size, say
 from harness.text import requoted, shell
 from harness.tracking.access import shown_uri
 from harness.tracking.selection import CONFIRMS_TAG, OVERRIDES_TAG, recorded_commit

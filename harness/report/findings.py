@@ -12,7 +12,7 @@ from harness.analysis.comparison import Comparison
 from harness.analysis.difference_tables import two_seeds
 from harness.analysis.differences import Finding, Findings
 from harness.analysis.legend import UNDERFIT, apart_in_words, floor_in_words, what_is_repeated
-from harness.analysis.measures import SPLITS, amount, from_to, is_gap, measure_in_words
+from harness.analysis.measures import SPLITS, amount, from_to, is_gap, measure_in_words, shortened
 from harness.analysis.rows import Row
 from harness.analysis.statistics import ALPHA
 from harness.metrics import ONSET_EPOCHS, onset
@@ -27,7 +27,6 @@ from harness.report.sentences import (
     p_in_words,
     say,
     seeds_in_words,
-    shortened,
     these_images,
 )
 from harness.report.testing import Tested, name_of, reference, setting_name, subject

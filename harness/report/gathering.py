@@ -8,10 +8,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from harness.analysis.comparison import Comparison
+from harness.analysis.difference_tables import promise
 from harness.analysis.differences import find_row
 from harness.analysis.legend import warnings
-from harness.analysis.measures import counted, measure_in_words
-from harness.analysis.statistics import ALPHA
+from harness.analysis.measures import SPLITS, measure_in_words
 from harness.records import RunRecord, RunState
 from harness.report import facts, findings, tables, testing
 from harness.report.content import Report
@@ -88,7 +88,7 @@ def _compared(comparison: Comparison, parent: RunRecord | None) -> str:
 
 
 def _method(comparison: Comparison) -> tuple[str, ...]:
-    split = {"val": "validation", "test": "test"}[comparison.held_out]
+    split = SPLITS[comparison.held_out]
     sides = "Both sides are measured with the same weights in inference mode after training."
     if comparison.reading.running:
         sides = f"Training figures (‡) rest on {comparison.reading.running}"
@@ -115,12 +115,5 @@ def _promise(made: testing.Tested) -> str:
     families = {measure: count for measure, count in made.families.items() if count}
     if not families:
         return ""
-    first, *others = families
-    text = (
-        f"p: corrected by Holm's method within a measure. What is claimed of the {measure_in_words(first)} "
-        f"({counted(families[first], 'test')}) is all true with {100 - 100 * ALPHA:.0f} % probability at least"
-    )
-    if not others:
-        return f"{text}."
-    named = " and ".join(f"{measure_in_words(measure)} ({families[measure]})" for measure in others)
-    return f"{text}; {named} are secondary: the same holds for each by itself."
+    opening = "p: corrected by Holm's method within a measure."
+    return promise(opening, {measure_in_words(measure): count for measure, count in families.items()})

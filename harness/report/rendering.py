@@ -13,8 +13,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from jinja2.filters import do_forceescape, do_mark_safe
 from markupsafe import Markup
 
-from harness.report.content import Report, ReportFigure, Table
-from harness.text import clean, markdown_row
+from harness.report.content import Report, ReportFigure
+from harness.text import clean
 from harness.text import markdown as markdown_line
 
 
@@ -36,7 +36,7 @@ def markdown(report: Report, folder: str) -> str:
 
     environment = _environment()
     environment.finalize = lambda value: value if isinstance(value, Markup) else Markup(clean(str(value)))
-    environment.filters |= {"image": image, "rows": _markdown_rows}
+    environment.filters |= {"image": image, "rows": lambda table: Markup(table.plain.markdown())}
     text = environment.get_template("report.jinja").render(report=report, parts="markdown.jinja")
     own = {*map(image, report.figures), *(command for command, _ in report.again.commands)}
     lines = re.sub(r"\n{3,}", "\n\n", text.rstrip("\n")).split("\n")
@@ -54,10 +54,3 @@ def _prose(text: str) -> str:
     """A sentence whose numbers stay with their units; what stands between backticks as code."""
     tied = text.replace(" %", "\u00a0%").replace("p = ", "p\u00a0=\u00a0")
     return do_mark_safe(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(do_forceescape(tied))))
-
-
-def _markdown_rows(table: Table) -> list[Markup]:
-    headings = [f"{column.group}: {column.heading}" if column.group else column.heading for column in table.columns]
-    rule = ["---:" if column.is_number else "---" for column in table.columns]
-    rows = [headings, rule, *([cell.text for cell in line.cells] for line in table.lines)]
-    return [Markup(markdown_row(cells)) for cells in rows]

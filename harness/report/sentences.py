@@ -97,13 +97,6 @@ def say(which: str, /, **known: object) -> str:
     return _Counting().format(_PART.sub(part, SENTENCES.get(which, which)), **known)
 
 
-def shortened(items: Sequence[str], most: int, parted: str = ", ") -> str:
-    """The items parted by commas; of more than `most` only the first, and how many more there are."""
-    if len(items) <= most:
-        return parted.join(items)
-    return f"{parted.join(items[:most])} and {len(items) - most:,} more"
-
-
 def by_size(value: str) -> tuple[int, float, str]:
     """What values of a setting are sorted by: numbers by size and before words, `[128]` as 128."""
     return sortable(value[1:-1] if value.startswith("[") and value.endswith("]") else value)

@@ -17,7 +17,7 @@ from harness.analysis.rows import Row
 from harness.analysis.settings import SEED
 from harness.analysis.statistics import ALPHA, Interval
 from harness.records import RunRecord, RunState
-from harness.report.content import Cell, Column, Key, Line, Table
+from harness.report.content import Cell, Column, Key, ReportRow, ReportTable
 from harness.report.sentences import by_size, label, these_images
 from harness.report.testing import Tested, setting_name, subject
 from harness.tracking.access import shown_uri
@@ -47,12 +47,12 @@ _STAGES = {"last": "last epoch", "best": "best epoch", "final": "kept"}
 _UNITS = {"gap val": "points", "gap test": "points", "loss gap": "nats"}
 
 
-def ranking(comparison: Comparison) -> Table:
+def ranking(comparison: Comparison) -> ReportTable:
     """The rows in their order, with means, intervals, counts and marks."""
     columns = table_columns(comparison)
     shown = comparison.rows[:ROWS]
     lines = [
-        Line(
+        ReportRow(
             tuple(Cell(column.cell(row), _key(row, column.name, column.cell(row))) for column in columns), row.underfit
         )
         for row in shown
@@ -78,7 +78,7 @@ def ranking(comparison: Comparison) -> Table:
     what = measure_in_words(comparison.sorted_by)
     below = "; underfit rows below" if any(row.underfit for row in comparison.rows) else ""
     order = f", the least {what} first{below}" if len(comparison.rows) > 1 else ""
-    return Table(
+    return ReportTable(
         f"Means over {what_is_repeated(comparison)}s{order}.",
         tuple(headings),
         tuple(lines),
@@ -108,7 +108,7 @@ def _key(row: Row, name: str, text: str) -> Key:
     return None if text == "-" else text or None
 
 
-def tests(comparison: Comparison, made: Tested) -> Table | None:
+def tests(comparison: Comparison, made: Tested) -> ReportTable | None:
     """Every test of the page; None where there is none."""
     every = [(block, finding) for block in made.blocks for finding in block.findings]
     if not every:
@@ -131,8 +131,8 @@ def tests(comparison: Comparison, made: Tested) -> Table | None:
         notes.insert(0, f"{left_out:,} more tests are left out here, but counted in the correction.")
     if apart:
         notes.append(f"Not compared: {counted(apart, 'row')} judged on other {comparison.images_in_words}.")
-    lines = tuple(Line(_test_cells(block, finding, several, wider, flips)) for block, finding in shown)
-    return Table("Every test of this page, corrected within its measure.", tuple(columns), lines, tuple(notes))
+    lines = tuple(ReportRow(_test_cells(block, finding, several, wider, flips)) for block, finding in shown)
+    return ReportTable("Every test of this page, corrected within its measure.", tuple(columns), lines, tuple(notes))
 
 
 def _pooling(made: Tested) -> list[str]:
@@ -182,7 +182,7 @@ def _p(value: float) -> Cell:
     return Cell(p_value(value), value) if math.isfinite(value) else Cell("-")
 
 
-def stages(comparison: Comparison) -> Table | None:
+def stages(comparison: Comparison) -> ReportTable | None:
     """Each finished run with three sets of weights side by side: of the last epoch, of the best, and those it kept."""
     runs = [(row, run) for row in comparison.rows for run in row.runs if run.state is RunState.FINISHED]
     if not runs:
@@ -208,7 +208,7 @@ def stages(comparison: Comparison) -> Table | None:
         cells = [Cell(label(row.settings), label(row.settings)), _seed(run)]
         cells += [_gap(run, metric, name) for metric, name in wanted]
         cells += [_scaled(run, metric, form) for metric, _, form in more]
-        lines.append(Line(tuple(cells), row.underfit))
+        lines.append(ReportRow(tuple(cells), row.underfit))
     notes = []
     if left_out := len(runs) - len(lines):
         notes.append(f"{left_out:,} more runs are left out here; MLflow has their metrics under the same names.")
@@ -219,7 +219,7 @@ def stages(comparison: Comparison) -> Table | None:
             "best epoch: that of the least loss on validation, by which it was selected: its figures on validation "
             "flatter it. kept: the weights that the run's model has."
         )
-    return Table("Each run by the weights that it is judged with.", tuple(columns), tuple(lines), tuple(notes))
+    return ReportTable("Each run by the weights that it is judged with.", tuple(columns), tuple(lines), tuple(notes))
 
 
 _MORE = (
@@ -260,16 +260,16 @@ def _scaled(run: RunRecord, metric: str, form: str) -> Cell:
     return Cell(text, value)
 
 
-def failures(runs: Sequence[RunRecord]) -> Table | None:
+def failures(runs: Sequence[RunRecord]) -> ReportTable | None:
     """The runs that did not finish; None where there is none."""
     found = [run for run in runs if run.state is not RunState.FINISHED]
     if not found:
         return None
     texts = [(f"{run.name} ({run.run_id})", run.state.lower(), _reason(run), _log(run)) for run in found[:FAILURES]]
-    return Table(
+    return ReportTable(
         "Runs that did not finish; they are in no mean. The logs are artifacts of the run.",
         (Column("run"), Column("state"), Column("reason", wraps=True), Column("log")),
-        tuple(Line(tuple(Cell(text, text) for text in cells)) for cells in texts),
+        tuple(ReportRow(tuple(Cell(text, text) for text in cells)) for cells in texts),
         (f"And {len(found) - FAILURES:,} more.",) if len(found) > FAILURES else (),
     )
 

@@ -7,7 +7,7 @@ import pytest
 
 from harness.analysis.comparison import compare
 from harness.report import tables
-from harness.report.content import Table
+from harness.report.content import ReportTable
 from harness.report.testing import all_tests
 from tests.analysis.records import run
 from tests.report.reports import comparison, failed, runs
@@ -81,7 +81,7 @@ def test_of_many_failures_the_rest_is_counted() -> None:
     assert (len(table.lines), table.notes) == (tables.FAILURES, ("And 2 more.",))
 
 
-def of_noise(noise: dict[str, Sequence[float]], images: float | None = None) -> Table:
+def of_noise(noise: dict[str, Sequence[float]], images: float | None = None) -> ReportTable:
     """The table of tests of models whose gaps of accuracy are 5 points and this noise, a value a seed."""
     more = {} if images is None else {"data/test_images": images}
     records = [
