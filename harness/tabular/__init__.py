@@ -5,7 +5,6 @@ Only rich is imported to show a table. pandas takes most of a second: it is impo
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import shutil
@@ -78,11 +77,9 @@ class Table:
             table = replace(self, header=header, rows=rows, columns="".join(self.kinds[place] for place in kept))
         return table, left_out
 
-    def grid(
-        self, bold: str | None = None, styles: Mapping[int, str] | None = None, fold: bool = True
-    ) -> rich.table.Table:
+    def grid(self, bold: str | None = None, styles: Mapping[int, str] | None = None) -> rich.table.Table:
         """The table for a rich console; the column of the heading `bold` is so, rows have the `styles` at their places.
-        `fold`: text that finds no room takes several lines, else it is cut."""
+        Text that finds no room takes several lines."""
         from rich.box import Box
         from rich.table import Table as Grid
         from rich.text import Text
@@ -91,7 +88,7 @@ class Table:
         for heading, kind in zip(self.header, self.kinds, strict=True):
             grid.add_column(
                 Text(heading), justify="right" if kind == "r" else "left", style="bold" if heading == bold else None,
-                no_wrap=kind == "r" or not fold, overflow="fold" if fold else "ellipsis",
+                no_wrap=kind == "r", overflow="fold",
             )  # fmt: skip
         for number, row in enumerate(self.rows):
             if number in self.parted:
@@ -101,20 +98,29 @@ class Table:
 
     def lines(self, shorten: str = "") -> list[str]:
         """As text, as wide as it needs. On a terminal that is too narrow for it the longest cells of the column
-        `shorten` are cut."""
-        from rich.console import Console
+        `shorten` are cut.
 
-        # A row for each part: to lay out thousands takes rich seconds.
-        joined = [["\n".join(cells) for cells in zip(*part, strict=True)] for part in self.parts if part]
-        grid = replace(self, rows=joined, parted=range(1, len(joined))).grid(fold=False)
-        over = self.width - shutil.get_terminal_size().columns
-        for heading, column, width in zip(self.header, grid.columns, self.widths, strict=True):
-            cut = heading == shorten and over > 0 and sys.stdout.isatty()
-            column.width = min(width, max(_SHORTEST, width - over)) if cut else width
-        console = Console(file=io.StringIO(), width=max(self.width, 1), color_system=None, force_jupyter=False)
-        with console.capture() as captured:
-            console.print(grid)
-        return [line.rstrip() for line in captured.get().splitlines()]
+        Only the sizes are rich's: to lay out thousands of rows takes it seconds.
+        """
+        from rich.cells import cell_len, set_cell_size
+
+        widths, whole = self.widths, self.width
+        over = whole - shutil.get_terminal_size().columns
+        if shorten and over > 0 and sys.stdout.isatty():
+            place = list(self.header).index(shorten)
+            widths[place] = min(widths[place], max(_SHORTEST, widths[place] - over))
+            whole = sum(widths) + 2 * (len(widths) - 1)
+
+        def sized(cell: str, width: int, kind: str) -> str:
+            room = width - cell_len(cell)
+            if room < 0:
+                return f"{set_cell_size(cell, width - 1)}…"
+            return " " * room + cell if kind == "r" else cell + " " * room
+
+        lines = ["  ".join(map(sized, cells, widths, self.kinds)).rstrip() for cells in (self.header, *self.rows)]
+        for place in sorted(self.parted, reverse=True):
+            lines.insert(place + 1, "┄" * whole)
+        return [lines[0], "─" * whole, *lines[1:]]
 
     def markdown(self) -> str:
         """As Markdown, without the title."""
