@@ -1,16 +1,15 @@
 """Text that others wrote - names, settings, tags, file names, messages of servers - made safe to show.
 
 What a store holds may come from a stranger. `clean` is for every printing: tables, logs, errors, figures, pages. The
-others are for one reader each: a spreadsheet, a Markdown page, a shell.
+others are for one reader each: a spreadsheet, a Markdown page, LaTeX, a shell.
 """
 
 from __future__ import annotations
 
-import csv
-import io
+import math
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
 _INVISIBLE = re.compile(
@@ -25,6 +24,18 @@ _LINES = ("\n", "\t")
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """What a spreadsheet takes the beginning of a cell for a formula by, in both widths."""
 _MARKUP = re.compile(r"<(?=[A-Za-z/!?])|(?<=\])[(:]")
+_PIPE = re.compile(r"(\\*)\|")
+"""With the backslashes before it, which would otherwise undo the one that is put there."""
+_LATEX: Mapping[str, str] = {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    **{mark: f"\\{mark}" for mark in "&%$#_{}"},
+    "<": "$<$", ">": "$>$", "|": "$|$", '"': r"\char34{}",
+    "[": "{[}", "]": "{]}", "*": "{*}",  # after a row's end they would be read as options
+    "±": r"$\pm$", "×": r"$\times$", "†": r"$^\dagger$", "‡": r"$^\ddagger$", "▲": r"$\uparrow$", "▼": r"$\downarrow$",
+    "…": r"\dots{}", "\u2212": "$-$",
+}  # fmt: skip
+_LATEX_MARKS = re.compile(r"(?<![\w.])-(?=\d)|-(?=-)|" + "|".join(map(re.escape, _LATEX)))
+"""These, a minus, and what would become a dash."""
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 
 
@@ -55,17 +66,49 @@ def markdown_page(text: str) -> str:
     return "\n".join(map(markdown, text.split("\n")))
 
 
+def markdown_row(cells: Sequence[str]) -> str:
+    """A line of a Markdown table."""
+    return "| " + " | ".join(_PIPE.sub(r"\1\1\\|", markdown(cell)) for cell in cells) + " |"
+
+
+def latex(text: str) -> str:
+    r"""Text that LaTeX prints as it stands.
+
+    >>> latex("val_loss: -0.5 %")
+    'val\\_loss: $-$0.5 \\%'
+    """
+
+    def in_latex(match: re.Match[str]) -> str:
+        mark, follows = match[0], text[match.end() : match.end() + 1]
+        return _LATEX.get(mark) or (r"-\kern0pt{}" if follows == "-" else "$-$")
+
+    return _LATEX_MARKS.sub(in_latex, " ".join(text.split()))
+
+
+def latex_fallbacks(text: str) -> list[str]:
+    """What must stand before `text` in LaTeX: pdfLaTeX stops at a letter that it has no font for. Where nothing else is
+    set up for it, its number is printed."""
+    return [
+        rf"\ifcsname u8:\detokenize{{{mark}}}\endcsname\else"
+        rf"\expandafter\gdef\csname u8:\detokenize{{{mark}}}\endcsname{{U+{ord(mark):04X}}}\fi"
+        for mark in sorted(set(text)) if not mark.isascii()
+    ]  # fmt: skip
+
+
 def csv_text(header: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
     """A table as CSV whose cells no spreadsheet takes for formulas: one that begins like a formula, and is no number,
     has an apostrophe before it, which spreadsheets do not show.
 
+    What is not known, and no finite number, is empty.
+
         >>> csv_text(["name", "gap"], [["=cmd|'/c calc'!A1", -0.5]])
         "name,gap\\n'=cmd|'/c calc'!A1,-0.5\\n"
     """
-    target = io.StringIO()
-    writer = csv.writer(target, lineterminator="\n")
-    writer.writerows([map(_cell, row) for row in (header, *rows)])
-    return target.getvalue()
+    import pandas
+
+    cells = [[*map(_cell, row)] for row in rows]
+    frame = pandas.DataFrame(cells, columns=[*map(_cell, header)], dtype=object)
+    return str(frame.to_csv(index=False, lineterminator="\n"))
 
 
 def shell(words: Iterable[str]) -> str:
@@ -128,7 +171,7 @@ def _escape(character: str) -> str:
 
 def _cell(value: object) -> object:
     if not isinstance(value, str):
-        return value
+        return None if isinstance(value, float) and not math.isfinite(value) else value
     text = clean(value)
     return f"'{text}" if text.lstrip().startswith(_FORMULA) and not _is_number(text) else text
 

@@ -7,7 +7,7 @@ import io
 from rich.console import Console
 
 from harness.analysis.comparison import compare
-from harness.analysis.presenting import render
+from harness.analysis.comparison_table import render
 from harness.composing import expand_sweep
 from harness.sweep.progress import SweepDisplay
 from harness.sweep.run_names import sweep_name

@@ -23,7 +23,7 @@ import numpy as np
 
 from harness.analysis.comparison import Comparison
 from harness.analysis.held_out import HeldOutPredictions
-from harness.analysis.legend import counted
+from harness.analysis.measures import counted
 from harness.analysis.rows import Row
 from harness.analysis.statistics import Interval, holm, interval_around
 from harness.errors import RequestError

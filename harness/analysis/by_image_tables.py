@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterable
 from typing import Any
 
 from harness.analysis.by_image import ByImage
-from harness.analysis.difference_tables import p_value
-from harness.analysis.legend import counted, headline
-from harness.analysis.pages import Page, Table, rendered
-from harness.analysis.presenting import json_interval
+from harness.analysis.legend import headline
+from harness.analysis.measures import amount, counted, from_to, p_value
 from harness.analysis.settings import headings
 from harness.analysis.statistics import LEVEL
+from harness.tabular import Page, Table, json_text, rendered
 from harness.text import csv_text
 
 SHOWN = 12
@@ -21,7 +18,7 @@ SHOWN = 12
 
 
 def render(found: ByImage, form: str) -> str:
-    """In one of `pages.FORMATS`; CSV has a row for each image, hardest first."""
+    """In one of `tabular.FORMATS`; CSV has a row for each image, hardest first."""
     return rendered(form, lambda: _page(found), {"json": lambda: _json(found), "csv": lambda: _csv(found)})
 
 
@@ -87,8 +84,8 @@ def _versus(found: ByImage) -> Table:
     ]
     rows = [
         [*(of.settings[key] for key in short), f"{of.runs} and {of.baseline_runs}", f"{of.more:,}", f"{of.less:,}",
-         f"{of.equal:,}", f"{100 * of.difference:+z.2f}",
-         f"{100 * of.interval.low:+z.2f} to {100 * of.interval.high:+z.2f}", p_value(of.p_value), p_value(of.corrected)]
+         f"{of.equal:,}", amount("accuracy", of.difference),
+         from_to("accuracy", of.interval), p_value(of.p_value), p_value(of.corrected)]
         for of in found.versus
     ]  # fmt: skip
     title = f"Images that each row has right more or less often than {found.baseline}; accuracy in points"
@@ -128,7 +125,7 @@ def _images(found: ByImage, images: Iterable[int]) -> list[dict[str, Any]]:
             "answered": int(found.answered[image]),
             "answered_class": found.named(found.answered[image]),
             "answered_by": int(found.agreeing[image]),
-            "loss": float(found.losses[image]) if math.isfinite(found.losses[image]) else None,
+            "loss": float(found.losses[image]),
         }
         for image in images
     ]
@@ -152,14 +149,14 @@ def _json(found: ByImage) -> str:
         "differences": [
             {
                 **of.settings, "test": of.test, "n": of.runs, "n_baseline": of.baseline_runs, "more": of.more,
-                "less": of.less, "equal": of.equal, "difference": of.difference, "interval": json_interval(of.interval),
-                "p": None if math.isnan(of.p_value) else of.p_value,
-                "p_holm": None if math.isnan(of.corrected) else of.corrected,
+                "less": of.less, "equal": of.equal, "difference": of.difference, "interval": of.interval,
+                "p": of.p_value,
+                "p_holm": of.corrected,
             }
             for of in found.versus
         ],
     }  # fmt: skip
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(document)
 
 
 def _csv(found: ByImage) -> str:

@@ -15,11 +15,9 @@ from dataclasses import dataclass, field, replace
 
 from harness.analysis.external_runs import Reading
 from harness.analysis.held_out import HeldOutImages, HeldOutPredictions
-from harness.analysis.ordering import COUNT, column_named, in_order, mean_of
 from harness.analysis.placing import placed
-from harness.analysis.ranking import Demand, collapsed_runs
-from harness.analysis.replicates import repeated_draws, units_of
-from harness.analysis.rows import SCORES, HeldOut, IntervalOver, Row, Stage, make_row
+from harness.analysis.ranking import COUNT, Demand, collapsed_runs, column_named, in_order, mean_of
+from harness.analysis.rows import SCORES, HeldOut, IntervalOver, Row, Stage, make_row, repeated_draws, units_of
 from harness.analysis.selected import selected_on
 from harness.analysis.settings import (
     ABSENT,

@@ -7,20 +7,19 @@ split that ranked the rows and on any other. Under seeds that had no part in the
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 from harness.analysis.comparison import Comparison
 from harness.analysis.contrasts import Difference, difference
-from harness.analysis.difference_tables import p_value
-from harness.analysis.differences import is_gap, measures
-from harness.analysis.legend import context, counted, headline
-from harness.analysis.pages import Page, Table, rendered
+from harness.analysis.differences import measures
+from harness.analysis.legend import context, headline
+from harness.analysis.measures import amount, counted, from_to, is_gap, p_value, quantity_of, unit
 from harness.analysis.rows import Row
 from harness.analysis.settings import SEED
 from harness.analysis.statistics import LEVEL, Interval
+from harness.tabular import Page, Table, json_text, rendered
 from harness.text import csv_text
 
 WINNER, BASELINE, BOTH = "winner", "baseline", "winner - baseline"
@@ -120,7 +119,7 @@ def _finite(value: float) -> float | None:
 
 
 def render(confirmation: Confirmation, form: str) -> str:
-    """The confirmation in one of `pages.FORMATS`, ending with a line break."""
+    """The confirmation in one of `tabular.FORMATS`, ending with a line break."""
     files = {"json": lambda: _json(confirmation), "csv": lambda: _csv(confirmation)}
     return rendered(form, lambda: Page(_above(confirmation), _tables(confirmation), _below(confirmation)), files)
 
@@ -156,7 +155,14 @@ def _tables(confirmation: Confirmation) -> list[Table]:
     for name in confirmation.rows:
         for measure in confirmation.measures:
             compared, fresh, change = (found[name, measure, seeds] for seeds in (COMPARED, FRESH, CHANGE))
-            cells = [_value(compared), str(compared.n), _value(fresh), str(fresh.n), _signed(change), _interval(change)]
+            cells = [
+                _value(compared),
+                str(compared.n),
+                _value(fresh),
+                str(fresh.n),
+                _signed(change),
+                from_to(measure, _interval(change)),
+            ]
             means.append([name, _words(measure), *cells])
     tables = [Table("", ["row", "score", COMPARED, "n", FRESH, "n", CHANGE, "95 % interval"], means, "ll")]
     if confirmation.baseline is not None:
@@ -165,38 +171,32 @@ def _tables(confirmation: Confirmation) -> list[Table]:
             for seeds in (COMPARED, FRESH):
                 figure = found[BOTH, measure, seeds]
                 p = "-" if figure.p is None else p_value(figure.p)
-                rows.append([_words(measure), seeds, _count(figure), _signed(figure), _interval(figure), p])
+                rows.append(
+                    [_words(measure), seeds, _count(figure), _signed(figure), from_to(measure, _interval(figure)), p]
+                )
         tables.append(Table("", ["score", "seeds", "n", BOTH, "95 % interval", "p"], rows, "ll"))
     return tables
 
 
 def _words(measure: str) -> str:
     """`gap of accuracy, test, points`; `loss` is in nats."""
-    *gap, split, quantity = measure.split("_")
-    return f"{'gap of ' if gap else ''}{quantity}, {split}, {'nats' if quantity == 'loss' else 'points'}"
-
-
-def _scaled(figure: Figure, value: float | None, sign: str) -> str:
-    """Points, or nats."""
-    scale, decimals = (1, 4) if figure.measure.endswith("_loss") else (100, 2)
-    return "-" if value is None else f"{scale * value:{sign}z.{decimals}f}"
+    return f"{quantity_of(measure)}, {measure.removeprefix('gap_').partition('_')[0]}, {unit(measure)}"
 
 
 def _value(figure: Figure) -> str:
-    text = _scaled(figure, figure.value, "+" if is_gap(figure.measure) else "")
-    if figure.low is None or figure.high is None:
-        return text
-    return f"{text} ± {_scaled(figure, (figure.high - figure.low) / 2, '')}"
+    if figure.value is None:
+        return "-"
+    text = amount(figure.measure, figure.value, sign="+" if is_gap(figure.measure) else "")
+    interval = _interval(figure)
+    return text if interval is None else f"{text} ± {amount(figure.measure, interval.half_width, sign='')}"
 
 
 def _signed(figure: Figure) -> str:
-    return _scaled(figure, figure.value, "+")
+    return "-" if figure.value is None else amount(figure.measure, figure.value)
 
 
-def _interval(figure: Figure) -> str:
-    if figure.low is None or figure.high is None:
-        return "-"
-    return f"{_scaled(figure, figure.low, '+')} to {_scaled(figure, figure.high, '+')}"
+def _interval(figure: Figure) -> Interval | None:
+    return None if figure.low is None or figure.high is None else Interval(figure.low, figure.high)
 
 
 def _count(figure: Figure) -> str:
@@ -249,7 +249,7 @@ def _json(confirmation: Confirmation) -> str:
         },
         "figures": [vars(figure) for figure in figures(confirmation)],
     }
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(document)
 
 
 def _csv(confirmation: Confirmation) -> str:

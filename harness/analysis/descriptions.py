@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.analysis.comparison import Comparison
-from harness.analysis.presenting import render
+from harness.analysis.comparison_table import render
+from harness.analysis.measures import amount, unit
 from harness.analysis.selected import HELD_OUT, selects_by
 from harness.analysis.settings import FIRST, SEED, headings, is_setting
 from harness.config.schema import Config, flatten
 from harness.records import RunRecord, RunState
+from harness.tabular import Table
 from harness.text import clean, markdown_page, shell
 
 LONGEST = 4_800
@@ -25,25 +27,26 @@ def run_note(parameters: Mapping[str, Any], scores: Mapping[str, float], overrid
 
     `parameters` are those of the run by dotted name, `scores` its scalars (`final/gap_val_accuracy`, fractions).
     """
-    lines = [
-        f"**{_differing(parameters, overrides)}**",
-        "",
-        "| | accuracy | gap | gap in loss |",
-        "| --- | ---: | ---: | ---: |",
-    ]
     selected = [split for split in HELD_OUT if selects_by(parameters, split)]
-    for split, name in (("train", "training"), ("val", "validation"), ("test", "test")):
-        if f"final/{split}_accuracy" in scores:
-            accuracy = f"{100 * scores[f'final/{split}_accuracy']:.1f} %"
-            gap, loss = scores.get(f"final/gap_{split}_accuracy"), scores.get(f"final/gap_{split}_loss")
-            points = "" if gap is None else f"{100 * gap:+z.1f} points"
-            nats = "" if loss is None else f"{loss:+z.3f} nats"
-            mark = "†" if split in selected else ""
-            lines.append(f"| {name}{mark} | {accuracy} | {points} | {nats} |")
+    rows = [
+        [
+            f"{name}{'†' if split in selected else ''}", f"{100 * scores[f'final/{split}_accuracy']:.1f} %",
+            _gap(scores, f"gap_{split}_accuracy"), _gap(scores, f"gap_{split}_loss"),
+        ]
+        for split, name in (("train", "training"), ("val", "validation"), ("test", "test"))
+        if f"final/{split}_accuracy" in scores
+    ]  # fmt: skip
+    table = Table("", ["", "accuracy", "gap", "gap in loss"], rows, "l")
+    lines = [f"**{_differing(parameters, overrides)}**", "", table.markdown()]
     lines += ["", "A gap is positive where the model does better on its training images.", ""]
     if selected:
         lines += ["† chose the epoch or the learning rates of this run, so its figures flatter.", ""]
     return markdown_page("\n".join(lines)) + "\n" + _again("train", overrides)
+
+
+def _gap(scores: Mapping[str, float], name: str) -> str:
+    value = scores.get(f"final/{name}")
+    return "" if value is None else f"{amount(name, value, fine=False)} {unit(name)}"
 
 
 def sweep_note(

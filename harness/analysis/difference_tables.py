@@ -1,26 +1,37 @@
-"""Differences between rows, and effects of a setting, in each format."""
+"""Differences between rows, and effects of a setting, in each format; what stands below says how rows were compared,
+what the intervals hold, and what is promised."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any
 
+from harness.analysis.comparison import Comparison
 from harness.analysis.contrasts import Difference
-from harness.analysis.difference_legend import Shown, below, title
 from harness.analysis.differences import Finding, Findings
-from harness.analysis.legend import context, counted, headline
-from harness.analysis.pages import Page, Table, rendered
-from harness.analysis.presenting import json_interval
+from harness.analysis.legend import context, headline, marks, underfit_in_words, warnings, what_is_repeated
+from harness.analysis.measures import amount, counted, from_to, is_gap, p_value, quantity_of, unit
 from harness.analysis.settings import headings
 from harness.analysis.statistics import ALPHA, LEVEL, Interval
+from harness.tabular import Page, Table, json_text, rendered
 from harness.text import csv_text
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What of each difference is shown on request: the `simultaneous` intervals in the place of each by itself, and
+    standardized `effect_sizes`. JSON and CSV have all of it always."""
+
+    simultaneous: bool = False
+    effect_sizes: bool = False
+
+
 def render(findings: Findings, form: str, shown: Shown | None = None) -> str:
-    """The findings in one of `pages.FORMATS`, ending with a line break.
+    """The findings in one of `tabular.FORMATS`, ending with a line break.
 
     JSON and CSV keep the fractions of the store; the others are in points.
 
@@ -37,8 +48,21 @@ def _page(findings: Findings, shown: Shown) -> Page:
         header, rows = _table(findings, measure, shown)
         labels = len(findings.keys) + 1  # and n, which counts in words
         kinds = "l" * labels + "r" * (len(header) - labels - 1) + "l"
-        tables.append(Table(title(findings.comparison, measure), header, rows, kinds))
-    return Page(_above(findings), tables, below(findings, shown))
+        tables.append(Table(_title(findings.comparison, measure), header, rows, kinds))
+    return Page(_above(findings), tables, _below(findings, shown))
+
+
+def _title(comparison: Comparison, measure: str) -> str:
+    """What a measure is called above its table, with its unit and marks."""
+    running = comparison.reading.running and is_gap(measure)
+    marks = "†" * (comparison.held_out in comparison.selected_on) + "‡" * bool(running)
+    return f"{_name(measure)}, {unit(measure)}{marks}"
+
+
+def _name(measure: str) -> str:
+    """As a title begins: `Gap of accuracy on test`."""
+    split = measure.removeprefix("gap_").partition("_")[0]
+    return f"{quantity_of(measure).capitalize()} on {split}"
 
 
 def _above(findings: Findings) -> list[str]:
@@ -60,7 +84,8 @@ def _table(findings: Findings, measure: str, shown: Shown) -> tuple[list[str], l
     header += ["configurations", "same sign"] * several + ["finding"]
     rows = []
     for finding in family:
-        row = [*finding.cells.values(), *(_cell(finding, cell) for cell in columns.values())]
+        of = finding.difference
+        row = [*finding.cells.values(), *("-" if of is None else cell(finding, of) for cell in columns.values())]
         if several:
             row += [spread(finding), f"{finding.agreeing} of {finding.contexts}"]
         rows.append([*row, finding.verdict])
@@ -70,30 +95,29 @@ def _table(findings: Findings, measure: str, shown: Shown) -> tuple[list[str], l
 Cell = Callable[[Finding, Difference], str]
 
 
-def _cell(finding: Finding, cell: Cell) -> str:
-    return "-" if finding.difference is None else cell(finding, finding.difference)
-
-
 def _columns(findings: Findings, family: Sequence[Finding], shown: Shown) -> dict[str, Cell]:
     """The columns of numbers by their headings."""
-    over = findings.comparison.interval
+    seeds_only = findings.comparison.interval == "seeds"
     columns: dict[str, Cell] = {
         "n": _count,
-        "difference": lambda finding, of: _points(finding, of.mean),
-        "95 % interval": lambda finding, of: _interval(finding, of.interval),
+        "difference": lambda finding, of: amount(finding.measure, of.mean),
+        "95 % interval": lambda finding, of: from_to(finding.measure, of.interval),
+        "95 % all together": lambda finding, of: from_to(finding.measure, finding.simultaneous),
+        "with images": lambda finding, of: from_to(finding.measure, finding.wider_interval),
+        "p": lambda finding, of: p_value(of.p_value),
+        "p Holm": lambda finding, of: p_value(finding.corrected),
+        "p flips": lambda finding, of: p_value(of.p_flip),
+        "effect size": lambda finding, of: _effect_size(of),
     }
-    if shown.simultaneous:
-        columns.pop("95 % interval")
-        columns["95 % all together"] = lambda finding, of: _interval(finding, finding.simultaneous)
-    if over == "seeds" and any(finding.wider for finding in family):
-        columns["with images"] = lambda finding, of: _interval(finding, finding.wider_interval)
-    columns["p"] = lambda finding, of: p_value(of.p_value)
-    columns["p Holm"] = lambda finding, of: p_value(finding.corrected)
-    if over == "seeds" and any(finding.difference and not math.isnan(finding.difference.p_flip) for finding in family):
-        columns["p flips"] = lambda finding, of: p_value(of.p_flip)
-    if shown.effect_sizes:
-        columns["effect size"] = lambda finding, of: _effect_size(of)
-    return columns
+    flips = any(finding.difference and not math.isnan(finding.difference.p_flip) for finding in family)
+    wanted = {
+        "95 % interval": not shown.simultaneous,
+        "95 % all together": shown.simultaneous,
+        "with images": seeds_only and any(finding.wider for finding in family),
+        "p flips": seeds_only and flips,
+        "effect size": shown.effect_sizes,
+    }
+    return {heading: cell for heading, cell in columns.items() if wanted.get(heading, True)}
 
 
 def _count(finding: Finding, difference: Difference) -> str:
@@ -104,78 +128,45 @@ def _count(finding: Finding, difference: Difference) -> str:
     return f"{difference.n} of {finding.seeds} {noun}s" if left_out else counted(difference.n, noun)
 
 
-def _points(finding: Finding, value: float) -> str:
-    scale, decimals = _scale(finding.measure)
-    return f"{scale * value:+z.{decimals}f}"
-
-
-def _interval(finding: Finding, interval: Interval | None) -> str:
-    return "-" if interval is None else f"{_points(finding, interval.low)} to {_points(finding, interval.high)}"
-
-
 def _effect_size(of: Difference) -> str:
     interval = of.effect_interval
     return "-" if interval is None else f"{of.effect_size:+z.1f} ({interval.low:+z.1f} to {interval.high:+z.1f})"
 
 
-def _scale(measure: str) -> tuple[int, int]:
-    """What a measure is multiplied by to be shown, and its decimals: points, or nats."""
-    return (1, 4) if measure.endswith("_loss") else (100, 2)
-
-
 def spread(finding: Finding) -> str:
     """`+0.12 to +0.95`: the least and the greatest mean difference in a configuration."""
-    scale, decimals = _scale(finding.measure)
-    ends = (min(finding.by_configuration), max(finding.by_configuration)) if finding.by_configuration else ()
-    return " to ".join(f"{scale * end:+z.{decimals}f}" for end in ends) or "-"
-
-
-def _number(value: float, form: str) -> str:
-    return "-" if math.isnan(value) else f"{value:{form}}"
-
-
-def p_value(value: float) -> str:
-    """`0.031`, `<0.001`; `<0.050` for one below `ALPHA` that would read as if it were not."""
-    if value < 0.001:
-        return "<0.001"
-    text = _number(value, ".3f")
-    return f"<{text}" if value < ALPHA == float(text) else text
+    means = finding.by_configuration
+    return from_to(finding.measure, Interval(min(means), max(means)) if means else None)
 
 
 def _records(findings: Findings) -> list[dict[str, Any]]:
+    """One for each finding; None for what is not known."""
     found = []
     for finding in findings.findings:
-        of = finding.difference
-        interval = None if of is None else of.interval
-        found.append(
-            {
-                **finding.cells,
-                "measure": finding.measure,
-                "test": None if of is None else of.kind,
-                "n": 0 if of is None else of.n,
-                "n_baseline": 0 if of is None else of.n_baseline,
-                "seeds": finding.seeds,
-                "difference": None if of is None else _finite(of.mean),
-                "degrees": None if of is None else _finite(of.degrees),
-                "interval": json_interval(interval),
-                "simultaneous": json_interval(finding.simultaneous),
-                "interval_seeds_images": json_interval(finding.wider_interval),
-                "effect_size": None if of is None else _finite(of.effect_size),
-                "effect_interval": json_interval(None if of is None else of.effect_interval),
-                "p": None if of is None else _finite(of.p_value),
-                "p_holm": _finite(finding.corrected),
-                "p_flips": None if of is None else _finite(of.p_flip),
-                "agreeing": finding.agreeing,
-                "contexts": finding.contexts,
-                "underfit": finding.underfit,
-                "finding": finding.verdict,
-            }
-        )
+        of = partial(getattr, finding.difference)
+        found.append({
+            **finding.cells,
+            "measure": finding.measure,
+            "test": of("kind", None),
+            "n": of("n", 0),
+            "n_baseline": of("n_baseline", 0),
+            "seeds": finding.seeds,
+            "difference": of("mean", None),
+            "degrees": of("degrees", None),
+            "interval": of("interval", None),
+            "simultaneous": finding.simultaneous,
+            "interval_seeds_images": finding.wider_interval,
+            "effect_size": of("effect_size", None),
+            "effect_interval": of("effect_interval", None),
+            "p": of("p_value", None),
+            "p_holm": finding.corrected,
+            "p_flips": of("p_flip", None),
+            "agreeing": finding.agreeing,
+            "contexts": finding.contexts,
+            "underfit": finding.underfit,
+            "finding": finding.verdict,
+        })  # fmt: skip
     return found
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _json(findings: Findings) -> str:
@@ -198,7 +189,7 @@ def _json(findings: Findings) -> str:
         "follows": dict(comparison.follows),
         "differences": _records(findings),
     }
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(document)
 
 
 def _csv(findings: Findings) -> str:
@@ -214,3 +205,107 @@ def _csv(findings: Findings) -> str:
             record[low], record[high] = record.pop(name) or (None, None)
         record |= {"underfit": str(record["underfit"]).lower(), "baseline": findings.baseline}
     return csv_text(columns, ([record[name] for name in columns] for record in records))
+
+
+def _below(findings: Findings, shown: Shown) -> list[str]:
+    """The lines below the tables."""
+    comparison, kinds = findings.comparison, {of.difference.kind for of in findings.findings if of.difference}
+    lines = []
+    if findings.effect is not None:
+        lines.append(
+            "n: seeds (or draws of the data), which are what is repeated. Under each the difference is the mean over "
+            "the configurations that differ in this setting only; the mean is about these. configurations: the least "
+            "and the greatest mean difference in one of them; same sign: in how many it goes this way."
+        )
+    elif kinds - {"welch"}:
+        lines.append("pairs: paired by seed, or by draw of the data.")
+    lines += [*two_seeds(findings), *pooling(findings)]
+    if "welch" in kinds:
+        lines.append(
+            "n and n: few seeds in common, or none; all of the row's and of the baseline's, by Welch's t test. Pairs "
+            "are used where their number promises the narrower interval."
+        )
+    first = comparison.rows[0]
+    if findings.effect is None and comparison.ranked and first.label == findings.baseline and not first.underfit:
+        lines.append(
+            "The baseline ranks first here. If it was chosen for that, its luck makes the others look worse, and "
+            "claims are false more often than stated: name a baseline beforehand, or confirm it (--confirm 5)."
+        )
+    lines += _intervals(findings, shown)
+    lines.append(_promise(findings))
+    if any(finding.underfit for finding in findings.findings):
+        lines.append(underfit_in_words(comparison))
+    if findings.apart:
+        lines.append(f"Left out: {counted(findings.apart, 'row')} scored on other {comparison.images_in_words}.")
+    if findings.unmatched:
+        lines.append(f"{findings.unmatched} of {comparison.finished} finished runs have no partner and are left out.")
+    return [*lines, *marks(comparison), *warnings(comparison)]
+
+
+def two_seeds(findings: Findings) -> list[str]:
+    """What two of what is repeated can show."""
+    if not any(of.difference and of.difference.kind == "paired" and of.difference.n == 2 for of in findings.findings):
+        return []
+    return [
+        f"Two {what_is_repeated(findings.comparison)}s show next to nothing: a difference is claimed only if it is six "
+        "times what they lie apart, or more."
+    ]
+
+
+def pooling(findings: Findings) -> list[str]:
+    """Over how many rows one variance was estimated, and why not where it might have been."""
+    what, repeated = "values" if findings.effect else "rows", what_is_repeated(findings.comparison)
+    found = [(of.measure, of.difference) for of in findings.findings if of.difference]
+    counts = sorted({of.pooled_over for _, of in found if of.pooled_over})
+    over = " or ".join(f"{count:,}" for count in counts)
+    lines = [f"The variance of the differences is pooled over {over} {what} of the same {repeated}s."] if counts else []
+    for measure in dict.fromkeys(measure for measure, of in found if of.unequal):
+        lines.append(f"Not pooled for the {_name(measure).lower()}: one of the {what} varies more than the others.")
+    return lines
+
+
+def _intervals(findings: Findings, shown: Shown) -> list[str]:
+    """What the intervals hold, and what they do not."""
+    over, images = findings.comparison.interval, findings.comparison.images_in_words
+    repeated = what_is_repeated(findings.comparison)
+    lines = []
+    if shown.simultaneous:
+        lines.append("95 % all together: these intervals of a measure hold at once with 95 % probability.")
+    else:
+        lines.append("95 % interval (t): of each difference by itself.")
+    if over == "seeds":
+        lines[0] += f" It holds what another {repeated} changes on these {images}."
+        if any(finding.wider for finding in findings.findings):
+            lines[0] += f" with images: what other {images} of the same kind would change as well."
+    else:
+        lines[0] += f" It holds what another {repeated} and other {images} of the same kind change."
+        if any(of.difference and of.wider is None for of in findings.findings):
+            lines[0] += f" Of losses that were not kept image by image: another {repeated} only."
+    if over == "seeds" and any(of.difference and not math.isnan(of.difference.p_flip) for of in findings.findings):
+        lines.append("p flips: the sign-flip test of the pairs, which supposes no normal scores; not corrected.")
+    if shown.effect_sizes:
+        lines.append(
+            "effect size: the difference in standard deviations (of pairs d_z, else Hedges' g), with its 95 % interval."
+        )
+    return lines
+
+
+def _promise(findings: Findings) -> str:
+    counts = {
+        _name(measure): sum(of.measure == measure and of.difference is not None and of.difference.testable
+                            for of in findings.findings)
+        for measure in findings.measures
+    }  # fmt: skip
+    opening = f"p Holm: corrected within a measure; a difference is claimed where it is below {ALPHA}."
+    return promise(opening, {name.lower(): count for name, count in counts.items()}, ", not for all together")
+
+
+def promise(opening: str, tests: Mapping[str, int], together: str = "") -> str:
+    """What corrected p-values promise, in a line; `tests` counts them for each measure, the first of which is asked
+    about."""
+    (first, count), *others = tests.items()
+    share = f"{100 - 100 * ALPHA:.0f} %"
+    claimed = f"What is claimed of the {first} ({counted(count, 'test')})"
+    text = f"{opening} {claimed} is all true with {share} probability at least"
+    named = " and ".join(f"{measure} ({count})" for measure, count in others)
+    return f"{text}; {named} are secondary: the same holds for each by itself{together}." if others else f"{text}."

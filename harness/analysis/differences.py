@@ -1,4 +1,4 @@
-"""Each row of a comparison held to one of them: how much more or less it overfits, and whether that may be chance."""
+"""Each row of a comparison beside one of them: how much more or less it overfits, and whether that may be chance."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from harness.analysis.comparison import Comparison
 from harness.analysis.contrasts import Difference, differences_to, simultaneous
+from harness.analysis.measures import is_gap
 from harness.analysis.rows import Row
 from harness.analysis.settings import SEED, headings, setting_of
 from harness.analysis.statistics import ALPHA, Interval, holm
@@ -101,13 +102,8 @@ class Findings:
         return sum(finding.difference is not None and finding.difference.testable for finding in self.findings)
 
 
-def is_gap(measure: str) -> bool:
-    """Whether less of it is better, and positive means overfitting."""
-    return measure.startswith("gap_")
-
-
 def measures(comparison: Comparison) -> tuple[str, ...]:
-    """What is held to a baseline: the ranked split's gap of accuracy and of loss, and its accuracy."""
+    """What is compared with a baseline: the ranked split's gap of accuracy and of loss, and its accuracy."""
     split = comparison.held_out
     wanted = (f"gap_{split}_accuracy", f"gap_{split}_loss", f"{split}_accuracy")
     return tuple(name for name in wanted if name in comparison.scores)

@@ -14,7 +14,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from harness.analysis.measures import shortened
 from harness.analysis.metric_names import (
+    NAMED,
     OWN_TAG,
     TEST,
     TRAIN,
@@ -23,7 +25,6 @@ from harness.analysis.metric_names import (
     Naming,
     check_named,
     check_pairs,
-    listed,
     pairs,
     recognised,
     running,
@@ -159,7 +160,7 @@ def _read(
             "alike."
         )
     if pooled:
-        remarks.append(f"Not told apart, though they differ: {listed(pooled)}.")
+        remarks.append(f"Not told apart, though they differ: {shortened(pooled, NAMED)}.")
     if seedless:
         remarks.append(
             f"{'No run records' if seedless == len(found) else f'{seedless:,} runs do not record'} a seed: runs of one "
@@ -169,7 +170,7 @@ def _read(
     if not naming.group_by and len(found) > 1 and len(configurations) == len(found):
         remarks.append(
             f"No two runs have all parameters in common, so nothing is known of chance. They differ in "
-            f"{listed(keys)}: name those that matter with --group-by."
+            f"{shortened(keys, NAMED)}: name those that matter with --group-by."
         )
     reading = Reading(
         keys=(*keys, *constant),
@@ -293,7 +294,7 @@ def _grouped_by(known: Sequence[str], naming: Naming) -> tuple[str, ...]:
         if key not in known:
             raise RequestError(
                 f"--group-by {key}: no run here has such a parameter.{suggestion(key, known)} "
-                f"They have {listed(sorted(known)) or 'none'}."
+                f"They have {shortened(sorted(known), NAMED) or 'none'}."
             )
     return tuple(dict.fromkeys(naming.group_by))
 
@@ -301,7 +302,7 @@ def _grouped_by(known: Sequence[str], naming: Naming) -> tuple[str, ...]:
 def _not_recognised(runs: Sequence[RunRecord]) -> str:
     there = sorted({name for run in runs if run.state is RunState.FINISHED for name in run.metrics})
     who = "The run" if len(runs) == 1 else f"None of the {len(runs):,} runs"
-    what = f"Metrics here: {listed(there)}." if there else "There are no metrics at all."
+    what = f"Metrics here: {shortened(there, NAMED)}." if there else "There are no metrics at all."
     return (
         f"{who} of {runs[0].experiment} {'has no' if len(runs) == 1 else 'has'} metrics that are known as training and "
         f"held-out accuracy or loss. {what} Name them: --train-metric NAME --held-out-metric NAME, for losses "

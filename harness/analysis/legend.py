@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from statistics import median
 
 from harness.analysis.comparison import Comparison
-from harness.analysis.replicates import DRAWS
-from harness.analysis.rows import STAGES, Row
+from harness.analysis.measures import counted, shortened
+from harness.analysis.rows import DRAWS, STAGES, Row
 from harness.analysis.settings import ABSENT, SEED, headings
 from harness.config.schema import Config, flatten
 from harness.metrics import NORMAL_QUANTILE
@@ -20,7 +20,7 @@ _ALWAYS_NAMED = (
     "batch_size",  # of autologging
 )  # fmt: skip
 _NAMED_OPTIONS = ("optimizer.momentum", "optimizer.weight_decay")
-_ROWS_NAMED = 5
+_ROWS_NAMED, _SEEDS_NAMED = 5, 10
 UNDERFIT: Mapping[Place, str] = {
     Place.UNDERFIT: "beyond its interval", Place.PERHAPS_UNDERFIT: "by its mean only: more seeds would tell",
 }  # fmt: skip
@@ -33,11 +33,6 @@ def headline(comparison: Comparison) -> str:
     if (shown := len(comparison.rows)) == comparison.configurations:
         return f"{text}, {counted(shown, 'configuration')}"
     return f"{text}, the Pareto front: {shown} of {counted(comparison.configurations, 'configuration')}"
-
-
-def counted(count: int, noun: str) -> str:
-    """`1 run`, `1,200 runs`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def context(comparison: Comparison) -> list[str]:
@@ -253,8 +248,7 @@ def _collapsed(row: Row, comparison: Comparison) -> str:
     """`mlp adam: seed=3 collapsed (10.0 %, the others 85.2 %)` ..."""
     metric = f"{row.stage}/{comparison.held_out}_accuracy"
     named = [
-        f"seed={row.units[run.run_id]} ({100 * run.metrics[metric]:.1f} %)" if not row.over_draws
-        else f"{row.units[run.run_id]} ({100 * run.metrics[metric]:.1f} %)"
+        f"{'' if row.over_draws else 'seed='}{row.units[run.run_id]} ({100 * run.metrics[metric]:.1f} %)"
         for run in row.finished_runs if run.run_id in row.collapsed
     ]  # fmt: skip
     others = [
@@ -273,8 +267,6 @@ def _lacking(row: Row) -> str:
         seeds.setdefault(run.state.lower(), []).append(str(row.units[run.run_id]) if SEED in run.parameters else ABSENT)
     if row.missing:
         seeds["missing"] = list(row.missing)
-    return "; ".join(f"{'seed' if len(of) == 1 else 'seeds'} {_listed(of)} {state}" for state, of in seeds.items())
-
-
-def _listed(seeds: list[str]) -> str:
-    return ", ".join(seeds) if len(seeds) <= 10 else f"{', '.join(seeds[:9])} and {len(seeds) - 9} more"
+    return "; ".join(
+        f"{'seed' if len(of) == 1 else 'seeds'} {shortened(of, _SEEDS_NAMED)} {state}" for state, of in seeds.items()
+    )

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.analysis.measures import shortened
 from harness.errors import RequestError, suggestion
 from harness.records import RunRecord
 
@@ -29,7 +30,7 @@ _EPOCH = "_epoch"
 
 OWN_TAG = "harness.kind"
 """On every run of the harness from its start on."""
-_SHOWN = 20
+NAMED = 20
 
 Names = Mapping[str, str]
 """A run's own names of its scores, by `train_accuracy`, `val_loss` and so on."""
@@ -50,12 +51,6 @@ class Naming:
     def names_metrics(self) -> bool:
         """Whether metrics are named, of all runs then; else each is read by the names that are known."""
         return any((self.train_accuracy, self.held_out_accuracy, self.train_loss, self.held_out_loss))
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first of many names, and how many more there are."""
-    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
 
 
 def recognised(metrics: Iterable[str]) -> Names:
@@ -117,7 +112,7 @@ def check_named(runs: Sequence[RunRecord], naming: Naming) -> None:
             if name not in there:
                 raise RequestError(
                     f"No run here has the metric '{name}'.{suggestion(name, there)} "
-                    f"They have {listed(sorted(there)) or 'none'}."
+                    f"They have {shortened(sorted(there), NAMED) or 'none'}."
                 )
         if not any(train in run.metrics and held_out in run.metrics for run in runs):
             raise RequestError(f"No run here has both {train} and {held_out}: a gap is between two metrics of one run.")

@@ -9,8 +9,7 @@ from dataclasses import replace
 
 from harness.analysis.contrasts import differences_to, simultaneous
 from harness.analysis.held_out import HeldOutImages
-from harness.analysis.ordering import mean_of
-from harness.analysis.ranking import Demand, front_shares, is_underfit, pareto_front
+from harness.analysis.ranking import Demand, front_shares, is_underfit, mean_of, pareto_front
 from harness.analysis.rows import HeldOut, IntervalOver, Row, Unit
 from harness.analysis.settings import SEED, sortable
 from harness.images import Images

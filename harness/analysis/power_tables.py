@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from harness.analysis.comparison import Comparison
 from harness.analysis.contrasts import POOLING_GUARD
-from harness.analysis.legend import counted, headline
-from harness.analysis.pages import Page, Table, rendered
+from harness.analysis.legend import headline
+from harness.analysis.measures import counted
 from harness.analysis.power import MOST, SEEDS, WANTED, Design, Power, power
-from harness.analysis.presenting import json_interval
 from harness.analysis.statistics import ALPHA
 from harness.errors import RequestError
+from harness.tabular import Page, Table, json_text, rendered
 from harness.text import csv_text
 
 
 def render(found: Power, form: str) -> str:
-    """In one of `pages.FORMATS`."""
+    """In one of `tabular.FORMATS`."""
     files = {"json": lambda: _json(found), "csv": lambda: _csv(found)}
     return rendered(form, lambda: Page(_above(found), [_table(found)], _below(found)), files)
 
@@ -139,7 +138,7 @@ def _json(found: Power) -> str:
         "rows": design.rows,
         "comparisons": design.comparisons,
         "sd": of.deviation,
-        "sd_interval": json_interval(of.interval),
+        "sd_interval": of.interval,
         "degrees": of.degrees,
         "spread": of.kind,
         "runs": of.values,
@@ -151,7 +150,7 @@ def _json(found: Power) -> str:
         "apart": found.apart,
         "table": _records(found),
     }
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(document)
 
 
 def _csv(found: Power) -> str:

@@ -1,4 +1,5 @@
-"""Which rows deserve to be ranked by their gap, which nobody beats, and which runs did not train as their row did.
+"""The order of rows: which deserve to be ranked by their gap, which nobody beats, which runs did not train as their row
+did.
 
 A model that has learnt nothing has no gap either. So the smallest gap counts among rows whose held-out accuracy is high
 enough; the others stand below, as underfit.
@@ -7,14 +8,19 @@ enough; the others stand below, as underfit.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
 
-from harness.analysis.rows import Row
+from harness.analysis.rows import MeanScore, Row
+from harness.analysis.settings import headings, sortable
+from harness.errors import RequestError, suggestion
 from harness.records import FloatArray
+
+COUNT = "n"
+"""The column that counts replicates."""
 
 WITHIN = 0.02
 """How far below the best held-out accuracy the mean of a row may lie and still be ranked, as a fraction: the price in
@@ -146,3 +152,33 @@ def collapsed_runs(rows: Sequence[Row], accuracy: str) -> list[tuple[str, ...]]:
         tuple(run for run, value in of.items() if value < middle - limit)
         for of, middle in zip(scores, medians, strict=True)
     ]
+
+
+def column_named(wanted: str, settings: Sequence[str], scores: Sequence[str]) -> str:
+    """The column that `wanted` means, by its name or a setting's short one. Raises `RequestError` for no column."""
+    columns = (*settings, COUNT, *scores)
+    if wanted in columns:
+        return wanted
+    for key, heading in headings(settings).items():
+        if wanted == heading:
+            return key
+    raise RequestError(
+        f"There is no column '{wanted}' to sort by.{suggestion(wanted, columns)} Choose from {', '.join(columns)}."
+    )
+
+
+def in_order(rows: list[Row], column: str, settings: Sequence[str], ascending: bool) -> list[Row]:
+    """The rows by a column, then by their settings; those without a value come last."""
+    tidy = sorted(rows, key=lambda row: tuple(sortable(row.settings[key]) for key in settings))
+    if column in settings:
+        return sorted(tidy, key=lambda row: sortable(row.settings[column]), reverse=not ascending)
+    value: Callable[[Row], float] = (
+        (lambda row: row.finished) if column == COUNT else (lambda row: mean_of(row.scores.get(column)))
+    )
+    known = sorted((row for row in tidy if not math.isnan(value(row))), key=value, reverse=not ascending)
+    return known + [row for row in tidy if math.isnan(value(row))]
+
+
+def mean_of(score: MeanScore | None) -> float:
+    """NaN where there is no score."""
+    return math.nan if score is None else score.mean

@@ -1,4 +1,4 @@
-"""A run and its repetition, held to each other value by value."""
+"""A run and its repetition, compared value by value."""
 
 from __future__ import annotations
 

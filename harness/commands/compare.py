@@ -12,25 +12,23 @@ from harness import paths, terminal
 from harness.analysis import by_image_tables, confirmation, difference_tables, power_tables
 from harness.analysis.by_image import ByImage, by_image
 from harness.analysis.comparison import Comparison, compare
+from harness.analysis.comparison_table import print_table, render
 from harness.analysis.confirmation import Confirmation
-from harness.analysis.difference_legend import Shown as OnRequest
+from harness.analysis.difference_tables import Shown as OnRequest
 from harness.analysis.differences import Findings, differences, find_row
 from harness.analysis.effects import effects
 from harness.analysis.external_runs import adapt
 from harness.analysis.held_out import HeldOutPredictions
-from harness.analysis.pages import FORMATS
 from harness.analysis.power import Power, power
-from harness.analysis.presenting import render
 from harness.analysis.ranking import WITHIN, Demand
-from harness.analysis.replicates import named_replicates
-from harness.analysis.rows import INTERVALS, STAGES, IntervalOver, Stage
-from harness.analysis.table import print_table
+from harness.analysis.rows import INTERVALS, STAGES, IntervalOver, Stage, named_replicates
 from harness.commands.chosen_runs import choose
 from harness.commands.confirming import check_request, confirmed
 from harness.commands.external_runs import naming_of, naming_options
 from harness.commands.store_option import store_option
 from harness.errors import RequestError
 from harness.records import RunRecord
+from harness.tabular import FORMATS
 from harness.tracking.models import find_trained
 from harness.tracking.predictions import read_predictions, readable_predictions
 from harness.tracking.reading import cached_reads

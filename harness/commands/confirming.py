@@ -11,8 +11,7 @@ from harness.analysis.confirmation import Confirmation
 from harness.analysis.differences import find_row
 from harness.analysis.external_runs import adapt
 from harness.analysis.metric_names import Naming
-from harness.analysis.replicates import units_of
-from harness.analysis.rows import Row, make_row
+from harness.analysis.rows import Row, make_row, units_of
 from harness.errors import RequestError
 from harness.images import images_of
 from harness.records import RunRecord, RunState

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,13 +9,12 @@ from pathlib import Path
 import click
 
 from harness import data
-from harness.analysis.pages import wrapped
 from harness.commands.describing import Description, describe_dataset
-from harness.commands.tables import text_table
 from harness.config.schema import PREPROCESSING, DatasetConfig
 from harness.errors import DataError, RequestError
 from harness.figures.files import png_path, write_figure
 from harness.records import Dataset, Split
+from harness.tabular import json_text, text_table, wrapped
 
 COLOUR_MAPS = ("viridis", "binary", "gray", "gray_r")
 """matplotlib's names; `binary` and `gray_r` are dark on white."""
@@ -50,7 +48,7 @@ def list_datasets(form: str) -> None:
             "folder": str(folder),
         })  # fmt: skip
     if form == "json":
-        click.echo(json.dumps(rows, indent=2))
+        click.echo(json_text(rows), nl=False)
         return
     cells = [
         (published.name, f"{published.train_size:,} + {published.test_size:,}", str(len(published.class_names)),
@@ -196,7 +194,7 @@ def describe(name: str, preprocessing: str, form: str, output: Path | None, dire
     dataset = _loaded(name, directory)
     description = describe_dataset(dataset, preprocessing)
     if form == "json":
-        click.echo(json.dumps(description.as_json(), indent=2))
+        click.echo(json_text(description.as_json()), nl=False)
     else:
         _print_description(dataset, description)
     if target is not None:

@@ -12,10 +12,10 @@ import click
 
 from harness.commands.asking import DECLINED, agreed
 from harness.commands.store_option import store_option
-from harness.commands.tables import fitted_table
 from harness.errors import RequestError
 from harness.machine import is_gone, process_host
 from harness.records import RunRecord, RunState
+from harness.tabular import text_table
 from harness.tracking.deleting import delete_runs, registered_models
 from harness.tracking.disk import shown_size, take_inventory
 from harness.tracking.locations import check_in_place
@@ -197,7 +197,7 @@ def _shown(store: Store, doomed: Doomed) -> list[str]:
         started = f"{run.started.astimezone():%Y-%m-%d %H:%M}"
         rows.append([run.run_id[:8], run.name, run.experiment, started, what, shown_size(size) if inventory else ""])
     more = [f"and {len(rows) - _LINES} more"] if len(rows) > _LINES else []
-    table = fitted_table(("id", "name", "experiment", "started", "what", "size"), rows[:_LINES], ("size",))
+    table = text_table(("id", "name", "experiment", "started", "what", "size"), rows[:_LINES], ("size",), "name")
     total = f"{_counted(doomed.runs)}, {shown_size(sum(sizes.values()))} on disk." if inventory else ""
     return [*kept, *table, *more, *filter(None, [total]), *_concerned(doomed)]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from harness import paths, terminal
-from harness.analysis.reproduction import Reproduction
-from harness.analysis.reproduction_tables import FORMATS, print_tables, render
+from harness.analysis.guide_tables import FORMATS, print_tables, render
+from harness.analysis.guides import Reproduction
 from harness.errors import HarnessError, RequestError
 
 BEGIN, END = "<!-- harness guides: begin -->", "<!-- harness guides: end -->"

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from harness.commands.chosen_images import ChosenImage
-from harness.commands.tables import text_table
 from harness.figures.files import write_figure
 from harness.figures.layers import compute_kernel, compute_output
 from harness.models.inspection import BoolArray, Kernel, Layer, LayerOutput
 from harness.records import FloatArray
+from harness.tabular import Table, text_table
 
 CLASS_LAYERS = ("output", "probabilities")
 """The layers whose units are the classes: the head, and the softmax that a head of logits is saved with."""
@@ -70,21 +70,13 @@ def output_table(outputs: Sequence[LayerOutput], room: float = math.inf) -> list
     while not any(row[-1] for row in rows):
         for cells in (header, *rows):
             del cells[-1]
-    lines = text_table(header, rows, _NUMBERS)
-    left_out = []
-    for column in _EXPENDABLE:
-        if max(map(len, lines)) <= room:
-            break
-        place = header.index(column)
-        for cells in (header, *rows):
-            del cells[place]
-        left_out.append(column)
-        lines = text_table(header, rows, _NUMBERS)
-    lines.append("")
+    kinds = "".join("r" if heading in _NUMBERS else "l" for heading in header)
+    table, left_out = Table("", header, rows, kinds).fitted(room, [*map(header.index, _EXPENDABLE)])
+    lines = [*table.lines(), ""]
     if any(output.dead is not None for output in outputs):
         lines.append(f"off: units that are 0 for this image; dead: 0 for each of the {outputs[0].images:,} test images")
     if left_out:
-        lines.append(f"Left out for want of room: {', '.join(left_out)}")
+        lines.append(f"Left out for want of room: {', '.join(header[place] for place in left_out)}")
     return lines if lines[-1] else lines[:-1]
 
 

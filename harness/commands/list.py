@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +10,9 @@ from typing import Any
 import click
 
 from harness.commands.store_option import store_option
-from harness.commands.tables import fitted_table
 from harness.errors import RequestError, StoreError
 from harness.records import RunRecord, RunState
+from harness.tabular import json_text, text_table
 from harness.text import csv_text
 from harness.tracking.disk import Inventory, find_garbage, shown_size, take_inventory, weight
 from harness.tracking.locations import moved
@@ -126,7 +125,7 @@ def _entries(shown: Sequence[RunRecord], runs: Sequence[RunRecord], inventory: I
 def _as_data(entries: Sequence[Entry], form: str) -> str:
     values = [entry.as_values() for entry in entries]
     if form == "json":
-        return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+        return json_text(values)
     return csv_text(_COLUMNS, ([value[key] for key in _COLUMNS] for value in values))
 
 
@@ -139,7 +138,7 @@ def _table(entries: Sequence[Entry]) -> list[str]:
         **{key: any(row[key] for row in rows) for key in ("runs", "size")},
     }
     header = [key for key in rows[0] if several.get(key, True)]
-    return fitted_table(header, [[row[key] for key in header] for row in rows], _NUMBERS)
+    return text_table(header, [[row[key] for key in header] for row in rows], _NUMBERS, shorten="name")
 
 
 def _cells(entry: Entry) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from harness.figures.files import png_path, write_figure
 from harness.figures.view import PredictedImage
 from harness.records import RunRecord
 from harness.run.load import TrainedRun, open_model, read_config, recorded_shape
+from harness.tabular import json_text, text_table
 from harness.tracking.models import find_trained
 from harness.tracking.store import Store
 
@@ -127,7 +127,7 @@ def command(
     trained = open_model(store, record, config)  # imports TensorFlow: everything that can be refused has been
     predicted = predict(trained, images)
     if form == "json":
-        click.echo(json.dumps(_document(trained, images, predicted, top), indent=2))
+        click.echo(json_text(_document(trained, images, predicted, top)), nl=False)
     else:
         click.echo("\n".join(_table(images, predicted, trained.class_names, top)))
     if drawing is not None:
@@ -196,15 +196,7 @@ def _table(
         if top is not None:
             row.append(", ".join(f"{names[index]} {each.probabilities[index]:.1%}" for index in _ranked(each, top)))
         rows.append(row)
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if heading == "probability" else cell.ljust(width)
-            for heading, cell, width in zip(header, row, widths, strict=True)
-        ).rstrip()
-        for row in (header, *rows)
-    ]
-    lines.insert(1, "─" * (sum(widths) + 2 * (len(widths) - 1)))
+    lines = text_table(header, rows, {"probability"})
     if known:
         lines += ["", f"{sum(each.right is True for each in known):,} of {len(known):,} right"]
     return lines

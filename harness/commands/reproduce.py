@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
 import click
 
-from harness.analysis.pages import aligned
 from harness.analysis.repetition import Deviation, Repetition
 from harness.commands.store_option import store_option
 from harness.errors import HarnessError, RequestError
+from harness.tabular import json_text, text_table
 from harness.tracking.store import Store
 
 SHOWN = 15
@@ -73,9 +72,8 @@ def report(repetition: Repetition) -> list[str]:
         )
     else:
         lines += [f"{len(repetition.deviations)} of {repetition.metrics} metrics differ; where each differs most:", ""]
-        cells = [["metric", "epoch", "recorded", "again", "difference", "differs in"]]
-        cells += [_cells(one) for one in repetition.deviations[:SHOWN]]
-        lines += [*aligned(cells, [False, True, True, True, True, True]), ""]
+        header = ["metric", "epoch", "recorded", "again", "difference", "differs in"]
+        lines += [*text_table(header, [*map(_cells, repetition.deviations[:SHOWN])], header[1:]), ""]
         if (more := len(repetition.deviations) - SHOWN) > 0:
             lines.append(f"and {more} more; --format json has them.")
         if repetition.reasons:
@@ -113,16 +111,12 @@ def _as_json(repetition: Repetition) -> str:
         "epochs": repetition.epochs,
         "deviations": [
             {
-                "metric": one.metric, "step": one.step, "recorded": _finite(one.recorded), "again": _finite(one.again),
-                "difference": _finite(one.difference), "differing": one.differing, "of": one.of,
+                "metric": one.metric, "step": one.step, "recorded": one.recorded, "again": one.again,
+                "difference": one.difference, "differing": one.differing, "of": one.of,
             }
             for one in repetition.deviations
         ],
         "reasons": list(repetition.reasons),
         "added": list(repetition.added),
     }  # fmt: skip
-    return json.dumps(document, indent=2)
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+    return json_text(document).rstrip()

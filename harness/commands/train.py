@@ -24,8 +24,7 @@ def run_hydra(arguments: Sequence[str], multirun: bool = False) -> int:
     """Hand `arguments` to Hydra and print what comes back; returns the exit code."""
     with doing("Loading"):
         from harness.analysis.comparison import Comparison
-        from harness.analysis.presenting import render
-        from harness.analysis.table import print_table
+        from harness.analysis.comparison_table import print_table, render
         from harness.commands.plans import plan_lines
         from harness.sweep.launch import launch
         from harness.sweep.runner import Outlook

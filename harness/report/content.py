@@ -1,9 +1,11 @@
-"""What a report says, as plain data in the order in which it is read. How it looks is up to html.py and markdown.py."""
+"""What a report says, as plain data in the order in which it is read. How it looks is up to
+rendering.py."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from harness.tabular import Table
 
 Key = float | str | None
 """What a cell is sorted by; None comes last whichever way."""
@@ -29,7 +31,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Line:
+class ReportRow:
     """A row of a table; the first cell names it. `muted` ones stand back: they are not ranked by their gap."""
 
     cells: tuple[Cell, ...]
@@ -37,12 +39,12 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """A table with what is said above (`caption`) and below it (`notes`)."""
 
     caption: str
     columns: tuple[Column, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[ReportRow, ...]
     notes: tuple[str, ...] = ()
 
     @property
@@ -58,9 +60,16 @@ class Table:
                 found.append((column.group, 1))
         return found
 
+    @property
+    def plain(self) -> Table:
+        """With one row of headings: that of a group stands before its columns' own."""
+        headings = [f"{column.group}: {column.heading}" if column.group else column.heading for column in self.columns]
+        rows = [[cell.text for cell in line.cells] for line in self.lines]
+        return Table("", headings, rows, "".join("r" if column.is_number else "l" for column in self.columns))
+
 
 @dataclass(frozen=True)
-class Picture:
+class ReportFigure:
     """A figure as PNG of `width` x `height` dots, twice as many as it is meant to be shown at.
 
     `name` is that of a file without its suffix; `alt` says in words what the figure shows to whoever cannot see it.
@@ -73,17 +82,6 @@ class Picture:
     png: bytes
     width: int
     height: int
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A run that did not finish: its name and id, its state in a word, why, and where the log says more."""
-
-    run: str
-    run_id: str
-    state: str
-    reason: str
-    log: str
 
 
 @dataclass(frozen=True)
@@ -107,8 +105,8 @@ class Report:
     """Everything that a report says, in reading order.
 
     `answer` is one line. `expected` is what the study said beforehand, `corrected` for how many tests p-values are
-    corrected; both are empty where there is nothing to say. `tests` and `stages` are None where
-    there is nothing to test, or where no run finished.
+    corrected; both are empty where there is nothing to say. `tests`, `stages` and `failures`
+    are None where there is nothing to test, where no run finished, and where every run did.
     """
 
     title: str
@@ -121,19 +119,11 @@ class Report:
     findings: tuple[str, ...]
     corrected: str
     warnings: tuple[str, ...]
-    ranking: Table
-    tests: Table | None
-    stages: Table | None
-    failures: tuple[Failure, ...]
-    failures_left_out: int
+    ranking: ReportTable
+    tests: ReportTable | None
+    stages: ReportTable | None
+    failures: ReportTable | None
     again: Again
     method: tuple[str, ...]
     made: str
-    pictures: tuple[Picture, ...] = field(default=())
-
-
-def shortened(items: Sequence[str], most: int, parted: str = ", ") -> str:
-    """The items parted by commas; of more than `most` only the first, and how many more there are."""
-    if len(items) <= most:
-        return parted.join(items)
-    return f"{parted.join(items[:most])} and {len(items) - most:,} more"
+    figures: tuple[ReportFigure, ...] = ()

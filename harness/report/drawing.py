@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from harness.analysis.comparison import Comparison
+from harness.analysis.measures import SPLITS
 from harness.analysis.rows import Row
 from harness.analysis.settings import SEED, headings
 from harness.analysis.statistics import t_interval
@@ -27,8 +28,8 @@ from harness.figures.files import png_bytes
 from harness.figures.group_curves import GroupRuns
 from harness.figures.groups import Group, Measure, Quantity, Scores, number, ordered, value_text
 from harness.records import RunRecord, RunState
-from harness.report.content import Picture
-from harness.report.wording import SPLITS, label, seeds_in_words
+from harness.report.content import ReportFigure
+from harness.report.sentences import label, seeds_in_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -140,19 +141,19 @@ class Drawing:
     draw: Callable[[str], Figure]
 
 
-def pictures(comparison: Comparison, series: Series, baseline: str | None = None) -> Iterator[Picture]:
+def pictures(comparison: Comparison, series: Series, baseline: str | None = None) -> Iterator[ReportFigure]:
     """Every figure of `drawings` as a PNG."""
     for found in drawings(comparison, series, baseline):
         png = png_bytes(found.draw(""))
         width, height = struct.unpack(">II", png[16:24])  # where PNG's header has them
-        yield Picture(found.name, found.title, found.caption, found.alt, png, width, height)
+        yield ReportFigure(found.name, found.title, found.caption, found.alt, png, width, height)
 
 
 def drawings(comparison: Comparison, series: Series, baseline: str | None = None) -> Iterator[Drawing]:
     """Every figure that the comparison has something for, in the order of a report.
 
     `series` has the curves of the runs of the first `CURVES` rows; `baseline` is the label of the row that others are
-    held to.
+    compared with.
     """
     few = comparison.rows[:GROUPS]
     note = _note(comparison)

@@ -11,12 +11,13 @@ from pathlib import Path
 from harness import paths
 from harness.analysis.comparison import Comparison
 from harness.analysis.legend import context
-from harness.analysis.replicates import DRAWS
+from harness.analysis.measures import counted, shortened
+from harness.analysis.rows import DRAWS
 from harness.analysis.settings import ABSENT, SEED, headings, sortable
 from harness.images import DATASET_TAG
 from harness.records import VARIANT_PARAMETER, RunRecord
-from harness.report.content import Again, Fact, shortened
-from harness.report.wording import by_size
+from harness.report.content import Again, Fact
+from harness.report.sentences import by_size, say
 from harness.text import requoted, shell
 from harness.tracking.access import shown_uri
 from harness.tracking.selection import CONFIRMS_TAG, OVERRIDES_TAG, recorded_commit
@@ -111,67 +112,55 @@ def shared(comparison: Comparison) -> tuple[Fact, ...]:
 def origin(runs: Sequence[RunRecord], parent: RunRecord | None = None) -> tuple[Fact, ...]:
     """Data, engine, versions, machine and code, as the runs recorded them; what they did not record is left out. And
     how many were not trained by the sweep that is reported, `parent`."""
+    recorded = [_recorded(run) for run in runs]
+    known = {
+        name: _kinds([", ".join(filter(None, (say(f"[{part}]", **of) for part in parts))) for of in recorded])
+        for name, parts in ORIGIN.items()
+    }
+    known["code"] = known["code"] or "of no commit: not run from a git checkout"
+    known["trained"] = _when(runs)
     reused = sum(run.parent_id != parent.run_id for run in runs) if parent is not None else 0
-    commit = _kinds(runs, lambda run: _commit(run))
-    given = (
-        ("data", _kinds(runs, _data)),
-        ("images", _kinds(runs, _images)),
-        ("engine", _kinds(runs, _engine)),
-        ("versions", _kinds(runs, _versions)),
-        ("machine", _kinds(runs, _machine)),
-        ("code", commit or "of no commit: not run from a git checkout"),
-        ("trained", _when(runs)),
-        ("reused", f"{reused} of {len(runs)} runs, which earlier commands had trained" if reused else ""),
-    )
-    return tuple(Fact(name, value) for name, value in given if value)
+    known["reused"] = f"{reused} of {len(runs)} runs, which earlier commands had trained" if reused else ""
+    return tuple(Fact(name, value) for name, value in known.items() if value)
 
 
-def _kinds(runs: Sequence[RunRecord], described: object) -> str:
-    assert callable(described)
-    counts = Counter(text for run in runs if (text := described(run)))
+ORIGIN = {
+    "data": ("{dataset}", "{variant}", "SHA-256 {digest}…"),
+    "images": (
+        "{train:,.0f} training", "{val:,.0f} validation", "{test:,.0f} test",
+        "{noisy:,.0f} training labels replaced by wrong ones",
+    ),
+    "engine": ("{engine}", "{intra_op_threads:thread} a run"),
+    "versions": ("harness {version}", "Python {python}", "TensorFlow {tensorflow}", "Keras {keras}"),
+    "machine": ("{platform}", "{cpus:CPU}"),
+    "code": ("commit {commit}, {state}",),
+}  # fmt: skip
+"""What a report says of where runs come from, part by part, of what they recorded; see `sentences.SENTENCES`."""
+
+
+def _recorded(run: RunRecord) -> dict[str, object]:
+    """Its tags of the harness by their short names, and what else `ORIGIN` names."""
+    dirty = run.tags.get("harness.git.dirty") == "true"
+    return {
+        **{name.removeprefix("harness."): value for name, value in run.tags.items() if value},
+        "dataset": run.parameters.get("dataset.name") or None,
+        "variant": run.parameters.get(VARIANT_PARAMETER) or None,
+        "digest": run.tags.get(DATASET_TAG, "")[:16] or None,
+        **{split: run.metrics.get(f"data/{split}_images") for split in ("train", "val", "test")},
+        "noisy": run.metrics.get("data/noisy_labels") or None,
+        "commit": recorded_commit(run.tags)[:12] or None,
+        "state": "with uncommitted changes (artifact code/uncommitted.diff)" if dirty else "nothing uncommitted",
+    }
+
+
+def _kinds(texts: Sequence[str]) -> str:
+    """What all say; where they differ the most frequent ones, each with the number of runs."""
+    counts = Counter(filter(None, texts))
     if len(counts) < 2:
         return next(iter(counts), "")
-    parts = [f"{text} ({count} runs)" if count > 1 else f"{text} (1 run)" for text, count in counts.most_common(4)]
+    parts = [f"{text} ({counted(count, 'run')})" for text, count in counts.most_common(4)]
     more = len(counts) - len(parts)
     return "; ".join(parts) + (f"; and {more} more kinds" if more else "")
-
-
-def _commit(run: RunRecord) -> str:
-    commit = recorded_commit(run.tags)
-    if not commit:
-        return ""
-    dirty = run.tags.get("harness.git.dirty") == "true"
-    state = "with uncommitted changes (artifact code/uncommitted.diff)" if dirty else "nothing uncommitted"
-    return f"commit {commit[:12]}, {state}"
-
-
-def _data(run: RunRecord) -> str:
-    digest = run.tags.get(DATASET_TAG, "")
-    parts = [run.parameters.get("dataset.name", ""), run.parameters.get(VARIANT_PARAMETER, "")]
-    return ", ".join(filter(None, [*parts, f"SHA-256 {digest[:16]}…" if digest else ""]))
-
-
-def _images(run: RunRecord) -> str:
-    words = {"train": "training", "val": "validation", "test": "test"}
-    counts = [(words[split], run.metrics.get(f"data/{split}_images")) for split in words]
-    parts = [f"{count:,.0f} {word}" for word, count in counts if count is not None]
-    noisy = run.metrics.get("data/noisy_labels", 0.0)
-    return ", ".join(parts) + (f"; {noisy:,.0f} training labels replaced by wrong ones" if noisy else "")
-
-
-def _engine(run: RunRecord) -> str:
-    engine, threads = run.tags.get("harness.engine", ""), run.tags.get("harness.intra_op_threads", "")
-    return f"{engine}, {threads} thread{'' if threads == '1' else 's'} a run" if engine and threads else engine
-
-
-def _versions(run: RunRecord) -> str:
-    names = (("harness", "version"), ("Python", "python"), ("TensorFlow", "tensorflow"), ("Keras", "keras"))
-    return ", ".join(f"{name} {run.tags[f'harness.{tag}']}" for name, tag in names if f"harness.{tag}" in run.tags)
-
-
-def _machine(run: RunRecord) -> str:
-    platform, cpus = run.tags.get("harness.platform", ""), run.tags.get("harness.cpus", "")
-    return f"{platform}, {cpus} CPU{'' if cpus == '1' else 's'}" if platform and cpus else platform
 
 
 def _when(runs: Sequence[RunRecord]) -> str:

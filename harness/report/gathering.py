@@ -8,13 +8,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from harness.analysis.comparison import Comparison
+from harness.analysis.difference_tables import promise
 from harness.analysis.differences import find_row
-from harness.analysis.legend import counted, warnings
-from harness.analysis.statistics import ALPHA
+from harness.analysis.legend import warnings
+from harness.analysis.measures import SPLITS, measure_in_words
 from harness.records import RunRecord, RunState
 from harness.report import facts, findings, tables, testing
 from harness.report.content import Report
-from harness.report.wording import label, measure_in_words
+from harness.report.sentences import label
 from harness.tracking.selection import Series
 
 CURVES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
@@ -27,12 +28,12 @@ def gather(
     words: str = "",
     series: Series | None = None,
 ) -> Report:
-    """Everything that a report says, without its figures; see `with_pictures`.
+    """Everything that a report says, without its figures; see `with_figures`.
 
     Args:
         comparison: ranked by its gap.
         parent: the run that stands for the sweep; None where an experiment is reported.
-        baseline: the row that the others are held to; None: each setting's values are held to its first.
+        baseline: the row that the others are compared with; None: each setting's values are compared with its first.
         words: what stands behind `harness report` to make this one again.
         series: `CURVES` of the runs that `curve_runs` names.
 
@@ -42,7 +43,6 @@ def gather(
     made = testing.all_tests(comparison, baseline)
     runs = [run for row in comparison.rows for run in row.runs]
     question, expected = facts.question(comparison, parent)
-    failed, more = tables.failures(runs)
     return Report(
         title=comparison.title,
         answer=findings.answer(comparison, made),
@@ -57,20 +57,19 @@ def gather(
         ranking=tables.ranking(comparison),
         tests=tables.tests(comparison, made),
         stages=tables.stages(comparison),
-        failures=failed,
-        failures_left_out=more,
+        failures=tables.failures(runs),
         again=facts.again(comparison, parent, runs, words),
         method=_method(comparison),
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
     )
 
 
-def with_pictures(report: Report, comparison: Comparison, series: Series, baseline: str | None = None) -> Report:
+def with_figures(report: Report, comparison: Comparison, series: Series, baseline: str | None = None) -> Report:
     """The report with its figures; `series` has `CURVES` of the runs that `curve_runs` names."""
     from harness.report.drawing import pictures  # matplotlib: a second
 
     row = None if baseline is None else label(find_row(comparison, baseline).settings)
-    return replace(report, pictures=tuple(pictures(comparison, series, row)))
+    return replace(report, figures=tuple(pictures(comparison, series, row)))
 
 
 def curve_runs(comparison: Comparison, most: int) -> Sequence[str]:
@@ -89,7 +88,7 @@ def _compared(comparison: Comparison, parent: RunRecord | None) -> str:
 
 
 def _method(comparison: Comparison) -> tuple[str, ...]:
-    split = {"val": "validation", "test": "test"}[comparison.held_out]
+    split = SPLITS[comparison.held_out]
     sides = "Both sides are measured with the same weights in inference mode after training."
     if comparison.reading.running:
         sides = f"Training figures (‡) rest on {comparison.reading.running}"
@@ -116,12 +115,5 @@ def _promise(made: testing.Tested) -> str:
     families = {measure: count for measure, count in made.families.items() if count}
     if not families:
         return ""
-    first, *others = families
-    text = (
-        f"p: corrected by Holm's method within a measure. What is claimed of the {measure_in_words(first)} "
-        f"({counted(families[first], 'test')}) is all true with {100 - 100 * ALPHA:.0f} % probability at least"
-    )
-    if not others:
-        return f"{text}."
-    named = " and ".join(f"{measure_in_words(measure)} ({families[measure]})" for measure in others)
-    return f"{text}; {named} are secondary: the same holds for each by itself."
+    opening = "p: corrected by Holm's method within a measure."
+    return promise(opening, {measure_in_words(measure): count for measure, count in families.items()})

@@ -9,9 +9,9 @@ from harness import paths
 from harness.analysis.comparison import Comparison
 from harness.errors import RequestError
 from harness.records import RunRecord
-from harness.report import html, markdown
 from harness.report.content import Report
-from harness.report.gathering import CURVES, curve_runs, gather, with_pictures
+from harness.report.gathering import CURVES, curve_runs, gather, with_figures
+from harness.report.rendering import html, markdown
 from harness.tracking.attaching import attach
 from harness.tracking.reading import read_series
 from harness.tracking.store import Store
@@ -34,7 +34,7 @@ def make(
     runs = curve_runs(comparison, _ROWS_WITH_CURVES)
     series = read_series(store, runs, CURVES) if runs else {}
     report = gather(comparison, parent, baseline, words, series)
-    return with_pictures(report, comparison, series, baseline)
+    return with_figures(report, comparison, series, baseline)
 
 
 def keep(store: Store, run_id: str, report: Report) -> None:
@@ -45,8 +45,8 @@ def keep(store: Store, run_id: str, report: Report) -> None:
     """
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        (root / PAGE).write_text(html.render(report), encoding="utf-8")
-        (root / TEXT).write_text(markdown.render(report, FIGURES), encoding="utf-8")
+        (root / PAGE).write_text(html(report), encoding="utf-8")
+        (root / TEXT).write_text(markdown(report, FIGURES), encoding="utf-8")
         _write_figures(report, root / FIGURES)
         attach(store, run_id, root)
 
@@ -62,16 +62,16 @@ def write(report: Report, target: Path) -> list[Path]:
     check_target(target)
     try:
         if target.suffix.lower() == ".html":
-            paths.write_text(target, html.render(report))
+            paths.write_text(target, html(report))
             return [target]
         folder = target.with_name(f"{target.stem}_figures")
-        if report.pictures:
+        if report.figures:
             with paths.whole_folder(folder) as temporary:
                 _write_figures(report, temporary)
-        paths.write_text(target, markdown.render(report, folder.name))
+        paths.write_text(target, markdown(report, folder.name))
     except OSError as error:
         raise RequestError(f"--output {target}: cannot be written ({error.strerror}). Name another file.") from error
-    return [target, folder] if report.pictures else [target]
+    return [target, folder] if report.figures else [target]
 
 
 def check_target(target: Path) -> None:
@@ -86,5 +86,5 @@ def check_target(target: Path) -> None:
 
 def _write_figures(report: Report, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for picture in report.pictures:
-        (folder / f"{picture.name}.png").write_bytes(picture.png)
+    for figure in report.figures:
+        (folder / f"{figure.name}.png").write_bytes(figure.png)

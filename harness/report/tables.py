@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from harness.analysis.comparison import Comparison
-from harness.analysis.difference_legend import pooling
-from harness.analysis.difference_tables import p_value, spread
+from harness.analysis.comparison_table import table_columns
+from harness.analysis.difference_tables import pooling, spread
 from harness.analysis.differences import Finding, Findings
-from harness.analysis.legend import counted, images_not_kept, legend, what_is_repeated
-from harness.analysis.ordering import COUNT
+from harness.analysis.legend import images_not_kept, legend, what_is_repeated
+from harness.analysis.measures import amount, counted, from_to, is_loss, measure_in_words, p_value, unit
+from harness.analysis.ranking import COUNT
 from harness.analysis.rows import Row
 from harness.analysis.settings import SEED
 from harness.analysis.statistics import ALPHA, Interval
-from harness.analysis.table import table_columns
 from harness.records import RunRecord, RunState
-from harness.report.content import Cell, Column, Failure, Key, Line, Table
+from harness.report.content import Cell, Column, Key, ReportRow, ReportTable
+from harness.report.sentences import by_size, label, these_images
 from harness.report.testing import Tested, setting_name, subject
-from harness.report.wording import amount, by_size, from_to, label, measure_in_words, these_images, unit
 from harness.tracking.access import shown_uri
 from harness.tracking.selection import ERROR_TAG, TRIES_TAG
 
@@ -47,12 +47,12 @@ _STAGES = {"last": "last epoch", "best": "best epoch", "final": "kept"}
 _UNITS = {"gap val": "points", "gap test": "points", "loss gap": "nats"}
 
 
-def ranking(comparison: Comparison) -> Table:
+def ranking(comparison: Comparison) -> ReportTable:
     """The rows in their order, with means, intervals, counts and marks."""
     columns = table_columns(comparison)
     shown = comparison.rows[:ROWS]
     lines = [
-        Line(
+        ReportRow(
             tuple(Cell(column.cell(row), _key(row, column.name, column.cell(row))) for column in columns), row.underfit
         )
         for row in shown
@@ -78,7 +78,7 @@ def ranking(comparison: Comparison) -> Table:
     what = measure_in_words(comparison.sorted_by)
     below = "; underfit rows below" if any(row.underfit for row in comparison.rows) else ""
     order = f", the least {what} first{below}" if len(comparison.rows) > 1 else ""
-    return Table(
+    return ReportTable(
         f"Means over {what_is_repeated(comparison)}s{order}.",
         tuple(headings),
         tuple(lines),
@@ -108,7 +108,7 @@ def _key(row: Row, name: str, text: str) -> Key:
     return None if text == "-" else text or None
 
 
-def tests(comparison: Comparison, made: Tested) -> Table | None:
+def tests(comparison: Comparison, made: Tested) -> ReportTable | None:
     """Every test of the page; None where there is none."""
     every = [(block, finding) for block in made.blocks for finding in block.findings]
     if not every:
@@ -131,8 +131,8 @@ def tests(comparison: Comparison, made: Tested) -> Table | None:
         notes.insert(0, f"{left_out:,} more tests are left out here, but counted in the correction.")
     if apart:
         notes.append(f"Not compared: {counted(apart, 'row')} scored on other {comparison.images_in_words}.")
-    lines = tuple(Line(_test_cells(block, finding, several, wider, flips)) for block, finding in shown)
-    return Table("Every test of this page, corrected within its measure.", tuple(columns), lines, tuple(notes))
+    lines = tuple(ReportRow(_test_cells(block, finding, several, wider, flips)) for block, finding in shown)
+    return ReportTable("Every test of this page, corrected within its measure.", tuple(columns), lines, tuple(notes))
 
 
 def _pooling(made: Tested) -> list[str]:
@@ -147,15 +147,14 @@ def _test_cells(block: Findings, finding: Finding, several: bool, wider: bool, f
     if difference is None:
         more = 5 + wider + flips + several
         return (*names, *[Cell("-")] * more)
-    decimals = 4 if measure.endswith("_loss") else 2
     repeated = "draw" if finding.over_draws else "seed" if finding.contexts else "pair"
     n = counted(difference.n, repeated) if difference.kind != "welch" else f"{difference.n} and {difference.n_baseline}"
     cells = [
         *names,
         Cell(f"{n}, pooled" if difference.kind == "pooled" else n, float(difference.n)),
-        Cell(f"{amount(measure, difference.mean, decimals)} {unit(measure)}", _finite(difference.mean)),
-        _interval(measure, difference.interval, decimals),
-        *[_interval(measure, finding.wider_interval, decimals)] * wider,
+        Cell(f"{amount(measure, difference.mean)} {unit(measure)}", _finite(difference.mean)),
+        _interval(measure, difference.interval),
+        *[_interval(measure, finding.wider_interval)] * wider,
         _p(difference.p_value),
         _p(finding.corrected),
         *[_p(difference.p_flip)] * flips,
@@ -166,10 +165,8 @@ def _test_cells(block: Findings, finding: Finding, several: bool, wider: bool, f
     return tuple(cells)
 
 
-def _interval(measure: str, interval: Interval | None, decimals: int) -> Cell:
-    if interval is None:
-        return Cell("-")
-    return Cell(from_to(measure, interval, decimals), _finite(interval.low))
+def _interval(measure: str, interval: Interval | None) -> Cell:
+    return Cell(from_to(measure, interval), None if interval is None else _finite(interval.low))
 
 
 def _setting_key(value: str) -> Key:
@@ -185,7 +182,7 @@ def _p(value: float) -> Cell:
     return Cell(p_value(value), value) if math.isfinite(value) else Cell("-")
 
 
-def stages(comparison: Comparison) -> Table | None:
+def stages(comparison: Comparison) -> ReportTable | None:
     """Each finished run with three sets of weights side by side: of the last epoch, of the best, and those it kept."""
     runs = [(row, run) for row in comparison.rows for run in row.runs if run.state is RunState.FINISHED]
     if not runs:
@@ -211,7 +208,7 @@ def stages(comparison: Comparison) -> Table | None:
         cells = [Cell(label(row.settings), label(row.settings)), _seed(run)]
         cells += [_gap(run, metric, name) for metric, name in wanted]
         cells += [_scaled(run, metric, form) for metric, _, form in more]
-        lines.append(Line(tuple(cells), row.underfit))
+        lines.append(ReportRow(tuple(cells), row.underfit))
     notes = []
     if left_out := len(runs) - len(lines):
         notes.append(f"{left_out:,} more runs are left out here; MLflow has their metrics under the same names.")
@@ -222,7 +219,7 @@ def stages(comparison: Comparison) -> Table | None:
             "best epoch: that of the least loss on validation, by which it was selected: its figures on validation "
             "flatter it. kept: the weights that the run's model has."
         )
-    return Table("Each run, with the weights by which it is scored.", tuple(columns), tuple(lines), tuple(notes))
+    return ReportTable("Each run, with the weights by which it is scored.", tuple(columns), tuple(lines), tuple(notes))
 
 
 _MORE = (
@@ -252,7 +249,7 @@ def _gap(run: RunRecord, metric: str, name: str) -> Cell:
     if metric not in run.metrics:
         return Cell("-")
     value = run.metrics[metric]
-    return Cell(amount(name, value, 2 if name.endswith("accuracy") else 3), _finite(value))
+    return Cell(amount(name, value, fine=not is_loss(name)), _finite(value))
 
 
 def _scaled(run: RunRecord, metric: str, form: str) -> Cell:
@@ -263,11 +260,18 @@ def _scaled(run: RunRecord, metric: str, form: str) -> Cell:
     return Cell(text, value)
 
 
-def failures(runs: Sequence[RunRecord]) -> tuple[tuple[Failure, ...], int]:
-    """The runs that did not finish, and how many more there are than are listed."""
+def failures(runs: Sequence[RunRecord]) -> ReportTable | None:
+    """The runs that did not finish; None where there is none."""
     found = [run for run in runs if run.state is not RunState.FINISHED]
-    listed = [Failure(run.name, run.run_id, run.state.lower(), _reason(run), _log(run)) for run in found[:FAILURES]]
-    return tuple(listed), len(found) - len(listed)
+    if not found:
+        return None
+    texts = [(f"{run.name} ({run.run_id})", run.state.lower(), _reason(run), _log(run)) for run in found[:FAILURES]]
+    return ReportTable(
+        "Runs that did not finish; they are in no mean. The logs are artifacts of the run.",
+        (Column("run"), Column("state"), Column("reason", wraps=True), Column("log")),
+        tuple(ReportRow(tuple(Cell(text, text) for text in cells)) for cells in texts),
+        (f"And {len(found) - FAILURES:,} more.",) if len(found) > FAILURES else (),
+    )
 
 
 def _reason(run: RunRecord) -> str:

@@ -10,15 +10,15 @@ from harness.analysis.differences import Finding, Findings, corrected, differenc
 from harness.analysis.effects import effects, values_together
 from harness.analysis.settings import headings
 from harness.errors import RequestError
-from harness.report.wording import by_size, label
+from harness.report.sentences import by_size, label
 
 
 @dataclass(frozen=True)
 class Tested:
-    """Blocks of tests: each varied setting's effect, or the rows held to one baseline.
+    """Blocks of tests: each varied setting's effect, or the rows compared with one baseline.
 
     `untested` names the settings whose effect cannot be told, with the reason. `baseline` is the label of the row that
-    the others are held to, if one was asked for.
+    the others are compared with, if one was asked for.
     """
 
     blocks: tuple[Findings, ...]
@@ -45,7 +45,7 @@ class Tested:
 
 
 def all_tests(comparison: Comparison, baseline: str | None = None) -> Tested:
-    """Every row held to `baseline`; without one, every value of each varied setting to the first, all else matched.
+    """Every row compared with `baseline`; without one, each value of a varied setting with the first, all else matched.
 
     Raises:
         RequestError: no row answers to `baseline`, or it is the only one.
@@ -86,12 +86,12 @@ def subject(block: Findings, finding: Finding) -> str:
 
 
 def name_of(block: Findings, finding: Finding) -> str:
-    """What is held to the block's reference: a row's label, or a value of the setting."""
+    """What is compared with the block's reference: a row's label, or a value of the setting."""
     return label(finding.cells) if block.effect is None else finding.cells[block.effect]
 
 
 def reference(block: Findings) -> str:
-    """What the others of a block are held to: a row's label, or a value of the setting."""
+    """What the others of a block are compared with: a row's label, or a value of the setting."""
     if block.effect is None:
         row = next(row for row in block.comparison.rows if row.label == block.baseline)
         return label(row.settings)

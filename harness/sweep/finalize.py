@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from harness.analysis.comparison import Comparison, compare
+from harness.analysis.comparison_table import render
 from harness.analysis.descriptions import sweep_note
 from harness.analysis.held_out import HeldOutPredictions
-from harness.analysis.presenting import render
 from harness.analysis.settings import NOT_CONTINUED, headings
 from harness.config.schema import flatten
 from harness.errors import SweepFailed

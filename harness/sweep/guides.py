@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.analysis.published import GUIDES, Guide
-from harness.analysis.reproduction import PARAMETERS, SHOWN, Reproduction, compare_curve, compare_figure
+from harness.analysis.guides import GUIDES, PARAMETERS, SHOWN, Guide, Reproduction, compare_curve, compare_figure
 from harness.analysis.settings import SEED, deciding, settings_digest
 from harness.composing import compose_config
 from harness.config.schema import Config, flatten

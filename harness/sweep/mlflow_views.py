@@ -10,7 +10,7 @@ from harness.analysis.comparison import Comparison, compare
 from harness.errors import StoreError
 from harness.metrics import FOR_CHARTS
 from harness.records import RunRecord
-from harness.report.wording import label
+from harness.report.sentences import label
 from harness.tracking.reading import runs_of_experiment, sweep_runs
 from harness.tracking.selection import GROUP_TAG, KIND_TAG, PARENT_TAG, ROW_TAG, is_sweep, recorded_settings
 from harness.tracking.store import Store

@@ -9,13 +9,12 @@ import pytest
 from scipy import stats
 
 from harness.analysis.comparison import Comparison, compare
-from harness.analysis.difference_legend import Shown
-from harness.analysis.difference_tables import p_value, render
+from harness.analysis.difference_tables import Shown, p_value, render
 from harness.analysis.differences import Finding, Findings, differences, find_row
-from harness.analysis.pages import FORMATS
 from harness.analysis.statistics import holm
 from harness.errors import RequestError
 from harness.records import RunRecord, RunState
+from harness.tabular import FORMATS
 from tests.analysis.records import data, run
 
 BASE, LESS, SAME = [0.030, 0.034, 0.031, 0.036, 0.033], [0.021, 0.024, 0.020, 0.027, 0.022], [

@@ -10,9 +10,9 @@ from harness.analysis.comparison import Comparison, compare
 from harness.analysis.difference_tables import render
 from harness.analysis.differences import Finding, Findings
 from harness.analysis.effects import effects
-from harness.analysis.pages import FORMATS
 from harness.errors import RequestError
 from harness.records import RunRecord, RunState
+from harness.tabular import FORMATS
 from tests.analysis.records import data, run
 
 RATES = {"sgd": 0.01, "adam": 0.001, "adamw": 0.002}

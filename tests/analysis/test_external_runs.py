@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from harness.analysis.comparison import Comparison, compare
+from harness.analysis.comparison_table import render
 from harness.analysis.external_runs import adapt
 from harness.analysis.legend import marks, warnings
 from harness.analysis.metric_names import Naming, recognised
-from harness.analysis.presenting import render
 from harness.errors import RequestError
 from harness.records import RunRecord, RunState
 from tests.analysis import records

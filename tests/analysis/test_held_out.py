@@ -9,7 +9,7 @@ import pytest
 
 from harness.analysis.comparison import Comparison, compare
 from harness.analysis.differences import differences, find_row
-from harness.analysis.rows import Score
+from harness.analysis.rows import MeanScore
 from harness.records import Predictions, RunRecord
 from tests.analysis.records import data, run
 
@@ -43,7 +43,7 @@ def sweep(
     return runs, predictions
 
 
-def gap(comparison: Comparison, name: str = "gap_test_accuracy") -> Score:
+def gap(comparison: Comparison, name: str = "gap_test_accuracy") -> MeanScore:
     return comparison.rows[0].scores[name]
 
 

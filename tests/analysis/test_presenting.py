@@ -9,10 +9,10 @@ import pytest
 from statsmodels.stats.weightstats import DescrStatsW
 
 from harness.analysis.comparison import Comparison, compare
-from harness.analysis.pages import FORMATS
-from harness.analysis.presenting import render
+from harness.analysis.comparison_table import render
 from harness.errors import RequestError
 from harness.records import RunState
+from harness.tabular import FORMATS
 from tests.analysis.records import run
 
 

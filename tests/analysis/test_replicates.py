@@ -10,7 +10,7 @@ from harness.analysis.comparison import compare
 from harness.analysis.differences import differences, find_row
 from harness.analysis.effects import effects
 from harness.analysis.legend import components, legend
-from harness.analysis.replicates import named_replicates
+from harness.analysis.rows import named_replicates
 from harness.errors import RequestError
 from harness.records import RunRecord, RunState
 from tests.analysis.records import data, run

@@ -6,9 +6,8 @@ import json
 from rich.console import Console
 
 from harness.analysis.comparison import Comparison, compare
-from harness.analysis.presenting import render
+from harness.analysis.comparison_table import plain_table, print_table, render
 from harness.analysis.ranking import Demand
-from harness.analysis.table import plain_table, print_table
 from harness.records import RunState
 from tests.analysis.records import data, run
 

@@ -65,6 +65,14 @@ def as_json(uri: str, *arguments: str) -> Any:
     return json.loads(invoke(uri, "--format", "json", *arguments))
 
 
+def test_a_table_needs_neither_pandas_nor_jinja(ids: dict[str, str]) -> None:
+    program = (
+        f"import sys; from harness.cli import main; assert main(['compare', '--store', {ids['uri']!r}]) == 0\n"
+        "assert not {'pandas', 'jinja2'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+
+
 def test_the_latest_sweep_is_compared_by_default_smallest_gap_first(ids: dict[str, str]) -> None:
     document = as_json(ids["uri"])
     assert document["title"] == "grid (experiment study)"

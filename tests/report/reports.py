@@ -8,7 +8,7 @@ from dataclasses import replace
 from harness.analysis.comparison import Comparison, compare
 from harness.records import RunRecord, RunState
 from harness.report.content import Report
-from harness.report.gathering import gather, with_pictures
+from harness.report.gathering import gather, with_figures
 from tests.analysis.records import run
 
 NOISE = (0.0, 0.001, -0.001, 0.002, -0.002)
@@ -51,4 +51,4 @@ def parent(overrides: str = "", command: str = "") -> RunRecord:
 def report(records: Sequence[RunRecord] | None = None, pictures: bool = False) -> Report:
     compared = comparison(records)
     made = gather(compared)
-    return with_pictures(made, compared, {}) if pictures else made
+    return with_figures(made, compared, {}) if pictures else made

@@ -5,8 +5,8 @@ from __future__ import annotations
 from harness.analysis.comparison import compare
 from harness.analysis.external_runs import Reading
 from harness.records import RunRecord
+from harness.report.findings import rises
 from harness.report.gathering import gather
-from harness.report.onsets import rises
 from harness.tracking.selection import Series
 from tests.analysis.records import run
 from tests.report.reports import NOISE, comparison

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 from harness.analysis.comparison import Comparison, compare
+from harness.analysis.comparison_table import render
 from harness.analysis.descriptions import sweep_note
-from harness.analysis.presenting import render
 from harness.analysis.ranking import Demand
 from harness.figures import gap_bars, pareto
 from harness.figures.groups import Measure
 from harness.records import Place
-from harness.report import html, markdown
 from harness.report.drawing import groups_of
 from harness.report.gathering import gather
+from harness.report.rendering import html, markdown
 from tests.calibration.real_runs import drawn, records, settings
 
 
@@ -53,10 +53,10 @@ def test_every_view_of_a_sweep_says_the_same_of_its_rows(compared: Comparison) -
 def test_the_report_and_its_figures_say_what_the_table_says(compared: Comparison) -> None:
     said = {row.label: row.place for row in compared.rows}
     report = gather(compared)
-    assert cells(markdown.render(report, "pictures")) == said
-    page = re.sub(r"<[^>]+>", " ", html.render(report))
+    assert cells(markdown(report, "pictures")) == said
+    page = re.sub(r"<[^>]+>", " ", html(report))
     front = [row for row in compared.rows if row.place is Place.FRONT]
-    for text in (markdown.render(report, "pictures"), page):
+    for text in (markdown(report, "pictures"), page):
         [sentence] = re.findall(r"By their means, (.*?) (?:is|are) beaten by no other", " ".join(text.split()))
         assert len(re.findall(r"\(\d+ %\)", sentence)) == len(front)
         for row in front:

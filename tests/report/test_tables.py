@@ -7,7 +7,7 @@ import pytest
 
 from harness.analysis.comparison import compare
 from harness.report import tables
-from harness.report.content import Table
+from harness.report.content import ReportTable
 from harness.report.testing import all_tests
 from tests.analysis.records import run
 from tests.report.reports import comparison, failed, runs
@@ -67,12 +67,21 @@ def test_weights_that_are_the_same_are_shown_once() -> None:
 
 
 def test_a_failure_gives_reason_and_log_without_a_password() -> None:
-    [failure], more = tables.failures([*runs(), failed("no host http://me:secret@there\nmore", model__name="a")])
-    assert (failure.state, failure.reason, more) == ("failed", "no host http://there", 0)
-    assert failure.log == "logs/run.log, traceback.txt"
+    table = tables.failures([*runs(), failed("no host http://me:secret@there\nmore", model__name="a")])
+    assert table is not None
+    [line] = table.lines
+    assert [cell.text for cell in line.cells[1:]] == ["failed", "no host http://there", "logs/run.log, traceback.txt"]
+    assert table.notes == ()
+    assert tables.failures(runs()) is None
 
 
-def of_noise(noise: dict[str, Sequence[float]], images: float | None = None) -> Table:
+def test_of_many_failures_the_rest_is_counted() -> None:
+    table = tables.failures([failed("boom", seed=seed) for seed in range(tables.FAILURES + 2)])
+    assert table is not None
+    assert (len(table.lines), table.notes) == (tables.FAILURES, ("And 2 more.",))
+
+
+def of_noise(noise: dict[str, Sequence[float]], images: float | None = None) -> ReportTable:
     """The table of tests of models whose gaps of accuracy are 5 points and this noise, a value a seed."""
     more = {} if images is None else {"data/test_images": images}
     records = [

@@ -1,7 +1,10 @@
-"""Pages of tables as LaTeX and HTML; every comparison is such a page (`test_presenting.py` has the other forms)."""
+"""Tables as text, LaTeX and HTML; `analysis/test_presenting.py` has the other forms."""
 
 from __future__ import annotations
 
+import io
+import json
+import math
 import re
 import shutil
 import subprocess
@@ -9,8 +12,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from harness.analysis.pages import Page, Table
+from harness.tabular import Page, Table, json_text, text_table
 
 ODD = (
     r"a_b & 50% #1 $x^2$ ~/{home}\dir", "[300, 100]", "* star", "-0.3 ± 0.1", "--effect x-1 -- y", 'a "q" <b> c|d',
@@ -100,3 +104,32 @@ def test_html_is_a_whole_page_that_shows_every_text_as_it_stands() -> None:
     assert cells[: 3 * len(ODD) : 3] == list(ODD)
     assert [data for tag, data in page.texts if tag == "p"] == [*ODD, *ODD]
     assert [data for tag, data in page.texts if tag == "caption"] == [TITLE] * 2
+
+
+def test_text_is_aligned_by_what_a_terminal_shows() -> None:
+    table = Table("", ["name", "n"], [["模型", "1"], ["cnn", "10"], ["[red]", "2"]], "l", parted=[1])
+    assert table.lines() == ["name    n", "─────────", "模型    1", "┄┄┄┄┄┄┄┄┄", "cnn    10", "[red]   2"]
+
+
+def test_text_is_as_wide_as_it_needs() -> None:
+    cells = ["x" * 300] * 400
+    assert [len(line) for line in text_table(cells, [cells])] == [302 * 400 - 2] * 3
+
+
+def test_a_narrow_terminal_goes_without_columns_in_their_order_and_folds_the_rest() -> None:
+    table = Table("", ["name", "a", "b"], [["word " * 4, "1" * 8, "2" * 8]], "l")
+    assert table.fitted(100, [1, 2]) == (table, [])
+    smaller, left_out = table.fitted(30, [2, 1])
+    assert (smaller.header, smaller.kinds, left_out) == (["name", "a"], "lr", [2])
+    console = Console(file=io.StringIO(), width=20)
+    console.print(smaller.grid())
+    assert isinstance(console.file, io.StringIO)
+    assert max(map(len, console.file.getvalue().splitlines())) <= 20
+    assert console.file.getvalue().count("word") == 4
+
+
+def test_json_has_null_for_what_is_no_number_and_lists_for_intervals() -> None:
+    assert json.loads(json_text({"a": [math.nan, 1.5, (0, math.inf)], "b": iter([True, "x"])})) == {
+        "a": [None, 1.5, [0, None]],
+        "b": [True, "x"],
+    }

@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from harness.analysis.published import GUIDES
-from harness.analysis.reproduction import Reproduction, compare_curve, compare_figure
-from harness.analysis.reproduction_tables import print_tables, render
+from harness.analysis.guide_tables import print_tables, render
+from harness.analysis.guides import GUIDES, Reproduction, compare_curve, compare_figure
 from harness.errors import RequestError
 from tests.conftest import REPOSITORY
 

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import io
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from harness.analysis.reproduction import FEWEST, LEVEL, Curve, Figure, Reproduction
+from harness.analysis.guides import FEWEST, LEVEL, ComparedFigure, Curve, Reproduction
+from harness.tabular import Table, json_text, wrapped
 
-WIDTH = 112
 LABELS: Mapping[str, str] = {
     "final/fit_loss": "training loss",
     "final/fit_accuracy": "training accuracy",
@@ -26,8 +22,6 @@ LABELS: Mapping[str, str] = {
     "fit/accuracy": "accuracy",
 }
 INTERVAL, STANDS = "99 % interval", "stands at"
-LEAST_WIDTHS: Mapping[str, int] = {INTERVAL: WIDTH, STANDS: 96}
-"""Columns that a narrower terminal goes without: the verdict must not be cut off."""
 _STYLES = {True: "green", False: "red", None: ""}
 HEADINGS = ("figure", "published", "measured", INTERVAL, STANDS, "notices", "")
 
@@ -41,7 +35,10 @@ def print_tables(reproductions: Sequence[Reproduction], console: Console) -> Non
     """A table a guide, and what the columns mean."""
     for reproduction in reproductions:
         console.print(Text(headline(reproduction), style="bold"), soft_wrap=True)
-        console.print(_table(reproduction, console.width))
+        # A narrow terminal goes without these columns: the verdict must not be cut off.
+        table, _ = _table(reproduction).fitted(console.width, [HEADINGS.index(INTERVAL), HEADINGS.index(STANDS)])
+        wrong = {place: "bold red" for place, row in enumerate(table.rows) if row[-1] in ("OUTSIDE", "OTHER")}
+        console.print(table.grid(styles=wrong))
         console.print(Text(verdict(reproduction), style=_STYLES[reproduction.consistent]), soft_wrap=True)
         console.print()
     console.print(Text(legend(reproductions)))
@@ -97,7 +94,7 @@ def rows(reproduction: Reproduction) -> list[tuple[str, ...]]:
     return found
 
 
-def _figure_row(figure: Figure) -> tuple[str, ...]:
+def _figure_row(figure: ComparedFigure) -> tuple[str, ...]:
     measured = f"{figure.mean:.4f} ± {figure.deviation:.4f}"
     interval = f"{figure.low:.4f} to {figure.high:.4f}"
     if figure.published is None or figure.percentile is None:
@@ -117,37 +114,28 @@ def _curve_row(curve: Curve) -> tuple[str, ...]:
     return label, "", f"{curve.inside} of {count} epochs", "", "", "", f"{outside} outside" if outside else "inside"
 
 
-def _table(reproduction: Reproduction, width: int) -> Table:
-    shown = [place for place, heading in enumerate(HEADINGS) if width >= LEAST_WIDTHS.get(heading, 0)]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in (HEADINGS[place] for place in shown):
-        table.add_column(heading, justify="right" if heading not in ("figure", "") else "left", no_wrap=True)
-    for row in rows(reproduction):
-        table.add_row(*(row[place] for place in shown), style="bold red" if row[-1] in ("OUTSIDE", "OTHER") else None)
-    return table
+def _table(reproduction: Reproduction) -> Table:
+    return Table("", HEADINGS, rows(reproduction), "l" + "r" * (len(HEADINGS) - 2) + "l")
 
 
 def _plain(reproductions: Sequence[Reproduction]) -> str:
-    target = io.StringIO()
-    print_tables(reproductions, Console(file=target, width=WIDTH, color_system=None, force_terminal=False))
-    return "\n".join(line.rstrip() for line in target.getvalue().splitlines()) + "\n"
+    lines = []
+    for reproduction in reproductions:
+        lines += [headline(reproduction), *_table(reproduction).lines(), verdict(reproduction), ""]
+    return "\n".join([*lines, *wrapped([legend(reproductions)])]) + "\n"
 
 
 def _markdown(reproductions: Sequence[Reproduction]) -> str:
-    lines = []
+    parts = []
     for reproduction in reproductions:
         guide = reproduction.guide
-        lines += [f"### Guide {guide.letter}: {guide.title}", "", f"`harness train experiments={guide.experiment}`", ""]
-        lines.append("| " + " | ".join(HEADINGS) + " |")
-        lines.append("|---|" + "---:|" * (len(HEADINGS) - 2) + "---|")
-        lines += ["| " + " | ".join(row) + " |" for row in rows(reproduction)]
-        lines += ["", f"**{verdict(reproduction)}**", ""]
-    return "\n".join([*lines, legend(reproductions)]) + "\n"
+        parts += [f"### Guide {guide.letter}: {guide.title}", f"`harness train experiments={guide.experiment}`"]
+        parts += [_table(reproduction).markdown(), f"**{verdict(reproduction)}**"]
+    return "\n\n".join([*parts, legend(reproductions)]) + "\n"
 
 
 def _json(reproductions: Sequence[Reproduction]) -> str:
-    document = {"level": LEVEL, "guides": [_json_guide(reproduction) for reproduction in reproductions]}
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text({"level": LEVEL, "guides": [_json_guide(reproduction) for reproduction in reproductions]})
 
 
 def _json_guide(reproduction: Reproduction) -> dict[str, Any]:

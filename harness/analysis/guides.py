@@ -1,31 +1,31 @@
-"""Does a published figure look like one more run of ours? The prediction interval of a single further observation.
+"""What the five guides printed, and whether that looks like one more run of ours: the prediction interval of a single
+further observation.
 
 For n observations that are independent and normal with mean m and sample deviation s, a further one lies in
 m ± t s sqrt(1 + 1/n) with probability 99 %, t being the 0.995 quantile of Student's t with n - 1 degrees of freedom
 (Hahn and Meeker 1991, "Statistical Intervals", chapter 4). A confidence interval of the mean would answer another
 question: a guide trained once.
 
-How much a guide's figures could differ from ours without being noticed is `Figure.detectable`. A correct set-up is
-rejected by one of k figures in k (1 - `LEVEL`) of cases at most if scores are normal (Bonferroni): 5 % for a guide of
-five figures. Scores of real runs have longer tails: a single figure then lies outside in about 2 % of cases, but the
-figures of a run go together, so that the guide is rejected in about as many cases as stated.
+How much a guide's figures could differ from ours without being noticed is `ComparedFigure.detectable`. A correct set-
+up is rejected by one of k figures in k (1 - `LEVEL`) of cases at most if scores are normal (Bonferroni): 5 % for a
+guide of five figures. Scores of real runs have longer tails: a single figure then lies outside in about 2 % of cases,
+but the figures of a run go together, so that the guide is rejected in about as many cases as stated.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
 
-from harness.analysis.published import Guide
 from harness.errors import RequestError
 
 LEVEL = 0.99
 POWER = 0.8
-"""With what probability a shift of the size `Figure.detectable` puts a figure outside its interval."""
+"""With what probability a shift of the size `ComparedFigure.detectable` puts a figure outside its interval."""
 FEWEST = 5
 """Seeds below which there is no verdict: the interval of three reaches to 11 standard deviations."""
 
@@ -33,8 +33,98 @@ PARAMETERS = "model/parameters"
 SHOWN = ("final/fit_loss", "final/fit_accuracy", "final/test_loss", "final/test_accuracy")
 
 
+@dataclass(frozen=True, eq=False)  # there is one of each
+class Guide:
+    """One published walk-through; `experiment` names its configuration in experiments/.
+
+    `scalars` are the figures that it printed, by our metrics' names: the running averages of the last epoch, and the
+    test figures. `series` are those that it printed by epoch, the first of them epoch `before + 1`.
+    """
+
+    letter: str
+    experiment: str
+    title: str
+    parameters: int
+    scalars: Mapping[str, float] = field(default_factory=dict)
+    series: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    before: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.letter} {self.experiment}"
+
+
+def _guide(
+    letter: str,
+    experiment: str,
+    title: str,
+    parameters: int,
+    loss: tuple[float, ...],
+    accuracy: tuple[float, ...],
+    test_loss: float,
+    test_accuracy: float,
+    before: int = 0,
+    gap: float | None = None,
+) -> Guide:
+    scalars = {
+        "final/fit_loss": loss[-1],
+        "final/fit_accuracy": accuracy[-1],
+        "final/test_loss": test_loss,
+        "final/test_accuracy": test_accuracy,
+    }
+    if gap is not None:
+        scalars["final/gap_test_accuracy_running"] = gap
+    series = {"fit/loss": loss, "fit/accuracy": accuracy}
+    return Guide(letter, experiment, title, parameters, scalars, series, before)
+
+
+GUIDES = (
+    _guide(
+        "A",
+        "fashion_single_128",
+        "Fashion-MNIST, 128 units, Adam, 10 epochs",
+        101_770,
+        (0.4985, 0.3762, 0.3355, 0.3149, 0.2966, 0.2794, 0.2683, 0.2571, 0.2479, 0.2370),
+        (0.8241, 0.8648, 0.8773, 0.8838, 0.8911, 0.8969, 0.9006, 0.9032, 0.9079, 0.9119),
+        test_loss=0.3402,
+        test_accuracy=0.8807,
+        gap=0.0312,
+    ),
+    _guide(
+        "B",
+        "mnist_128_128",
+        "MNIST, 128 and 128 units, SGD, 3 epochs",
+        118_282,
+        (0.3811, 0.1890, 0.1432),
+        (0.8894, 0.9448, 0.9577),
+        test_loss=0.1316,
+        test_accuracy=0.9611,
+    ),
+    _guide(
+        "C",
+        "fashion_single_128_continued",
+        "Fashion-MNIST, 128 units, Adam, batches of 200, epochs 41 to 60",
+        101_770,
+        (
+            0.1415, 0.1353, 0.1331, 0.1320, 0.1311, 0.1302, 0.1284, 0.1270, 0.1257, 0.1254,
+            0.1228, 0.1214, 0.1176, 0.1174, 0.1143, 0.1122, 0.1094, 0.1090, 0.1058, 0.1050,
+        ),
+        (
+            0.9482, 0.9505, 0.9518, 0.9520, 0.9525, 0.9524, 0.9539, 0.9539, 0.9539, 0.9546,
+            0.9556, 0.9560, 0.9572, 0.9576, 0.9586, 0.9593, 0.9602, 0.9598, 0.9615, 0.9611,
+        ),
+        test_loss=0.3956,
+        test_accuracy=0.8929,
+        before=40,
+    ),
+    Guide("D", "fashion_300_100", "Fashion-MNIST, 300 and 100 units, SGD, 30 epochs, 5,000 images held out", 266_610),
+    Guide("E", "fashion_single_128_short", "Fashion-MNIST, 128 units, Adam, 5 epochs", 101_770),
+)  # fmt: skip
+"""By their letters. D and E printed no figures: what they built is checked, and what it scores is shown."""
+
+
 @dataclass(frozen=True)
-class Figure:
+class ComparedFigure:
     """One figure of a guide beside ours.
 
     `mean` and `deviation` (the sample deviation) are over the runs; `low` and `high` bound the prediction interval of
@@ -60,7 +150,7 @@ class Curve:
 
     metric: str
     epochs: tuple[int, ...]
-    points: tuple[Figure, ...]
+    points: tuple[ComparedFigure, ...]
 
     @property
     def inside(self) -> int:
@@ -76,7 +166,7 @@ class Reproduction:
     seeds: tuple[int, ...]
     run_ids: tuple[str, ...]
     parameters: int
-    figures: tuple[Figure, ...]
+    figures: tuple[ComparedFigure, ...]
     curves: tuple[Curve, ...]
 
     @property
@@ -100,7 +190,7 @@ class Reproduction:
         return (1 - LEVEL) * sum(figure.published is not None for figure in self.figures)
 
 
-def compare_figure(metric: str, published: float | None, values: Sequence[float]) -> Figure:
+def compare_figure(metric: str, published: float | None, values: Sequence[float]) -> ComparedFigure:
     """Place `published` among further runs like those that gave `values`.
 
     Runs that all agree leave an interval of no width: then only the same figure is inside.
@@ -122,13 +212,13 @@ def compare_figure(metric: str, published: float | None, values: Sequence[float]
     low, high = mean - reach, mean + reach
     detectable = scale * _noncentrality(array.size)
     if published is None:
-        return Figure(metric, None, mean, deviation, low, high, None, None, detectable)
+        return ComparedFigure(metric, None, mean, deviation, low, high, None, None, detectable)
     if scale > 0:
         percentile = 100 * float(t.cdf((published - mean) / scale, array.size - 1))
     else:
         percentile = 50.0 if published == mean else 100.0 * (published > mean)
     inside = low <= published <= high
-    return Figure(metric, published, mean, deviation, low, high, percentile, inside, detectable)
+    return ComparedFigure(metric, published, mean, deviation, low, high, percentile, inside, detectable)
 
 
 @lru_cache(maxsize=64)

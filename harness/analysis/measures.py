@@ -1,0 +1,76 @@
+"""What scores are called, and their numbers as people read them: gaps and differences in points of accuracy or nats."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from harness.analysis.statistics import ALPHA, Interval
+
+SPLITS = {"val": "validation", "test": "test", "train": "training"}
+
+
+def is_gap(measure: str) -> bool:
+    """Whether less of it is better, and positive means overfitting."""
+    return measure.startswith("gap_")
+
+
+def is_loss(measure: str) -> bool:
+    """Whether it is in nats; else it is a fraction, shown in points or percent."""
+    return measure.endswith("_loss")
+
+
+def unit(measure: str) -> str:
+    """The unit of gaps and differences of a measure."""
+    return "nats" if is_loss(measure) else "points"
+
+
+def split_of(measure: str) -> str:
+    """The split in a score's name, in a word: `gap_val_loss` is of validation."""
+    return next(word for split, word in SPLITS.items() if split in measure.split("_"))
+
+
+def quantity_of(measure: str) -> str:
+    """`gap of accuracy`, `loss`."""
+    return f"{'gap of ' if is_gap(measure) else ''}{'loss' if is_loss(measure) else 'accuracy'}"
+
+
+def measure_in_words(measure: str) -> str:
+    """`gap of accuracy on test`, `accuracy on validation`."""
+    return f"{quantity_of(measure)} on {split_of(measure)}"
+
+
+def amount(measure: str, value: float, fine: bool = True, sign: str = "+") -> str:
+    """A gap or a difference without its unit, in points or nats; `fine`: with one decimal more than means need."""
+    if not math.isfinite(value):
+        return "not a number"
+    scale, decimals = (1, 3) if is_loss(measure) else (100, 1)
+    return f"{scale * value:{sign}z.{decimals + fine}f}"
+
+
+def from_to(measure: str, interval: Interval | None, fine: bool = True) -> str:
+    """`+0.52 to +1.23`, a dash for none."""
+    return "-" if interval is None else " to ".join(amount(measure, end, fine) for end in interval)
+
+
+def p_value(value: float) -> str:
+    """`0.031`, `<0.001`; `<0.050` for one below `ALPHA` that would read as if it were not."""
+    if math.isnan(value):
+        return "-"
+    if value < 0.001:
+        return "<0.001"
+    text = f"{value:.3f}"
+    return f"<{text}" if value < ALPHA == float(text) else text
+
+
+def counted(count: int | str, noun: str) -> str:
+    """`1 run`, `1,200 runs`; a count may be text, as tags are."""
+    text = count if isinstance(count, str) else f"{count:,}"
+    return f"{text} {noun}{'' if text == '1' else 's'}"
+
+
+def shortened(items: Sequence[str], most: int, parted: str = ", ") -> str:
+    """The items parted by commas; of more than `most` only the first, and how many more there are."""
+    if len(items) <= most:
+        return parted.join(items)
+    return f"{parted.join(items[:most])} and {len(items) - most:,} more"
