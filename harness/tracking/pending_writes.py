@@ -116,7 +116,7 @@ def from_json(entry: Mapping[str, Any], folder: Path) -> Operation:
         values = dict(entry)
         operation = _KINDS[values.pop("kind")](**values)
     except (KeyError, TypeError, ValueError) as error:
-        raise StoreError(f"The spool {folder} has a line that is no operation. Nothing of it was taken over.") from error
+        raise StoreError(f"The spool {folder} has a line that is no operation. It stays where it is.") from error
     if isinstance(operation, File | TrainedModel):
         path = folder / operation.path
         for file in (path, *path.rglob("*")):
