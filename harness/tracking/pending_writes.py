@@ -110,9 +110,13 @@ def to_json(operation: Operation) -> dict[str, Any]:
 
 
 def from_json(entry: Mapping[str, Any], folder: Path) -> Operation:
-    """What `to_json` was given; a `path` is one in `folder`. Raises `StoreError` where it leads out of it."""
-    values = dict(entry)
-    operation = _KINDS[values.pop("kind")](**values)
+    """What `to_json` was given; a `path` is one in `folder`. Raises `StoreError` where it leads out of it, and for what
+    is no operation."""
+    try:
+        values = dict(entry)
+        operation = _KINDS[values.pop("kind")](**values)
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"The spool {folder} has a line that is no operation. It stays where it is.") from error
     if isinstance(operation, File | TrainedModel):
         path = folder / operation.path
         for file in (path, *path.rglob("*")):

@@ -26,8 +26,7 @@ def planted(project: Path, uri: str, run_id: str = "0" * 32, **more: object) -> 
     for place in (folder.parent, folder):
         place.chmod(0o700)
     header = {"part": 1, "uri": uri, "run_id": run_id, "name": "theirs", "experiment_id": "1", "attempt": 1, **more}
-    line = {"kind": "Metrics", "values": {"train/loss": 1.0}, "step": 1, "timestamp": 1}
-    (folder / JOURNAL).write_text(f"{json.dumps(header)}\n{json.dumps(line)}\n")
+    (folder / JOURNAL).write_text(f"{json.dumps(header)}\n")
     return folder
 
 
@@ -85,6 +84,15 @@ def test_a_file_outside_of_a_spool_is_not_taken_over(name: str, project: Path, t
     with (folder / JOURNAL).open("a") as journal:
         journal.write(json.dumps({"kind": "File", "path": name, "folder": None}) + "\n")
     with pytest.raises(StoreError, match="names a file outside of it"):
+        list(Spool(folder).operations())
+
+
+@pytest.mark.parametrize("line", ["[]", '{"kind": "Evil"}', '{"kind": "Metrics", "evil": 1}', '{"kind": ["File"]}'])
+def test_a_line_that_is_no_operation_is_an_error(line: str, project: Path) -> None:
+    folder = planted(project, "sqlite:////x.db")
+    with (folder / JOURNAL).open("a") as journal:
+        journal.write(f"{line}\n")
+    with pytest.raises(StoreError, match="no operation"):
         list(Spool(folder).operations())
 
 
