@@ -16,6 +16,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from tests.conftest import REPOSITORY
+from tests.forking import ForkedCommand, read_late
 
 HARNESS = str(Path(sys.executable).with_name("harness"))
 SMALL = (f"dataset.directory={REPOSITORY / 'tests' / 'data'}", "dataset.train_size=600", "dataset.test_size=200")
@@ -51,19 +52,19 @@ class Project:
     def start(
         self,
         *arguments: str,
-        program: tuple[str, ...] = (HARNESS,),
+        program: tuple[str, ...] | None = None,
         environment: Mapping[str, str] | None = None,
         stderr: int = subprocess.PIPE,
     ) -> subprocess.Popen[str]:
-        """Start the real command, as a shell does that a person types into."""
+        """Start the real command, as a shell does that a person types into; as a fork where that is the same."""
         inherited = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
         own = {"HARNESS_ROOT": str(self.root), "HARNESS_CACHE": str(self.folder / "cache"), "COLUMNS": "200"}
         own["TERM"] = "xterm-256color"  # a machine that runs tests may have none
         # A process that inherits an ignored SIGINT (of a shell's background job) would never notice Ctrl-C.
         handler = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
-            return subprocess.Popen(
-                [*program, *arguments],
+            return (subprocess.Popen if anew or program or not read_late(environment or ()) else ForkedCommand)(
+                [*(program or (HARNESS,)), *arguments],
                 cwd=self.elsewhere,
                 env=inherited | own | dict(environment or {}),
                 stdin=subprocess.DEVNULL,
@@ -121,6 +122,14 @@ class Outcome:
 
 NewProject = Callable[[], Project]
 
+anew = False
+"""Whether commands of the test at work are processes of their own instead of forks."""
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    global anew
+    anew = item.get_closest_marker("processes") is not None
+
 
 @pytest.fixture(scope="session")
 def new_project(tmp_path_factory: pytest.TempPathFactory) -> NewProject:
@@ -142,12 +151,13 @@ def empty(new_project: NewProject) -> Project:
 def ended(new_project: NewProject) -> tuple[Outcome, Outcome]:
     """What `trained` and `swept` are, done side by side: each is busy with starting for most of its time."""
     single, grid = new_project(), new_project()
+    real = (HARNESS,)
     git = ["git", "-C", str(single.root), "-c", "user.name=t", "-c", "user.email=t@example.org"]
     for command in (["init", "-q", "-b", "trunk"], ["commit", "-q", "--allow-empty", "-m", "Not the harness's code"]):
         subprocess.run([*git, *command], check=True)
     # A worker of the pool has one thread where there are as many jobs as cores: the number is part of the result.
-    training = single.start("train", *VALIDATED, "seed=1", "threads=1")
-    sweeping = grid.start("sweep", "optimizer=sgd,adam", *VALIDATED, "seed=range(2)", "threads=1")
+    training = single.start("train", *VALIDATED, "seed=1", "threads=1", program=real)
+    sweeping = grid.start("sweep", "optimizer=sgd,adam", *VALIDATED, "seed=range(2)", "threads=1", program=real)
     return Outcome(single, waited(training)), Outcome(grid, waited(sweeping))
 
 

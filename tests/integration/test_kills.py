@@ -24,7 +24,7 @@ from harness.tracking.store import open_store
 from harness.training.state import read_state
 from tests.integration.conftest import SMALL, NewProject, Outcome, Project, waited
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.slow, pytest.mark.processes, pytest.mark.timeout(3600)]
 
 KILLS = int(os.environ.get("HARNESS_KILLS", "3"))
 SEED = 7
