@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.rounds import ROOT
-from harness.config import DatasetConfig
+from harness.config.schema import DatasetConfig
 from harness.data import load_dataset
-from harness.evaluation import evaluate
 from harness.figures import SELECTIONS, RunView, run_figures
 from harness.records import Dataset, FloatArray, History, Split
+from harness.run.evaluate import evaluate
 from harness.tracking.writing import FAST_PNG
 
 GOAL = 0.6  # seconds

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.analysis.settings import NOT_CONTINUED
-from harness.config import Config, flatten
+from harness.config.schema import Config, flatten
 from harness.tracking.store import open_store
 
 EXPERIMENT, SWEEP = "main", "sweep of model, optimizer, learning_rate, seed"

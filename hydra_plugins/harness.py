@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
 
-from harness.sweep.planning import jobs_handed_over
-from harness.sweep.pool import PoolLauncher as _PoolLauncher
+from harness.sweep.launcher import PoolLauncher as _PoolLauncher
+from harness.sweep.plan import jobs_handed_over
 
 
 class PoolLauncher(_PoolLauncher):

@@ -18,9 +18,9 @@ from typing import Any
 
 from harness import paths
 from harness.composing import check_sweep, expand_sweep
-from harness.config import flatten
+from harness.config.schema import flatten
 from harness.records import RunRecord, RunState
-from harness.sweep.naming import run_name
+from harness.sweep.run_names import run_name
 from tests.conftest import REPOSITORY
 
 COMMAND = ["experiments=demo"]

@@ -19,10 +19,10 @@ import yaml
 from harness import metrics
 from harness.cli import COMMANDS
 from harness.composing import check_sweep, compose_config, expand_sweep
-from harness.config import OPTIMIZERS, Config, flatten
-from harness.evaluation import evaluate
-from harness.recording import data_counts
+from harness.config.schema import OPTIMIZERS, Config, flatten
 from harness.records import DatasetSpec, History, Split, Splits, Stages
+from harness.run.evaluate import evaluate
+from harness.run.log import data_counts
 from tests.conftest import REPOSITORY
 
 DOCUMENTS = [

@@ -71,12 +71,12 @@ def test_no_tracked_file_names_this_machine(name: str) -> None:
 @pytest.mark.parametrize(
     ("module", "line", "contract"),
     [
-        ("config.py", "def later() -> None:\n    import harness.cli", "A module imports lower floors"),
+        ("config/schema.py", "def later() -> None:\n    import harness.cli", "A module imports lower floors"),
         ("data/__init__.py", "import harness.tracking.store", "A module imports lower floors"),
         ("strays.py", '"""Has no floor."""', "A module imports lower floors"),
         ("commands/ui.py", "import mlflow", "Only tracking imports MLflow"),
         ("analysis/__init__.py", "import keras", "Only models and training import Keras"),
-        ("config.py", "from omegaconf import OmegaConf", "Only composing, sweep and commands import Hydra"),
+        ("config/schema.py", "from omegaconf import OmegaConf", "Only composing, sweep and commands import Hydra"),
         ("commands/compare.py", "import matplotlib.pyplot", "Only figures imports matplotlib"),
         ("paths.py", "import click", "Only the command line imports click"),
     ],

@@ -124,7 +124,7 @@ def test_the_configuration_and_the_experiments_travel_in_the_wheel(wheel: Path) 
 @pytest.mark.slow
 def test_the_templates_of_the_report_travel_in_the_wheel(wheel: Path) -> None:
     packed = set(zipfile.ZipFile(wheel).namelist())
-    files = list((REPOSITORY / "harness" / "reporting" / "templates").iterdir())
+    files = list((REPOSITORY / "harness" / "report" / "templates").iterdir())
     assert {path.suffix for path in files} == {".html", ".css", ".js"}
     assert {path.relative_to(REPOSITORY).as_posix() for path in files} <= packed
 

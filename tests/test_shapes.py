@@ -17,19 +17,19 @@ from harness.commands.chosen_images import choose, load
 from harness.commands.layer_views import draw_weights
 from harness.commands.predict import predict
 from harness.composing import compose_config
-from harness.config import Config
+from harness.config.schema import Config
 from harness.data import split_dataset
 from harness.errors import RequestError
 from harness.figures import RunView, run_figures
-from harness.judging import judge
 from harness.models import build_model, pixel_scale, probability_model
 from harness.models.inspection import describe_layers, observe_layers, read_kernels
-from harness.recording import log_configuration, log_data
 from harness.records import Dataset, Split, Splits
+from harness.run.evaluate import evaluate_stages
+from harness.run.load import TrainedRun, open_run
+from harness.run.log import log_configuration, log_data
 from harness.tracking.models import find_trained
 from harness.tracking.store import Store, open_store
 from harness.tracking.writing import RunIdentity, tracked_run
-from harness.trained import TrainedRun, open_run
 from harness.training import fit, seed_everything
 from tests.tracking.stores import new_client
 from tests.training.training_runs import Watcher
@@ -82,7 +82,7 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     seed_everything(0)
     model = build_model(config.model, config.dataset.preprocessing, splits.spec, splits.train.images)
     fitted = fit(engine, model, config, splits.train, splits.validation, Watcher())
-    stages = judge(model, fitted, splits, NAMES)
+    stages = evaluate_stages(model, fitted, splits, NAMES)
     test = stages.final["test"]
     assert test.probabilities.shape == (len(splits.test), 3)
     view = RunView(

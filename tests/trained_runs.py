@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.composing import compose_config
-from harness.run import RunContext, execute
+from harness.run.execute import RunContext, execute
 
 
 class _Silence:

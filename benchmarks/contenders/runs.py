@@ -21,7 +21,7 @@ from benchmarks.contenders.gate import Gate
 
 PARTS: Mapping[str, tuple[str, ...]] = {
     "training and clean passes": ("harness.run.fit",),
-    "writing to the store": ("harness.tracking.delivery.Delivery.put", "harness.tracking.delivery.Delivery.end"),
+    "writing to the store": ("harness.tracking.outbox.Delivery.put", "harness.tracking.outbox.Delivery.end"),
     "opening the run in the store": ("harness.tracking.writing.RunWriter.__init__",),
     "identity of the run": ("harness.run._identifying_tags", "harness.tracking.writing.code_state"),
     "configuration, data and packages as text": (
@@ -80,7 +80,7 @@ def main() -> None:
     overrides, gate = json.loads(sys.argv[1]), Gate()
     gate.wait()
     from harness.composing import compose_config
-    from harness.run import RunContext, execute, load_libraries
+    from harness.run.execute import RunContext, execute, load_libraries
 
     clocks = Clocks()
     for part, addresses in PARTS.items():

@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from harness.analysis.foreign import Reading
+from harness.analysis.external_runs import Reading
 from harness.analysis.held_out import HeldOutImages, HeldOutPredictions
 from harness.analysis.ordering import COUNT, column_named, in_order, mean_of
 from harness.analysis.placing import placed

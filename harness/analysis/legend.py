@@ -10,7 +10,7 @@ from harness.analysis.comparison import Comparison
 from harness.analysis.replicates import DRAWS
 from harness.analysis.rows import STAGES, Row
 from harness.analysis.settings import ABSENT, SEED, headings
-from harness.config import Config, flatten
+from harness.config.schema import Config, flatten
 from harness.metrics import NORMAL_QUANTILE
 from harness.records import VARIANT_PARAMETER, Place
 

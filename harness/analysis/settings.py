@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
 
-from harness.config import SWEEP_SETTINGS, Config, flatten
+from harness.config.schema import SWEEP_SETTINGS, Config, flatten
 from harness.images import DECIDING
 from harness.records import PUBLISHED, VARIANT_PARAMETER
 

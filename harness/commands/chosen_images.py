@@ -9,12 +9,12 @@ from pathlib import Path
 
 import click
 
-from harness.config import Config
+from harness.config.schema import Config
 from harness.data.fitting import looks_inverted
 from harness.data.pictures import read_array, read_picture
 from harness.errors import DataError, RequestError
 from harness.records import RunRecord, Split, UInt8Array
-from harness.trained import recorded_shape, test_images
+from harness.run.load import recorded_shape, test_images
 
 _SPAN = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 _NAMED = 3

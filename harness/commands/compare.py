@@ -16,7 +16,7 @@ from harness.analysis.confirmation import Confirmation
 from harness.analysis.difference_legend import Shown as OnRequest
 from harness.analysis.differences import Findings, differences, find_row
 from harness.analysis.effects import effects
-from harness.analysis.foreign import adapt
+from harness.analysis.external_runs import adapt
 from harness.analysis.held_out import HeldOutPredictions
 from harness.analysis.pages import FORMATS
 from harness.analysis.power import Power, power
@@ -27,7 +27,7 @@ from harness.analysis.rows import INTERVALS, STAGES, IntervalOver, Stage
 from harness.analysis.table import print_table
 from harness.commands.chosen_runs import choose
 from harness.commands.confirming import check_request, confirmed
-from harness.commands.runs_of_others import naming_of, naming_options
+from harness.commands.external_runs import naming_of, naming_options
 from harness.commands.store_option import store_option
 from harness.errors import RequestError, StoreError
 from harness.records import RunRecord

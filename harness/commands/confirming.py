@@ -9,8 +9,8 @@ from pathlib import Path
 from harness.analysis.comparison import Comparison
 from harness.analysis.confirmation import Confirmation
 from harness.analysis.differences import find_row
-from harness.analysis.foreign import adapt
-from harness.analysis.naming import Naming
+from harness.analysis.external_runs import adapt
+from harness.analysis.metric_names import Naming
 from harness.analysis.replicates import units_of
 from harness.analysis.rows import Row, make_row
 from harness.errors import RequestError
@@ -47,7 +47,7 @@ def confirmed(
 
     Raises `RequestError` where there is nothing to confirm; else as `sweep.confirming.train_again`.
     """
-    from harness.sweep.confirming import (
+    from harness.sweep.confirm import (
         fresh_seeds,
         train_again,
     )  # imports Hydra, which a plain comparison does not need

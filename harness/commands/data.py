@@ -13,7 +13,7 @@ from harness import data
 from harness.analysis.pages import wrapped
 from harness.commands.describing import Description, describe_dataset
 from harness.commands.tables import text_table
-from harness.config import PREPROCESSING, DatasetConfig
+from harness.config.schema import PREPROCESSING, DatasetConfig
 from harness.errors import DataError, RequestError
 from harness.figures.files import png_path, write_png
 from harness.records import Dataset, Split

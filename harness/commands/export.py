@@ -12,13 +12,13 @@ import click
 
 from harness import paths
 from harness.commands.store_option import store_option
-from harness.config import Config
+from harness.config.schema import Config
 from harness.errors import HarnessError, RequestError
 from harness.models import FORMATS, KERAS_FILE
 from harness.records import WHITE, RunRecord
+from harness.run.load import read_class_names, read_config, recorded_shape
 from harness.tracking.models import find_trained, model_folder
 from harness.tracking.store import Store
-from harness.trained import read_class_names, read_config, recorded_shape
 from harness.training import import_tensorflow
 
 ABOUT_FILE = "about.json"

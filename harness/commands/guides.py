@@ -47,7 +47,7 @@ def command(
     comparison notice? Exit code 1 where a published figure lies outside the 99 % prediction interval of one more run,
     or a number of parameters is another one; 0 also where there is no verdict.
     """
-    from harness.sweep.reproducing import find_guides, read_reproduction, train_missing
+    from harness.sweep.guides import find_guides, read_reproduction, train_missing
 
     guides = find_guides(word for word in words if "=" not in word)
     overrides = [word for word in words if "=" in word]

@@ -26,7 +26,7 @@ from harness.commands.layer_views import (
     weights_table,
 )
 from harness.commands.store_option import store_option
-from harness.config import Config
+from harness.config.schema import Config
 from harness.data.fitting import FITS
 from harness.errors import RequestError
 from harness.figures.files import png_path
@@ -40,9 +40,9 @@ from harness.models.inspection import (
     select_layers,
 )
 from harness.records import RunRecord
+from harness.run.load import TrainedRun, open_model, read_config, test_images
 from harness.tracking.models import find_trained
 from harness.tracking.store import Store
-from harness.trained import TrainedRun, open_model, read_config, test_images
 
 
 @click.command("inspect")

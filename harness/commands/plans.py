@@ -9,8 +9,8 @@ from harness.analysis.power_tables import in_a_line
 from harness.analysis.settings import SEED
 from harness.commands.tables import text_table
 from harness.records import RunState
-from harness.sweep.conducting import Outlook
-from harness.sweep.planning import PlannedJob, SweepPlan
+from harness.sweep.plan import PlannedJob, SweepPlan
+from harness.sweep.runner import Outlook
 
 MINUTE, HOUR = 60, 3600
 

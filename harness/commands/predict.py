@@ -12,15 +12,15 @@ import click
 
 from harness.commands.chosen_images import Choice, ChosenImage, choose, load, told
 from harness.commands.store_option import store_option
-from harness.config import PALETTES
+from harness.config.schema import PALETTES
 from harness.data.fitting import FITS
 from harness.errors import DataError, RequestError
 from harness.figures.files import png_path, write_png
 from harness.figures.predicted import PredictedImage
 from harness.records import RunRecord
+from harness.run.load import TrainedRun, open_model, read_config, recorded_shape
 from harness.tracking.models import find_trained
 from harness.tracking.store import Store
-from harness.trained import TrainedRun, open_model, read_config, recorded_shape
 
 FIRST = 25
 LAYOUTS = ("single", "grid", "sheet", "line")

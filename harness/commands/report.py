@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from harness.analysis.comparison import compare
-from harness.analysis.foreign import adapt
+from harness.analysis.external_runs import adapt
 from harness.commands.chosen_runs import Chosen, whole_experiment, whole_sweep
 from harness.commands.compare import baseline_row, predictions_of
-from harness.commands.runs_of_others import NAMING_FLAGS, naming_of, naming_options
+from harness.commands.external_runs import NAMING_FLAGS, naming_of, naming_options
 from harness.commands.store_option import store_option
 from harness.errors import RequestError
 from harness.records import RunRecord
@@ -52,7 +52,7 @@ def command(
     the latest. The report is kept with that run as report.html and report.md, where MLflow's own pages show it.
     Experiments that the harness did not write are read as `harness compare` reads them.
     """
-    from harness.reporting import keeping  # Jinja2
+    from harness.report import saving  # Jinja2
 
     if sweep and experiment:
         raise RequestError("SWEEP and --experiment were given together. Each says what to report: use one of them.")
@@ -62,7 +62,7 @@ def command(
         )
         raise RequestError(f"{given} leaves nowhere for the report to go. Add --output FILE.html or FILE.md.")
     if output is not None:
-        keeping.check_target(output)
+        saving.check_target(output)
     with cached_reads(store):
         parent, chosen = _choose(store, sweep, experiment)
     named = (train_metric, held_out_metric, train_loss_metric, held_out_loss_metric, group_by)
@@ -81,13 +81,13 @@ def command(
     words += ["--output", str(output)] if output is not None and parent is None else []
     if baseline:
         baseline = baseline_row(store, comparison, baseline)
-    report = keeping.make(store, comparison, parent, baseline, shlex.join(words))
+    report = saving.make(store, comparison, parent, baseline, shlex.join(words))
     if output is not None:
-        for place in keeping.write(report, output):
+        for place in saving.write(report, output):
             click.echo(f"Wrote {place}", err=True)
     if parent is not None and not no_log:
-        keeping.keep(store, parent.run_id, report)
-        click.echo(f"Kept as {keeping.PAGE} and {keeping.TEXT} with the run {parent.run_id}: harness ui", err=True)
+        saving.keep(store, parent.run_id, report)
+        click.echo(f"Kept as {saving.PAGE} and {saving.TEXT} with the run {parent.run_id}: harness ui", err=True)
     click.echo(report.answer)
 
 

@@ -34,8 +34,8 @@ def command(run: str, named: tuple[str, ...], form: str, store: Store) -> None:
 
     Exit code 0 if all metrics of every epoch are identical (times aside), 1 if not.
     """
-    from harness.repeating import CONTINUED, DATA, find_recorded, repeat
-    from harness.sweep.claiming import close_dead
+    from harness.run.reproduce import CONTINUED, DATA, find_recorded, repeat
+    from harness.sweep.lease import close_dead
     from harness.sweep.progress import RunDisplay
 
     given = dict(word.partition("=")[::2] for word in named)

@@ -9,14 +9,14 @@ import click
 from harness import paths
 from harness.errors import StoreError
 from harness.records import RunState
-from harness.sweep.claiming import close_dead
-from harness.sweep.summary import bring_up_to_date
+from harness.sweep.finalize import bring_up_to_date
+from harness.sweep.lease import close_dead
 from harness.tracking.access import few_retries
 from harness.tracking.reading import read_runs
 from harness.tracking.selection import is_sweep
 from harness.tracking.spool import Spool, find_spools, held
 from harness.tracking.store import Store, open_store
-from harness.tracking.syncing import Home, bring_home
+from harness.tracking.sync import Home, bring_home
 
 
 @click.command(name="sync")

@@ -27,8 +27,8 @@ def run_hydra(arguments: Sequence[str], multirun: bool = False) -> int:
         from harness.analysis.presenting import render
         from harness.analysis.table import print_table
         from harness.commands.plans import plan_lines
-        from harness.sweep.conducting import Outlook
-        from harness.sweep.launching import launch
+        from harness.sweep.launch import launch
+        from harness.sweep.runner import Outlook
 
     def report(comparison: Comparison) -> None:
         console = console_on()

@@ -22,12 +22,12 @@ import click
 from harness import paths
 from harness.commands.store_option import store_option
 from harness.errors import RequestError, StoreError
-from harness.sweep.showing import show_experiment, show_sweep
+from harness.sweep.mlflow_views import show_experiment, show_sweep
 from harness.terminal import doing
 from harness.tracking.access import shown_uri
 from harness.tracking.locations import artifact_root
+from harness.tracking.preflight import check_journal
 from harness.tracking.reading import cached_reads, latest_run, latest_sweep
-from harness.tracking.soundness import check_journal
 from harness.tracking.store import Store
 from harness.tracking.views import saved_views, sweep_key, view_page
 

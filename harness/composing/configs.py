@@ -15,11 +15,11 @@ from omegaconf import DictConfig, OmegaConf
 from harness.composing.explaining import explained, unknown_setting
 from harness.composing.setup import CONFIG_NAME, config_loader
 from harness.composing.words import as_written
-from harness.config import SAVED, Config, flatten
+from harness.config.schema import SAVED, Config, flatten
+from harness.config.validation import validate
 from harness.errors import ConfigError
 from harness.surroundings import is_ignored
 from harness.untrusted import plain_yaml
-from harness.validation import validate
 
 
 def compose_config(

@@ -15,7 +15,7 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 from harness import paths
 from harness.composing.setup import EXPERIMENTS
 from harness.composing.words import TEXTS, calls_function, quoted
-from harness.config import Config, flatten
+from harness.config.schema import Config, flatten
 from harness.errors import ConfigError, suggestion
 
 SIBLINGS_SHOWN = 12

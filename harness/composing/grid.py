@@ -22,7 +22,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from harness.composing.explaining import explained
 from harness.composing.setup import CONFIG_NAME, config_loader
 from harness.composing.words import TEXTS, as_written
-from harness.config import SWEEP_SETTINGS, Config, flatten
+from harness.config.schema import SWEEP_SETTINGS, Config, flatten
 from harness.errors import ConfigError
 
 GRID_SWEEPER = "hydra_plugins.harness.GridSweeper"

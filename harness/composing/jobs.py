@@ -24,9 +24,9 @@ from harness.composing.configs import composed, own_settings, typed_config, with
 from harness.composing.explaining import explained
 from harness.composing.grid import SweepJobs
 from harness.composing.setup import CONFIG_NAME, config_loader
-from harness.config import SWEEP_SETTINGS, Config, flatten
+from harness.config.schema import SWEEP_SETTINGS, Config, flatten
+from harness.config.validation import validate
 from harness.errors import ConfigError
-from harness.validation import validate
 
 SHARED = ("tracking.uri", "tracking.experiment", "tracking.run_name", "resume", "threads", *SWEEP_SETTINGS)
 """Settings that are the same for all jobs of a sweep."""

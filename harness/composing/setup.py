@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from harness import paths
 from harness.composing.words import TEXTS
-from harness.config import Config
+from harness.config.schema import Config
 from harness.errors import ConfigError
 
 VERSION_BASE = "1.3"

@@ -17,7 +17,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser, create_
 from hydra.errors import HydraException
 from hydra.grammar.gen.OverrideLexer import OverrideLexer
 
-from harness.config import Config
+from harness.config.schema import Config
 
 WORD = re.compile(r"\+{0,2}(?P<key>[\w.]+)=(?P<value>.*)", re.DOTALL)
 OPEN = re.compile(r"""[,'"\\$]""")

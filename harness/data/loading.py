@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from harness.config import DatasetConfig, ValidationConfig
+from harness.config.schema import DatasetConfig, ValidationConfig
 from harness.data import cache, idx
 from harness.data.catalogue import (
     TEST_IMAGES,

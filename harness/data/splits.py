@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from harness.config import DatasetConfig, ValidationConfig
+from harness.config.schema import DatasetConfig, ValidationConfig
 from harness.data.label_noise import replace_labels
 from harness.errors import ConfigError, suggestion
 from harness.records import Dataset, DatasetSpec, IntArray, ReplacedLabels, Split, Splits, UInt8Array

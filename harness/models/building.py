@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from harness.config import ModelConfig
+from harness.config.schema import ModelConfig
 from harness.models.preprocessing import preprocessing_layer
 from harness.records import DatasetSpec, UInt8Array
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 
 from harness.analysis.settings import setting_of
-from harness.config import flatten
+from harness.config.schema import flatten
 from harness.records import RunRecord
-from harness.sweep.planning import PlannedJob
+from harness.sweep.plan import PlannedJob
 from harness.tracking.selection import CONTINUED_EPOCHS, recorded_number
 
 STRUCTURE = (

@@ -15,9 +15,9 @@ from rich.markup import escape
 from rich.text import Text
 from rich.tree import Tree
 
-from harness.config import Config
+from harness.config.schema import Config
 from harness.records import RunRecord, RunState
-from harness.run import RunResult
+from harness.run.execute import RunResult
 from harness.sweep import bars
 from harness.terminal import console as console_on
 from harness.terminal import doing

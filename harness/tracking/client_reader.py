@@ -12,6 +12,7 @@ from harness.errors import RequestError, StoreError
 from harness.records import RunRecord, RunState
 from harness.text import clean
 from harness.tracking.access import check_is_mlflow
+from harness.tracking.preflight import check_journal
 from harness.tracking.selection import (
     CONTEXT_TAG,
     EPOCH_METRIC,
@@ -28,7 +29,6 @@ from harness.tracking.selection import (
     lacks_digests,
     read_record,
 )
-from harness.tracking.soundness import check_journal
 from harness.tracking.store import Store
 
 _PAGE = 1000

@@ -19,7 +19,7 @@ from harness.errors import StoreError
 from harness.records import RunRecord
 from harness.tracking.disk import Garbage, Inventory, take_inventory
 from harness.tracking.locations import local_path
-from harness.tracking.soundness import explained, opened
+from harness.tracking.preflight import explained, opened
 from harness.tracking.spool import find_spools, held
 from harness.tracking.store import Store
 from harness.tracking.views import TAG, sweep_key

@@ -24,7 +24,7 @@ from harness.errors import StoreError
 from harness.records import RunState
 from harness.tracking.locations import BEFORE_RELOCATE, artifact_root, local_path
 from harness.tracking.places import artifact_path
-from harness.tracking.soundness import explained, opened
+from harness.tracking.preflight import explained, opened
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 MODEL_ID = re.compile(r"m-[0-9a-f]{32}")

@@ -17,7 +17,7 @@ from urllib.request import url2pathname
 
 from harness import paths
 from harness.errors import RequestError, StoreError
-from harness.tracking.soundness import explained, opened
+from harness.tracking.preflight import explained, opened
 
 ARTIFACTS = "mlruns"
 BEFORE_RELOCATE = ".before-relocate-"

@@ -16,6 +16,7 @@ from types import MappingProxyType
 
 from harness.errors import RequestError, StoreError, UnknownRun, suggestion
 from harness.records import RunRecord
+from harness.tracking.preflight import check_made
 from harness.tracking.reuse import reused_runs
 from harness.tracking.selection import (
     CONFIRMS_TAG,
@@ -28,7 +29,6 @@ from harness.tracking.selection import (
     in_order,
     is_sweep,
 )
-from harness.tracking.soundness import check_made
 from harness.tracking.sqlite_reader import SqliteReader, UnknownSchema
 from harness.tracking.store import Store
 

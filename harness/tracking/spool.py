@@ -29,7 +29,7 @@ from harness import paths
 from harness.errors import StoreError
 from harness.records import RunState
 from harness.tracking.locations import Move, local_path
-from harness.tracking.operations import End, File, Operation, TrainedModel, from_json, to_json
+from harness.tracking.pending_writes import End, File, Operation, TrainedModel, from_json, to_json
 from harness.tracking.store import Store, open_store
 
 _log = logging.getLogger(__name__)

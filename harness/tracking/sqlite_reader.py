@@ -23,6 +23,7 @@ from typing import Any
 from harness.errors import StoreError
 from harness.records import RunRecord, RunState
 from harness.text import clean
+from harness.tracking.preflight import connected
 from harness.tracking.selection import (
     CONTEXT_TAG,
     EPOCH_METRIC,
@@ -39,7 +40,6 @@ from harness.tracking.selection import (
     lacks_digests,
     read_record,
 )
-from harness.tracking.soundness import connected
 
 KNOWN_SCHEMAS = frozenset({
     "dc11669786a5",  # MLflow 3.17

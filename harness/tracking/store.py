@@ -21,7 +21,7 @@ from harness.tracking import access
 from harness.tracking.locations import artifact_root, check_in_place, experiment_folder, recorded_artifacts
 from harness.tracking.making import make_database
 from harness.tracking.places import artifact_path
-from harness.tracking.soundness import check_artifacts, check_journal, check_made, check_sqlite
+from harness.tracking.preflight import check_artifacts, check_journal, check_made, check_sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import StoreError, TakenOver
 from harness.records import DatasetSpec, Predictions, RunState, Split
 from harness.tracking.access import shown_uri, without_secrets
-from harness.tracking.delivery import Delivery
-from harness.tracking.notes import end_note
-from harness.tracking.operations import Datasets, File, Metrics, Parameters, Tags, Text, TrainedModel, look
+from harness.tracking.finalize import end_note
+from harness.tracking.outbox import Delivery
+from harness.tracking.pending_writes import Datasets, File, Metrics, Parameters, Tags, Text, TrainedModel, look
 from harness.tracking.predictions import FILE as PREDICTIONS_FILE
 from harness.tracking.predictions import write_predictions
 from harness.tracking.provenance import code_state, installed_packages, machine_tags, model_requirements
-from harness.tracking.reopening import Recorded, reopen
+from harness.tracking.resume import Recorded, reopen
 from harness.tracking.selection import (
     CLASS_NAMES,
     CONTEXTS,
@@ -39,7 +39,7 @@ from harness.tracking.selection import (
 )
 from harness.tracking.spool import Origin
 from harness.tracking.store import Store
-from harness.tracking.syncing import bring_home_before
+from harness.tracking.sync import bring_home_before
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,7 +67,7 @@ class RunIdentity:
 class RunWriter:
     """Writes one run to the store; every call is on disk (or acknowledged by the server) when it returns.
 
-    Where the store fails, the run goes on, and a spool on this machine takes the rest: see `delivery`.
+    Where the store fails, the run goes on, and a spool on this machine takes the rest: see `outbox`.
     """
 
     def __init__(self, store: Store, identity: RunIdentity, run_id: str | None = None, adding: bool = False) -> None:

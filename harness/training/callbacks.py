@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from harness.config import MONITORS, Config, RegimeConfig
+from harness.config.schema import MONITORS, Config, RegimeConfig
 from harness.errors import TrainingError
 from harness.metrics import best_epoch, gap_accuracy, gap_loss
 from harness.records import Fitted, History, Split, Weights

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.config import Config
+from harness.config.schema import Config
 from harness.records import Fitted, Split
 from harness.training.compiling import build_accuracy, build_loss, build_optimizer, labels_form
 from harness.training.device import on_device

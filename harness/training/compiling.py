@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from harness.config import OptimizerConfig, RegimeConfig
+from harness.config.schema import OptimizerConfig, RegimeConfig
 
 KERAS_OPTIMIZERS: Mapping[str, str] = {
     "adadelta": "Adadelta",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from harness.config import Config
+from harness.config.schema import Config
 from harness.errors import ConfigError
 from harness.records import Fitted, Split
 from harness.training import compiled_engine, keras_engine

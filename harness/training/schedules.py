@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-from harness.config import ScheduleConfig
+from harness.config.schema import ScheduleConfig
 
 
 def _constant(schedule: ScheduleConfig, epoch: int, epochs: int) -> float:

@@ -16,7 +16,7 @@ from harness.analysis.settings import (
     settings_digest,
     swept_settings,
 )
-from harness.config import Config, flatten
+from harness.config.schema import Config, flatten
 
 
 def split(*rows: dict[str, object], swept: tuple[str, ...] = ()) -> Distinction:

@@ -14,7 +14,7 @@ from harness import paths
 from harness.cli import main
 from harness.machine import this_process
 from harness.tracking import deleting
-from harness.tracking.operations import Metrics
+from harness.tracking.pending_writes import Metrics
 from harness.tracking.spool import Origin, Spool, find_spools
 from tests.commands.conftest import Filled
 from tests.tracking.servers import mlflow_server

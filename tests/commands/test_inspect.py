@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from harness.commands.inspect import command
-from harness.config import DatasetConfig
+from harness.config.schema import DatasetConfig
 from harness.data import load_dataset
 from harness.errors import RequestError, StoreError
 from harness.records import Split

@@ -18,7 +18,7 @@ from harness import cli
 from harness.commands import predict as module
 from harness.commands.inspect import command as inspect_command
 from harness.commands.predict import command
-from harness.config import DatasetConfig
+from harness.config.schema import DatasetConfig
 from harness.data import load_dataset
 from harness.errors import DataError, RequestError
 from harness.figures.predictions import CAPTIONS

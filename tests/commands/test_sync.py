@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from harness import paths
 from harness.cli import main
 from harness.records import RunState
-from harness.tracking.operations import End, Metrics
+from harness.tracking.pending_writes import End, Metrics
 from harness.tracking.spool import Origin, Spool, find_spools
 from harness.tracking.store import open_store
 from harness.tracking.writing import RunIdentity, RunWriter

@@ -12,7 +12,7 @@ import yaml
 
 from harness import paths
 from harness.composing import compose_config, recorded_config
-from harness.config import OPTIMIZERS, flatten
+from harness.config.schema import OPTIMIZERS, flatten
 from harness.errors import ConfigError
 
 GROUPS = ("dataset", "model", "optimizer", "regime", "tracking", "debug")

@@ -18,7 +18,7 @@ from harness.composing import CONFIG_NAME, check_sweep, compose_config, config_l
 from harness.composing.configs import composed
 from harness.composing.explaining import explained
 from harness.composing.jobs import JobComposer, SweepComposer
-from harness.config import Config
+from harness.config.schema import Config
 from harness.errors import ConfigError
 
 OPTIONS = {

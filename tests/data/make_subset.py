@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 from harness import paths
-from harness.config import DatasetConfig
+from harness.config.schema import DatasetConfig
 from harness.data import idx, load_dataset
 from harness.data.catalogue import PUBLICATIONS, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
 from harness.data.folder import SUMS_FILE

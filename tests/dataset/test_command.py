@@ -15,7 +15,7 @@ from PIL import Image
 
 from harness import data
 from harness.commands.data import command
-from harness.config import DatasetConfig
+from harness.config.schema import DatasetConfig
 from harness.errors import DataError, RequestError
 from tests.dataset.tiny import raw_files, sums, write
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from harness.config import DATASETS, DatasetConfig
+from harness.config.schema import DATASETS, DatasetConfig
 from harness.data import load_dataset
 from harness.data.fitting import FITS, fit_fashion_mnist, fit_mnist, looks_inverted, stretch
 from harness.errors import DataError

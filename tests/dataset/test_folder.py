@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.config import DATASETS, DatasetConfig
+from harness.config.schema import DATASETS, DatasetConfig
 from harness.data import idx, load_dataset
 from harness.data.catalogue import FASHION_MNIST, FILES, PUBLICATIONS, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, digest
 from harness.data.folder import FileState, examine

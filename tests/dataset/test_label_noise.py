@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.config import DatasetConfig, ValidationConfig
+from harness.config.schema import DatasetConfig, ValidationConfig
 from harness.data.label_noise import replace_labels
 from harness.data.splits import split_dataset, stratified_order
 from harness.records import Splits

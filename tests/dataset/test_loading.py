@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.config import DatasetConfig, ValidationConfig
+from harness.config.schema import DatasetConfig, ValidationConfig
 from harness.data import check_data, load_dataset, load_splits, split_dataset
 from harness.errors import ConfigError
 

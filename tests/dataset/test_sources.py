@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.config import DatasetConfig
+from harness.config.schema import DatasetConfig
 from harness.data import idx, load_dataset, sources
 from harness.data.catalogue import FASHION_MNIST, FILES, MNIST, PUBLICATIONS, digest
 from harness.data.folder import complete, examine

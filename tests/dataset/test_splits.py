@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.config import DatasetConfig, ValidationConfig
+from harness.config.schema import DatasetConfig, ValidationConfig
 from harness.data.splits import largest_remainder, split_dataset, stratified_sample, stratified_subset
 from harness.errors import ConfigError
 from harness.records import Dataset, Split

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from harness.evaluation import evaluate
 from harness.figures import RunView
 from harness.figures.predicted import PredictedImage
 from harness.records import Evaluation, FloatArray, History, Split
+from harness.run.evaluate import evaluate
 
 CLASSES = ("top", "trouser", "boot")
 

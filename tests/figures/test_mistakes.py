@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from harness import metrics
-from harness.evaluation import evaluate
 from harness.figures import mistakes
 from harness.records import Evaluation, Split
+from harness.run.evaluate import evaluate
 from tests.figures import runs
 from tests.figures.drawing import overlapping, texts, texts_beyond_the_edge
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 import pytest
 
 from harness.tracking.locations import artifact_root
-from harness.tracking.soundness import check_sqlite
+from harness.tracking.preflight import check_sqlite
 from tests.integration.conftest import SMALL, NewProject
 
 KILLS = 6

@@ -35,7 +35,7 @@ SETTINGS = (
 DRIVER = """
 import sys
 from harness.composing import compose_config
-from harness.run import RunContext, execute
+from harness.run.execute import RunContext, execute
 from harness.sweep.progress import RunDisplay
 from harness.tracking.reading import read_runs
 from harness.tracking.store import open_store

@@ -135,7 +135,7 @@ def test_a_worker_that_eats_memory_under_a_limit_fails_its_own_job(
     assert error == "Its process was ended by SIGKILL (the system sends it when memory runs out)."
     traceback = empty.artifact(outcome.children[1], "traceback.txt").read_text()
     assert "The end of its log:" in traceback
-    assert "harness.recording: fashion_mnist from the folder" in traceback
+    assert "harness.run.log: fashion_mnist from the folder" in traceback
     assert done.returncode == 1
 
 

@@ -28,7 +28,7 @@ import sys
 import keras
 import mlflow
 
-from harness.config import DatasetConfig
+from harness.config.schema import DatasetConfig
 from harness.data import load_dataset
 
 store, data, seeds = sys.argv[1], sys.argv[2], int(sys.argv[3])

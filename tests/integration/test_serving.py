@@ -16,7 +16,7 @@ import pytest
 from mlflow import MlflowClient
 
 from harness import cli
-from harness.config import DatasetConfig
+from harness.config.schema import DatasetConfig
 from harness.data import load_dataset
 from harness.records import FloatArray, Split
 from harness.tracking.models import find_trained

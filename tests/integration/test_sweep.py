@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from harness.sweep import launching
+from harness.sweep import launch
 from tests.integration.conftest import SGD, SMALL, NewProject, Outcome
 
 pytestmark = pytest.mark.slow
@@ -144,10 +144,10 @@ def test_a_sweep_with_failures_fails_and_counts_them(broken: Outcome) -> None:
 
 @pytest.mark.parametrize("arguments", [["--multirun", "seed=0,1"], ["seed=0,1", "-m"], ["model=cnn", "-m", "seed=0,1"]])
 def test_train_with_the_multirun_flag_anywhere_is_a_sweep(arguments: list[str]) -> None:
-    flagged = launching._parse(arguments, multirun=False)
-    plain = launching._parse([item for item in arguments if item not in ("-m", "--multirun")], multirun=True)
+    flagged = launch._parse(arguments, multirun=False)
+    plain = launch._parse([item for item in arguments if item not in ("-m", "--multirun")], multirun=True)
     assert flagged.multirun
-    assert launching._command_line(flagged) == launching._command_line(plain)
+    assert launch._command_line(flagged) == launch._command_line(plain)
 
 
 def test_a_sweep_of_studies_has_the_grid_of_each_with_any_launcher(new_project: NewProject, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from harness.analysis.settings import NOT_CONTINUED
 from harness.composing import compose_config
-from harness.config import Config, DatasetConfig, flatten
+from harness.config.schema import Config, DatasetConfig, flatten
 from harness.data import load_dataset
 from harness.figures import SELECTIONS
 from harness.tracking.provenance import code_state

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from harness.composing import compose_config
-from harness.config import ACTIVATIONS
+from harness.config.schema import ACTIVATIONS
 from harness.models import build_model, log_probabilities, probability_model
 from harness.records import UInt8Array
 from tests.variants import CLOTHES

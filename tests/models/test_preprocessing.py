@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from harness.composing import compose_config
-from harness.config import PREPROCESSING
+from harness.config.schema import PREPROCESSING
 from harness.models import build_model, float64_scale, pixel_scale
 from harness.models.preprocessing import pixel_moments
 from tests.variants import CLOTHES

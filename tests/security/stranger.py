@@ -13,7 +13,7 @@ import yaml
 from mlflow import MlflowClient
 
 from harness.composing import compose_config
-from harness.config import flatten
+from harness.config.schema import flatten
 from tests.tracking.stores import new_client, new_study, record, record_model, record_sweep, scores
 
 COLUMNS = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"))

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from harness import paths
-from harness.checkpointing import Checkpoint
 from harness.errors import RequestError
+from harness.run.checkpoint import Checkpoint
 from harness.training.state import Progress, TrainingState, read_state, write_state
 
 STATE = TrainingState(3, (np.ones((2, 3), np.float32),), progress=Progress(0, {"fit/loss": [3.0, 2.0, 1.0]}))

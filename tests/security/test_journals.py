@@ -10,8 +10,8 @@ import pytest
 
 from harness.cli import main
 from harness.errors import StoreError
+from harness.tracking.preflight import JOURNAL_MAGIC
 from harness.tracking.reading import read_runs
-from harness.tracking.soundness import JOURNAL_MAGIC
 from harness.tracking.store import open_store
 from tests.security.stranger import Stranger
 

@@ -15,7 +15,7 @@ from harness.cli import main
 from harness.errors import ForeignPlace, HarnessError
 from harness.records import RunState
 from harness.tracking.attaching import attach
-from harness.tracking.closing import close_abandoned
+from harness.tracking.finalize import close_abandoned
 from harness.tracking.models import find_trained, model_folder, run_artifact
 from harness.tracking.places import artifact_path
 from harness.tracking.reading import read_runs

@@ -13,12 +13,12 @@ import yaml
 from harness import paths
 from harness.cli import main
 from harness.composing import recorded_config
-from harness.config import Config
+from harness.config.schema import Config
 from harness.errors import HarnessError, RequestError
-from harness.repeating import find_recorded
+from harness.run.load import load_recorded, read_class_names, read_config, read_words
+from harness.run.reproduce import find_recorded
 from harness.tracking.models import find_trained
 from harness.tracking.store import open_store
-from harness.trained import load_recorded, read_class_names, read_config, read_words
 from tests.security.stranger import Stranger, settings
 
 

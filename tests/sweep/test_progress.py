@@ -12,7 +12,7 @@ from rich.console import Console
 
 from harness.composing import compose_config
 from harness.records import RunRecord, RunState
-from harness.run import RunResult
+from harness.run.execute import RunResult
 from harness.sweep.progress import RunDisplay, SweepDisplay, stage_lines
 
 EPOCH = {"fit/loss": 0.5, "fit/accuracy": 0.8, "train/loss": 0.4, "train/accuracy": 0.85, "time/epoch_seconds": 1.25}

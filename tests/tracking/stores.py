@@ -11,7 +11,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param, RunTag
 
-from harness.config import Config, flatten
+from harness.config.schema import Config, flatten
 
 
 def new_client(folder: Path) -> tuple[str, MlflowClient]:

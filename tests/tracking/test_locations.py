@@ -19,7 +19,7 @@ from harness.errors import ForeignPlace, RequestError, StoreError
 from harness.tracking.attaching import attach
 from harness.tracking.locations import experiment_folder, moved, plan, relocate
 from harness.tracking.models import downloaded, find_trained, model_folder, run_artifact
-from harness.tracking.operations import Metrics, Text
+from harness.tracking.pending_writes import Metrics, Text
 from harness.tracking.registry import register_model
 from harness.tracking.spool import Origin, Spool, find_spools
 from harness.tracking.store import Store, open_store

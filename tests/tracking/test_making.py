@@ -14,7 +14,7 @@ import pytest
 from mlflow import MlflowClient
 
 from harness.errors import StoreError
-from harness.tracking import making, soundness
+from harness.tracking import making, preflight
 from harness.tracking.locations import artifact_root
 from harness.tracking.making import make_database
 from harness.tracking.reading import read_runs
@@ -51,7 +51,7 @@ HALVES = {
 def test_what_an_earlier_version_left_half_made_is_told_with_the_way_out(
     project: Path, monkeypatch: pytest.MonkeyPatch, statements: str
 ) -> None:
-    monkeypatch.setattr(soundness, "MAKING_SECONDS", 0.2)
+    monkeypatch.setattr(preflight, "MAKING_SECONDS", 0.2)
     database = half_made(project, statements)
     store = open_store(f"sqlite:///{database}")
     said = set()

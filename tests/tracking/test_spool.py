@@ -18,8 +18,8 @@ from mlflow.models import Model
 from harness.cli import main
 from harness.errors import NotInStore, StoreError
 from harness.records import RunState
-from harness.tracking.delivery import Delivery
-from harness.tracking.operations import (
+from harness.tracking.outbox import Delivery
+from harness.tracking.pending_writes import (
     Datasets,
     File,
     Metrics,
@@ -32,7 +32,7 @@ from harness.tracking.operations import (
 )
 from harness.tracking.spool import Origin, Spool, find_spools, held, places
 from harness.tracking.store import open_store
-from harness.tracking.syncing import bring_home, bring_home_before
+from harness.tracking.sync import bring_home, bring_home_before
 
 
 @pytest.fixture(scope="module")

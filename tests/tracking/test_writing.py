@@ -23,8 +23,8 @@ from sqlalchemy.engine import Engine
 
 from harness.errors import TakenOver, Terminated, TrainingError
 from harness.records import RunState, Split
-from harness.tracking import operations
-from harness.tracking.operations import StoredRun, TrainedModel
+from harness.tracking import pending_writes
+from harness.tracking.pending_writes import StoredRun, TrainedModel
 from harness.tracking.provenance import code_state
 from harness.tracking.store import open_store
 from harness.tracking.writing import RunIdentity, RunWriter, tracked_run
@@ -274,7 +274,7 @@ def test_who_wakes_when_another_goes_on_with_the_run_writes_nothing_more_into_it
             other = RunWriter(open_store(uri), IDENTITY, sleeper.run_id)
             other.log_epoch(2, {"fit/loss": 0.5})
             other.end(RunState.FINISHED)
-            monkeypatch.setattr(operations, "OURS_SECONDS", 0.0)  # as after a sleep of more than that
+            monkeypatch.setattr(pending_writes, "OURS_SECONDS", 0.0)  # as after a sleep of more than that
             if error is not None:
                 raise error
             sleeper.log_epoch(2, {"fit/loss": 0.25})

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness.composing import compose_config
-from harness.config import OPTIMIZERS
+from harness.config.schema import OPTIMIZERS
 from harness.errors import ConfigError, TrainingError
 from harness.training import choose_engine, compiled_engine
 from tests.training.training_runs import VALIDATED, Trained, train

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from harness.config import OPTIMIZERS
+from harness.config.schema import OPTIMIZERS
 from harness.errors import TrainingError
 from harness.models import build_model
 from harness.training import seed_everything

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.config import ScheduleConfig
+from harness.config.schema import ScheduleConfig
 from harness.training.schedules import learning_rate_factor
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.composing import compose_config
-from harness.config import Config
+from harness.config.schema import Config
 from harness.data import load_dataset, split_dataset
 from harness.models import build_model
 from harness.records import Fitted, History, Splits

@@ -1,0 +1,205 @@
+"""What is wrong with a configuration: the rule of each setting, and what settings demand of each other.
+
+No heavy import is needed: a wrong value is refused before TensorFlow is loaded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from harness.config.schema import (
+    COMMON_OPTIMIZER_OPTIONS,
+    OPTIMIZERS,
+    Config,
+    ModelConfig,
+    OptimizerConfig,
+    RegimeConfig,
+    TrackingConfig,
+)
+from harness.errors import ConfigError, suggestion
+
+EXPERIMENT_NAME_LIMIT, RUN_NAME_LIMIT = 256, 250
+"""Characters, those of the columns in MLflow's tables."""
+NAME_SHOWN = 60
+
+
+def validate(config: Config) -> None:
+    """Check every setting and what settings demand of each other; raise `ConfigError` naming all that is wrong."""
+    problems = [*_field_problems(config, ""), *_cross_problems(config)]
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def check_images(model: ModelConfig, image_shape: Sequence[int]) -> None:
+    """Raise `ConfigError` if a model has no use for images of this shape: (height, width), channels behind."""
+    height, width = image_shape[:2]
+    least, size = min(height, width), f"{height} x {width}"
+    problems = []
+    if model.architecture == "cnn":
+        if model.kernel_size > least:
+            problems.append(f"model.kernel_size={model.kernel_size}: images have {size} pixels. Use {least} at most.")
+        if least // model.pool_size ** len(model.filters) < 1:
+            problems.append(
+                f"model.filters={model.filters} with model.pool_size={model.pool_size}: {len(model.filters)} pools "
+                f"shrink an image of {size} to nothing. Use fewer filters or a smaller pool."
+            )
+    if model.shift >= least:
+        problems.append(f"model.shift={model.shift}: images have {size} pixels. Use {least - 1} at most.")
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def _field_problems(node: Any, prefix: str) -> Iterator[str]:
+    for item in dataclasses.fields(node):
+        value, key = getattr(node, item.name), f"{prefix}{item.name}"
+        if dataclasses.is_dataclass(value):
+            yield from _field_problems(value, f"{key}.")
+        elif value is not None:
+            for element in value if isinstance(value, list) else [value]:
+                if problem := _broken_rule(element, item.metadata):
+                    yield f"{key}={element}: {problem}"
+
+
+def _broken_rule(value: Any, rule: Mapping[str, Any]) -> str | None:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "must be a finite number."
+    if not rule:
+        return None
+    if rule["choices"] and value not in rule["choices"]:
+        return f"must be one of {', '.join(rule['choices'])}.{suggestion(str(value), rule['choices'])}"
+    checks: tuple[tuple[str, Callable[[Any, Any], bool], Any], ...] = (
+        ("at least", operator.ge, rule["at_least"]),
+        ("above", operator.gt, rule["above"]),
+        ("at most", operator.le, rule["at_most"]),
+        ("below", operator.lt, rule["below"]),
+    )
+    stated = [(words, holds, limit) for words, holds, limit in checks if limit is not None]
+    if all(holds(value, limit) for _, holds, limit in stated):
+        return None
+    return "must be " + " and ".join(f"{words} {limit}" for words, _, limit in stated) + "."
+
+
+def _cross_problems(config: Config) -> Iterator[str]:
+    yield from _model_problems(config.model)
+    yield from _optimizer_problems(config.optimizer)
+    yield from _regime_problems(config.regime)
+    yield from _average_problems(config)
+    yield from _precision_problems(config)
+    yield from _tracking_problems(config.tracking)
+    if config.fail_fast and config.max_failures not in (None, 1):
+        yield f"fail_fast=True with max_failures={config.max_failures}: it means max_failures=1. Set one of the two."
+
+
+def _tracking_problems(tracking: TrackingConfig) -> Iterator[str]:
+    """Names that MLflow's tables, or files, cannot have."""
+    for key, name, longest in (
+        ("experiment", tracking.experiment, EXPERIMENT_NAME_LIMIT),
+        ("run_name", tracking.run_name, RUN_NAME_LIMIT),
+    ):
+        if name is None:
+            continue
+        shown = name if len(name) <= NAME_SHOWN else f"{name[:NAME_SHOWN]}..."
+        if len(name) > longest:
+            yield f"tracking.{key}={shown}: has {len(name)} characters. Use {longest} at most."
+        if not name.strip() or not name.isprintable():
+            yield f"tracking.{key}={name!a}: must be a name of characters that can be shown, on one line."
+
+
+def _model_problems(model: ModelConfig) -> Iterator[str]:
+    yield from _width_problems(model)
+    if model.architecture == "mlp" and model.filters:
+        yield (
+            f"model.filters={model.filters}: an mlp has no convolutions, so model.filters must be []. "
+            "Use model=cnn for a convolutional network."
+        )
+    if model.architecture == "cnn" and not model.filters:
+        yield "model.filters=[]: a cnn needs at least one convolution, for example model.filters=[32,64]."
+
+
+def _width_problems(model: ModelConfig) -> Iterator[str]:
+    if model.width is None:
+        if model.depth is not None:
+            yield (
+                f"model.depth={model.depth}: it counts layers of model.width units, which is null. Set model.width "
+                "too, or list the layers in model.hidden."
+            )
+    elif model.architecture != "mlp":
+        yield (
+            f"model.width={model.width}: only an mlp has a width, this is a {model.architecture}. Set it to null and "
+            "give model.filters and model.hidden."
+        )
+    elif model.hidden != ModelConfig().hidden:
+        yield (
+            f"model.width={model.width} with model.hidden={model.hidden}: both say how many units the hidden layers "
+            "have. Leave model.hidden out and choose model=mlp, or set model.width to null."
+        )
+
+
+def _optimizer_problems(optimizer: OptimizerConfig) -> Iterator[str]:
+    allowed = OPTIMIZERS.get(optimizer.name)
+    if allowed is None:
+        return  # the name itself has been reported
+    for option, value in optimizer.options().items():
+        if option not in allowed:
+            own = sorted(allowed - COMMON_OPTIMIZER_OPTIONS)
+            yield (
+                f"optimizer.{option}={value}: {optimizer.name} has no option '{option}'. "
+                f"Its own options are {', '.join(own)}; every optimizer has "
+                f"{', '.join(sorted(COMMON_OPTIMIZER_OPTIONS))}."
+            )
+    clips = [name for name in ("clipnorm", "clipvalue", "global_clipnorm") if getattr(optimizer, name) is not None]
+    if len(clips) > 1:
+        yield f"optimizer.{clips[0]} and optimizer.{clips[1]}: only one way of clipping can be set. Null the others."
+
+
+def _average_problems(config: Config) -> Iterator[str]:
+    stopping = config.regime.early_stopping
+    if config.optimizer.use_ema and stopping.enabled and stopping.restore_best_weights:
+        yield (
+            "optimizer.use_ema=True with regime.early_stopping.restore_best_weights=True: Keras would restore weights "
+            "that were not averaged. Set one of them to false."
+        )
+
+
+def _precision_problems(config: Config) -> Iterator[str]:
+    if config.mixed_precision != "float16":
+        return
+    optimizer = config.optimizer
+    for option in ("use_ema", "loss_scale_factor", "gradient_accumulation_steps"):
+        if getattr(optimizer, option):
+            yield (
+                f"mixed_precision=float16 with optimizer.{option}={getattr(optimizer, option)}: in float16 another "
+                "optimizer around this one scales the loss and does not pass that on. Set it to null, or use "
+                "mixed_precision=bfloat16, which needs no scaling."
+            )
+
+
+def _regime_problems(regime: RegimeConfig) -> Iterator[str]:
+    stopping, schedule = regime.early_stopping, regime.schedule
+    if regime.continue_from is not None and not regime.continue_from.strip():
+        yield "regime.continue_from='': must name a run or a saved model, or be null."
+    watchers = []
+    if stopping.enabled:
+        watchers.append(("regime.early_stopping.monitor", stopping.monitor))
+    if schedule.name == "plateau":
+        watchers.append(("regime.schedule.monitor", schedule.monitor))
+    for key, monitor in watchers:
+        if monitor.startswith("val/") and regime.validation.strategy == "none":
+            yield (
+                f"{key}={monitor}: there is no validation split to watch. Set regime.validation.strategy to first, "
+                f"random or stratified, or watch {monitor.replace('val/', 'train/')}."
+            )
+    if schedule.name == "plateau" and schedule.warmup_epochs:
+        yield (
+            f"regime.schedule.warmup_epochs={schedule.warmup_epochs}: plateau lowers the rate itself and cannot be "
+            "combined with a warm-up. Set it to 0 or choose another regime.schedule.name."
+        )
+    if schedule.warmup_epochs >= regime.epochs and schedule.warmup_epochs > 0:
+        yield (
+            f"regime.schedule.warmup_epochs={schedule.warmup_epochs}: must be below regime.epochs={regime.epochs}, "
+            "or training ends before the warm-up does."
+        )

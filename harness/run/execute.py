@@ -1,0 +1,188 @@
+"""One run from top to bottom: seed, data, model, fit, evaluate, track, figures."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import metrics
+from harness.config.fingerprint import fingerprint
+from harness.config.schema import Config, flatten
+from harness.config.validation import check_images, validate
+from harness.data import dataset_digest, load_splits
+from harness.errors import HarnessError
+from harness.figures import RunView, per_class_table, run_figures
+from harness.machine import available_cpus
+from harness.models import build_model, pixel_scale, probability_model
+from harness.records import RunRecord, Split
+from harness.run.checkpoint import Checkpoint
+from harness.run.evaluate import evaluate_stages
+from harness.run.log import Recorded, data_counts, log_configuration, log_data, log_note, log_start, log_state
+from harness.run.warm_start import LOG_STATE, find_start, keeps_state, start_identity
+from harness.surroundings import prepare
+from harness.tracking.resume import resumable
+from harness.tracking.selection import FINGERPRINT_TAG, GROUP_TAG, JOB_TAG, REPRODUCES_TAG, THREADS_TAG
+from harness.tracking.store import Store, load_mlflow, open_store
+from harness.tracking.writing import RunIdentity, tracked_run
+from harness.training import (
+    TrainingObserver,
+    capture,
+    choose_engine,
+    fit,
+    import_tensorflow,
+    intra_op_threads,
+    seed_everything,
+    weight_shapes,
+)
+
+log = logging.getLogger(__name__)
+
+EXAMPLES = 5
+"""Images in a logged model's input example."""
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What surrounds a run and does not change its numbers.
+
+    `job` is its number in a sweep, `group` its name there without the seed; `earlier` are runs that earlier tries of
+    the job may have made, in one of which it is resumed; `reproduces` is the run that this one repeats on purpose.
+    """
+
+    name: str
+    overrides: Sequence[str] = ()
+    parent_id: str | None = None
+    job: int | None = None
+    group: str | None = None
+    log_file: Path | None = None
+    earlier: Sequence[RunRecord] = ()
+    reproduces: str | None = None
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run: its id, name and experiment, and the scalars that were logged for it."""
+
+    run_id: str
+    name: str
+    experiment: str
+    metrics: Mapping[str, float]
+
+
+def load_libraries(threads: int | None = None) -> None:
+    """Do beforehand what takes seconds in a fresh process and is the same for every run; see `import_tensorflow`."""
+    import_tensorflow(threads)
+    load_mlflow()
+
+
+def execute(
+    config: Config, context: RunContext, observer: TrainingObserver, callbacks: Sequence[Any] = ()
+) -> RunResult:
+    """Train, judge and record one run; what goes wrong is recorded too, and raised again.
+
+    `callbacks` are Keras callbacks besides those that the configuration asks for.
+    Raises `HarnessError` for what can be explained (settings that do not fit each other, no data, a diverging loss, a
+    store that cannot be used).
+    """
+    started = time.perf_counter()
+    prepare()  # the command has done it, but another launcher may have started this process elsewhere
+    store = open_store(config.tracking.uri)
+    tags = _identifying_tags(store, config, context)
+    identity = RunIdentity(context.name, config.tracking.experiment, context.parent_id, context.overrides, tags)
+    watching, resumed = config.tracking.system_metrics, _resumed(config, context, tags)
+    with tracked_run(store, identity, context.log_file, watching, resumed, config.tracking.diff) as tracked:
+        log_configuration(tracked, config, context.overrides)
+        validate(config)
+        import_tensorflow(config.threads)
+        checkpoint = Checkpoint(tracked.run_id, config.tracking.checkpoint_seconds, tags.get(FINGERPRINT_TAG, ""))
+        start = find_start(store, config, tracked.recorded.parameters)
+        log_start(tracked, start)
+        seed_everything(config.seed, config.threads)
+        dataset, splits = load_splits(config.dataset, config.regime.validation)
+        log_data(tracked, dataset, splits)
+        spec = splits.spec
+        check_images(config.model, spec.image_shape)
+
+        images, preprocessing = splits.train.images, config.dataset.preprocessing
+        model = build_model(config.model, preprocessing, spec, images, config.mixed_precision)
+        engine, reason = choose_engine(config, callbacks)
+        log.info("engine %s (%s), %d parameters", engine, reason, model.count_params())
+        tracked.set_tags(
+            {
+                "harness.engine": engine,
+                "harness.engine_reason": reason,
+                "harness.intra_op_threads": str(intra_op_threads()),
+            }
+        )
+
+        fit_started = time.perf_counter()
+        recorded, state = Recorded(tracked, observer, checkpoint), checkpoint.read(weight_shapes(model)) or start.state
+        fitted = fit(engine, model, config, splits.train, splits.validation, recorded, callbacks, state)
+        fit_seconds = time.perf_counter() - fit_started
+
+        stages = evaluate_stages(model, fitted, splits, spec.class_names)
+        history, test = fitted.history, stages.held_out["test"]
+        if config.tracking.log_model:
+            examples = Split(splits.test.images[:EXAMPLES], splits.test.labels[:EXAMPLES])
+            tracked.log_model(probability_model(model, config.model.head), spec, examples)
+        asked = tracked.recorded.parameters.get(LOG_STATE, str(config.tracking.log_state))
+        if keeps_state(asked, context.parent_id):
+            log_state(tracked, capture(model, history.last_epoch))
+        tracked.log_table("per_class.json", per_class_table(test))
+        tracked.log_predictions({split: score.by_image for split, score in stages.held_out.items()})
+        selection = config.figures or ("all" if context.parent_id is None else "few")
+        scale, palette = pixel_scale(model), config.palette
+        names, wrong = spec.class_names, splits.noisy_labels
+        view = RunView(history, test, splits.test, splits.train, scale, names, context.name, palette, wrong)
+        for name, figure in run_figures(view, selection):
+            tracked.log_figure(name, figure)
+
+        scalars = metrics.summarize(history, stages) | {
+            **data_counts(splits),
+            "model/parameters": float(model.count_params()),
+            "time/fit_seconds": fit_seconds,
+            "time/total_seconds": time.perf_counter() - started,
+        }
+        tracked.log_metrics(scalars)
+        log_note(tracked, config, context.overrides, scalars)
+        log.info("finished: %s", {name: round(value, 4) for name, value in scalars.items()})
+    checkpoint.remove()
+    return RunResult(tracked.run_id, context.name, config.tracking.experiment, scalars)
+
+
+def _resumed(config: Config, context: RunContext, tags: Mapping[str, str]) -> str | None:
+    """The id of the earlier run that is resumed; None where a new one begins."""
+    run = resumable(context.earlier, tags.get(FINGERPRINT_TAG), flatten(config))
+    if run is None:
+        return None
+    log.info("resuming the run %s", run.run_id)
+    now = str(config.threads or available_cpus())
+    if (before := run.tags.get(THREADS_TAG, now)) != now:
+        log.warning(
+            "This run was begun with %s threads and goes on with %s: its last digits will not be those of a run that "
+            "was never cut off.",
+            before,
+            now,
+        )
+    return run.run_id
+
+
+def _identifying_tags(store: Store, config: Config, context: RunContext) -> dict[str, str]:
+    """By what a later command knows the run, from its first moment on: its number in a sweep, and its fingerprint.
+
+    A run that cannot be fingerprinted will fail for the same reason, and say so then.
+    """
+    tags = {} if context.job is None else {JOB_TAG: str(context.job)}
+    if context.group is not None:
+        tags[GROUP_TAG] = context.group
+    if context.reproduces is not None:
+        tags[REPRODUCES_TAG] = context.reproduces
+    with suppress(HarnessError):
+        validate(config)
+        tags[FINGERPRINT_TAG] = fingerprint(config, dataset_digest(config.dataset), start_identity(store, config))
+    return tags

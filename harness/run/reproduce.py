@@ -1,0 +1,129 @@
+"""A recorded run carried out again, from nothing but what the store has of it."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+
+from harness.analysis.repetition import Repetition, hold
+from harness.composing import with_absolute_paths
+from harness.config.schema import Config
+from harness.errors import RequestError
+from harness.records import RunRecord, RunState
+from harness.run.execute import RunContext, RunResult, execute
+from harness.run.load import load_recorded, read_config, read_words
+from harness.run.warm_start import check_start, refuse_unnamed_file
+from harness.tracking.models import find_trained
+from harness.tracking.reading import cached_reads, read_runs, read_series
+from harness.tracking.selection import CONTINUED_FROM, ERROR_TAG, THREADS_TAG
+from harness.tracking.store import Store
+from harness.training import TrainingObserver
+
+LOG = "run.log"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What is to be done again: the run, its configuration, and the overrides that had made it."""
+
+    record: RunRecord
+    config: Config
+    overrides: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.record.name} again"
+
+
+CONTINUED, DATA = "regime.continue_from", "dataset.directory"
+"""What of a record can be a file or a folder on this machine."""
+
+
+def find_recorded(store: Store, text: str, named: Mapping[str, str] = MappingProxyType({})) -> Recorded:
+    """The finished run that `text` means, ready to be carried out: same data, same number of threads, same start.
+
+    `named` are the file (`regime.continue_from`) and the folder (`dataset.directory`) that the user names for it: a
+    file that only the record names is not read.
+
+    Nothing is written. Raises:
+        RequestError: no such run, a sweep, a run that did not finish or that another program wrote, one whose start is
+            gone or whose data are others now.
+        DataError: its data cannot be had.
+        StoreError: the store cannot be read.
+    """
+    record = find_trained(store, text)
+    if record.state is not RunState.FINISHED:
+        why = f": {record.tags[ERROR_TAG].rstrip('.')}" if ERROR_TAG in record.tags else ""
+        raise RequestError(
+            f"The run {record.name} ({record.run_id}) is {record.state}{why}. Only a finished run has results that a "
+            "repetition could be held to."
+        )
+    config = _config(store, record)
+    if CONTINUED in named:
+        config = replace(config, regime=replace(config.regime, continue_from=named[CONTINUED]))
+    else:
+        refuse_unnamed_file(record, config, f"harness reproduce {record.run_id[:8]} {CONTINUED}=FILE")
+    if DATA in named:
+        config = replace(config, dataset=replace(config.dataset, directory=named[DATA]))
+    config = with_absolute_paths(config)
+    check_start(store, config)
+    load_recorded(record, config)
+    return Recorded(record, config, read_words(store, record))
+
+
+def repeat(store: Store, recorded: Recorded, observer: TrainingObserver) -> tuple[RunResult, Repetition]:
+    """Train once more, as a new run of the same experiment, and hold it to the recorded one. Raises as `execute`."""
+    store.ensure_experiment(recorded.record.experiment)
+    with _log_file() as file:
+        context = RunContext(recorded.name, recorded.overrides, log_file=file, reproduces=recorded.record.run_id)
+        result = execute(recorded.config, context, observer)
+    return result, hold_to(store, recorded.record, result.run_id)
+
+
+def hold_to(store: Store, original: RunRecord, run_id: str) -> Repetition:
+    """Another run of the store held to `original`."""
+    with cached_reads(store):
+        (again,) = read_runs(store, run_ids=[run_id])
+        ids, names = [original.run_id, run_id], sorted({*original.metrics, *again.metrics})
+        series = read_series(store, ids, names)
+    return hold(original, again, series.get(original.run_id, {}), series.get(run_id, {}))
+
+
+def _config(store: Store, record: RunRecord) -> Config:
+    """What was recorded, but for the ties to a sweep and a store; what had been left open then is now what it was."""
+    config = read_config(store, record)
+    source = record.parameters.get(CONTINUED_FROM, "None")
+    threads = record.tags.get(THREADS_TAG)
+    return replace(
+        config,
+        threads=config.threads if threads is None else int(threads),
+        figures=config.figures or "few",
+        regime=replace(config.regime, continue_from=config.regime.continue_from if source == "None" else source),
+        tracking=replace(
+            config.tracking, uri=store.uri, experiment=record.experiment, parent_run=None, job=None, run_name=None
+        ),
+    )
+
+
+@contextmanager
+def _log_file() -> Iterator[Path]:
+    """A file that takes the harness's log while the block lasts, as Hydra's does for a job."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / LOG
+        handler = logging.FileHandler(file)
+        handler.setFormatter(logging.Formatter("[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"))
+        logger = logging.getLogger("harness")
+        level = logger.level
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        try:
+            yield file
+        finally:
+            logger.setLevel(level)
+            logger.removeHandler(handler)
+            handler.close()

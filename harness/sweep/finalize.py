@@ -1,0 +1,279 @@
+"""What a sweep found, read back from the store: for the screen, and kept with the sweep's own run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from harness.analysis.comparison import Comparison, compare
+from harness.analysis.descriptions import sweep_note
+from harness.analysis.held_out import HeldOutPredictions
+from harness.analysis.presenting import render
+from harness.analysis.settings import NOT_CONTINUED, headings
+from harness.config.schema import flatten
+from harness.errors import StoreError, SweepFailed
+from harness.records import RunRecord, RunState
+from harness.sweep.lease import is_held
+from harness.sweep.mlflow_views import not_decisive, show_sweep
+from harness.sweep.plan import SweepPlan, one_a_job, reused_jobs
+from harness.sweep.progress import SweepDisplay
+from harness.tracking.access import shown_uri
+from harness.tracking.locations import local_path
+from harness.tracking.predictions import read_predictions
+from harness.tracking.reading import cached_reads, read_runs, sweep_runs
+from harness.tracking.selection import (
+    CONFIRMS_TAG,
+    ERROR_TAG,
+    JOB_TAG,
+    JOBS_TAG,
+    KIND_TAG,
+    NOTE_TAG,
+    OVERRIDES_TAG,
+    PARENT_TAG,
+    RUN,
+    recorded_number,
+    recorded_settings,
+)
+from harness.tracking.spool import trained_runs
+from harness.tracking.store import Store
+from harness.tracking.writing import RunIdentity, RunWriter
+
+log = logging.getLogger(__name__)
+
+REPORT = "report.html"
+"""As `report.saving` names it, which takes Jinja2."""
+
+Report = Callable[[Comparison], None]
+
+
+def finish_parent(
+    parent: RunWriter, plan: SweepPlan, state: RunState, report: Report, display: SweepDisplay
+) -> list[RunRecord]:
+    """Record what the sweep found, end its run in `state` (FAILED if not every job finished), report, and say where the
+    page lies; its runs."""
+    with cached_reads(parent.store):  # its jobs are over: their runs stay as they are
+        return _finish_parent(parent, plan, state, report, display)
+
+
+def _finish_parent(
+    parent: RunWriter, plan: SweepPlan, state: RunState, report: Report, display: SweepDisplay
+) -> list[RunRecord]:
+    comparison = None
+    drawn = any(job.config.figures != "none" for job in plan.jobs)
+    reported = drawn and not plan.confirms and state is not RunState.KILLED  # whoever confirms shows it beside the rest
+    try:
+        with display.doing("Comparing the runs"):
+            runs = sweep_runs(parent.store, parent.run_id)
+            comparison = _compared(
+                runs, parent.run_id, plan.swept, parent.name, len(plan.jobs), predictions_of(parent.store, runs)
+            )
+            finished = _states(runs).count(RunState.FINISHED)
+            if comparison is not None:
+                record_comparison(parent, comparison, reported)
+            parent.set_tags({"harness.finished": str(finished)})
+            with not_decisive(parent.name):
+                [record] = read_runs(parent.store, run_ids=[parent.run_id], include_parents=True)
+                show_sweep(parent.store, record)
+        if finished < len(plan.jobs) and state is RunState.FINISHED:
+            state = RunState.FAILED
+    except KeyboardInterrupt:
+        state = RunState.KILLED
+        raise
+    except BaseException:
+        state = RunState.FAILED
+        raise
+    finally:
+        parent.end(state)
+    if comparison is not None:
+        report(_asked_for(comparison, runs, parent, plan))
+        if reported and state is not RunState.KILLED:
+            with display.doing("Drawing the report"):
+                kept = keep_report(parent.store, parent.run_id, comparison)
+            if kept:
+                say_where(parent.store, parent.run_id, display)
+    return runs
+
+
+def keep_report(store: Store, parent_id: str, comparison: Comparison) -> bool:
+    """Keep the sweep's report with its run; whether that was done. The runs are safe by now: where it fails, the log
+    says so, and that is all.
+
+    It takes two to three seconds, most of them for figures: a sweep that is to have none has no report either.
+    """
+    try:
+        from harness.report import saving
+
+        [parent] = read_runs(store, run_ids=[parent_id], include_parents=True)
+        saving.keep(store, parent_id, saving.make(store, comparison, parent, words=parent_id))
+    except Exception as error:  # noqa: BLE001 - of whatever kind: it would fail a sweep that has finished
+        log.warning(
+            "The report was not made (%s: %s). `harness report %s` does it again.",
+            type(error).__name__, error, parent_id,
+        )  # fmt: skip
+        return False
+    return True
+
+
+def say_where(store: Store, parent_id: str, display: SweepDisplay) -> None:
+    """Say where the sweep's report lies, if it has one."""
+    [parent] = read_runs(store, run_ids=[parent_id], include_parents=True)
+    folder = local_path(parent.artifacts)
+    if folder is None:
+        display.say(f"Report: {shown_uri(parent.artifacts)}/{REPORT}")
+    elif (page := folder / REPORT).is_file():
+        display.say(f"Report: {page}")
+
+
+def conclude(store: Store, plan: SweepPlan, report: Report, display: SweepDisplay) -> None:
+    """Report a sweep that another command has ended. Raises as `raise_if_unfinished`."""
+    assert plan.parent is not None
+    runs = sweep_runs(store, plan.parent.run_id)
+    comparison = _compared(runs, plan.parent.run_id, plan.swept, plan.parent.name, len(plan.jobs))
+    if comparison is not None:
+        report(comparison)
+        say_where(store, plan.parent.run_id, display)
+    raise_if_unfinished(store, runs, len(plan.jobs))
+
+
+def in_words_spooled(trained: int, jobs: int) -> str:
+    """What is to be done about jobs that were trained and whose results the store did not take."""
+    return (
+        f"{trained} of {jobs} runs were trained, but the store did not take all of their results: these wait on this "
+        "machine. `harness sync` puts them into the store when it can be used again, and brings the sweep's table up "
+        "to date; nothing needs to be trained again."
+    )
+
+
+def raise_if_unfinished(store: Store, runs: Sequence[RunRecord], jobs: int) -> None:
+    """Raise `SweepFailed`, with the numbers, if among the `runs` of a sweep not every one of its `jobs` is finished."""
+    states = _states(runs)
+    unfinished, failed = jobs - states.count(RunState.FINISHED), states.count(RunState.FAILED)
+    waiting = trained_runs(store) if unfinished else set()
+    if spooled := sum(run.run_id in waiting for run in one_a_job(runs).values() if run.state != RunState.FINISHED):
+        rest = unfinished - spooled
+        others = f"{rest} more are not finished: after that, the same command goes on with them. " if rest else ""
+        raise SweepFailed(others + in_words_spooled(spooled, jobs))
+    if unfinished and failed == unfinished:
+        raise SweepFailed(
+            f"{failed} of {jobs} runs failed; the others are recorded. `harness ui` shows each failure's message (tag "
+            "harness.error) and traceback (artifact traceback.txt). The same command again runs what failed."
+        )
+    if unfinished:
+        raise SweepFailed(
+            f"{unfinished} of {jobs} runs are not finished ({failed} failed). The same command goes on with them."
+        )
+
+
+def _states(runs: Sequence[RunRecord]) -> list[RunState]:
+    """That of each job that has a run, in this sweep or reused."""
+    return [run.state for run in one_a_job(runs).values()]
+
+
+def _asked_for(comparison: Comparison, runs: Sequence[RunRecord], parent: RunWriter, plan: SweepPlan) -> Comparison:
+    """The comparison with the jobs that were never begun, so that its table says `2/3`: it is for the screen only."""
+    begun = one_a_job(runs)
+    recorded = [set(run.parameters.items()) for run in runs]
+    common = {**NOT_CONTINUED, **dict(set.intersection(*recorded))} if recorded else {}  # what no configuration says
+    waiting = [
+        RunRecord(
+            *(f"job {job.number}", job.name, parent.experiment_id, parent.identity.experiment, RunState.SCHEDULED),
+            started=datetime.now(UTC),
+            ended=None,
+            parameters={**common, **{key: str(value) for key, value in flatten(job.config).items()}},
+            metrics={},
+            tags={KIND_TAG: RUN, JOB_TAG: str(job.number), PARENT_TAG: parent.run_id},
+        )
+        for job in plan.jobs
+        if job.number not in begun
+    ]
+    return compare([*runs, *waiting], swept=plan.swept, title=comparison.title) if waiting else comparison
+
+
+def bring_up_to_date(store: Store, parent_id: str) -> bool:
+    """Make a sweep's table, figure, note, report and state anew, after results have come home late; whether it was
+    done: not where a command is at work on the sweep, which will do it at its end.
+
+    Raises `StoreError`.
+    """
+    [record] = read_runs(store, run_ids=[parent_id], include_parents=True)
+    if is_held(record):
+        return False
+    jobs, runs = recorded_number(record, JOBS_TAG), sweep_runs(store, parent_id)
+    swept = recorded_settings(record)
+    if (comparison := _compared(runs, parent_id, swept, record.name, jobs, predictions_of(store, runs))) is None:
+        return False
+    reported = CONFIRMS_TAG not in record.tags and any(run.parameters.get("figures") != "none" for run in runs)
+    words = tuple(record.tags.get(OVERRIDES_TAG, "").split())
+    identity = RunIdentity(record.name, record.experiment, overrides=words, tags=record.tags)
+    parent, finished = RunWriter(store, identity, parent_id, adding=True), _states(runs).count(RunState.FINISHED)
+    record_comparison(parent, comparison, reported)
+    parent.set_tags({"harness.finished": str(finished)})
+    with not_decisive(record.name):
+        show_sweep(store, record)
+    if finished == jobs or record.state is RunState.RUNNING:
+        parent.end(RunState.FINISHED if finished == jobs else RunState.FAILED)
+    if reported:
+        keep_report(store, parent_id, comparison)
+    return True
+
+
+def read_comparison(
+    store: Store, parent_id: str, swept: Sequence[str], title: str, jobs: int | None = None
+) -> Comparison | None:
+    """The sweep's runs so far, compared; None where no run was recorded. `jobs`: how many it has, if not as many."""
+    return _compared(sweep_runs(store, parent_id), parent_id, swept, title, jobs)
+
+
+def _compared(
+    runs: Sequence[RunRecord],
+    parent_id: str,
+    swept: Sequence[str],
+    title: str,
+    jobs: int | None,
+    predictions: HeldOutPredictions | None = None,
+) -> Comparison | None:
+    if reused := sum(run.parent_id != parent_id for run in runs):
+        title = f"{title} ({reused_jobs(reused, jobs or len(runs))})"
+    return compare(runs, swept=swept, title=title, predictions=predictions) if runs else None
+
+
+def predictions_of(store: Store, runs: Sequence[RunRecord]) -> HeldOutPredictions:
+    """What the runs answered for each held-out image; where that cannot be read, the log says so, and that is all."""
+    try:
+        return read_predictions(store, runs)
+    except StoreError as error:
+        log.warning("The intervals over images rest on the formula p (1 - p) / N: %s", error)
+        return {}
+
+
+def record_comparison(parent: RunWriter, comparison: Comparison, reported: bool) -> None:
+    """Keep the comparison with the sweep: a table that the UI shows, a CSV file and one figure."""
+    parent.log_text("comparison.csv", render(comparison, "csv"))
+    parent.log_table("comparison.json", _columns(comparison))
+    runs = [run for row in comparison.rows for run in row.runs]
+    errors = {run.run_id: run.tags.get(ERROR_TAG, "") for run in runs}
+    reused = [run for run in runs if run.parent_id != parent.run_id]
+    words = None if CONFIRMS_TAG in parent.identity.tags else parent.identity.overrides
+    note = sweep_note(comparison, errors, words, reported, reused)
+    parent.set_tags({NOTE_TAG: shown_uri(note)})
+    if comparison.rows:
+        from harness.report.drawing import draw_gaps
+
+        parent.log_figure("comparison.png", draw_gaps(comparison))
+
+
+def _columns(comparison: Comparison) -> dict[str, list[Any]]:
+    """Mean scores by short headings: the UI's table reads a dot in a heading as nesting, and shows every digit."""
+    columns: dict[str, list[Any]] = {
+        heading: [row.settings[key] for row in comparison.rows]
+        for key, heading in headings(comparison.settings).items()
+    }
+    columns["runs"] = [row.n for row in comparison.rows]
+    columns["finished"] = [row.finished for row in comparison.rows]
+    columns["place"] = [row.place.value for row in comparison.rows]
+    for name in comparison.scores:
+        scores = [row.scores.get(name) for row in comparison.rows]
+        columns[name] = [None if score is None else round(score.mean, 6) for score in scores]
+    return {heading.replace(".", " "): values for heading, values in columns.items()}

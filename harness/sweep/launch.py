@@ -1,0 +1,286 @@
+"""From a command line to Hydra and back: one run, or the runs of a sweep under one parent.
+
+The request is checked whole before Hydra makes a folder and before anything is written: the configuration first,
+then the data, then the store.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from harness import paths
+from harness.composing import (
+    CONFIG_NAME,
+    VERSION_BASE,
+    SweepJobs,
+    added_folder,
+    as_written,
+    check_sweep,
+    compose_config,
+    expand_sweep,
+    explained,
+    group_names,
+    register,
+    typed_config,
+)  # fmt: skip
+from harness.config.schema import Config, flatten
+from harness.config.validation import check_images
+from harness.data import check_data, publication
+from harness.errors import RequestError
+from harness.run.execute import RunContext, execute
+from harness.run.warm_start import check_start
+from harness.sweep.finalize import Report
+from harness.sweep.job import command_directory, run_job
+from harness.sweep.lease import close_dead
+from harness.sweep.mlflow_views import MOST_RUNS, not_decisive, show_experiment
+from harness.sweep.plan import plan_sweep
+from harness.sweep.progress import RunDisplay, SweepDisplay
+from harness.sweep.run_names import run_name
+from harness.sweep.runner import Outlook, Sweep, conduct, environment
+from harness.sweep.watch import watch
+from harness.terminal import doing
+from harness.tracking.access import few_retries, holds_secret, shown_uri
+from harness.tracking.reading import cached_reads
+from harness.tracking.store import Store, open_store
+
+log = logging.getLogger(__name__)
+
+Task = Callable[[DictConfig], Any]
+ShowPlan = Callable[[Outlook], None]
+
+URI_SETTING = "tracking.uri"
+PLAN, WATCH = "--plan", "--watch"
+"""Flags of ours, which Hydra does not know."""
+
+
+def launch(
+    arguments: Sequence[str], report: Report, multirun: bool = False, show_plan: ShowPlan = lambda outlook: None
+) -> None:
+    """Carry out `arguments` (Hydra's overrides and flags, `--plan`, `--watch`): a run, a sweep, or an answer.
+
+    `report` is given what a sweep found, also when it is cut short; `show_plan` what one would do. Raises `ConfigError`
+    before anything is written; `HarnessError` when the run failed, `SweepFailed` when some runs of a sweep did.
+    """
+    request = _parse(arguments, multirun)
+    if not (request.run or request.multirun):
+        answer = io.StringIO()
+        try:
+            with explained(request.overrides), redirect_stdout(answer):
+                if request.config_dir is not None:
+                    added_folder(request.config_dir)
+                _call_hydra(_command_line(request), _no_task)
+        finally:
+            sys.stdout.write(shown_uri(answer.getvalue()))
+    elif request.watch is not None:
+        _watch(request, report)
+    elif request.multirun:
+        _sweep(request, report, show_plan)
+    else:
+        _train(request, RunDisplay())
+
+
+def _train(request: argparse.Namespace, display: RunDisplay) -> None:
+    with doing("Composing the configuration", display.console):
+        config = compose_config(request.overrides, request.config_name or CONFIG_NAME, request.config_dir)
+    if holds_secret(config.tracking.uri):
+        with _kept_secret(request, config.tracking.uri) as discreet:
+            _train(discreet, display)
+        return
+    check_images(config.model, publication(config.dataset.name).image_shape)
+    _refuse_ties(config)
+    store = open_store(config.tracking.uri)
+    with doing("Checking the data and the store", display.console):
+        store.await_answer()
+        _check_surroundings(store, [config])
+    display.show_configuration(config)
+
+    failures: list[Exception] = []
+
+    def task(composed: DictConfig) -> None:
+        try:
+            with command_directory():
+                config, overrides = typed_config(composed), list(HydraConfig.get().overrides.task)
+                log_file = Path(HydraConfig.get().runtime.output_dir) / "run.log"
+                context = RunContext(run_name(config, overrides), overrides, log_file=log_file)
+                display.run_started(context.name)
+                result = execute(config, context, display)
+            display.run_finished(result, store.option)
+            with not_decisive(result.name):
+                show_experiment(store, store.ensure_experiment(result.experiment), MOST_RUNS)
+        except Exception as error:
+            log.info("the run failed", exc_info=True)  # to the run's file; the message is printed once, at the end
+            failures.append(error)  # raised below: Hydra would print words of its own
+
+    try:
+        with display.live():
+            _call_hydra(_command_line(request), task)
+    except KeyboardInterrupt:
+        display.say("Interrupted. A single run begins anew with the same command; what `harness sweep` began, goes on.")
+        raise
+    for failure in failures:
+        raise failure
+
+
+def _sweep(request: argparse.Namespace, report: Report, show_plan: ShowPlan) -> None:
+    display, where = SweepDisplay(), (request.config_name or CONFIG_NAME, request.config_dir)
+    with display.doing("Composing the jobs"):
+        jobs = expand_sweep(request.overrides, *where)
+        configs = check_sweep(jobs, *where)
+    if holds_secret(configs[0].tracking.uri):
+        with _kept_secret(request, configs[0].tracking.uri) as discreet:
+            _sweep(discreet, report, show_plan)
+        return
+    _refuse_ties(configs[0])
+    with display.doing(f"Planning {len(configs)} jobs"):
+        sweep = _planned(jobs, configs, lambda extra: _call_hydra(_command_line(request, extra), run_job))
+    sweep = replace(sweep, overrides=request.overrides)
+    if request.plan:
+        show_plan(sweep.outlook())
+    else:
+        conduct(sweep, display, report)
+
+
+def launch_jobs(jobs: Sequence[Sequence[str]], swept: Sequence[str], confirms: str, report: Report) -> None:
+    """Carry out jobs that need be no grid, each a list of overrides, as one sweep which differs in `swept`; it
+    `confirms` the rows of these runs. Raises as `launch`."""
+    every = replace(expand_sweep(()), jobs=tuple(map(tuple, jobs)), swept=tuple(swept))
+    sweep = _planned(every, check_sweep(every), lambda extra: _call_hydra(["--multirun", *extra], run_job))
+    conduct(replace(sweep, work=replace(sweep.work, confirms=confirms)), SweepDisplay(), report)
+
+
+def _planned(jobs: SweepJobs, configs: Sequence[Config], start: Callable[[Sequence[str]], None]) -> Sweep:
+    for config in configs:
+        check_images(config.model, publication(config.dataset.name).image_shape)
+    store = open_store(configs[0].tracking.uri)
+    store.await_answer()
+    check = partial(_check_surroundings, store, configs)
+    return Sweep(store, jobs, plan_sweep(jobs, configs, store), (), check, start)
+
+
+def _watch(request: argparse.Namespace, report: Report) -> None:
+    display = SweepDisplay()
+    with display.doing("Composing the configuration"):
+        config = compose_config(request.overrides, request.config_name or CONFIG_NAME, request.config_dir)
+        store = open_store(config.tracking.uri)
+        store.await_answer()
+    watch(store, request.watch, display, report)
+
+
+@contextmanager
+def _kept_secret(request: argparse.Namespace, uri: str | None) -> Iterator[argparse.Namespace]:
+    """The request without the store's address, which the environment has while the block lasts: Hydra writes what it
+    is given into files that everybody can read."""
+    rest = [item for item in request.overrides if item.lstrip("+").partition("=")[0] != URI_SETTING]
+    with environment("MLFLOW_TRACKING_URI", str(uri)):
+        yield argparse.Namespace(**{**vars(request), "overrides": [*rest, f"{URI_SETTING}=null"]})
+
+
+def _refuse_ties(config: Config) -> None:
+    """A job that was told its place by anybody else would write into the run of another."""
+    for key, value in (("parent_run", config.tracking.parent_run), ("job", config.tracking.job)):
+        if value is not None:
+            raise RequestError(
+                f"tracking.{key}={value}: `harness sweep` itself gives this setting to its jobs. Take it out; "
+                "tracking.experiment=NAME keeps runs together."
+            )
+
+
+def _check_surroundings(store: Store, configs: Sequence[Config]) -> None:
+    """Data and store, before anything starts: what is missing is said once, not by every job."""
+    wanted = {repr((config.dataset, config.regime.validation)): config for config in configs}
+    for config in wanted.values():
+        check_data(config.dataset, config.regime.validation)
+    with few_retries():
+        store.ensure_experiment(configs[0].tracking.experiment)  # all jobs have the same
+        close_dead(store)
+        with cached_reads(store):
+            for config in configs:
+                check_start(store, config)
+
+
+def _parse(arguments: Sequence[str], multirun: bool) -> argparse.Namespace:
+    """Hydra's own reading of the command line, flags and overrides in any order."""
+    arguments, plan, watched = _own_flags(arguments)
+    parser = get_args_parser()
+    parser.error = _refuse_flag  # type: ignore[method-assign]
+    request = parser.parse_intermixed_args(list(arguments))
+    request.plan, request.watch = plan, watched
+    request.flags = [item for item in arguments if item not in request.overrides]
+    # An experiment is an option of a group that is in the defaults list already; both spellings of Hydra are welcome.
+    request.overrides = as_written(
+        [item.removeprefix("+") if item.startswith("+experiments=") else item for item in request.overrides]
+    )
+    if request.config_path is not None:
+        raise RequestError("--config-path: the harness has its own configuration; add to it with --config-dir DIR.")
+    answers = request.help or request.hydra_help or request.cfg or request.info or request.shell_completion
+    request.multirun = bool(request.multirun or (multirun and not answers))
+    request.run = not request.multirun and not answers
+    if (plan or watched is not None) and not request.multirun:
+        raise RequestError(f"{PLAN if plan else WATCH}: only a sweep has it. Use `harness sweep`.")
+    return request
+
+
+def _own_flags(arguments: Sequence[str]) -> tuple[list[str], bool, str | None]:
+    """The arguments without the flags that Hydra does not know; whether `--plan` was there; what `--watch` names, or
+    None without it."""
+    rest, watched = [item for item in arguments if item != PLAN], None
+    if WATCH in rest:
+        place = rest.index(WATCH)
+        named = next(iter(rest[place + 1 :]), "-")
+        watched = "" if named.startswith("-") or "=" in named else named
+        del rest[place : place + (2 if watched else 1)]
+    return rest, PLAN in arguments, watched
+
+
+def _refuse_flag(message: str) -> NoReturn:
+    dashed = [word.lstrip("-").partition("=") for word in message.partition("arguments: ")[2].split()]
+    if settings := [(key, value or "VALUE") for key, _, value in dashed if key in (*flatten(Config()), *group_names())]:
+        raise RequestError(
+            f"{message}. A setting has no dashes in front of it, and no spaces in it: "
+            f"{' '.join(f'{key}={value}' for key, value in settings)}"
+        )
+    raise RequestError(f"{message}. `harness train --hydra-help` describes the flags.")
+
+
+def _command_line(request: argparse.Namespace, extra: Sequence[str] = ()) -> list[str]:
+    flags = [item for item in request.flags if item not in ("-m", "--multirun", "-r", "--run")]
+    mode = ["--multirun"] if request.multirun else []
+    return [*mode, *flags, *request.overrides, *extra]
+
+
+def _no_task(composed: DictConfig) -> None:
+    raise AssertionError("Hydra ran a task for a flag that only shows something")
+
+
+def _call_hydra(command_line: Sequence[str], task: Task) -> None:
+    """`hydra.main` as a function: it reads `sys.argv`, and raises instead of printing when told so."""
+    register()
+    decorated = hydra.main(
+        version_base=VERSION_BASE, config_path=str(paths.configuration_directory()), config_name=CONFIG_NAME
+    )(task)
+    with _arguments(command_line), environment("HYDRA_FULL_ERROR", "1"):
+        decorated()
+
+
+@contextmanager
+def _arguments(command_line: Sequence[str]) -> Iterator[None]:
+    kept = sys.argv
+    sys.argv = [kept[0], *command_line]
+    try:
+        yield
+    finally:
+        sys.argv = kept

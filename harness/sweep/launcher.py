@@ -1,0 +1,120 @@
+"""A Hydra launcher that trains the jobs of a sweep in worker processes on this machine.
+
+On a CPU two processes of one thread train faster than one process of two threads: the products of a small model are too
+short to be shared out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from hydra.core.utils import JobReturn, configure_log, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from harness.composing import typed_config
+from harness.config.schema import SWEEP_SETTINGS, Config
+from harness.errors import ConfigError
+from harness.machine import available_cpus, available_memory, gpus
+from harness.sweep.worker import Job, Slot
+from harness.sweep.worker_pool import Crew
+
+ADDRESS = "hydra_plugins.harness.PoolLauncher"
+"""Where Hydra finds `PoolLauncher`."""
+
+JOB_SETTING = "tracking.job="
+
+WORKER_MEMORY = 2 * 2**30
+"""Bytes that a worker may come to need: TensorFlow, a dataset, the programs of some models."""
+
+
+def plan_slots(workers: int | None, jobs: int, threads: int | None = None) -> list[Slot]:
+    """The workers for `jobs` jobs: as many as asked for; else one for each GPU, or for each core that memory allows.
+
+    The cores are shared out evenly where the number of `threads` is not given. Raises `ConfigError` if fewer than one
+    worker is asked for.
+    """
+    if workers is not None and (type(workers) is not int or workers < 1):
+        raise ConfigError(f"hydra.launcher.workers={workers}: must be a whole number, at least 1, or null.")
+    devices = gpus()
+    fitting = len(devices) or min(available_cpus(), available_memory() // WORKER_MEMORY)
+    count = max(1, min(jobs, workers or fitting))
+    share = threads or max(1, available_cpus() // count)
+    return [Slot(number, share, devices[number % len(devices)] if devices else None) for number in range(count)]
+
+
+class PoolLauncher(Launcher):
+    """`hydra/launcher=pool`. Jobs start in their order, but for those that a worker is already warm for.
+
+    Ctrl-C (or SIGTERM) once: running jobs stop at the end of their epoch, no further job starts. Twice: at once.
+    """
+
+    def __init__(self, workers: int | None = None) -> None:
+        self.workers = workers
+        self.config: DictConfig | None = None
+        self.context: HydraContext | None = None
+        self.task: TaskFunction | None = None
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.context, self.task, self.config = hydra_context, task_function, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        assert self.config is not None
+        assert self.context is not None
+        assert self.task is not None
+        setup_globals()
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        jobs = [
+            Job(_number(overrides, initial_job_idx + offset), tuple(overrides), self.config, self.context, self.task)
+            for offset, overrides in enumerate(job_overrides)
+        ]
+        if _crew is not None:
+            return _crew.work(jobs)
+        with crew_at_hand(plan_slots(self.workers, len(jobs)), typed_config(self.config)) as crew:
+            return crew.work(jobs)
+
+
+def _number(overrides: Sequence[str], place: int) -> int:
+    """A job's number in its sweep: `place` among all, unless some were left out."""
+    given = [item.partition("=")[2] for item in overrides if item.startswith(JOB_SETTING)]
+    return int(given[-1]) if given else place
+
+
+_crew: Crew | None = None
+
+
+@contextmanager
+def crew_for(launcher: Mapping[str, Any], jobs: int, config: Config) -> Iterator[Crew | None]:
+    """The pool's workers, started early, if that is the launcher which the configuration asks for; else None.
+
+    `config` is that of any job. Raises `ConfigError` for a setting that the pool does not have, or that another
+    launcher would not heed.
+    """
+    if launcher.get("_target_") != ADDRESS:
+        for name in SWEEP_SETTINGS:
+            if (value := getattr(config, name)) != getattr(Config(), name):
+                raise ConfigError(
+                    f"{name}={value}: only the workers of hydra/launcher=pool heed it. Take it out, or use that "
+                    "launcher; others may have a setting of their own, under hydra.launcher."
+                )
+        yield None
+        return
+    if unknown := set(launcher) - {"_target_", "workers"}:
+        raise ConfigError(f"hydra.launcher.{min(unknown)}: the pool has no such setting; it has workers.")
+    with crew_at_hand(plan_slots(launcher.get("workers"), jobs, config.threads), config) as crew:
+        yield crew
+
+
+@contextmanager
+def crew_at_hand(slots: Sequence[Slot], config: Config) -> Iterator[Crew]:
+    """Workers that serve every launch in the block: those of a sweep in batches too."""
+    global _crew
+    _crew = Crew(slots, config)
+    try:
+        yield _crew
+    finally:
+        _crew.end()
+        _crew = None

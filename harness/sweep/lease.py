@@ -1,0 +1,266 @@
+"""One command at a time works on a sweep: it has a claim in the store, and shows there that it lives.
+
+A claim is a parameter of the sweep's own run (`claim.1`, then `claim.2`, ...): a parameter cannot be changed once it is
+written, in any of MLflow's stores, so that of several commands one gets it. Its owner renews a tag as long as it lives.
+A claim ends when its owner releases it, or dies: on the same machine that is seen at once, of another machine when its
+tag has not moved for a while.
+"""
+
+from __future__ import annotations
+
+import _thread
+import hashlib
+import logging
+import re
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+
+import psutil
+
+from harness.errors import StoreError
+from harness.machine import (
+    is_alive,
+    is_gone,
+    is_here,
+    mark_children,
+    marked_processes,
+    process_in_words,
+    this_process,
+)
+from harness.records import RunRecord, RunState
+from harness.sweep.plan import SweepPlan, earlier_sweeps
+from harness.tracking import leases
+from harness.tracking.finalize import close_abandoned
+from harness.tracking.reading import read_runs, read_sweeps, running_runs
+from harness.tracking.selection import PROCESS_TAG, is_sweep
+from harness.tracking.store import Store
+from harness.tracking.writing import RunIdentity, RunWriter
+
+log = logging.getLogger(__name__)
+
+BEAT_SECONDS = 10.0
+EXPIRY_SECONDS = 60.0
+"""A claim whose beat was watched for so long and did not move has expired. The time that a beat says is for people: the
+clocks of two machines differ."""
+SETTLING_SECONDS = 1.0
+"""What a server may take to show one command what another has written."""
+LOOK_SECONDS = 0.2
+"""Between two looks at processes that are to end."""
+
+HEARTBEAT_TAG = "harness.heartbeat"
+RELEASED_TAG = "harness.claim_released"
+CLAIM = re.compile(r"claim\.([1-9][0-9]{0,8})")
+CUT_OFF = "Its sweep ended before the run did."
+DIED_ALONE = "Its process ended before the run did: it was killed, or the machine was switched off."
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The last claim on a sweep: its number, its owner, the owner's last sign of life, whether it was given up."""
+
+    number: int
+    process: str
+    beat: str
+    released: bool
+
+    @property
+    def gone(self) -> bool:
+        """Whether the owner was a process of this machine, and is no more."""
+        return is_gone(self.process)
+
+    def __str__(self) -> str:
+        return process_in_words(self.process)
+
+
+def holder_of(parent: RunRecord) -> Holder | None:
+    """Who claimed the sweep last; None where nobody has."""
+    numbers = [int(found[1]) for key in parent.parameters if (found := CLAIM.fullmatch(key))]
+    if not numbers:
+        return None
+    number, tags = max(numbers), parent.tags
+    process = parent.parameters[f"claim.{number}"].rpartition(" ")[0]
+    return Holder(number, process, tags.get(HEARTBEAT_TAG, ""), tags.get(RELEASED_TAG) == str(number))
+
+
+def is_held(parent: RunRecord) -> bool:
+    """Whether somebody is, or may be, at work on the sweep."""
+    holder = holder_of(parent)
+    return holder is not None and not holder.released and not holder.gone
+
+
+class Vigil:
+    """Watches a claim for its end; asked again and again, with the sweep as the store has it by then."""
+
+    def __init__(self) -> None:
+        self._seen: tuple[int, str] | None = None
+        self._since = time.monotonic()
+
+    def is_over(self, parent: RunRecord) -> bool:
+        """Whether nobody holds the sweep: released, or its owner gone, or without a beat for too long."""
+        holder = holder_of(parent)
+        if holder is None or holder.released or holder.gone:
+            return True
+        if is_here(holder.process):
+            return False
+        if self._seen != (holder.number, holder.beat):
+            self._seen, self._since = (holder.number, holder.beat), time.monotonic()
+        return time.monotonic() - self._since > EXPIRY_SECONDS
+
+
+class Claim:
+    """This process's claim on a sweep. As a context it beats while the block lasts, then releases the claim.
+
+    If another command takes the sweep over meanwhile (this machine slept for a minute), the claim `is_lost`, and the
+    main thread is interrupted.
+    """
+
+    def __init__(self, store: Store, parent_id: str, number: int) -> None:
+        self._store, self._parent_id, self._number = store, parent_id, number
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._lost = False
+
+    def is_lost(self) -> bool:
+        """Whether another command has the sweep now, as the store says; False while it cannot be asked."""
+        try:
+            self._lost = self._lost or self._is_followed()
+        except StoreError as error:
+            log.info("not known whether the claim still holds: %s", error)
+        return self._lost
+
+    def _is_followed(self) -> bool:
+        return f"claim.{self._number + 1}" in leases.read_run(self._store, self._parent_id).data.params
+
+    def __enter__(self) -> Claim:
+        leases.tag_run(self._store, self._parent_id, {HEARTBEAT_TAG: f"{time.time():.1f}"})
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._over.set()
+        self._thread.join(BEAT_SECONDS)
+        if not self.is_lost():
+            leases.tag_run(self._store, self._parent_id, {RELEASED_TAG: str(self._number)})
+
+    def _beat(self) -> None:
+        while not self._over.wait(BEAT_SECONDS):
+            try:
+                if self._is_followed():
+                    self._lost = True
+                    _thread.interrupt_main()
+                    return
+                leases.tag_run(self._store, self._parent_id, {HEARTBEAT_TAG: f"{time.time():.1f}"})
+            except StoreError as error:  # it may come back; jobs that cannot write say so themselves
+                log.info("no heartbeat: %s", error)
+
+
+def take_claim(store: Store, parent_id: str, after: int = 0) -> Claim | None:
+    """Claim a sweep whose claim number `after` is over (0: it had none); None where another command was faster.
+
+    Raises `StoreError`.
+    """
+    owner = f"{this_process()} {_proof(mark_children(), parent_id, uuid.uuid4().hex[:8])}"
+    return (
+        Claim(store, parent_id, after + 1) if leases.write_once(store, parent_id, f"claim.{after + 1}", owner) else None
+    )
+
+
+def _proof(mark: str, parent_id: str, salt: str) -> str:
+    """What a claim on this sweep says of the mark that the owner's workers carry. It can be checked by whoever sees the
+    mark, and made by nobody else: no record of a store can point at a process that is not a worker of this sweep."""
+    return f"{salt}.{hashlib.sha256(f'{salt} {parent_id} {mark}'.encode()).hexdigest()[:32]}"
+
+
+def new_parent(store: Store, plan: SweepPlan, identity: RunIdentity) -> RunWriter | None:
+    """Begin the run that stands for a sweep; None where another command has begun one of the same jobs meanwhile.
+
+    Raises `StoreError`.
+    """
+    if store.is_local:
+        with store.exclusive():
+            return None if earlier_sweeps(plan, store) else RunWriter(store, identity)
+    if earlier_sweeps(plan, store):
+        return None
+    own = RunWriter(store, identity)
+    time.sleep(SETTLING_SECONDS)
+    if earlier_sweeps(plan, store)[0].run_id == own.run_id:  # the oldest of those begun in the same second stays
+        return own
+    leases.delete_run(store, own.run_id)
+    return None
+
+
+def take_over(store: Store, parent: RunRecord, say: Callable[[str], None], timeout: float | None = None) -> None:
+    """End what an earlier command of the sweep has left: wait for its processes, close its runs.
+
+    Its workers end by themselves, at the end of their epoch; those that have not after `timeout` seconds are killed.
+    `say` is given words for the person who waits.
+    """
+    if left := _left_behind(parent):
+        numbers = " ".join(str(process.pid) for process in left)
+        bound = f"`kill -9 {numbers}` ends them now" if timeout is None else f"at most timeout={timeout:g} s"
+        say(
+            f"Waiting for {len(left)} workers of the command that was cut off: they stop at the end of their epoch "
+            f"({bound})."
+        )
+        if hung := _outlast(left, timeout):
+            say(f"{len(hung)} of them did not and were killed.")
+            for process in hung:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            _outlast(hung, None)
+    for run in _running(store, parent.run_id):
+        close_abandoned(store, run, RunState.KILLED, CUT_OFF, "ProcessDied")
+
+
+def close_dead(store: Store) -> list[RunRecord]:
+    """End the runs that are RUNNING in the store and whose process is proven to be gone (see `machine.is_gone`); which
+    they were. Those of a sweep at which a command is, or may be, at work are left to that command.
+
+    Raises `StoreError`.
+    """
+    dead = [run for run in running_runs(store) if (process := run.tags.get(PROCESS_TAG)) and is_gone(process)]
+    sweeps = {run.run_id if is_sweep(run) else run.parent_id for run in dead}
+    held = {sweep.run_id for sweep in read_sweeps(store) if is_held(sweep)} if sweeps - {None} else set()
+    closed = [run for run in dead if held.isdisjoint((run.run_id, run.parent_id))]
+    for run in closed:
+        close_abandoned(store, run, RunState.KILLED, DIED_ALONE, "ProcessDied")
+        log.warning("%s (%s) was RUNNING and its process has gone: it is KILLED now.", run.name, run.run_id)
+    return closed
+
+
+def _left_behind(parent: RunRecord) -> list[psutil.Process]:
+    """The workers of earlier commands that live here: those that carry the mark of a command that is no more, and that
+    claimed this sweep. What its runs say of their processes proves nothing."""
+    claimed = [value.rpartition(" ") for key, value in parent.parameters.items() if CLAIM.fullmatch(key)]
+    proofs = [proof for owner, _, proof in claimed if is_here(owner) and not is_alive(owner)]
+    return [
+        process
+        for process, mark in marked_processes()
+        if any(_proof(mark, parent.run_id, proof.partition(".")[0]) == proof for proof in proofs)
+    ]
+
+
+def _outlast(processes: list[psutil.Process], timeout: float | None) -> list[psutil.Process]:
+    """Wait until they have ended; those that still live after `timeout` seconds."""
+    began = time.monotonic()
+    while (living := [process for process in processes if _lives(process)]) and (
+        timeout is None or time.monotonic() - began < timeout
+    ):
+        time.sleep(LOOK_SECONDS)
+    return living
+
+
+def _lives(process: psutil.Process) -> bool:
+    """A zombie does not: nobody may ever ask how it ended."""
+    with suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def _running(store: Store, parent_id: str) -> list[RunRecord]:
+    return [run for run in read_runs(store, parent_id=parent_id) if run.state is RunState.RUNNING]

@@ -1,0 +1,324 @@
+"""A sweep from its plan to its table: find what there is of it, claim it, have the rest carried out, sum up.
+
+The store is the truth. What was begun before is looked up there, by what the jobs are; nothing else is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+
+from harness.composing import GRID_SWEEPER, SweepJobs, as_written
+from harness.config.schema import Config
+from harness.errors import HarnessError, NotInStore, RequestError, StoreError
+from harness.records import RunRecord, RunState
+from harness.sweep.finalize import Report, conclude, finish_parent, in_words_spooled, raise_if_unfinished
+from harness.sweep.forecast import Forecast
+from harness.sweep.job import JOB_SETTING, PARENT_SETTING
+from harness.sweep.launcher import ADDRESS, crew_for, plan_slots
+from harness.sweep.lease import Claim, Holder, holder_of, is_held, new_parent, take_claim, take_over
+from harness.sweep.lost_jobs import close_failed, end_runs, job_number, record_failure
+from harness.sweep.plan import (
+    PlannedJob,
+    SweepPlan,
+    earlier_sweeps,
+    handed_over,
+    one_a_job,
+    resumed,
+    reusing,
+)
+from harness.sweep.progress import SweepDisplay
+from harness.sweep.run_names import sweep_name
+from harness.sweep.watch import follow, watched
+from harness.sweep.worker import Failure
+from harness.sweep.worker_pool import Crew, Record
+from harness.tracking.access import few_retries, shown_uri
+from harness.tracking.provenance import typed_command
+from harness.tracking.reading import cached_reads, read_runs, sweep_runs
+from harness.tracking.reuse import reused_runs, reused_tags
+from harness.tracking.selection import CONFIRMS_TAG, JOBS_TAG, SWEEP_FINGERPRINT_TAG, SWEPT_TAG, recorded_settings
+from harness.tracking.store import Store
+from harness.tracking.writing import RunIdentity, RunWriter
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a sweep would do: its plan, the jobs that are due by their place in it, and how long they would take."""
+
+    plan: SweepPlan
+    due: Mapping[int, PlannedJob]
+    forecast: Forecast
+    workers: int
+    busy: Holder | None
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep as it was asked for.
+
+    `work` are its jobs as new ones. `check` raises what stands in the way before anything starts; `start` has Hydra
+    carry out the jobs, with more overrides.
+    """
+
+    store: Store
+    jobs: SweepJobs
+    work: SweepPlan
+    overrides: Sequence[str]
+    check: Callable[[], None]
+    start: Callable[[Sequence[str]], None]
+
+    @property
+    def config(self) -> Config:
+        """That of any job, for what they have in common."""
+        return self.work.jobs[0].config
+
+    @property
+    def filtered(self) -> bool:
+        """Whether jobs can be left out: only our own sweeper does that."""
+        return self.jobs.sweeper == GRID_SWEEPER
+
+    @property
+    def fresh(self) -> bool:
+        return self.config.resume == "false" or not self.filtered
+
+    def look_up(self) -> SweepPlan:
+        """The plan with what the store has of it."""
+        if self.fresh:
+            return self.work
+        with cached_reads(self.store):
+            earlier = earlier_sweeps(self.work, self.store)
+            return self.under(earlier[-1]) if earlier else reusing(self.work, self.store)
+
+    def under(self, parent: RunRecord) -> SweepPlan:
+        """The plan with what was done under `parent`."""
+        return resumed(self.work, self.store, parent, recorded_settings(parent))
+
+    def identity(self, plan: SweepPlan) -> RunIdentity:
+        """How the run that stands for the sweep is called and tagged."""
+        name = self.config.tracking.run_name or sweep_name(plan.swept, self.overrides)
+        tags = {
+            "harness.kind": "sweep",
+            SWEPT_TAG: json.dumps(plan.swept),
+            SWEEP_FINGERPRINT_TAG: self.work.fingerprint,
+            JOBS_TAG: str(len(plan.jobs)),
+            **({CONFIRMS_TAG: plan.confirms} if plan.confirms else {}),
+            **reused_tags(plan.reused, plan.parent.tags if plan.parent is not None else {}),
+        }
+        return RunIdentity(
+            plan.parent.name if plan.parent else name,
+            self.config.tracking.experiment,
+            overrides=self.overrides,
+            tags=tags,
+        )
+
+    def outlook(self) -> Outlook:
+        """What `conduct` would do now; nothing is written. Raises as it does."""
+        with cached_reads(self.store):
+            plan = self.look_up()
+            known = [] if self.store.is_missing else read_runs(self.store)
+        due = plan.due(self.config.resume)
+        threads = self.config.threads or plan.threads
+        pooled = self.jobs.launcher.get("_target_") == ADDRESS
+        slots = plan_slots(self.jobs.launcher.get("workers"), max(len(due), 1), threads) if pooled else [None]
+        busy = holder_of(plan.parent) if plan.parent is not None and is_held(plan.parent) else None
+        return Outlook(plan, due, Forecast(known), len(slots), busy)
+
+
+def conduct(sweep: Sweep, display: SweepDisplay, report: Report) -> None:
+    """Carry out what is left of a sweep, or watch another command do it; `report` what was found.
+
+    Raises `SweepFailed` where not every run finished, `RequestError` where nothing is there to go on with.
+    """
+    if not sweep.filtered:
+        display.say(f"Every job runs: {sweep.jobs.sweeper} cannot leave out what is finished.")
+    while True:
+        with cached_reads(sweep.store):
+            with display.doing("Looking for earlier runs of these jobs"):
+                plan = sweep.look_up()
+            parent = plan.parent
+            held = parent is not None and is_held(parent)
+            if not held and _nothing_to_do(sweep, plan, display):
+                conclude(sweep.store, plan, report, display)
+                return
+        holder = holder_of(parent) if parent is not None else None
+        if parent is not None and held:
+            display.say(f"This sweep is at work in {holder}. Watching; Ctrl-C ends the watching only.")
+            done = [run for run in plan.runs if run.state is RunState.FINISHED]
+            with display.live(parent.name, len(plan.jobs), done, reused=len(plan.reused)):
+                ended = follow(sweep.store, parent.run_id, display.show)
+            if ended:
+                conclude(sweep.store, plan, report, display)
+                return
+            display.say("The command that was at work has gone. Going on in its place.")
+            plan = sweep.under(parent)
+        if _work(sweep, plan, holder.number if holder is not None else 0, display, report):
+            return
+
+
+def _nothing_to_do(sweep: Sweep, plan: SweepPlan, display: SweepDisplay) -> bool:
+    resume, parent = sweep.config.resume, plan.parent
+    if resume == "only_failed" and parent is None:
+        raise RequestError(
+            f"resume=only_failed: the experiment {sweep.config.tracking.experiment} has no earlier sweep of these "
+            "jobs. Leave the setting out to begin one."
+        )
+    if parent is None or plan.due(resume):
+        return False
+    if resume == "only_failed" and _reused_before(plan) == plan.reused:
+        display.say("No job has failed: nothing to do.")
+        return True
+    if parent.state is not RunState.FINISHED or _reused_before(plan) != plan.reused:
+        return False  # it was cut off when only its table was left to make, or other runs stand in for those deleted
+    for remark in plan.remarks():
+        display.say(remark)
+    more = "" if plan.confirms else " resume=false would train them again."
+    display.say(f"All {len(plan.jobs)} jobs are finished already.{more}")
+    return True
+
+
+def _reused_before(plan: SweepPlan) -> dict[int, str]:
+    """What the store says that the sweep reuses, as `SweepPlan.reused` has it."""
+    recorded = reused_runs(plan.parent.tags, plan.parent.run_id) if plan.parent is not None else {}
+    return {number: run_id for run_id, number in recorded.items()}
+
+
+def _work(sweep: Sweep, plan: SweepPlan, over: int, display: SweepDisplay, report: Report) -> bool:
+    """Claim the sweep and carry out what is due; whether it did: another command may have been faster.
+
+    `over` is the number of the last claim, which has ended.
+    """
+    due, store = plan.due(sweep.config.resume), sweep.store
+    config = replace(sweep.config, threads=sweep.config.threads or plan.threads)
+    with crew_for(sweep.jobs.launcher, max(len(due), 1), config) as crew, _last_word(crew, len(plan.jobs)):
+        with display.doing("Starting workers, checking the data and the store"):
+            sweep.check()
+            parent: RunWriter | None = None
+            if plan.parent is None:
+                identity = sweep.identity(plan)
+                parent = RunWriter(store, identity) if sweep.fresh else new_parent(store, sweep.work, identity)
+                if parent is None:
+                    return False
+            parent_id = parent.run_id if parent is not None else plan.parent.run_id if plan.parent else ""
+            claim = take_claim(store, parent_id, over)
+        if claim is None:
+            return False
+        with claim:
+            if parent is None:
+                [record] = read_runs(store, run_ids=[parent_id], include_parents=True)
+                take_over(store, record, display.say, config.timeout)
+                plan = sweep.under(record)
+                parent = RunWriter(store, sweep.identity(plan), parent_id)
+            try:
+                runs = _carry_out(sweep, plan, parent, crew, claim, display, report)
+            except KeyboardInterrupt:
+                display.say(_how_to_resume(sweep))
+                raise
+    raise_if_unfinished(store, runs, len(plan.jobs))
+    return True
+
+
+@contextmanager
+def _last_word(crew: Crew | None, jobs: int) -> Iterator[None]:
+    """Where the store is still away at the end, it is said of jobs that were trained that nothing of them is lost."""
+    try:
+        yield
+    except StoreError as error:
+        kept = [] if crew is None else [one for one in crew.failures.values() if one.kind == NotInStore.__name__]
+        if not kept:
+            raise
+        raise StoreError(f"{error}\n{in_words_spooled(len(kept), jobs)}") from error
+
+
+def _how_to_resume(sweep: Sweep) -> str:
+    if not sweep.filtered:
+        return f"Interrupted. {sweep.jobs.sweeper} cannot leave out what is finished: the same command begins anew."
+    anew = ", without resume=false," if sweep.config.resume == "false" else ""
+    return f"Interrupted. The same command{anew} goes on with this sweep:\n{shown_uri(typed_command())}"
+
+
+def _carry_out(
+    sweep: Sweep,
+    plan: SweepPlan,
+    parent: RunWriter,
+    crew: Crew | None,
+    claim: Claim,
+    display: SweepDisplay,
+    report: Report,
+) -> list[RunRecord]:
+    """Have the jobs that are due trained, end the sweep's run; the runs that the store has then."""
+    due = plan.due(sweep.config.resume)
+    before = plan.runs
+    for remark in plan.remarks():
+        display.say(remark)
+    jobs = plan.numbered(sweep.jobs)
+    if crew is not None:
+        crew.record = partial(_record, claim, partial(record_failure, parent, jobs, sweep.config))
+    state = RunState.FAILED
+    with ExitStack() as last:
+        try:
+            with (
+                display.live(parent.name, len(plan.jobs), before, len(due), len(plan.reused)),
+                watched(parent.store, parent.run_id, display.show),
+            ):
+                try:
+                    if due:
+                        (tie,) = as_written([f"{PARENT_SETTING}={parent.run_id}"])
+                        words = [[*job.overrides, tie, f"{JOB_SETTING}={job.number}"] for job in due.values()]
+                        with handed_over(words if sweep.filtered else None):
+                            sweep.start([tie])
+                    state = RunState.FINISHED
+                except KeyboardInterrupt:
+                    state = RunState.KILLED
+                    raise
+                finally:
+                    last.enter_context(few_retries())
+                    if not claim.is_lost():
+                        failures = crew.failures if crew is not None else None
+                        if sweep.config.resume == "only_failed":
+                            jobs = replace(jobs, jobs=())  # those without a run were not asked for
+                        runs = sweep_runs(parent.store, parent.run_id)
+                        end_runs(parent, runs, jobs, sweep.config, failures, interrupted=state is RunState.KILLED)
+                        _close_unopened(parent, runs, before, failures or {})
+        finally:
+            if claim.is_lost():
+                raise HarnessError(
+                    "This machine was not heard of for a minute, and another command has taken the sweep over. "
+                    "`harness sweep --watch` shows it."
+                )
+            runs = finish_parent(parent, plan, state, report, display)
+    return runs
+
+
+def _record(claim: Claim, record: Record, number: int, failure: Failure) -> None:
+    """Record a failure, unless the sweep is another command's by now, and the job with it."""
+    if not claim.is_lost():
+        record(number, failure)
+
+
+def _close_unopened(
+    parent: RunWriter, runs: Sequence[RunRecord], before: Sequence[RunRecord], failures: Mapping[int, Failure]
+) -> None:
+    """Say of a run that was to be gone on in, and could not even be opened, why."""
+    ended = {run.run_id: run.ended for run in before}
+    own = [run for run in runs if run.parent_id == parent.run_id]
+    for run in one_a_job(own).values():
+        if (failure := failures.get(job_number(run))) and ended.get(run.run_id, ...) == run.ended:
+            close_failed(parent.store, run, failure)
+
+
+@contextmanager
+def environment(name: str, value: str) -> Iterator[None]:
+    """An environment variable while the block lasts."""
+    kept = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if kept is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = kept

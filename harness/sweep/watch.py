@@ -1,0 +1,117 @@
+"""A sweep as the store shows it, while its jobs are carried out elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from harness.errors import RequestError, StoreError
+from harness.records import RunRecord, RunState
+from harness.sweep.finalize import Report, read_comparison
+from harness.sweep.lease import Vigil, holder_of, is_held
+from harness.sweep.progress import SweepDisplay
+from harness.tracking.models import find_sweep
+from harness.tracking.reading import read_runs, read_sweeps, sweep_runs
+from harness.tracking.selection import JOBS_TAG, recorded_number, recorded_settings
+from harness.tracking.store import Store
+
+log = logging.getLogger(__name__)
+
+SHORTEST_PAUSE = 0.5
+"""Seconds between two looks at the store."""
+SHARE_OF_TIME = 0.05
+"""What looking may take of one processor, which the workers need."""
+
+LONGEST_WAIT = 5.0
+"""Seconds that the end of a sweep waits for a look at a store that does not answer."""
+
+Show = Callable[[Sequence[RunRecord]], None]
+Read = Callable[[], Sequence[RunRecord]]
+
+
+@contextmanager
+def watched(store: Store, parent_id: str, show: Show) -> Iterator[None]:
+    """Call `show` with the sweep's runs every now and then while the block lasts, and once more at its end."""
+
+    def read() -> list[RunRecord]:
+        return sweep_runs(store, parent_id)
+
+    over = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(read, show, over), name="watcher", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join(LONGEST_WAIT)
+        _look(read, show)
+
+
+def _watch(read: Read, show: Show, over: threading.Event) -> None:
+    pause = SHORTEST_PAUSE
+    while not over.wait(pause):
+        started = time.perf_counter()
+        _look(read, show)
+        pause = max(SHORTEST_PAUSE, (time.perf_counter() - started) / SHARE_OF_TIME)
+
+
+def _look(read: Read, show: Show) -> None:
+    try:
+        show(read())
+    except StoreError as error:  # it may come back; if it does not, the jobs say so
+        log.warning("The store could not be read for the display: %s", error)
+
+
+def follow(store: Store, parent_id: str, show: Show) -> bool:
+    """Call `show` with the runs of a sweep that another command carries out, until that is over; whether it ended in
+    order (its command may have gone in the middle)."""
+    vigil, pause = Vigil(), SHORTEST_PAUSE
+    while True:
+        started = time.perf_counter()
+        [parent] = read_runs(store, run_ids=[parent_id], include_parents=True)
+        over = vigil.is_over(parent)
+        _look(lambda: sweep_runs(store, parent_id), show)
+        if over:
+            holder = holder_of(parent)
+            return holder is None or holder.released
+        time.sleep(pause)
+        pause = max(SHORTEST_PAUSE, (time.perf_counter() - started - pause) / SHARE_OF_TIME)
+
+
+def watch(store: Store, named: str, display: SweepDisplay, report: Report) -> None:
+    """Show a sweep that another command carries out, until it ends, then `report`: the one that is `named`, or else the
+    newest at work.
+
+    Raises `RequestError` where there is none, `UnknownRun`, or `StoreError`.
+    """
+    with display.doing("Looking for the sweep"):
+        parent = _sweep_named(store, named)
+    try:
+        done = [run for run in sweep_runs(store, parent.run_id) if run.state is RunState.FINISHED]
+        reused = sum(run.parent_id != parent.run_id for run in done)
+        jobs = recorded_number(parent, JOBS_TAG)
+        with display.live(parent.name, jobs, done, reused=reused):
+            ended = follow(store, parent.run_id, display.show)
+    except KeyboardInterrupt:
+        display.say("No longer watching; the sweep goes on.")
+        raise
+    if not ended:
+        display.say("The command that was at work has gone. The same `harness sweep ...` goes on with the sweep.")
+    comparison = read_comparison(store, parent.run_id, recorded_settings(parent), parent.name, jobs)
+    if comparison is not None:
+        report(comparison)
+
+
+def _sweep_named(store: Store, named: str) -> RunRecord:
+    if named:
+        return find_sweep(store, named)
+    at_work = [sweep for sweep in read_sweeps(store) if is_held(sweep)]
+    if not at_work:
+        raise RequestError(
+            "--watch: no sweep is at work in this store. `harness compare` shows the last one; tracking.uri=... names "
+            "another store."
+        )
+    return at_work[-1]

@@ -1,0 +1,63 @@
+"""How a run that did not finish ends: its description, and the end itself where its own process has gone."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from harness.records import RunRecord, RunState
+from harness.text import clean, markdown, shell
+from harness.tracking.access import taken_retried
+from harness.tracking.attaching import check_targets
+from harness.tracking.selection import ERROR_TAG, ERROR_TYPE_TAG, NOTE_TAG, OVERRIDES_TAG, PROCESS_TAG, TRIES_TAG
+from harness.tracking.store import Store
+
+STATES = {RunState.FAILED: "Failed", RunState.KILLED: "Stopped"}
+
+
+def close_abandoned(
+    store: Store,
+    run: RunRecord,
+    state: RunState,
+    reason: str,
+    kind: str,
+    log_file: Path | None = None,
+    traceback: str | None = None,
+) -> None:
+    """Give a run that was left RUNNING its end, and say why: in words, and by the `kind` of error.
+
+    A run that has ended by itself meanwhile, or that another process has resumed, is left as it is. The log and the
+    traceback are saved as the run itself would have saved them. Raises `StoreError`.
+    """
+    client = store.client
+    note = end_note(state, kind, reason, run.tags.get(OVERRIDES_TAG, ""))
+    with store.explained():
+        now = client.get_run(run.run_id)
+        if now.info.status != run.state or now.data.tags.get(PROCESS_TAG) != run.tags.get(PROCESS_TAG):
+            return
+        for tag, value in ((ERROR_TAG, reason), (ERROR_TYPE_TAG, kind), (NOTE_TAG, note)):
+            taken_retried(partial(client.set_tag, run.run_id, tag, value))
+        if log_file is not None:
+            tries = run.tags.get(TRIES_TAG, "1")
+            folder = "logs" if tries == "1" else f"logs/try_{tries}"
+            check_targets(store, now.info.artifact_uri, [f"{folder}/{log_file.name}"])
+            client.log_artifact(run.run_id, str(log_file), folder)
+        if traceback is not None:
+            check_targets(store, now.info.artifact_uri, ["traceback.txt"])
+            client.log_text(run.run_id, traceback, "traceback.txt")
+        client.set_terminated(run.run_id, status=str(state))
+
+
+def end_note(state: RunState, kind: str, reason: str, overrides: str) -> str:
+    """Why a run ended in `state`, where there is more to read, and the command that runs it again.
+
+    `kind` is the type of the error, `overrides` are the settings as they were typed.
+    """
+    fenced = clean(reason, lines=True).replace("```", "'''")
+    lines = [
+        f"**{STATES.get(state, state)}** ({markdown(kind)})",
+        f"```\n{fenced}\n```",
+        "Among the artifacts: `traceback.txt` and the log in `logs/`.",
+        f"The same run again:\n```\n{shell(['harness', 'train', *overrides.split()])}\n```",
+    ]
+    return "\n\n".join(lines) + "\n"

@@ -1,0 +1,89 @@
+"""A run that ended before its work was done, opened again: the same run, another try."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from harness.config.fingerprint import LEFT_OUT
+from harness.records import RunRecord, RunState
+from harness.tracking.access import taken_retried
+from harness.tracking.provenance import libraries, other_libraries
+from harness.tracking.selection import EPOCH_METRIC, ERROR_TAG, ERROR_TYPE_TAG, FINGERPRINT_TAG, TRIES_TAG
+from harness.tracking.store import Store
+
+log = logging.getLogger(__name__)
+
+LABELS = ("model.name",)
+"""Settings that decide no number, but the row in which a run is shown."""
+_ANYWHERE = tuple(key for key in LEFT_OUT if key not in (*LABELS, "regime.continue_from"))
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What the store has of a run from earlier tries: its parameters, how many epochs were logged, how many tries there
+    were, and whether it has its model."""
+
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    epochs: int = 0
+    tries: int = 0
+    has_model: bool = False
+
+
+def resumable(runs: Sequence[RunRecord], fingerprint: str | None, settings: Mapping[str, object]) -> RunRecord | None:
+    """The run of an earlier try in which a job is resumed, of those that may be one: the last that did not finish and
+    is the same work. None: the job begins a new run, and the log says why.
+
+    `fingerprint` is that of the job, None where it cannot be made; `settings` are all of its settings by dotted name.
+    """
+    began = sorted(runs, key=lambda run: FINGERPRINT_TAG in run.tags)  # of those that never read their data, the last
+    for run in reversed(began):
+        if run.state is RunState.FINISHED:
+            continue
+        reason = _other_work(run, fingerprint, settings)
+        if not reason:
+            return run
+        log.warning("The run %s (%s) is not resumed, a new one begins: %s.", run.name, run.run_id, reason)
+    return None
+
+
+def _other_work(run: RunRecord, fingerprint: str | None, settings: Mapping[str, object]) -> str:
+    """Why a run cannot be resumed as this work, in words; empty where it can."""
+    recorded = run.tags.get(FINGERPRINT_TAG)
+    compared = LABELS if recorded else [key for key in settings if not key.startswith(_ANYWHERE)]
+    if other := [key for key in compared if run.parameters.get(key, wanted := str(settings[key])) != wanted]:
+        return f"its settings are others ({', '.join(other)})"
+    if recorded is None:  # it ended before it had read its data: there is no checkpoint, and no library had a part
+        return ""
+    if recorded != fingerprint:
+        return f"its fingerprint is {recorded}, that of this job {fingerprint or 'is not known'}"
+    if versions := other_libraries(run.tags):
+        return f"it was begun with {versions}, and here is {libraries()}"
+    return ""
+
+
+def reopen(store: Store, run_id: str, tags: Mapping[str, str]) -> Recorded:
+    """Set a run to RUNNING once more and say what it has; why its last try failed is kept as `harness.try.1.error`.
+
+    Raises `StoreError`.
+    """
+    client = store.client
+    with store.explained():
+        run = client.get_run(run_id)
+        points = client.get_metric_history(run_id, EPOCH_METRIC)
+        tries = int(run.data.tags.get(TRIES_TAG, "1"))
+        for tag in (ERROR_TAG, ERROR_TYPE_TAG):
+            if tag in run.data.tags:
+                client.set_tag(run_id, f"harness.try.{tries}.{tag.rpartition('.')[2]}", run.data.tags[tag])
+                client.delete_tag(run_id, tag)
+        for key, value in {**tags, TRIES_TAG: str(tries + 1)}.items():
+            taken_retried(partial(client.set_tag, run_id, key, value))
+        client.update_run(run_id, status="RUNNING")
+    return Recorded(
+        parameters=run.data.params,
+        epochs=max((point.step for point in points), default=0),
+        tries=tries,
+        has_model=bool(run.outputs and run.outputs.model_outputs),
+    )

@@ -1,0 +1,82 @@
+"""Spooled results brought into the store that they were meant for, in order, each exactly once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.errors import StoreError
+from harness.records import RunState
+from harness.tracking.pending_writes import End, StoredRun, look
+from harness.tracking.spool import Spool, find_spools, held
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Home:
+    """What came of a run's spool: how many operations went into the store, and the state that the run ended in.
+
+    `state` is None for a run whose process died before it could say; `parent_id` is the sweep that the run belongs to;
+    `elsewhere`: another try has ended the same work meanwhile, so that nothing of this one was needed.
+    """
+
+    written: int
+    state: str | None
+    parent_id: str | None
+    elsewhere: bool = False
+
+
+def bring_home(spools: Sequence[Spool], ending: bool = True) -> Home:
+    """Write the parts of one run's spool, held by the caller, into the store, and remove them.
+
+    `ending=False` leaves out the end of the run, for one that is going on again.
+    Raises `StoreError`: what is in the store by then is marked, the rest stays. So it does where another process is at
+    work on the run.
+    """
+    origin = spools[0].origin
+    store = origin.store
+    if store.is_missing:  # MLflow would make an empty one
+        raise StoreError(
+            f"The tracking store {store.database} is not there. Bring it back; the results wait in {spools[0].folder}."
+        )
+    store.check_writable()
+    now = look(store, origin.run_id)
+    if now.tries > origin.attempt and now.state is RunState.RUNNING:
+        raise StoreError(
+            f"The run {origin.run_id} is being trained by another process, which has taken it over. The results of "
+            f"before wait in {spools[0].folder}."
+        )
+    elsewhere = now.tries > origin.attempt and now.state is RunState.FINISHED
+    stored = StoredRun(store, origin.run_id, origin.experiment_id, now.tries, again=True)
+    written, state = 0, None
+    try:
+        for spool in () if elsewhere else spools:
+            done = spool.done
+            for number, operation in enumerate(spool.operations(), start=1):
+                if isinstance(operation, End):
+                    state = operation.state
+                if number <= done:
+                    continue
+                if ending or not isinstance(operation, End):
+                    stored.apply(operation)
+                    written += 1
+                spool.mark_done(number)
+        for spool in spools:
+            spool.remove()
+    except OSError as error:
+        raise StoreError(f"The spool {spools[0].folder} cannot be read or marked: {error}.") from error
+    return Home(written, str(now.state) if elsewhere else state, now.parent_id, elsewhere)
+
+
+def bring_home_before(run_id: str) -> None:
+    """Before a run of an earlier try goes on: what that try left in a spool. Raises `StoreError`."""
+    for spools in find_spools(run_id).values():
+        with held(spools) as ours:
+            if not ours:
+                raise StoreError(
+                    f"The run {run_id} is being trained or synced by another process ({spools[0].folder})."
+                )
+            home = bring_home(spools, ending=False)
+            log.info("brought %d entries of an earlier try from %s into the store", home.written, spools[0].folder)
