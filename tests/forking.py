@@ -33,7 +33,7 @@ WORKERS = 2
 """Of those that a command starts, so many are forks; further ones are started anew."""
 STARTERS = ("sweep", "guides", "compare")
 """Subcommands that may start workers."""
-LATE = ("mlflow.store.tracking.sqlalchemy_store", "mlflow.tracking.fluent", "harness.run", "harness.sweep.pool")
+LATE = ("mlflow.store.tracking.sqlalchemy_store", "mlflow.tracking.fluent", "harness.run.execute", "harness.sweep.worker_pool")
 READ_LATE = ("COLUMNS", "HARNESS_", "MLFLOW_HTTP_", "MLFLOW_TRACKING_", "TERM", "TMPDIR")
 """Variables, or the beginnings of their names, that are read when they are needed and not at import."""
 FREE = 500
@@ -52,11 +52,13 @@ class ForkedCommand(subprocess.Popen[str]):
         streams = [given if given != -1 else usual for usual, given in enumerate((p2cread, c2pwrite, errwrite))]
         self._news, news = os.pipe()
         try:
-            socket.send_fds(_server(), [order.encode()], [*streams, news])
+            socket.send_fds(_server()[0], [order.encode()], [*streams, news])
         finally:
             os.close(news)
             self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)
-        self.pid = int(os.read(self._news, 16))
+        number = os.read(self._news, 16)
+        assert number, f"the process that is forked has gone: {_server()[1].args}"
+        self.pid = int(number)
         self._child_created = True
 
     def _internal_poll(self, *args: Any, **options: Any) -> int | None:
@@ -80,11 +82,11 @@ def read_late(variables: Iterable[str]) -> bool:
 
 
 @cache
-def _server() -> socket.socket:
-    """The way to the process that is forked; it ends with this one."""
+def _server() -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    """The way to the process that is forked, which ends with this one."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # else it would inherit that it is ignored
-    subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, __file__, str(theirs.fileno())],
         pass_fds=[theirs.fileno()],
         stdin=subprocess.DEVNULL,
@@ -93,7 +95,7 @@ def _server() -> socket.socket:
     )
     signal.signal(signal.SIGINT, handler)
     theirs.close()
-    return ours
+    return ours, process
 
 
 def _serve(orders: socket.socket) -> None:
