@@ -27,6 +27,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
+from harness.machine import MARK_VARIABLE
+
 MESSAGE = 2**18
 """Bytes that arguments and environment may have."""
 WORKERS = 2
@@ -89,6 +91,7 @@ def _server() -> tuple[socket.socket, subprocess.Popen[bytes]]:
     process = subprocess.Popen(
         [sys.executable, __file__, str(theirs.fileno())],
         pass_fds=[theirs.fileno()],
+        env={name: value for name, value in os.environ.items() if name != MARK_VARIABLE},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,  # what TensorFlow says at its start

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
@@ -148,8 +150,19 @@ def empty(new_project: NewProject) -> Project:
 
 
 @pytest.fixture(scope="session")
-def ended(new_project: NewProject) -> tuple[Outcome, Outcome]:
-    """What `trained` and `swept` are, done side by side: each is busy with starting for most of its time."""
+def ended(new_project: NewProject, tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, Outcome]:
+    """What `trained` and `swept` are, made once for all workers of pytest: nobody may change them."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return _ended(new_project)
+    kept = tmp_path_factory.getbasetemp().parent / "ended"
+    with FileLock(f"{kept}.lock"):
+        if not kept.exists():
+            kept.write_bytes(pickle.dumps(_ended(new_project)))
+        return cast("tuple[Outcome, Outcome]", pickle.loads(kept.read_bytes()))
+
+
+def _ended(new_project: NewProject) -> tuple[Outcome, Outcome]:
+    """Both side by side: each is busy with starting for most of its time. As processes of their own, not forks."""
     single, grid = new_project(), new_project()
     real = (HARNESS,)
     git = ["git", "-C", str(single.root), "-c", "user.name=t", "-c", "user.email=t@example.org"]
