@@ -17,6 +17,19 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+LONGEST = ("test_kills", "test_faults", "test_interruption", "test_isolation", "test_surroundings", "test_state")
+"""Modules that take minutes: they begin first, so that nobody waits for them at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: _place(item.path))  # stable: a module's tests keep their order
+
+
+def _place(file: Path) -> tuple[int, int]:
+    first = LONGEST.index(file.stem) if file.stem in LONGEST else len(LONGEST)
+    return first, ("integration", "training").count(file.parent.name) == 0
+
+
 class RunCommand(Protocol):
     def __call__(
         self, *arguments: str, timeout: float = 300, env: dict[str, str] | None = None

@@ -1,6 +1,6 @@
 """`kill -9` at moments drawn at random, of a whole sweep and of single workers: nothing is lost or doubled in the end.
 
-`make test-kills` kills 20 times, the usual tests three times.
+`make test-long` kills 20 times, the usual tests three times.
 """
 
 from __future__ import annotations
