@@ -29,10 +29,10 @@ from harness.commands.chosen_runs import choose
 from harness.commands.confirming import check_request, confirmed
 from harness.commands.external_runs import naming_of, naming_options
 from harness.commands.store_option import store_option
-from harness.errors import RequestError, StoreError
+from harness.errors import RequestError
 from harness.records import RunRecord
 from harness.tracking.models import find_trained
-from harness.tracking.predictions import read_predictions
+from harness.tracking.predictions import read_predictions, readable_predictions
 from harness.tracking.reading import cached_reads
 from harness.tracking.store import Store
 
@@ -281,14 +281,10 @@ def _rendered(shown: Shown, form: str, how: OnRequest) -> str:
 
 
 def predictions_of(store: Store, runs: Sequence[RunRecord], needed: bool = False) -> HeldOutPredictions:
-    """What runs answered for each held-out image. Raises `StoreError` where it is `needed` and cannot be read."""
-    try:
+    """What runs answered for each held-out image. Raises `StoreError` where all are `needed` and one cannot be read."""
+    if needed:
         return read_predictions(store, runs)
-    except StoreError as error:
-        if needed:
-            raise
-        click.echo(f"Intervals over images rest on the formula p (1 - p) / N: {error}", err=True)
-        return {}
+    return readable_predictions(store, runs, lambda line: click.echo(line, err=True))
 
 
 def _demand(minimum: str | None, within: str | None) -> Demand:

@@ -34,7 +34,8 @@ def command(run: str, named: tuple[str, ...], form: str, store: Store) -> None:
 
     Exit code 0 if all metrics of every epoch are identical (times aside), 1 if not.
     """
-    from harness.run.reproduce import CONTINUED, DATA, find_recorded, repeat
+    from harness.run.reproduce import CONTINUED, DATA, find_recorded
+    from harness.run.reproduce import reproduce as run_again
     from harness.sweep.lease import close_dead
     from harness.sweep.progress import RunDisplay
 
@@ -50,7 +51,7 @@ def command(run: str, named: tuple[str, ...], form: str, store: Store) -> None:
     display.show_configuration(recorded.config)
     display.run_started(recorded.name)
     with display.live():
-        result, repetition = repeat(store, recorded, display)
+        result, repetition = run_again(store, recorded, display)
     display.run_finished(result)
     click.echo(_as_json(repetition) if form == "json" else "\n".join(report(repetition)))
     if not repetition.identical:

@@ -82,9 +82,9 @@ def _examine(folder: Path, name: str, expected: str) -> StoredFile:
 
 def locate(directory: Path, publication: Publication) -> Path:
     """The folder meant by `dataset.directory`: its sub-folder called by the dataset's name (`fashion_mnist` or
-    `fashion-mnist`) where there is one, else the directory itself. Raises `DataError` if it is no folder."""
+    `fashion-mnist`) where there is one, else the directory itself. Raises `RequestError` if it is no folder."""
     if not directory.is_dir():
-        raise DataError(
+        raise RequestError(
             f"dataset.directory={directory}: there is no such folder. Name one that holds the four files of "
             f"{publication.title}, or set dataset.directory=null to use the cache and the network."
         )

@@ -2,9 +2,9 @@
 
 from harness.models.building import build_model
 from harness.models.exporting import FORMATS, ExportFormat
-from harness.models.loading import KERAS_FILE, load_model
 from harness.models.prediction import log_probabilities, probability_model
 from harness.models.preprocessing import float64_scale, pixel_scale
+from harness.models.saved import KERAS_FILE, load_model
 
 __all__ = [
     "FORMATS",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import RequestError
-from harness.models.loading import load_model
+from harness.models.saved import load_model
 
 EXPORTED_KERAS = "model.keras"
 

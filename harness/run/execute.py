@@ -22,7 +22,7 @@ from harness.models import build_model, pixel_scale, probability_model
 from harness.records import RunRecord, Split
 from harness.run.checkpoint import Checkpoint
 from harness.run.evaluate import evaluate_stages
-from harness.run.log import Recorded, data_counts, log_configuration, log_data, log_note, log_start, log_state
+from harness.run.log import RunObserver, data_counts, log_configuration, log_data, log_note, log_start, log_state
 from harness.run.warm_start import LOG_STATE, find_start, keeps_state, start_identity
 from harness.surroundings import prepare
 from harness.tracking.resume import resumable
@@ -100,7 +100,7 @@ def execute(
         validate(config)
         import_tensorflow(config.threads)
         checkpoint = Checkpoint(tracked.run_id, config.tracking.checkpoint_seconds, tags.get(FINGERPRINT_TAG, ""))
-        start = find_start(store, config, tracked.recorded.parameters)
+        start = find_start(store, config, tracked.earlier.parameters)
         log_start(tracked, start)
         seed_everything(config.seed, config.threads)
         dataset, splits = load_splits(config.dataset, config.regime.validation)
@@ -121,8 +121,11 @@ def execute(
         )
 
         fit_started = time.perf_counter()
-        recorded, state = Recorded(tracked, observer, checkpoint), checkpoint.read(weight_shapes(model)) or start.state
-        fitted = fit(engine, model, config, splits.train, splits.validation, recorded, callbacks, state)
+        watched, state = (
+            RunObserver(tracked, observer, checkpoint),
+            checkpoint.read(weight_shapes(model)) or start.state,
+        )
+        fitted = fit(engine, model, config, splits.train, splits.validation, watched, callbacks, state)
         fit_seconds = time.perf_counter() - fit_started
 
         stages = evaluate_stages(model, fitted, splits, spec.class_names)
@@ -130,7 +133,7 @@ def execute(
         if config.tracking.log_model:
             examples = Split(splits.test.images[:EXAMPLES], splits.test.labels[:EXAMPLES])
             tracked.log_model(probability_model(model, config.model.head), spec, examples)
-        asked = tracked.recorded.parameters.get(LOG_STATE, str(config.tracking.log_state))
+        asked = tracked.earlier.parameters.get(LOG_STATE, str(config.tracking.log_state))
         if keeps_state(asked, context.parent_id):
             log_state(tracked, capture(model, history.last_epoch))
         tracked.log_table("per_class.json", per_class_table(test))

@@ -93,7 +93,7 @@ def data_counts(splits: Splits) -> dict[str, float]:
     return counts | {"data/noisy_labels": float(splits.noisy_labels)}
 
 
-class Recorded:
+class RunObserver:
     """Passes an engine's events to the store first, then to whoever watches; keeps checkpoints.
 
     Epochs that the store has from an earlier try are not logged again: trained once more, they have the same values.
@@ -108,7 +108,7 @@ class Recorded:
         self._watcher.training_started(epochs)
 
     def epoch_ended(self, epoch: int, values: Mapping[str, float]) -> None:
-        if epoch > self._tracked.recorded.epochs:
+        if epoch > self._tracked.earlier.epochs:
             self._tracked.log_epoch(epoch, values)
         log.info("epoch %d: %s", epoch, {name: round(value, 4) for name, value in values.items()})
         self._watcher.epoch_ended(epoch, values)

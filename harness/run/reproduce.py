@@ -28,7 +28,7 @@ LOG = "run.log"
 
 
 @dataclass(frozen=True)
-class Recorded:
+class OriginalRun:
     """What is to be done again: the run, its configuration, and the overrides that had made it."""
 
     record: RunRecord
@@ -44,7 +44,7 @@ CONTINUED, DATA = "regime.continue_from", "dataset.directory"
 """What of a record can be a file or a folder on this machine."""
 
 
-def find_recorded(store: Store, text: str, named: Mapping[str, str] = MappingProxyType({})) -> Recorded:
+def find_recorded(store: Store, text: str, named: Mapping[str, str] = MappingProxyType({})) -> OriginalRun:
     """The finished run that `text` means, ready to be carried out: same data, same number of threads, same start.
 
     `named` are the file (`regime.continue_from`) and the folder (`dataset.directory`) that the user names for it: a
@@ -73,10 +73,10 @@ def find_recorded(store: Store, text: str, named: Mapping[str, str] = MappingPro
     config = with_absolute_paths(config)
     check_start(store, config)
     load_recorded(record, config)
-    return Recorded(record, config, read_words(store, record))
+    return OriginalRun(record, config, read_words(store, record))
 
 
-def repeat(store: Store, recorded: Recorded, observer: TrainingObserver) -> tuple[RunResult, Repetition]:
+def reproduce(store: Store, recorded: OriginalRun, observer: TrainingObserver) -> tuple[RunResult, Repetition]:
     """Train once more, as a new run of the same experiment, and hold it to the recorded one. Raises as `execute`."""
     store.ensure_experiment(recorded.record.experiment)
     with _log_file() as file:

@@ -13,7 +13,7 @@ from harness.analysis.held_out import HeldOutPredictions
 from harness.analysis.presenting import render
 from harness.analysis.settings import NOT_CONTINUED, headings
 from harness.config.schema import flatten
-from harness.errors import StoreError, SweepFailed
+from harness.errors import SweepFailed
 from harness.records import RunRecord, RunState
 from harness.sweep.lease import is_held
 from harness.sweep.mlflow_views import not_decisive, show_sweep
@@ -21,7 +21,7 @@ from harness.sweep.plan import SweepPlan, one_a_job, reused_jobs
 from harness.sweep.progress import SweepDisplay
 from harness.tracking.access import shown_uri
 from harness.tracking.locations import local_path
-from harness.tracking.predictions import read_predictions
+from harness.tracking.predictions import readable_predictions
 from harness.tracking.reading import cached_reads, read_runs, sweep_runs
 from harness.tracking.selection import (
     CONFIRMS_TAG,
@@ -67,7 +67,12 @@ def _finish_parent(
         with display.doing("Comparing the runs"):
             runs = sweep_runs(parent.store, parent.run_id)
             comparison = _compared(
-                runs, parent.run_id, plan.swept, parent.name, len(plan.jobs), predictions_of(parent.store, runs)
+                runs,
+                parent.run_id,
+                plan.swept,
+                parent.name,
+                len(plan.jobs),
+                readable_predictions(parent.store, runs, log.warning),
             )
             finished = _states(runs).count(RunState.FINISHED)
             if comparison is not None:
@@ -202,7 +207,8 @@ def bring_up_to_date(store: Store, parent_id: str) -> bool:
         return False
     jobs, runs = recorded_number(record, JOBS_TAG), sweep_runs(store, parent_id)
     swept = recorded_settings(record)
-    if (comparison := _compared(runs, parent_id, swept, record.name, jobs, predictions_of(store, runs))) is None:
+    predictions = readable_predictions(store, runs, log.warning)
+    if (comparison := _compared(runs, parent_id, swept, record.name, jobs, predictions)) is None:
         return False
     reported = CONFIRMS_TAG not in record.tags and any(run.parameters.get("figures") != "none" for run in runs)
     words = tuple(record.tags.get(OVERRIDES_TAG, "").split())
@@ -237,15 +243,6 @@ def _compared(
     if reused := sum(run.parent_id != parent_id for run in runs):
         title = f"{title} ({reused_jobs(reused, jobs or len(runs))})"
     return compare(runs, swept=swept, title=title, predictions=predictions) if runs else None
-
-
-def predictions_of(store: Store, runs: Sequence[RunRecord]) -> HeldOutPredictions:
-    """What the runs answered for each held-out image; where that cannot be read, the log says so, and that is all."""
-    try:
-        return read_predictions(store, runs)
-    except StoreError as error:
-        log.warning("The intervals over images rest on the formula p (1 - p) / N: %s", error)
-        return {}
 
 
 def record_comparison(parent: RunWriter, comparison: Comparison, reported: bool) -> None:

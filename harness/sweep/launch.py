@@ -50,7 +50,7 @@ from harness.sweep.mlflow_views import MOST_RUNS, not_decisive, show_experiment
 from harness.sweep.plan import plan_sweep
 from harness.sweep.progress import RunDisplay, SweepDisplay
 from harness.sweep.run_names import run_name
-from harness.sweep.runner import Outlook, Sweep, conduct, environment
+from harness.sweep.runner import Outlook, Sweep, environment, run_sweep
 from harness.sweep.watch import watch
 from harness.terminal import doing
 from harness.tracking.access import few_retries, holds_secret, shown_uri
@@ -151,7 +151,7 @@ def _sweep(request: argparse.Namespace, report: Report, show_plan: ShowPlan) -> 
     if request.plan:
         show_plan(sweep.outlook())
     else:
-        conduct(sweep, display, report)
+        run_sweep(sweep, display, report)
 
 
 def launch_jobs(jobs: Sequence[Sequence[str]], swept: Sequence[str], confirms: str, report: Report) -> None:
@@ -159,7 +159,7 @@ def launch_jobs(jobs: Sequence[Sequence[str]], swept: Sequence[str], confirms: s
     `confirms` the rows of these runs. Raises as `launch`."""
     every = replace(expand_sweep(()), jobs=tuple(map(tuple, jobs)), swept=tuple(swept))
     sweep = _planned(every, check_sweep(every), lambda extra: _call_hydra(["--multirun", *extra], run_job))
-    conduct(replace(sweep, work=replace(sweep.work, confirms=confirms)), SweepDisplay(), report)
+    run_sweep(replace(sweep, work=replace(sweep.work, confirms=confirms)), SweepDisplay(), report)
 
 
 def _planned(jobs: SweepJobs, configs: Sequence[Config], start: Callable[[Sequence[str]], None]) -> Sweep:

@@ -19,8 +19,8 @@ from harness.composing import typed_config
 from harness.config.schema import SWEEP_SETTINGS, Config
 from harness.errors import ConfigError
 from harness.machine import available_cpus, available_memory, gpus
-from harness.sweep.worker import Job, Slot
-from harness.sweep.worker_pool import Crew
+from harness.sweep.worker import Job, WorkerSpec
+from harness.sweep.worker_pool import WorkerPool
 
 ADDRESS = "hydra_plugins.harness.PoolLauncher"
 """Where Hydra finds `PoolLauncher`."""
@@ -31,7 +31,7 @@ WORKER_MEMORY = 2 * 2**30
 """Bytes that a worker may come to need: TensorFlow, a dataset, the programs of some models."""
 
 
-def plan_slots(workers: int | None, jobs: int, threads: int | None = None) -> list[Slot]:
+def plan_workers(workers: int | None, jobs: int, threads: int | None = None) -> list[WorkerSpec]:
     """The workers for `jobs` jobs: as many as asked for; else one for each GPU, or for each core that memory allows.
 
     The cores are shared out evenly where the number of `threads` is not given. Raises `ConfigError` if fewer than one
@@ -43,7 +43,7 @@ def plan_slots(workers: int | None, jobs: int, threads: int | None = None) -> li
     fitting = len(devices) or min(available_cpus(), available_memory() // WORKER_MEMORY)
     count = max(1, min(jobs, workers or fitting))
     share = threads or max(1, available_cpus() // count)
-    return [Slot(number, share, devices[number % len(devices)] if devices else None) for number in range(count)]
+    return [WorkerSpec(number, share, devices[number % len(devices)] if devices else None) for number in range(count)]
 
 
 class PoolLauncher(Launcher):
@@ -71,10 +71,10 @@ class PoolLauncher(Launcher):
             Job(_number(overrides, initial_job_idx + offset), tuple(overrides), self.config, self.context, self.task)
             for offset, overrides in enumerate(job_overrides)
         ]
-        if _crew is not None:
-            return _crew.work(jobs)
-        with crew_at_hand(plan_slots(self.workers, len(jobs)), typed_config(self.config)) as crew:
-            return crew.work(jobs)
+        if _pool is not None:
+            return _pool.work(jobs)
+        with running_pool(plan_workers(self.workers, len(jobs)), typed_config(self.config)) as pool:
+            return pool.work(jobs)
 
 
 def _number(overrides: Sequence[str], place: int) -> int:
@@ -83,11 +83,11 @@ def _number(overrides: Sequence[str], place: int) -> int:
     return int(given[-1]) if given else place
 
 
-_crew: Crew | None = None
+_pool: WorkerPool | None = None
 
 
 @contextmanager
-def crew_for(launcher: Mapping[str, Any], jobs: int, config: Config) -> Iterator[Crew | None]:
+def workers_for(launcher: Mapping[str, Any], jobs: int, config: Config) -> Iterator[WorkerPool | None]:
     """The pool's workers, started early, if that is the launcher which the configuration asks for; else None.
 
     `config` is that of any job. Raises `ConfigError` for a setting that the pool does not have, or that another
@@ -104,17 +104,17 @@ def crew_for(launcher: Mapping[str, Any], jobs: int, config: Config) -> Iterator
         return
     if unknown := set(launcher) - {"_target_", "workers"}:
         raise ConfigError(f"hydra.launcher.{min(unknown)}: the pool has no such setting; it has workers.")
-    with crew_at_hand(plan_slots(launcher.get("workers"), jobs, config.threads), config) as crew:
-        yield crew
+    with running_pool(plan_workers(launcher.get("workers"), jobs, config.threads), config) as pool:
+        yield pool
 
 
 @contextmanager
-def crew_at_hand(slots: Sequence[Slot], config: Config) -> Iterator[Crew]:
+def running_pool(specs: Sequence[WorkerSpec], config: Config) -> Iterator[WorkerPool]:
     """Workers that serve every launch in the block: those of a sweep in batches too."""
-    global _crew
-    _crew = Crew(slots, config)
+    global _pool
+    _pool = WorkerPool(specs, config)
     try:
-        yield _crew
+        yield _pool
     finally:
-        _crew.end()
-        _crew = None
+        _pool.end()
+        _pool = None

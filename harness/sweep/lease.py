@@ -1,8 +1,8 @@
-"""One command at a time works on a sweep: it has a claim in the store, and shows there that it lives.
+"""One command at a time works on a sweep: it has a lease in the store, and shows there that it lives.
 
-A claim is a parameter of the sweep's own run (`claim.1`, then `claim.2`, ...): a parameter cannot be changed once it is
+A lease is a parameter of the sweep's own run (`claim.1`, then `claim.2`, ...): a parameter cannot be changed once it is
 written, in any of MLflow's stores, so that of several commands one gets it. Its owner renews a tag as long as it lives.
-A claim ends when its owner releases it, or dies: on the same machine that is seen at once, of another machine when its
+A lease ends when its owner releases it, or dies: on the same machine that is seen at once, of another machine when its
 tag has not moved for a while.
 """
 
@@ -35,17 +35,17 @@ from harness.machine import (
 from harness.records import RunRecord, RunState
 from harness.sweep.plan import SweepPlan, earlier_sweeps
 from harness.tracking import leases
-from harness.tracking.finalize import close_abandoned
 from harness.tracking.reading import read_runs, read_sweeps, running_runs
 from harness.tracking.selection import PROCESS_TAG, is_sweep
 from harness.tracking.store import Store
+from harness.tracking.unfinished import close_abandoned
 from harness.tracking.writing import RunIdentity, RunWriter
 
 log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 10.0
 EXPIRY_SECONDS = 60.0
-"""A claim whose beat was watched for so long and did not move has expired. The time that a beat says is for people: the
+"""A lease whose beat was watched for so long and did not move has expired. The time that a beat says is for people: the
 clocks of two machines differ."""
 SETTLING_SECONDS = 1.0
 """What a server may take to show one command what another has written."""
@@ -54,14 +54,14 @@ LOOK_SECONDS = 0.2
 
 HEARTBEAT_TAG = "harness.heartbeat"
 RELEASED_TAG = "harness.claim_released"
-CLAIM = re.compile(r"claim\.([1-9][0-9]{0,8})")
+LEASE = re.compile(r"claim\.([1-9][0-9]{0,8})")
 CUT_OFF = "Its sweep ended before the run did."
 DIED_ALONE = "Its process ended before the run did: it was killed, or the machine was switched off."
 
 
 @dataclass(frozen=True)
 class Holder:
-    """The last claim on a sweep: its number, its owner, the owner's last sign of life, whether it was given up."""
+    """The last lease on a sweep: its number, its owner, the owner's last sign of life, whether it was given up."""
 
     number: int
     process: str
@@ -78,8 +78,8 @@ class Holder:
 
 
 def holder_of(parent: RunRecord) -> Holder | None:
-    """Who claimed the sweep last; None where nobody has."""
-    numbers = [int(found[1]) for key in parent.parameters if (found := CLAIM.fullmatch(key))]
+    """Who leased the sweep last; None where nobody has."""
+    numbers = [int(found[1]) for key in parent.parameters if (found := LEASE.fullmatch(key))]
     if not numbers:
         return None
     number, tags = max(numbers), parent.tags
@@ -93,8 +93,8 @@ def is_held(parent: RunRecord) -> bool:
     return holder is not None and not holder.released and not holder.gone
 
 
-class Vigil:
-    """Watches a claim for its end; asked again and again, with the sweep as the store has it by then."""
+class LeaseWatch:
+    """Watches a lease for its end; asked again and again, with the sweep as the store has it by then."""
 
     def __init__(self) -> None:
         self._seen: tuple[int, str] | None = None
@@ -112,10 +112,10 @@ class Vigil:
         return time.monotonic() - self._since > EXPIRY_SECONDS
 
 
-class Claim:
-    """This process's claim on a sweep. As a context it beats while the block lasts, then releases the claim.
+class Lease:
+    """This process's lease on a sweep. As a context it beats while the block lasts, then releases the lease.
 
-    If another command takes the sweep over meanwhile (this machine slept for a minute), the claim `is_lost`, and the
+    If another command takes the sweep over meanwhile (this machine slept for a minute), the lease `is_lost`, and the
     main thread is interrupted.
     """
 
@@ -130,13 +130,13 @@ class Claim:
         try:
             self._lost = self._lost or self._is_followed()
         except StoreError as error:
-            log.info("not known whether the claim still holds: %s", error)
+            log.info("not known whether the lease still holds: %s", error)
         return self._lost
 
     def _is_followed(self) -> bool:
         return f"claim.{self._number + 1}" in leases.read_run(self._store, self._parent_id).data.params
 
-    def __enter__(self) -> Claim:
+    def __enter__(self) -> Lease:
         leases.tag_run(self._store, self._parent_id, {HEARTBEAT_TAG: f"{time.time():.1f}"})
         self._thread.start()
         return self
@@ -159,19 +159,19 @@ class Claim:
                 log.info("no heartbeat: %s", error)
 
 
-def take_claim(store: Store, parent_id: str, after: int = 0) -> Claim | None:
-    """Claim a sweep whose claim number `after` is over (0: it had none); None where another command was faster.
+def take_lease(store: Store, parent_id: str, after: int = 0) -> Lease | None:
+    """Lease a sweep whose lease number `after` is over (0: it had none); None where another command was faster.
 
     Raises `StoreError`.
     """
     owner = f"{this_process()} {_proof(mark_children(), parent_id, uuid.uuid4().hex[:8])}"
     return (
-        Claim(store, parent_id, after + 1) if leases.write_once(store, parent_id, f"claim.{after + 1}", owner) else None
+        Lease(store, parent_id, after + 1) if leases.write_once(store, parent_id, f"claim.{after + 1}", owner) else None
     )
 
 
 def _proof(mark: str, parent_id: str, salt: str) -> str:
-    """What a claim on this sweep says of the mark that the owner's workers carry. It can be checked by whoever sees the
+    """What a lease on this sweep says of the mark that the owner's workers carry. It can be checked by whoever sees the
     mark, and made by nobody else: no record of a store can point at a process that is not a worker of this sweep."""
     return f"{salt}.{hashlib.sha256(f'{salt} {parent_id} {mark}'.encode()).hexdigest()[:32]}"
 
@@ -235,9 +235,9 @@ def close_dead(store: Store) -> list[RunRecord]:
 
 def _left_behind(parent: RunRecord) -> list[psutil.Process]:
     """The workers of earlier commands that live here: those that carry the mark of a command that is no more, and that
-    claimed this sweep. What its runs say of their processes proves nothing."""
-    claimed = [value.rpartition(" ") for key, value in parent.parameters.items() if CLAIM.fullmatch(key)]
-    proofs = [proof for owner, _, proof in claimed if is_here(owner) and not is_alive(owner)]
+    leased this sweep. What its runs say of their processes proves nothing."""
+    leased = [value.rpartition(" ") for key, value in parent.parameters.items() if LEASE.fullmatch(key)]
+    proofs = [proof for owner, _, proof in leased if is_here(owner) and not is_alive(owner)]
     return [
         process
         for process, mark in marked_processes()

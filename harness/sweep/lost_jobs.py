@@ -12,10 +12,10 @@ from harness.records import RunRecord, RunState
 from harness.sweep.run_names import group_name, run_name
 from harness.sweep.worker import LOG, TRACEBACK, Failure
 from harness.sweep.worker_process import DIED
-from harness.tracking.finalize import close_abandoned
 from harness.tracking.reading import read_runs
 from harness.tracking.selection import GROUP_TAG, JOB_TAG, recorded_number
 from harness.tracking.store import Store
+from harness.tracking.unfinished import close_abandoned
 from harness.tracking.writing import RunIdentity, RunWriter
 
 STOPPED = "KeyboardInterrupt"

@@ -1,4 +1,4 @@
-"""A sweep from its plan to its table: find what there is of it, claim it, have the rest carried out, sum up.
+"""A sweep from its plan to its table: find what there is of it, lease it, have the rest carried out, sum up.
 
 The store is the truth. What was begun before is looked up there, by what the jobs are; nothing else is kept.
 """
@@ -19,8 +19,8 @@ from harness.records import RunRecord, RunState
 from harness.sweep.finalize import Report, conclude, finish_parent, in_words_spooled, raise_if_unfinished
 from harness.sweep.forecast import Forecast
 from harness.sweep.job import JOB_SETTING, PARENT_SETTING
-from harness.sweep.launcher import ADDRESS, crew_for, plan_slots
-from harness.sweep.lease import Claim, Holder, holder_of, is_held, new_parent, take_claim, take_over
+from harness.sweep.launcher import ADDRESS, plan_workers, workers_for
+from harness.sweep.lease import Holder, Lease, holder_of, is_held, new_parent, take_lease, take_over
 from harness.sweep.lost_jobs import close_failed, end_runs, job_number, record_failure
 from harness.sweep.plan import (
     PlannedJob,
@@ -35,7 +35,7 @@ from harness.sweep.progress import SweepDisplay
 from harness.sweep.run_names import sweep_name
 from harness.sweep.watch import follow, watched
 from harness.sweep.worker import Failure
-from harness.sweep.worker_pool import Crew, Record
+from harness.sweep.worker_pool import Record, WorkerPool
 from harness.tracking.access import few_retries, shown_uri
 from harness.tracking.provenance import typed_command
 from harness.tracking.reading import cached_reads, read_runs, sweep_runs
@@ -116,19 +116,19 @@ class Sweep:
         )
 
     def outlook(self) -> Outlook:
-        """What `conduct` would do now; nothing is written. Raises as it does."""
+        """What `run_sweep` would do now; nothing is written. Raises as it does."""
         with cached_reads(self.store):
             plan = self.look_up()
             known = [] if self.store.is_missing else read_runs(self.store)
         due = plan.due(self.config.resume)
         threads = self.config.threads or plan.threads
         pooled = self.jobs.launcher.get("_target_") == ADDRESS
-        slots = plan_slots(self.jobs.launcher.get("workers"), max(len(due), 1), threads) if pooled else [None]
+        specs = plan_workers(self.jobs.launcher.get("workers"), max(len(due), 1), threads) if pooled else [None]
         busy = holder_of(plan.parent) if plan.parent is not None and is_held(plan.parent) else None
-        return Outlook(plan, due, Forecast(known), len(slots), busy)
+        return Outlook(plan, due, Forecast(known), len(specs), busy)
 
 
-def conduct(sweep: Sweep, display: SweepDisplay, report: Report) -> None:
+def run_sweep(sweep: Sweep, display: SweepDisplay, report: Report) -> None:
     """Carry out what is left of a sweep, or watch another command do it; `report` what was found.
 
     Raises `SweepFailed` where not every run finished, `RequestError` where nothing is there to go on with.
@@ -187,13 +187,13 @@ def _reused_before(plan: SweepPlan) -> dict[int, str]:
 
 
 def _work(sweep: Sweep, plan: SweepPlan, over: int, display: SweepDisplay, report: Report) -> bool:
-    """Claim the sweep and carry out what is due; whether it did: another command may have been faster.
+    """Lease the sweep and carry out what is due; whether it did: another command may have been faster.
 
-    `over` is the number of the last claim, which has ended.
+    `over` is the number of the last lease, which has ended.
     """
     due, store = plan.due(sweep.config.resume), sweep.store
     config = replace(sweep.config, threads=sweep.config.threads or plan.threads)
-    with crew_for(sweep.jobs.launcher, max(len(due), 1), config) as crew, _last_word(crew, len(plan.jobs)):
+    with workers_for(sweep.jobs.launcher, max(len(due), 1), config) as pool, _last_word(pool, len(plan.jobs)):
         with display.doing("Starting workers, checking the data and the store"):
             sweep.check()
             parent: RunWriter | None = None
@@ -203,17 +203,17 @@ def _work(sweep: Sweep, plan: SweepPlan, over: int, display: SweepDisplay, repor
                 if parent is None:
                     return False
             parent_id = parent.run_id if parent is not None else plan.parent.run_id if plan.parent else ""
-            claim = take_claim(store, parent_id, over)
-        if claim is None:
+            lease = take_lease(store, parent_id, over)
+        if lease is None:
             return False
-        with claim:
+        with lease:
             if parent is None:
                 [record] = read_runs(store, run_ids=[parent_id], include_parents=True)
                 take_over(store, record, display.say, config.timeout)
                 plan = sweep.under(record)
                 parent = RunWriter(store, sweep.identity(plan), parent_id)
             try:
-                runs = _carry_out(sweep, plan, parent, crew, claim, display, report)
+                runs = _carry_out(sweep, plan, parent, pool, lease, display, report)
             except KeyboardInterrupt:
                 display.say(_how_to_resume(sweep))
                 raise
@@ -222,12 +222,12 @@ def _work(sweep: Sweep, plan: SweepPlan, over: int, display: SweepDisplay, repor
 
 
 @contextmanager
-def _last_word(crew: Crew | None, jobs: int) -> Iterator[None]:
+def _last_word(pool: WorkerPool | None, jobs: int) -> Iterator[None]:
     """Where the store is still away at the end, it is said of jobs that were trained that nothing of them is lost."""
     try:
         yield
     except StoreError as error:
-        kept = [] if crew is None else [one for one in crew.failures.values() if one.kind == NotInStore.__name__]
+        kept = [] if pool is None else [one for one in pool.failures.values() if one.kind == NotInStore.__name__]
         if not kept:
             raise
         raise StoreError(f"{error}\n{in_words_spooled(len(kept), jobs)}") from error
@@ -244,8 +244,8 @@ def _carry_out(
     sweep: Sweep,
     plan: SweepPlan,
     parent: RunWriter,
-    crew: Crew | None,
-    claim: Claim,
+    pool: WorkerPool | None,
+    lease: Lease,
     display: SweepDisplay,
     report: Report,
 ) -> list[RunRecord]:
@@ -255,8 +255,8 @@ def _carry_out(
     for remark in plan.remarks():
         display.say(remark)
     jobs = plan.numbered(sweep.jobs)
-    if crew is not None:
-        crew.record = partial(_record, claim, partial(record_failure, parent, jobs, sweep.config))
+    if pool is not None:
+        pool.record = partial(_record, lease, partial(record_failure, parent, jobs, sweep.config))
     state = RunState.FAILED
     with ExitStack() as last:
         try:
@@ -276,15 +276,15 @@ def _carry_out(
                     raise
                 finally:
                     last.enter_context(few_retries())
-                    if not claim.is_lost():
-                        failures = crew.failures if crew is not None else None
+                    if not lease.is_lost():
+                        failures = pool.failures if pool is not None else None
                         if sweep.config.resume == "only_failed":
                             jobs = replace(jobs, jobs=())  # those without a run were not asked for
                         runs = sweep_runs(parent.store, parent.run_id)
                         end_runs(parent, runs, jobs, sweep.config, failures, interrupted=state is RunState.KILLED)
                         _close_unopened(parent, runs, before, failures or {})
         finally:
-            if claim.is_lost():
+            if lease.is_lost():
                 raise HarnessError(
                     "This machine was not heard of for a minute, and another command has taken the sweep over. "
                     "`harness sweep --watch` shows it."
@@ -293,9 +293,9 @@ def _carry_out(
     return runs
 
 
-def _record(claim: Claim, record: Record, number: int, failure: Failure) -> None:
+def _record(lease: Lease, record: Record, number: int, failure: Failure) -> None:
     """Record a failure, unless the sweep is another command's by now, and the job with it."""
-    if not claim.is_lost():
+    if not lease.is_lost():
         record(number, failure)
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from harness.errors import RequestError, StoreError
 from harness.records import RunRecord, RunState
 from harness.sweep.finalize import Report, read_comparison
-from harness.sweep.lease import Vigil, holder_of, is_held
+from harness.sweep.lease import LeaseWatch, holder_of, is_held
 from harness.sweep.progress import SweepDisplay
 from harness.tracking.models import find_sweep
 from harness.tracking.reading import read_runs, read_sweeps, sweep_runs
@@ -68,11 +68,11 @@ def _look(read: Read, show: Show) -> None:
 def follow(store: Store, parent_id: str, show: Show) -> bool:
     """Call `show` with the runs of a sweep that another command carries out, until that is over; whether it ended in
     order (its command may have gone in the middle)."""
-    vigil, pause = Vigil(), SHORTEST_PAUSE
+    watch, pause = LeaseWatch(), SHORTEST_PAUSE
     while True:
         started = time.perf_counter()
         [parent] = read_runs(store, run_ids=[parent_id], include_parents=True)
-        over = vigil.is_over(parent)
+        over = watch.is_over(parent)
         _look(lambda: sweep_runs(store, parent_id), show)
         if over:
             holder = holder_of(parent)

@@ -31,7 +31,7 @@ DUMP = signal.SIGUSR1
 
 
 @dataclass(frozen=True)
-class Slot:
+class WorkerSpec:
     """The place of one worker: its number, TensorFlow's threads inside an operation, and its GPU, if any."""
 
     number: int
@@ -84,7 +84,7 @@ def stop_requested() -> bool:
 class _Worker:
     """What a worker process knows of itself."""
 
-    slot: Slot
+    spec: WorkerSpec
     stop: Shared
     launcher: int
     busy: bool = False
@@ -95,15 +95,15 @@ screen: TextIO = sys.stderr
 """The command's standard error. A job's own is its log: see `_last_words`."""
 
 
-def start_worker(slot: Slot, stop: Shared, pid: Shared) -> None:
+def start_worker(spec: WorkerSpec, stop: Shared, pid: Shared) -> None:
     """The first thing that a worker process does. It answers with its `pid`."""
     global _worker, screen
     screen = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
-    _worker = _Worker(slot, stop, os.getppid())
+    _worker = _Worker(spec, stop, os.getppid())
     signal.signal(signal.SIGTERM, _stop_at_once)
     signal.signal(DUMP, signal.SIG_IGN)  # between two jobs there is nothing to say
-    if slot.device is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = slot.device
+    if spec.device is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = spec.device
     pid.value = os.getpid()
 
 
@@ -150,7 +150,7 @@ def carry_out(job: Job) -> Failure | None:
         config = compose_job(job)
         with open_dict(config):
             if config.get("threads") is None:
-                config.threads = _worker.slot.threads
+                config.threads = _worker.spec.threads
             # What there is to warn of, the command has said before it started the workers; their logs repeat it.
             if (handler := OmegaConf.select(config, "hydra.job_logging.handlers.screen")) is not None:
                 handler.level, handler.stream = "ERROR", f"ext://{__name__}.screen"

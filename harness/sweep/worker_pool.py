@@ -15,7 +15,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from harness.config.schema import Config
 from harness.errors import StoreError, SweepFailed
 from harness.machine import mark_children
-from harness.sweep.worker import Failure, Job, Shared, Slot
+from harness.sweep.worker import Failure, Job, Shared, WorkerSpec
 from harness.sweep.worker_process import WorkerProcess
 
 log = logging.getLogger(__name__)
@@ -24,20 +24,20 @@ Record = Callable[[int, Failure], None]
 """Told of each try that failed, by the job's number, before the job is tried again or another one is begun."""
 
 
-class Crew:
+class WorkerPool:
     """Worker processes, and the jobs that wait for them.
 
     `config` is that of any job: `timeout`, `retries`, `max_failures` and `fail_fast` are the same for all.
     """
 
-    def __init__(self, slots: Sequence[Slot], config: Config) -> None:
+    def __init__(self, specs: Sequence[WorkerSpec], config: Config) -> None:
         """Start the workers: they load what every job needs while the command prepares the sweep."""
         self.failures: dict[int, Failure] = {}
         """Why a job failed in its last try, by its number."""
         self.record: Record | None = None
         self._config = config
         self._waiting: list[Job] = []
-        self._kinds: dict[Slot, tuple[str, ...]] = {}
+        self._kinds: dict[WorkerSpec, tuple[str, ...]] = {}
         self._choosing = threading.Lock()
         self._recording = threading.Lock()
         self._in_a_row = 0
@@ -47,7 +47,7 @@ class Crew:
         processes = multiprocessing.get_context("spawn")
         self._stop: Shared = processes.Value("b", 0, lock=False)
         with _interrupts_blocked():
-            self._workers = [WorkerProcess(slot, self._stop, processes) for slot in slots]
+            self._workers = [WorkerProcess(spec, self._stop, processes) for spec in specs]
 
     def work(self, jobs: Sequence[Job]) -> list[JobReturn]:
         """Carry out every job; how each ended is in `failures`.
@@ -90,7 +90,7 @@ class Crew:
     def _feed(self, worker: WorkerProcess) -> None:
         """Give one worker a job after the other. Whatever goes wrong with a job is the failure of that job."""
         try:
-            while (job := self._next(worker.slot)) is not None:
+            while (job := self._next(worker.spec)) is not None:
                 self._count(self._see_through(worker, job))
         except CancelledError:
             pass  # stopped at once
@@ -98,17 +98,17 @@ class Crew:
             self._errors.append(error)
             self._call_off()
 
-    def _next(self, slot: Slot) -> Job | None:
+    def _next(self, spec: WorkerSpec) -> Job | None:
         """The first job of the kind that the worker did last, for which it has compiled; else of a kind that no other
         worker is at; else any."""
         with self._choosing:
-            last = self._kinds.get(slot)
-            others = {kind for other, kind in self._kinds.items() if other is not slot}
+            last = self._kinds.get(spec)
+            others = {kind for other, kind in self._kinds.items() if other is not spec}
             ranked = [(job.kind != last, job.kind in others, place) for place, job in enumerate(self._waiting)]
             if not ranked:
                 return None
             job = self._waiting.pop(min(ranked)[2])
-            self._kinds[slot] = job.kind
+            self._kinds[spec] = job.kind
             return job
 
     def _see_through(self, worker: WorkerProcess, job: Job) -> Failure | None:

@@ -17,7 +17,17 @@ from omegaconf.errors import OmegaConfBaseException
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from harness.run.execute import load_libraries
-from harness.sweep.worker import DUMP, Failure, Job, Shared, Slot, carry_out, compose_job, job_folder, start_worker
+from harness.sweep.worker import (
+    DUMP,
+    Failure,
+    Job,
+    Shared,
+    WorkerSpec,
+    carry_out,
+    compose_job,
+    job_folder,
+    start_worker,
+)
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +61,8 @@ MEANINGS = {
 class WorkerProcess:
     """A pebble pool of one process, so that one that dies takes its own job with it."""
 
-    def __init__(self, slot: Slot, stop: Shared, processes: SpawnContext) -> None:
-        self.slot = slot
+    def __init__(self, spec: WorkerSpec, stop: Shared, processes: SpawnContext) -> None:
+        self.spec = spec
         self._stop = stop
         self._processes = processes
         self._pid: Shared = processes.Value("i", 0, lock=False)
@@ -123,9 +133,9 @@ class WorkerProcess:
         self._pool = self._open_pool()
 
     def _open_pool(self) -> ProcessPool:
-        initargs = (self.slot, self._stop, self._pid)
+        initargs = (self.spec, self._stop, self._pid)
         pool = ProcessPool(max_workers=1, context=self._processes, initializer=start_worker, initargs=initargs)
-        pool.schedule(load_libraries, args=[self.slot.threads])
+        pool.schedule(load_libraries, args=[self.spec.threads])
         return pool
 
 

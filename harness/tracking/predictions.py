@@ -7,7 +7,7 @@ splits `val` (where there is one) and `test`: about 3 bytes an image.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -31,15 +31,40 @@ def write_predictions(file: Path, predictions: Mapping[str, Predictions]) -> Non
     np.savez_compressed(file, **arrays)
 
 
-def read_predictions(store: Store, runs: Iterable[RunRecord]) -> dict[str, dict[str, Predictions]]:
+def read_predictions(
+    store: Store, runs: Iterable[RunRecord], skip: Callable[[StoreError], None] | None = None
+) -> dict[str, dict[str, Predictions]]:
     """Those of the finished runs that kept them, by run id and split.
 
+    `skip` is told of each run whose file is not there any more or cannot be read, and the run is left out.
+
     Raises:
-        StoreError: a run's file is not there any more, or cannot be read.
+        StoreError: there is such a run, and no `skip`.
     """
     keeping = [run for run in runs if run.state is RunState.FINISHED and PREDICTIONS_TAG in run.tags]
+    found = {}
     with ThreadPoolExecutor(_DOWNLOADS) as pool:
-        return dict(zip((run.run_id for run in keeping), pool.map(lambda run: _read(store, run), keeping), strict=True))
+        reading = [(run.run_id, pool.submit(_read, store, run)) for run in keeping]
+        for run_id, read in reading:
+            try:
+                found[run_id] = read.result()
+            except StoreError as error:
+                if skip is None:
+                    raise
+                skip(error)
+    return found
+
+
+def readable_predictions(
+    store: Store, runs: Iterable[RunRecord], say: Callable[[str], None]
+) -> dict[str, dict[str, Predictions]]:
+    """As `read_predictions`, without the runs whose file cannot be read: `say` is given one line about them."""
+    errors: list[StoreError] = []
+    found = read_predictions(store, runs, errors.append)
+    if errors:
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        say(f"Intervals over images of their rows rest on the formula p (1 - p) / N: {errors[0]}{more}")
+    return found
 
 
 def _read(store: Store, run: RunRecord) -> dict[str, Predictions]:

@@ -22,7 +22,7 @@ _ANYWHERE = tuple(key for key in LEFT_OUT if key not in (*LABELS, "regime.contin
 
 
 @dataclass(frozen=True)
-class Recorded:
+class EarlierTries:
     """What the store has of a run from earlier tries: its parameters, how many epochs were logged, how many tries there
     were, and whether it has its model."""
 
@@ -64,7 +64,7 @@ def _other_work(run: RunRecord, fingerprint: str | None, settings: Mapping[str, 
     return ""
 
 
-def reopen(store: Store, run_id: str, tags: Mapping[str, str]) -> Recorded:
+def reopen(store: Store, run_id: str, tags: Mapping[str, str]) -> EarlierTries:
     """Set a run to RUNNING once more and say what it has; why its last try failed is kept as `harness.try.1.error`.
 
     Raises `StoreError`.
@@ -81,7 +81,7 @@ def reopen(store: Store, run_id: str, tags: Mapping[str, str]) -> Recorded:
         for key, value in {**tags, TRIES_TAG: str(tries + 1)}.items():
             taken_retried(partial(client.set_tag, run_id, key, value))
         client.update_run(run_id, status="RUNNING")
-    return Recorded(
+    return EarlierTries(
         parameters=run.data.params,
         epochs=max((point.step for point in points), default=0),
         tries=tries,

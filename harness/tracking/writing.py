@@ -19,13 +19,12 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import StoreError, TakenOver
 from harness.records import DatasetSpec, Predictions, RunState, Split
 from harness.tracking.access import shown_uri, without_secrets
-from harness.tracking.finalize import end_note
 from harness.tracking.outbox import Delivery
 from harness.tracking.pending_writes import Datasets, File, Metrics, Parameters, Tags, Text, TrainedModel, look
 from harness.tracking.predictions import FILE as PREDICTIONS_FILE
 from harness.tracking.predictions import write_predictions
 from harness.tracking.provenance import code_state, installed_packages, machine_tags, model_requirements
-from harness.tracking.resume import Recorded, reopen
+from harness.tracking.resume import EarlierTries, reopen
 from harness.tracking.selection import (
     CLASS_NAMES,
     CONTEXTS,
@@ -40,6 +39,7 @@ from harness.tracking.selection import (
 from harness.tracking.spool import Origin
 from harness.tracking.store import Store
 from harness.tracking.sync import bring_home_before
+from harness.tracking.unfinished import end_note
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -84,15 +84,15 @@ class RunWriter:
         self.run_id: str = run.info.run_id if run_id is None else run_id
         self.name = identity.name
         self.identity = identity
-        self.recorded = Recorded()
+        self.earlier = EarlierTries()
         if run_id is not None and adding:
-            self.recorded = Recorded(tries=look(store, run_id).tries - 1)
+            self.earlier = EarlierTries(tries=look(store, run_id).tries - 1)
         elif run_id is not None:
             bring_home_before(run_id)  # what an earlier try left in a spool
-            self.recorded = reopen(store, run_id, _start_tags(identity))
-        attempt = self.recorded.tries + 1
+            self.earlier = reopen(store, run_id, _start_tags(identity))
+        attempt = self.earlier.tries + 1
         self._delivery = Delivery(Origin(store.uri, self.run_id, identity.name, self.experiment_id, attempt))
-        self._has_model = self.recorded.has_model
+        self._has_model = self.earlier.has_model
         self._datasets: dict[str, dict[str, str]] = {}
         self._tables: dict[str, dict[str, str]] = {}
         self._waiting: dict[str, str] = {}
@@ -104,7 +104,7 @@ class RunWriter:
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Those that the run does not have yet: a parameter never changes."""
-        missing = {key: value for key, value in parameters.items() if key not in self.recorded.parameters}
+        missing = {key: value for key, value in parameters.items() if key not in self.earlier.parameters}
         self._delivery.put(Parameters({key: str(value)[:PARAMETER_LIMIT] for key, value in missing.items()}))
 
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
@@ -285,7 +285,7 @@ def _close(writer: RunWriter, state: RunState, log_file: Path | None, error: Bas
             log.info("%s: %s: %s", state, type(error).__name__, message)  # the last line of the log that is kept
             writer.log_text("traceback.txt", shown_uri("".join(traceback.format_exception(error))))
         if log_file is not None and log_file.is_file():
-            tries = writer.recorded.tries
+            tries = writer.earlier.tries
             writer.log_file(log_file, f"logs/try_{tries + 1}" if tries else "logs")
     finally:
         writer.end(state)

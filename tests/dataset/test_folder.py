@@ -104,7 +104,7 @@ def test_without_sums_of_its_own_a_folder_must_hold_the_published_files(variant:
 def test_a_named_folder_that_does_not_work_is_an_error_and_the_network_is_not_asked(
     tmp_path: Path, project: Path
 ) -> None:
-    with pytest.raises(DataError, match="there is no such folder"):
+    with pytest.raises(RequestError, match="there is no such folder"):
         load(tmp_path / "nowhere")
     with pytest.raises(DataError, match="none of the four files is there"):
         load(tmp_path)

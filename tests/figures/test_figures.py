@@ -10,7 +10,8 @@ from pathlib import Path
 import matplotlib
 import pytest
 
-from harness import config, figures
+from harness import figures
+from harness.config import schema
 from harness.errors import ConfigError
 from harness.figures import style
 from harness.figures.builders import BUILDERS
@@ -48,7 +49,7 @@ def test_a_long_name_of_a_run_is_broken_into_lines_that_fit() -> None:
         assert texts_beyond_the_edge(figure) == [], name
 
 
-@pytest.mark.parametrize("palette", config.PALETTES)
+@pytest.mark.parametrize("palette", schema.PALETTES)
 def test_the_palette_colours_right_and_wrong_predictions_of_a_run(palette: str) -> None:
     drawn = dict(figures.run_figures(runs.view(palette=palette), "all"))
     for name in ("predictions.png", "prediction_grid_5x3.png"):
@@ -58,7 +59,7 @@ def test_the_palette_colours_right_and_wrong_predictions_of_a_run(palette: str) 
 
 
 def test_every_palette_of_the_setting_has_colours() -> None:
-    assert set(style.PALETTES) == set(config.PALETTES)
+    assert set(style.PALETTES) == set(schema.PALETTES)
 
 
 def test_every_selected_figure_has_a_builder() -> None:
@@ -66,7 +67,7 @@ def test_every_selected_figure_has_a_builder() -> None:
 
 
 def test_every_setting_of_figures_is_a_selection() -> None:
-    assert set(figures.SELECTIONS) == set(config.FIGURES)
+    assert set(figures.SELECTIONS) == set(schema.FIGURES)
 
 
 def test_an_unknown_selection_is_refused_with_the_choices_before_anything_is_drawn() -> None:

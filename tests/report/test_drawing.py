@@ -8,7 +8,7 @@ from PIL import Image
 
 from harness.report import drawing
 from tests.analysis.records import run
-from tests.reporting.reports import comparison, runs
+from tests.report.reports import comparison, runs
 
 
 def named(**options: object) -> dict[str, str]:

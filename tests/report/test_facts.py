@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.report import facts
-from tests.reporting.reports import comparison, parent, runs
+from tests.report.reports import comparison, parent, runs
 
 STUDY = """# @package _global_
 #

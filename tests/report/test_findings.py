@@ -12,7 +12,7 @@ from harness.report.findings import answer, findings
 from harness.report.gathering import gather
 from harness.report.testing import all_tests
 from tests.analysis.records import data, run
-from tests.reporting.reports import NOISE, comparison, parent, runs
+from tests.report.reports import NOISE, comparison, parent, runs
 from tests.tracking.stores import scores
 
 
@@ -114,7 +114,7 @@ def test_an_effect_that_nothing_matches_is_said_not_to_be_told() -> None:
 
 
 def test_nothing_finished_is_the_answer_where_it_is_so() -> None:
-    from tests.reporting.reports import failed
+    from tests.report.reports import failed
 
     compared = comparison([failed("boom", model__name="a"), failed("boom", model__name="b")])
     tests = all_tests(compared)

@@ -9,7 +9,7 @@ from harness.report.gathering import gather
 from harness.report.onsets import rises
 from harness.tracking.selection import Series
 from tests.analysis.records import run
-from tests.reporting.reports import NOISE, comparison
+from tests.report.reports import NOISE, comparison
 from tests.tracking.stores import scores
 
 EPOCHS = 30

@@ -11,7 +11,7 @@ import pytest
 from harness.report import html, markdown
 from harness.report.content import Report
 from tests.analysis.records import run
-from tests.reporting.reports import failed, report, runs
+from tests.report.reports import failed, report, runs
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 

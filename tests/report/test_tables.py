@@ -10,7 +10,7 @@ from harness.report import tables
 from harness.report.content import Table
 from harness.report.testing import all_tests
 from tests.analysis.records import run
-from tests.reporting.reports import comparison, failed, runs
+from tests.report.reports import comparison, failed, runs
 from tests.tracking.stores import scores
 
 

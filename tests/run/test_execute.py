@@ -16,7 +16,7 @@ from harness.data import load_splits
 from harness.errors import ConfigError
 from harness.run.checkpoint import Checkpoint
 from harness.run.execute import RunContext, execute
-from harness.run.log import NOISY_LABELS, Recorded, log_configuration, log_data
+from harness.run.log import NOISY_LABELS, RunObserver, log_configuration, log_data
 from harness.tracking.store import open_store
 from harness.tracking.writing import RunIdentity, tracked_run
 from harness.training import TrainingState
@@ -62,7 +62,7 @@ def uri(project: Path) -> str:
 def test_an_epoch_is_in_the_store_before_whoever_watches_hears_of_it(uri: str) -> None:
     with tracked_run(open_store(uri), RunIdentity("a run", "study")) as tracked:
         watcher = Watcher(MlflowClient(uri), tracked.run_id)
-        recorded = Recorded(tracked, watcher, Checkpoint(tracked.run_id, None))
+        recorded = RunObserver(tracked, watcher, Checkpoint(tracked.run_id, None))
         recorded.training_started(range(1, 3))
         recorded.epoch_ended(1, {"train/loss": 2.0})
         recorded.epoch_ended(2, {"train/loss": 1.0})

@@ -15,11 +15,11 @@ from harness.cli import main
 from harness.errors import ForeignPlace, HarnessError
 from harness.records import RunState
 from harness.tracking.attaching import attach
-from harness.tracking.finalize import close_abandoned
 from harness.tracking.models import find_trained, model_folder, run_artifact
 from harness.tracking.places import artifact_path
 from harness.tracking.reading import read_runs
 from harness.tracking.store import open_store
+from harness.tracking.unfinished import close_abandoned
 from harness.tracking.writing import RunIdentity, RunWriter
 from tests.security.stranger import COLUMNS, Stranger
 

@@ -9,10 +9,8 @@ import pytest
 from mlflow import MlflowClient
 from rich.console import Console
 
-from harness.sweep.finalize import keep_report, predictions_of, read_comparison, say_where
+from harness.sweep.finalize import keep_report, read_comparison, say_where
 from harness.sweep.progress import SweepDisplay
-from harness.tracking.reading import sweep_runs
-from harness.tracking.selection import PREDICTIONS_TAG
 from harness.tracking.store import open_store
 from tests.tracking.stores import new_client, new_study, record, record_sweep, scores
 
@@ -60,15 +58,3 @@ def test_a_report_that_fails_is_said_and_fails_nothing(
     [said] = caplog.messages
     assert said.startswith("The report was not made (")
     assert f"`harness report {parent}` does it again" in said
-
-
-def test_a_file_of_predictions_that_is_gone_is_said_and_fails_no_sweep(
-    sweep: tuple[str, MlflowClient, str], caplog: pytest.LogCaptureFixture
-) -> None:
-    uri, client, parent = sweep
-    store = open_store(uri)
-    for run in sweep_runs(store, parent):
-        client.set_tag(run.run_id, PREDICTIONS_TAG, "predictions.npz")
-    assert predictions_of(store, sweep_runs(store, parent)) == {}
-    [said] = caplog.messages
-    assert said.startswith("The intervals over images rest on the formula p (1 - p) / N: The predictions of the run a ")

@@ -17,12 +17,21 @@ from harness import machine
 from harness.errors import StoreError
 from harness.machine import is_alive, is_here, this_process
 from harness.records import RunRecord, RunState
-from harness.sweep import lease
-from harness.sweep.lease import Vigil, close_dead, holder_of, is_held, take_claim, take_over
-from harness.tracking.finalize import close_abandoned
+from harness.sweep.lease import (
+    CUT_OFF,
+    DIED_ALONE,
+    HEARTBEAT_TAG,
+    LeaseWatch,
+    close_dead,
+    holder_of,
+    is_held,
+    take_lease,
+    take_over,
+)
 from harness.tracking.leases import tag_run, write_once
 from harness.tracking.reading import read_runs
 from harness.tracking.store import open_store
+from harness.tracking.unfinished import close_abandoned
 
 ELSEWHERE = "elsewhere:0123:1 4711 1.00"
 
@@ -62,70 +71,70 @@ def test_of_many_that_claim_at_once_one_has_it(parent: str) -> None:
     found = []
     ready = threading.Barrier(6)
 
-    def claim() -> None:
+    def lease() -> None:
         ready.wait()
-        found.append(take_claim(open_store(), parent))
+        found.append(take_lease(open_store(), parent))
 
-    threads = [threading.Thread(target=claim) for _ in range(6)]
+    threads = [threading.Thread(target=lease) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert len(found) == 6
-    assert sum(claim is not None for claim in found) == 1
+    assert sum(lease is not None for lease in found) == 1
 
 
 def test_a_claim_holds_until_it_is_released_and_the_next_has_the_next_number(parent: str) -> None:
     assert not is_held(record(parent))
-    claim = take_claim(open_store(), parent)
-    assert claim is not None
+    lease = take_lease(open_store(), parent)
+    assert lease is not None
     assert is_held(record(parent)), "before it first beats, too"
-    with claim:
-        assert not Vigil().is_over(record(parent))
-        assert take_claim(open_store(), parent) is None
+    with lease:
+        assert not LeaseWatch().is_over(record(parent))
+        assert take_lease(open_store(), parent) is None
     assert not is_held(record(parent))
-    assert Vigil().is_over(record(parent))
+    assert LeaseWatch().is_over(record(parent))
     holder = holder_of(record(parent))
     assert holder is not None
     assert (holder.number, holder.released) == (1, True)
-    assert take_claim(open_store(), parent, after=1) is not None
+    assert take_lease(open_store(), parent, after=1) is not None
 
 
 def test_a_claim_whose_process_has_gone_is_over_at_once(parent: str) -> None:
     write_once(open_store(), parent, "claim.1", f"{ended_process()} 0123")
-    tag_run(open_store(), parent, {lease.HEARTBEAT_TAG: f"{time.time():.1f}"})
+    tag_run(open_store(), parent, {HEARTBEAT_TAG: f"{time.time():.1f}"})
     assert not is_held(record(parent))
 
 
 def test_a_claim_of_another_machine_is_over_when_it_no_longer_moves(
     parent: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease, "EXPIRY_SECONDS", 1.0)
+    monkeypatch.setattr("harness.sweep.lease.EXPIRY_SECONDS", 1.0)
     write_once(open_store(), parent, "claim.1", f"{ELSEWHERE} 0123")
-    vigil = Vigil()
+    watch = LeaseWatch()
     for _ in range(4):
-        tag_run(open_store(), parent, {lease.HEARTBEAT_TAG: f"{time.time() - 100:.2f}"})
-        assert not vigil.is_over(record(parent)), "its clock is behind, but it lives"
+        tag_run(open_store(), parent, {HEARTBEAT_TAG: f"{time.time() - 100:.2f}"})
+        assert not watch.is_over(record(parent)), "its clock is behind, but it lives"
         time.sleep(0.2)
     time.sleep(1.2)
     assert is_held(record(parent)), "nobody can tell at a glance"
-    assert vigil.is_over(record(parent))
+    assert watch.is_over(record(parent))
 
 
 def test_who_finds_that_another_has_taken_over_stops(parent: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "BEAT_SECONDS", 0.1)
-    claim = take_claim(open_store(), parent)
-    assert claim is not None
+    monkeypatch.setattr("harness.sweep.lease.BEAT_SECONDS", 0.1)
+    lease = take_lease(open_store(), parent)
+    assert lease is not None
 
     def work() -> None:
-        with claim:
+        with lease:
             write_once(open_store(), parent, "claim.2", f"{ELSEWHERE} 4567")
             for _ in range(400):  # an interruption that a thread asks for is not seen within a sleep
                 time.sleep(0.05)
 
     with pytest.raises(KeyboardInterrupt):
         work()
-    assert claim.is_lost()
+    assert lease.is_lost()
     assert is_held(record(parent)), "what the other has is not given up"
 
 
@@ -138,7 +147,7 @@ def test_what_a_dead_command_left_running_is_closed_with_the_reason(parent: str)
     take_over(open_store(), record(parent), said.append)
     [run] = read_runs(open_store(), run_ids=[left])
     assert run.state is RunState.KILLED
-    assert run.tags["harness.error"] == lease.CUT_OFF
+    assert run.tags["harness.error"] == CUT_OFF
     assert said == []
 
 
@@ -161,7 +170,7 @@ def test_single_runs_whose_process_is_proven_to_be_gone_are_closed_and_no_others
         }.items()
     }
     assert [run.name for run in close_dead(open_store())] == ["dead"]
-    assert state_of(left["dead"]) == (RunState.KILLED, lease.DIED_ALONE)
+    assert state_of(left["dead"]) == (RunState.KILLED, DIED_ALONE)
     assert all(state_of(left[name]) == (RunState.RUNNING, None) for name in ("lives", "elsewhere", "of others"))
     assert f"dead ({left['dead']}) was RUNNING and its process has gone" in caplog.text
     assert close_dead(open_store()) == []
@@ -173,7 +182,7 @@ def test_a_sweep_that_was_killed_is_closed_with_its_runs_but_not_one_that_anothe
     tags = {"mlflow.parentRunId": parent, "harness.kind": "run", "harness.process": dead}
     child = client.create_run(record(parent).experiment_id, tags=tags).info.run_id
     write_once(open_store(), parent, "claim.1", f"{ended_process()} 0123")
-    with take_claim(open_store(), parent, after=1) or pytest.fail("nobody else wants it"):
+    with take_lease(open_store(), parent, after=1) or pytest.fail("nobody else wants it"):
         assert close_dead(open_store()) == [], "whoever has it now closes what is left of it"
     assert {run.run_id for run in close_dead(open_store())} == {parent, child}
     assert state_of(parent)[0] is state_of(child)[0] is RunState.KILLED
@@ -189,10 +198,10 @@ def test_a_run_that_another_process_goes_on_with_meanwhile_is_not_closed(parent:
 
 
 def cut_off(parent: str, worker: str) -> psutil.Process:
-    """A process that runs the program `worker`, of a command that claimed the sweep and is no more."""
+    """A process that runs the program `worker`, of a command that leased the sweep and is no more."""
     command = (
-        "import subprocess, sys; from harness.sweep.lease import take_claim; from harness.tracking.store import *;"
-        f"assert take_claim(open_store(), {parent!r}) is not None;"
+        "import subprocess, sys; from harness.sweep.lease import take_lease; from harness.tracking.store import *;"
+        f"assert take_lease(open_store(), {parent!r}) is not None;"
         "told = subprocess.Popen([sys.executable, '-c', sys.argv[1]], start_new_session=True, stdout=-3, stderr=-3);"
         "print(told.pid)"
     )

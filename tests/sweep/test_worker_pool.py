@@ -1,4 +1,4 @@
-"""What a crew tries again, and when it gives a sweep up: told by workers that fail as they are told to."""
+"""What a pool tries again, and when it gives a sweep up: told by workers that fail as they are told to."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 
 from harness.config.schema import Config
 from harness.errors import ConfigError, DataError, StoreError, SweepFailed, TrainingError
-from harness.sweep.worker import Failure, Job, Slot
-from harness.sweep.worker_pool import Crew
+from harness.sweep.worker import Failure, Job, WorkerSpec
+from harness.sweep.worker_pool import WorkerPool
 
 CRASH = Failure("Its process was ended by SIGSEGV.", "ProcessDied")
 NAN = Failure("The training loss became nan.", "TrainingError", lasting=True)
@@ -21,7 +21,7 @@ class Scripted:
     """A worker whose tries end as written, in order; afterwards all go well."""
 
     ends: list[Failure | None]
-    slot: Slot = field(default_factory=lambda: Slot(0, 1, None))
+    spec: WorkerSpec = field(default_factory=lambda: WorkerSpec(0, 1, None))
     done: list[int] = field(default_factory=list)
 
     def carry_out(self, job: Job, timeout: float | None) -> Failure | None:
@@ -37,18 +37,18 @@ def jobs(count: int) -> list[Job]:
     return [Job(number, (f"seed={number}",), None, None, None) for number in range(count)]  # type: ignore[arg-type]
 
 
-def crew_of(worker: Scripted, config: Config) -> Crew:
-    crew = Crew([], config)
-    crew._workers = [worker]  # type: ignore[list-item]
-    return crew
+def pool_of(worker: Scripted, config: Config) -> WorkerPool:
+    pool = WorkerPool([], config)
+    pool._workers = [worker]  # type: ignore[list-item]
+    return pool
 
 
 def worked(ends: Sequence[Failure | None], config: Config, count: int = 4) -> tuple[list[int], dict[int, Failure]]:
     """The tries made, by their job, and the failures that were left."""
     worker = Scripted(list(ends))
-    crew = crew_of(worker, config)
-    crew.work(jobs(count))
-    return worker.done, crew.failures
+    pool = pool_of(worker, config)
+    pool.work(jobs(count))
+    return worker.done, pool.failures
 
 
 def test_without_retries_each_job_is_tried_once_and_the_rest_go_on() -> None:
@@ -73,10 +73,10 @@ def test_failures_of_training_and_of_the_request_are_lasting_those_of_data_and_s
 
 def test_every_failed_try_is_recorded_before_the_next_begins() -> None:
     worker = Scripted([CRASH, CRASH])
-    crew = crew_of(worker, Config(retries=2))
+    pool = pool_of(worker, Config(retries=2))
     told: list[tuple[int, int]] = []
-    crew.record = lambda number, failure: told.append((number, len(worker.done)))
-    crew.work(jobs(1))
+    pool.record = lambda number, failure: told.append((number, len(worker.done)))
+    pool.work(jobs(1))
     assert told == [(0, 1), (0, 2)]
 
 
@@ -85,11 +85,11 @@ def test_a_store_that_cannot_take_a_reason_now_does_not_end_the_sweep(caplog: py
         raise StoreError("it is locked")
 
     worker = Scripted([CRASH])
-    crew = crew_of(worker, Config())
-    crew.record = refuse
-    crew.work(jobs(2))
+    pool = pool_of(worker, Config())
+    pool.record = refuse
+    pool.work(jobs(2))
     assert worker.done == [0, 1]
-    assert crew.failures == {0: CRASH}, "the end of the sweep records it"
+    assert pool.failures == {0: CRASH}, "the end of the sweep records it"
     assert "Why job 0 failed could not be recorded yet: it is locked" in caplog.text
 
 
@@ -104,7 +104,7 @@ def test_a_store_that_cannot_take_a_reason_now_does_not_end_the_sweep(caplog: py
 def test_too_many_failures_in_a_row_stop_the_sweep_and_say_so(config: Config, words: str) -> None:
     worker = Scripted([CRASH] * 9)
     with pytest.raises(SweepFailed, match=words):
-        crew_of(worker, config).work(jobs(9))
+        pool_of(worker, config).work(jobs(9))
     assert worker.done == list(range(2 if config.max_failures == 2 else 1))
 
 
@@ -120,26 +120,26 @@ def test_a_job_counts_as_failed_once_its_retries_are_used_up() -> None:
 
 def test_an_interruption_during_a_try_is_the_end_of_trying() -> None:
     worker = Scripted([])
-    crew = crew_of(worker, Config(retries=3))
+    pool = pool_of(worker, Config(retries=3))
 
     def interrupted(job: Job, timeout: float | None) -> Failure:
         worker.done.append(job.number)
-        crew._call_off()
+        pool._call_off()
         return CRASH
 
     worker.carry_out = interrupted  # type: ignore[method-assign]
-    crew.work(jobs(3))
+    pool.work(jobs(3))
     assert worker.done == [0]
 
 
-def test_a_bug_in_the_crew_itself_is_raised_and_no_job_is_left_waiting() -> None:
+def test_a_bug_in_the_pool_itself_is_raised_and_no_job_is_left_waiting() -> None:
     worker = Scripted([CRASH])
-    crew = crew_of(worker, Config())
+    pool = pool_of(worker, Config())
 
     def broken(number: int, failure: Failure) -> None:
         raise ZeroDivisionError
 
-    crew.record = broken
+    pool.record = broken
     with pytest.raises(ZeroDivisionError):
-        crew.work(jobs(3))
+        pool.work(jobs(3))
     assert worker.done == [0]

@@ -19,7 +19,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
 from harness.composing import CONFIG_NAME, config_loader
-from harness.sweep.worker import LOG, TRACEBACK, Failure, Job, Slot
+from harness.sweep.worker import LOG, TRACEBACK, Failure, Job, WorkerSpec
 from harness.sweep.worker_process import DIED, TIMED_OUT, WorkerProcess, cause_of_death
 
 
@@ -77,7 +77,7 @@ def hang_in_compiled_code(config: DictConfig) -> None:
 @pytest.fixture(scope="module")
 def worker() -> Iterator[WorkerProcess]:
     processes = get_context("spawn")
-    worker = WorkerProcess(Slot(0, 1, None), processes.Value("b", 0, lock=False), processes)
+    worker = WorkerProcess(WorkerSpec(0, 1, None), processes.Value("b", 0, lock=False), processes)
     yield worker
     worker.end()
 

@@ -11,7 +11,7 @@ import pytest
 
 from harness.errors import StoreError
 from harness.records import Predictions, RunRecord
-from harness.tracking.predictions import FILE, read_predictions
+from harness.tracking.predictions import FILE, read_predictions, readable_predictions
 from harness.tracking.reading import read_runs
 from harness.tracking.store import Store, open_store
 from harness.tracking.writing import RunIdentity, tracked_run
@@ -63,6 +63,19 @@ def test_a_file_that_is_gone_or_broken_is_named_with_its_run(store: Store, conte
         file_of(run).write_bytes(content)
     with pytest.raises(StoreError, match=rf"a run \({run_id}\) cannot be read.*--interval seeds"):
         read_predictions(store, [run])
+
+
+def test_runs_whose_files_are_gone_cost_the_others_nothing(store: Store) -> None:
+    ids = [keep(store, {"test": ANSWERS}, f"run {number}") for number in range(4)]
+    runs = read_runs(store)
+    for run in runs:
+        if run.run_id in ids[:2]:
+            file_of(run).unlink()
+    said: list[str] = []
+    assert set(readable_predictions(store, runs, said.append)) == set(ids[2:])
+    [line] = said
+    assert line.startswith("Intervals over images of their rows rest on the formula p (1 - p) / N: The predictions of")
+    assert line.endswith("(and 1 more)")
 
 
 def test_objects_in_the_file_are_not_unpickled(store: Store) -> None:
