@@ -35,7 +35,12 @@ WORKERS = 2
 """Of those that a command starts, so many are forks; further ones are started anew."""
 STARTERS = ("sweep", "guides", "compare")
 """Subcommands that may start workers."""
-LATE = ("mlflow.store.tracking.sqlalchemy_store", "mlflow.tracking.fluent", "harness.run.execute", "harness.sweep.worker_pool")
+LATE = (
+    "mlflow.store.tracking.sqlalchemy_store",
+    "mlflow.tracking.fluent",
+    "harness.run.execute",
+    "harness.sweep.worker_pool",
+)
 READ_LATE = ("COLUMNS", "HARNESS_", "MLFLOW_HTTP_", "MLFLOW_TRACKING_", "TERM", "TMPDIR")
 """Variables, or the beginnings of their names, that are read when they are needed and not at import."""
 FREE = 500
@@ -78,9 +83,14 @@ class ForkedCommand(subprocess.Popen[str]):
         return self.returncode
 
 
-def read_late(variables: Iterable[str]) -> bool:
-    """Whether a fork heeds them all."""
-    return all(name.startswith(READ_LATE) for name in variables)
+anew = False
+"""Whether the commands of the test at work are processes of their own instead of forks; set by conftest.py."""
+
+
+def kind(variables: Iterable[str] = ()) -> type[subprocess.Popen[str]]:
+    """How to start `harness` with these variables set: as a fork, where a fork heeds them all."""
+    late = all(name.startswith(READ_LATE) for name in variables)
+    return ForkedCommand if late and not anew else subprocess.Popen
 
 
 @cache

@@ -17,8 +17,8 @@ from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from tests import forking
 from tests.conftest import REPOSITORY
-from tests.forking import ForkedCommand, read_late
 
 HARNESS = str(Path(sys.executable).with_name("harness"))
 SMALL = (f"dataset.directory={REPOSITORY / 'tests' / 'data'}", "dataset.train_size=600", "dataset.test_size=200")
@@ -65,7 +65,7 @@ class Project:
         # A process that inherits an ignored SIGINT (of a shell's background job) would never notice Ctrl-C.
         handler = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
-            return (subprocess.Popen if anew or program or not read_late(environment or ()) else ForkedCommand)(
+            return (subprocess.Popen if program else forking.kind(environment or ()))(
                 [*(program or (HARNESS,)), *arguments],
                 cwd=self.elsewhere,
                 env=inherited | own | dict(environment or {}),
@@ -123,14 +123,6 @@ class Outcome:
 
 
 NewProject = Callable[[], Project]
-
-anew = False
-"""Whether commands of the test at work are processes of their own instead of forks."""
-
-
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    global anew
-    anew = item.get_closest_marker("processes") is not None
 
 
 @pytest.fixture(scope="session")

@@ -83,7 +83,9 @@ def test_the_state_of_a_run_that_is_cut_off_is_that_of_one_that_goes_on(engine: 
     with np.load(files[0]) as ours, np.load(files[1]) as theirs:
         assert ours.files == theirs.files
         for name in ours.files:
-            one, other = (re.sub(r'"time/epoch_seconds": \[.*?\]', "", str(each[name].tolist())) for each in (ours, theirs))
+            one, other = (
+                re.sub(r'"time/epoch_seconds": \[.*?\]', "", str(each[name].tolist())) for each in (ours, theirs)
+            )
             assert one == other, name
 
 
