@@ -35,12 +35,8 @@ WORKERS = 2
 """Of those that a command starts, so many are forks; further ones are started anew."""
 STARTERS = ("sweep", "guides", "compare")
 """Subcommands that may start workers."""
-LATE = (
-    "mlflow.store.tracking.sqlalchemy_store",
-    "mlflow.tracking.fluent",
-    "harness.run.execute",
-    "harness.sweep.worker_pool",
-)
+LIBRARIES = ("matplotlib.pyplot", "mlflow.store.tracking.sqlalchemy_store", "mlflow.tracking.fluent")
+"""What a run comes to import, besides Keras and the modules of the subcommands."""
 READ_LATE = ("COLUMNS", "HARNESS_", "MLFLOW_HTTP_", "MLFLOW_TRACKING_", "TERM", "TMPDIR")
 """Variables, or the beginnings of their names, that are read when they are needed and not at import."""
 FREE = 500
@@ -48,7 +44,7 @@ FREE = 500
 
 
 class ForkedCommand(subprocess.Popen[str]):
-    """The `harness` in `args[0]` with the rest as its arguments. It knows of Popen's options `cwd`, `env` and streams."""
+    """The `harness` in `args[0]`, the rest are its arguments. Of Popen's options it knows `cwd`, `env` and streams."""
 
     def _execute_child(
         self, args: Sequence[str], executable: Any, preexec: Any, close: Any, passed: Any, cwd: Any, env: Any,
@@ -182,7 +178,7 @@ def _surroundings(
 
 
 def _begin(given: Mapping[str, Any], descriptors: Mapping[int, int]) -> None:
-    """Take over what another process would have been started with; each descriptor gets the number that it had there."""
+    """Take over what another process would have been started with; a descriptor gets the number that it had there."""
     high = {place: fcntl.fcntl(own, fcntl.F_DUPFD_CLOEXEC, FREE) for place, own in descriptors.items()}
     _close(descriptors.values())
     for place, own in high.items():
@@ -214,7 +210,7 @@ def _load() -> None:
     with startup._no_settings_of_keras():
         import keras  # noqa: F401
     load_mlflow()
-    for name in (*(module for module, _ in COMMANDS.values()), "matplotlib.pyplot", *LATE):
+    for name in (*(module for module, _ in COMMANDS.values()), *LIBRARIES):
         importlib.import_module(name)
     gc.collect()
     gc.freeze()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -18,7 +17,7 @@ pytestmark = pytest.mark.slow
 KINDS = (subprocess.Popen, forking.ForkedCommand)
 
 
-def outcome(kind: type[subprocess.Popen[str]], executable: str, *arguments: str, code: int = 0) -> tuple[int, str, str]:
+def outcome(kind: type[subprocess.Popen[str]], executable: str, *arguments: str) -> tuple[int, str, str]:
     process = kind([executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     out, err = process.communicate(timeout=120)
     return process.returncode, out, err
@@ -26,19 +25,12 @@ def outcome(kind: type[subprocess.Popen[str]], executable: str, *arguments: str,
 
 @pytest.mark.parametrize(
     ("arguments", "code"),
-    [
-        (("--version",), 0),
-        (("data", "list"), 0),
-        (("list",), 1),
-        (("train", "nope"), 2),
-        (("train", "--cfg", "job"), 0),
-    ],
-    ids=str,
+    [("--version", 0), ("data list", 0), ("list", 1), ("train nope", 2), ("train --cfg job", 0)],
 )
 def test_both_kinds_of_process_print_the_same_and_end_with_the_same_code(
-    project: Path, executable: str, arguments: Sequence[str], code: int
+    project: Path, executable: str, arguments: str, code: int
 ) -> None:
-    real, forked = (outcome(kind, executable, *arguments) for kind in KINDS)
+    real, forked = (outcome(kind, executable, *arguments.split()) for kind in KINDS)
     assert forked == real
     assert real[0] == code
 
