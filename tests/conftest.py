@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -23,8 +24,18 @@ LONGEST = ("test_kills", "test_faults", "test_interruption", "test_isolation", "
 """Modules that take minutes: they begin first, so that nobody waits for them at the end."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: _place(item.path))  # stable: a module's tests keep their order
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--shuffle", type=int, metavar="SEED", help="modules, and the tests of each, in a random order")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if (seed := config.getoption("shuffle")) is not None:
+        draw = random.Random(seed)
+        draw.shuffle(items)
+        places = {file: draw.random() for file in sorted({item.path for item in items})}
+        items.sort(key=lambda item: places[item.path])
+    else:
+        items.sort(key=lambda item: _place(item.path))  # stable: a module's tests keep their order
 
 
 def _place(file: Path) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ class Trained:
         return self.fitted.history
 
 
+@cache
 def setting(*overrides: str) -> tuple[Config, Splits]:
     """A configuration, and 600 images of the bundled subset for it (the last batch of 32 is ragged)."""
     config = compose_config([f"dataset.directory={SUBSET}", "dataset.train_size=600", *overrides])
