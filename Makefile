@@ -16,7 +16,7 @@ STAMP := .venv/.set-up-$(KEY)$(addprefix -,$(strip $(EXTRAS)))
 FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep ui browser sample screenshots test test-fast test-kills lint format bench studies calibration real-runs tutorial options lock \
+.PHONY: help setup sweep ui browser sample screenshots test test-fast test-long lint format bench studies calibration real-runs tutorial options lock \
 	clean
 
 help: ## List the targets
@@ -43,14 +43,15 @@ sample: $(STAMP) ## Run the demonstration and write its output into README.md an
 screenshots: $(STAMP) browser ## Take the pictures of the MLflow UI in docs/images anew
 	@$(BIN)/python -m tests.integration.screenshots $(ARGS)
 
-test: $(STAMP) browser ## Run every test, on every core
-	$(BIN)/pytest --numprocesses auto --dist loadfile $(ARGS)
+test: $(STAMP) browser ## Run every test but the long ones, on every core
+	$(BIN)/pytest $(PARALLEL) $(ARGS)
 
 test-fast: $(STAMP) ## Run the tests that take seconds
-	$(BIN)/pytest -m "not slow" $(ARGS)
+	$(BIN)/pytest -m "not slow" $(PARALLEL) $(ARGS)
 
-test-kills: $(STAMP) ## Kill a sweep and its workers 20 times at random moments and compare the outcome
+test-long: $(STAMP) ## Kill a sweep and its workers 20 times at random moments; measure as the benchmarks do (15 minutes)
 	HARNESS_KILLS=20 $(BIN)/pytest tests/integration/test_kills.py $(ARGS)
+	$(BIN)/pytest -m long $(ARGS)
 
 lint: $(STAMP) ## Check style, types and which module may import which
 	$(BIN)/ruff check .
@@ -128,6 +129,10 @@ echo "error: no Python 3.11, 3.12 or 3.13 with its venv module among: $(or $(str
 echo "Install one (Debian and Ubuntu: python3 and python3-venv), or name one: make setup PYTHON=/path/to/python3.12" >&2; \
 exit 1
 endef
+
+# A module's tests stay together: they share what a fixture has made. The modules begin in the order of
+# tests/conftest.py, the longest first; one more at a time than there are cores, since many wait for something.
+PARALLEL = --numprocesses $$(( $$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1 )) --dist loadfile --no-loadscope-reorder
 
 # A browser is a matter of the system's packages: with the rights to install it, do; else say what is missing.
 define install_browser

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -11,10 +12,39 @@ from typing import Protocol
 
 import pytest
 
+from tests import forking
+
 # Where pytest is started in the background, Ctrl-C is ignored, and what it starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+LONGEST = ("test_kills", "test_faults", "test_interruption", "test_isolation", "test_surroundings", "test_state")
+"""Modules that take minutes: they begin first, so that nobody waits for them at the end."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--shuffle", type=int, metavar="SEED", help="modules, and the tests of each, in a random order")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if (seed := config.getoption("shuffle")) is not None:
+        draw = random.Random(seed)
+        draw.shuffle(items)
+        places = {file: draw.random() for file in sorted({item.path for item in items})}
+        items.sort(key=lambda item: places[item.path])
+    else:
+        items.sort(key=lambda item: _place(item.path))  # stable: a module's tests keep their order
+
+
+def _place(file: Path) -> tuple[int, int]:
+    first = LONGEST.index(file.stem) if file.stem in LONGEST else len(LONGEST)
+    return first, ("integration", "training").count(file.parent.name) == 0
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    forking.anew = item.get_closest_marker("processes") is not None
 
 
 class RunCommand(Protocol):
@@ -58,20 +88,25 @@ def executable() -> str:
 
 
 @pytest.fixture
-def run_command(project: Path, executable: str) -> RunCommand:
-    """Start the real `harness` with these arguments in the test's project and wait for it."""
+def run_command(project: Path, executable: str, request: pytest.FixtureRequest) -> RunCommand:
+    """Start the real `harness` with these arguments in the test's project and wait for it; in slow tests as a fork."""
+    slow = request.node.get_closest_marker("slow") is not None
 
     def run(
         *arguments: str, timeout: float = 300, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        with (forking.kind(env or ()) if slow else subprocess.Popen)(
             [executable, *arguments],
             env={**os.environ, **(env or {})},
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=timeout,
-            check=False,
-        )
+        ) as process:
+            try:
+                out, err = process.communicate(timeout=timeout)
+            finally:
+                process.kill()
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     return run

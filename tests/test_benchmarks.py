@@ -305,6 +305,7 @@ def test_the_parts_of_a_run_are_added_up_without_training(places: Places) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("benchmark", ["engines", "parts"])
 def test_engines_and_parts_are_really_measured(benchmark: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks", benchmark, "--quick", "--output", str(tmp_path)]
@@ -327,6 +328,7 @@ def test_a_contender_that_cannot_start_says_why(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_single_run_is_really_measured(project: Path, tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "HARNESS_ROOT"}
     done = subprocess.run(

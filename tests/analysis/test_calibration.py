@@ -55,6 +55,7 @@ def test_what_falls_short_is_said_beside_the_table() -> None:
     assert f"of three draws the interval holds the mean in {stated()[1][key][1]:.0f} %" in text
 
 
+@pytest.mark.slow
 def test_the_table_is_what_real_runs_show() -> None:
     times, lines = stated()
     rates = measure(TIMES)

@@ -22,6 +22,7 @@ from harness.config.schema import DatasetConfig
 from harness.data import load_dataset
 from harness.errors import DataError, RequestError
 from harness.figures.predictions import CAPTIONS
+from tests import forking
 from tests.conftest import REPOSITORY, RunCommand
 from tests.tracking.stores import new_client
 from tests.trained_runs import train
@@ -112,10 +113,10 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The URI of a store for each dataset, with one run trained on the bundled images; both trained side by side."""
     roots = {name: tmp_path_factory.mktemp(name) for name in ("mnist", "fashion_mnist")}
     training = [
-        subprocess.Popen(
-            [sys.executable, "-m", "harness", "train", f"dataset={name}", f"dataset.directory={SUBSET}",
+        forking.ForkedCommand(
+            [str(Path(sys.executable).with_name("harness")), "train", f"dataset={name}", f"dataset.directory={SUBSET}",
              "dataset.test_size=100", "model=mlp_128_128", "regime.epochs=8", "figures=none", "palette=green"],
-            cwd=root, env={**os.environ, "HARNESS_ROOT": str(root), "PYTHONPATH": str(REPOSITORY)},
+            cwd=root, env={**os.environ, "HARNESS_ROOT": str(root)},
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         )
         for name, root in roots.items()

@@ -91,6 +91,7 @@ def outcome(job: Sequence[str], compose: Callable[[Sequence[str]], Config]) -> s
         return f"refused: {error}"
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(jobs=sweeps())
 def test_setting_values_on_a_composed_job_comes_to_what_hydra_composes(jobs: list[list[str]], own: str) -> None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from tests import forking
 from tests.conftest import REPOSITORY
 
 HARNESS = str(Path(sys.executable).with_name("harness"))
@@ -51,19 +54,19 @@ class Project:
     def start(
         self,
         *arguments: str,
-        program: tuple[str, ...] = (HARNESS,),
+        program: tuple[str, ...] | None = None,
         environment: Mapping[str, str] | None = None,
         stderr: int = subprocess.PIPE,
     ) -> subprocess.Popen[str]:
-        """Start the real command, as a shell does that a person types into."""
+        """Start the real command, as a shell does that a person types into; as a fork where that is the same."""
         inherited = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
         own = {"HARNESS_ROOT": str(self.root), "HARNESS_CACHE": str(self.folder / "cache"), "COLUMNS": "200"}
         own["TERM"] = "xterm-256color"  # a machine that runs tests may have none
         # A process that inherits an ignored SIGINT (of a shell's background job) would never notice Ctrl-C.
         handler = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
-            return subprocess.Popen(
-                [*program, *arguments],
+            return (subprocess.Popen if program else forking.kind(environment or ()))(
+                [*(program or (HARNESS,)), *arguments],
                 cwd=self.elsewhere,
                 env=inherited | own | dict(environment or {}),
                 stdin=subprocess.DEVNULL,
@@ -139,15 +142,27 @@ def empty(new_project: NewProject) -> Project:
 
 
 @pytest.fixture(scope="session")
-def ended(new_project: NewProject) -> tuple[Outcome, Outcome]:
-    """What `trained` and `swept` are, done side by side: each is busy with starting for most of its time."""
+def ended(new_project: NewProject, tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, Outcome]:
+    """What `trained` and `swept` are, made once for all workers of pytest: nobody may change them."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return _ended(new_project)
+    kept = tmp_path_factory.getbasetemp().parent / "ended"
+    with FileLock(f"{kept}.lock"):
+        if not kept.exists():
+            kept.write_bytes(pickle.dumps(_ended(new_project)))
+        return cast("tuple[Outcome, Outcome]", pickle.loads(kept.read_bytes()))
+
+
+def _ended(new_project: NewProject) -> tuple[Outcome, Outcome]:
+    """Both side by side: each is busy with starting for most of its time. As processes of their own, not forks."""
     single, grid = new_project(), new_project()
+    real = (HARNESS,)
     git = ["git", "-C", str(single.root), "-c", "user.name=t", "-c", "user.email=t@example.org"]
     for command in (["init", "-q", "-b", "trunk"], ["commit", "-q", "--allow-empty", "-m", "Not the harness's code"]):
         subprocess.run([*git, *command], check=True)
     # A worker of the pool has one thread where there are as many jobs as cores: the number is part of the result.
-    training = single.start("train", *VALIDATED, "seed=1", "threads=1")
-    sweeping = grid.start("sweep", "optimizer=sgd,adam", *VALIDATED, "seed=range(2)", "threads=1")
+    training = single.start("train", *VALIDATED, "seed=1", "threads=1", program=real)
+    sweeping = grid.start("sweep", "optimizer=sgd,adam", *VALIDATED, "seed=range(2)", "threads=1", program=real)
     return Outcome(single, waited(training)), Outcome(grid, waited(sweeping))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,8 @@ def test_a_file_that_is_no_database_is_one_message_and_stays_as_it_was(empty: Pr
 def test_a_server_that_nobody_answers_for_is_given_up_on_and_named_without_the_password(empty: Project) -> None:
     done = empty.run("train", *SMALL, "tracking.uri=http://ann:hush@127.0.0.1:9")
     assert done.returncode == 1
-    assert "error: The tracking store http://127.0.0.1:9 cannot be used" in done.stderr
+    # Either MLflow gives up by itself, or, on a busy machine, the harness on it.
+    assert re.search("error: The tracking store http://127.0.0.1:9 (cannot be used|has not answered)", done.stderr)
     assert "hush" not in done.stderr
     assert "Traceback" not in done.stderr
     assert list(empty.root.iterdir()) == []

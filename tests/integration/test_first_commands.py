@@ -20,6 +20,7 @@ SEED = 14
 
 
 @pytest.mark.slow
+@pytest.mark.processes
 @pytest.mark.timeout(600)
 def test_first_commands_that_are_killed_at_any_moment_leave_a_store_or_none(new_project: NewProject) -> None:
     project, draw = new_project(), random.Random(SEED)

@@ -17,7 +17,7 @@ from harness.tracking.store import open_store
 from tests.integration.conftest import HARNESS, SMALL, NewProject, Outcome, Project, waited
 from tests.integration.test_workers import training, until, workers
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 ENDLESS = "regime.epochs=100000"
 BARE = (*SMALL, "optimizer=sgd", "figures=none", "tracking.log_model=false", "tracking.log_state=false")

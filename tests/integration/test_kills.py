@@ -1,6 +1,6 @@
 """`kill -9` at moments drawn at random, of a whole sweep and of single workers: nothing is lost or doubled in the end.
 
-`make test-kills` kills 20 times, the usual tests three times.
+`make test-long` kills 20 times, the usual tests three times.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from harness.tracking.store import open_store
 from harness.training.state import read_state
 from tests.integration.conftest import SMALL, NewProject, Outcome, Project, waited
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.slow, pytest.mark.processes, pytest.mark.timeout(3600)]
 
 KILLS = int(os.environ.get("HARNESS_KILLS", "3"))
 SEED = 7
-EPOCHS = 100 + 30 * KILLS
+EPOCHS = 30 + 10 * KILLS
 PATIENCE = 300.0 + 60.0 * KILLS
 GRID = (
     *SMALL, "optimizer=adam,sgd", "seed=range(3)", f"regime.epochs={EPOCHS}", "model.dropout=0.1", "figures=none",
@@ -64,7 +64,7 @@ def disturbed(new_project: NewProject) -> tuple[Outcome, list[str]]:
     while len(killed) < KILLS:
         if came_further(project, process):
             with suppress(subprocess.TimeoutExpired):
-                process.wait(draw.uniform(0.0, 3.0))
+                process.wait(draw.uniform(0.0, 1.5))
         if process.poll() is not None:  # done, or every job that was left has lost its worker
             if waited(process, PATIENCE).returncode == 0:
                 break

@@ -24,7 +24,7 @@ CUT = {
 def study(request: pytest.FixtureRequest, new_project: NewProject) -> tuple[str, Outcome]:
     project = new_project()
     small = [word for word in SMALL if not CUT[request.param][0].startswith(word.partition("=")[0])]
-    words = (*small, "regime.validation.size=200", *CUT[request.param], "seed=0")
+    words = (*small, "figures=none", "regime.validation.size=200", *CUT[request.param], "seed=0")
     return request.param, Outcome(project, project.run("sweep", f"experiments={request.param}", *words))
 
 

@@ -15,7 +15,7 @@ from harness.tracking.provenance import COMMIT_TAG
 from tests.conftest import REPOSITORY
 from tests.integration.conftest import SMALL, NewProject, Project, waited
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 NET = ("model=cnn", "model.filters=[4]", "model.hidden=[16]", "model.shift=4", "model.head=softmax")
 SETTINGS = (*SMALL, *NET, "regime.epochs=2", "threads=1", "tracking.log_model=false", "tracking.log_state=false")

@@ -16,7 +16,7 @@ from harness.tracking.reading import read_runs
 from harness.tracking.store import open_store
 from tests.integration.conftest import SMALL, NewProject, Outcome, Project, waited
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 PATIENCE = 120
 ENDLESS = (*SMALL, "figures=none", "tracking.log_model=false", "hydra.launcher.workers=2")

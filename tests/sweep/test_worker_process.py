@@ -19,6 +19,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
 from harness.composing import CONFIG_NAME, config_loader
+from harness.sweep import worker_process
 from harness.sweep.worker import LOG, TRACEBACK, Failure, Job, WorkerSpec
 from harness.sweep.worker_process import DIED, TIMED_OUT, WorkerProcess, cause_of_death
 
@@ -76,10 +77,13 @@ def hang_in_compiled_code(config: DictConfig) -> None:
 
 @pytest.fixture(scope="module")
 def worker() -> Iterator[WorkerProcess]:
+    """It does not import TensorFlow, which takes seconds: none of the tasks trains."""
     processes = get_context("spawn")
-    worker = WorkerProcess(WorkerSpec(0, 1, None), processes.Value("b", 0, lock=False), processes)
-    yield worker
-    worker.end()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker_process, "load_libraries", abs)  # of the number of threads
+        worker = WorkerProcess(WorkerSpec(0, 1, None), processes.Value("b", 0, lock=False), processes)
+        yield worker
+        worker.end()
 
 
 Do = Callable[..., Failure | None]

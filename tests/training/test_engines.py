@@ -8,7 +8,6 @@ from functools import partial
 import numpy as np
 import pytest
 
-from harness.config.optimizers import OPTIMIZERS
 from harness.errors import TrainingError
 from harness.models import build_model
 from harness.training import seed_everything
@@ -115,13 +114,6 @@ def test_images_move_anew_in_each_epoch_and_the_same_way_for_the_same_seed(train
     assert fixed[0] == pytest.approx(fixed[1], rel=1e-6)
     assert abs(moving[0] - moving[1]) > 1e-4
     assert moving == again
-
-
-@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
-def test_every_optimizer_trains(name: str) -> None:
-    """With Keras's engine; that the compiled one ends at the same weights is shown beside it."""
-    history = train_with("keras", "regime.epochs=2", f"optimizer={name}").history
-    assert history.series["fit/loss"][1] < history.series["fit/loss"][0]
 
 
 def test_a_convolutional_network_trains(train: Train) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from harness.training.state import TrainingState, capture, read_state, restore_o
 from tests.training.training_runs import VALIDATED, Trained, Watcher, train
 
 pytestmark = pytest.mark.slow  # TensorFlow takes seconds to import
+
+
+TIMES = r'"time/epoch_seconds": \[.*?\]'
 
 
 def continued(engine: str, *overrides: str, file: Path) -> Trained:
@@ -68,8 +72,22 @@ def cut_off(engine: str, *overrides: str, after: int) -> TrainingState:
     watcher = Watcher(stop_after=after)
     with pytest.raises(KeyboardInterrupt):
         train(engine, *overrides, watcher=watcher)
-    assert watcher.state is not None
-    return watcher.state
+    return watcher.states[after]
+
+
+@pytest.mark.parametrize("engine", ["compiled", "keras"])
+def test_the_state_of_a_run_that_is_cut_off_is_that_of_one_that_goes_on(engine: str, tmp_path: Path) -> None:
+    overrides = ("optimizer=sgd", "optimizer.momentum=0.9", "model.dropout=0.3", *VALIDATED, "regime.epochs=3")
+    watcher = Watcher(keep_states=True)
+    train(engine, *overrides, watcher=watcher)
+    files = (tmp_path / "cut_off.npz", tmp_path / "going_on.npz")
+    for file, state in zip(files, (cut_off(engine, *overrides, after=2), watcher.states[2]), strict=True):
+        write_state(file, state)
+    with np.load(files[0]) as ours, np.load(files[1]) as theirs:
+        assert ours.files == theirs.files
+        for name in ours.files:
+            one, other = (str(each[name].tolist()) for each in (ours, theirs))
+            assert re.sub(TIMES, "", one) == re.sub(TIMES, "", other), name
 
 
 @pytest.mark.parametrize("engine", ["compiled", "keras"])
@@ -89,10 +107,11 @@ def test_a_run_that_was_cut_off_goes_on_as_if_it_had_not_been(
     engine: str, overrides: tuple[str, ...], tmp_path: Path
 ) -> None:
     overrides = (*VALIDATED, *overrides, "regime.epochs=8")
-    whole = train(engine, *overrides)
+    watcher = Watcher(keep_states=True)
+    whole = train(engine, *overrides, watcher=watcher)
     file = tmp_path / "state.npz"
     for after in (1, 3, whole.history.epochs):  # the last: cut off when all that was left is to judge the model
-        write_state(file, cut_off(engine, *overrides, after=after))
+        write_state(file, watcher.states[after])
         rest = train(engine, *overrides, start=read_state(file))
         same_bits(rest.model.get_weights(), whole.model.get_weights())
         same_bits(rest.model.optimizer.variables, whole.model.optimizer.variables)
@@ -112,7 +131,7 @@ def test_a_continued_run_can_be_cut_off_too_and_counts_its_best_among_its_own_ep
     watcher = Watcher(stop_after=4)
     with pytest.raises(KeyboardInterrupt):
         train("compiled", *overrides, start=start, watcher=watcher)
-    rest = train("compiled", *overrides, start=watcher.state)
+    rest = train("compiled", *overrides, start=watcher.states[4])
     same_bits(rest.model.get_weights(), whole.model.get_weights())
     same_kept(rest, whole)
     assert (rest.history.before, rest.history.epochs, rest.watcher.started) == (2, 3, range(5, 6))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,12 @@ VALIDATED = ("regime.validation.strategy=stratified", "regime.validation.size=40
 
 @dataclass
 class Watcher:
-    """Keeps what an engine reports."""
+    """Keeps what an engine reports, and the state after each epoch that it is asked for; may stop training there."""
 
     epochs: list[tuple[int, Mapping[str, float]]] = field(default_factory=list)
     stop_after: int | None = None
-    state: TrainingState | None = None
+    keep_states: bool = False
+    states: dict[int, TrainingState] = field(default_factory=dict)
     started: range = range(0)
     reason: str = ""
 
@@ -35,8 +37,9 @@ class Watcher:
         self.epochs.append((epoch, dict(metrics)))
 
     def epoch_completed(self, epoch: int, state: Callable[[], TrainingState]) -> None:
+        if self.keep_states or epoch == self.stop_after:
+            self.states[epoch] = state()
         if epoch == self.stop_after:
-            self.state = state()
             raise KeyboardInterrupt
 
     def training_ended(self, reason: str) -> None:
@@ -58,6 +61,7 @@ class Trained:
         return self.fitted.history
 
 
+@cache
 def setting(*overrides: str) -> tuple[Config, Splits]:
     """A configuration, and 600 images of the bundled subset for it (the last batch of 32 is ragged)."""
     config = compose_config([f"dataset.directory={SUBSET}", "dataset.train_size=600", *overrides])

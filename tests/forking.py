@@ -1,0 +1,223 @@
+"""Commands as forks of one process that has imported TensorFlow, MLflow and the rest, which takes five seconds.
+
+`ForkedCommand` is a `Popen` whose process begins where the console script begins: with arguments, environment, folder
+and streams of its own, the libraries imported and nothing of them started. The workers of a sweep begin in the same
+way. What is read while a library is imported is that of the tests; a test that is about that, or about processes
+themselves, is marked `processes` and has every command started anew.
+
+Run as a program, this is the process that is forked.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import gc
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NoReturn
+
+from harness.machine import MARK_VARIABLE
+
+MESSAGE = 2**18
+"""Bytes that arguments and environment may have."""
+WORKERS = 2
+"""Of those that a command starts, so many are forks; further ones are started anew."""
+STARTERS = ("sweep", "guides", "compare")
+"""Subcommands that may start workers."""
+LIBRARIES = ("matplotlib.pyplot", "mlflow.store.tracking.sqlalchemy_store", "mlflow.tracking.fluent")
+"""What a run comes to import, besides Keras and the modules of the subcommands."""
+READ_LATE = ("COLUMNS", "HARNESS_", "MLFLOW_HTTP_", "MLFLOW_TRACKING_", "TERM", "TMPDIR")
+"""Variables, or the beginnings of their names, that are read when they are needed and not at import."""
+FREE = 500
+"""No process here has files open above this number."""
+
+
+class ForkedCommand(subprocess.Popen[str]):
+    """The `harness` in `args[0]`, the rest are its arguments. Of Popen's options it knows `cwd`, `env` and streams."""
+
+    def _execute_child(
+        self, args: Sequence[str], executable: Any, preexec: Any, close: Any, passed: Any, cwd: Any, env: Any,
+        info: Any, flags: Any, shell: Any, p2cread: int, p2cwrite: int, c2pread: int, c2pwrite: int, errread: int,
+        errwrite: int, *rest: Any,
+    ) -> None:  # fmt: skip
+        order = json.dumps(_surroundings(*args, folder=cwd, environment=env or os.environ))
+        streams = [given if given != -1 else usual for usual, given in enumerate((p2cread, c2pwrite, errwrite))]
+        self._news, news = os.pipe()
+        try:
+            socket.send_fds(_server()[0], [order.encode()], [*streams, news])
+        finally:
+            os.close(news)
+            self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)
+        number = os.read(self._news, 16)
+        assert number, f"the process that is forked has gone: {_server()[1].args}"
+        self.pid = int(number)
+        self._child_created = True
+
+    def _internal_poll(self, *args: Any, **options: Any) -> int | None:
+        return self._outcome(0)
+
+    def _wait(self, timeout: float | None) -> int:
+        if (code := self._outcome(timeout)) is None:
+            raise subprocess.TimeoutExpired(self.args, timeout or 0)
+        return code
+
+    def _outcome(self, timeout: float | None) -> int | None:
+        if self.returncode is None and select.select([self._news], [], [], timeout)[0]:
+            self.returncode = int(os.read(self._news, 16))
+            os.close(self._news)
+        return self.returncode
+
+
+anew = False
+"""Whether the commands of the test at work are processes of their own instead of forks; set by conftest.py."""
+
+
+def kind(variables: Iterable[str] = ()) -> type[subprocess.Popen[str]]:
+    """How to start `harness` with these variables set: as a fork, where a fork heeds them all."""
+    late = all(name.startswith(READ_LATE) for name in variables)
+    return ForkedCommand if late and not anew else subprocess.Popen
+
+
+@cache
+def _server() -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    """The way to the process that is forked, which ends with this one."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # else it would inherit that it is ignored
+    process = subprocess.Popen(
+        [sys.executable, __file__, str(theirs.fileno())],
+        pass_fds=[theirs.fileno()],
+        env={name: value for name, value in os.environ.items() if name != MARK_VARIABLE},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,  # what TensorFlow says at its start
+    )
+    signal.signal(signal.SIGINT, handler)
+    theirs.close()
+    return ours, process
+
+
+def _serve(orders: socket.socket) -> None:
+    """Fork until nobody is left who could order it. Returns in each command, at what the console script finds."""
+    while True:
+        order, passed, _, _ = socket.recv_fds(orders, MESSAGE, 4)
+        if not order:
+            sys.exit()
+        if os.fork() == 0:
+            break
+        _close(passed)
+    orders.close()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    *streams, news = passed
+    if command := os.fork():
+        _close(streams)
+        os.write(news, b"%d" % command)
+        ended = os.waitpid(command, 0)[1]
+        os.write(news, b"%d" % os.waitstatus_to_exitcode(ended))
+        os._exit(0)
+    os.close(news)
+    _begin(json.loads(order), dict(zip(range(3), streams, strict=True)))
+    if sys.argv[1] in STARTERS:
+        _offer_workers()
+
+
+def _offer_workers() -> None:
+    """Have `multiprocessing` find its first new processes waiting, as children of this one, to be told what to do."""
+    from multiprocessing import util
+
+    waiting: list[tuple[socket.socket, int]] = []
+    for _ in range(WORKERS):
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        if (number := os.fork()) == 0:
+            _close([ours.fileno(), *(other.fileno() for other, _ in waiting)])
+            _wait_for_work(theirs)
+        theirs.close()
+        waiting.append((ours, number))
+    anew = util.spawnv_passfds
+
+    def start(path: Any, arguments: Sequence[Any], passed: Sequence[int]) -> int:
+        *_, code, last = map(os.fsdecode, arguments)
+        if last != "--multiprocessing-fork" or not waiting:
+            return anew(path, arguments, passed)
+        ours, number = waiting.pop(0)
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        order = {"code": code, "places": [*passed], "blocked": [*blocked], **_surroundings("-c", last)}
+        with ours:
+            socket.send_fds(ours, [json.dumps(order).encode()], [*passed])
+        return number
+
+    util.spawnv_passfds = start
+
+
+def _wait_for_work(orders: socket.socket) -> NoReturn:
+    order, passed, _, _ = socket.recv_fds(orders, MESSAGE, 64)
+    if not order:
+        os._exit(0)  # the command has ended
+    orders.close()
+    given = json.loads(order)
+    signal.pthread_sigmask(signal.SIG_SETMASK, given["blocked"])
+    _begin(given, dict(zip(given["places"], passed, strict=True)))
+    exec(given["code"], {})  # as `python -c` would; it exits
+    raise AssertionError
+
+
+def _surroundings(
+    *arguments: str, folder: Path | None = None, environment: Mapping[str, str] = os.environ
+) -> dict[str, Any]:
+    return {"arguments": arguments, "folder": str(folder or Path.cwd()), "environment": dict(environment)}
+
+
+def _begin(given: Mapping[str, Any], descriptors: Mapping[int, int]) -> None:
+    """Take over what another process would have been started with; a descriptor gets the number that it had there."""
+    high = {place: fcntl.fcntl(own, fcntl.F_DUPFD_CLOEXEC, FREE) for place, own in descriptors.items()}
+    _close(descriptors.values())
+    for place, own in high.items():
+        os.dup2(own, place)
+        os.close(own)
+    os.chdir(given["folder"])
+    os.environ.clear()
+    os.environ.update(given["environment"])
+    tempfile.tempdir = None
+    sys.argv = [*given["arguments"]]
+
+
+def _close(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def _load() -> None:
+    """Import what takes long, and start nothing of it."""
+    sys.path[0] = str(Path(sys.executable).parent)  # that of the console script
+    from harness.surroundings import prepare
+
+    prepare()
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    from harness.cli import COMMANDS
+    from harness.tracking.store import load_mlflow
+    from harness.training import startup
+
+    with startup._no_settings_of_keras():
+        import keras  # noqa: F401
+    load_mlflow()
+    for name in (*(module for module, _ in COMMANDS.values()), *LIBRARIES):
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # whoever waits for a command ends by himself
+    _load()
+    _serve(socket.socket(fileno=int(sys.argv[1])))
+    runpy.run_path(sys.argv[0], run_name="__main__")
