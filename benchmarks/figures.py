@@ -77,8 +77,8 @@ def made_up_run(dataset: Dataset, seed: int) -> RunView:
             "fit/loss": 1.1 / epoch, "train/loss": 0.9 / epoch, "val/loss": 0.5 + abs(epoch - 4) / 30 + noise,
             "fit/accuracy": 1 - 0.3 / epoch, "train/accuracy": 1 - 0.25 / epoch, "val/accuracy": 0.85 + noise,
         })  # fmt: skip
-    judged = evaluate(lambda images: logs, test, dataset.class_names)
-    return RunView(history, judged, test, dataset.train, np.arange(256) / 255, dataset.class_names, f"run {seed}")
+    evaluated = evaluate(lambda images: logs, test, dataset.class_names)
+    return RunView(history, evaluated, test, dataset.train, np.arange(256) / 255, dataset.class_names, f"run {seed}")
 
 
 if __name__ == "__main__":

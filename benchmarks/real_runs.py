@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.records import RunRecord
-from harness.tracking.predictions import read_predictions
+from harness.tracking.predictions_file import read_predictions
 from harness.tracking.reading import read_runs, read_series
 from harness.tracking.store import Store, open_store
 

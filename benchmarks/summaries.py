@@ -152,7 +152,7 @@ def marginal_seconds(result: Result) -> list[float | None]:
 
 
 def goals(results: Mapping[str, Result]) -> list[Goal]:
-    """The goals that the results at hand can be held to."""
+    """The goals that the results at hand can be compared with."""
     return [
         *_epoch_goals(results.get("epochs")),
         *_engine_goals(results.get("engines")),

@@ -6,7 +6,7 @@
     │   └── UnknownRun      no run answers to what was given
     ├── DataError           a dataset cannot be had or is damaged
     ├── StoreError          the tracking store cannot be used
-    │   ├── ForeignPlace    a store names a place for artifacts that is not its own; nothing was started
+    │   ├── OutsideStore    a store names a place for artifacts that is not its own; nothing was started
     │   └── NotInStore      a run was trained, but its results wait in a spool
     ├── TakenOver           another process has resumed the run; nothing more is written
     ├── TrainingError       training broke down (for example: the loss became NaN)
@@ -55,7 +55,7 @@ class StoreError(HarnessError):
     """The tracking store cannot be opened, read or written."""
 
 
-class ForeignPlace(StoreError):
+class OutsideStore(StoreError):
     """A store names a place for artifacts that is not its own, or a link: nothing is read, written or sent there."""
 
     exit_code = 2

@@ -74,7 +74,7 @@ def environment(**variables: str) -> Iterator[None]:
 
 
 def prepare() -> None:
-    """Pin or take out of this process's environment what must not reach a run. Repeating it costs nothing.
+    """Pin or take out of this process's environment what must not reach a run. A second call costs nothing.
 
     Raises `RequestError` for what cannot be undone once Python runs.
     """

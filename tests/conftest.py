@@ -44,7 +44,7 @@ def _place(file: Path) -> tuple[int, int]:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    forking.anew = item.get_closest_marker("processes") is not None
+    forking.real = item.get_closest_marker("processes") is not None
 
 
 class RunCommand(Protocol):

@@ -3,7 +3,7 @@
 `ForkedCommand` is a `Popen` whose process begins where the console script begins: with arguments, environment, folder
 and streams of its own, the libraries imported and nothing of them started. The workers of a sweep begin in the same
 way. What is read while a library is imported is that of the tests; a test that is about that, or about processes
-themselves, is marked `processes` and has every command started anew.
+themselves, is marked `processes` and has every command started again.
 
 Run as a program, this is the process that is forked.
 """
@@ -32,7 +32,7 @@ from harness.machine import MARK_VARIABLE
 MESSAGE = 2**18
 """Bytes that arguments and environment may have."""
 WORKERS = 2
-"""Of those that a command starts, so many are forks; further ones are started anew."""
+"""Of those that a command starts, so many are forks; further ones are started again."""
 STARTERS = ("sweep", "guides", "compare")
 """Subcommands that may start workers."""
 LIBRARIES = ("matplotlib.pyplot", "mlflow.store.tracking.sqlalchemy_store", "mlflow.tracking.fluent")
@@ -79,14 +79,14 @@ class ForkedCommand(subprocess.Popen[str]):
         return self.returncode
 
 
-anew = False
-"""Whether the commands of the test at work are processes of their own instead of forks; set by conftest.py."""
+real = False
+"""Whether the commands of the running test are processes of their own instead of forks; set by conftest.py."""
 
 
 def kind(variables: Iterable[str] = ()) -> type[subprocess.Popen[str]]:
     """How to start `harness` with these variables set: as a fork, where a fork heeds them all."""
     late = all(name.startswith(READ_LATE) for name in variables)
-    return ForkedCommand if late and not anew else subprocess.Popen
+    return ForkedCommand if late and not real else subprocess.Popen
 
 
 @cache
@@ -143,12 +143,12 @@ def _offer_workers() -> None:
             _wait_for_work(theirs)
         theirs.close()
         waiting.append((ours, number))
-    anew = util.spawnv_passfds
+    started = util.spawnv_passfds
 
     def start(path: Any, arguments: Sequence[Any], passed: Sequence[int]) -> int:
         *_, code, last = map(os.fsdecode, arguments)
         if last != "--multiprocessing-fork" or not waiting:
-            return anew(path, arguments, passed)
+            return started(path, arguments, passed)
         ours, number = waiting.pop(0)
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         order = {"code": code, "places": [*passed], "blocked": [*blocked], **_surroundings("-c", last)}

@@ -1,4 +1,4 @@
-"""What a container offers, and which processes are known to live when clocks are set and machines started anew."""
+"""What a container offers, and which processes are known to live when clocks are set and machines started again."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_a_process_of_before_the_last_start_of_this_machine_is_gone() -> None:
         recorded("another", "00000000", whole, own),
         f"{host}:00000000:{whole} {number} {started}",
     ):
-        assert not is_gone(other), "it may be at work on another machine, or in a container"
+        assert not is_gone(other), "it may be running on another machine, or in a container"
 
 
 def test_what_an_earlier_version_recorded_is_read() -> None:

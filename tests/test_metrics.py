@@ -1,4 +1,4 @@
-"""Scores against values worked out by hand."""
+"""Scores against values worked out manually."""
 
 import math
 import re
@@ -333,7 +333,7 @@ def test_summary_sets_last_best_and_final_weights_side_by_side() -> None:
     assert not any(name.startswith("overfit/") for name in summary)
 
 
-def test_a_stage_whose_weights_cannot_be_judged_is_left_out_of_the_summary() -> None:
+def test_a_stage_whose_weights_cannot_be_evaluated_is_left_out_of_the_summary() -> None:
     run = history(fit_loss=[0.9], fit_accuracy=[0.7], train_loss=[0.6], train_accuracy=[0.8], val_loss=[0.65])
     final = {name: evaluation(0.6, 0.8) for name in ("train", "val", "test")}
     names = {name.partition("/")[0] for name in metrics.summarize(run, Stages(final))}

@@ -72,7 +72,7 @@ class Trained:
 
 @pytest.fixture(scope="module", params=[("mlp", "compiled"), ("mlp", "keras"), ("cnn", "compiled"), ("cnn", "keras")])
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Built, trained, judged, drawn and logged as `run.execute` does it."""
+    """Built, trained, evaluated, drawn and logged as `run.execute` does it."""
     name, engine = request.param
     uri, _ = new_client(tmp_path_factory.mktemp("store"))
     store = open_store(uri)

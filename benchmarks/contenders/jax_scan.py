@@ -1,4 +1,4 @@
-"""JAX: a whole epoch as one jitted `lax.scan` over images on the device, its weights donated, Adam and SGD by hand.
+"""JAX: a whole epoch as one jitted `lax.scan` over images on the device, its weights donated, Adam and SGD manually.
 
 The accuracy is measured after the clock has stopped.
 """

@@ -20,19 +20,20 @@ from benchmarks.contenders.compiled import Nobody
 from benchmarks.contenders.gate import Gate
 
 PARTS: Mapping[str, tuple[str, ...]] = {
-    "training and clean passes": ("harness.run.fit",),
-    "writing to the store": ("harness.tracking.outbox.Delivery.put", "harness.tracking.outbox.Delivery.end"),
+    "training and clean passes": ("harness.run.execute.fit",),
+    "writing to the store": ("harness.tracking.outbox.Outbox.put", "harness.tracking.outbox.Outbox.end"),
     "opening the run in the store": ("harness.tracking.writing.RunWriter.__init__",),
-    "identity of the run": ("harness.run._identifying_tags", "harness.tracking.writing.code_state"),
+    "identity of the run": ("harness.run.execute._identifying_tags", "harness.tracking.writing.code_state"),
     "configuration, data and packages as text": (
-        "harness.run.log_configuration", "harness.run.log_data", "harness.tracking.writing.installed_packages",
+        "harness.run.execute.log_configuration", "harness.run.execute.log_data",
+        "harness.tracking.writing.installed_packages",
     ),
-    "seeding, collecting garbage": ("harness.run.seed_everything",),
-    "reading the data": ("harness.run.load_splits",),
-    "building the model": ("harness.run.build_model",),
-    "evaluation": ("harness.run.judge",),
-    "saving the model": ("harness.tracking.writing.RunWriter.log_model", "harness.run.probability_model"),
-    "saving the state": ("harness.run.capture", "harness.run.log_state"),
+    "seeding, collecting garbage": ("harness.run.execute.seed_everything",),
+    "reading the data": ("harness.run.execute.load_splits",),
+    "building the model": ("harness.run.execute.build_model",),
+    "evaluation": ("harness.run.execute.evaluate_stages",),
+    "saving the model": ("harness.tracking.writing.RunWriter.log_model", "harness.run.execute.probability_model"),
+    "saving the state": ("harness.run.execute.capture", "harness.run.execute.log_state"),
     "figures": ("harness.figures._drawn", "harness.tracking.writing.RunWriter.log_figure"),
 }  # fmt: skip
 """Functions by the part of a run that they are; what is none of them is the rest."""

@@ -1,4 +1,4 @@
-"""PyTorch: the loop that one writes by hand when the images fit into memory, without a DataLoader.
+"""PyTorch: the loop that one writes manually when the images fit into memory, without a DataLoader.
 
 Batches this small can be slower with more threads, so it takes one or all, whichever is faster for one epoch. The
 optimizer is the fused one. The accuracy is measured after the clock has stopped.

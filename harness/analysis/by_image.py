@@ -137,15 +137,15 @@ def by_image(
     kept = {run.run_id: predictions[run.run_id][split] for run in finished if split in predictions.get(run.run_id, {})}
     wanted = finished if baseline is None else baseline.finished_runs
     exact = {run.run_id: seen.of(split) for run, seen in zip(finished, images_of(finished), strict=True)}
-    judged_on = Counter(exact[run.run_id] for run in wanted if run.run_id in kept)
-    if not judged_on:
+    scored_on = Counter(exact[run.run_id] for run in wanted if run.run_id in kept)
+    if not scored_on:
         which = "of these runs" if baseline is None else f"of the runs of --baseline {baseline.label}"
         raise RequestError(
             f"--by-image: none {which} kept what it answers for each {comparison.images_in_words[:-1]}. Runs of "
             "earlier versions of the harness and external runs have no predictions.npz. Train them again with this "
             "version: the same command with resume=false."
         )
-    images = judged_on.most_common(1)[0][0]
+    images = scored_on.most_common(1)[0][0]
     chosen = [(row, _one_a_replicate(row, kept, exact, images)) for row in comparison.rows]
     members = [(row, runs) for row, runs in chosen if runs]
     labels = kept[members[0][1][0].run_id].labels.astype(np.int64)

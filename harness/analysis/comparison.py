@@ -83,9 +83,9 @@ class Comparison:
         return "validation images" if self.held_out == "val" else "test images"
 
     @property
-    def judged_apart(self) -> bool:
+    def scored_apart(self) -> bool:
         """Whether some rows are scored on other images than others."""
-        return len({row.judged_on for row in self.rows}) > 1
+        return len({row.scored_on for row in self.rows}) > 1
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -125,7 +125,7 @@ def compare(
 
     Args:
         runs: of any state; sweeps' parents must have been left out.
-        stage: with which weights each run is judged (`STAGES`).
+        stage: with which weights each run is evaluated (`STAGES`).
         held_out: the split whose gap is ranked and shown first; None: validation, where every finished run has one,
             else test.
         sort_by: a column's name, or a setting's short one (`learning_rate`); None: the gap in accuracy of `held_out`
@@ -135,7 +135,7 @@ def compare(
         title: what is compared, in words.
         demand: the held-out accuracy that a row must reach not to be called underfit; None: the usual one.
         only_front: keep the rows on the Pareto front of held-out accuracy and gap.
-        reading: how the runs were read, where others than the harness may have written them (see foreign.py).
+        reading: how the runs were read, where others than the harness may have written them (see external_runs.py).
         replicates: the settings of `replicates.DRAWS` that were varied to repeat; None: those that have several values
             within a configuration.
         predictions: what runs answered for each held-out image, of those that kept it (see held_out.py).
@@ -192,7 +192,7 @@ def compare(
         groups_in_order = _groups_in_order(ordered)
         ordered.sort(
             key=lambda row: (
-                groups_in_order[row.judged_on], math.isnan(mean_of(row.scores.get(column))), row.underfit
+                groups_in_order[row.scored_on], math.isnan(mean_of(row.scores.get(column))), row.underfit
             )
         )  # fmt: skip
     return Comparison(
@@ -255,8 +255,8 @@ def _tell(keys: Sequence[object], values: Sequence[object]) -> bool:
 
 def _groups_in_order(rows: Iterable[Row]) -> dict[str, int]:
     """The place of each group of rows that are scored on the same images: the largest first."""
-    counts = Counter(row.judged_on for row in rows)
-    return {judged_on: place for place, (judged_on, _) in enumerate(counts.most_common())}
+    counts = Counter(row.scored_on for row in rows)
+    return {scored_on: place for place, (scored_on, _) in enumerate(counts.most_common())}
 
 
 def _held_out(runs: Sequence[RunRecord], stage: Stage) -> HeldOut:

@@ -109,7 +109,7 @@ def _parted_at(comparison: Comparison) -> list[int]:
     """Before which rows a line parts those that are ranked from those that are not, or those of other images."""
     if not comparison.ranked:
         return []
-    marks = [(row.judged_on, row.underfit) for row in comparison.rows]
+    marks = [(row.scored_on, row.underfit) for row in comparison.rows]
     return [
         place
         for place in range(1, len(marks))
@@ -205,7 +205,7 @@ def _csv(comparison: Comparison) -> str:
             values += [*((score and score.interval) or _UNKNOWN), *(resampled.get(name) or _UNKNOWN)]
             values += [score and score.image_error, *((score and score.wider) or _UNKNOWN)]
         ids = " ".join(run.run_id for run in row.runs)
-        rows.append([*values, " ".join(row.seeds), ids, " ".join(row.collapsed), row.judged_on])
+        rows.append([*values, " ".join(row.seeds), ids, " ".join(row.collapsed), row.scored_on])
     return csv_text(header, rows)
 
 
@@ -246,7 +246,7 @@ def _json_row(row: Row, resampled: Mapping[str, Interval | None]) -> dict[str, A
         "unfinished": {state.lower(): count for state, count in row.unfinished.items()},
         "incomplete": row.incomplete,
         "missing_seeds": list(row.missing),
-        "judged_on": row.judged_on,
+        "judged_on": row.scored_on,
         "repeats": row.repeats,
         "replicates": row.replicates,
         "over_draws": row.over_draws,

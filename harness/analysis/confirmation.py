@@ -210,7 +210,9 @@ def _below(confirmation: Confirmation) -> list[str]:
             "The winner came first partly by luck, so the compared figures flatter it, on validation and on test "
             "images alike. The fresh seeds had no part in the choice: quote their figures."
         )
-    lines.append("± and 95 % interval: t over seeds, fresh - compared by Welch's t; the same images judge all runs.")
+    lines.append(
+        "± and 95 % interval: t over seeds, fresh - compared by Welch's t; all runs are scored on the same images."
+    )
     if confirmation.baseline is not None:
         lines.append(
             f"{BOTH}: below 0 is less than the baseline has. pairs: paired by seed. p: of each difference by itself, "

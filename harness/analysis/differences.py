@@ -133,7 +133,7 @@ def differences(comparison: Comparison, baseline: Row) -> Findings:
         RequestError: there is no other row, or none that is scored on the same images.
     """
     rows = [row for row in comparison.rows if row is not baseline]
-    others = [row for row in rows if row.judged_on == baseline.judged_on]
+    others = [row for row in rows if row.scored_on == baseline.scored_on]
     if not measures(comparison):
         raise RequestError(f"--baseline {baseline.label}: no run here has a score to compare. Train some to their end.")
     if not others:

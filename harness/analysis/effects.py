@@ -55,8 +55,8 @@ def effects(comparison: Comparison, setting: str, reference: str | None = None) 
             f"--baseline {reference}: no other value is scored on the {comparison.images_in_words} of {key}={first}. "
             f"Choose from {', '.join(of_use)}."
         )
-    judged_on = {row.judged_on for row in comparison.rows if row.settings[key] == first}
-    alike = {row.settings[key] for row in comparison.rows if row.judged_on in judged_on}
+    scored_on = {row.scored_on for row in comparison.rows if row.settings[key] == first}
+    alike = {row.settings[key] for row in comparison.rows if row.scored_on in scored_on}
     contexts = _contexts(comparison, key)
     compared = [level for level in levels if level != first and level in alike]
     found = [
@@ -83,7 +83,7 @@ def values_together(comparison: Comparison, key: str) -> set[str]:
     """The values of a setting that are scored on the same images as another value of it."""
     values: defaultdict[str, set[str]] = defaultdict(set)
     for row in comparison.rows:
-        values[row.judged_on].add(row.settings[key])
+        values[row.scored_on].add(row.settings[key])
     return set().union(*(of for of in values.values() if len(of) > 1))
 
 
@@ -157,7 +157,7 @@ def _contexts(comparison: Comparison, key: str) -> list[Levels]:
     found: defaultdict[tuple[str, ...], dict[str, Row]] = defaultdict(dict)
     for row in comparison.rows:
         others = tuple(value for other, value in row.settings.items() if other != key)
-        found[*others, row.judged_on][row.settings[key]] = row
+        found[*others, row.scored_on][row.settings[key]] = row
     return list(found.values())
 
 

@@ -92,24 +92,24 @@ def adapt(runs: Iterable[RunRecord], naming: Naming | None = None) -> tuple[list
     every, naming = list(runs), naming or Naming()
     check_pairs(naming)
     own = [run for run in every if OWN_TAG in run.tags]
-    foreign = _without_parents([run for run in every if OWN_TAG not in run.tags])
-    if not foreign:
+    external = _without_parents([run for run in every if OWN_TAG not in run.tags])
+    if not external:
         return _own(own, naming)
     if own and not naming.group_by:
         found, reading = _own(own, naming)
-        count = "1 run that the harness did not write is" if len(foreign) == 1 else f"{len(foreign):,} others are"
+        count = "1 run that the harness did not write is" if len(external) == 1 else f"{len(external):,} others are"
         remark = (
             f"{count} left out: the parameters of these runs are not the harness's. Compare all of them with "
             "--group-by PARAMETER,... (see harness compare --help)."
         )
         return found, replace(reading, remarks=(*reading.remarks, remark))
-    chosen = {run.run_id: _names(run, naming) for run in foreign}
+    chosen = {run.run_id: _names(run, naming) for run in external}
     if naming.names_metrics:
-        check_named([*own, *foreign], naming)
+        check_named([*own, *external], naming)
         chosen |= {run.run_id: _names(run, naming) for run in own}
-    elif not any(chosen.values()) and any(run.state is RunState.FINISHED for run in foreign):
-        raise RequestError(_not_recognised(foreign))
-    return _read(own, foreign, chosen, naming)
+    elif not any(chosen.values()) and any(run.state is RunState.FINISHED for run in external):
+        raise RequestError(_not_recognised(external))
+    return _read(own, external, chosen, naming)
 
 
 def _own(own: list[RunRecord], naming: Naming) -> tuple[list[RunRecord], Reading]:
@@ -129,9 +129,9 @@ def _own(own: list[RunRecord], naming: Naming) -> tuple[list[RunRecord], Reading
 
 
 def _read(
-    own: list[RunRecord], foreign: list[RunRecord], chosen: Mapping[str, Names], naming: Naming
+    own: list[RunRecord], external: list[RunRecord], chosen: Mapping[str, Names], naming: Naming
 ) -> tuple[list[RunRecord], Reading]:
-    every = [*own, *foreign]
+    every = [*own, *external]
     scale = _scale(every, chosen)
     found = [
         replace(
@@ -156,7 +156,7 @@ def _read(
         )
     if own:
         remarks.append(
-            f"{len(foreign):,} of {len(found):,} runs are not the harness's: their gaps and its own were not measured "
+            f"{len(external):,} of {len(found):,} runs are not the harness's: their gaps and its own were not measured "
             "alike."
         )
     if pooled:

@@ -40,7 +40,7 @@ def context(comparison: Comparison) -> list[str]:
     defaults = {key: str(value) for key, value in flatten(Config()).items()}
     named = [key for key in comparison.constants if _is_named(key, comparison.constants[key], defaults)]
     short = headings([*comparison.settings, *comparison.follows, *named])
-    lines = [] if comparison.stage == "final" else [f"Judged {STAGES[comparison.stage]}."]
+    lines = [] if comparison.stage == "final" else [f"Scored {STAGES[comparison.stage]}."]
     if named:
         lines.append("All: " + ", ".join(f"{short[key]} {comparison.constants[key]}" for key in named))
     for key, source in comparison.follows.items():
@@ -88,7 +88,7 @@ def legend(comparison: Comparison) -> list[str]:
         )
     if any(row.underfit for row in comparison.rows):
         lines.append(underfit_in_words(comparison))
-    if comparison.judged_apart:
+    if comparison.scored_apart:
         lines.append(f"{apart_in_words(comparison)}.")
     return [*lines, *marks(comparison), "The runs in the MLflow UI: harness ui"]
 
@@ -238,8 +238,8 @@ def warnings(comparison: Comparison) -> list[str]:
         repeated = counted(comparison.repeats, "run")
         lines.append(f"{repeated} repeat a configuration and seed that another has too: each seed counts once.")
     lines += [_collapsed(row, comparison) for row in comparison.rows if row.collapsed]
-    judged = [row for row in comparison.rows if f"{comparison.held_out}_accuracy" in row.scores]
-    if judged and all(row.underfit for row in judged):
+    evaluated = [row for row in comparison.rows if f"{comparison.held_out}_accuracy" in row.scores]
+    if evaluated and all(row.underfit for row in evaluated):
         lines.append(f"No row is accurate enough: {comparison.held_out} accuracy {floor_in_words(comparison)}.")
     return lines
 

@@ -149,7 +149,7 @@ def unknown(runs: Sequence[RunRecord], chosen: Mapping[str, Names]) -> list[str]
 
 
 def _is_running(run: RunRecord, name: str) -> bool:
-    """The harness judges its training images again (`train/*`); others log what training itself reports."""
+    """The harness evaluates its training images again (`train/*`); others log what training itself reports."""
     if OWN_TAG in run.tags:
         return name.startswith(("fit/", "final/fit_"))
     lower = name.lower()

@@ -30,12 +30,12 @@ def placed(
     trained on the same images or in the same sweep: fewer training images cost accuracy, which is no fault of a model
     unless their number is what the sweep asks about.
     """
-    judged_on = [seen.of(held_out) for seen in images]
+    scored_on = [seen.of(held_out) for seen in images]
     accuracy, gap = f"{held_out}_accuracy", f"gap_{held_out}_accuracy"
     means = [mean_of(row.scores.get(accuracy)) for row in rows]
     missing, floors, shown = _missing(rows), [math.nan] * len(rows), [False] * len(rows)
     fronts, shares = [False] * len(rows), [math.nan] * len(rows)
-    for places in _by(judged_on, range(len(rows))).values():
+    for places in _by(scored_on, range(len(rows))).values():
         members = [rows[place] for place in places]
         front = pareto_front([means[place] for place in places], [mean_of(row.scores.get(gap)) for row in members])
         resampled = front_shares([row.by_unit(accuracy) for row in members], [row.by_unit(gap) for row in members])
@@ -55,7 +55,7 @@ def placed(
     underfit = [is_underfit(*pair) for pair in zip(means, floors, strict=True)]
     found = [
         replace(
-            row, missing=missing[place], judged_on=judged_on[place], underfit=underfit[place],
+            row, missing=missing[place], scored_on=scored_on[place], underfit=underfit[place],
             underfit_shown=shown[place], on_front=fronts[place] and not underfit[place],
             front_share=math.nan if underfit[place] else shares[place],
         )

@@ -199,7 +199,7 @@ def power(comparison: Comparison, size: float) -> Power:
     finished = [row for row in comparison.rows if name in row.scores]
     groups: dict[str, list[Row]] = {}
     for row in finished:
-        groups.setdefault(row.judged_on, []).append(row)
+        groups.setdefault(row.scored_on, []).append(row)
     rows = max(groups.values(), key=lambda of: sum(row.finished for row in of), default=[])
     values = [row.by_unit(name) for row in rows]
     repeated: Literal["seeds", "draws"] = "draws" if any(row.over_draws for row in rows) else "seeds"

@@ -49,7 +49,7 @@ STAGES: Mapping[Stage, str] = {
     "last": "with the weights after the last epoch of each run",
     "best": "with the weights of each run's epoch of least validation loss",
 }
-"""With which weights a run is judged, in words."""
+"""With which weights a run is evaluated, in words."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Row:
     repeated: a value then is the mean over the seeds of a draw, else it is that of a seed. `repeats` counts the
     finished runs whose replicate another finished one is too; such runs count once, with their mean.
 
-    `missing` are replicates that this row's sweeps asked for and it lacks. `judged_on` is the same text for rows whose
+    `missing` are replicates that this row's sweeps asked for and it lacks. `scored_on` is the same text for rows whose
     held-out images are the same: only such rows are compared with each other. `underfit`: its mean held-out accuracy is
     too low for its gap to count; `underfit_shown`: by more than its interval. `on_front`: it is not underfit, and no
     other row is better in one of the two and as good in the other; `front_share` is the share of resamples that put it
@@ -114,7 +114,7 @@ class Row:
     units: Mapping[str, Unit] = field(default_factory=dict)
     over_draws: bool = False
     missing: tuple[str, ...] = ()
-    judged_on: str = ""
+    scored_on: str = ""
     underfit: bool = False
     underfit_shown: bool = False
     on_front: bool = False

@@ -3,7 +3,7 @@
 The least of several gaps is smaller than what the same settings would show again, and so is the loss at an epoch that
 was chosen for its loss (Cawley and Talbot 2010, "On over-fitting in model selection and subsequent selection bias in
 performance evaluation", Journal of Machine Learning Research 11). Figures of another split are no way out: most of a
-run's luck is in its weights, which both splits judge (docs/comparing.md has how much).
+run's luck is in its weights, which both splits share (docs/comparing.md has how much).
 """
 
 from __future__ import annotations

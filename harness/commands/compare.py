@@ -30,7 +30,7 @@ from harness.errors import RequestError
 from harness.records import RunRecord
 from harness.tabular import FORMATS
 from harness.tracking.models import find_trained
-from harness.tracking.predictions import read_predictions, readable_predictions
+from harness.tracking.predictions_file import read_predictions, readable_predictions
 from harness.tracking.reading import cached_reads
 from harness.tracking.store import Store
 

@@ -55,7 +55,7 @@ def confirmed(
         raise RequestError("--confirm: there is no run here, so there is nothing to confirm.")
     winner = comparison.rows[0]
     other = winner if baseline is None else find_row(comparison, baseline)
-    if other.judged_on != winner.judged_on:
+    if other.scored_on != winner.scored_on:
         raise RequestError(
             f"--baseline {other.label}: its {comparison.images_in_words} are not those of the winner, "
             f"{winner.label}. Name another row, or compare only runs with the same images."

@@ -62,9 +62,9 @@ def command(
     few = SWEEP_FEW if is_sweep(record) else tuple(Path(name).stem for name in SELECTIONS["few"])
     chosen = _chosen(names, every, drawings, few)
 
-    from harness.figures.style import Page, on_page
+    from harness.figures.style import PaperSize, on_paper
 
-    with on_page(Page(width, font_size, dpi)):
+    with on_paper(PaperSize(width, font_size, dpi)):
         drawn = {folder / f"{name}.{form}": drawings[name]() for name in chosen}  # all can be drawn, or none is written
     for target, figure in drawn.items():
         write_figure(figure, target)

@@ -49,7 +49,7 @@ def command(
     guides, to see whether the comparison notices it. Exit code 1 if a published number is outside the 99 % prediction
     interval of one more run, or a number of parameters differs; 0 also if there is no verdict.
     """
-    from harness.sweep.guides import find_guides, read_reproduction, train_missing
+    from harness.sweep.guide_runs import find_guides, read_reproduction, train_missing
 
     guides = find_guides(word for word in words if "=" not in word)
     overrides = [word for word in words if "=" in word]
@@ -99,10 +99,10 @@ def _present(found: Sequence[Reproduction], form: str, output: Path | None, into
 
 
 def _draw(found: Sequence[Reproduction], file: Path) -> None:
-    from harness.figures.reproduction import Band, draw
+    from harness.figures.reproduction import GuideBand, draw
 
     bands = [
-        Band(
+        GuideBand(
             guide=item.guide.letter,
             score=curve.metric.rpartition("/")[2],
             epochs=curve.epochs,

@@ -33,7 +33,7 @@ DRAWN_AT_MOST = 400
 
 
 @dataclass(frozen=True)
-class Drawing:
+class SheetRequest:
     """The picture that was asked for; what is None was not said."""
 
     file: Path
@@ -154,14 +154,14 @@ def _drawing(
     palette: str | None,
     columns: int | None,
     captions: str | None,
-) -> Drawing | None:
+) -> SheetRequest | None:
     """The picture asked for, with all that can be said against it before anything is read."""
     if output is None:
         options = {"layout": layout, "palette": palette, "columns": columns, "captions": captions}
         if useless := [f"--{name}" for name, value in options.items() if value is not None]:
             raise RequestError(f"{' and '.join(useless)}: there is no picture to draw. Add --output FILE.png.")
         return None
-    drawing = Drawing(png_path(output, DEFAULT_FILE), layout, palette, columns, captions)
+    drawing = SheetRequest(png_path(output, DEFAULT_FILE), layout, palette, columns, captions)
     if choice.count is not None:
         drawing.layout_for(choice.count)
     return drawing
@@ -230,7 +230,7 @@ def _document(
     }
 
 
-def _draw(drawing: Drawing, predicted: Sequence[PredictedImage], trained: TrainedRun) -> None:
+def _draw(drawing: SheetRequest, predicted: Sequence[PredictedImage], trained: TrainedRun) -> None:
     from harness.figures import predictions as figures
 
     names, title = trained.class_names, trained.record.name

@@ -16,7 +16,7 @@ from harness.tracking.reading import read_runs
 from harness.tracking.selection import is_sweep
 from harness.tracking.spool import Spool, find_spools, held
 from harness.tracking.store import Store, open_store
-from harness.tracking.sync import Home, bring_home
+from harness.tracking.sync import Home, upload_spools
 
 
 @click.command(name="sync")
@@ -45,7 +45,7 @@ def command(store: str | None) -> None:
         elif origin.store not in away:
             try:
                 origin.store.await_answer()
-                if (home := _brought_home(spools)) is not None:
+                if (home := _uploaded(spools)) is not None:
                     late[home.parent_id or origin.run_id] = origin.store
                 continue
             except StoreError as error:
@@ -73,13 +73,13 @@ def _make_anew(store: Store, run_id: str) -> None:
         click.echo(f"{named} is running in another command, which makes its table at its end; {shown} shows it now.")
 
 
-def _brought_home(spools: Sequence[Spool]) -> Home | None:
+def _uploaded(spools: Sequence[Spool]) -> Home | None:
     """Upload one run's spool and say so; None if it is not ours to upload. Raises `StoreError`."""
     with held(spools) as ours:
         if not ours:
             click.echo(f"{_named(spools)}: still running, or being uploaded by another `harness sync`; left alone")
             return None
-        home = bring_home(spools)
+        home = upload_spools(spools)
     if home.elsewhere:
         click.echo(
             f"{_named(spools)}: trained to its end by another process in the meantime; these results are not needed"

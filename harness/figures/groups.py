@@ -206,7 +206,7 @@ def limits(values: Iterable[float], ends: Iterable[float] = (), least: float = 0
     """The range of an axis: it holds every finite one of `values`, and `ends` of intervals as far as that is bearable.
 
     The interval of two runs can be ten times as wide as everything else; it widens the range on each side by three
-    quarters of the range of the values, and goes on beyond the edge. The range is `least` wide at least.
+    quarters of the range of the values, and continues beyond the edge. The range is `least` wide at least.
     """
     found = [value for value in map(drawable, values) if math.isfinite(value)]
     if not found:

@@ -13,7 +13,7 @@ from harness.figures import style
 
 
 @dataclass(frozen=True)
-class Band:
+class GuideBand:
     """One series by epoch: what the guide printed, our mean, and the bounds of one further run. All of one length."""
 
     guide: str
@@ -35,7 +35,7 @@ class Band:
 
 
 @style.look
-def draw(bands: Sequence[Band], title: str) -> Figure:
+def draw(bands: Sequence[GuideBand], title: str) -> Figure:
     """A column a guide, a row a score: the published points as crosses upon our mean and the 99 % band of one more run.
 
     A point outside is a filled square; the panel's title counts those inside.
@@ -50,7 +50,7 @@ def draw(bands: Sequence[Band], title: str) -> Figure:
     return figure
 
 
-def _draw_band(axes: Axes, band: Band) -> None:
+def _draw_band(axes: Axes, band: GuideBand) -> None:
     outside = set(band.outside)
     axes.fill_between(
         band.epochs, band.low, band.high, color=style.SKY, alpha=0.35, linewidth=0, label="99 % of further runs"

@@ -86,7 +86,7 @@ SERIES: tuple[tuple[str, str], ...] = (
 
 
 @dataclass(frozen=True)
-class Page:
+class PaperSize:
     """What figures are drawn for: their width in inches (None: what each one needs) and the size of text in points."""
 
     width: float | None = None
@@ -95,12 +95,12 @@ class Page:
 
 
 _LONGEST = 1_000  # characters of a text that is shortened anyway
-_PLAIN = Page()
+_PLAIN = PaperSize()
 _PAGE = ContextVar("page", default=_PLAIN)
 
 
 @contextmanager
-def on_page(page: Page) -> Iterator[None]:
+def on_paper(page: PaperSize) -> Iterator[None]:
     """Figures that are drawn inside are made for this page."""
     before = _PAGE.set(page)
     try:
@@ -115,7 +115,7 @@ def _families() -> list[str]:
     return [name for name in _FAMILIES if name in installed]
 
 
-def _settings(page: Page) -> dict[str, Any]:
+def _settings(page: PaperSize) -> dict[str, Any]:
     ticks = {
         f"{axis}tick.{name}": value
         for axis in "xy"
@@ -155,7 +155,7 @@ def look(draw: Callable[Given, Figure]) -> Callable[Given, Figure]:
 class _Figure(Figure):
     """Ticks are made, and fonts embedded, when a figure is drawn and saved: under the same settings."""
 
-    def __init__(self, page: Page, **how: Any) -> None:
+    def __init__(self, page: PaperSize, **how: Any) -> None:
         self._settings = _settings(page)
         super().__init__(**how)
 

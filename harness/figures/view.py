@@ -89,7 +89,7 @@ class PredictedImage:
 
 
 def predicted_images(split: Split, evaluation: Evaluation, indices: Iterable[int]) -> tuple[PredictedImage, ...]:
-    """Images of the test split by their indices, with what `evaluation`, which judged that split, says of them."""
+    """Images of the test split by their indices, with what `evaluation` of that split says of them."""
     return tuple(
         PredictedImage(
             split.images[index], evaluation.probabilities[index], int(split.labels[index]), f"test image {index}", index

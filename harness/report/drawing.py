@@ -55,7 +55,7 @@ class _Subject:
     n: str
     left_out: str
     baseline: str | None
-    judged_apart: bool
+    scored_apart: bool
 
 
 def groups_of(comparison: Comparison, rows: Sequence[Row], quantity: Quantity = "accuracy") -> list[Group]:
@@ -98,7 +98,7 @@ def _note(comparison: Comparison) -> str:
     """What was selected on the split that is drawn, and whether it has other images from row to row."""
     reasons = comparison.selected_on.get(comparison.held_out, ())
     notes = [f"† selected on {SPLITS[comparison.held_out]}: {', '.join(reasons)}"] if reasons else []
-    if comparison.judged_apart:
+    if comparison.scored_apart:
         notes.append(f"rows are scored on different {comparison.images_in_words}")
     return "; ".join(notes)
 
@@ -164,7 +164,7 @@ def drawings(comparison: Comparison, series: Series, baseline: str | None = None
     drawn_baseline = baseline if any(label(row.settings) == baseline for row in few) else None
     every = groups_of(comparison, comparison.rows)
     subject = _Subject(
-        every[:GROUPS], every, measure, seeds_in_words(comparison), left_out, drawn_baseline, comparison.judged_apart
+        every[:GROUPS], every, measure, seeds_in_words(comparison), left_out, drawn_baseline, comparison.scored_apart
     )
     drawn = [_bars, _loss_bars(comparison, few, note), _scatter, _against, _heat, _front, _parallel]
     for draw in drawn:
@@ -251,7 +251,7 @@ def _heat(subject: _Subject) -> Iterator[Drawing]:
 
 def _front(subject: _Subject) -> Iterator[Drawing]:
     known = [group for group in subject.few if group.gap.by_seed and group.held_out.by_seed]
-    if len(known) < 2 or subject.judged_apart:  # accuracies on different images make no front; the table has each one's
+    if len(known) < 2 or subject.scored_apart:  # accuracies on different images make no front; the table has each one's
         return
     measure = subject.measure
     view = pareto.compute(subject.few, measure)

@@ -201,8 +201,8 @@ def _rankings(comparison: Comparison, compared: str) -> list[str]:
     """The ranking of each group of rows that are scored on the same images."""
     groups: dict[str, list[Row]] = {}
     for row in comparison.rows:
-        groups.setdefault(row.judged_on, []).append(row)
-    apart = [f"{apart_in_words(comparison)}."] if comparison.judged_apart else []
+        groups.setdefault(row.scored_on, []).append(row)
+    apart = [f"{apart_in_words(comparison)}."] if comparison.scored_apart else []
     return [*apart, *(sentence for rows in groups.values() for sentence in _ranking(comparison, rows, compared))]
 
 

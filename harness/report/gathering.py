@@ -105,7 +105,7 @@ def _method(comparison: Comparison) -> tuple[str, ...]:
         "within a measure.",
         "An interval over seeds holds what another seed changes on these held-out images; the one with images also "
         "what other images of the same kind would change. Neither holds other training images, where these were not "
-        'drawn anew, nor the luck of what was picked. Few seeds show little: "no difference shown" does not mean that '
+        'drawn again, nor the luck of what was picked. Few seeds show little: "no difference shown" does not mean that '
         "there is none.",
     )
 

@@ -26,7 +26,7 @@ ECHO = 2
 
 
 @dataclass
-class Bar:
+class ProgressBar:
     """What is drawn in one line. `words` say the same at different lengths, the longest first."""
 
     name: str
@@ -69,8 +69,8 @@ class Bars:
     """The bars of a sweep or a run. `whole`, if there is one, stands above `running`."""
 
     def __init__(self) -> None:
-        self.whole: Bar | None = None
-        self.running: dict[str, Bar] = {}
+        self.whole: ProgressBar | None = None
+        self.running: dict[str, ProgressBar] = {}
         self._drawn = (0, [0])
         self._name = self._count = 0
         self._words = [41, 20, 13, 13, 0]  # the scores of two splits, so that their first ones change no column
@@ -132,7 +132,7 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
-def _drawn_bar(bar: Bar, size: int, fancy: bool) -> Text:
+def _drawn_bar(bar: ProgressBar, size: int, fancy: bool) -> Text:
     full = min(size, int(size * bar.done / bar.total)) if bar.total else 0
     signs = "━─" if fancy else "#-"
     return Text(signs[0] * full, "bar.complete").append(signs[1] * (size - full), "dim")

@@ -21,7 +21,7 @@ from harness.sweep.plan import SweepPlan, one_a_job, reused_jobs
 from harness.sweep.progress import SweepDisplay
 from harness.tracking.access import shown_uri
 from harness.tracking.locations import local_path
-from harness.tracking.predictions import readable_predictions
+from harness.tracking.predictions_file import readable_predictions
 from harness.tracking.reading import cached_reads, read_runs, sweep_runs
 from harness.tracking.selection import (
     CONFIRMS_TAG,

@@ -42,7 +42,7 @@ class RunDisplay:
     def __init__(self, console: Console | None = None) -> None:
         self.console = console if console is not None else console_on(stderr=True)
         self._bars: bars.Bars | None = None
-        self._bar: bars.Bar | None = None
+        self._bar: bars.ProgressBar | None = None
         self._last = 0
         self._started = 0.0
 
@@ -67,7 +67,7 @@ class RunDisplay:
     def run_started(self, name: str) -> None:
         self._started = time.perf_counter()
         if self._bars is not None:
-            self._bar = self._bars.running[name] = bars.Bar(name, 0)
+            self._bar = self._bars.running[name] = bars.ProgressBar(name, 0)
 
     def run_finished(self, result: RunResult, option: str = "") -> None:
         """`option` names the run's store to another command, see `Store.option`."""
@@ -148,7 +148,9 @@ class SweepDisplay:
             _line(self.console, ", ".join([*parts, f"{rest} to do"]))
         with bars.live(self.console) as self._bars:
             if self._bars is not None:
-                self._bars.whole = whole = bars.Bar("sweep", jobs, len(self._told), ("starting workers", ""), "bold")
+                self._bars.whole = whole = bars.ProgressBar(
+                    "sweep", jobs, len(self._told), ("starting workers", ""), "bold"
+                )
                 whole.timed_from = (whole.began, whole.done)
             try:
                 yield
@@ -171,7 +173,7 @@ class SweepDisplay:
         self._told.pop(run.run_id, None)  # it ended before, and is tried again
         if self._bars is None:
             return
-        bar = self._bars.running.setdefault(run.run_id, bars.Bar(run.name, 0))
+        bar = self._bars.running.setdefault(run.run_id, bars.ProgressBar(run.name, 0))
         bar.total = _epochs(run)
         if run.epochs:
             bar.update(run.epochs, _scores(run.metrics))

@@ -235,8 +235,8 @@ def _last_word(pool: WorkerPool | None, jobs: int) -> Iterator[None]:
 def _how_to_resume(sweep: Sweep) -> str:
     if not sweep.filtered:
         return f"Interrupted. {sweep.jobs.sweeper} cannot skip finished jobs: the same command starts again."
-    anew = ", without resume=false," if sweep.config.resume == "false" else ""
-    return f"Interrupted. The same command{anew} resumes this sweep:\n{shown_uri(typed_command())}"
+    fresh = ", without resume=false," if sweep.config.resume == "false" else ""
+    return f"Interrupted. The same command{fresh} resumes this sweep:\n{shown_uri(typed_command())}"
 
 
 def _carry_out(

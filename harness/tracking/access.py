@@ -13,7 +13,7 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import ForeignPlace, StoreError
+from harness.errors import OutsideStore, StoreError
 from harness.text import clean
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def check_is_mlflow(uri: str, shown: str) -> None:
 
 def refused(error: StoreError) -> bool:
     """Whether the store was there and did not want what it was given; it would not later either."""
-    return isinstance(error, ForeignPlace) or getattr(error.__cause__, "error_code", None) in REFUSALS
+    return isinstance(error, OutsideStore) or getattr(error.__cause__, "error_code", None) in REFUSALS
 
 
 def taken_retried(write: Callable[[], object]) -> None:

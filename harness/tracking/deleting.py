@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from harness import paths
-from harness.errors import ForeignPlace, StoreError
+from harness.errors import OutsideStore, StoreError
 from harness.records import RunRecord
 from harness.tracking.disk import MODEL_ID, RUN_ID, Garbage, Inventory, take_inventory
 from harness.tracking.locations import local_path
@@ -193,11 +193,11 @@ def _delete_from_server(store: Store, run: RunRecord) -> list[str]:
 
 def _check_owned(location: str, owner: str) -> None:
     """Make sure that a place on a server is that of the run or model `owner`: its record may name one of many. Raises
-    `ForeignPlace`."""
+    `OutsideStore`."""
     path = PurePosixPath(urlsplit(location).path)
     folder = path.parent if path.name == "artifacts" else path
     if folder.name != owner or not (RUN_ID.fullmatch(owner) or MODEL_ID.fullmatch(owner)):
-        raise ForeignPlace(
+        raise OutsideStore(
             f"The store records that the artifacts of {owner!r} lie in {location!r}, a place without its name, which "
             "may be that of others. Nothing was deleted."
         )

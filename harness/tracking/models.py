@@ -135,11 +135,11 @@ def best_run(store: Store) -> RunRecord:
     latest = finished[-1]
     runs = [run for run in finished if run.experiment_id == latest.experiment_id]
     images = dict(zip((run.run_id for run in runs), images_of(runs), strict=True))
-    judged = images[latest.run_id]
-    peers = [run for run in runs if images[run.run_id].test == judged.test]
+    evaluated = images[latest.run_id]
+    peers = [run for run in runs if images[run.run_id].test == evaluated.test]
     metric = ranking_metric(peers)
     if metric == _BY_VALIDATION:
-        peers = [run for run in peers if images[run.run_id].val == judged.val]
+        peers = [run for run in peers if images[run.run_id].val == evaluated.val]
     return max(peers, key=lambda run: run.metrics.get(metric, float("-inf")))
 
 
@@ -237,7 +237,7 @@ def logged_model_id(store: Store, run: RunRecord) -> str:
 def downloaded(store: Store, location: str) -> Iterator[Path]:
     """The artifact (a file or folder) at the URI `location` as a local path, in place where it lies on this machine.
 
-    Raises `ForeignPlace` for one that is not the store's own, and for links in it (`places.artifact_path`).
+    Raises `OutsideStore` for one that is not the store's own, and for links in it (`places.artifact_path`).
     """
     if (path := store.artifact_path(location)) is not None:
         if store.database is not None and not path.exists():

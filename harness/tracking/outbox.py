@@ -10,12 +10,12 @@ from harness.records import RunState
 from harness.tracking.access import USUAL, refused, retries
 from harness.tracking.pending_writes import End, Operation, StoredRun
 from harness.tracking.spool import Origin, Spool, places
-from harness.tracking.sync import bring_home
+from harness.tracking.sync import upload_spools
 
 log = logging.getLogger(__name__)
 
 
-class Delivery:
+class Outbox:
     """Takes a run's operations in order. After the first that the store does not take, all go to the spool."""
 
     def __init__(self, origin: Origin) -> None:
@@ -57,7 +57,7 @@ class Delivery:
             return
         try:
             with retries(USUAL):
-                home = bring_home(self._spools)
+                home = upload_spools(self._spools)
             name = self._origin.name
             if home.elsewhere:
                 log.warning(

@@ -164,7 +164,7 @@ class StoredRun:
     def apply(self, operation: Operation) -> None:
         """Write one operation; it is on disk, or acknowledged by the server, at return.
 
-        Raises `StoreError`, `TakenOver` where a later try at the run has begun, and `ForeignPlace` for an artifact
+        Raises `StoreError`, `TakenOver` where a later try at the run has begun, and `OutsideStore` for an artifact
         that would not be written into the store's own place.
         """
         if isinstance(operation, Text):

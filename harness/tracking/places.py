@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from harness import paths
-from harness.errors import ForeignPlace, StoreError
+from harness.errors import OutsideStore, StoreError
 from harness.tracking.locations import artifact_root, check_in_place, local_path
 
 NAMED = "HARNESS_ARTIFACTS"
@@ -33,7 +33,7 @@ def artifact_path(uri: str, database: Path | None, location: str) -> Path | None
     `uri` and `database` are those of the store. The location lies in the store's own folder of artifacts, on the
     store's own server, or in a place that `HARNESS_ARTIFACTS` names, and no part of it is a link.
 
-    Raises `ForeignPlace` for any other: nothing was read, written or sent.
+    Raises `OutsideStore` for any other: nothing was read, written or sent.
     """
     named = named_places()
     path = local_path(location) if _is_plain(location) else None
@@ -56,7 +56,7 @@ def artifact_path(uri: str, database: Path | None, location: str) -> Path | None
         and (_is_on_server(uri, location) or any(location.startswith(f"{place.rstrip('/')}/") for place in named))
     ):
         return None
-    raise ForeignPlace(
+    raise OutsideStore(
         f"The store records that artifacts lie in {location!r}, which is neither in its own folder nor on its own "
         f"server. Nothing was read there or written. If that place is yours, name it: {NAMED}=PLACE in the environment."
     )
@@ -78,7 +78,7 @@ def _is_plain(location: str) -> bool:
 def check_files(folder: Path) -> None:
     """Make sure that a folder of artifacts holds plain files and folders only.
 
-    Raises `ForeignPlace` for links, FIFOs and the like, which lead out of it or wait, and for too many files.
+    Raises `OutsideStore` for links, FIFOs and the like, which lead out of it or wait, and for too many files.
     """
     count = 0
     for parent, folders, files in os.walk(folder):
@@ -86,7 +86,7 @@ def check_files(folder: Path) -> None:
             _refuse_link(Path(parent, name))
         count += len(files) + len(folders)
         if count > MOST_FILES:
-            raise ForeignPlace(f"The artifacts in {folder} are more than {MOST_FILES:,} files, so they are not read.")
+            raise OutsideStore(f"The artifacts in {folder} are more than {MOST_FILES:,} files, so they are not read.")
 
 
 def _of_link(database: Path | None) -> Iterator[Path]:
@@ -112,13 +112,13 @@ def _refuse_links(root: Path, below: Path) -> None:
 
 def _refuse_link(place: Path) -> None:
     if place.is_symlink():
-        raise ForeignPlace(
+        raise OutsideStore(
             f"{place} is a link. Artifacts are neither read nor written through links. Put a plain file or folder in "
             f"its place; or, if it is a folder that leads where you want it, name that place: {NAMED}=PLACE in the "
             "environment."
         )
     if place.exists() and not (place.is_file() or place.is_dir()):
-        raise ForeignPlace(f"{place} is neither a file nor a folder, so it is not read.")
+        raise OutsideStore(f"{place} is neither a file nor a folder, so it is not read.")
 
 
 def _is_on_server(uri: str, location: str) -> bool:

@@ -152,7 +152,7 @@ class Store:
     def artifact_path(self, location: str) -> Path | None:
         """The path on this machine of artifacts that the store records at `location`; None where they are elsewhere.
 
-        To be asked before they are read or written. Raises `ForeignPlace` as `places.artifact_path`.
+        To be asked before they are read or written. Raises `OutsideStore` as `places.artifact_path`.
         """
         return artifact_path(self.uri, self.database, location)
 

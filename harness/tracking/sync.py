@@ -29,12 +29,12 @@ class Home:
     elsewhere: bool = False
 
 
-def bring_home(spools: Sequence[Spool], ending: bool = True) -> Home:
+def upload_spools(spools: Sequence[Spool], ending: bool = True) -> Home:
     """Write the parts of one run's spool, held by the caller, into the store, and remove them.
 
     `ending=False` leaves out the end of the run, for one that is resumed.
-    Raises `StoreError`: what is in the store by then is marked, the rest stays. So it does where another process is at
-    work on the run.
+    Raises `StoreError`: what is in the store by then is marked, the rest stays. So it does where another process is
+    writing the run.
     """
     origin = spools[0].origin
     if any(spool.origin.uri != origin.uri for spool in spools):
@@ -74,7 +74,7 @@ def bring_home(spools: Sequence[Spool], ending: bool = True) -> Home:
     return Home(written, str(now.state) if elsewhere else state, now.parent_id, elsewhere)
 
 
-def bring_home_before(store: Store, run_id: str) -> None:
+def upload_before(store: Store, run_id: str) -> None:
     """Before a run is resumed: upload what its earlier try left in a spool for this store. Raises `StoreError`."""
     for spools in find_spools(run_id).values():
         if any(spool.origin.store != store for spool in spools):
@@ -85,5 +85,5 @@ def bring_home_before(store: Store, run_id: str) -> None:
                 raise StoreError(
                     f"The run {run_id} is being trained or synced by another process ({spools[0].folder})."
                 )
-            home = bring_home(spools, ending=False)
+            home = upload_spools(spools, ending=False)
             log.info("uploaded %d entries of an earlier try from %s", home.written, spools[0].folder)

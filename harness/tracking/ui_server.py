@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-from harness.errors import ForeignPlace
+from harness.errors import OutsideStore
 from harness.tracking.locations import local_path
 from harness.tracking.places import artifact_path, named_places
 
@@ -123,7 +123,7 @@ def keep_artifacts_within(root: Path, store: str) -> None:
     def checked(usual: Callable[..., Any], location: str, *given: Any, **others: Any) -> Any:
         try:
             artifact_path(store, None, location)
-        except ForeignPlace:
+        except OutsideStore:
             raise MlflowException(_OUTSIDE, error_code=PERMISSION_DENIED) from None
         return usual(location, *given, **others)
 

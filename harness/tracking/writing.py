@@ -20,10 +20,10 @@ from harness.machine import user_name
 from harness.records import DatasetSpec, Predictions, RunState, Split
 from harness.tracking.access import shown_uri
 from harness.tracking.masking import without_secrets
-from harness.tracking.outbox import Delivery
+from harness.tracking.outbox import Outbox
 from harness.tracking.pending_writes import Datasets, File, Metrics, Parameters, Tags, Text, TrainedModel, look
-from harness.tracking.predictions import FILE as PREDICTIONS_FILE
-from harness.tracking.predictions import write_predictions
+from harness.tracking.predictions_file import FILE as PREDICTIONS_FILE
+from harness.tracking.predictions_file import write_predictions
 from harness.tracking.provenance import code_state, installed_packages, machine_tags, model_requirements
 from harness.tracking.resume import EarlierTries, reopen
 from harness.tracking.selection import (
@@ -39,7 +39,7 @@ from harness.tracking.selection import (
 )
 from harness.tracking.spool import Origin
 from harness.tracking.store import Store
-from harness.tracking.sync import bring_home_before
+from harness.tracking.sync import upload_before
 from harness.tracking.unfinished import end_note
 
 if TYPE_CHECKING:
@@ -89,10 +89,10 @@ class RunWriter:
         if run_id is not None and adding:
             self.earlier = EarlierTries(tries=look(store, run_id).tries - 1)
         elif run_id is not None:
-            bring_home_before(store, run_id)  # what an earlier try left in a spool
+            upload_before(store, run_id)  # what an earlier try left in a spool
             self.earlier = reopen(store, run_id, _start_tags(identity))
         attempt = self.earlier.tries + 1
-        self._delivery = Delivery(Origin(store.uri, self.run_id, identity.name, self.experiment_id, attempt))
+        self._delivery = Outbox(Origin(store.uri, self.run_id, identity.name, self.experiment_id, attempt))
         self._has_model = self.earlier.has_model
         self._datasets: dict[str, dict[str, str]] = {}
         self._tables: dict[str, dict[str, str]] = {}

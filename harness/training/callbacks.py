@@ -61,7 +61,7 @@ class EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]
                 f"The training loss became {values['fit/loss']} in epoch {epoch + 1}. A smaller "
                 "optimizer.learning_rate or optimizer.clipnorm=1.0 usually helps."
             )
-        with judged_weights(self.model):
+        with evaluated_weights(self.model):
             for name, split in self._splits.items():
                 values[f"{name}/loss"], values[f"{name}/accuracy"] = self._score(split)
             if self._is_best(values.get("val/loss", math.nan)):
@@ -89,7 +89,7 @@ class EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 @contextmanager
-def judged_weights(model: Any) -> Iterator[None]:
+def evaluated_weights(model: Any) -> Iterator[None]:
     """The weights that a run ending here would end with: their averages, where the optimizer keeps such (`use_ema`).
 
     Keras's `SwapEMAWeights` swaps by adding and subtracting: what it puts back differs in the last digits.

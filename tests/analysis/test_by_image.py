@@ -27,12 +27,12 @@ ANSWERS = {
 }
 """By model and seed. Image 0 is right in every run, 1, 4 and 5 in none."""
 
-Judged = tuple[list[RunRecord], dict[str, dict[str, Predictions]]]
+Scored = tuple[list[RunRecord], dict[str, dict[str, Predictions]]]
 
 
-def judged(
+def evaluated(
     answers: dict[tuple[str, int], Sequence[int]], labels: Sequence[int] = LABELS, split: str = "test"
-) -> Judged:
+) -> Scored:
     """A run for each model and seed that answers so, with its loss: 2 for image 4, 3 for image 5, 1 for the others."""
     runs, predictions = [], {}
     for (model, seed), of in answers.items():
@@ -50,7 +50,7 @@ def row(comparison: Comparison, model: str) -> object:
 
 
 def test_images_are_counted_by_how_many_runs_have_them_right() -> None:
-    runs, predictions = judged(ANSWERS)
+    runs, predictions = evaluated(ANSWERS)
     found = by_image(compare(runs), predictions)
     assert found.runs == 4
     assert found.right.tolist() == [4, 0, 2, 2, 0, 0]
@@ -59,14 +59,14 @@ def test_images_are_counted_by_how_many_runs_have_them_right() -> None:
 
 def test_the_missed_images_come_most_unanimous_first_then_those_of_the_higher_loss() -> None:
     """4 and 1 are taken for one class by all four runs, 5 by three; of the first two the loss of 4 is higher."""
-    runs, predictions = judged(ANSWERS)
+    runs, predictions = evaluated(ANSWERS)
     missed = json.loads(render(by_image(compare(runs), predictions, class_names="xyz"), "json"))["missed_by_all"]
     shown = [(of["index"], of["class"], of["answered_class"], of["answered_by"], of["loss"]) for of in missed]
     assert shown == [(4, "z", "x", 4, 2.0), (1, "x", "y", 4, 1.0), (5, "z", "y", 3, 3.0)]
 
 
 def test_the_confusion_is_that_of_a_run_on_average() -> None:
-    runs, predictions = judged(ANSWERS)
+    runs, predictions = evaluated(ANSWERS)
     confusion = by_image(compare(runs), predictions).confusion
     assert confusion.tolist() == [[1, 1, 0], [0, 1, 1], [1.25, 0.75, 0]]
     assert np.trace(confusion) / len(LABELS) == pytest.approx(
@@ -85,7 +85,7 @@ def test_two_single_runs_are_compared_by_mcnemar_and_their_accuracies_differ_by_
     answers = {
         (model, 0): np.where(rng.random(n) < p, labels, (labels + 1) % 3) for model, p in (("a", 0.7), ("b", 0.6))
     }
-    runs, predictions = judged(answers, labels)
+    runs, predictions = evaluated(answers, labels)
     comparison = compare(runs)
     [found] = by_image(comparison, predictions, row(comparison, "a")).versus
     right = {model: answers[model, 0] == labels for model in "ab"}
@@ -106,7 +106,7 @@ def test_several_runs_are_compared_by_the_t_test_over_images_corrected_by_holm()
         for model, p in (("a", 0.7), ("b", 0.64), ("c", 0.69))
         for seed in range(3 if model != "b" else 2)
     }
-    runs, predictions = judged(answers, labels)
+    runs, predictions = evaluated(answers, labels)
     comparison = compare(runs)
     found = by_image(comparison, predictions, row(comparison, "a")).versus
     share = {
@@ -124,7 +124,7 @@ def test_several_runs_are_compared_by_the_t_test_over_images_corrected_by_holm()
 
 
 def test_rows_that_answer_alike_have_no_p() -> None:
-    runs, predictions = judged({(model, seed): ANSWERS["a", seed] for model in "ab" for seed in range(2)})
+    runs, predictions = evaluated({(model, seed): ANSWERS["a", seed] for model in "ab" for seed in range(2)})
     comparison = compare(runs)
     [found] = by_image(comparison, predictions, comparison.rows[0]).versus
     assert (found.more, found.less, found.equal) == (0, 0, 6)
@@ -134,7 +134,7 @@ def test_rows_that_answer_alike_have_no_p() -> None:
 
 def test_what_is_left_out_is_said_and_not_counted() -> None:
     """A run on other images, one that kept nothing, and one that repeats a seed."""
-    runs, predictions = judged(ANSWERS)
+    runs, predictions = evaluated(ANSWERS)
     runs = [run(0.95, 0.4, seed=n % 2, model__name="ab"[n // 2], **data("t", "same")) for n in range(4)]
     predictions = dict(zip((of.run_id for of in runs), predictions.values(), strict=True))
     apart = run(0.95, 0.4, model__name="a", **data("t", "other"))
@@ -151,19 +151,19 @@ def test_what_is_left_out_is_said_and_not_counted() -> None:
 
 def test_a_baseline_is_compared_on_its_own_images_though_more_runs_have_others() -> None:
     runs, predictions = [], {}
-    kept = judged(ANSWERS)[1].values()
+    kept = evaluated(ANSWERS)[1].values()
     for number, of in enumerate([*kept, *kept]):
         images = "few" if number < 3 else "many"
         runs.append(run(0.9, 0.4, seed=number, model__name="ab"[number % 2], **data("t", images)))
         predictions[runs[-1].run_id] = of
     comparison = compare(runs)
-    few = next(of for of in comparison.rows if of.judged_on == "few" and of.settings["model.name"] == "a")
+    few = next(of for of in comparison.rows if of.scored_on == "few" and of.settings["model.name"] == "a")
     found = by_image(comparison, predictions, few)
     assert (found.runs, found.left_out) == (3, ("5 runs scored on other test images",))
 
 
 def test_runs_without_predictions_are_refused_with_what_to_do() -> None:
-    runs, predictions = judged(ANSWERS)
+    runs, predictions = evaluated(ANSWERS)
     comparison = compare(runs)
     with pytest.raises(RequestError, match=r"none of these runs kept .* Train them again .* resume=false"):
         by_image(comparison, {})
@@ -175,13 +175,13 @@ def test_runs_without_predictions_are_refused_with_what_to_do() -> None:
 
 
 def test_other_weights_than_the_final_ones_are_refused() -> None:
-    runs, predictions = judged(ANSWERS)
+    runs, predictions = evaluated(ANSWERS)
     with pytest.raises(RequestError, match="--at last: runs keep what their final weights answer"):
         by_image(compare(runs, stage="last"), predictions)
 
 
 def test_csv_has_every_image_hardest_first_and_the_table_says_how_to_see_one() -> None:
-    runs, predictions = judged(ANSWERS)
+    runs, predictions = evaluated(ANSWERS)
     found = by_image(compare(runs), predictions)
     rows = list(csv.DictReader(io.StringIO(render(found, "csv"))))
     assert [of["index"] for of in rows] == ["4", "1", "5", "2", "3", "0"]
@@ -191,14 +191,14 @@ def test_csv_has_every_image_hardest_first_and_the_table_says_how_to_see_one() -
 
 
 def test_of_validation_images_it_is_said_that_predict_does_not_show_them() -> None:
-    runs, predictions = judged(ANSWERS, split="val")
+    runs, predictions = evaluated(ANSWERS, split="val")
     text = render(by_image(compare(runs), predictions), "table")
     assert "6 validation images" in text
     assert "`harness predict --index` shows test images only" in text.replace("\n  ", " ")
 
 
 def test_where_no_image_is_missed_by_all_there_is_no_list_of_them() -> None:
-    runs, predictions = judged({("a", 0): LABELS, ("b", 0): (0, 0, 1, 1, 2, 0)})
+    runs, predictions = evaluated({("a", 0): LABELS, ("b", 0): (0, 0, 1, 1, 2, 0)})
     text = render(by_image(compare(runs), predictions), "table")
     assert "none       0" in text
     assert "Images that no run has right" not in text

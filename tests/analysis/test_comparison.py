@@ -219,11 +219,11 @@ def test_nothing_compares_to_nothing() -> None:
 
 
 def test_runs_are_compared_with_the_weights_that_are_asked_for() -> None:
-    def judged(final: float, best: float, name: str) -> RunRecord:
+    def evaluated(final: float, best: float, name: str) -> RunRecord:
         at = {f"best/{key.partition('/')[2]}": value for key, value in scores(best, 0.8, 0.8).items()}
         return run(model__name=name, metrics=scores(final, 0.8, 0.8) | at)
 
-    runs = [judged(0.90, 0.83, "a"), judged(0.95, 0.82, "b")]
+    runs = [evaluated(0.90, 0.83, "a"), evaluated(0.95, 0.82, "b")]
     assert [row.label for row in compare(runs).rows] == ["a", "b"]
     best = compare(runs, stage="best")
     assert [row.label for row in best.rows] == ["b", "a"]
@@ -279,7 +279,7 @@ def test_a_variant_that_all_runs_share_is_named_above_the_table() -> None:
     assert context(compare([run(model__name=name, **data("a", "b")) for name in "xy"])) == []
 
 
-def judged(few: str = "few") -> list[RunRecord]:
+def evaluated(few: str = "few") -> list[RunRecord]:
     """Two models each on all and on the first 100 test images, on which both do better."""
     return [
         run(0.99, 0.97, model__name="a", dataset__test_size=100, **data("t", few)),
@@ -291,19 +291,19 @@ def judged(few: str = "few") -> list[RunRecord]:
 
 
 def test_rows_on_different_test_images_have_floors_and_fronts_of_their_own_and_stand_in_groups() -> None:
-    comparison = compare(judged())
-    assert [row.judged_on for row in comparison.rows] == ["all"] * 3 + ["few"] * 2, "the largest group first"
+    comparison = compare(evaluated())
+    assert [row.scored_on for row in comparison.rows] == ["all"] * 3 + ["few"] * 2, "the largest group first"
     assert [row.label for row in comparison.rows if row.underfit] == ["c -"]
     assert [row.label for row in comparison.rows if row.on_front] == ["a -", "a 100"]
     assert any("different test images" in line for line in legend(comparison))
     assert comparison.accuracy_floors == pytest.approx((0.865, 0.95))
-    alike = compare(judged("all"))
+    alike = compare(evaluated("all"))
     assert {row.label for row in alike.rows if row.underfit} == {"a -", "b -", "c -"}
     assert not any("different" in line for line in legend(alike))
 
 
 def test_an_explicit_sorting_goes_over_all_groups() -> None:
-    order = [row.label for row in compare(judged(), sort_by="gap_test_accuracy").rows]
+    order = [row.label for row in compare(evaluated(), sort_by="gap_test_accuracy").rows]
     assert order == ["c -", "a -", "a 100", "b -", "b 100"]
 
 

@@ -1,4 +1,4 @@
-"""What is said of a row under fresh seeds: held to SciPy, and without a figure that the runs do not suffice for."""
+"""What is said of a row under fresh seeds: compared with SciPy, and no figure that the runs do not suffice for."""
 
 from __future__ import annotations
 

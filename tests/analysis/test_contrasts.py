@@ -1,4 +1,4 @@
-"""Differences to a baseline held to SciPy, to statsmodels, and to what they claim."""
+"""Differences to a baseline compared with SciPy, statsmodels, and what they claim."""
 
 from __future__ import annotations
 

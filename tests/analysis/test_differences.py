@@ -192,7 +192,7 @@ def on_two_test_sets() -> Comparison:
     return compare([*every, *runs("base", SAME, dataset__test_size=100, **data("t", "few"))])
 
 
-def test_rows_that_are_judged_on_other_images_are_left_out_and_counted() -> None:
+def test_rows_that_are_scored_on_other_images_are_left_out_and_counted() -> None:
     comparison = on_two_test_sets()
     findings = differences(comparison, find_row(comparison, "base -"))
     assert {one.cells["model.name"] for one in findings.findings} == {"less"}

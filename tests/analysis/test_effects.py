@@ -166,7 +166,7 @@ def test_levels_that_never_meet_in_one_configuration_are_refused() -> None:
         effects(grid({("a", "sgd"): [0.01, 0.02], ("b", "adam"): [0.02, 0.03]}), "optimizer")
 
 
-def test_values_that_are_judged_on_different_images_have_no_effect() -> None:
+def test_values_that_are_scored_on_different_images_have_no_effect() -> None:
     few, every = {"dataset__test_size": 100, **data("t", "few")}, data("t", "all")
     runs = [
         run(0.9, 0.8 + seed / 100 + gain, seed=seed, model__name=name, **of)
@@ -181,7 +181,7 @@ def test_values_that_are_judged_on_different_images_have_no_effect() -> None:
     assert (model.seeds, model.contexts) == (3, 2), "pairs within each of the two"
 
 
-def test_a_value_that_is_judged_on_other_images_than_the_reference_is_left_out() -> None:
+def test_a_value_that_is_scored_on_other_images_than_the_reference_is_left_out() -> None:
     few = {"dataset__test_size": 100, **data("t", "few")}
     runs = [
         run(0.9 + seed / 100, 0.8, seed=seed, model__name=name, **data("t", "all")) for name in "ab" for seed in (0, 1)
@@ -192,7 +192,7 @@ def test_a_value_that_is_judged_on_other_images_than_the_reference_is_left_out()
     assert (found.apart, found.unmatched) == (1, 2)
 
 
-def test_pairs_are_made_of_runs_that_are_judged_on_the_same_images_only() -> None:
+def test_pairs_are_made_of_runs_that_are_scored_on_the_same_images_only() -> None:
     """`b` ran on the published files and on a variant, `a` on the published ones alone."""
     variant = data("u", "r", variant="variant 1a2b3c4d")
     runs = [
@@ -203,7 +203,7 @@ def test_pairs_are_made_of_runs_that_are_judged_on_the_same_images_only() -> Non
     assert (of_gap(found, "b").seeds, found.unmatched) == (2, 2)
 
 
-def test_values_count_where_they_are_judged_on_the_same_images_only() -> None:
+def test_values_count_where_they_are_scored_on_the_same_images_only() -> None:
     """Of the smaller dataset both sizes are all test images; of the larger one they are not."""
     digests = {("small", 100): "s", ("small", 200): "s", ("large", 100): "l100", ("large", 200): "l200"}
     runs = [

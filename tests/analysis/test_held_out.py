@@ -1,4 +1,4 @@
-"""What the finite number of held-out images adds: held to simulated seeds and images, both drawn at random."""
+"""What the finite number of held-out images adds: compared with simulated seeds and images, both drawn at random."""
 
 from __future__ import annotations
 

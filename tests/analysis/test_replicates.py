@@ -84,7 +84,7 @@ def test_other_validation_splits_are_replicates_too() -> None:
     ]  # fmt: skip
     comparison = compare(runs)
     assert [row.scores["gap_val_accuracy"].n for row in comparison.rows] == [3, 3]
-    assert not comparison.judged_apart
+    assert not comparison.scored_apart
     assert comparison.rows[0].scores["gap_val_accuracy"].image_error == 0.0  # in the spread over draws already
 
 

@@ -1,4 +1,4 @@
-"""The statistics held to SciPy, to statsmodels, and to what they claim: coverage and false alarms, by simulation."""
+"""The statistics compared with SciPy, statsmodels, and what they claim: coverage and false alarms, by simulation."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_bca_covers_less_than_it_says_with_few_runs() -> None:
 
 @pytest.mark.parametrize("kind", ["paired", "welch"])
 def test_a_sweep_without_any_effect_raises_a_false_alarm_at_most_5_times_in_100(kind: str) -> None:
-    """Eight configurations of five seeds, each held to the first: uncorrected, every fourth sweep would alarm."""
+    """Eight configurations of five seeds, each compared with the first: uncorrected, every fourth sweep would alarm."""
     rng = np.random.default_rng(1)
     sweeps, rows = 1500, 8
     difference = paired_difference if kind == "paired" else welch_difference

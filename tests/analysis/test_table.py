@@ -142,7 +142,7 @@ def test_brackets_in_a_setting_are_no_markup() -> None:
         assert "[/bold]" in text
 
 
-def test_rows_that_are_judged_on_different_images_are_parted_by_a_line() -> None:
+def test_rows_that_are_scored_on_different_images_are_parted_by_a_line() -> None:
     few = [run(0.9, 0.89, model__name=name, dataset__test_size=100, **data("t", "few")) for name in "ab"]
     every = [run(0.9, 0.87 - 0.1 * (name == "c"), model__name=name, **data("t", "all")) for name in "abc"]
     comparison = compare([*few, *every])
@@ -154,7 +154,7 @@ def test_rows_that_are_judged_on_different_images_are_parted_by_a_line() -> None
     assert "┄" not in plain_table(compare([*few, *every], sort_by="model"))
 
 
-def test_the_file_formats_say_on_which_images_a_row_is_judged() -> None:
+def test_the_file_formats_say_on_which_images_a_row_is_scored() -> None:
     comparison = compare([run(0.9, 0.8, **data("t", digest), model__name=name) for name, digest in ("ax", "by")])
     assert [row["judged_on"] for row in json.loads(render(comparison, "json"))["rows"]] == ["x", "y"]
     assert [line.rsplit(",", 1)[1] for line in render(comparison, "csv").splitlines()] == ["judged_on", "x", "y"]

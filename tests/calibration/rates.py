@@ -282,12 +282,12 @@ def selection(times: int) -> Iterator[Rate]:
 
 
 def images(times: int) -> Iterator[Rate]:
-    """Intervals where the 10,000 test images are all there are, and rows are judged by some of them."""
+    """Intervals where the 10,000 test images are all there are, and rows are evaluated by some of them."""
     group = "held-out images"
     for count in (500, 2000):
         for n in (3, 5, 10):
             found = np.array(
-                [_judged(count, n, np.random.default_rng((7, count, n, trial))) for trial in range(times // 4)]
+                [_evaluated(count, n, np.random.default_rng((7, count, n, trial))) for trial in range(times // 4)]
             )
             case = f"{count:,} images, n = {n}"
             for what, place, nominal in (
@@ -299,7 +299,7 @@ def images(times: int) -> Iterator[Rate]:
                 yield Rate(group, what, case, nominal, 100 * float(found[:, place].mean()))
 
 
-def _judged(count: int, n: int, rng: np.random.Generator) -> tuple[bool, bool, bool, bool]:
+def _evaluated(count: int, n: int, rng: np.random.Generator) -> tuple[bool, bool, bool, bool]:
     chosen, seeds = rng.choice(10_000, size=count, replace=False), rng.choice(SEEDS, size=n, replace=False)
     labels = np.zeros(count, dtype=np.uint8)
     runs, predictions, true = [], {}, {}

@@ -10,7 +10,7 @@ import pytest
 
 from harness.errors import RequestError
 from harness.records import Predictions
-from harness.tracking.predictions import FILE, write_predictions
+from harness.tracking.predictions_file import FILE, write_predictions
 from harness.tracking.selection import PREDICTIONS_TAG
 from tests.commands.test_compare import START, as_json, invoke
 from tests.tracking.stores import new_client, new_study, record, scores

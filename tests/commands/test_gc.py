@@ -26,7 +26,7 @@ def collected(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def test_a_whole_store_has_nothing_to_give(filled: Filled, capsys: pytest.CaptureFixture[str]) -> None:
     filled.run("stopped", state="KILLED", model=True)
-    filled.run("at work", state=None)
+    filled.run("running", state=None)
     before = filled.left()
     assert "Nothing to do" in collected(capsys)
     assert filled.left() == before

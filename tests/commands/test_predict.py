@@ -152,7 +152,7 @@ def test_the_first_25_test_images_are_shown_with_their_classes(predict: Predict)
 
 
 @pytest.mark.slow
-def test_indices_are_taken_in_the_order_given_beyond_those_that_the_run_was_judged_by(predict: Predict) -> None:
+def test_indices_are_taken_in_the_order_given_beyond_those_that_the_run_was_scored_by(predict: Predict) -> None:
     document = as_json(predict, "mnist", "--index", "400,3-5", "--index", "0", "499")
     assert [row["index"] for row in document["predictions"]] == [400, 3, 4, 5, 0, 499]
     labels = load_dataset(DatasetConfig(name="mnist", directory=SUBSET)).test.labels
@@ -311,7 +311,7 @@ def test_the_command_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning")
-def test_right_and_wrong_are_told_only_of_the_test_images_that_the_run_was_judged_by(tmp_path: Path) -> None:
+def test_right_and_wrong_are_told_only_of_the_test_images_that_the_run_was_scored_by(tmp_path: Path) -> None:
     uri, _ = new_client(tmp_path)
     whole, folder = load_dataset(DatasetConfig(directory=SUBSET)), tmp_path / "mine"
     data = write_variant(folder, part(whole.train, 0, 200), part(whole.test, 0, 100))

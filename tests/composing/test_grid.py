@@ -37,7 +37,7 @@ def hydras_batches(words: list[str], folder: Path, config_dir: str | None = None
     loader = config_loader(config_dir)
     config = loader.load_configuration(CONFIG_NAME, [*words, f"hydra.sweep.dir='{folder}'"], RunMode.MULTIRUN)
     context = HydraContext(config_loader=loader, callbacks=Callbacks(config))
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # Hydra has loaded it anew by now
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # Hydra has loaded it again by now
 
     class Unvalidated(BasicSweeper):
         def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:

@@ -16,11 +16,11 @@ def split(size: int = 40) -> Split:
     return Split(images, (np.arange(size) % 3).astype(np.uint8))
 
 
-def evaluation(judged: Split) -> Evaluation:
+def evaluation(evaluated: Split) -> Evaluation:
     """A model that is 70% sure of the true class, but takes every fifth image for the next class."""
-    taken_for = (judged.labels + (np.arange(len(judged)) % 5 == 4)) % 3
+    taken_for = (evaluated.labels + (np.arange(len(evaluated)) % 5 == 4)) % 3
     logs: FloatArray = np.log(np.where(np.arange(3) == taken_for[:, None], 0.7, 0.15))
-    return evaluate(lambda images: logs, judged, CLASSES)
+    return evaluate(lambda images: logs, evaluated, CLASSES)
 
 
 def history(epochs: int, validation: bool) -> History:
@@ -36,10 +36,10 @@ def history(epochs: int, validation: bool) -> History:
 
 def view(images: int = 40, epochs: int = 4, validation: bool = True, palette: str = "safe") -> RunView:
     """A run that was trained and scored on as many images."""
-    judged = split(images)
+    evaluated = split(images)
     unit = np.arange(256) / 255
     return RunView(
-        history(epochs, validation), evaluation(judged), judged, split(images), unit, CLASSES, "a $run$", palette
+        history(epochs, validation), evaluation(evaluated), evaluated, split(images), unit, CLASSES, "a $run$", palette
     )
 
 

@@ -11,7 +11,7 @@ from tests.figures import runs
 from tests.figures.drawing import overlapping, texts, texts_beyond_the_edge
 
 
-def judged(size: int) -> tuple[Split, Evaluation]:
+def evaluated(size: int) -> tuple[Split, Evaluation]:
     """Random confidences; about half of the images are taken for another class."""
     held = runs.split(size)
     logits = np.random.default_rng(1).normal(scale=3.0, size=(size, 3))
@@ -20,7 +20,7 @@ def judged(size: int) -> tuple[Split, Evaluation]:
 
 
 def test_the_most_confident_of_all_mistakes_come_first() -> None:
-    held, evaluation = judged(500)
+    held, evaluation = evaluated(500)
     found = mistakes.compute(held, evaluation)
     wrong = evaluation.predictions != held.labels
     assert found.wrong == wrong.sum()
@@ -31,7 +31,7 @@ def test_the_most_confident_of_all_mistakes_come_first() -> None:
 
 
 def test_the_diagram_has_the_bins_and_the_error_of_the_metric() -> None:
-    held, evaluation = judged(500)
+    held, evaluation = evaluated(500)
     reliability = mistakes.compute(held, evaluation).reliability
     assert len(reliability.counts) == 15
     assert reliability.counts.sum() == 500
@@ -46,7 +46,7 @@ def test_the_diagram_has_the_bins_and_the_error_of_the_metric() -> None:
 
 
 def test_the_drawing_says_which_images_and_how_large_the_error_is() -> None:
-    held, evaluation = judged(500)
+    held, evaluation = evaluated(500)
     found = mistakes.compute(held, evaluation)
     figure = mistakes.draw(found, ("T-shirt/top", "$x$", "Ankle boot"), title="a run")
     shown = texts(figure)

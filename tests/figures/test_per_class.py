@@ -9,8 +9,8 @@ from tests.figures import runs
 
 
 def test_the_table_has_a_row_a_class_and_names_its_commonest_mistake() -> None:
-    judged = runs.split(30)
-    table = per_class_table(runs.evaluation(judged))
+    evaluated = runs.split(30)
+    table = per_class_table(runs.evaluation(evaluated))
     assert table["class"] == list(runs.CLASSES)
     assert table["recall"] == [0.8, 0.8, 0.8]
     assert table["support"] == [10, 10, 10]

@@ -11,18 +11,18 @@ from tests.figures.drawing import colour_of, overlapping, texts, texts_beyond_th
 
 
 def test_the_first_images_come_with_what_they_are_taken_for() -> None:
-    judged = runs.split(40)
-    images = first_images(judged, runs.evaluation(judged), 25)
+    evaluated = runs.split(40)
+    images = first_images(evaluated, runs.evaluation(evaluated), 25)
     assert len(images) == 25
-    assert np.array_equal(images[4].image, judged.images[4])
+    assert np.array_equal(images[4].image, evaluated.images[4])
     assert (images[4].true, images[4].predicted, images[4].right, images[4].label) == (1, 2, False, "test image 4")
     assert images[4].confidence == pytest.approx(0.7)
     assert len(first_images(runs.split(7), runs.evaluation(runs.split(7)), 25)) == 7
 
 
 def test_right_and_wrong_differ_by_mark_colour_and_frame() -> None:
-    judged = runs.split(10)
-    figure = draw_sheet(first_images(judged, runs.evaluation(judged), 10), runs.CLASSES, title="a run")
+    evaluated = runs.split(10)
+    figure = draw_sheet(first_images(evaluated, runs.evaluation(evaluated), 10), runs.CLASSES, title="a run")
     right, wrong = runs.predicted(0, 0), runs.predicted(2, 1)
     two = draw_sheet([right, wrong], runs.CLASSES)
     assert colour_of(two, "✓ top 70%\n(top)") == style.BLUE
@@ -40,8 +40,8 @@ def test_right_and_wrong_differ_by_mark_colour_and_frame() -> None:
     ],
 )
 def test_captions_are_ours_or_those_of_the_guides(captions: str, right: str, unlabelled: str) -> None:
-    judged = runs.split(9)
-    [fifth] = first_images(judged, runs.evaluation(judged), 9)[8:]
+    evaluated = runs.split(9)
+    [fifth] = first_images(evaluated, runs.evaluation(evaluated), 9)[8:]
     assert (fifth.predicted, fifth.true) == (2, 2)
     figure = draw_sheet([fifth, runs.predicted(2, None, label="shoe.png")], runs.CLASSES, captions)
     assert {right.replace("i=4", "i=8"), unlabelled} <= set(texts(figure))
@@ -51,9 +51,9 @@ def test_captions_are_ours_or_those_of_the_guides(captions: str, right: str, unl
 @pytest.mark.parametrize("captions", CAPTIONS)
 @pytest.mark.parametrize("size", [1, 3, 27])
 def test_captions_are_neither_cut_nor_laid_over_each_other(size: int, captions: str) -> None:
-    judged = runs.split(size)
+    evaluated = runs.split(size)
     names = ("Ankle boot, brown", "$x$ Ankle boot", "T-shirt/top, long")
-    images = first_images(judged, runs.evaluation(judged), size)
+    images = first_images(evaluated, runs.evaluation(evaluated), size)
     figure = draw_sheet(images, names, captions, title="a long name of a run " * 6)
     assert texts_beyond_the_edge(figure) == []
     assert overlapping(figure) == []

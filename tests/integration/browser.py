@@ -49,7 +49,7 @@ class Browser:
             self.chat_closed = True
         return self.page
 
-    def judge(self, route: Route) -> None:
+    def check(self, route: Route) -> None:
         if re.match(r"http://(127\.0\.0\.1|localhost)[:/]|data:|blob:", route.request.url):
             route.continue_()
         else:
@@ -65,7 +65,7 @@ def browsing() -> Iterator[Browser]:
             page = started.new_page(viewport=SIZE)
             page.set_default_timeout(PATIENCE)
             browser = Browser(page)
-            page.route("**/*", browser.judge)
+            page.route("**/*", browser.check)
             yield browser
         finally:
             started.close()

@@ -1,4 +1,4 @@
-"""A run that is killed with `kill -9` goes on in itself and ends as if nothing had happened."""
+"""A run that is killed with `kill -9` is resumed in itself and ends as if nothing had happened."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def test_a_sweep_that_was_killed_there_is_resumed_at_its_last_epoch(old: Project
     assert {point.step: point.value for point in history if point.step in kept} == kept
     log = next((old.root / "mlruns").glob(f"old/{cut_off}/artifacts/logs/try_2/run.log")).read_text()
     assert "epoch 60:" in log
-    assert "epoch 1:" not in log, "it started anew"
+    assert "epoch 1:" not in log, "it started again"
 
 
 def test_training_continues_from_a_run_that_it_has(old: Project) -> None:

@@ -74,8 +74,8 @@ def test_a_difference_is_shown_with_what_could_explain_it(project: Project) -> N
 def test_what_cannot_be_repeated_is_refused_before_a_run_is_made(project: Project) -> None:
     before = len(project.runs())
     [sweep] = [run for run in project.runs() if run.data.tags["harness.kind"] == "sweep"]
-    foreign = project.client().create_run(project.client().create_experiment("theirs"), run_name="notebook")
-    project.client().set_terminated(foreign.info.run_id)
+    external = project.client().create_run(project.client().create_experiment("theirs"), run_name="notebook")
+    project.client().set_terminated(external.info.run_id)
     for text, message in (
         ("failed", "is FAILED: The training loss became"),
         (sweep.info.run_id, "is a sweep"),

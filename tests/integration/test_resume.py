@@ -1,4 +1,4 @@
-"""A sweep that is started again goes on where it was, whatever cut it off, and two commands share the work of one."""
+"""A sweep that is started again resumes where it was, whatever cut it off, and two commands share the work of one."""
 
 from __future__ import annotations
 

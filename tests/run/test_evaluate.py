@@ -16,7 +16,7 @@ def split(*labels: int) -> Split:
     return Split(images=np.repeat(truth * 255, 28 * 28).reshape(-1, 28, 28).astype(np.uint8), labels=truth)
 
 
-def judge_by_brightness(images: UInt8Array) -> FloatArray:
+def answer_by_brightness(images: UInt8Array) -> FloatArray:
     light = np.where(images.mean(axis=(1, 2)) > 127, 0.8, 0.2)
     return np.log(np.stack([1 - light, light], axis=1))
 
@@ -24,7 +24,7 @@ def judge_by_brightness(images: UInt8Array) -> FloatArray:
 def test_an_evaluation_holds_every_score_of_the_split() -> None:
     seen = split(0, 1, 1, 0)
     wrongly_labelled = Split(seen.images, np.array([0, 1, 1, 1], dtype=np.uint8))
-    result = evaluate(judge_by_brightness, wrongly_labelled, CLASSES)
+    result = evaluate(answer_by_brightness, wrongly_labelled, CLASSES)
     assert result.accuracy == 0.75
     assert result.loss == pytest.approx(-(3 * np.log(0.8) + np.log(0.2)) / 4)
     assert result.ece == pytest.approx(0.05)
@@ -59,4 +59,4 @@ def test_answers_for_another_number_of_images_or_classes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"shape \(1, 2\); \(2, 2\)"):
         evaluate(lambda images: np.log([[0.5, 0.5]]), split(0, 1), CLASSES)
     with pytest.raises(ValueError, match=r"\(1, 3\)"):
-        evaluate(judge_by_brightness, split(0), ("dark", "light", "grey"))
+        evaluate(answer_by_brightness, split(0), ("dark", "light", "grey"))

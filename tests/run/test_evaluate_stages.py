@@ -1,4 +1,4 @@
-"""Real weights judged stage by stage, on a few real images."""
+"""Real weights evaluated stage by stage, on a few real images."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def trained() -> Trained:
     return trained
 
 
-def judged(trained: Trained, fitted: Fitted | None = None) -> Stages:
+def evaluated(trained: Trained, fitted: Fitted | None = None) -> Stages:
     return evaluate_stages(trained.model, fitted or trained.fitted, trained.splits, NAMES)
 
 
-def test_the_test_images_are_judged_with_the_weights_of_each_stage(trained: Trained) -> None:
-    stages, test = judged(trained), trained.splits.test
+def test_the_test_images_are_evaluated_with_the_weights_of_each_stage(trained: Trained) -> None:
+    stages, test = evaluated(trained), trained.splits.test
     assert stages.best is not None
     assert trained.fitted.best is not None
     kept = trained.model.get_weights()
@@ -45,7 +45,7 @@ def test_the_test_images_are_judged_with_the_weights_of_each_stage(trained: Trai
 
 
 def test_the_other_splits_of_an_earlier_stage_are_those_of_its_epoch(trained: Trained) -> None:
-    stages, series = judged(trained), trained.history.series
+    stages, series = evaluated(trained), trained.history.series
     epoch = int(np.argmin(series["val/loss"]))
     assert stages.best is not None
     for split in ("train", "val"):
@@ -53,22 +53,22 @@ def test_the_other_splits_of_an_earlier_stage_are_those_of_its_epoch(trained: Tr
         assert stages.best[split].accuracy == series[f"{split}/accuracy"][epoch]
 
 
-def test_stages_of_the_same_weights_have_the_same_figures_and_are_not_judged_twice(trained: Trained) -> None:
-    stages = judged(trained)
+def test_stages_of_the_same_weights_have_the_same_figures_and_are_not_evaluated_twice(trained: Trained) -> None:
+    stages = evaluated(trained)
     assert stages.last is stages.final
-    restored = judged(trained, Fitted(trained.history, last=trained.fitted.last, best=trained.fitted.last))
+    restored = evaluated(trained, Fitted(trained.history, last=trained.fitted.last, best=trained.fitted.last))
     assert restored.best is restored.last is restored.final
 
 
 def test_the_training_images_score_what_the_last_clean_pass_says(trained: Trained) -> None:
-    stages, series = judged(trained), trained.history.series
+    stages, series = evaluated(trained), trained.history.series
     assert stages.final["train"] == Score(series["train/loss"][-1], series["train/accuracy"][-1])
     assert set(stages.held_out) == {"val", "test"}
     best = Fitted(trained.history, last=trained.fitted.last, best=trained.fitted.best)
     kept = trained.model.get_weights()
     assert best.best is not None
     trained.model.set_weights(best.best)  # as early stopping does
-    restored, epoch = judged(trained, best), int(np.argmin(series["val/loss"]))
+    restored, epoch = evaluated(trained, best), int(np.argmin(series["val/loss"]))
     trained.model.set_weights(kept)
     assert restored.final["train"] == Score(series["train/loss"][epoch], series["train/accuracy"][epoch])
     assert restored.best is restored.final
@@ -78,20 +78,20 @@ def test_the_training_images_score_what_the_last_clean_pass_says(trained: Traine
     "override", ["optimizer.use_ema=true", "model.batch_norm=true", "model.dropout=0.4", "mixed_precision=bfloat16"]
 )
 @pytest.mark.parametrize("engine", ["compiled", "keras"])
-def test_they_score_what_judging_them_anew_finds(engine: str, override: str) -> None:
+def test_they_score_what_evaluating_them_again_finds(engine: str, override: str) -> None:
     trained = train(engine, *VALIDATED, override, "regime.epochs=2")
-    found, split = judged(trained).final["train"], trained.splits.train
-    assert type(found) is Score, "judged anew"
-    anew = evaluate(log_probabilities(trained.model), split, NAMES)
-    assert found.loss == pytest.approx(anew.loss, rel=1e-4 if "bfloat16" not in override else 1e-2)
-    assert found.accuracy == pytest.approx(anew.accuracy, abs=0.003)
+    found, split = evaluated(trained).final["train"], trained.splits.train
+    assert type(found) is Score, "evaluated again"
+    again = evaluate(log_probabilities(trained.model), split, NAMES)
+    assert found.loss == pytest.approx(again.loss, rel=1e-4 if "bfloat16" not in override else 1e-2)
+    assert found.accuracy == pytest.approx(again.accuracy, abs=0.003)
 
 
-def test_final_weights_of_an_epoch_that_was_not_kept_are_judged_anew(trained: Trained) -> None:
+def test_final_weights_of_an_epoch_that_was_not_kept_are_evaluated_again(trained: Trained) -> None:
     """Early stopping by accuracy may restore an epoch that is neither the last nor that of the least loss."""
     kept = trained.model.get_weights()
     trained.model.set_weights([array * np.float32(0.5) for array in kept])
-    found = judged(trained).final["train"]
+    found = evaluated(trained).final["train"]
     loss, accuracy = trained.model.evaluate(trained.splits.train.images, trained.splits.train.labels, verbose=0)
     trained.model.set_weights(kept)
     assert found.loss == pytest.approx(loss, rel=1e-4)
@@ -103,7 +103,7 @@ def test_weights_of_a_stage_that_answer_nan_cost_that_stage_only(
 ) -> None:
     broken = tuple(np.full_like(array, np.nan) for array in trained.fitted.last)
     with caplog.at_level(logging.WARNING):
-        stages = judged(trained, Fitted(trained.history, last=broken, best=trained.fitted.best))
+        stages = evaluated(trained, Fitted(trained.history, last=broken, best=trained.fitted.best))
     assert stages.last is None
     assert stages.best is not None
     assert "no last/* metrics (epoch 12): The model answers NaN" in caplog.text
@@ -113,5 +113,5 @@ def test_a_run_that_ends_with_nan_fails(trained: Trained) -> None:
     kept = trained.model.get_weights()
     trained.model.set_weights([np.full_like(array, np.nan) for array in kept])
     with pytest.raises(TrainingError, match="answers NaN"):
-        judged(trained)
+        evaluated(trained)
     trained.model.set_weights(kept)

@@ -1,4 +1,4 @@
-"""A trained run opened again says what it said when it was judged."""
+"""A trained run opened again says what it said when it was evaluated."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.parametrize("name", ["clothes", "digits"])
-def test_its_probabilities_are_those_that_it_was_judged_by(uri: str, name: str) -> None:
+def test_its_probabilities_are_those_that_it_was_scored_by(uri: str, name: str) -> None:
     run = open_run(open_store(uri), name)
     dataset, splits = run.load_data()
     probabilities = run.probabilities(splits.test.images)
@@ -80,12 +80,12 @@ def test_what_tensorflow_says_at_its_start_is_not_heard(uri: str) -> None:
 
 def test_a_run_that_is_not_the_harness_own_has_no_configuration(tmp_path: Path) -> None:
     uri, client = new_client(tmp_path)
-    run_id = record(client, new_study(client, tmp_path), "foreign", started=1)
+    run_id = record(client, new_study(client, tmp_path), "external", started=1)
     with pytest.raises(RequestError, match=r"has no artifact config/config\.yaml: was it made by the harness"):
-        open_run(open_store(uri), "foreign")
+        open_run(open_store(uri), "external")
     client.log_text(run_id, "model:\n  name: mlp\n  wings: 2\n", "config/config.yaml")
     with pytest.raises(ConfigError, match="wings"):
-        open_run(open_store(uri), "foreign")
+        open_run(open_store(uri), "external")
 
 
 def test_a_model_that_cannot_be_read_is_named(uri: str, tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_data_that_is_gone_is_an_error_of_the_data_and_not_of_the_model(uri: str
         moved.load_data()
 
 
-def test_a_run_whose_images_are_others_now_is_neither_judged_by_them_nor_repeated(uri: str, tmp_path: Path) -> None:
+def test_a_run_whose_images_are_others_now_is_neither_scored_by_them_nor_repeated(uri: str, tmp_path: Path) -> None:
     whole = load_dataset(DatasetConfig(directory=str(REPOSITORY / "tests" / "data")))
     folder = tmp_path / "mine"
     train(uri, "mine", write_variant(folder, part(whole.train, 0, 200), part(whole.test, 0, 100)), "model.hidden=[8]")

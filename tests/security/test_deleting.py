@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.errors import ForeignPlace
+from harness.errors import OutsideStore
 from harness.records import RunRecord, RunState
 from harness.tracking.deleting import delete_runs
 from harness.tracking.store import open_store
@@ -82,7 +82,7 @@ def test_a_server_is_not_asked_to_delete_what_is_of_others(
         if source == OTHERS:
             delete_runs(open_store(address), [run])
         else:
-            with pytest.raises(ForeignPlace):
+            with pytest.raises(OutsideStore):
                 delete_runs(open_store(address), [run])
     deleted = [line for line in asked if line.startswith("DELETE") or "delete" in line]
     if source == OTHERS:

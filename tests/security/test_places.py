@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from harness.cli import main
-from harness.errors import ForeignPlace, HarnessError
+from harness.errors import HarnessError, OutsideStore
 from harness.records import RunState
 from harness.tracking.attaching import attach
 from harness.tracking.models import find_trained, model_folder, run_artifact
@@ -88,7 +88,7 @@ def test_a_folder_elsewhere_is_neither_read_nor_written(use: str, stranger: Stra
     todo, before = uses(stranger), contents(private)
     for table, column in COLUMNS:
         stranger.bend(f"UPDATE {table} SET {column} = ?", private.as_uri())
-    with pytest.raises(ForeignPlace, match=r"neither in its own folder nor on its own server.*HARNESS") as caught:
+    with pytest.raises(OutsideStore, match=r"neither in its own folder nor on its own server.*HARNESS") as caught:
         todo[use]()
     assert caught.value.exit_code == 2
     assert "\n" not in str(caught.value)
@@ -103,7 +103,7 @@ def test_a_place_that_mlflow_would_decode_is_neither_read_nor_written(
     todo, before = uses(stranger), contents(private)
     for table, column in COLUMNS:
         stranger.bend(f"UPDATE {table} SET {column} = ?", f"{stranger.root}/mlruns/%2e%2e/%2e%2e/{private.name}")
-    with pytest.raises(ForeignPlace):
+    with pytest.raises(OutsideStore):
         todo[use]()
     assert contents(private) == before
 
@@ -117,7 +117,7 @@ def test_nothing_is_sent_to_another_server(
     todo = uses(stranger)
     for table, column in COLUMNS:
         stranger.bend(f"UPDATE {table} SET {column} = ?", f"{address.replace('http', scheme, 1)}/kept")
-    with pytest.raises(ForeignPlace):
+    with pytest.raises(OutsideStore):
         todo[use]()
     assert heard == []
 
@@ -139,7 +139,7 @@ def test_no_link_among_the_artifacts_is_followed(use: str, place: str, stranger:
         target.unlink(missing_ok=True)
         target.symlink_to(private / "diary")
     before = contents(private)
-    with pytest.raises(ForeignPlace, match="is a link") as caught:
+    with pytest.raises(OutsideStore, match="is a link") as caught:
         todo[use]()
     assert "root:x:private" not in str(caught.value)
     assert contents(private) == before
@@ -153,7 +153,7 @@ def test_the_folder_of_all_artifacts_may_be_a_link_where_the_user_says_where_it_
     (stranger.root / "mlruns").rename(private / "big")
     (stranger.root / "mlruns").symlink_to(private / "big")
     before = contents(private)
-    with pytest.raises(ForeignPlace, match="is a link"):
+    with pytest.raises(OutsideStore, match="is a link"):
         todo[use]()
     assert contents(private) == before
     monkeypatch.setenv("HARNESS_ARTIFACTS", str(private / "big"))

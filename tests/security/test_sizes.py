@@ -19,7 +19,7 @@ from harness.data.catalogue import PUBLICATIONS
 from harness.data.folder import FileState, examine
 from harness.errors import RequestError, StoreError
 from harness.models import load_model
-from harness.tracking.predictions import read_predictions
+from harness.tracking.predictions_file import read_predictions
 from harness.tracking.reading import read_runs
 from harness.tracking.store import open_store
 from harness.training.state import read_state, state_of_model
@@ -100,7 +100,7 @@ def test_a_huge_raw_file_is_not_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("told", [True, False])
 @pytest.mark.parametrize("name", ["state.npz", "model.keras"])
-def test_an_archive_is_judged_by_its_headers_and_unpacked_no_further_than_they_say(
+def test_an_archive_is_scored_by_its_headers_and_unpacked_no_further_than_they_say(
     name: str, told: bool, tmp_path: Path
 ) -> None:
     if name == "state.npz":

@@ -12,7 +12,7 @@ from harness.errors import StoreError
 from harness.tracking.locations import plan, relocate
 from harness.tracking.spool import JOURNAL, Origin, Spool, find_spools, follow_store
 from harness.tracking.store import open_store
-from harness.tracking.sync import bring_home_before
+from harness.tracking.sync import upload_before
 from tests.security.stranger import Stranger
 from tests.security.test_places import attacker
 
@@ -49,7 +49,7 @@ def test_a_run_that_is_resumed_takes_nothing_to_another_store(
 ) -> None:
     address, heard = attacker
     planted(project, address, stranger.run)
-    bring_home_before(open_store(stranger.uri), stranger.run)
+    upload_before(open_store(stranger.uri), stranger.run)
     assert heard == []
     assert "meant for another store" in caplog.text
 

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from harness.sweep.bars import Bar, Bars
+from harness.sweep.bars import Bars, ProgressBar
 
 NOW = 10_000.0
 NAMES = [f"mlp_300_100 dropout=0.25 learning_rate=0.001 adam seed={seed}" for seed in range(3)]
@@ -23,9 +23,11 @@ STANDING = ("2 running   best val 88.10 % (adam seed=0)", "2 running   best val 
 
 def sweep_of(names: list[str]) -> Bars:
     bars = Bars()
-    bars.whole = Bar("sweep", 130, 107, STANDING, began=NOW - 3725, timed_from=(NOW - 3725, 0), changed=NOW)
+    bars.whole = ProgressBar("sweep", 130, 107, STANDING, began=NOW - 3725, timed_from=(NOW - 3725, 0), changed=NOW)
     for place, name in enumerate(names):
-        bars.running[name] = Bar(name, 15, 4 + place, SCORES, began=NOW - 40, timed_from=(NOW - 35, 1), changed=NOW - 1)
+        bars.running[name] = ProgressBar(
+            name, 15, 4 + place, SCORES, began=NOW - 40, timed_from=(NOW - 35, 1), changed=NOW - 1
+        )
     return bars
 
 
@@ -79,7 +81,7 @@ def test_a_frame_is_known_to_take_more_lines_where_the_window_became_narrower() 
 
 
 def test_the_time_left_goes_by_the_pace_so_far_and_is_not_said_before_there_is_one() -> None:
-    bar = Bar("run", 10, began=NOW)
+    bar = ProgressBar("run", 10, began=NOW)
     assert bar.left(NOW + 30) == ""
     bar.timed_from, bar.done, bar.changed = (NOW, 1), 3, NOW + 20
     assert [bar.left(NOW + later) for later in (20, 25, 100)] == ["1:10 left", "1:05 left", ""]

@@ -171,7 +171,7 @@ def test_the_bar_of_a_sweep_says_how_it_stands() -> None:
     good = replace(run("good", RunState.FINISHED, 10), metrics=FINAL | {"final/test_accuracy": 0.9})
     with shown.live("sweep of seed", 9):
         shown.show([run("plain", RunState.FINISHED, 10), good, run("broken", RunState.FAILED), run("third", epochs=5)])
-        where.print()  # which draws anew
+        where.print()  # which draws again
         said = screen.getvalue()
     assert "1 running   1 failed   best test 90.00 % (good)" in said
     assert "3/9" in said
@@ -183,7 +183,7 @@ def test_on_a_terminal_a_sweep_has_a_bar_for_each_run_at_work_and_one_for_the_wh
     with shown.live("sweep of seed", 3):
         shown.show([run("first", epochs=7), run("second")])
         where.file.flush()
-        where.print()  # which draws anew
+        where.print()  # which draws again
         said = screen.getvalue()
         shown.show([run("first", RunState.FINISHED, 10), run("second", epochs=1)])
     for words in ("first", "7/10", "fit 0.5000 80.00 %", "second", "starting", "0/3"):

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from mlflow.tracking._tracking_service import utils
 
 from harness.cli import main
-from harness.errors import ForeignPlace, RequestError, StoreError
+from harness.errors import OutsideStore, RequestError, StoreError
 from harness.tracking.attaching import attach
 from harness.tracking.locations import experiment_folder, moved, plan, relocate
 from harness.tracking.models import downloaded, find_trained, model_folder, run_artifact
@@ -189,7 +189,7 @@ def test_artifacts_that_somebody_put_elsewhere_on_purpose_are_no_move(
         store.client.create_experiment(name, artifact_location=place.as_uri())
     store.client.create_experiment("three", artifact_location="s3://bucket/mlruns/three")
     assert moved(root / "mlflow.db") is None
-    with pytest.raises(ForeignPlace, match=r"neither in its own folder.*HARNESS_ARTIFACTS=PLACE"):
+    with pytest.raises(OutsideStore, match=r"neither in its own folder.*HARNESS_ARTIFACTS=PLACE"):
         store.ensure_experiment("one")
     monkeypatch.setenv("HARNESS_ARTIFACTS", f"s3://bucket/mlruns, {elsewhere}")
     for name in ("one", "two", "three"):

@@ -71,11 +71,11 @@ def test_latest_is_the_last_that_finished_in_the_experiment_used_last(store: Sto
     assert store.found("latest") == "boots"
 
 
-def test_best_is_judged_by_validation_among_runs_of_the_same_data(store: Store) -> None:
+def test_best_is_scored_by_validation_among_runs_of_the_same_data(store: Store) -> None:
     assert store.found("best") == "second"
 
 
-def test_best_is_judged_by_test_images_where_one_run_has_no_validation(tmp_path: Path) -> None:
+def test_best_is_scored_by_test_images_where_one_run_has_no_validation(tmp_path: Path) -> None:
     uri, client = new_client(tmp_path)
     study = client.create_experiment("study")
     record(client, study, "validated", started=START, metrics=scores(0.9, 0.8, val=0.99))
@@ -84,7 +84,7 @@ def test_best_is_judged_by_test_images_where_one_run_has_no_validation(tmp_path:
     assert best_run(open_store(uri)).name == "better"
 
 
-def test_best_is_the_best_of_those_that_were_judged_on_the_same_images(tmp_path: Path) -> None:
+def test_best_is_the_best_of_those_that_were_scored_on_the_same_images(tmp_path: Path) -> None:
     uri, client = new_client(tmp_path)
     study = client.create_experiment("study")
 

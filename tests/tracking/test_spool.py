@@ -18,7 +18,7 @@ from mlflow.models import Model
 from harness.cli import main
 from harness.errors import NotInStore, StoreError
 from harness.records import RunState
-from harness.tracking.outbox import Delivery
+from harness.tracking.outbox import Outbox
 from harness.tracking.pending_writes import (
     Datasets,
     File,
@@ -32,7 +32,7 @@ from harness.tracking.pending_writes import (
 )
 from harness.tracking.spool import Origin, Spool, find_spools, held, places
 from harness.tracking.store import open_store
-from harness.tracking.sync import bring_home, bring_home_before
+from harness.tracking.sync import upload_before, upload_spools
 
 
 @pytest.fixture(scope="module")
@@ -144,9 +144,9 @@ EXPECTED = {
 }
 
 
-def spooled(origin: Origin, store: Path, folder: Path) -> Delivery:
+def spooled(origin: Origin, store: Path, folder: Path) -> Outbox:
     """A run whose store went away after the first epoch and stays away beyond its end."""
-    delivery = Delivery(origin)
+    delivery = Outbox(origin)
     delivery.put(Metrics({"train/loss": 1.0}, 1, 1000))
     with away(store):
         for operation in everything(folder):
@@ -160,11 +160,11 @@ def sync(origin: Origin) -> None:
     (spools,) = find_spools(origin.run_id).values()
     with held(spools) as ours:
         assert ours
-        bring_home(spools)
+        upload_spools(spools)
 
 
 def test_a_run_whose_store_never_fails_has_no_spool(origin: Origin, project: Path, tmp_path: Path) -> None:
-    delivery = Delivery(origin)
+    delivery = Outbox(origin)
     delivery.put(Metrics({"train/loss": 1.0}, 1, 1000))
     for operation in everything(tmp_path):
         delivery.put(operation)
@@ -204,7 +204,7 @@ def test_an_epoch_that_was_written_though_its_answer_was_lost_is_in_the_store_on
     origin: Origin, project: Path
 ) -> None:
     written = Metrics({"train/loss": 1.0, "train/accuracy": 0.5}, 1, 1000)
-    Delivery(origin).put(written)
+    Outbox(origin).put(written)
     spool = Spool.create(project / "spool", origin, 1)
     spool.append(written)
     spool.append(Metrics({"train/loss": 9.0}, 1, 1001))  # the same step, measured again by a second try
@@ -217,9 +217,9 @@ def test_scores_that_a_killed_sync_had_written_for_the_run_but_not_for_its_model
     origin: Origin, project: Path, tmp_path: Path
 ) -> None:
     model = next(item for item in everything(tmp_path) if isinstance(item, TrainedModel))
-    Delivery(origin).put(model)
+    Outbox(origin).put(model)
     scores = Metrics({"final/test_accuracy": 0.75}, 0, 4000)
-    Delivery(origin).put(scores)
+    Outbox(origin).put(scores)
     spool = Spool.create(project / "spool", origin, 1)
     spool.append(Metrics(scores.values, 0, 4000, of_model=True, datasets=GIVEN))
     spool.lock.release()
@@ -232,7 +232,7 @@ def test_scores_that_a_killed_sync_had_written_for_the_run_but_not_for_its_model
 def test_a_store_that_is_back_at_the_end_has_everything_and_the_run_is_no_failure(
     origin: Origin, store: Path, tmp_path: Path
 ) -> None:
-    delivery = Delivery(origin)
+    delivery = Outbox(origin)
     delivery.put(Metrics({"train/loss": 1.0}, 1, 1000))
     with away(store):
         for operation in everything(tmp_path):
@@ -245,7 +245,7 @@ def test_a_store_that_is_back_at_the_end_has_everything_and_the_run_is_no_failur
 def test_a_spool_that_another_try_has_made_needless_is_not_said_to_be_in_the_store(
     origin: Origin, store: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    delivery = Delivery(origin)
+    delivery = Outbox(origin)
     with away(store):
         delivery.put(Metrics({"train/loss": 1.0}, 1, 1000))
     client = MlflowClient(origin.uri)
@@ -257,7 +257,7 @@ def test_a_spool_that_another_try_has_made_needless_is_not_said_to_be_in_the_sto
 
 
 def test_a_run_that_failed_keeps_its_own_error(origin: Origin, store: Path) -> None:
-    delivery = Delivery(origin)
+    delivery = Outbox(origin)
     with away(store):
         delivery.put(Tags({"harness.error": "the loss became nan"}))
         delivery.end(RunState.FAILED, 5000)
@@ -291,7 +291,7 @@ def test_where_the_projects_folder_cannot_be_written_the_temporary_one_takes_the
 def test_a_spool_that_can_no_longer_be_written_goes_on_in_the_next_place_and_comes_home_in_order(
     origin: Origin, store: Path, project: Path, tmp_path: Path
 ) -> None:
-    delivery = Delivery(origin)
+    delivery = Outbox(origin)
     delivery.put(Metrics({"train/loss": 1.0}, 1, 1000))
     first, *others = everything(tmp_path)
     with away(store):
@@ -315,7 +315,7 @@ def test_where_nothing_can_be_written_all_reasons_are_told(
     (project / "spool").write_text("in the way")
     (tmp_path / "temporary").rmdir()
     (tmp_path / "temporary").write_text("in the way")
-    delivery = Delivery(origin)
+    delivery = Outbox(origin)
     with (
         away(store),
         pytest.raises(StoreError, match=r"readonly database(.|\n)*File exists; .*Not a directory(.|\n)*TMPDIR"),
@@ -324,7 +324,7 @@ def test_where_nothing_can_be_written_all_reasons_are_told(
 
 
 def test_what_the_store_refuses_is_an_error_and_not_kept(origin: Origin) -> None:
-    delivery = Delivery(origin)
+    delivery = Outbox(origin)
     delivery.put(Parameters({"seed": "3"}))
     with pytest.raises(StoreError, match="seed"):
         delivery.put(Parameters({"seed": "4"}))
@@ -371,7 +371,7 @@ def test_a_run_that_goes_on_first_brings_home_what_it_kept_and_does_not_end(
     origin: Origin, store: Path, tmp_path: Path
 ) -> None:
     spooled(origin, store, tmp_path)
-    bring_home_before(origin.store, origin.run_id)
+    upload_before(origin.store, origin.run_id)
     assert in_store(origin) == EXPECTED | {"status": ("RUNNING", None)}
     assert find_spools() == {}
 
@@ -410,7 +410,7 @@ def test_a_store_that_is_not_there_is_not_made_anew(origin: Origin, store: Path,
 def test_what_a_try_kept_is_needed_only_where_no_later_one_has_done_the_work(
     origin: Origin, store: Path, state: str, home: bool
 ) -> None:
-    delivery = Delivery(origin)
+    delivery = Outbox(origin)
     with away(store):
         delivery.put(Metrics({"train/loss": 0.5}, 1, 1000))
     client = MlflowClient(origin.uri)
@@ -420,10 +420,10 @@ def test_what_a_try_kept_is_needed_only_where_no_later_one_has_done_the_work(
     spools = find_spools(origin.run_id)[origin.run_id]
     if state == "RUNNING":
         with pytest.raises(StoreError, match="another process"):
-            bring_home(spools)
+            upload_spools(spools)
         assert find_spools(origin.run_id)
     else:
-        assert bring_home(spools).elsewhere == (not home)
+        assert upload_spools(spools).elsewhere == (not home)
         assert not find_spools(origin.run_id)
     steps = {point.step for point in client.get_metric_history(origin.run_id, "train/loss")}
     assert steps == ({1, 2} if home else {2})
@@ -466,7 +466,7 @@ def test_a_spool_that_others_could_have_planted_is_left_alone(
     assert find_spools() == {}
     assert main(["sync"]) == 0
     assert capsys.readouterr().out.startswith("Nothing to do")
-    bring_home_before(origin.store, origin.run_id)
+    upload_before(origin.store, origin.run_id)
     assert MlflowClient(origin.uri).list_artifacts(origin.run_id) == []
     with pytest.raises(OSError, match=r"belongs to another user|is a link|others may") as caught:
         Spool.create(places()[1], origin, 1)
@@ -485,7 +485,7 @@ def test_an_operation_that_names_a_file_outside_its_spool_uploads_nothing(
         link.symlink_to(private)
     [spools] = find_spools().values()
     with held(spools), pytest.raises(StoreError, match="names a file outside of it"):
-        bring_home(spools)
+        upload_spools(spools)
     assert MlflowClient(origin.uri).list_artifacts(origin.run_id) == []
 
 

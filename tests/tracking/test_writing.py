@@ -154,7 +154,7 @@ def test_a_dataset_is_known_by_what_is_in_it(uri: str) -> None:
     assert second.dataset.digest == other.digest != split.digest
 
 
-def test_the_scores_of_a_model_are_told_apart_by_the_images_that_they_judge(uri: str, tmp_path: Path) -> None:
+def test_the_scores_of_a_model_are_told_apart_by_the_images_that_they_evaluate(uri: str, tmp_path: Path) -> None:
     images = np.zeros((3, 4, 4), np.uint8)
     splits = {name: Split(images + number, np.zeros(3, np.uint8)) for number, name in enumerate(("train", "test"))}
     ours, others = (dict(splits), dict(splits, test=Split(images + 9, np.zeros(3, np.uint8))))

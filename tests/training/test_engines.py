@@ -150,7 +150,7 @@ EARLY_STOPPING = ("regime.early_stopping.enabled=true", "regime.early_stopping.p
     ],
     ids=" ".join,
 )
-def test_the_weights_of_the_best_and_the_last_epoch_are_kept_as_they_were_judged(
+def test_the_weights_of_the_best_and_the_last_epoch_are_kept_as_they_were_evaluated(
     train: Train, overrides: tuple[str, ...]
 ) -> None:
     trained = train("optimizer.learning_rate=0.01", *VALIDATED, *EARLY_STOPPING, *overrides)
@@ -205,7 +205,7 @@ def test_a_ragged_last_batch_is_trained_on(train: Train) -> None:
 
 
 def test_batches_come_in_the_order_of_seed_and_epoch(train: Train) -> None:
-    """Training by hand with plain SGD steps, ragged last batches included, in that order ends with the same weights."""
+    """Plain SGD steps in that order, written out, ragged last batches included, end with the same weights."""
     import keras
     import tensorflow as tf
 
@@ -230,22 +230,22 @@ def test_batches_come_in_the_order_of_seed_and_epoch(train: Train) -> None:
         np.testing.assert_allclose(ours, by_hand, atol=1e-6)
 
 
-def test_averaged_weights_are_judged_each_epoch_as_at_the_end(train: Train) -> None:
+def test_averaged_weights_are_evaluated_each_epoch_as_at_the_end(train: Train) -> None:
     trained = train("regime.epochs=2", "optimizer.use_ema=true", "optimizer.ema_momentum=0.99")
     split = trained.splits.train
     loss = trained.model.evaluate(split.images, split.labels, verbose=0)[0]
     assert trained.history.last("train/loss") == pytest.approx(loss, rel=1e-4)
 
 
-def test_judging_averaged_weights_leaves_the_moving_ones_as_they_are() -> None:
+def test_evaluating_averaged_weights_leaves_the_moving_ones_as_they_are() -> None:
     """To the last bit: a run must not depend on how often it was looked at."""
-    from harness.training.callbacks import judged_weights
+    from harness.training.callbacks import evaluated_weights
 
     model = train_with("keras", "regime.epochs=1", "optimizer.use_ema=true").model
     generator = np.random.default_rng(0)
     moving = [generator.normal(size=array.shape).astype(np.float32) for array in model.get_weights()]
     model.set_weights(moving)
-    with judged_weights(model):
+    with evaluated_weights(model):
         assert not np.array_equal(model.get_weights()[0], moving[0])
     for ours, theirs in zip(model.get_weights(), moving, strict=True):
         np.testing.assert_array_equal(ours, theirs)

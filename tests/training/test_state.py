@@ -1,4 +1,4 @@
-"""Training that goes on from a state ends where training that was never interrupted ends."""
+"""Training that continues from a state ends where training that was never interrupted ends."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_a_run_that_was_cut_off_goes_on_as_if_it_had_not_been(
     watcher = Watcher(keep_states=True)
     whole = train(engine, *overrides, watcher=watcher)
     file = tmp_path / "state.npz"
-    for after in (1, 3, whole.history.epochs):  # the last: cut off when all that was left is to judge the model
+    for after in (1, 3, whole.history.epochs):  # the last: cut off when all that was left is to evaluate the model
         write_state(file, watcher.states[after])
         rest = train(engine, *overrides, start=read_state(file))
         same_bits(rest.model.get_weights(), whole.model.get_weights())

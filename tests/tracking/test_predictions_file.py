@@ -11,7 +11,7 @@ import pytest
 
 from harness.errors import StoreError
 from harness.records import Predictions, RunRecord
-from harness.tracking.predictions import FILE, read_predictions, readable_predictions
+from harness.tracking.predictions_file import FILE, read_predictions, readable_predictions
 from harness.tracking.reading import read_runs
 from harness.tracking.store import Store, open_store
 from harness.tracking.writing import RunIdentity, tracked_run
