@@ -90,7 +90,7 @@ def test_a_file_of_predictions_that_is_gone_is_said_and_fails_no_report(tmp_path
                 tags={"mlflow.parentRunId": sweep, PREDICTIONS_TAG: "predictions.npz"},
             )  # fmt: skip
     done = invoke(uri, "--no-log", "--output", str(tmp_path / "report.md"))
-    assert "Intervals over images rest on the formula p (1 - p) / N" in done.stderr
+    assert "Intervals over images of their rows rest on the formula p (1 - p) / N" in done.stderr
     assert "The predictions of the run a 0" in done.stderr
     text = (tmp_path / "report.md").read_text()
     assert "the formula p (1 - p) / N stands in, p being the accuracy on N images" in text

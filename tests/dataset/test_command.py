@@ -90,10 +90,10 @@ def test_the_group_has_its_subcommands() -> None:
 @pytest.mark.parametrize(
     ("arguments", "name", "size"),
     [
-        ((), "mnist_train_0.png", (594, 546)),
-        (("--split", "test", "--index", "8", "--cmap", "gray_r", "--no-bar"), "mnist_test_8.png", (498, 546)),
-        (("--grid", "2x6"), "mnist_train_2x6.png", (984, 442)),
-        (("--output", "new/own.PNG"), "new/own.PNG", (594, 546)),
+        ((), "mnist_train_0.png", (600, 543)),
+        (("--split", "test", "--index", "8", "--cmap", "gray_r", "--no-bar"), "mnist_test_8.png", (504, 543)),
+        (("--grid", "2x6"), "mnist_train_2x6.png", (972, 419)),
+        (("--output", "new/own.PNG"), "new/own.PNG", (600, 543)),
     ],
 )
 def test_show_draws_an_image_or_a_grid_and_names_the_file(

@@ -92,7 +92,7 @@ def test_an_empty_file_and_a_journal_without_its_database_do_not_stand_in_the_wa
     left.touch()
     store = open_store(f"sqlite:///{database}")
     assert store.ensure_experiment("study") == "1"
-    assert sorted(file.name for file in project.iterdir()) == ["mlflow.db", "mlflow.db.lock"]
+    assert sorted(file.name for file in project.iterdir()) == ["mlflow.db", "mlflow.db.lock", "mlruns"]
 
 
 def test_a_store_that_mlflow_makes_meanwhile_stays(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,4 +126,4 @@ def test_two_first_commands_at_once_make_one_store(project: Path) -> None:
     code = "from harness.tracking.store import open_store; print(open_store().ensure_experiment('one'))"
     both = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
     assert {process.communicate(timeout=120)[0] for process in both} == {"1\n"}
-    assert sorted(file.name for file in project.iterdir()) == ["mlflow.db", "mlflow.db.lock"]
+    assert sorted(file.name for file in project.iterdir()) == ["mlflow.db", "mlflow.db.lock", "mlruns"]

@@ -285,7 +285,7 @@ def test_who_wakes_when_another_goes_on_with_the_run_writes_nothing_more_into_it
         interrupted = isinstance(error, KeyboardInterrupt)
         with pytest.raises(KeyboardInterrupt if interrupted else TakenOver) as raised:
             sleep_and_wake(error)
-        assert interrupted or "try 2, this was try 1" in str(raised.value)
+        assert interrupted or "try 2; this was try 1" in str(raised.value)
         monkeypatch.undo()
         run = read(uri, ids[-1])
         assert run.info.status == "FINISHED"
