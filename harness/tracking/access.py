@@ -10,7 +10,7 @@ import signal
 import socket
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import OutsideStore, StoreError
@@ -138,17 +138,21 @@ def _bound(response: Any, stream: bool = False, **_: Any) -> None:
 
     def counted(chunk_size: int | None = 1, decode_unicode: bool = False) -> Iterator[Any]:
         left, late = most, threading.Event()
-        with _cut_off(response, seconds, late):
-            for part in usual(chunk_size, decode_unicode):
-                left -= len(part)
-                if left < 0:
-                    response.close()
-                    raise OSError(f"its answer is longer than {most:,} bytes")
-                yield part
-        if late.is_set():
-            raise OSError(f"its answer has not ended after {seconds:g} s")
+        with ExitStack() as unless_whole:
+            unless_whole.callback(response.close)
+            with _cut_off(response, seconds, late):
+                for part in usual(chunk_size, decode_unicode):
+                    left -= len(part)
+                    if left < 0:
+                        raise OSError(f"its answer is longer than {most:,} bytes")
+                    yield part
+            if late.is_set():
+                raise OSError(f"its answer has not ended after {seconds:g} s")
+            unless_whole.pop_all()
 
     response.iter_content = counted
+    if response.request.method == "DELETE":
+        _ = response.content  # MLflow leaves it unread, and its connection open
 
 
 @contextmanager
