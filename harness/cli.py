@@ -22,6 +22,7 @@ from typing import NoReturn, TextIO, cast
 
 import click
 
+from harness import machine
 from harness.errors import HarnessError, Terminated, suggestion
 from harness.paths import private_files
 from harness.surroundings import environment, prepare
@@ -197,17 +198,20 @@ def _signals_raise() -> Iterator[None]:
     try:
         yield
     finally:
+        machine.told_to_end = 0
         for number, handler in previous.items():
             signal.signal(number, handler)
 
 
 def _raise_terminated(number: int, frame: FrameType | None) -> NoReturn:
+    machine.told_to_end = number
     raise Terminated(number)
 
 
 def _hang_up(terminals: Sequence[int], number: int, frame: FrameType | None) -> NoReturn:
     """The terminal has gone. Its shell and the system each say so: once is enough. What is printed would fail, and goes
     nowhere from now on."""
+    machine.told_to_end = number
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for descriptor in terminals:

@@ -5,6 +5,7 @@
     │   ├── ConfigError     a setting has a wrong name, type or value
     │   └── UnknownRun      no run answers to what was given
     ├── DataError           a dataset cannot be had or is damaged
+    │   └── NoDataFolder    the folder that is named for it is not there; nothing was started     exit code 2
     ├── StoreError          the tracking store cannot be used
     │   ├── OutsideStore    a store names a place for artifacts that is not its own; nothing was started
     │   └── NotInStore      a run was trained, but its results wait in a spool
@@ -49,6 +50,12 @@ class UnknownRun(RequestError):
 
 class DataError(HarnessError):
     """A dataset cannot be found, fetched or trusted."""
+
+
+class NoDataFolder(DataError):
+    """The folder that `dataset.directory` names is not there."""
+
+    exit_code = 2
 
 
 class StoreError(HarnessError):

@@ -29,6 +29,10 @@ FIRST_NAMESPACE = "4026531836"
 """That of the processes of a whole machine, outside any container (`PROC_PID_INIT_INO` of Linux)."""
 
 
+told_to_end = 0
+"""The signal that told this process to end, 0 for none. Libraries may swallow the exception that a signal raises."""
+
+
 def available_cpus() -> int:
     """The processors that this process may use: a container, `taskset` or a quota may allow fewer than there are.
 

@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from harness.data.catalogue import FILES, Publication
-from harness.errors import DataError, RequestError
+from harness.errors import DataError, NoDataFolder, RequestError
 from harness.untrusted import read_bytes, read_text, unpack_gzip
 
 SUMS_FILE = "SHA256SUMS"
@@ -82,9 +82,9 @@ def _examine(folder: Path, name: str, expected: str) -> StoredFile:
 
 def locate(directory: Path, publication: Publication) -> Path:
     """The folder meant by `dataset.directory`: its sub-folder called by the dataset's name (`fashion_mnist` or
-    `fashion-mnist`) where there is one, else the directory itself. Raises `RequestError` if it is no folder."""
+    `fashion-mnist`) where there is one, else the directory itself. Raises `NoDataFolder` if it is no folder."""
     if not directory.is_dir():
-        raise RequestError(
+        raise NoDataFolder(
             f"dataset.directory={directory}: there is no such folder. Name one that holds the four files of "
             f"{publication.title}, or set dataset.directory=null to use the cache and the network."
         )

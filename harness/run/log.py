@@ -10,9 +10,11 @@ from pathlib import Path
 
 import yaml
 
+from harness import machine
 from harness.analysis.descriptions import run_note
 from harness.config.schema import Config, flatten
 from harness.data import variant
+from harness.errors import Terminated
 from harness.images import DATASET_TAG
 from harness.records import DIGEST_PARAMETERS, VARIANT_PARAMETER, Dataset, DatasetSpec, ReplacedLabels, Splits
 from harness.run.checkpoint import Checkpoint
@@ -115,6 +117,8 @@ class RunObserver:
 
     def epoch_completed(self, epoch: int, state: Callable[[], TrainingState]) -> None:
         try:
+            if machine.told_to_end:
+                raise Terminated(machine.told_to_end)
             self._watcher.epoch_completed(epoch, state)
         except KeyboardInterrupt:
             self._checkpoint.keep(state())

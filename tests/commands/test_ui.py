@@ -48,12 +48,11 @@ def stopped_at_last(ui: subprocess.Popen[Any]) -> Iterator[subprocess.Popen[Any]
                 ui.terminate()
 
 
-def get(url: str) -> bytes:
-    """What a browser is given that has opened the printed link."""
+def get(url: str) -> tuple[str, bytes]:
+    """Where a browser ends that has opened the printed link, and what it is given there."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _COOKIES)
     with opener.open(url, timeout=60) as answer:
-        content: bytes = answer.read()
-        return content
+        return answer.url, answer.read()
 
 
 def test_a_busy_port_is_refused_by_name(project: Path, busy_port: int, capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,13 +103,11 @@ def test_the_ui_serves_the_store_with_its_artifacts_and_leaves_no_process(
         family = psutil.Process(ui.pid).children(recursive=True)
         assert family
 
-        assert b"<html" in get(link)
-        found = json.loads(
-            get(f"{ADDRESS}:{free_port}/ajax-api/2.0/mlflow/experiments/get-by-name?experiment_name=seen")
-        )
-        assert found["experiment"]["experiment_id"] == experiment
-        note = get(f"{ADDRESS}:{free_port}/get-artifact?run_uuid={run.info.run_id}&path=note.txt")
-        assert note == b"an artifact"
+        folder, page = get(link)
+        assert b"<html" in page
+        _, found = get(f"{folder}ajax-api/2.0/mlflow/experiments/get-by-name?experiment_name=seen")
+        assert json.loads(found)["experiment"]["experiment_id"] == experiment
+        assert get(f"{folder}get-artifact?run_uuid={run.info.run_id}&path=note.txt")[1] == b"an artifact"
 
         ui.send_signal(signal.SIGINT)
         assert ui.wait(timeout=30) == 0

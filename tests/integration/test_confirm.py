@@ -129,7 +129,7 @@ def test_what_confirms_is_not_compared_unless_it_is_named(confirmed: Confirmed) 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--confirm", "1"), "--confirm 1: an interval needs two runs"),
+        (("--confirm", "1"), "--confirm 1: an interval needs at least two runs"),
         (("--confirm", "2", "--pareto"), "--confirm trains the row that ranks first, and --pareto"),
         (("--confirm", "2", "--effect", "optimizer"), "and --effect ranks none"),
         (("--confirm", "2", "--baseline", "optimizer=lion"), "--baseline optimizer=lion: no row"),

@@ -133,7 +133,7 @@ def test_other_versions_and_resume_false_train_anew_and_delete_nothing(new_proje
     done = project.run(*grid)
     assert done.returncode == 0, done.stderr
     assert "2 of 2 jobs were begun with" in done.stderr
-    assert "Keras 3.0.0. Here is" in done.stderr
+    assert "Keras 3.0.0. Now it is" in done.stderr
     assert f"harness compare --sweep {parent.run_id[:8]}" in done.stderr
     second = trained(project)
     assert {run_id: second[run_id] for run_id in first} == first

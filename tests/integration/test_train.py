@@ -210,14 +210,16 @@ def test_the_log_of_the_run_is_kept(trained: Outcome, run: Run) -> None:
     assert local.read_text().startswith(log)
 
 
-def test_figures_are_drawn_again_from_the_store_as_the_run_drew_them(trained: Outcome, run: Run) -> None:
-    again = trained.project.run("figures", run.info.run_id, "--all", "--output", "again")
+def test_figures_are_drawn_again_from_the_store_as_the_run_drew_them(
+    trained: Outcome, run: Run, tmp_path: Path
+) -> None:
+    again = trained.project.run("figures", run.info.run_id, "--all", "--output", str(tmp_path))
     assert again.returncode == 0, again.stderr
     files = [Path(line.removeprefix("Wrote ")) for line in again.stdout.splitlines()]
     assert tuple(file.name for file in files) == SELECTIONS["all"]
     for name in SELECTIONS["few"]:
         kept = trained.project.artifact(run, f"figures/{name}")
-        with Image.open(trained.project.elsewhere / "again" / name) as drawn, Image.open(kept) as before:
+        with Image.open(tmp_path / name) as drawn, Image.open(kept) as before:
             assert ImageChops.difference(drawn.convert("RGB"), before.convert("RGB")).getbbox() is None, name
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ from mlflow import MlflowClient
 from harness.composing import compose_config
 from harness.config.schema import Config, RegimeConfig, ScheduleConfig
 from harness.data import load_splits
-from harness.errors import ConfigError
+from harness.errors import ConfigError, Terminated
 from harness.run.checkpoint import Checkpoint
 from harness.run.execute import RunContext, execute
 from harness.run.log import NOISY_LABELS, RunObserver, log_configuration, log_data
@@ -70,6 +71,18 @@ def test_an_epoch_is_in_the_store_before_whoever_watches_hears_of_it(uri: str) -
     assert watcher.told == [
         ("started", range(1, 3)), (1, 2.0, [(1, 2.0)]), (2, 1.0, [(1, 2.0), (2, 1.0)]), ("ended", "all epochs trained")
     ]  # fmt: skip
+
+
+def test_a_signal_that_a_library_swallowed_ends_training_with_the_epoch(
+    uri: str, subset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.machine.told_to_end", signal.SIGTERM)
+    config = compose_config([f"dataset.directory={subset}", "dataset.train_size=100", "regime.epochs=3"])
+    with pytest.raises(Terminated, match="SIGTERM"):
+        execute(config, RunContext("told"), Unwatched())
+    client = MlflowClient(uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("harness").experiment_id])
+    assert run.info.status == "KILLED"
 
 
 def test_settings_that_do_not_fit_each_other_are_a_recorded_failure(uri: str) -> None:
