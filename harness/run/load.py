@@ -134,7 +134,7 @@ def load_recorded(
     if folder is not None and unknown:
         raise RequestError(
             f"The run {record.name} ({record.run_id}) names the folder {folder} for its data, but does not say which "
-            f"{_WORDS[unknown[0]]} images it was given (no digest). A folder that only a record names is not read."
+            f"{_WORDS[unknown[0]]} images it used (no digest). A folder that only a record names is not read."
         )
     dataset, splits = load_splits(config.dataset, config.regime.validation)
     now = splits.spec.digests
