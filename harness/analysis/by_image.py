@@ -1,13 +1,12 @@
-"""Runs compared image by image: which images all have right or all miss, and how rows differ on the same images.
+"""Compares runs image by image: which images all runs classify correctly or wrongly, and how rows differ.
 
-A row compared with another on the same images is a comparison of these weights. It says which of these trained models
-would do better on more images of the same kind, and nothing of what other seeds would train: that is what intervals
-over seeds are for.
+A comparison of two rows on the same images is about these trained models: it tells which of them would be better on
+more images of the same kind. It says nothing about models of other seeds; intervals over seeds do that.
 
 Sources:
     McNemar 1947, "Note on the sampling error of the difference between correlated proportions ...", Psychometrika 12.
     Dietterich 1998, "Approximate statistical tests for comparing supervised classification learning algorithms",
-        Neural Computation 10 (what the test says of classifiers, and what not).
+        Neural Computation 10 (what the test says about classifiers, and what it does not).
 """
 
 from __future__ import annotations
@@ -33,12 +32,12 @@ from harness.records import FloatArray, IntArray, Predictions, RunRecord
 
 @dataclass(frozen=True)
 class Versus:
-    """A row beside the baseline on the same images.
+    """A row compared with the baseline on the same images.
 
-    The row has `more` images right more often than the baseline, `less` less often, `equal` as often: as shares of the
-    `runs` and `baseline_runs`. `difference` is the mean over images of the share of the row's runs that have it right
-    minus that of the baseline, a difference of accuracies, with its 95 % t `interval` over images. Of one run each
-    `p_value` is McNemar's, else that of the t test over images, NaN where no image differs; `corrected` is Holm's.
+    The row classifies `more` images correctly more often than the baseline, `less` less often, and `equal` equally
+    often (as shares of `runs` and `baseline_runs`). `difference` is the difference of the accuracies (the mean over
+    images of the difference of these shares), with its 95 % t `interval` over images. `p_value` is McNemar's if each
+    side has one run, else that of the t test over images; NaN if no image differs. `corrected` is Holm's.
     """
 
     settings: Mapping[str, str]
@@ -56,11 +55,11 @@ class Versus:
 
 @dataclass(frozen=True)
 class ByImage:
-    """What `runs` runs of `rows` answer for each of n images of the ranked split, all scored on the same ones.
+    """The predictions of `runs` runs of `rows` for each of the same n images of the ranked split.
 
-    `answers[i, c]` counts the runs that take image i for class c, (n, classes); `labels` (n,) are the true classes;
-    `losses` (n,) the mean cross-entropy over runs, in nats. `left_out` says in words what of the comparison is not in
-    it. `example` is a run of the first row.
+    `answers[i, c]` counts the runs that predict class c for image i, (n, classes); `labels` (n,) are the true classes;
+    `losses` (n,) the mean cross-entropy over runs, in nats. `left_out` are texts about the runs of the comparison that
+    are left out. `example` is a run of the first row.
     """
 
     comparison: Comparison
@@ -77,39 +76,39 @@ class ByImage:
 
     @cached_property
     def right(self) -> IntArray:
-        """How many runs have each image right, (n,)."""
+        """How many runs classify each image correctly, (n,)."""
         return np.take_along_axis(self.answers, self.labels[:, None], axis=1)[:, 0]
 
     @cached_property
     def answered(self) -> IntArray:
-        """The class that most runs take each image for, (n,); of equals the first."""
+        """The class that most runs predict for each image, (n,); in a tie the first class."""
         return np.asarray(self.answers.argmax(axis=1), dtype=np.int64)
 
     @cached_property
     def agreeing(self) -> IntArray:
-        """How many runs give that answer, (n,)."""
+        """How many runs predict that class, (n,)."""
         return np.asarray(self.answers.max(axis=1), dtype=np.int64)
 
     @cached_property
     def hardest_first(self) -> IntArray:
-        """The indices of all images: those that the fewest runs have right first, of these the most unanimous answers,
-        then those whose true class was given the least probability."""
+        """The indices of all images, hardest first: sorted by the number of correct runs, then by agreement on one
+        class (most first), then by the probability of the true class (lowest first)."""
         return np.lexsort((-self.losses, -self.agreeing, self.right))
 
     @property
     def missed_by_all(self) -> IntArray:
-        """The images that no run has right, in that order."""
+        """The images that no run classifies correctly, in that order."""
         return self.hardest_first[: int((self.right == 0).sum())]
 
     @property
     def confusion(self) -> FloatArray:
-        """(classes, classes): how many images of class i a run takes for class j, the mean over runs."""
+        """(classes, classes): how many images of class i are predicted as class j, the mean over runs."""
         counts = np.zeros((self.answers.shape[1],) * 2)
         np.add.at(counts, self.labels, self.answers)
         return counts / self.runs
 
     def named(self, label: int) -> str:
-        """A class by its name, or its number where the names are not known."""
+        """The name of a class, or its number if the names are not known."""
         return self.class_names[label] if label < len(self.class_names) else str(label)
 
 
@@ -119,14 +118,14 @@ def by_image(
     baseline: Row | None = None,
     class_names: Sequence[str] = (),
 ) -> ByImage:
-    """The finished runs of a comparison image by image; with a `baseline` each other row beside it.
+    """Compare the finished runs of a comparison image by image; with a `baseline`, compare each other row with it.
 
-    Of rows that are scored on different images those are taken that have the most runs, or the baseline's. A replicate
-    that ran more than once counts once, with its latest run.
+    If rows are scored on different images, the group with the most runs is taken, or the baseline's group. A replicate
+    with several runs counts once, with its latest run.
 
     Raises:
-        RequestError: not the final weights are compared, no run (or none of the baseline) kept its predictions, or no
-            other row is scored on the same images as the baseline.
+        RequestError: the comparison is not about the final weights, no run (or none of the baseline) logged its
+            predictions, or no other row is scored on the same images as the baseline.
     """
     split = comparison.held_out
     if comparison.stage != "final":
@@ -178,8 +177,8 @@ def by_image(
 
 
 def mcnemar(more: int, less: int) -> float:
-    """The two-sided p of McNemar's exact test, of the images that one model has right and the other not, and of those
-    the other way round: the binomial test of a fair coin. 1 where there are none."""
+    """The two-sided p of McNemar's exact test: the binomial test, with probability 1/2, of the number of images that
+    only one model classifies correctly (`more`) against the other's (`less`). 1 if both are 0."""
     from scipy.special import bdtr
 
     return min(1.0, 2 * float(bdtr(min(more, less), more + less, 0.5)))
@@ -205,14 +204,14 @@ def _versus(row: Row, own: Sequence[Predictions], baseline: Sequence[Predictions
 
 
 def _share(runs: Sequence[Predictions]) -> FloatArray:
-    """The share of the runs that have each image right, (n,); the same float for the same share."""
+    """The share of the runs that classify each image correctly, (n,); equal shares are equal floats."""
     return np.asarray(np.mean([of.right for of in runs], axis=0, dtype=np.float64))
 
 
 def _one_a_replicate(
     row: Row, kept: Mapping[str, Predictions], exact: Mapping[str, str], images: str
 ) -> list[RunRecord]:
-    """The row's runs that kept their predictions of these images; of a replicate the latest."""
+    """The row's runs with predictions for these images; of each replicate only the latest run."""
     latest = {
         row.units[run.run_id]: run for run in row.finished_runs if run.run_id in kept and exact[run.run_id] == images
     }

@@ -1,4 +1,4 @@
-"""Runs compared image by image, in each format."""
+"""The tables of a comparison image by image, in each format."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from harness.tabular import Page, Table, json_text, rendered
 from harness.text import csv_text
 
 SHOWN = 12
-"""Missed images in the table; files have all."""
+"""How many missed images the table shows; files have all."""
 
 
 def render(found: ByImage, form: str) -> str:
-    """In one of `tabular.FORMATS`; CSV has a row for each image, hardest first."""
+    """The comparison in one of `tabular.FORMATS`; CSV has a row for each image, hardest first."""
     return rendered(form, lambda: _page(found), {"json": lambda: _json(found), "csv": lambda: _csv(found)})
 
 
@@ -54,7 +54,7 @@ def _missed(found: ByImage) -> Table:
          f"{found.agreeing[image]} of {found.runs}", f"{found.losses[image]:.2f}"]
         for image in shown
     ]  # fmt: skip
-    # The index is a number, the two classes are not: numbers at the right would part the classes from each other.
+    # All columns are aligned left: a right-aligned number would separate the two classes from each other.
     return Table(title, ["image", "true", "taken for", "by runs", "loss"], rows, "lll")
 
 

@@ -1,9 +1,9 @@
-"""Runs side by side, ranked by how much they overfit.
+"""Compares runs: groups them into rows, and ranks the rows by their overfitting gap.
 
-Runs that are replicates of each other (replicates.py) are one row: mean, sample standard deviation and 95 % interval
-over the finished ones. The least gap is first among rows that are accurate enough (ranking.py); the others follow.
-Rows that are scored on different images are not ranked against each other: each group of rows that share their images
-is ranked by itself. Every gap is positive where the model fares better on what it was trained on (see metrics.py).
+Runs that are replicates of each other (rows.py) are one row: mean, sample standard deviation and 95 % interval over the
+finished ones. Rows that are accurate enough come first, smallest gap first (ranking.py); underfit rows follow. Rows
+that are scored on different images are not ranked against each other: each group of rows with the same images is ranked
+by itself. A gap is positive if the model is better on its training images (see metrics.py).
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ _LARGEST = 1e150
 
 @dataclass(frozen=True)
 class Comparison:
-    """Rows in order, and what they have in common.
+    """The sorted rows, and what they have in common.
 
-    `settings` are the parameters that the rows show, `scores` the scores that any row has; `constants` are the
-    parameters that all runs share; `follows` names, for each parameter that differs but is not shown, the shown one
+    `settings` are the parameters that the rows show, `scores` the scores that at least one row has; `constants` are the
+    parameters that all runs share; `follows` maps each parameter that differs but is not shown to the shown parameter
     that it is a function of.
 
-    `reading` says how runs were read that the harness did not write.
+    `reading` says how external runs were read.
 
-    `ranked` says whether rows below their floor of accuracy come after the others; `accuracy_floors` are the different
-    ones, fractions made of `demand` (none: no floor). `selected_on` says what each split was used to select.
-    `configurations` counts the rows before all but the Pareto front were left out. `unrecorded` counts the finished
-    runs of which only the settings tell which images they saw.
+    `ranked`: rows below the accuracy floor come after the others; `accuracy_floors` are the distinct floors, fractions
+    that follow from `demand` (empty: no floor). `selected_on` says what each split was used to select. `configurations`
+    is the number of rows before the selection of the Pareto front. `unrecorded` is the number of finished runs without
+    digests of their images, which only their settings identify.
     """
 
     title: str
@@ -74,22 +74,22 @@ class Comparison:
 
     @property
     def accuracy_floor(self) -> float | None:
-        """The floor of all rows; None where there is none, or several for rows of different images."""
+        """The accuracy floor; None if there is none, or several (for rows of different images)."""
         return self.accuracy_floors[0] if len(self.accuracy_floors) == 1 else None
 
     @property
     def images_in_words(self) -> str:
-        """By which images rows are ranked."""
+        """The name of the images by which rows are ranked."""
         return "validation images" if self.held_out == "val" else "test images"
 
     @property
     def scored_apart(self) -> bool:
-        """Whether some rows are scored on other images than others."""
+        """Whether the rows are scored on different images."""
         return len({row.scored_on for row in self.rows}) > 1
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names that rows can be sorted by."""
+        """The names of the columns by which rows can be sorted."""
         return (*self.settings, COUNT, *self.scores)
 
     @property
@@ -124,22 +124,22 @@ def compare(
     """Group runs by configuration and rank the groups.
 
     Args:
-        runs: of any state; sweeps' parents must have been left out.
-        stage: with which weights each run is evaluated (`STAGES`).
-        held_out: the split whose gap is ranked and shown first; None: validation, where every finished run has one,
-            else test.
+        runs: of any state, without the parent runs of sweeps.
+        stage: the weights with which each run is evaluated (`STAGES`).
+        held_out: the split whose gap is ranked and shown first; None: validation if every finished run has one, else
+            test.
         sort_by: a column's name, or a setting's short one (`learning_rate`); None: the gap in accuracy of `held_out`
             among the rows that meet `demand`, then that of the others. Rows without a value come last in any case.
         ascending: whether the smallest comes first.
-        swept: keys that were varied on purpose: shown wherever they differ (see settings.py).
-        title: what is compared, in words.
-        demand: the held-out accuracy that a row must reach not to be called underfit; None: the usual one.
-        only_front: keep the rows on the Pareto front of held-out accuracy and gap.
-        reading: how the runs were read, where others than the harness may have written them (see external_runs.py).
-        replicates: the settings of `replicates.DRAWS` that were varied to repeat; None: those that have several values
-            within a configuration.
-        predictions: what runs answered for each held-out image, of those that kept it (see held_out.py).
-        interval: what the intervals that are shown and tested are over.
+        swept: keys that were varied on purpose: always shown if they differ (see settings.py).
+        title: the title of the comparison.
+        demand: the held-out accuracy below which a row counts as underfit; None: the default.
+        only_front: keep only the rows on the Pareto front of held-out accuracy and gap.
+        reading: how external runs were read (see external_runs.py).
+        replicates: the settings of `rows.DRAWS` that were varied as replicates; None: those with several values within
+            a configuration.
+        predictions: the predictions for each held-out image, of the runs that logged them (see held_out.py).
+        interval: what the shown and tested intervals are over (seeds, or seeds and images).
 
     Raises:
         RequestError: `sort_by` is no column of this comparison.
@@ -157,7 +157,7 @@ def compare(
     groups: defaultdict[tuple[Configuration, Images | None], list[RunRecord]] = defaultdict(list)
     images = without_draws(every, images_seen, replicates)
     for run, seen in zip(every, images, strict=True):
-        # Where parameters were named to tell rows apart (`keys`), images are not among them.
+        # If the user has named the parameters that define rows (`keys`), images do not define rows.
         groups[settings_of(run.parameters, keys), seen if reading.keys is None else None].append(run)
     configurations = list(dict.fromkeys(configuration for configuration, _ in groups))
     distinction = distinguish(keys, configurations, (*swept_settings(swept, keys), *reading.chosen))
@@ -220,7 +220,7 @@ def compare(
 
 
 def _countable(run: RunRecord) -> RunRecord:
-    """With infinity for numbers whose squares are none, among them the largest, as which MLflow keeps infinity."""
+    """The run with infinity for numbers whose square overflows (MLflow stores infinity as the largest float)."""
     if not any(abs(value) > _LARGEST for value in run.metrics.values()):
         return run
     values = {key: math.copysign(math.inf, one) if abs(one) > _LARGEST else one for key, one in run.metrics.items()}
@@ -228,15 +228,15 @@ def _countable(run: RunRecord) -> RunRecord:
 
 
 def _files(groups: Sequence[Sequence[RunRecord]]) -> list[str]:
-    """From which files each group's dataset was read, in words; empty where none of its runs tells."""
+    """The files from which each group's dataset was read, as text; empty if none of its runs recorded them."""
     words = files_in_words(run for members in groups for run in members)
     return [next((words[run.run_id] for run in members if run.run_id in words), "") for members in groups]
 
 
 def _data_in_words(told: Sequence[Configuration], images: Sequence[Images], files: Sequence[str]) -> list[str] | None:
-    """What tells the images of rows apart where the shown settings that decide them (`told`) do not; None if they do.
+    """Texts that distinguish the images of rows, for a column; None if the shown settings (`told`) already do.
 
-    `files` are words for each row's files; the beginnings of digests are added where those do not tell either.
+    `files` describe each row's files; if these are equal too, the beginnings of digests are added.
     """
     if _tell(told, images):
         return None
@@ -254,7 +254,7 @@ def _tell(keys: Sequence[object], values: Sequence[object]) -> bool:
 
 
 def _groups_in_order(rows: Iterable[Row]) -> dict[str, int]:
-    """The place of each group of rows that are scored on the same images: the largest first."""
+    """The order of the groups of rows that are scored on the same images: the largest first."""
     counts = Counter(row.scored_on for row in rows)
     return {scored_on: place for place, (scored_on, _) in enumerate(counts.most_common())}
 
@@ -267,6 +267,6 @@ def _held_out(runs: Sequence[RunRecord], stage: Stage) -> HeldOut:
 
 
 def _ranking(held_out: HeldOut, scores: Sequence[str]) -> str:
-    """The gap that rows are ranked by: of accuracy, unless there is one of loss only."""
+    """The gap by which rows are ranked: that of accuracy, or that of loss if there is no other."""
     accuracy, loss = f"gap_{held_out}_accuracy", f"gap_{held_out}_loss"
     return loss if loss in scores and accuracy not in scores else accuracy

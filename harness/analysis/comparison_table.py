@@ -1,8 +1,7 @@
-"""A comparison in the form that is asked for: a table, JSON, CSV, Markdown, LaTeX or HTML.
+"""The table of `harness compare` in each format: terminal, JSON, CSV, Markdown, LaTeX and HTML.
 
-JSON and CSV keep the fractions of the store, in full. The others are for people: accuracies and their gaps are
-percentages and points, with one decimal, since the standard error that 10,000 test images alone make is about 0.3
-points.
+JSON and CSV have the fractions of the store with all digits. The other formats are for people: accuracies in percent
+and gaps in points, with one decimal, because 10,000 test images alone give a standard error of about 0.3 points.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ _UNFINISHED, _PLACE = "state", "place"
 
 @dataclass(frozen=True)
 class ShownColumn:
-    """A column as people read it; `name` is what the comparison can be sorted by."""
+    """A column of the tables for people; `name` is the name for sorting."""
 
     name: str
     heading: str
@@ -53,10 +52,10 @@ def render(comparison: Comparison, form: str) -> str:
 
 
 def print_table(comparison: Comparison, console: Console) -> None:
-    """Print title, constants, table and legend in the console's width.
+    """Print title, constants, table and legend in the width of the console.
 
-    Settings are folded rather than cut. Where that does not make enough room, the columns that matter least for the
-    ranking are left out, and a line says which.
+    Long settings are folded, not cut. If the table is still too wide, the columns that matter least for the ranking are
+    left out, and a line names them.
     """
     columns = table_columns(comparison)
     names = [column.name for column in columns]
@@ -91,13 +90,13 @@ def _markdown(comparison: Comparison) -> str:
 
 
 def _page(comparison: Comparison, read: Sequence[str], marked: bool = True) -> Page:
-    """Nothing is folded or left out; `read` says how to read it."""
+    """The complete page; `read` are the lines of the legend."""
     table = _table(comparison, table_columns(comparison), marked)
     return Page([headline(comparison), *context(comparison)], [table], [*read, *warnings(comparison)])
 
 
 def _table(comparison: Comparison, columns: Sequence[ShownColumn], marked: bool = True) -> Table:
-    """`marked`: the heading of the column that the rows are sorted by says so."""
+    """The table; `marked`: an arrow marks the column by which the rows are sorted."""
     mark = {comparison.sorted_by: f" {'▲' if comparison.ascending else '▼'}"} if marked else {}
     header = [column.heading + mark.get(column.name, "") for column in columns]
     rows = [[column.cell(row) for column in columns] for row in comparison.rows]
@@ -106,7 +105,7 @@ def _table(comparison: Comparison, columns: Sequence[ShownColumn], marked: bool 
 
 
 def _parted_at(comparison: Comparison) -> list[int]:
-    """Before which rows a line parts those that are ranked from those that are not, or those of other images."""
+    """The rows before which a line is drawn: between ranked and underfit rows, and between groups of other images."""
     if not comparison.ranked:
         return []
     marks = [(row.scored_on, row.underfit) for row in comparison.rows]
@@ -118,14 +117,14 @@ def _parted_at(comparison: Comparison) -> list[int]:
 
 
 def _heading(comparison: Comparison, name: str) -> str:
-    """A score's heading; † where its split was used to select something, ‡ where it rests on running averages."""
+    """A score's heading; with † if its split was used for a selection, with ‡ if it is a running average."""
     selected = any(split in comparison.selected_on for split in name.split("_"))
     running = comparison.reading.running and name.startswith(("train_", "gap_"))
     return SCORES[name] + ("†" if selected else "") + ("‡" if running else "")
 
 
 def table_columns(comparison: Comparison) -> list[ShownColumn]:
-    """The columns that people are shown: all but the gap in loss of the split that is not ranked."""
+    """The columns of the tables for people: all except the gap in loss of the split that is not ranked."""
     short = headings(comparison.settings)
     columns = [ShownColumn(key, short[key], False, partial(_setting, key)) for key in comparison.settings]
     columns.append(ShownColumn(COUNT, COUNT, True, _count))
@@ -274,7 +273,7 @@ def _json_score(score: MeanScore, resampled: Interval | None) -> dict[str, Any]:
 
 
 def _resampled(comparison: Comparison) -> list[dict[str, Interval | None]]:
-    """The bootstrap intervals of each row's scores, of all rows at once."""
+    """The bootstrap intervals of each row's scores, computed for all rows together."""
     wanted = [(place, name) for place, row in enumerate(comparison.rows) for name in row.scores]
     intervals = bca_intervals([comparison.rows[place].values(name) for place, name in wanted])
     found: list[dict[str, Interval | None]] = [{} for _ in comparison.rows]

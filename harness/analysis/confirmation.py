@@ -1,8 +1,8 @@
-"""Rows as they were compared beside the same settings under fresh seeds.
+"""Compares rows with the same settings under fresh seeds (`harness compare --confirm`).
 
-A row that came first of several did so partly by luck, and the luck is the weights': its figures flatter it on the
-split that ranked the rows and on any other. Under seeds that had no part in the ranking they do not (Cawley and Talbot
-2010, see selected.py).
+The first of several rows is first partly by luck, and this luck is in its weights: its figures are too good, on the
+split that ranked the rows and on every other. Figures under fresh seeds, which were not used for the ranking, are
+unbiased (Cawley and Talbot 2010, see selected.py).
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ COMPARED, FRESH, CHANGE = "compared", "fresh", "fresh - compared"
 
 @dataclass(frozen=True)
 class Confirmation:
-    """The winner of a comparison, and its baseline if there is one, under the compared seeds and under fresh `seeds`.
+    """The winner of a comparison, and the baseline if there is one, under the compared seeds and under fresh `seeds`.
 
-    `pairs` are each row as compared and under fresh seeds, the winner's first. `asked` says that a baseline was named;
-    if it has no pair then, it is the winner. `remarks` are what else a reader must know.
+    `pairs` have each row as compared and under fresh seeds, the winner first. `asked`: a baseline was named; if it then
+    has no pair, the winner is the baseline. `remarks` are further notes for the reader.
     """
 
     comparison: Comparison
@@ -50,7 +50,7 @@ class Confirmation:
 
     @property
     def measures(self) -> tuple[str, ...]:
-        """The ranked split's gaps and accuracy, and the test accuracy."""
+        """The measures shown: the gaps and the accuracy of the ranked split, and the test accuracy."""
         return tuple(dict.fromkeys((*measures(self.comparison), "test_accuracy")))
 
     @property
@@ -60,10 +60,10 @@ class Confirmation:
 
 @dataclass(frozen=True)
 class Figure:
-    """A mean or a difference, in the fractions of the store, with its 95 % interval; `p` is of a difference by itself.
+    """A mean or a difference, as a fraction, with its 95 % interval; `p` is the uncorrected p-value of a difference.
 
-    `row` is winner, baseline, or their difference; `seeds` are those of the comparison, the fresh ones, or their
-    difference. `n_other` counts the values of what is subtracted. What the runs do not suffice for is None.
+    `row` is winner, baseline, or their difference; `seeds` are the compared ones, the fresh ones, or their difference.
+    `n_other` is the number of values of the subtracted side. Values that cannot be computed from the runs are None.
     """
 
     row: str
@@ -79,14 +79,14 @@ class Figure:
 
 
 def figures(confirmation: Confirmation) -> list[Figure]:
-    """Every figure: of each row under both kinds of seeds, what the fresh ones change, and the winner's difference to
-    the baseline under either."""
+    """All figures: each row under compared and under fresh seeds, the change between the two, and the winner's
+    difference to the baseline under each."""
     found = []
     for measure in confirmation.measures:
         for name, (compared, fresh) in confirmation.rows.items():
             found += [_mean(name, measure, COMPARED, compared), _mean(name, measure, FRESH, fresh)]
             change = _difference(name, measure, CHANGE, difference(fresh.by_unit(measure), compared.by_unit(measure)))
-            found.append(replace(change, p=None))  # selected figures against others: no test of a hypothesis
+            found.append(replace(change, p=None))  # the compared figures were selected, so a p-value would be invalid
         if confirmation.baseline is not None:
             sides = zip((COMPARED, FRESH), confirmation.winner, confirmation.baseline, strict=True)
             for seeds, row, baseline in sides:
@@ -143,7 +143,7 @@ def _above(confirmation: Confirmation) -> list[str]:
 
 
 def _listed(seeds: Sequence[int]) -> str:
-    """`0 to 4`; `0, 2, 7` where there are gaps."""
+    """`0 to 4`; `0, 2, 7` if the seeds are not consecutive."""
     whole = len(seeds) > 2 and seeds[-1] - seeds[0] == len(seeds) - 1
     return f"{seeds[0]} to {seeds[-1]}" if whole else ", ".join(map(str, seeds))
 

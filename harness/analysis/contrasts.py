@@ -1,16 +1,16 @@
-"""How far the values of several groups lie from those of one of them, the baseline, and whether that may be chance.
+"""Tests of the differences between groups of values and a baseline group.
 
-Values are told apart by their unit, what is repeated: a seed, or a draw of the data. Runs of one unit share its luck
-(order of batches, training images, for models that are alike the first weights), so groups are paired by it.
+Each value belongs to a unit of replication: a seed, or a draw of the data. Runs of one unit share random effects (the
+order of batches, the training images, for similar models the initial weights), so groups are paired by unit.
 
-- *paired*: the t test of the differences, where the units in common promise the narrower interval.
+- *paired*: the t test of the paired differences, if enough units are in common for a narrower interval.
 - *pooled*: the same with one variance, estimated from all groups that have the baseline's units, in a two-way layout of
-  groups and units. Five units of eight groups give 28 degrees of freedom instead of 4. Where one group varies more than
+  groups and units. Five units of eight groups give 28 degrees of freedom instead of 4. If one group varies more than
   the others (`POOLING_GUARD`), each difference has its own variance, or the pooled one if that is larger, with the
   degrees of freedom of its own.
-- *welch*: Welch's test of all values, where few units or none are in common.
+- *welch*: Welch's test of all values, if few units or none are in common.
 
-Which of paired and Welch is used depends on the numbers of units only, never on the values: see `pairs_promise_more`.
+The choice between paired and Welch depends only on the numbers of units, never on the values: see `pairs_promise_more`.
 
 Sources:
     Welch 1947, "The generalization of Student's problem ...", Biometrika 34 (degrees of freedom: Satterthwaite 1946).
@@ -47,31 +47,32 @@ Values = Mapping[str, float]
 """A score by unit."""
 
 POOLING_GUARD = 0.20
-"""Variances are not pooled if one group's is larger than the others' at this level, corrected for looking at all."""
+"""Level of the test whether one group's variance is larger than the others' (corrected for the number of groups). If it
+is, variances are not pooled."""
 
 FEWEST_TO_POOL = 3
-"""Units below which variances are not pooled: of two, a group that varies more than the others cannot be told."""
+"""The fewest units for pooling: with two units, a group that varies more than the others cannot be detected."""
 
 TYPICAL_CORRELATION = 0.4
-"""Of two groups' values over the units in common: what `pairs_promise_more` supposes (docs/comparing.md)."""
+"""The correlation of two groups' values over common units that `pairs_promise_more` assumes (docs/comparing.md)."""
 
 FEWEST_TO_FLIP = 6
-"""Pairs below which no sign-flip test can give p < 0.05."""
+"""The fewest pairs with which a sign-flip test can give p < 0.05."""
 _FLIPS = 10_000
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How far values are from a baseline's: `mean` = values - baseline, so a smaller gap is negative.
+    """A difference to a baseline: `mean` = values - baseline, so a smaller gap gives a negative difference.
 
-    `n` and `n_baseline` count units; where they are paired both are the number of pairs. `error` is the standard error
-    of `mean` with its `degrees` of freedom: None for too few values or one that is not finite, 0 where nothing varies.
+    `n` and `n_baseline` count units; if paired, both are the number of pairs. `error` is the standard error of `mean`
+    with its `degrees` of freedom: None for too few or non-finite values, 0 if nothing varies.
 
-    `effect_size` is the difference in standard deviations (of the differences where paired, else of the two groups),
-    corrected for small samples, NaN where there is none; `effect_interval` has its 95 % interval. `p_flip` is the p of
-    the sign-flip test of the pairs, which supposes symmetry only; NaN for fewer than six pairs. `pooled_over` counts
-    the groups that a pooled variance is of, the baseline among them; `unequal`: it is not pooled, since one of the
-    groups varies more than the others.
+    `effect_size` is the difference in standard deviations (of the differences if paired, else of the two groups),
+    corrected for small samples, NaN if it cannot be computed; `effect_interval` is its 95 % interval. `p_flip` is the p
+    of the sign-flip test of the pairs, which assumes only symmetry; NaN for fewer than six pairs. `pooled_over` is the
+    number of groups in a pooled variance, including the baseline; `unequal`: not pooled, because one of the groups
+    varies more than the others.
     """
 
     kind: Literal["paired", "pooled", "welch"]
@@ -89,17 +90,17 @@ class Difference:
 
     @property
     def testable(self) -> bool:
-        """Whether there is a p-value: two values at least, and some variation among them."""
+        """Whether there is a p-value: at least two values, and some variation among them."""
         return bool(self.error)
 
     @property
     def interval(self) -> Interval | None:
-        """The 95 % t interval; None where the values do not suffice, of no width where nothing varies."""
+        """The 95 % t interval; None for too few values, of width 0 if nothing varies."""
         return None if self.error is None else interval_around(self.mean, self.error, self.degrees)
 
     @property
     def p_value(self) -> float:
-        """Two-sided; NaN where there is none."""
+        """The two-sided p-value; NaN if there is none."""
         if not self.error:
             return math.nan
         from scipy.special import stdtr
@@ -118,7 +119,7 @@ class Difference:
         return Interval(low * self.effect_scale, high * self.effect_scale)
 
     def with_variance(self, variance: float) -> Difference:
-        """The same difference, an independent `variance` of its mean added (see `statistics.added_error`)."""
+        """The difference with an independent `variance` added to that of its mean (see `statistics.added_error`)."""
         if self.error is None:
             return self
         error, degrees = added_error(self.error, self.degrees, variance)
@@ -126,7 +127,7 @@ class Difference:
 
 
 def differences_to(baseline: Values, groups: Sequence[Values]) -> list[Difference | None]:
-    """Each group's difference to the baseline; None where one of the two has no value."""
+    """Each group's difference to the baseline; None if one of the two has no value."""
     found = [difference(values, baseline) for values in groups]
     block = [
         place
@@ -148,7 +149,7 @@ def differences_to(baseline: Values, groups: Sequence[Values]) -> list[Differenc
         own = found[place]
         if own is None or not own.error:
             continue
-        if unequal:  # pairs that lie close together by chance must not count for more than the rest lets expect
+        if unequal:  # pairs with little variation by chance must not get a smaller variance than the pooled one
             found[place] = replace(own, error=max(own.error, error), unequal=True)
         else:
             found[place] = replace(
@@ -158,8 +159,8 @@ def differences_to(baseline: Values, groups: Sequence[Values]) -> list[Differenc
 
 
 def pooled_variance(values: FloatArray) -> tuple[float, bool]:
-    """The variance of what is left of `values` (groups, units) without the means of groups and units, 0.0 where nothing
-    varies; and whether one group varies more than the others, so that not all differences have this variance.
+    """The variance of the residuals of `values` (groups, units) after removing the means of groups and units, 0.0 if
+    nothing varies; and whether one group varies more than the others, so that the variance must not be pooled.
 
     A group's residuals from the mean of the others are independent of the residuals of those among themselves, so that
     the ratio of the two variances has an F distribution if all are equal.
@@ -181,13 +182,13 @@ def pooled_variance(values: FloatArray) -> tuple[float, bool]:
 
 
 def residuals(values: FloatArray) -> FloatArray:
-    """What is left of `values` (groups, units) without the means of groups and units."""
+    """The residuals of `values` (groups, units) after removing the means of groups and units."""
     left = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0, keepdims=True) + values.mean()
     return np.asarray(left, dtype=np.float64)
 
 
 def difference(values: Values, baseline: Values) -> Difference | None:
-    """Of two groups: paired by unit, or Welch's (see `pairs_promise_more`); None where one has no value."""
+    """The difference of two groups: paired by unit, or Welch's (see `pairs_promise_more`); None if one has no value."""
     common = [unit for unit in values if unit in baseline]
     if common and pairs_promise_more(len(common), len(values), len(baseline)):
         return paired_difference([values[unit] for unit in common], [baseline[unit] for unit in common])
@@ -197,11 +198,11 @@ def difference(values: Values, baseline: Values) -> Difference | None:
 
 
 def pairs_promise_more(common: int, n: int, n_baseline: int) -> bool:
-    """Whether `common` pairs can be expected to give a narrower interval than all `n` and `n_baseline` values.
+    """Whether `common` pairs are expected to give a narrower interval than all `n` and `n_baseline` values.
 
-    By the numbers alone, for values of equal variance and `TYPICAL_CORRELATION`; Welch's degrees of freedom are counted
-    at their least, so that groups with the same units are always paired. A choice that looked at the values would find
-    too many differences.
+    Computed only from these numbers, for equal variances and `TYPICAL_CORRELATION`. Welch's degrees of freedom are
+    taken at their minimum, so that groups with the same units are always paired. A choice that depends on the values
+    would claim too many differences.
     """
     if common < 2:
         return common == n == n_baseline
@@ -226,7 +227,7 @@ def paired_difference(values: Sequence[float], baseline: Sequence[float]) -> Dif
     mean, deviation = mean_and_deviation(pairs)
     if deviation is None:
         return Difference("paired", n, n, mean, None)
-    if deviation <= ROUNDING * max(map(abs, (*values, *baseline))):  # rounding of what they are differences of
+    if deviation <= ROUNDING * max(map(abs, (*values, *baseline))):  # only rounding errors of the values
         return Difference("paired", n, n, mean, 0.0, n - 1)
     correction = hedges_correction(n - 1)
     return Difference(
@@ -239,7 +240,7 @@ def welch_difference(values: Sequence[float], baseline: Sequence[float]) -> Diff
     """The difference of two means whose values are not paired, with Welch's test.
 
     The effect size is the difference over sqrt((s1² + s2²) / 2), the root of the average variance, which does not
-    suppose equal variances (Bonett 2008), times Hedges's correction for the degrees of freedom
+    assume equal variances (Bonett 2008), times Hedges's correction for the degrees of freedom
     (n1 - 1) (n2 - 1) (s1² + s2²)² / ((n2 - 1) s1⁴ + (n1 - 1) s2⁴) (Delacre et al. 2021, "Why Hedges' g*s based on the
     non-pooled standard deviation should be reported with Welch's t-test", section 2).
 
@@ -267,9 +268,9 @@ def welch_difference(values: Sequence[float], baseline: Sequence[float]) -> Diff
 
 
 def hedges_correction(degrees: float) -> float:
-    """By what a standardized difference with so many degrees of freedom is multiplied to be unbiased (Hedges 1981).
+    """The factor that makes a standardized difference with so many degrees of freedom unbiased (Hedges 1981).
 
-    NaN for one degree of freedom, where no factor does.
+    NaN for one degree of freedom, for which there is no such factor.
     """
     if degrees <= 1:
         return math.nan
@@ -277,8 +278,8 @@ def hedges_correction(degrees: float) -> float:
 
 
 def sign_flip_p(pairs: Sequence[float]) -> float:
-    """The two-sided p of the sign-flip test (Pitman 1937): the share of all ways to turn the signs of the differences
-    that give a mean at least as far from 0. Of more than 13 pairs 10,000 ways drawn at random; NaN for fewer than six.
+    """The two-sided p of the sign-flip test (Pitman 1937): the share of all sign patterns of the differences whose mean
+    is at least as far from 0. For more than 13 pairs, 10,000 random patterns; NaN for fewer than six pairs.
     """
     if len(pairs) < FEWEST_TO_FLIP:
         return math.nan
@@ -288,7 +289,7 @@ def sign_flip_p(pairs: Sequence[float]) -> float:
 
 @lru_cache(maxsize=16)
 def _signs(n: int) -> FloatArray:
-    """Ways to turn the signs of n values, a row each, the first of them none."""
+    """Sign patterns of n values, one per row; the first changes no sign."""
     if 2**n <= _FLIPS:
         return np.asarray(1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1), dtype=np.float64)
     signs = np.random.default_rng(0).choice(np.array([-1.0, 1.0]), size=(_FLIPS, n))
@@ -297,10 +298,10 @@ def _signs(n: int) -> FloatArray:
 
 
 def simultaneous(differences: Sequence[Difference]) -> list[Interval | None]:
-    """Intervals of these differences that hold all at once with 95 % probability; None where there is no error.
+    """Simultaneous 95 % intervals of the differences; None for a difference without a standard error.
 
-    Where all were pooled together, to one baseline and thus with one error, the quantile is Dunnett's (1955); else each
-    is Bonferroni's.
+    If all differences have one pooled variance and one baseline, and so one error, the quantile is Dunnett's (1955);
+    otherwise Bonferroni's.
     """
     tested = [of for of in differences if of.testable]
     pooled = all(of.kind == "pooled" for of in tested) and len({(of.error, of.degrees) for of in tested}) == 1
@@ -320,7 +321,7 @@ def simultaneous(differences: Sequence[Difference]) -> list[Interval | None]:
 
 @lru_cache(maxsize=4096)
 def bonferroni_quantile(tests: int, degrees: float) -> float:
-    """What a t-distributed number exceeds in size with probability 5 % / `tests`."""
+    """The two-sided t quantile for Bonferroni's correction: |t| exceeds it with probability 5 % / `tests`."""
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees, 1 - ALPHA / max(tests, 1) / 2))
@@ -328,8 +329,8 @@ def bonferroni_quantile(tests: int, degrees: float) -> float:
 
 @lru_cache(maxsize=256)
 def dunnett_quantile(tests: int, degrees: float) -> float:
-    """What the largest in size of `tests` t-distributed numbers exceeds with probability 5 %, if each two have the
-    correlation 1/2, as the differences of groups of one size to one of them do (Dunnett 1955, two-sided).
+    """Dunnett's two-sided quantile (1955): the largest |t| of `tests` numbers exceeds it with probability 5 %, if each
+    two have the correlation 1/2, as the differences of groups of equal size to one baseline have.
     """
     from scipy.optimize import brentq
     from scipy.special import gammaincinv, ndtr
@@ -342,7 +343,7 @@ def dunnett_quantile(tests: int, degrees: float) -> float:
 
     def surplus(quantile: float) -> float:
         reach = quantile * scale[:, None] * math.sqrt(2)
-        inside = ndtr(reach - shared) - ndtr(-reach - shared)  # given what all share, and the deviation
+        inside = ndtr(reach - shared) - ndtr(-reach - shared)  # given the common part and the deviation
         return float(weights @ (inside**tests @ density)) - LEVEL
 
     return float(brentq(surplus, 1.0, 2 * bonferroni_quantile(tests, degrees)))

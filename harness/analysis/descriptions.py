@@ -1,4 +1,4 @@
-"""Descriptions of a finished run and of a sweep, in Markdown: what differs, the result, how to do it again."""
+"""Markdown descriptions of a finished run and of a sweep for the MLflow UI: settings, result, command to repeat it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from harness.tabular import Table
 from harness.text import clean, markdown_page, shell
 
 LONGEST = 4_800
-"""Characters: what the UI's description may hold, with room for a last line."""
+"""The longest description in characters: the limit of the UI minus room for a last line."""
 FAILURES_NAMED = 5
 REUSED_NAMED = 20
 _CONFIRMING = "Rows of another comparison under fresh seeds, trained by `harness compare --confirm`.\n"
 
 
 def run_note(parameters: Mapping[str, Any], scores: Mapping[str, float], overrides: Sequence[str]) -> str:
-    """The settings that differ from the defaults, the gaps, and the command.
+    """The description of a run: settings that differ from the defaults, gaps, command.
 
     `parameters` are those of the run by dotted name, `scores` its scalars (`final/gap_val_accuracy`, fractions).
     """
@@ -56,10 +56,10 @@ def sweep_note(
     reported: bool = False,
     reused: Sequence[RunRecord] = (),
 ) -> str:
-    """The ranked table, cut where it would be too long; why runs failed (`errors` by run id), and the command.
+    """The description of a sweep: the ranked table, cut if too long; reasons of failures (`errors` by run id); command.
 
-    `overrides` are None for a sweep of `harness compare --confirm`, which they did not make. `reported`: whether the
-    sweep has a report; `reused`: its runs that earlier commands had trained.
+    `overrides` are None for a sweep of `harness compare --confirm`, which has none. `reported`: the sweep has a report;
+    `reused`: its runs that earlier commands have trained.
     """
     failed = [run for row in comparison.rows for run in row.runs if run.state is not RunState.FINISHED]
     lines = [f"- `{run.name}`: {run.state.lower()}{_first_line(errors.get(run.run_id, ''))}" for run in failed]
@@ -88,8 +88,8 @@ def _shared(reused: Sequence[RunRecord], runs: int) -> list[str]:
 def _differing(parameters: Mapping[str, Any], overrides: Sequence[str]) -> str:
     """`dataset mnist, model cnn, optimizer adam, learning_rate 0.001, dropout 0.3, seed 1`.
 
-    Those that runs are called by, then what was typed or is no default. A named model or optimizer brings settings of
-    its own: those need no saying.
+    The settings in run names come first, then overrides and other values that are no defaults. Settings that follow
+    from the named model or optimizer are left out.
     """
     defaults = {key: str(value) for key, value in flatten(Config()).items()}
     typed = {item.lstrip("+~").partition("=")[0] for item in overrides}
@@ -112,7 +112,7 @@ def _first_line(reason: str) -> str:
 
 
 def _cut(text: str, length: int) -> str:
-    """A text with a table without as many of the table's last rows as make it too long."""
+    """A text with a table, shortened to `length` by removing the last rows of the table."""
     if len(text) <= length:
         return text
     lines = text.split("\n")

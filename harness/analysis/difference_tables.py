@@ -1,5 +1,5 @@
-"""Differences between rows, and effects of a setting, in each format; what stands below says how rows were compared,
-what the intervals hold, and what is promised."""
+"""The tables of differences between rows and of effects of a setting, in each format. The lines below a table explain
+the tests, the intervals and the error rates."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from harness.text import csv_text
 
 @dataclass(frozen=True)
 class Shown:
-    """What of each difference is shown on request: the `simultaneous` intervals in the place of each by itself, and
-    standardized `effect_sizes`. JSON and CSV have all of it always."""
+    """Optional columns: `simultaneous` intervals in place of individual ones, and standardized `effect_sizes`. JSON and
+    CSV always have everything."""
 
     simultaneous: bool = False
     effect_sizes: bool = False
@@ -53,14 +53,14 @@ def _page(findings: Findings, shown: Shown) -> Page:
 
 
 def _title(comparison: Comparison, measure: str) -> str:
-    """What a measure is called above its table, with its unit and marks."""
+    """The title of a measure's table, with unit and marks."""
     running = comparison.reading.running and is_gap(measure)
     marks = "†" * (comparison.held_out in comparison.selected_on) + "‡" * bool(running)
     return f"{_name(measure)}, {unit(measure)}{marks}"
 
 
 def _name(measure: str) -> str:
-    """As a title begins: `Gap of accuracy on test`."""
+    """The measure with a capital letter: `Gap of accuracy on test`."""
     split = measure.removeprefix("gap_").partition("_")[0]
     return f"{quantity_of(measure).capitalize()} on {split}"
 
@@ -96,7 +96,7 @@ Cell = Callable[[Finding, Difference], str]
 
 
 def _columns(findings: Findings, family: Sequence[Finding], shown: Shown) -> dict[str, Cell]:
-    """The columns of numbers by their headings."""
+    """The columns with numbers, by heading."""
     seeds_only = findings.comparison.interval == "seeds"
     columns: dict[str, Cell] = {
         "n": _count,
@@ -134,13 +134,13 @@ def _effect_size(of: Difference) -> str:
 
 
 def spread(finding: Finding) -> str:
-    """`+0.12 to +0.95`: the least and the greatest mean difference in a configuration."""
+    """`+0.12 to +0.95`: the smallest and the largest mean difference of the configurations."""
     means = finding.by_configuration
     return from_to(finding.measure, Interval(min(means), max(means)) if means else None)
 
 
 def _records(findings: Findings) -> list[dict[str, Any]]:
-    """One for each finding; None for what is not known."""
+    """One record per finding; unknown values are None."""
     found = []
     for finding in findings.findings:
         of = partial(getattr, finding.difference)
@@ -243,7 +243,7 @@ def _below(findings: Findings, shown: Shown) -> list[str]:
 
 
 def two_seeds(findings: Findings) -> list[str]:
-    """What two of what is repeated can show."""
+    """The warning about comparisons with only two seeds (or draws)."""
     if not any(of.difference and of.difference.kind == "paired" and of.difference.n == 2 for of in findings.findings):
         return []
     return [
@@ -253,7 +253,7 @@ def two_seeds(findings: Findings) -> list[str]:
 
 
 def pooling(findings: Findings) -> list[str]:
-    """Over how many rows one variance was estimated, and why not where it might have been."""
+    """The note on pooling: over how many rows one variance was estimated, or why it was not pooled."""
     what, repeated = "values" if findings.effect else "rows", what_is_repeated(findings.comparison)
     found = [(of.measure, of.difference) for of in findings.findings if of.difference]
     counts = sorted({of.pooled_over for _, of in found if of.pooled_over})
@@ -265,7 +265,7 @@ def pooling(findings: Findings) -> list[str]:
 
 
 def _intervals(findings: Findings, shown: Shown) -> list[str]:
-    """What the intervals hold, and what they do not."""
+    """What the intervals include, and what they do not."""
     over, images = findings.comparison.interval, findings.comparison.images_in_words
     repeated = what_is_repeated(findings.comparison)
     lines = []
@@ -301,8 +301,8 @@ def _promise(findings: Findings) -> str:
 
 
 def promise(opening: str, tests: Mapping[str, int], together: str = "") -> str:
-    """What corrected p-values promise, in a line; `tests` counts them for each measure, the first of which is asked
-    about."""
+    """A line about the error rate of the corrected p-values. `tests` are the numbers of tests per measure; the first
+    measure is the primary one."""
     (first, count), *others = tests.items()
     share = f"{100 - 100 * ALPHA:.0f} %"
     claimed = f"What is claimed of the {first} ({counted(count, 'test')})"

@@ -1,4 +1,4 @@
-"""Each row of a comparison beside one of them: how much more or less it overfits, and whether that may be chance."""
+"""Compares each row of a comparison with a baseline row: the difference of the gaps, and whether it is significant."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _CHOICES_SHOWN = 8
 
 @dataclass(frozen=True)
 class Finding:
-    """One difference of one measure, as tested among all that are shown with it.
+    """One difference of one measure, tested together with all others that are shown.
 
-    `cells` say what was compared, by column. `difference` is over what the comparison's intervals are over, `wider`
-    over seeds and held-out images (None where that is not known). `seeds` is how many replicates each side could have
-    had at most; `corrected` is Holm's p-value, `simultaneous` the interval that holds together with those of all
-    findings of the measure. `by_configuration` has the mean difference in each configuration, where a setting was
-    changed in one or several. `difference` is None where one side has no finished run, no seed is in all
-    configurations, or, as `unmatched` says, no run of one side differs from one of the other in the setting only.
+    `cells` are the labels of what was compared, by column. `difference` has the comparison's kind of interval, `wider`
+    the one over seeds and held-out images (None if not known). `seeds` is the largest possible number of replicates per
+    side; `corrected` is Holm's p-value, `simultaneous` the simultaneous interval over all findings of the measure.
+    `by_configuration` has the mean difference in each configuration in which the setting was changed. `difference` is
+    None if one side has no finished run, if no seed is in all configurations, or (`unmatched`) if no two runs of the
+    two sides differ only in the setting.
     """
 
     cells: Mapping[str, str]
@@ -45,17 +45,17 @@ class Finding:
 
     @property
     def wider_interval(self) -> Interval | None:
-        """Over seeds and held-out images."""
+        """The interval over seeds and held-out images."""
         return None if self.wider is None else self.wider.interval
 
     @property
     def contexts(self) -> int:
-        """In how many configurations the setting was changed."""
+        """The number of configurations in which the setting was changed."""
         return len(self.by_configuration)
 
     @property
     def agreeing(self) -> int:
-        """In how many of them the mean difference has the sign of the whole."""
+        """The number of these configurations whose mean difference has the sign of the overall difference."""
         sign = 0.0 if self.difference is None else self.difference.mean
         return sum(mean * sign > 0 for mean in self.by_configuration)
 
@@ -83,9 +83,9 @@ class Finding:
 class Findings:
     """Differences to `baseline`, by measure and then in the order of the rows; `keys` are the columns of their cells.
 
-    `tests` counts those that have a p-value, which Holm's correction is for. `effect` is the setting whose levels are
-    compared with all else matched; None where rows are. `unmatched` counts the finished runs that then had no partner,
-    `apart` the rows that were left out because they are scored on other images than the baseline.
+    `tests` is the number of p-values that Holm's correction is for. `effect` is the setting whose values are compared
+    with all else equal; None if rows are compared. `unmatched` is the number of finished runs without a partner,
+    `apart` the number of rows left out because they are scored on other images than the baseline.
     """
 
     comparison: Comparison
@@ -103,17 +103,17 @@ class Findings:
 
 
 def measures(comparison: Comparison) -> tuple[str, ...]:
-    """What is compared with a baseline: the ranked split's gap of accuracy and of loss, and its accuracy."""
+    """The measures compared with a baseline: the ranked split's gap of accuracy, its gap of loss, and its accuracy."""
     split = comparison.held_out
     wanted = (f"gap_{split}_accuracy", f"gap_{split}_loss", f"{split}_accuracy")
     return tuple(name for name in wanted if name in comparison.scores)
 
 
 def corrected(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """The findings with Holm's p-values and simultaneous intervals, each measure by itself.
+    """The findings with Holm's p-values and simultaneous intervals, separately for each measure.
 
-    The gap of accuracy is what is asked about: its claims are all true with 95 % probability at least. Those of the
-    gap of loss and of accuracy are so among themselves; together the three measures can be wrong more often.
+    The gap of accuracy is the primary measure: all claims about it are true with at least 95 % probability. The same
+    holds for the claims about the gap of loss, and for those about accuracy, but not for all three measures together.
     """
     found = list(findings)
     for measure in dict.fromkeys(finding.measure for finding in findings):
@@ -126,8 +126,8 @@ def corrected(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 
 
 def differences(comparison: Comparison, baseline: Row) -> Findings:
-    """Every other row that is scored on the same images compared with `baseline`, in each of `measures`; how, says
-    contrasts.py.
+    """Compare every other row that is scored on the same images with `baseline`, in each of `measures` (by the tests of
+    contrasts.py).
 
     Raises:
         RequestError: there is no other row, or none that is scored on the same images.
@@ -151,7 +151,7 @@ def differences(comparison: Comparison, baseline: Row) -> Findings:
 
 
 def row_differences(comparison: Comparison, baseline: Row, rows: Sequence[Row], measure: str) -> list[Finding]:
-    """Each of `rows` minus `baseline`; not corrected."""
+    """The differences of `rows` minus `baseline`; not corrected."""
     own = baseline.by_unit(measure)
     values = [row.by_unit(measure) for row in rows]
     found = []
@@ -176,10 +176,11 @@ def row_differences(comparison: Comparison, baseline: Row, rows: Sequence[Row], 
 
 
 def find_row(comparison: Comparison, text: str) -> Row:
-    """The one row that `text` means: `key=value` (several parted by commas), a row's label, or a run's id or name.
+    """Find the one row that `text` names: `key=value` (several separated by commas), a row's label, or a run's id or
+    name.
 
     Raises:
-        RequestError: no row, or more than one, answers to it.
+        RequestError: `text` names no row, or several.
     """
     rows = comparison.rows
     if "=" in text:
@@ -203,14 +204,14 @@ def find_row(comparison: Comparison, text: str) -> Row:
 
 
 def setting_named(wanted: str, known: Iterable[str]) -> str | None:
-    """The setting that `wanted` means, by its whole name or its short one (`model` is `model.name`); the first of
-    `known` where several are called so."""
+    """The setting that `wanted` names, by full or short name (`model` is `model.name`); if several match, the first of
+    `known`."""
     keys = tuple(known)
     return wanted if wanted in keys else next((key for key in keys if headings([key])[key] == wanted), None)
 
 
 def same_value(one: str, other: str) -> bool:
-    """Whether two values are the same text or the same number."""
+    """Whether two values are equal as text or as numbers."""
     try:
         return one == other or float(one) == float(other)
     except ValueError:

@@ -1,16 +1,16 @@
-"""The effect of one setting on the gap, with all else matched.
+"""The effect of one setting on the gap, with all else equal.
 
-Two runs make a pair if they are the same replicate (seed, or draw of the data) and differ in that setting only, or in
-what follows from it (a learning rate that is each optimizer's own is part of the choice of an optimizer). The effect of
-a level under one seed is the mean difference to the reference level over the matched configurations; it is tested over
-seeds.
+Two runs are a pair if they are the same replicate (seed, or draw of the data) and differ only in this setting, or in
+settings that follow from it (the learning rate that each optimizer has by default is part of the choice of an
+optimizer). The effect of a value under one seed is the mean difference to the reference value over the matched
+configurations; it is tested over seeds.
 
-The seed, or the draw, is the unit of replication. Pairs of one seed are not independent of each other, since its luck
-(first weights, order of batches) is partly the same in all configurations. Counted as if they were, each configuration
-more would make an effect look surer than it is.
+The seed, or the draw, is the unit of replication. Pairs with the same seed are not independent, because the seed's
+random effects (initial weights, order of batches) are partly the same in all configurations. Counting them as
+independent would make an effect look more certain with each additional configuration.
 
-What the mean is about: the configurations that were run, each counted alike. How far they differ is shown beside it as
-description, and is not tested.
+The mean is over the configurations that were run, with equal weights. Their spread is shown beside it as a description,
+and is not tested.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ Levels = Mapping[str, Row]
 
 
 def effects(comparison: Comparison, setting: str, reference: str | None = None) -> Findings:
-    """Every other value of `setting` compared with `reference`, in each measure.
+    """Compare every other value of `setting` with `reference`, in each measure.
 
-    None: its first value that is not alone with its held-out images.
+    `reference` None: the first value whose held-out images are those of another value too.
 
     Raises:
-        RequestError: `setting` does not vary by itself here, `reference` is none of its values or alone with its
-            held-out images, its values are scored on different images, or no runs match.
+        RequestError: `setting` does not vary independently, `reference` is none of its values, no other value is scored
+            on the images of `reference`, every value is scored on different images, or no runs match.
     """
     key = _varied(comparison, setting)
     levels = sorted({row.settings[key] for row in comparison.rows}, key=sortable)
@@ -80,7 +80,7 @@ def effects(comparison: Comparison, setting: str, reference: str | None = None) 
 
 
 def values_together(comparison: Comparison, key: str) -> set[str]:
-    """The values of a setting that are scored on the same images as another value of it."""
+    """The values of a setting that are scored on the same images as another of its values."""
     values: defaultdict[str, set[str]] = defaultdict(set)
     for row in comparison.rows:
         values[row.scored_on].add(row.settings[key])
@@ -89,8 +89,8 @@ def values_together(comparison: Comparison, key: str) -> set[str]:
 
 @dataclass(frozen=True)
 class _Matched:
-    """A level and the reference in the configurations that both have: the pairs of rows, the mean difference in each,
-    and of each replicate that all of them have the mean over configurations (`values`, `others`)."""
+    """A value and the reference in the configurations that have both: the pairs of rows, the mean difference in each,
+    and the mean over configurations for each replicate that all of them have (`values`, `others`)."""
 
     pairs: tuple[tuple[Row, Row], ...]
     by_configuration: tuple[float, ...]
@@ -103,7 +103,7 @@ def _effects(
     comparison: Comparison, contexts: list[Levels], key: str, levels: Sequence[str], reference: str, measure: str
 ) -> list[Finding]:
     matched = [_match(contexts, level, reference, measure) for level in levels]
-    # Variances are pooled over levels that are compared in the same configurations: else `others` are different means.
+    # Variances are pooled only over values compared in the same configurations: otherwise `others` are different means.
     together: defaultdict[tuple[tuple[str, float], ...], list[int]] = defaultdict(list)
     for place, of in enumerate(matched):
         together[tuple(sorted(of.others.items()))].append(place)
@@ -138,7 +138,7 @@ def _match(contexts: list[Levels], level: str, reference: str, measure: str) -> 
         if common := [unit for unit in here if unit in there]:
             found.append((row, other, here, there, common))
     means = tuple(mean([here[unit] - there[unit] for unit in common]) for _, _, here, there, common in found)
-    # Only replicates that every configuration has: else each one's mean would be about other configurations.
+    # Only replicates that every configuration has: otherwise each mean would be over different configurations.
     complete = [unit for unit in found[0][4] if all(unit in common for *_, common in found)] if found else []
     return _Matched(
         tuple((row, other) for row, other, *_ in found),
@@ -150,9 +150,9 @@ def _match(contexts: list[Levels], level: str, reference: str, measure: str) -> 
 
 
 def _contexts(comparison: Comparison, key: str) -> list[Levels]:
-    """Rows that are equal in every shown setting but `key` and scored on the same images, by its value.
+    """Groups of rows that are equal in every shown setting except `key` and are scored on the same images, by value.
 
-    What is not shown is constant, or follows from a shown setting: the same for them, or part of the level.
+    Settings that are not shown are constant, or follow from a shown one: equal for these rows, or part of the value.
     """
     found: defaultdict[tuple[str, ...], dict[str, Row]] = defaultdict(dict)
     for row in comparison.rows:
@@ -162,7 +162,7 @@ def _contexts(comparison: Comparison, key: str) -> list[Levels]:
 
 
 def _matched(contexts: list[Levels], reference: str, measure: str) -> int:
-    """How many finished runs are in a pair, those of the reference level included."""
+    """How many finished runs are in a pair, including those of the reference value."""
     count = 0
     for rows in contexts:
         seeds = {level: row.by_unit(measure).keys() for level, row in rows.items()}

@@ -1,8 +1,8 @@
-"""Runs that the harness did not write, read as if it had: whatever compares or reports then takes them unchanged.
+"""External runs (not written by the harness) are converted to `RunRecord`; all later code treats them alike.
 
-What they call their scores is recognised where Keras or Lightning named it, else the user says it (see naming.py). Two
-things are not as in the harness's own runs, and are said: training figures are averages over an epoch whose weights
-still moved, and no more is known of settings than the parameters tell.
+The names of their scores are recognised if Keras or Lightning chose them; otherwise the user names them (see
+metric_names.py). Two differences to the harness's own runs are reported: training scores are averages over an epoch in
+which the weights changed, and only the logged parameters are known of the settings.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ _SEEDS = frozenset({
     "pl_global_seed", "torch_seed", "np_seed", "numpy_seed", "tf_seed",
 })  # fmt: skip
 _NUMBERED = re.compile(r"([A-Za-z]\w*?)_\d+")
-"""Keras numbers the objects of a process that have no name: the second Adam is `adam_1`, the next `adam_2`."""
+"""Keras numbers unnamed objects of a process: the second Adam is `adam_1`, the next `adam_2`."""
 _NUMBERED_INSIDE = re.compile(r"""\b(name['"]?\s*[=:]\s*['"]?)([A-Za-z]\w*?)(_\d+)\b""")
 """The same in the text of an object or of its configuration: `<Sequential name=sequential_1, built=True>`."""
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _NAME_OF_OPTIMIZER = ("optimizer_name", "opt_name")
-"""As Keras's autologging calls the optimizer's name, by `mlflow.keras` and by `mlflow.tensorflow`."""
+"""The parameter for the optimizer's name in autologging by `mlflow.keras` and by `mlflow.tensorflow`."""
 _OPTIMIZERS = frozenset(name.replace("_", "") for name in (*OPTIMIZERS, "loss_scale_optimizer"))
 _MODELS = frozenset({"sequential", "functional"})
 _LAYER = re.compile(
@@ -57,7 +57,7 @@ _LAYER = re.compile(
     r"|(\w+_)?conv(_lstm|olution)?[123]d(_transpose)?|(\w+_)?(pool(ing)?|padding|sampling|cropping)[123]d"
     r"|cropping[123]d|(\w+_)?(normalization|dropout([123]d)?|noise)|random_\w+"
 )
-"""What Keras calls layers that have no name."""
+"""The names that Keras gives to unnamed layers."""
 _LONG = re.compile(r"-?\d+\.\d{9,}(e-?\d+)?")
 _PER_CENT = 1.5
 """An accuracy above it is no fraction."""
@@ -65,11 +65,11 @@ _PER_CENT = 1.5
 
 @dataclass(frozen=True)
 class Reading:
-    """How runs were read that the harness did not write; the default is: there were none.
+    """How external runs were read; the default means that there were none.
 
-    `keys` are the parameters that tell rows apart or that all runs share (None: by the harness's own rules), `chosen`
-    those that the user named. `running` says which training figures are averages while the weights moved (empty: none),
-    `alike` whether the runs of a row are known to differ in seed only, `remarks` what else a reader must know.
+    `keys` are the parameters that define rows or that all runs share (None: by the harness's own rules), `chosen` those
+    that the user named. `running` says which training scores are running averages (empty: none), `alike` whether the
+    runs of a row are known to differ only in the seed, `remarks` are further notes for the reader.
     """
 
     keys: tuple[str, ...] | None = None
@@ -82,8 +82,8 @@ class Reading:
 def adapt(runs: Iterable[RunRecord], naming: Naming | None = None) -> tuple[list[RunRecord], Reading]:
     """The runs with their scores under the harness's names (`final/gap_val_accuracy`, ...), and how they were read.
 
-    Runs of the harness are left as they are, unless `naming` names metrics. Where there are runs of both kinds, only
-    those of the harness are kept unless `naming.group_by` says what tells all of them apart: they share no parameters.
+    Runs of the harness are unchanged, unless `naming` names metrics. If there are runs of both kinds, only those of the
+    harness are kept, because they share no parameters, unless `naming.group_by` names the parameters that define rows.
 
     Raises:
         RequestError: the metrics are not known, a metric or parameter that was named is on no run, or only half of a
@@ -113,7 +113,7 @@ def adapt(runs: Iterable[RunRecord], naming: Naming | None = None) -> tuple[list
 
 
 def _own(own: list[RunRecord], naming: Naming) -> tuple[list[RunRecord], Reading]:
-    """The harness's own runs, by other metrics where some were named."""
+    """The harness's own runs; if `naming` names metrics, with these."""
     if naming.group_by:
         raise RequestError(
             f"--group-by {','.join(naming.group_by)}: these runs are the harness's own, whose settings are "
@@ -183,7 +183,7 @@ def _read(
 
 
 def _without_parents(runs: list[RunRecord]) -> list[RunRecord]:
-    """Without those that only hold others together, as searches over hyperparameters record them."""
+    """The runs without parent runs, which hyperparameter searches record."""
     parents = {run.parent_id for run in runs}
     return [run for run in runs if run.run_id not in parents or recognised(run.metrics)]
 
@@ -211,7 +211,7 @@ def _renamed(run: RunRecord, names: Names, scale: float) -> dict[str, float]:
 
 
 def _scale(runs: Iterable[RunRecord], chosen: Mapping[str, Names]) -> float:
-    """What makes fractions of the accuracies."""
+    """The factor that converts the accuracies to fractions."""
     values = [
         run.metrics[metric]
         for run in runs
@@ -222,7 +222,7 @@ def _scale(runs: Iterable[RunRecord], chosen: Mapping[str, Names]) -> float:
 
 
 def _parameters(run: RunRecord) -> dict[str, str]:
-    """With one parameter `seed`, which no two runs share that record none."""
+    """The run's parameters with one `seed`; a run without a recorded seed gets a unique one."""
     seeds = {key: value for key, value in run.parameters.items() if OWN_TAG not in run.tags and _is_seed(key)}
     if SEED in run.parameters and not seeds:
         return dict(run.parameters)
@@ -232,11 +232,11 @@ def _parameters(run: RunRecord) -> dict[str, str]:
 
 
 def _unnumbered(key: str, value: str) -> str:
-    """A value without the number that Keras gave an object, and without an address in memory: no setting is in either.
+    """A value without the number that Keras gives to an object, and without a memory address: neither is a setting.
 
-    A name by itself counts as Keras's where the parameter is the name of an optimizer, a model or a layer, and the name
-    is one that Keras gives to these: `mlp_2` may be what somebody calls the second of his models, `block_2` a layer.
-    The same holds in a configuration; in the text of an object the name is its own.
+    A plain name counts as given by Keras only if the parameter is the name of an optimizer, model or layer, and Keras
+    gives such names: `mlp_2` may be a user's second model, and `block_2` a user's layer. The same holds in a
+    configuration; in the text of an object (`<Sequential name=...>`) every name counts.
     """
     if value.startswith("<"):
         return _ADDRESS.sub("", _NUMBERED_INSIDE.sub(r"\1\2", value))
@@ -258,12 +258,12 @@ def _of_configuration(found: re.Match[str]) -> str:
 
 
 def _is_keras(base: str) -> bool:
-    """Whether Keras calls an optimizer or a model so that has no name."""
+    """Whether Keras gives this name to an unnamed optimizer or model."""
     return base.replace("_", "").lower() in _OPTIMIZERS or base in _MODELS
 
 
 def _shortest(value: str) -> str:
-    """A number as it was typed, where it is one of 32 bits written as one of 64: `0.001`."""
+    """A 32-bit float that was written with 64 bits, as it was typed: `0.001`."""
     if _LONG.fullmatch(value) is None or float(np.float32(value)) != float(value):
         return value
     return str(np.float32(value))
@@ -278,7 +278,7 @@ def _words(key: str) -> list[str]:
 
 
 def _tells(key: str) -> bool:
-    """Whether a parameter may tell rows apart: the digests of the harness's runs are no parameters of others."""
+    """Whether a parameter may define rows; digests of the harness's runs may not, because external runs lack them."""
     return key not in (SEED, VARIANT_PARAMETER, *DIGEST_PARAMETERS.values())
 
 
@@ -311,7 +311,7 @@ def _not_recognised(runs: Sequence[RunRecord]) -> str:
 
 
 def _told(chosen: Iterable[Names], scale: float) -> tuple[str, ...]:
-    """What was read as what."""
+    """Notes about which metrics were read as which scores."""
     read: dict[str, dict[str, None]] = {}
     for names in chosen:
         for key, metric in names.items():

@@ -1,4 +1,4 @@
-"""The guides beside our runs in the form that is asked for: a table, JSON or Markdown."""
+"""The comparison of the guides with our runs as a table, JSON or Markdown."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def render(reproductions: Sequence[Reproduction], form: str) -> str:
 
 
 def print_tables(reproductions: Sequence[Reproduction], console: Console) -> None:
-    """A table a guide, and what the columns mean."""
+    """Print one table per guide, and the meaning of the columns."""
     for reproduction in reproductions:
         console.print(Text(headline(reproduction), style="bold"), soft_wrap=True)
-        # A narrow terminal goes without these columns: the verdict must not be cut off.
+        # On a narrow terminal these columns are left out, so that the verdict is not cut off.
         table, _ = _table(reproduction).fitted(console.width, [HEADINGS.index(INTERVAL), HEADINGS.index(STANDS)])
         wrong = {place: "bold red" for place, row in enumerate(table.rows) if row[-1] in ("OUTSIDE", "OTHER")}
         console.print(table.grid(styles=wrong))
@@ -45,13 +45,13 @@ def print_tables(reproductions: Sequence[Reproduction], console: Console) -> Non
 
 
 def headline(reproduction: Reproduction) -> str:
-    """Which guide, and what it trained."""
+    """The guide's letter, and what it trained."""
     guide = reproduction.guide
     return f"{guide.letter}  {guide.title} (experiments={guide.experiment})"
 
 
 def verdict(reproduction: Reproduction) -> str:
-    """Whether the guide's figures look like those of one more run of ours; if not, which of them do not."""
+    """Whether the guide's figures are consistent with one more run of ours; if not, which are not."""
     words = {metric: LABELS.get(metric, "number of parameters") for metric in reproduction.outside}
     if words:
         return f"NOT consistent with one more run of ours: {', '.join(words.values())}"
@@ -66,7 +66,7 @@ def verdict(reproduction: Reproduction) -> str:
 
 
 def legend(reproductions: Sequence[Reproduction]) -> str:
-    """What the columns mean, for whoever sees them for the first time."""
+    """The meaning of the columns."""
     seeds = sorted({len(reproduction.seeds) for reproduction in reproductions})
     compared = [item.false_rejection for item in reproductions if item.false_rejection]
     several = len(compared) > 1

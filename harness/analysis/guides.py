@@ -1,15 +1,15 @@
-"""What the five guides printed, and whether that looks like one more run of ours: the prediction interval of a single
-further observation.
+"""The published figures of the five guides, and a test whether they are consistent with one more run of ours: the
+prediction interval of a single further observation.
 
 For n observations that are independent and normal with mean m and sample deviation s, a further one lies in
 m ± t s sqrt(1 + 1/n) with probability 99 %, t being the 0.995 quantile of Student's t with n - 1 degrees of freedom
-(Hahn and Meeker 1991, "Statistical Intervals", chapter 4). A confidence interval of the mean would answer another
-question: a guide trained once.
+(Hahn and Meeker 1991, "Statistical Intervals", chapter 4). A confidence interval of the mean would be wrong here,
+because a guide trained only once.
 
-How much a guide's figures could differ from ours without being noticed is `ComparedFigure.detectable`. A correct set-
-up is rejected by one of k figures in k (1 - `LEVEL`) of cases at most if scores are normal (Bonferroni): 5 % for a
-guide of five figures. Scores of real runs have longer tails: a single figure then lies outside in about 2 % of cases,
-but the figures of a run go together, so that the guide is rejected in about as many cases as stated.
+`ComparedFigure.detectable` is the smallest difference between a guide and our runs that is usually noticed. With k
+figures and normal scores, a correct set-up is rejected in at most k (1 - `LEVEL`) of cases (Bonferroni): 5 % for a
+guide with five figures. Scores of real runs have longer tails: a single figure is outside in about 2 % of cases, but
+the figures of a run are correlated, so that the guide is rejected in about as many cases as stated.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from harness.errors import RequestError
 
 LEVEL = 0.99
 POWER = 0.8
-"""With what probability a shift of the size `ComparedFigure.detectable` puts a figure outside its interval."""
+"""The probability that a shift of size `ComparedFigure.detectable` puts a figure outside its interval."""
 FEWEST = 5
-"""Seeds below which there is no verdict: the interval of three reaches to 11 standard deviations."""
+"""The fewest seeds for a verdict: with three, the interval would be ± 11 standard deviations."""
 
 PARAMETERS = "model/parameters"
 SHOWN = ("final/fit_loss", "final/fit_accuracy", "final/test_loss", "final/test_accuracy")
 
 
-@dataclass(frozen=True, eq=False)  # there is one of each
+@dataclass(frozen=True, eq=False)  # one object per guide
 class Guide:
     """One published walk-through; `experiment` names its configuration in experiments/.
 
-    `scalars` are the figures that it printed, by our metrics' names: the running averages of the last epoch, and the
-    test figures. `series` are those that it printed by epoch, the first of them epoch `before + 1`.
+    `scalars` are its published figures under our metric names: the running averages of the last epoch, and the test
+    figures. `series` are those published by epoch, starting with epoch `before + 1`.
     """
 
     letter: str
@@ -120,17 +120,17 @@ GUIDES = (
     Guide("D", "fashion_300_100", "Fashion-MNIST, 300 and 100 units, SGD, 30 epochs, 5,000 images held out", 266_610),
     Guide("E", "fashion_single_128_short", "Fashion-MNIST, 128 units, Adam, 5 epochs", 101_770),
 )  # fmt: skip
-"""By their letters. D and E printed no figures: what they built is checked, and what it scores is shown."""
+"""The guides by letter. D and E published no figures: their models are checked, and our scores are shown."""
 
 
 @dataclass(frozen=True)
 class ComparedFigure:
-    """One figure of a guide beside ours.
+    """One figure of a guide compared with ours.
 
-    `mean` and `deviation` (the sample deviation) are over the runs; `low` and `high` bound the prediction interval of
-    one further run; `percentile` (0 to 100) is where the published figure stands among further runs. Without a
-    published figure that and `inside` are None. A set-up whose true mean differs from ours by `detectable` would put
-    its figure outside with 80 % probability, if both set-ups vary as much as our runs do (normal, `deviation`).
+    `mean` and `deviation` (the sample deviation) are over the runs; `low` and `high` are the prediction interval of one
+    further run; `percentile` (0 to 100) is the percentile of the published figure among further runs. Without a
+    published figure `percentile` and `inside` are None. If the true mean of a set-up differs from ours by `detectable`,
+    its figure is outside with 80 % probability, provided that both set-ups vary as our runs do (normal, `deviation`).
     """
 
     metric: str
@@ -146,7 +146,7 @@ class ComparedFigure:
 
 @dataclass(frozen=True)
 class Curve:
-    """A series printed by epoch, beside ours: one value an epoch in each."""
+    """A series published by epoch, compared with ours: one value per epoch in each field."""
 
     metric: str
     epochs: tuple[int, ...]
@@ -154,13 +154,13 @@ class Curve:
 
     @property
     def inside(self) -> int:
-        """How many of the published points lie in their prediction interval."""
+        """How many of the published points are in their prediction interval."""
         return sum(bool(point.inside) for point in self.points)
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A guide beside the runs of its experiment; `run_ids` in the order of `seeds`."""
+    """A guide compared with the runs of its experiment; `run_ids` are in the order of `seeds`."""
 
     guide: Guide
     seeds: tuple[int, ...]
@@ -171,7 +171,7 @@ class Reproduction:
 
     @property
     def outside(self) -> tuple[str, ...]:
-        """The metrics whose published figure does not look like one more run of ours."""
+        """The metrics whose published figure is not consistent with one more run of ours."""
         wrong = (PARAMETERS,) if self.parameters != self.guide.parameters else ()
         if len(self.seeds) < FEWEST:  # numbers of parameters need no statistics
             return wrong
@@ -179,21 +179,21 @@ class Reproduction:
 
     @property
     def consistent(self) -> bool | None:
-        """Whether no figure lies outside; None where the guide printed none, or there are too few seeds to say so."""
+        """Whether no figure is outside its interval; None if the guide published none, or for too few seeds."""
         if self.outside:
             return False
         return True if self.guide.scalars and len(self.seeds) >= FEWEST else None
 
     @property
     def false_rejection(self) -> float:
-        """The share of correct set-ups that are rejected, about: Bonferroni's bound for the figures compared."""
+        """The approximate share of correct set-ups that are rejected: Bonferroni's bound for the compared figures."""
         return (1 - LEVEL) * sum(figure.published is not None for figure in self.figures)
 
 
 def compare_figure(metric: str, published: float | None, values: Sequence[float]) -> ComparedFigure:
-    """Place `published` among further runs like those that gave `values`.
+    """Compare `published` with further runs like those that gave `values`.
 
-    Runs that all agree leave an interval of no width: then only the same figure is inside.
+    If all values are equal, the interval has width 0: then only the same figure is inside.
 
     Raises:
         RequestError: fewer than two values.
@@ -203,7 +203,7 @@ def compare_figure(metric: str, published: float | None, values: Sequence[float]
     from scipy.stats import t  # a second to import
 
     array = np.asarray(values, dtype=np.float64)
-    if np.all(array == array[0]):  # their rounded mean may differ from them
+    if np.all(array == array[0]):  # the rounded mean may differ from the values
         mean, deviation = float(array[0]), 0.0
     else:
         mean, deviation = float(array.mean()), float(array.std(ddof=1))
@@ -223,16 +223,16 @@ def compare_figure(metric: str, published: float | None, values: Sequence[float]
 
 @lru_cache(maxsize=64)
 def _noncentrality(n: int) -> float:
-    """By how many standard errors of a further run less the mean of `n` two set-ups must differ for its figure to lie
-    outside with probability `POWER`: the noncentrality of the t distribution that puts so much beyond its quantile."""
+    """The difference of two set-ups, in standard errors of (a further run - mean of `n`), at which a figure is outside
+    with probability `POWER`: the noncentrality of the t distribution with this probability beyond the quantile."""
     from scipy.special import nctdtrinc, stdtrit
 
     reach = float(stdtrit(n - 1, (1 + LEVEL) / 2))
-    return float(nctdtrinc(n - 1, 1 - POWER, reach))  # beyond the other end lies next to nothing
+    return float(nctdtrinc(n - 1, 1 - POWER, reach))  # the probability beyond the other end is negligible
 
 
 def compare_curve(metric: str, before: int, published: Sequence[float], runs: Sequence[Mapping[int, float]]) -> Curve:
-    """The same for each epoch from `before + 1` on; `runs` have the values by epoch."""
+    """Compare each epoch from `before + 1` on; `runs` have the values by epoch."""
     epochs = tuple(range(before + 1, before + len(published) + 1))
     points = [
         compare_figure(metric, figure, [run[epoch] for run in runs])

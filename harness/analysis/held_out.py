@@ -1,16 +1,18 @@
-"""What the finite number of held-out images adds to the uncertainty of a mean, and of a difference.
+"""The uncertainty of a mean or a difference that comes from the finite number of held-out images.
 
-All runs are scored on the same images, so another seed does not tell what other images would. The score of seed s on
-image i is taken as mean + seed + image + rest, both drawn at random. The error over seeds has the variance of seeds and
-of the rest in it; here is that of images:
+All runs are scored on the same images, so the spread over seeds does not show what other images would change. The score
+of seed s on image i is modelled as mean + seed + image + rest, with random seeds and images. The error over seeds
+includes the variance of seeds and of the rest; this module adds that of images:
 
     (variance over images of the mean over seeds - variance of the rest / number of seeds) / number of images
 
 (the usual estimate in a two-way layout with crossed random effects, Scheffé 1959, "The Analysis of Variance", chapter
-7, not below 0). For a difference the same of the differences, image by image: what is hard for both rows cancels.
+7, not below 0). For a difference of rows, the same formula is used with the differences image by image: images that are
+hard for both rows cancel.
 
-Runs of earlier versions did not keep what they answered: for them an accuracy p on n images has the binomial
-p (1 - p) / n, a difference the sum of both, as if the rows were scored on different images; of a loss nothing is known.
+Runs of earlier versions did not log predictions: then an accuracy p on n images has the binomial variance
+p (1 - p) / n, and a difference the sum of both, as if the rows were scored on different images; for a loss the variance
+is not known.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from harness.images import Images
 from harness.records import FloatArray, Predictions, RunRecord
 
 HeldOutPredictions = Mapping[str, Mapping[str, Predictions]]
-"""By run id and split (`val`, `test`)."""
+"""Predictions by run id and split (`val`, `test`)."""
 
 ByImage = FloatArray
 """(seeds, images): the score of each replicate on each image."""
@@ -35,7 +37,7 @@ ByImage = FloatArray
 class HeldOutImages:
     """The errors that held-out images add to the rows of a comparison.
 
-    `predictions` are those of the runs that kept them, `images` the images of every run, by run id.
+    `predictions` are those of the runs that logged them, `images` the images of every run, by run id.
     """
 
     def __init__(self, predictions: HeldOutPredictions, images: Mapping[str, Images]) -> None:
@@ -43,7 +45,7 @@ class HeldOutImages:
         self._images = images
 
     def with_errors(self, row: Row) -> Row:
-        """The row, its scores with their `image_error`."""
+        """The row with the `image_error` of its scores filled in."""
         scores = {}
         for name, score in row.scores.items():
             variance = 0.0 if name.startswith("train_") else self._variance(row, name)
@@ -53,13 +55,13 @@ class HeldOutImages:
     def widened(
         self, difference: Difference, pairs: Sequence[tuple[Row, Row]], units: Sequence[str], name: str
     ) -> Difference | None:
-        """A difference in the score `name`, with the error that held-out images add; None where that is not known.
+        """A difference in the score `name` with the error of the held-out images added; None if that is not known.
 
-        It is the mean over `pairs` of rows of the first minus the second, of the replicates `units` where these are
-        paired, else of all that each row has.
+        The difference is the mean over `pairs` of rows (first minus second), over the replicates `units` if these are
+        paired, else over all replicates of each row.
         """
         if any(self._drawn(row, name) for rows in pairs for row in rows):
-            return difference  # other images for each draw: their luck is in the error over draws
+            return difference  # each draw has other images, so the error over draws includes that of images
         if difference.kind == "welch":
             values, rest = self._between_all(pairs, name)
         else:
@@ -74,7 +76,7 @@ class HeldOutImages:
     def _between(
         self, pairs: Sequence[tuple[Row, Row]], units: Sequence[str], name: str
     ) -> tuple[FloatArray | None, float]:
-        """The mean difference on each image (images,), and the variance of its rest."""
+        """The mean difference on each image (images,), and the variance of the rest."""
         total: FloatArray | None = None
         for row, other in pairs:
             values, reference = self._by_image(row, name, units), self._by_image(other, name, units)
@@ -86,7 +88,7 @@ class HeldOutImages:
         return total.mean(axis=0), _rest(total)
 
     def _between_all(self, pairs: Sequence[tuple[Row, Row]], name: str) -> tuple[FloatArray | None, float]:
-        """The same of the means over all replicates of two rows that are not paired."""
+        """As `_between`, for rows that are not paired: of the means over all replicates of each."""
         [(row, other)] = pairs
         values = self._by_image(row, name, list(row.by_unit(name)))
         reference = self._by_image(other, name, list(other.by_unit(name)))
@@ -95,12 +97,12 @@ class HeldOutImages:
         return values.mean(axis=0) - reference.mean(axis=0), _rest(values) + _rest(reference)
 
     def kept(self, row: Row) -> bool:
-        """Whether every finished run of a row kept what it answers."""
+        """Whether every finished run of a row logged its predictions."""
         return row.stage == "final" and all(run.run_id in self._predictions for run in row.finished_runs)
 
     def _variance(self, row: Row, name: str) -> float | None:
         if self._drawn(row, name):
-            return 0.0  # other images for each draw: their luck is in the error over draws
+            return 0.0  # each draw has other images, so the error over draws includes that of images
         by_image = self._by_image(row, name, list(row.by_unit(name))) if self.kept(row) else None
         if by_image is None:
             return self.by_formula(row, name)
@@ -108,7 +110,7 @@ class HeldOutImages:
         return max(0.0, float(variance)) / len(by_image[0])
 
     def _drawn(self, row: Row, name: str) -> bool:
-        """Whether the row's runs are scored on images of their own."""
+        """Whether each draw of the row is scored on images of its own."""
         return len({self._images[run.run_id].of(_split(name)) for run in row.finished_runs}) > 1
 
     def _by_image(self, row: Row, name: str, units: Sequence[str]) -> ByImage | None:
@@ -132,7 +134,7 @@ class HeldOutImages:
         return (of.losses if name.endswith("_loss") else of.right).astype(np.float64)
 
     def by_formula(self, row: Row, name: str) -> float | None:
-        """The variance p (1 - p) / n of a row's accuracy p on n images, also of its gap; None of a loss."""
+        """The variance p (1 - p) / n of a row's accuracy p on n images, also for its gap; None for a loss."""
         accuracy = row.scores.get(f"{_split(name)}_accuracy")
         count = next((n for run in row.finished_runs if (n := run.metrics.get(f"data/{_split(name)}_images"))), None)
         if name.endswith("_loss") or accuracy is None or not count:
@@ -141,12 +143,12 @@ class HeldOutImages:
 
 
 def _split(name: str) -> str:
-    """The held-out split of a score: `gap_val_loss` is of `val`."""
+    """The held-out split of a score: `val` for `gap_val_loss`."""
     return "val" if "val" in name.split("_") else "test"
 
 
 def _rest(by_image: ByImage) -> float:
-    """The variance that neither seeds nor images explain, of the mean over seeds; 0 for one seed, where none shows."""
+    """The part of the variance of the mean over seeds that neither seeds nor images explain; 0 for a single seed."""
     seeds, images = by_image.shape
     if seeds < 2:
         return 0.0

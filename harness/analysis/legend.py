@@ -1,4 +1,4 @@
-"""What stands above and below a comparison's table: what was compared, how to read it, what weakens it."""
+"""The text above and below a comparison's table: title, constants, legend, warnings."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _ROWS_NAMED, _SEEDS_NAMED = 5, 10
 UNDERFIT: Mapping[Place, str] = {
     Place.UNDERFIT: "beyond its interval", Place.PERHAPS_UNDERFIT: "by its mean only: more seeds would tell",
 }  # fmt: skip
-"""What each of the two words says."""
+"""The meaning of the two words."""
 
 
 def headline(comparison: Comparison) -> str:
-    """What is compared, and how much of it."""
+    """The title: what is compared, and the numbers of runs and configurations."""
     text = f"{comparison.title or 'Comparison'}: {counted(comparison.runs, 'run')}"
     if (shown := len(comparison.rows)) == comparison.configurations:
         return f"{text}, {counted(shown, 'configuration')}"
@@ -36,7 +36,7 @@ def headline(comparison: Comparison) -> str:
 
 
 def context(comparison: Comparison) -> list[str]:
-    """The constant settings that a reader wants named, and how the important ones follow from what is shown."""
+    """The lines with the important constant settings, and those that follow from shown settings."""
     defaults = {key: str(value) for key, value in flatten(Config()).items()}
     named = [key for key in comparison.constants if _is_named(key, comparison.constants[key], defaults)]
     short = headings([*comparison.settings, *comparison.follows, *named])
@@ -69,7 +69,7 @@ def _is_named(key: str, value: str, defaults: Mapping[str, str]) -> bool:
 
 
 def legend(comparison: Comparison) -> list[str]:
-    """How to read the numbers, and, in the last line, where the runs can be seen."""
+    """How to read the numbers; the last line says where to see the runs."""
     lines = ["Gaps: accuracy train - held-out in points, loss held-out - train. Positive means overfitting."]
     lines += _repeated(comparison)
     counts = [row.replicates for row in comparison.rows]
@@ -94,12 +94,12 @@ def legend(comparison: Comparison) -> list[str]:
 
 
 def what_is_repeated(comparison: Comparison) -> str:
-    """`seed`, or `draw`: what the values of a row are told apart by."""
+    """The unit of replication of a row's values: `seed` or `draw`."""
     return "draw" if any(row.over_draws for row in comparison.rows) else "seed"
 
 
 def _repeated(comparison: Comparison) -> list[str]:
-    """Which settings were varied to repeat, and how far draws, seeds and images move the gap that is ranked."""
+    """The replicated settings, and how much draws, seeds and images change the ranked gap."""
     if not comparison.replicates:
         return []
     names = ", ".join([SEED, *(DRAWS[key] for key in comparison.replicates)])
@@ -114,8 +114,8 @@ def _repeated(comparison: Comparison) -> list[str]:
 
 
 def components(comparison: Comparison, name: str) -> dict[str, float]:
-    """How far a score moves, as root mean squares over the rows: the standard deviation `between draws` (that of their
-    seeds taken out), `between seeds` of a draw, and the standard error that `held-out images` add."""
+    """The components of a score's variation, as root mean squares over the rows: the standard deviation `between draws`
+    (without that of their seeds) and `between seeds` of a draw, and the standard error of `held-out images`."""
     rows = [row for row in comparison.rows if name in row.scores]
     within = [value for row in rows if (value := row.within_draws(name)) is not None]
     seeds = math.fsum(value**2 for value in within) / len(within) if within else 0.0
@@ -139,7 +139,7 @@ def _seeds_a_draw(row: Row) -> float:
 
 
 def _interval(comparison: Comparison, pairs: bool) -> str:
-    """What ± is, what it holds and what it does not."""
+    """What ± is, what it includes and what it does not."""
     repeated = what_is_repeated(comparison)
     of = f"the n {repeated}s of a row" if comparison.reading.alike else "the n finished runs of a row"
     two = f" Of two {repeated}s it is nine times their deviation." if pairs else ""
@@ -150,7 +150,7 @@ def _interval(comparison: Comparison, pairs: bool) -> str:
         )
     text = f"± is the half width of the 95 % interval (t) of the mean over {of}: what another {repeated} would change"
     gap = f"gap_{comparison.held_out}_accuracy"
-    # By the formula, whether predictions were read or not: the same runs are told alike everywhere.
+    # Always by the formula, even if predictions were read, so that the same runs get the same text everywhere.
     errors = [
         math.sqrt(variance)
         for row in comparison.rows
@@ -166,7 +166,7 @@ def _interval(comparison: Comparison, pairs: bool) -> str:
 
 
 def images_not_kept(comparison: Comparison) -> list[str]:
-    """On what intervals over images rest where what runs answer was not kept, or cannot be read."""
+    """How intervals over images are computed if predictions were not logged, or cannot be read."""
     old = [row for row in comparison.rows if row.finished and not comparison.held_out_images.kept(row)]
     if not old:
         return []
@@ -181,14 +181,14 @@ def images_not_kept(comparison: Comparison) -> list[str]:
 
 
 def underfit_in_words(comparison: Comparison) -> str:
-    """What `underfit` and `underfit?` say."""
+    """The meaning of `underfit` and `underfit?`."""
     present = {row.place for row in comparison.rows}
     words = "; ".join(f"{place} {how}" for place, how in UNDERFIT.items() if place in present)
     return f"underfit: {comparison.held_out} accuracy {floor_in_words(comparison)} ({words}); not ranked by its gap."
 
 
 def marks(comparison: Comparison) -> list[str]:
-    """What † says: which figures flatter what was selected, and why; and ‡, on what training figures rest."""
+    """The meaning of † (figures that are too good because of a selection, and why) and of ‡ (running averages)."""
     lines = [f"‡ rests on {comparison.reading.running}"] if comparison.reading.running else []
     lines += [
         f"† {split} figures flatter what was selected: {'; '.join(reasons)}."
@@ -198,7 +198,7 @@ def marks(comparison: Comparison) -> list[str]:
 
 
 def floor_in_words(comparison: Comparison) -> str:
-    """What an underfit row's accuracy is: `more than 2 points below the best, 88.2 %`."""
+    """The accuracy floor as text: `more than 2 points below the best, 88.2 %`."""
     demand, floor = comparison.demand, comparison.accuracy_floor
     if demand.minimum is not None and floor == demand.minimum:
         return f"below the {100 * demand.minimum:.4g} % asked for"
@@ -211,7 +211,7 @@ def floor_in_words(comparison: Comparison) -> str:
 
 
 def apart_in_words(comparison: Comparison) -> str:
-    """Why not all rows are ranked against each other."""
+    """The note that rows with different images are not ranked against each other."""
     shown = "are shown in groups and " if comparison.ranked else ""
     return (
         f"Rows scored on different {comparison.images_in_words} {shown}are not ranked against each other: front and "
@@ -220,8 +220,8 @@ def apart_in_words(comparison: Comparison) -> str:
 
 
 def warnings(comparison: Comparison) -> list[str]:
-    """What weakens the comparison: unfinished runs, missing and repeated ones, a demand that nothing meets; and what
-    must be known of runs that the harness did not write."""
+    """The warnings: unfinished, missing and repeated runs, an accuracy floor that no row meets, and notes on external
+    runs."""
     lines = list(comparison.reading.remarks)
     if unfinished := comparison.runs - comparison.finished:
         lines.append(f"{counted(unfinished, 'run')} did not finish: in no mean.")

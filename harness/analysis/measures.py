@@ -1,4 +1,4 @@
-"""What scores are called, and their numbers as people read them: gaps and differences in points of accuracy or nats."""
+"""Names of scores, and the format of their numbers for people: gaps and differences in points of accuracy or nats."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ SPLITS = {"val": "validation", "test": "test", "train": "training"}
 
 
 def is_gap(measure: str) -> bool:
-    """Whether less of it is better, and positive means overfitting."""
+    """Whether a measure is a gap: less is better, and positive means overfitting."""
     return measure.startswith("gap_")
 
 
 def is_loss(measure: str) -> bool:
-    """Whether it is in nats; else it is a fraction, shown in points or percent."""
+    """Whether a measure is a loss, in nats; else it is a fraction, shown in points or percent."""
     return measure.endswith("_loss")
 
 
@@ -26,7 +26,7 @@ def unit(measure: str) -> str:
 
 
 def split_of(measure: str) -> str:
-    """The split in a score's name, in a word: `gap_val_loss` is of validation."""
+    """The split of a score as a word: `validation` for `gap_val_loss`."""
     return next(word for split, word in SPLITS.items() if split in measure.split("_"))
 
 
@@ -41,7 +41,7 @@ def measure_in_words(measure: str) -> str:
 
 
 def amount(measure: str, value: float, fine: bool = True, sign: str = "+") -> str:
-    """A gap or a difference without its unit, in points or nats; `fine`: with one decimal more than means need."""
+    """A gap or a difference in points or nats, without the unit; `fine`: with one more decimal than means."""
     if not math.isfinite(value):
         return "not a number"
     scale, decimals = (1, 3) if is_loss(measure) else (100, 1)
@@ -49,12 +49,12 @@ def amount(measure: str, value: float, fine: bool = True, sign: str = "+") -> st
 
 
 def from_to(measure: str, interval: Interval | None, fine: bool = True) -> str:
-    """`+0.52 to +1.23`, a dash for none."""
+    """`+0.52 to +1.23`; a dash if there is no interval."""
     return "-" if interval is None else " to ".join(amount(measure, end, fine) for end in interval)
 
 
 def p_value(value: float) -> str:
-    """`0.031`, `<0.001`; `<0.050` for one below `ALPHA` that would read as if it were not."""
+    """`0.031`, `<0.001`; `<0.050` for a value below `ALPHA` that would be rounded to it."""
     if math.isnan(value):
         return "-"
     if value < 0.001:
@@ -64,13 +64,14 @@ def p_value(value: float) -> str:
 
 
 def counted(count: int | str, noun: str) -> str:
-    """`1 run`, `1,200 runs`; a count may be text, as tags are."""
+    """`1 run`, `1,200 runs`; the count may be text, such as a tag."""
     text = count if isinstance(count, str) else f"{count:,}"
     return f"{text} {noun}{'' if text == '1' else 's'}"
 
 
 def shortened(items: Sequence[str], most: int, parted: str = ", ") -> str:
-    """The items parted by commas; of more than `most` only the first, and how many more there are."""
+    """The items separated by commas; if there are more than `most`, only the first ones and the number of the
+    others."""
     if len(items) <= most:
         return parted.join(items)
     return f"{parted.join(items[:most])} and {len(items) - most:,} more"

@@ -1,4 +1,4 @@
-"""What other people call their scores: as Keras and Lightning name them, or as the user says."""
+"""The metric names of external runs: those of Keras and Lightning, or those that the user gives."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ QUANTITIES: Mapping[str, tuple[str, ...]] = {
     ),
     "loss": ("loss",),
 }  # fmt: skip
-"""What Keras and users of Lightning call a score, in lower case and without the split. Of several the first counts."""
+"""The names of scores in Keras and Lightning, in lower case and without the split; the first match counts."""
 
 TRAIN, VALIDATION, TEST = "train", "val", "test"
 _PREFIXES: Mapping[str, tuple[str, ...]] = {
@@ -26,20 +26,20 @@ _PREFIXES: Mapping[str, tuple[str, ...]] = {
     TEST: ("test_", "test/"),
 }
 _EPOCH = "_epoch"
-"""Lightning's ending for the mean over an epoch of what was logged by step too."""
+"""Lightning's suffix for the mean over an epoch of a metric that is also logged by step."""
 
 OWN_TAG = "harness.kind"
-"""On every run of the harness from its start on."""
+"""A tag that every run of the harness has from its start."""
 NAMED = 20
 
 Names = Mapping[str, str]
-"""A run's own names of its scores, by `train_accuracy`, `val_loss` and so on."""
+"""A run's metric names by the harness's names: `train_accuracy`, `val_loss` and so on."""
 
 
 @dataclass(frozen=True)
 class Naming:
-    """What the user says of runs: which metrics to read, and which parameters tell rows apart (none: all that differ,
-    but for seeds)."""
+    """The user's options for external runs: which metrics to read, and which parameters define rows (empty: all that
+    differ, except seeds)."""
 
     train_accuracy: str | None = None
     held_out_accuracy: str | None = None
@@ -49,18 +49,18 @@ class Naming:
 
     @property
     def names_metrics(self) -> bool:
-        """Whether metrics are named, of all runs then; else each is read by the names that are known."""
+        """Whether the user names metrics (then for all runs); else each run is read by the known names."""
         return any((self.train_accuracy, self.held_out_accuracy, self.train_loss, self.held_out_loss))
 
 
 def recognised(metrics: Iterable[str]) -> Names:
-    """The first name of each score for which there are a training and a held-out value."""
+    """The metric names of a run: for each score the first name with both a training and a held-out metric."""
     actual = {name.lower(): name for name in metrics}
     found: dict[str, str] = {}
     for quantity, names in QUANTITIES.items():
         for name in names:
             train = _first(actual, [f"{prefix}{name}{end}" for end in (_EPOCH, "") for prefix in _PREFIXES[TRAIN]])
-            train = train or actual.get(name)  # Keras's name has no prefix
+            train = train or actual.get(name)  # Keras's training metric has no prefix
             held_out = {
                 split: _first(actual, [f"{prefix}{name}{end}" for end in (_EPOCH, "") for prefix in _PREFIXES[split]])
                 for split in (VALIDATION, TEST)
@@ -77,12 +77,12 @@ def _first(actual: Mapping[str, str], candidates: Iterable[str]) -> str | None:
 
 
 def split_of(name: str) -> str:
-    """Which split a held-out metric is of, as far as its name tells."""
+    """The split of a held-out metric, guessed from its name."""
     return TEST if re.search(r"(^|[^a-z])(test|eval)", name.lower()) else VALIDATION
 
 
 def pairs(naming: Naming) -> list[tuple[str, str, str]]:
-    """`accuracy` and `loss`, as far as named, each with its training and its held-out metric."""
+    """`accuracy` and `loss`, if named, each with its training and its held-out metric."""
     named = (
         ("accuracy", naming.train_accuracy, naming.held_out_accuracy),
         ("loss", naming.train_loss, naming.held_out_loss),
@@ -119,7 +119,7 @@ def check_named(runs: Sequence[RunRecord], naming: Naming) -> None:
 
 
 def running(runs: Sequence[RunRecord], chosen: Mapping[str, Names]) -> str:
-    """Which training figures were averaged while the weights moved, and what that means; empty if none were."""
+    """A note about training metrics that are running averages over an epoch, and what that means; empty if none are."""
     used: dict[str, int] = {}
     for run in runs:
         for key, name in chosen.get(run.run_id, {}).items():
@@ -137,7 +137,7 @@ def running(runs: Sequence[RunRecord], chosen: Mapping[str, Names]) -> str:
 
 
 def unknown(runs: Sequence[RunRecord], chosen: Mapping[str, Names]) -> list[str]:
-    """The training metrics of which nobody but the user knows how they were measured."""
+    """The training metrics of which it is not known how they were measured."""
     used = {
         name: None
         for run in runs
@@ -149,7 +149,8 @@ def unknown(runs: Sequence[RunRecord], chosen: Mapping[str, Names]) -> list[str]
 
 
 def _is_running(run: RunRecord, name: str) -> bool:
-    """The harness evaluates its training images again (`train/*`); others log what training itself reports."""
+    """Whether a training metric is a running average: the harness evaluates training images again (`train/*`); other
+    programs log the averages of training itself."""
     if OWN_TAG in run.tags:
         return name.startswith(("fit/", "final/fit_"))
     lower = name.lower()

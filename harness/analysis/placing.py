@@ -1,4 +1,4 @@
-"""What can be said of a row only beside the others: whether it is accurate enough, on the front, and complete."""
+"""Fills in what a row gets only in comparison with other rows: underfit, Pareto front, missing replicates."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def placed(
     errors: HeldOutImages,
     interval: IntervalOver,
 ) -> tuple[list[Row], tuple[float, ...]]:
-    """The rows with what can be said of each only beside the others, and the floors of accuracy.
+    """The rows with place, front and missing replicates filled in, and the accuracy floors.
 
-    Accuracies on different images say nothing of each other: a front is that of rows which are scored on the same
-    ones; underfit ones are left out of it, as their gap does not count. A floor is made of those of them that were also
-    trained on the same images or in the same sweep: fewer training images cost accuracy, which is no fault of a model
-    unless their number is what the sweep asks about.
+    Accuracies on different images are not comparable, so each Pareto front has only rows that are scored on the same
+    images. Underfit rows are not on the front, because their gap does not count. A floor is computed only from rows
+    that are also trained on the same images or in the same sweep: fewer training images reduce accuracy, which is no
+    fault of the model, unless the sweep compares numbers of images.
     """
     scored_on = [seen.of(held_out) for seen in images]
     accuracy, gap = f"{held_out}_accuracy", f"gap_{held_out}_accuracy"
@@ -72,9 +72,9 @@ def _shown_below(
     errors: HeldOutImages,
     interval: IntervalOver,
 ) -> list[bool]:
-    """Whether the accuracy of each row lies below what is demanded by more than its interval: below `minimum`, or more
-    than `within` below that of the best row. The best was picked, so this goes by intervals of the differences of all
-    rows to it that hold at once."""
+    """Whether each row's accuracy is below the demand by more than its interval: below `minimum`, or more than `within`
+    below the best row. The best row is selected from the data, so the intervals of the differences to it are
+    simultaneous."""
     best = max(peers, key=lambda row: -math.inf if math.isnan(m := mean_of(row.scores.get(accuracy))) else m)
     others = [row for row in peers if row is not best]
     found = []
@@ -100,12 +100,12 @@ def _shown_below(
 
 
 def _marks(row: Row, images: Images) -> set[str]:
-    """What rows share that have a common floor: their training images, or a sweep."""
+    """The keys by which rows share a floor: their training images and their sweeps."""
     return {images.train}.union(*(run.sweeps for run in row.runs))
 
 
 def _by(marks: Sequence[str], places: Sequence[int]) -> dict[str, list[int]]:
-    """The places of each mark."""
+    """The indices of the rows with each mark."""
     found: defaultdict[str, list[int]] = defaultdict(list)
     for mark, place in zip(marks, places, strict=True):
         found[mark].append(place)
@@ -113,8 +113,8 @@ def _by(marks: Sequence[str], places: Sequence[int]) -> dict[str, list[int]]:
 
 
 def _missing(rows: Sequence[Row]) -> list[tuple[str, ...]]:
-    """The replicates that each row lacks of those that its sweeps asked for, as far as other rows of a sweep tell: rows
-    with none in common are not expected to have each other's. Runs outside any sweep count as one."""
+    """The missing replicates of each row: those that other rows of its sweeps have. Rows without common replicates are
+    not expected to have each other's. All runs outside of sweeps count as one sweep."""
     asked: defaultdict[str | None, dict[int, set[Unit]]] = defaultdict(dict)
     for place, row in enumerate(rows):
         for run in row.runs:

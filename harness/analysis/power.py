@@ -1,9 +1,9 @@
-"""How many seeds would show a difference of a given size, by the spread of the runs so far.
+"""Power analysis: how many seeds are needed to show a difference of a given size, from the spread of existing runs.
 
-Planned are rows under the same n seeds, tested as contrasts.py does: a two-sided t test of the differences paired by
-seed, from three seeds on with the variance pooled over all rows where these vary alike. A difference d with the
-standard deviation s of its pairs then gives a t that is noncentral by d sqrt(n) / s (Cohen 1988, "Statistical Power
-Analysis for the Behavioral Sciences", chapter 2; Johnson and Welch 1940, "Applications of the non-central
+The planned design has rows with the same n seeds, tested as in contrasts.py: a two-sided t test of the differences
+paired by seed; from three seeds on, the variance is pooled over all rows if these vary equally. A difference d whose
+pairs have the standard deviation s then has a noncentral t with noncentrality d sqrt(n) / s (Cohen 1988, "Statistical
+Power Analysis for the Behavioral Sciences", chapter 2; Johnson and Welch 1940, "Applications of the non-central
 t-distribution", Biometrika 31).
 """
 
@@ -26,11 +26,11 @@ from harness.errors import RequestError
 from harness.records import FloatArray
 
 WANTED = 0.80
-"""The share of cases in which a difference is to be shown."""
+"""The wanted power: the share of cases in which a difference is shown."""
 
 SEEDS = (2, 3, 4, 5, 6, 8, 10, 15, 20, 30)
 MOST = 1000
-"""Seeds that are tried at most."""
+"""The largest number of seeds that is tried."""
 _POINTS = 128
 
 
@@ -39,9 +39,9 @@ class Spread:
     """The standard `deviation` of the difference of two rows under one seed, estimated from `values` runs with so many
     `degrees` of freedom.
 
-    `paired`: from what is left of rows x seeds without the means of both. `within`: from the deviations within rows, as
-    if the rows' luck under one seed were not alike; no less than the paired one, but for chance. `alike`: no row varies
-    more than the others, so that the variance can be pooled.
+    `paired`: from the residuals of rows x seeds after removing the means of both. `within`: from the deviations within
+    rows, as if rows were independent under one seed; except by chance not smaller than the paired one. `alike`: no row
+    varies more than the others, so that the variance can be pooled.
     """
 
     deviation: float
@@ -61,8 +61,8 @@ class Spread:
 
 
 def spread(groups: Sequence[Values]) -> Spread | None:
-    """Of the scores of rows by seed; None where no row has two, or nothing varies. Scores that are not finite are left
-    out."""
+    """The spread of the scores of rows by seed; None if no row has two seeds, or nothing varies. Non-finite scores are
+    left out."""
     finite = [{unit: value for unit, value in of.items() if math.isfinite(value)} for of in groups]
     block, units = _largest_block(finite)
     if block:
@@ -81,8 +81,8 @@ def spread(groups: Sequence[Values]) -> Spread | None:
 
 
 def _largest_block(groups: Sequence[Values]) -> tuple[list[Values], list[str]]:
-    """Rows and seeds of which every row has every seed, as many as give the most degrees of freedom, among the sets of
-    seeds that single rows have."""
+    """The rows and seeds of the largest complete block (every row has every seed): the one with the most degrees of
+    freedom among the sets of seeds that single rows have."""
     found: tuple[list[Values], list[str]] = ([], [])
     most = 0
     for units in dict.fromkeys(frozenset(of) for of in groups if len(of) > 1):
@@ -94,14 +94,14 @@ def _largest_block(groups: Sequence[Values]) -> tuple[list[Values], list[str]]:
 
 @dataclass(frozen=True)
 class Design:
-    """So many `rows`, the baseline among them, under the same seeds."""
+    """A design with so many `rows`, including the baseline, under the same seeds."""
 
     spread: Spread
     rows: int
 
     @property
     def comparisons(self) -> int:
-        """How many differences to a baseline are shown together."""
+        """The number of differences to the baseline that are shown together."""
         return max(self.rows - 1, 1)
 
     def pools(self, seeds: int) -> bool:
@@ -109,10 +109,11 @@ class Design:
         return self.spread.alike and self.rows > 2 and seeds >= FEWEST_TO_POOL
 
     def power(self, size: float, seeds: int, comparisons: int = 1) -> float:
-        """The probability that a true difference of this `size` is shown, if it is one of `comparisons` that are
-        corrected by Bonferroni's method. Holm's finds no fewer.
+        """The probability that a true difference of this `size` is shown, if it is one of `comparisons` with
+        Bonferroni's correction (Holm's has at least this power).
 
-        Where the variance can be pooled the guard of pooling forbids it in `POOLING_GUARD` of cases, by chance.
+        Even if the variance can be pooled, the test of equal variances forbids it by chance in `POOLING_GUARD` of
+        cases.
         """
         alpha, noncentrality = ALPHA / comparisons, size * math.sqrt(seeds) / self.spread.deviation
         several = self.rows > 2 and seeds >= FEWEST_TO_POOL
@@ -123,7 +124,7 @@ class Design:
         return (1 - POOLING_GUARD) * pooled + POOLING_GUARD * alone
 
     def smallest(self, seeds: int, comparisons: int = 1) -> float:
-        """The difference that is shown with probability `WANTED`."""
+        """The smallest difference that is shown with probability `WANTED`."""
         from scipy.optimize import brentq
 
         high = self.spread.deviation
@@ -144,16 +145,16 @@ class Design:
         return high
 
     def at(self, deviation: float) -> Design:
-        """The same if the spread were this."""
+        """The same design with another spread."""
         return replace(self, spread=replace(self.spread, deviation=deviation))
 
 
 def _power(noncentrality: float, degrees: int, alpha: float, least: float = 0.0) -> float:
-    """The probability that a two-sided t test at level `alpha` rejects, whose estimated deviation is at `least` so
-    large (in true ones).
+    """The probability that a two-sided t test at level `alpha` rejects; its estimated deviation is not less than
+    `least` (in units of the true one).
 
-    The normal probability given the estimated deviation, averaged over that. `scipy.special.nctdtr` gives NaN at some
-    of the places that are needed here; where it does not, the two differ by less than 0.001 (tests).
+    It is the normal probability given the estimated deviation, averaged over the latter. `scipy.special.nctdtr` gives
+    NaN for some of the values needed here; elsewhere the two differ by less than 0.001 (tests).
     """
     from scipy.special import ndtr, stdtrit
 
@@ -164,7 +165,7 @@ def _power(noncentrality: float, degrees: int, alpha: float, least: float = 0.0)
 
 @lru_cache(maxsize=1024)
 def _deviations(degrees: int) -> tuple[FloatArray, FloatArray]:
-    """Estimates with so many degrees of freedom of a deviation that is 1, and weights to average over them."""
+    """Estimated deviations (true value 1) with so many degrees of freedom, and weights to average over them."""
     from scipy.special import gammaincinv
 
     points, weights = np.polynomial.legendre.leggauss(_POINTS)
@@ -175,9 +176,10 @@ def _deviations(degrees: int) -> tuple[FloatArray, FloatArray]:
 class Power:
     """How many seeds show a difference of `size` (a fraction) in the gap of accuracy of the ranked split.
 
-    `repeated` says what is repeated: seeds, or draws of the data. `floor` is the smallest difference that is shown
-    beyond the held-out images, of which there are `images`, in `WANTED` of cases under any number of seeds; None where
-    that is not known, or too small to be seen. `apart` counts the rows left out, which are scored on other images.
+    `repeated` is the unit of replication: seeds, or draws of the data. `floor` is the smallest difference that can be
+    generalised to other images in `WANTED` of cases, with `images` held-out images and any number of seeds; None if it
+    is not known, or too small to matter. `apart` is the number of rows left out because they are scored on other
+    images.
     """
 
     comparison: Comparison
@@ -190,7 +192,7 @@ class Power:
 
 
 def power(comparison: Comparison, size: float) -> Power:
-    """Of the rows that are scored on the same images; of several such groups the one with the most finished runs.
+    """The power for rows that are scored on the same images; of several groups, the one with the most finished runs.
 
     Raises:
         RequestError: no row has two seeds, or they do not vary.
@@ -215,8 +217,9 @@ def power(comparison: Comparison, size: float) -> Power:
 
 
 def _floor(comparison: Comparison, rows: Sequence[Row], name: str) -> tuple[int, float | None]:
-    """How many held-out images there are, and the smallest difference that is shown beyond them: the median over rows,
-    each beside the first one. Under many seeds only the error of images is left, which is taken as normal."""
+    """The number of held-out images, and the smallest difference that generalises to other images: the median over the
+    comparisons of each row with the first. With many seeds only the error of images is left, which is taken as
+    normal."""
     from scipy.special import ndtri
 
     errors = comparison.held_out_images

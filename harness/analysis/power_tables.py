@@ -1,4 +1,4 @@
-"""How many seeds would show a difference, in each format, and in one line."""
+"""The tables of a power analysis in each format, and its summary in one line."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from harness.text import csv_text
 
 
 def render(found: Power, form: str) -> str:
-    """In one of `tabular.FORMATS`."""
+    """The power analysis in one of `tabular.FORMATS`."""
     files = {"json": lambda: _json(found), "csv": lambda: _csv(found)}
     return rendered(form, lambda: Page(_above(found), [_table(found)], _below(found)), files)
 
 
 def in_a_line(comparison: Comparison, seeds: int, rows: int) -> str | None:
-    """What so many `seeds` of so many `rows` show, by the spread of a comparison; None where there is no spread."""
+    """What `seeds` seeds of `rows` rows can show, from the spread of a comparison; None if there is no spread."""
     try:
         found = power(comparison, 0.01)
     except RequestError:
@@ -106,7 +106,7 @@ def _counted(number: int | None, noun: str) -> str:
 
 
 def _points(fraction: float) -> str:
-    """Two digits at least: `0.85`, `1.2`, `13.4`."""
+    """A fraction in points with at least two digits: `0.85`, `1.2`, `13.4`."""
     points = 100 * fraction
     return f"{points:.1f}" if points >= 1 else f"{points:.2f}"
 

@@ -1,8 +1,7 @@
-"""The order of rows: which deserve to be ranked by their gap, which nobody beats, which runs did not train as their row
-did.
+"""The ranking of rows: the accuracy floor (underfit), the Pareto front, collapsed runs, and sorting.
 
-A model that has learnt nothing has no gap either. So the smallest gap counts among rows whose held-out accuracy is high
-enough; the others stand below, as underfit.
+A model that has learnt nothing has no gap either. So only rows with a sufficient held-out accuracy are ranked by their
+gap; the others are listed below them as underfit.
 """
 
 from __future__ import annotations
@@ -23,16 +22,16 @@ COUNT = "n"
 """The column that counts replicates."""
 
 WITHIN = 0.02
-"""How far below the best held-out accuracy the mean of a row may lie and still be ranked, as a fraction: the price in
-accuracy at which a small gap is no merit any more."""
+"""How far the mean accuracy of a row may be below the best held-out accuracy and still be ranked, as a fraction. With a
+larger loss of accuracy, a small gap is no advantage."""
 
 RESAMPLES = 500
-"""Of the share that says how sure a place on the front is."""
+"""The number of resamples for the share that says how certain a place on the front is."""
 
 COLLAPSED = 0.05
 """A run has collapsed if its accuracy lies so far below the median of its row (a fraction), ..."""
 COLLAPSED_DEVIATIONS = 6.0
-"""... and by so many deviations, as far as the runs of all rows lie from the medians of theirs."""
+"""... and by so many standard deviations, estimated from the runs of all rows around their medians."""
 
 _ROUNDING = 1e-12
 _CHUNK = 4_000_000  # resampled means held at once
@@ -47,7 +46,8 @@ class Demand:
     within: float | None = WITHIN
 
     def floor(self, accuracies: Iterable[float]) -> float | None:
-        """The least accuracy that will do, given those of all rows (NaN: unknown); None where anything does."""
+        """The lowest sufficient accuracy, given the accuracies of all rows (NaN: unknown); None if there is no
+        demand."""
         known = [accuracy for accuracy in accuracies if not math.isnan(accuracy)]
         limits = [] if self.minimum is None else [self.minimum]
         if self.within is not None and known:
@@ -61,9 +61,9 @@ def is_underfit(accuracy: float, floor: float | None) -> bool:
 
 
 def pareto_front(accuracies: Sequence[float], gaps: Sequence[float]) -> list[bool]:
-    """For each row whether no other is better in one of accuracy (more) and gap (less) and as good in the other.
+    """Whether each row is on the Pareto front: no other row is better in accuracy or gap and at least as good in both.
 
-    Rows that lack one of the two (NaN) are on no front; equal rows are on it together.
+    Rows with a missing value (NaN) are not on the front; equal rows are on it together.
     """
     front = [False] * len(gaps)
     best = math.inf
@@ -78,11 +78,11 @@ def pareto_front(accuracies: Sequence[float], gaps: Sequence[float]) -> list[boo
 
 
 def front_shares(accuracies: Sequence[Mapping[str, float]], gaps: Sequence[Mapping[str, float]]) -> list[float]:
-    """For each row the share of resamples over its replicates in which it is on the Pareto front; NaN for rows of one
-    replicate, and for all if no other row has two.
+    """The share of bootstrap resamples over replicates in which each row is on the Pareto front; NaN for rows with one
+    replicate, and for all rows if no other row has two.
 
-    Replicates (the keys) are resampled together for all rows: what they share, they share in each resample. Means of
-    resamples of n spread too little by sqrt((n - 1) / n), which is set right.
+    Replicates (the keys) are resampled together for all rows, which preserves their common random effects. Means of
+    resamples of n values spread too little by sqrt((n - 1) / n), which is corrected.
     """
     counts = [len(values) for values in accuracies]
     if len(counts) < 2 or max(counts) < 2:
@@ -100,12 +100,12 @@ def front_shares(accuracies: Sequence[Mapping[str, float]], gaps: Sequence[Mappi
 
 
 def _table(values: Sequence[Mapping[str, float]], units: Sequence[str]) -> FloatArray:
-    """(rows, units), NaN where a row lacks the unit."""
+    """The values as an array (rows, units), NaN if a row lacks the unit."""
     return np.array([[row.get(unit, math.nan) for unit in units] for row in values])
 
 
 def _resampled(values: FloatArray, weights: FloatArray) -> FloatArray:
-    """Means of resamples (resamples, rows); the mean of a row where its units were not drawn."""
+    """The means of resamples (resamples, rows); if none of a row's units was drawn, the mean of the row."""
     known = np.isfinite(values)
     filled, counts = np.where(known, values, 0.0), known.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -131,7 +131,7 @@ def _fronts(accuracies: FloatArray, gaps: FloatArray) -> FloatArray:
 def collapsed_runs(rows: Sequence[Row], accuracy: str) -> list[tuple[str, ...]]:
     """The ids of each row's runs whose score `accuracy` is far below that of the row's others (`COLLAPSED`).
 
-    The t interval of a row with such a run rests on a spread that no normal distribution has.
+    The values of a row with such a run are not normally distributed, so its t interval is not reliable.
     """
     scores = [
         {
@@ -155,7 +155,7 @@ def collapsed_runs(rows: Sequence[Row], accuracy: str) -> list[tuple[str, ...]]:
 
 
 def column_named(wanted: str, settings: Sequence[str], scores: Sequence[str]) -> str:
-    """The column that `wanted` means, by its name or a setting's short one. Raises `RequestError` for no column."""
+    """The column that `wanted` names, by its name or a setting's short name. Raises `RequestError` if there is none."""
     columns = (*settings, COUNT, *scores)
     if wanted in columns:
         return wanted
@@ -168,7 +168,7 @@ def column_named(wanted: str, settings: Sequence[str], scores: Sequence[str]) ->
 
 
 def in_order(rows: list[Row], column: str, settings: Sequence[str], ascending: bool) -> list[Row]:
-    """The rows by a column, then by their settings; those without a value come last."""
+    """The rows sorted by a column, then by their settings; rows without a value come last."""
     tidy = sorted(rows, key=lambda row: tuple(sortable(row.settings[key]) for key in settings))
     if column in settings:
         return sorted(tidy, key=lambda row: sortable(row.settings[column]), reverse=not ascending)
@@ -180,5 +180,5 @@ def in_order(rows: list[Row], column: str, settings: Sequence[str], ascending: b
 
 
 def mean_of(score: MeanScore | None) -> float:
-    """NaN where there is no score."""
+    """The mean of a score; NaN if there is no score."""
     return math.nan if score is None else score.mean

@@ -1,4 +1,4 @@
-"""A run and its repetition, compared value by value."""
+"""Compares a run with its repetition (`harness reproduce`), value by value."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from harness.metrics import FOR_CHARTS
 from harness.records import DIGEST_PARAMETERS, RunRecord
 
 Values = Mapping[str, Mapping[int, float]]
-"""Metrics by name and step, as `tracking.reading.read_series` has those of one run."""
+"""The metrics of one run by name and step, as in `tracking.reading.read_series`."""
 
 NOT_REPEATED = ("time/", "system/", *(f"{unit}/" for unit in FOR_CHARTS.values()))
-"""Beginnings of metrics that say how long it took, how busy the machine was, or another one once more."""
+"""Prefixes of metrics that are not compared: times, load of the machine, and copies of other metrics."""
 
 CIRCUMSTANCES: Mapping[str, str] = {
     "harness.intra_op_threads": "threads",
@@ -28,7 +28,7 @@ CIRCUMSTANCES: Mapping[str, str] = {
     "harness.platform": "system",
     "harness.host": "machine",
 }
-"""Tags of a run under which other digits, or other numbers, may come out."""
+"""Tags whose difference can explain other digits or other numbers."""
 
 PARAMETERS: Mapping[str, str] = {
     DIGEST_PARAMETERS["train"]: "digest of the training images",
@@ -37,14 +37,14 @@ PARAMETERS: Mapping[str, str] = {
     "continued.settings": "settings of what was continued",
     "continued.epochs": "epochs that were continued",
 }
-"""Parameters of a run of which the same holds."""
+"""Parameters whose difference can explain other numbers."""
 DIRTY_TAG = "harness.git.dirty"
 
 
 @dataclass(frozen=True)
 class Deviation:
-    """A metric that came out otherwise: its values where they are farthest apart, at `step`, and in how many of the
-    `of` steps that either run has they differ. A value that a run lacks is None."""
+    """A metric that differs: its values at the `step` of the largest difference, and in how many of all `of` steps the
+    runs differ. A missing value is None."""
 
     metric: str
     step: int
@@ -55,7 +55,7 @@ class Deviation:
 
     @property
     def difference(self) -> float:
-        """Again - recorded; infinite where one of them is missing or no number."""
+        """The repetition's value - the recorded one; infinite if one of them is missing or not finite."""
         if self.recorded is None or self.again is None:
             return math.inf
         difference = self.again - self.recorded
@@ -64,8 +64,8 @@ class Deviation:
 
 @dataclass(frozen=True)
 class Repetition:
-    """`metrics` were compared, over `epochs`; those of `deviations` differ, the farthest first. `reasons`
-    say what could explain it, `added` which metrics only the repetition has."""
+    """The result: `metrics` metrics over `epochs` epochs were compared; `deviations` are those that differ, the largest
+    first. `reasons` are possible explanations, `added` are metrics that only the repetition has."""
 
     original: RunRecord
     again: RunRecord
@@ -81,7 +81,7 @@ class Repetition:
 
 
 def hold(original: RunRecord, again: RunRecord, recorded: Values, repeated: Values) -> Repetition:
-    """Compare every metric of the original but those of time, at every step, to the last bit."""
+    """Compare every metric of the original except those of time, at every step, to the last bit."""
     names = sorted(name for name in recorded if not name.startswith(NOT_REPEATED))
     found = [_deviation(name, recorded[name], repeated.get(name, {})) for name in names]
     deviations = sorted((one for one in found if one is not None), key=lambda one: -abs(one.difference))

@@ -1,8 +1,8 @@
-"""Runs of one configuration as a row: its scores over replicates, and what can be said of it beside other rows.
+"""A row of a comparison: the runs of one configuration, with its scores over replicates.
 
-Replicates are runs of other seeds, and of other draws of the data: another `dataset.seed` draws other training images
-(or other wrong labels), another `regime.validation.seed` other images to hold out. What is repeated then is the draw:
-seeds of one draw share its images, and their mean is one value.
+Replicates are runs with different seeds, or different draws of the data: `dataset.seed` draws other training images (or
+other wrong labels), `regime.validation.seed` other validation images. If draws are replicated, the unit of replication
+is the draw: its seeds share its images, and their mean is one value.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from harness.records import Place, RunRecord, RunState
 HeldOut = Literal["val", "test"]
 IntervalOver = Literal["seeds", "seeds+images"]
 INTERVALS: tuple[IntervalOver, ...] = ("seeds", "seeds+images")
-"""What an interval is over: the replicates only, or the finite number of held-out images too."""
+"""What an interval is over: replicates only, or replicates and held-out images."""
 
 SCORES: Mapping[str, str] = {
     "train_accuracy": "train %",
@@ -41,7 +41,7 @@ SCORES: Mapping[str, str] = {
     "gap_val_loss": "loss gap",
     "gap_test_loss": "loss gap",
 }
-"""What is compared, with its heading: the metric `STAGE/NAME` of a run. Accuracies are fractions, losses in nats."""
+"""The compared scores with their headings: a run's metric `STAGE/NAME`. Accuracies are fractions, losses in nats."""
 
 Stage = Literal["final", "last", "best"]
 STAGES: Mapping[Stage, str] = {
@@ -49,16 +49,16 @@ STAGES: Mapping[Stage, str] = {
     "last": "with the weights after the last epoch of each run",
     "best": "with the weights of each run's epoch of least validation loss",
 }
-"""With which weights a run is evaluated, in words."""
+"""The weights with which a run is evaluated, as text."""
 
 
 @dataclass(frozen=True)
 class MeanScore:
     """Over n seeds or draws of the data: mean, sample standard deviation and 95 % t interval of the mean.
 
-    The last two are None for n = 1, and where a value is not finite; the mean then is NaN. `image_error` is the
-    standard error that the finite number of held-out images adds, 0 for a score of the training images, None where it
-    is not known (see `held_out.py`); `wider` is the interval with it.
+    The last two are None for n = 1, and if a value is not finite (the mean then is NaN). `image_error` is the standard
+    error from the finite number of held-out images, 0 for a score of the training images, None if it is not known (see
+    `held_out.py`); `wider` is the interval that includes it.
     """
 
     mean: float
@@ -69,19 +69,19 @@ class MeanScore:
 
     @property
     def wider(self) -> Interval | None:
-        """The interval over replicates and held-out images; None where one of the two is not known."""
+        """The interval over replicates and held-out images; None if one of the two errors is not known."""
         if self.deviation is None or self.image_error is None:
             return None
         error, degrees = added_error(self.deviation / math.sqrt(self.n), self.n - 1, self.image_error**2)
         return interval_around(self.mean, error, degrees)
 
     def interval_over(self, what: IntervalOver) -> Interval | None:
-        """The interval that is asked for."""
+        """The interval over replicates, or over replicates and images."""
         return self.interval if what == "seeds" else self.wider
 
 
 class Unit(NamedTuple):
-    """What tells the replicates of a row apart: the draw of the data, empty where all have the same, and the seed."""
+    """The key of a replicate in its row: the draw of the data (empty if all runs have the same) and the seed."""
 
     draw: str
     seed: str
@@ -92,18 +92,17 @@ class Unit(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """Runs of one configuration: its replicates.
+    """The runs of one configuration: its replicates.
 
-    `units` has the replicate that each run is, by run id. `over_draws` says that draws of the data are what is
-    repeated: a value then is the mean over the seeds of a draw, else it is that of a seed. `repeats` counts the
-    finished runs whose replicate another finished one is too; such runs count once, with their mean.
+    `units` maps each run id to the run's replicate. `over_draws`: the unit of replication is the draw of the data (a
+    value is the mean over the seeds of a draw); otherwise it is the seed. `repeats` is the number of finished runs
+    whose replicate has another finished run; such runs count once, with their mean.
 
-    `missing` are replicates that this row's sweeps asked for and it lacks. `scored_on` is the same text for rows whose
-    held-out images are the same: only such rows are compared with each other. `underfit`: its mean held-out accuracy is
-    too low for its gap to count; `underfit_shown`: by more than its interval. `on_front`: it is not underfit, and no
-    other row is better in one of the two and as good in the other; `front_share` is the share of resamples that put it
-    there, NaN if there are none or it is underfit. `collapsed` are the ids of runs whose accuracy is far below that of
-    the row's others.
+    `missing` are replicates that the row's sweeps have in other rows. `scored_on` is equal for rows with the same
+    held-out images: only such rows are compared with each other. `underfit`: the mean held-out accuracy is too low for
+    the gap to count; `underfit_shown`: too low by more than its interval. `on_front`: the row is not underfit and on
+    the Pareto front; `front_share` is the share of resamples in which it is there, NaN without resamples or if
+    underfit. `collapsed` are the ids of runs whose accuracy is far below that of the row's other runs.
     """
 
     settings: Mapping[str, str]
@@ -123,12 +122,12 @@ class Row:
 
     @property
     def label(self) -> str:
-        """What tells the row apart, in words."""
+        """The row's name: the settings in which it differs from other rows."""
         return " ".join(self.settings.values()) or "all runs"
 
     @property
     def place(self) -> Place:
-        """What is said of the row beside the others, the same wherever it is shown."""
+        """The row's place among the others (front, underfit, ...), the same in every output."""
         if self.underfit:
             return Place.UNDERFIT if self.underfit_shown else Place.PERHAPS_UNDERFIT
         return Place.FRONT if self.on_front else Place.NONE
@@ -147,22 +146,23 @@ class Row:
 
     @property
     def replicates(self) -> int:
-        """How many seeds, or draws, have a finished run."""
+        """The number of seeds (or draws) with a finished run."""
         return len({self.key(run) for run in self.finished_runs})
 
     @property
     def expected(self) -> int:
-        """How many finished runs the row would have if each replicate, of its own or missing, had finished."""
+        """The number of finished runs that the row would have if all its replicates, also missing ones, had
+        finished."""
         return self.finished + len(self.lacking) + len(self.missing)
 
     @property
     def incomplete(self) -> bool:
-        """Whether its means rest on fewer runs than they should."""
+        """Whether its means are over fewer runs than expected."""
         return bool(self.missing or self.lacking)
 
     @property
     def lacking(self) -> tuple[RunRecord, ...]:
-        """The runs whose replicate no finished run is, the latest of each."""
+        """The unfinished runs of replicates without a finished run, the latest of each."""
         unfinished = [run for run in self.runs if run.state is not RunState.FINISHED]
         if not unfinished:
             return ()
@@ -171,12 +171,12 @@ class Row:
         return tuple(run for unit, run in latest.items() if unit not in done)
 
     def key(self, run: RunRecord) -> str:
-        """By what the run's value is told apart and paired with other rows': its draw or its seed."""
+        """The key by which the run's value is paired with those of other rows: its draw or its seed."""
         unit = self.units[run.run_id]
         return unit.draw if self.over_draws else unit.seed
 
     def runs_by_unit(self, name: str) -> dict[str, dict[Unit, list[RunRecord]]]:
-        """The finished runs that have the score: by the key of their value, and by replicate."""
+        """The finished runs with the score, by the key of their value and by replicate."""
         found: dict[str, dict[Unit, list[RunRecord]]] = {}
         for run in self.finished_runs:
             if f"{self.stage}/{name}" in run.metrics:
@@ -184,8 +184,8 @@ class Row:
         return found
 
     def by_unit(self, name: str) -> dict[str, float]:
-        """The score of each seed or draw: of a replicate that ran more than once the mean, of a draw the mean over its
-        seeds."""
+        """The score of each seed or draw: the mean over the runs of a replicate, then the mean over the seeds of a
+        draw."""
         metric = f"{self.stage}/{name}"
 
         def mean_over(units: Mapping[Unit, Sequence[RunRecord]]) -> float:
@@ -199,7 +199,7 @@ class Row:
         return list(self.by_unit(name).values())
 
     def within_draws(self, name: str) -> float | None:
-        """The standard deviation between the seeds of a draw; None where no draw has two."""
+        """The standard deviation between the seeds of a draw; None if no draw has two."""
         metric, squares, degrees = f"{self.stage}/{name}", 0.0, 0
         for units in self.runs_by_unit(name).values() if self.over_draws else ():
             values = [mean([run.metrics[metric] for run in runs]) for runs in units.values()]
@@ -210,7 +210,7 @@ class Row:
 
     @property
     def unfinished(self) -> Mapping[RunState, int]:
-        """How many runs failed, were killed, still run or wait; their scores are in no mean."""
+        """The numbers of unfinished runs by state; their scores are in no mean."""
         return Counter(run.state for run in self.runs if run.state is not RunState.FINISHED)
 
     @property
@@ -225,9 +225,9 @@ def make_row(
     units: Mapping[str, Unit] | None = None,
     over_draws: bool = False,
 ) -> Row:
-    """The row of these runs, by its shown `settings`; what it is beside other rows is not told yet.
+    """The row of these runs with its shown `settings`; its place among other rows is filled in later (placing.py).
 
-    `units` has the replicate that each run is, by run id (see replicates.py); None: each seed is one.
+    `units` maps each run id to the run's replicate (see `units_of`); None: each seed is a replicate.
     """
     if units is None:
         units = {run.run_id: Unit("", run.parameters.get(SEED, run.run_id)) for run in members}
@@ -249,10 +249,10 @@ DRAWS: Mapping[str, str] = {"dataset.seed": "dataset.seed", "regime.validation.s
 
 
 def named_replicates(text: str) -> tuple[str, ...]:
-    """The draws among what was named as replicates: `seed,dataset.seed`.
+    """The draws of the data in the text of `--replicates`, such as `seed,dataset.seed`.
 
     Raises:
-        RequestError: something else is named, or `seed` is not.
+        RequestError: something else is named, or `seed` is missing.
     """
     known = {SEED: SEED, **DRAWS, **{short: key for key, short in DRAWS.items()}}
     names = [name.strip() for name in text.split(",")]
@@ -283,10 +283,10 @@ def repeated_draws(runs: Sequence[RunRecord], keys: Sequence[str]) -> tuple[str,
 def units_of(
     groups: Sequence[Sequence[RunRecord]], draws: Sequence[str], images: Mapping[str, Images]
 ) -> tuple[dict[str, Unit], bool]:
-    """The replicate that each run of each configuration is, by run id, and whether draws are what is repeated.
+    """The replicate of each run of each configuration, by run id; and whether the unit of replication is the draw.
 
-    Draws that have the same images are one: a `dataset.seed` without effect makes copies, which count once. A run that
-    records no seed is a replicate of its own.
+    Draws with the same images are one draw: a `dataset.seed` without effect makes copies, which count once. A run
+    without a recorded seed is a replicate of its own.
     """
     units, several = {}, False
     for members in groups:

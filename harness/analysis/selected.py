@@ -1,9 +1,9 @@
-"""Which figures flatter what was selected, and why.
+"""Selection bias: which figures are too good because something was selected by them, and why.
 
-The least of several gaps is smaller than what the same settings would show again, and so is the loss at an epoch that
-was chosen for its loss (Cawley and Talbot 2010, "On over-fitting in model selection and subsequent selection bias in
-performance evaluation", Journal of Machine Learning Research 11). Figures of another split are no way out: most of a
-run's luck is in its weights, which both splits share (docs/comparing.md has how much).
+The smallest of several gaps is smaller than a repetition with the same settings would give, and so is the loss at an
+epoch that was chosen for its loss (Cawley and Talbot 2010, "On over-fitting in model selection and subsequent selection
+bias in performance evaluation", Journal of Machine Learning Research 11). Figures of another split do not avoid this:
+most of a run's luck is in its weights, which both splits share (docs/comparing.md says how much).
 """
 
 from __future__ import annotations
@@ -23,9 +23,8 @@ def selected_on(
     stage: str,
     front_of: str | None = None,
 ) -> dict[str, tuple[str, ...]]:
-    """For each held-out split of the `scores` whose figures flatter what was selected, why: rows were selected, where
-    there are several and they are sorted by a held-out figure, or only the Pareto front by it is left (`front_of`);
-    epochs of runs; learning rates of runs."""
+    """The reasons for selection bias, by held-out split of the `scores`: rows were selected (several rows are sorted by
+    a held-out score, or only their Pareto front is shown, `front_of`), epochs of runs, or learning rates of runs."""
     found = {}
     ranks = [split for split in HELD_OUT if rows > 1 and split in sorted_by.split("_")]
     for split in HELD_OUT:
@@ -52,7 +51,7 @@ def selected_on(
 
 
 def selects_by(parameters: Mapping[str, object], split: str) -> bool:
-    """Whether a run chose its epoch or its learning rates by that split."""
+    """Whether a run chose its epoch or its learning rates by this split."""
     early, plateau = ("regime.early_stopping", "enabled", "True"), ("regime.schedule", "name", "plateau")
     return any(_watches(parameters, *switch, split) for switch in (early, plateau))
 
@@ -63,7 +62,7 @@ def _watches(parameters: Mapping[str, object], group: str, switch: str, on: str,
 
 
 def _restored(run: RunRecord, split: str) -> bool:
-    """As Keras's autologging through `mlflow.tensorflow` tells of early stopping."""
+    """Whether early stopping restored the best weights, as logged by `mlflow.tensorflow` autologging."""
     return "restored_epoch" in run.metrics and run.parameters.get("monitor", "").startswith(f"{split}_")
 
 

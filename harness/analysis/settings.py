@@ -1,8 +1,8 @@
-"""Which settings tell runs apart, and which of those a reader needs to see.
+"""Which settings define the rows of a comparison, and which of these a table shows.
 
 Two runs with different optimizers differ in a dozen parameters: the optimizer's name and every option whose default
-follows from it. A table of them all hides what was varied. `distinguish` shows a setting only where it says something
-that the ones already shown do not.
+follows from it. A table with all of them hides what was varied. `distinguish` shows a setting only if it does not
+follow from the settings already shown.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from harness.records import PUBLISHED, VARIANT_PARAMETER
 
 SEED = "seed"
 NOT_SETTINGS = (*OPERATIONAL, "regime.continue_from", "continued.from", "data.")
-"""Parameters that say where and how a run is carried out and recorded, or where its files came from: no part of what
-was trained (the number of threads decides the last digits only; of what was continued, `continued.epochs` and
-`continued.settings` tell, which runs that differ in seed share; `data.*` says what the images are, see `images.py`)."""
+"""Parameters that say where and how a run is executed and recorded, or where its files came from; they are no part of
+what is trained. The number of threads decides only the last digits. A continued run is described by `continued.epochs`
+and `continued.settings`, which runs with different seeds share. `data.*` describes the images, see `images.py`."""
 
 NOT_CONTINUED: Mapping[str, str] = {"continued.from": "None", "continued.epochs": "0", "continued.settings": "None"}
-"""Parameters of every run: what it went on from, the epochs that lay behind that, and `settings_digest` of it."""
+"""Parameters of every run: the run that it continues, that run's number of epochs, and its `settings_digest`."""
 
 _BEFORE = {key: str(value) for key, value in ADDED_LATER.items()}
 
@@ -42,14 +42,14 @@ SELECTORS = {
     "optimizer_name": "optimizer_",  # as mlflow.keras.autolog has it
     "opt_name": "opt_",  # as mlflow.tensorflow.autolog has it, which mlflow.autolog calls too
 }
-"""Settings whose value brings others with it, and the prefix of those others."""
+"""Settings that decide which other settings apply, and the prefix of those others."""
 
 OPTIONS_OF_TORCH = frozenset({
     "lr", "betas", "eps", "weight_decay", "amsgrad", "maximize", "foreach", "capturable", "differentiable", "fused",
     "decoupled_weight_decay", "momentum", "dampening", "nesterov", "alpha", "centered", "rho", "momentum_decay",
     "lr_decay", "initial_accumulator_value",
 })  # fmt: skip
-"""What Lightning's autologging records of an optimizer beside `optimizer_name`."""
+"""The parameters of an optimizer that Lightning's autologging records besides `optimizer_name`."""
 DECIDES_IMAGES = frozenset(chain.from_iterable(DECIDING.values()))
 """The settings that decide which images a run is given, and their labels."""
 EPOCHS, TRAIN_SIZE = "regime.epochs", "dataset.train_size"
@@ -57,11 +57,11 @@ _LENGTH = (EPOCHS, TRAIN_SIZE, "regime.batch_size")
 
 _ORDER = {key: place for place, key in enumerate(flatten(Config()))}
 ABSENT = "-"
-"""Stands for a parameter that a run does not have (one of another version, or not made by this harness)."""
+"""The text for a parameter that a run does not have (a run of another version, or an external run)."""
 
 _SOURCES = 100
-"""Of so many settings of a group, at most, it is asked whether others follow from them: a stranger's run may have
-thousands of parameters."""
+"""The largest number of settings in a group for which dependencies are searched: an external run may have thousands of
+parameters."""
 
 Configuration = tuple[str, ...]
 
@@ -77,17 +77,17 @@ class Distinction:
 
 
 def is_setting(key: str) -> bool:
-    """Whether a parameter is part of what was trained, other than the seed."""
+    """Whether a parameter is a setting of what is trained, other than the seed."""
     return key != SEED and not key.startswith(NOT_SETTINGS)
 
 
 def setting_of(parameters: Mapping[str, str], key: str) -> str:
-    """The value of a setting in the parameters of a run of any version; `ABSENT` where there is none."""
+    """The value of a setting in the parameters of a run of any version; `ABSENT` if there is none."""
     return parameters.get(key, _BEFORE.get(key, ABSENT))
 
 
 def settings_of(parameters: Mapping[str, str], keys: Sequence[str]) -> tuple[str, ...]:
-    """The values of these settings, each as `setting_of` has it: at once where all are there, as they mostly are."""
+    """The values of these settings as by `setting_of`; fast if all parameters exist, which is usual."""
     if len(keys) > 1 and all(map(parameters.__contains__, keys)):
         found: tuple[str, ...] = itemgetter(*keys)(parameters)
         return found
@@ -95,11 +95,11 @@ def settings_of(parameters: Mapping[str, str], keys: Sequence[str]) -> tuple[str
 
 
 def deciding(parameters: Mapping[str, object]) -> dict[str, str]:
-    """The parameters that decide a run's numbers, seed included, as text, the same for runs of every version.
+    """The parameters that decide a run's numbers, including the seed, as text, the same for runs of every version.
 
-    Runs recorded before runs could be continued count as not continued; a setting that was added later is left out
-    where it has the value that earlier runs were trained with. Of the data the files decide, of which the published
-    ones go without saying: the digests of the splits follow from the files and the settings.
+    Runs of versions without warm starts count as not continued. A setting that was added later is left out if it has
+    the value with which earlier runs were trained. The data is described by its files (left out for the published
+    files): the digests of the splits follow from files and settings.
     """
     every = {key: str(value) for key, value in {**NOT_CONTINUED, **parameters}.items()}
     usual = {**_BEFORE, VARIANT_PARAMETER: PUBLISHED}
@@ -111,7 +111,7 @@ def deciding(parameters: Mapping[str, object]) -> dict[str, str]:
 
 
 def settings_digest(parameters: Mapping[str, object]) -> str:
-    """Eight hex digits that runs of the same settings share, whatever their seed."""
+    """Eight hex digits that are equal for runs with the same settings, with any seed."""
     settings = sorted((key, value) for key, value in deciding(parameters).items() if key != SEED)
     return hashlib.sha256(repr(settings).encode()).hexdigest()[:8]
 
@@ -125,17 +125,17 @@ def swept_settings(swept: Iterable[str], known: Iterable[str]) -> tuple[str, ...
 
 
 def distinguish(keys: Sequence[str], configurations: Sequence[Configuration], swept: Iterable[str] = ()) -> Distinction:
-    """Split `keys` into those that a table of the (distinct) `configurations` shows and those that it need not.
+    """Split `keys` into those that a table of the (distinct) `configurations` shows and those that it hides.
 
-    A setting that varies is shown, unless it was not swept on purpose (`swept`) and is a function of one shown
-    before it in the same group, of which there is evidence: the other setting is a selector (`SELECTORS`: an option
-    of an optimizer follows from the optimizer's name), or it has a value that recurs in several configurations.
-    The second demand keeps a random search honest: there every learning rate occurs once, so anything is a function
-    of it. A dependency between groups (each model with another optimizer) is never hidden: it confounds. There is
-    one exception, epochs that make up for the size of the training set (`_as_many_steps`). A setting that decides which
-    images a run sees (`DECIDES_IMAGES`) is only ever hidden behind its selector.
+    A setting that varies is shown, with one exception: it is hidden if it was not swept on purpose (`swept`) and is a
+    function of a setting of the same group that is already shown. There must be evidence for the dependency: the shown
+    setting is a selector (`SELECTORS`: an optimizer's options follow from its name), or one of its values occurs in
+    several configurations. (In a random search every learning rate occurs once, so everything is a function of it.)
+    A dependency between groups (each model with another optimizer) is never hidden, because it is a confounder, except
+    epochs that compensate the size of the training set (`_as_many_steps`). A setting that decides which images a run
+    uses (`DECIDES_IMAGES`) can only be hidden by its selector.
 
-    The shown settings tell all configurations apart, since each hidden one is a function of a shown one.
+    The shown settings distinguish all configurations, because each hidden one is a function of a shown one.
     """
     columns = dict(zip(keys, zip(*configurations, strict=True), strict=True)) if configurations else {}
     constant = {key: values[0] for key, values in columns.items() if len(set(values)) == 1}
@@ -171,7 +171,7 @@ def _place(key: str) -> tuple[int, str]:
 def _evident(
     key: str, shown: Mapping[str, int], recurring: Mapping[str, list[str]], columns: Mapping[str, tuple[str, ...]]
 ) -> list[str]:
-    """The shown settings that `key` may be said to follow, if it is a function of them, in the order shown."""
+    """The shown settings from which `key` may follow, if it is a function of them, in the order shown."""
     parts = key.split(".")
     found = {".".join(parts[:place]) for place in range(1, len(parts))} - SELECTORS.keys()
     found |= {other for other, prefix in SELECTORS.items() if key.startswith(prefix)}
@@ -185,12 +185,12 @@ def _evident(
 
 
 def _as_many_steps(columns: Mapping[str, tuple[str, ...]]) -> bool:
-    """Whether every configuration is trained for the same number of batches: then the size of the training set alone
-    decides how many epochs that takes, and it would be the length of training that confounds if they were equal."""
+    """Whether every configuration is trained for the same number of batches. Then the number of epochs follows from the
+    size of the training set; equal epochs would confound the size with the length of training."""
     try:
         rows = [[int(value) for value in row] for row in zip(*(columns[key] for key in _LENGTH), strict=True)]
     except (KeyError, ValueError):
-        return False  # all images, or runs that the harness did not make
+        return False  # all images, or external runs
     return len({epochs * math.ceil(size / batch) for epochs, size, batch in rows}) == 1
 
 
@@ -203,10 +203,10 @@ def _is_function(values: Sequence[str], of: Sequence[str]) -> bool:
 
 
 def headings(keys: Sequence[str]) -> dict[str, str]:
-    """A short heading for each key, all different: `model.name` is `model`, `regime.batch_size` is `batch_size`.
+    """A short, unique heading for each key: `model.name` is `model`, `regime.batch_size` is `batch_size`.
 
-    A word that says too little by itself has its group before it: `dataset.seed`, `validation.size`. So have words that
-    would be the same, as far as it takes: `schedule.patience` and `early_stopping.patience`.
+    A word that is unclear without its group keeps it: `dataset.seed`, `validation.size`. So do words that would be
+    equal otherwise: `schedule.patience` and `early_stopping.patience`.
     """
     found = {key: _short(key) for key in keys}
     counts = Counter(found.values())
@@ -236,7 +236,7 @@ def _short(key: str) -> str:
 
 
 def sortable(text: str) -> tuple[int, float, str]:
-    """Numbers by size and before words."""
+    """A sort key: numbers by size, before words."""
     try:
         number = float(text)
     except ValueError:

@@ -1,9 +1,9 @@
-"""Intervals of a few runs' mean score, and the correction for looking at many tests (differences: contrasts.py).
+"""Intervals for the mean score of a few runs, and the correction for multiple tests (differences: contrasts.py).
 
-Everything here takes plain numbers and knows no run. Means of n values are taken as normal. What cannot be computed
-from the values given (one value, or values without any variation) is None or NaN, never a guess.
+All functions take plain numbers. Means of n values are taken as normally distributed. What cannot be computed from the
+given values (a single value, or values without variation) is None or NaN, never a guess.
 
-`scipy.special` has all that a table needs and is imported in a fifth of the time of `scipy.stats`.
+`scipy.special` has everything for a table, and its import takes a fifth of the time of `scipy.stats`.
 
 Sources:
     Student 1908, "The probable error of a mean", Biometrika 6.
@@ -24,22 +24,23 @@ import numpy as np
 from harness.metrics import NORMAL_QUANTILE
 
 LEVEL = 0.95
-"""Of every interval here."""
+"""The confidence level of every interval here."""
 
 ALPHA = 0.05
-"""A corrected p-value below it is called a difference."""
+"""A difference is claimed if its corrected p-value is below this level."""
 
 RESAMPLES = 2000
-"""Of a bootstrap. Efron and Tibshirani 1993, "An Introduction to the Bootstrap", section 14.3, want 1,000 for BCa."""
+"""The number of bootstrap resamples; for BCa at least 1,000 (Efron and Tibshirani 1993, "An Introduction to the
+Bootstrap", section 14.3)."""
 
 ROUNDING = 8 * float(np.finfo(np.float64).eps)
-"""Values that differ by this share of their size are equal but for rounding."""
+"""Values that differ relatively by less than this are equal except for rounding errors."""
 _CHUNK = 20_000_000  # resampled values held at once: 160 MB
 
 
 @dataclass(frozen=True)
 class Interval:
-    """From `low` to `high`, in the unit of the values."""
+    """An interval from `low` to `high`, in the unit of the values."""
 
     low: float
     high: float
@@ -53,14 +54,14 @@ class Interval:
 
 
 def mean(values: Sequence[float]) -> float:
-    """NaN if any of the values (at least one) is not finite."""
+    """The mean of at least one value; NaN if any value is not finite."""
     return mean_and_deviation(values)[0]
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
     """Mean and sample deviation (divided by n - 1; None for one value); NaN and None if any value is not finite.
 
-    Values that are equal but for rounding have the deviation 0.
+    Values that are equal except for rounding errors have the deviation 0.
     """
     if not all(map(math.isfinite, values)):
         return math.nan, None
@@ -73,20 +74,20 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
 
 @lru_cache(maxsize=4096)
 def t_quantile(degrees: float) -> float:
-    """What a t-distributed number with so many degrees of freedom exceeds in size with probability 1 - `LEVEL`."""
+    """The two-sided t quantile: |t| with so many degrees of freedom exceeds it with probability 1 - `LEVEL`."""
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees, (1 + LEVEL) / 2))
 
 
 def interval_around(middle: float, error: float, degrees: float) -> Interval:
-    """`middle` ± t `error`, t with so many degrees of freedom."""
+    """The interval `middle` ± t `error`, with the t quantile for so many degrees of freedom."""
     reach = t_quantile(degrees) * error if error else 0.0
     return Interval(middle - reach, middle + reach)
 
 
 def added_error(error: float, degrees: float, variance: float) -> tuple[float, float]:
-    """A standard error to which an independent `variance`, taken as known, is added, and its degrees of freedom.
+    """The standard error after adding an independent, known `variance`, and its degrees of freedom.
 
     They make the half width of the 95 % interval sqrt((t error)² + 1.96² variance), the root of the squared half widths
     of the two (Zou and Donner 2008, "Construction of confidence limits about effect measures", Statistics in Medicine
@@ -105,7 +106,7 @@ def added_error(error: float, degrees: float, variance: float) -> tuple[float, f
 
 
 def t_interval(values: Sequence[float]) -> Interval | None:
-    """The t interval of the mean: m ± t s / sqrt(n), t with n - 1 degrees of freedom.
+    """The t interval of the mean: m ± t s / sqrt(n), with n - 1 degrees of freedom.
 
     None for fewer than two values, or if one of them is not finite.
     """
@@ -118,15 +119,15 @@ def t_interval(values: Sequence[float]) -> Interval | None:
 def bca_interval(values: Sequence[float], seed: int = 0) -> Interval | None:
     """The bootstrap interval of the mean, bias-corrected and accelerated; None as for `t_interval`.
 
-    With the five runs that are usual here it is too narrow (see docs/comparing.md): it stands beside the t interval,
-    which shows where the two disagree because the values are skewed, and does not replace it.
+    For the usual five runs it is too narrow (see docs/comparing.md), so it does not replace the t interval. It is shown
+    beside it because the two differ if the values are skewed.
     """
     return bca_intervals([values], seed)[0]
 
 
 def bca_intervals(groups: Sequence[Sequence[float]], seed: int = 0) -> list[Interval | None]:
-    """`bca_interval` of each group. Groups of one size are resampled together, and alike: but for the rounding of
-    ties, what a group is given does not depend on the others."""
+    """`bca_interval` of each group. Groups of equal size are resampled together with the same indices; except for the
+    rounding of ties, the result of a group does not depend on the others."""
     found: list[Interval | None] = [None] * len(groups)
     by_size: defaultdict[int, list[int]] = defaultdict(list)
     for place, values in enumerate(groups):
@@ -156,10 +157,10 @@ def _bootstrap(groups: Sequence[Sequence[float]], seed: int) -> list[Interval]:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's corrected p-values, in the order given. Calling those below alpha differences is wrong about even one of
-    them with probability alpha at most, however the tests depend on each other.
+    """Holm's corrected p-values, in the given order. If all those below alpha are claimed, the probability of at least
+    one false claim is at most alpha, for any dependence between the tests.
 
-    A NaN, which no test gave, stays one and does not count as a comparison.
+    NaN (no test) stays NaN and does not count as a test.
     """
     corrected = [math.nan] * len(p_values)
     tested = sorted((p, place) for place, p in enumerate(p_values) if not math.isnan(p))

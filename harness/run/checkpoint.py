@@ -15,10 +15,10 @@ log = logging.getLogger(__name__)
 
 
 class Checkpoint:
-    """The one checkpoint of a run: each replaces the one before, whole or not at all."""
+    """The checkpoint of a run. Each new one replaces the previous one atomically."""
 
     def __init__(self, run_id: str, seconds: float | None, fingerprint: str = "") -> None:
-        """At least `seconds` lie between two checkpoints; 0: one an epoch; None: only where training is stopped.
+        """`seconds` is the minimum time between two checkpoints; 0: one per epoch; None: only when training is stopped.
 
         `fingerprint` is that of the run.
         """
@@ -28,9 +28,9 @@ class Checkpoint:
         self._last = time.monotonic()
 
     def read(self, weights: Sequence[tuple[int, ...]] | None = None) -> TrainingState | None:
-        """What the run is resumed from; None if it must start again (the log says why, if there was a file).
+        """The state to resume from; None if the run must start again (if there was a file, the log says why).
 
-        `weights` are the shapes that its model has. A file that is damaged is set aside.
+        `weights` are the shapes of the model's weights. A damaged file is renamed.
         """
         if not self._file.is_file():
             return None
@@ -64,7 +64,7 @@ class Checkpoint:
             self.keep(capture())
 
     def keep(self, state: TrainingState) -> None:
-        """Write the state now. A disk that does not take it costs the checkpoint, not the run."""
+        """Write the state now. If the disk refuses it, the checkpoint is lost, but the run continues."""
         try:
             write_state(self._file, replace(state, fingerprint=self._fingerprint))
         except OSError as error:
@@ -72,7 +72,7 @@ class Checkpoint:
         self._last = time.monotonic()
 
     def remove(self) -> None:
-        """The run has ended well and needs it no more."""
+        """Delete the checkpoint of a run that has finished."""
         self._file.unlink(missing_ok=True)
         for cut_off in self._file.parent.glob(f".{self._file.name}.*"):  # by `kill -9` while it was written
             cut_off.unlink(missing_ok=True)

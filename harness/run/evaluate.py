@@ -1,4 +1,4 @@
-"""A trained model evaluated: on one split, and with the final weights, those of the last epoch and of the best."""
+"""Evaluates a trained model: on one split, and with the weights of the final, the last and the best epoch."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ LogProbabilities = Callable[[UInt8Array], FloatArray]
 def evaluate(log_probabilities: LogProbabilities, split: Split, class_names: Sequence[str]) -> Evaluation:
     """Evaluate a model on a split.
 
-    `log_probabilities` takes images (n, ...) and returns natural-log probabilities (n, classes). Logarithms,
-    because a probability near zero has already lost the digits that the loss of a very wrong prediction is made of;
-    -inf is a probability of zero, and makes the loss infinite where it meets the true class.
+    `log_probabilities` takes images (n, ...) and returns natural-log probabilities (n, classes). Logarithms, because a
+    probability near zero has lost the digits that the loss needs. A log-probability of -inf (probability 0) of the
+    true class makes the loss infinite.
 
     Raises:
         TrainingError: the model returns NaN.
@@ -60,12 +60,13 @@ def evaluate(log_probabilities: LogProbabilities, split: Split, class_names: Seq
 def evaluate_stages(model: Any, fitted: Fitted, splits: Splits, class_names: Sequence[str]) -> Stages:
     """Evaluate a trained model; `model` has the weights that the run ends with.
 
-    The test images are scored once with each set of weights, after all choices are made, and the held-out images in
-    full with the final weights. The other scores of an epoch are in its series, so the training images are evaluated
-    here only if the final weights are those of no known epoch. Stages of the same weights have the same figures.
+    The test images are scored once with each set of weights, after all choices have been made. With the final weights,
+    the validation and test images get a complete `Evaluation`. The other scores of an epoch are in the history, so the
+    training images are evaluated here only if the final weights belong to no epoch of the history. Stages with the
+    same weights get the same scores.
 
     Raises:
-        TrainingError: the model answers NaN. Where only the weights of an earlier stage do, that stage is left out, and
+        TrainingError: the model returns NaN with the final weights. A stage whose weights return NaN is left out, and
             the log says so.
     """
     predict, ours, epochs = log_probabilities(model), weights_of(model), list(_epochs(fitted))

@@ -49,10 +49,10 @@ EXAMPLES = 5
 
 @dataclass(frozen=True)
 class RunContext:
-    """What surrounds a run and does not change its numbers.
+    """Facts about a run that do not change its numbers.
 
-    `job` is its number in a sweep, `group` its name there without the seed; `earlier` are runs that earlier tries of
-    the job may have made, in one of which it is resumed; `reproduces` is the run that this one repeats on purpose.
+    `job` is its number in a sweep, `group` its name there without the seed; `earlier` are runs of earlier tries of the
+    job: one of them may be resumed; `reproduces` is the run that this one repeats (`harness reproduce`).
     """
 
     name: str
@@ -76,7 +76,7 @@ class RunResult:
 
 
 def load_libraries(threads: int | None = None) -> None:
-    """Do beforehand what takes seconds in a fresh process and is the same for every run; see `import_tensorflow`."""
+    """Import the libraries early, which takes seconds in a new process; see `import_tensorflow`."""
     import_tensorflow(threads)
     load_mlflow()
 
@@ -85,11 +85,11 @@ def load_libraries(threads: int | None = None) -> None:
 def execute(
     config: Config, context: RunContext, observer: TrainingObserver, callbacks: Sequence[Any] = ()
 ) -> RunResult:
-    """Train, evaluate and record one run; what goes wrong is recorded too, and raised again.
+    """Train, evaluate and record one run. An error is recorded with the run, then raised again.
 
-    `callbacks` are Keras callbacks besides those that the configuration asks for.
-    Raises `HarnessError` for what can be explained (settings that do not fit each other, no data, a diverging loss, a
-    store that cannot be used).
+    `callbacks` are Keras callbacks added to those of the configuration.
+    Raises `HarnessError` for expected errors (settings that contradict each other, no data, a diverging loss, a store
+    that cannot be used).
     """
     started = time.perf_counter()
     prepare()  # the command has done it, but another launcher may have started this process elsewhere
@@ -160,7 +160,7 @@ def execute(
 
 
 def _resumed(config: Config, context: RunContext, tags: Mapping[str, str]) -> str | None:
-    """The id of the earlier run that is resumed; None where a new one begins."""
+    """The id of the earlier run that is resumed; None to start a new run."""
     run = resumable(context.earlier, tags.get(FINGERPRINT_TAG), flatten(config))
     if run is None:
         return None
@@ -177,9 +177,9 @@ def _resumed(config: Config, context: RunContext, tags: Mapping[str, str]) -> st
 
 
 def _identifying_tags(store: Store, config: Config, context: RunContext) -> dict[str, str]:
-    """By what a later command knows the run, from its first moment on: its number in a sweep, and its fingerprint.
+    """The tags by which later commands find the run: its job number in a sweep, and its fingerprint.
 
-    A run that cannot be fingerprinted will fail for the same reason, and say so then.
+    If the fingerprint cannot be computed, it is left out: the run itself will fail for the same reason.
     """
     tags = {} if context.job is None else {JOB_TAG: str(context.job)}
     if context.group is not None:

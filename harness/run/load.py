@@ -1,4 +1,4 @@
-"""A run that was trained, opened again: its record, configuration, model and data."""
+"""Loads a trained run from the store: its record, configuration, model and data."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _WORDS = {"train": "training", "val": "validation", "test": "test"}
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """`model` takes images (n, *image_shape) uint8 and puts out probabilities (n, classes), as it was saved; `spec` is
-    what the run was given."""
+    """`model` takes images (n, *image_shape) uint8 and returns probabilities (n, classes), as saved; `spec` describes
+    the data of the run."""
 
     record: RunRecord
     config: Config
@@ -42,16 +42,16 @@ class TrainedRun:
         return self.spec.class_names
 
     def probabilities(self, images: UInt8Array) -> FloatArray:
-        """Of images (n, *image_shape) uint8: (n, classes), each row adding up to 1."""
+        """The class probabilities (n, classes) of images (n, *image_shape) uint8; each row sums to 1."""
         return np.asarray(np.exp(log_probabilities(self.model)(images)))
 
     def load_data(self) -> tuple[Dataset, Splits]:
-        """The data that the run was given. Raises as `load_recorded`."""
+        """Load the data that the run was trained and evaluated on. Raises as `load_recorded`."""
         return load_recorded(self.record, self.config)
 
 
 def open_run(store: Store, text: str) -> TrainedRun:
-    """The run that `text` means (see `tracking.models.find_trained`) with its model in memory; imports TensorFlow.
+    """Load the run that `text` names (see `tracking.models.find_trained`) with its model; imports TensorFlow.
 
     Raises:
         RequestError: no such run, or it has no model or no configuration of the harness.
@@ -62,7 +62,7 @@ def open_run(store: Store, text: str) -> TrainedRun:
 
 
 def open_model(store: Store, record: RunRecord, config: Config) -> TrainedRun:
-    """The run with its model in memory; `config` is what `read_config` gives. Raises as `open_run`."""
+    """Load the run's model; `config` is the result of `read_config`. Raises as `open_run`."""
     with model_folder(store, record) as folder:
         import_tensorflow()
         model = load_model(folder / KERAS_FILE)
@@ -75,7 +75,7 @@ def open_model(store: Store, record: RunRecord, config: Config) -> TrainedRun:
 
 
 def read_class_names(folder: Path, config: Config) -> tuple[str, ...]:
-    """The classes of the logged model in `folder`; of one that an earlier version logged those of the dataset."""
+    """The class names of the logged model in `folder`; if an earlier version logged it, those of the dataset."""
     description = folder / "MLmodel"
     described = read_yaml(description) if description.is_file() else None
     metadata = described.get("metadata") if isinstance(described, dict) else None
@@ -88,8 +88,8 @@ def read_class_names(folder: Path, config: Config) -> tuple[str, ...]:
 
 
 def recorded_shape(record: RunRecord, config: Config) -> tuple[tuple[int, ...], int]:
-    """The shape of the images that a run was given, and the number of their classes; of the published dataset, where
-    an earlier version recorded it."""
+    """The image shape and the number of classes that a run recorded; those of the published dataset if an earlier
+    version made the run."""
     shape, classes = (record.parameters.get(f"data.{key}") for key in ("image_shape", "classes"))
     if shape is None or classes is None:
         published = publication(config.dataset.name)
@@ -103,13 +103,13 @@ def recorded_shape(record: RunRecord, config: Config) -> tuple[tuple[int, ...], 
 
 
 def read_config(store: Store, record: RunRecord) -> Config:
-    """The configuration that the run recorded. Raises as `open_run`."""
+    """Read the configuration that the run recorded. Raises as `open_run`."""
     with run_artifact(store, record, "config/config.yaml") as file:
         return recorded_config(read_text(file))
 
 
 def read_words(store: Store, record: RunRecord) -> tuple[str, ...]:
-    """The overrides that the run recorded, as they were typed. Raises as `open_run`."""
+    """Read the overrides that the run recorded, as they were typed. Raises as `open_run`."""
     with run_artifact(store, record, "config/overrides.yaml") as file:
         words = read_yaml(file) or []
     if not isinstance(words, list):
@@ -120,20 +120,21 @@ def read_words(store: Store, record: RunRecord) -> tuple[str, ...]:
 def load_recorded(
     record: RunRecord, config: Config, needed: Iterable[str] = DIGEST_PARAMETERS
 ) -> tuple[Dataset, Splits]:
-    """The data that the run was given, of which the splits `needed` (`train`, `val`, `test`) must be what they were.
+    """Load the data of a recorded run; the splits `needed` (`train`, `val`, `test`) must be unchanged.
 
-    Images from a folder that only the record names are used where it also has their digests: who wrote it had them.
+    A folder that only the record names is read only if the record also has the digests of its images: whoever wrote
+    the record then had these images already.
 
     Raises:
-        DataError: it cannot be had.
-        RequestError: the images or labels of such a split are others now, or nothing says which they were.
+        DataError: the data cannot be loaded.
+        RequestError: the images or labels of a needed split have changed, or the run recorded no digest of them.
     """
     folder = config.dataset.directory
     unknown = [split for split in needed if DIGEST_PARAMETERS[split] not in record.parameters]
     if folder is not None and unknown:
         raise RequestError(
             f"The run {record.name} ({record.run_id}) names the folder {folder} for its data, but does not say which "
-            f"{_WORDS[unknown[0]]} images it was given (no digest). A folder that only a record names is not read."
+            f"{_WORDS[unknown[0]]} images it used (no digest). A folder that only a record names is not read."
         )
     dataset, splits = load_splits(config.dataset, config.regime.validation)
     now = splits.spec.digests
@@ -149,7 +150,7 @@ def load_recorded(
 
 
 def test_images(record: RunRecord, config: Config) -> Split:
-    """The test images that the dataset of a run has, those of its evaluation first. Raises as `load_recorded`."""
+    """All test images of a run's dataset; those that the run was evaluated on come first. Raises as `load_recorded`."""
     dataset, splits = load_recorded(record, config, ["test"])
-    # Of other files only those images are known to be the same that the run was given.
+    # If the files differ, only the images with the recorded digest are known to be the same.
     return dataset.test if record.tags.get(DATASET_TAG) == dataset.digest else splits.test

@@ -1,4 +1,4 @@
-"""What a run writes down besides its scores: configuration, data, what it continued, its epochs, its last state."""
+"""What a run logs besides its scores: configuration, data, warm start, metrics by epoch, training state."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from harness.training import TrainingObserver, TrainingState, write_state
 log = logging.getLogger(__name__)
 
 NOISY_LABELS = "data/noisy_labels.csv"
-"""The artifact that says which training labels were replaced, and by what."""
+"""The artifact that lists the replaced training labels (`dataset.label_noise`) and their new values."""
 
 
 def log_configuration(tracked: RunWriter, config: Config, overrides: Sequence[str]) -> None:
-    """The resolved configuration as parameters and as a file, and the overrides that made it; without passwords."""
+    """Log the resolved configuration as parameters and as a file, and the overrides; passwords are removed."""
     if config.tracking.uri is not None:
         config = replace(config, tracking=replace(config.tracking, uri=shown_uri(config.tracking.uri)))
     resolved = yaml.safe_dump(asdict(config), sort_keys=False)
@@ -42,19 +42,19 @@ def log_configuration(tracked: RunWriter, config: Config, overrides: Sequence[st
 
 
 def log_note(tracked: RunWriter, config: Config, overrides: Sequence[str], scalars: Mapping[str, float]) -> None:
-    """What the UI says of the run under its name."""
+    """Log the description that the MLflow UI shows for the run."""
     tracked.set_tags({NOTE_TAG: shown_uri(run_note(flatten(config), scalars, overrides))})
 
 
 def log_start(tracked: RunWriter, start: Start) -> None:
-    """What the run starts from."""
+    """Log the warm start: the run or file whose weights training starts from."""
     tracked.log_parameters(start.parameters)
     if start.state is not None:
         tracked.set_tags({f"harness.{key.replace('.', '_')}": value for key, value in start.parameters.items()})
 
 
 def log_state(tracked: RunWriter, state: TrainingState) -> None:
-    """The state in which training ended, for a warm start of another run."""
+    """Log the final training state, so that another run can warm-start from it."""
     with tempfile.TemporaryDirectory() as temporary:
         folder, _, name = STATE_FILE.rpartition("/")
         file = Path(temporary) / name
@@ -63,7 +63,7 @@ def log_state(tracked: RunWriter, state: TrainingState) -> None:
 
 
 def log_data(tracked: RunWriter, dataset: Dataset, splits: Splits) -> None:
-    """Which images the run is given."""
+    """Log the datasets of the run: digests and numbers of images."""
     log.info("%s from %s: %s", dataset.name, dataset.source, {name: len(split) for name, split in splits.named()})
     tracked.log_parameters(data_parameters(dataset, splits.spec))
     tracked.set_tags({DATASET_TAG: dataset.digest})
@@ -73,7 +73,7 @@ def log_data(tracked: RunWriter, dataset: Dataset, splits: Splits) -> None:
 
 
 def data_parameters(dataset: Dataset, spec: DatasetSpec) -> dict[str, str]:
-    """What the data is, as parameters that every run has: runs with the same digest saw the same images."""
+    """The parameters `data.*` of a run: runs with the same digest used the same images."""
     return {
         VARIANT_PARAMETER: variant(dataset.name, dataset.digest),
         **{parameter: str(spec.digests.get(split)) for split, parameter in DIGEST_PARAMETERS.items()},
@@ -83,22 +83,21 @@ def data_parameters(dataset: Dataset, spec: DatasetSpec) -> dict[str, str]:
 
 
 def _as_csv(replaced: ReplacedLabels) -> str:
-    """A line for each label: the number of its image in the published training set, its label there, the given one."""
+    """One line per replaced label: the image's index in the published training set, the true label, the new label."""
     rows = zip(replaced.images, replaced.published, replaced.given, strict=True)
     return "\n".join(("image,published,given", *(",".join(map(str, row)) for row in rows), ""))
 
 
 def data_counts(splits: Splits) -> dict[str, float]:
-    """How many images the run is given and how many labels were replaced, as metrics: a chart can draw a gap against
-    them."""
+    """The numbers of images and of replaced labels, as metrics, so that a chart can show a gap against them."""
     counts = {f"data/{name}_images": float(len(split)) for name, split in splits.named()}
     return counts | {"data/noisy_labels": float(splits.noisy_labels)}
 
 
 class RunObserver:
-    """Passes an engine's events to the store first, then to whoever watches; keeps checkpoints.
+    """Passes the events of an engine to the store, then to another observer (the display); writes checkpoints.
 
-    Epochs that the store has from an earlier try are not logged again: trained once more, they have the same values.
+    Epochs that an earlier try has logged are not logged again: trained again, they have the same values.
     """
 
     def __init__(self, tracked: RunWriter, watcher: TrainingObserver, checkpoint: Checkpoint) -> None:

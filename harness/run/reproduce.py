@@ -1,4 +1,4 @@
-"""A recorded run carried out again, from nothing but what the store has of it."""
+"""Trains a recorded run again, only from what the store has recorded."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LOG = "run.log"
 
 @dataclass(frozen=True)
 class OriginalRun:
-    """What is to be done again: the run, its configuration, and the overrides that had made it."""
+    """The run to reproduce: its record, its configuration and its overrides."""
 
     record: RunRecord
     config: Config
@@ -42,19 +42,19 @@ class OriginalRun:
 
 
 CONTINUED, DATA = "regime.continue_from", "dataset.directory"
-"""What of a record can be a file or a folder on this machine."""
+"""The settings of a record that can name a file or a folder on this machine."""
 
 
 def find_recorded(store: Store, text: str, named: Mapping[str, str] = MappingProxyType({})) -> OriginalRun:
-    """The finished run that `text` means, ready to be carried out: same data, same number of threads, same start.
+    """Find the finished run that `text` names, ready to be reproduced: same data, same threads, same warm start.
 
-    `named` are the file (`regime.continue_from`) and the folder (`dataset.directory`) that the user names for it: a
-    file that only the record names is not read.
+    `named` are the file (`regime.continue_from`) and the folder (`dataset.directory`) that the user names: a file that
+    only the record names is not read.
 
     Nothing is written. Raises:
-        RequestError: no such run, a sweep, a run that did not finish or that another program wrote, one whose start is
-            gone or whose data are others now.
-        DataError: its data cannot be had.
+        RequestError: there is no such run; it is a sweep, did not finish or was written by another program; the run
+            that it continued was deleted, or its data have changed.
+        DataError: its data cannot be loaded.
         StoreError: the store cannot be read.
     """
     record = find_trained(store, text)
@@ -78,7 +78,7 @@ def find_recorded(store: Store, text: str, named: Mapping[str, str] = MappingPro
 
 
 def reproduce(store: Store, recorded: OriginalRun, observer: TrainingObserver) -> tuple[RunResult, Repetition]:
-    """Train once more, as a new run of the same experiment, and hold it to the recorded one. Raises as `execute`."""
+    """Train again as a new run of the same experiment, and compare it with the recorded run. Raises as `execute`."""
     check_root()
     store.ensure_experiment(recorded.record.experiment)
     with _log_file() as file:
@@ -88,7 +88,7 @@ def reproduce(store: Store, recorded: OriginalRun, observer: TrainingObserver) -
 
 
 def hold_to(store: Store, original: RunRecord, run_id: str) -> Repetition:
-    """Another run of the store compared with `original`."""
+    """Compare another run of the store with `original`."""
     with cached_reads(store):
         (again,) = read_runs(store, run_ids=[run_id])
         ids, names = [original.run_id, run_id], sorted({*original.metrics, *again.metrics})
@@ -97,7 +97,8 @@ def hold_to(store: Store, original: RunRecord, run_id: str) -> Repetition:
 
 
 def _config(store: Store, record: RunRecord) -> Config:
-    """What was recorded, but for the ties to a sweep and a store; what had been left open then is now what it was."""
+    """The recorded configuration without the settings of its sweep and store; values that the run chose itself (such
+    as the number of threads) are fixed to what it chose."""
     config = read_config(store, record)
     source = record.parameters.get(CONTINUED_FROM, "None")
     threads = record.tags.get(THREADS_TAG)
@@ -114,7 +115,7 @@ def _config(store: Store, record: RunRecord) -> Config:
 
 @contextmanager
 def _log_file() -> Iterator[Path]:
-    """A file that takes the harness's log while the block lasts, as Hydra's does for a job."""
+    """A file that receives the harness's log during the block, as Hydra's log file does for a job."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / LOG
         handler = logging.FileHandler(file)

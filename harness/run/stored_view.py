@@ -1,4 +1,4 @@
-"""A run of the store as its figures want it: each part is read when a figure asks for it first."""
+"""The figures' view of a recorded run. Each part is read from the store when a figure first needs it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _SERIES = tuple(f"{split}/{score}" for split in ("fit", "train", "val") for scor
 
 
 class StoredView:
-    """The `figures.Drawable` of a recorded run, under `title`, which is the run's name unless another is given.
+    """The `figures.Drawable` of a recorded run; `title` is the run's name by default.
 
-    Curves need what was recorded by epoch; everything else the run's model and its data. Reading them raises
-    `RequestError` where the run has none, `DataError` where the data cannot be had, and `StoreError`.
+    Learning curves need the metrics by epoch; every other figure needs the run's model and data. Reading them raises
+    `RequestError` if the run has none, `DataError` if the data cannot be loaded, and `StoreError`.
     """
 
     def __init__(self, store: Store, record: RunRecord, title: str | None = None) -> None:

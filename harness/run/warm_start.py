@@ -1,4 +1,4 @@
-"""What `regime.continue_from` means: the run or file that training starts from."""
+"""Warm start: finds and checks the run or file that `regime.continue_from` names."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from harness.tracking.store import Store
 from harness.training.state import TrainingState, read_state, state_of_model
 
 STATE_FILE = "training/state.npz"
-"""The artifact of a run that another can continue from."""
+"""The artifact with a run's training state, from which another run can continue."""
 
 LOG_STATE = "tracking.log_state"
 RUN_URI = "runs:/"
 DECIDING = settings_with("weights")
-"""Settings without which weights have another meaning, or no place."""
+"""Settings that must be equal for weights to fit the model and to mean the same."""
 
 SAME = re.compile(r"same:(\d+)")
-"""`same:40`: the run of the same settings and seed that had trained 40 epochs. It serves a sweep over seeds, in which
-every job has another run to continue."""
+"""`same:40`: the run with the same settings and seed that was trained for 40 epochs. For a sweep over seeds, in which
+each job continues a different run."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """Where a run begins: the state, and the run's parameters that say where it comes from."""
+    """The training state that a run starts from, and the run's parameters that say where the state comes from."""
 
     state: TrainingState | None = None
     parameters: Mapping[str, str] = field(default_factory=lambda: NOT_CONTINUED)
@@ -51,13 +51,13 @@ class Start:
 def find_start(store: Store, config: Config, recorded: Mapping[str, str] = MappingProxyType({})) -> Start:
     """Read what `regime.continue_from` names, from the store or from a file.
 
-    `recorded` are the parameters that a run has from an earlier try: what it started from then still holds, whatever
-    the name means now.
+    `recorded` are the parameters of an earlier try at this run: a resumed run continues the same run as that try,
+    even if the name now means another.
 
     Raises:
-        RequestError: it does not exist, is ambiguous or unfinished, keeps no state, does not fit `config`, or was
+        RequestError: it does not exist, is ambiguous or unfinished, has no state, does not fit `config`, or was
             trained on images that are held out here.
-        DataError: the dataset cannot be had.
+        DataError: the dataset cannot be loaded.
         StoreError: the store cannot be read.
     """
     if (named := config.regime.continue_from) is None:
@@ -78,14 +78,14 @@ def find_start(store: Store, config: Config, recorded: Mapping[str, str] = Mappi
 
 
 def check_start(store: Store, config: Config) -> None:
-    """Raise what `find_start` would, as far as it can be known without reading the weights; no heavy import."""
+    """Raise what `find_start` would raise, as far as that is known without reading the weights; no heavy import."""
     if (named := config.regime.continue_from) is not None and _file(named) is None:
         _check_images(store, find_source(store, config), config)
 
 
 def refuse_unnamed_file(record: RunRecord, config: Config, how: str) -> None:
-    """Raise `RequestError` if a recorded configuration starts from a file: it could name a private one. `how` is
-    what to do where it is the user's."""
+    """Raise `RequestError` if a recorded configuration starts from a file: a record of somebody else could name a
+    private file. `how` tells the user how to name a file of their own."""
     named = config.regime.continue_from
     if named is not None and Path(named).suffix in SAVED:
         raise RequestError(
@@ -108,7 +108,7 @@ def start_identity(store: Store, config: Config) -> str:
 
 
 def find_source(store: Store, config: Config) -> RunRecord:
-    """The run that `regime.continue_from` names: of several that fit the finished one that started last.
+    """The run that `regime.continue_from` names; if several fit, the finished one that started last.
 
     Raises as `find_start`.
     """
@@ -143,8 +143,8 @@ def find_source(store: Store, config: Config) -> RunRecord:
 
 
 def keeps_state(asked: str, parent_id: str | None) -> bool:
-    """Whether a run keeps its training state. `asked` is its parameter `tracking.log_state`; where that is "None", a
-    run of a sweep (`parent_id`) keeps none: the state is three times the weights, of each of many runs."""
+    """Whether a run logs its training state. `asked` is its parameter `tracking.log_state`; if that is "None", a run
+    of a sweep (`parent_id`) logs none: the state is three times the size of the weights."""
     return asked == "True" or (asked == "None" and parent_id is None)
 
 
@@ -155,9 +155,10 @@ def _kept_state(run: RunRecord) -> bool:
 def _check_images(store: Store, run: RunRecord, config: Config) -> None:
     """Raise `RequestError` if a run, or one that it was continued from, was trained on images that are held out here.
 
-    Where it held out all the images that are held out here, or was trained on those of here, the digests say so; else
-    images are compared one by one, of which those that are trained on here do not count. A run whose images are gone is
-    refused. Of what a file was trained on nothing is known. Raises `DataError` if the dataset cannot be had.
+    If digests show that it held out all images that are held out here, or was trained on the same training images,
+    nothing else is checked. Otherwise images are compared one by one; those in the training split here do not count. A
+    run whose images cannot be found is refused. The training images of a file are not known, so a file is not checked.
+    Raises `DataError` if the dataset cannot be loaded.
     """
     named = f"regime.continue_from={config.regime.continue_from}"
     dataset, splits = load_splits(config.dataset, config.regime.validation)
@@ -175,7 +176,7 @@ def _check_images(store: Store, run: RunRecord, config: Config) -> None:
             (run,) = read_runs(store, run_ids=[source.removeprefix(RUN_URI)])
         except RequestError as error:
             if same:
-                return  # it was compared with these images when it was continued
+                return  # it was checked against these images when it was continued
             raise RequestError(
                 f"{named}: {run.name} ({run.run_id}) was continued from the run {source.removeprefix(RUN_URI)}, which "
                 "is not in the store any more. So it cannot be known whether that was trained on images that are held "
@@ -185,10 +186,10 @@ def _check_images(store: Store, run: RunRecord, config: Config) -> None:
 
 
 def _training_images(store: Store, named: str, run: RunRecord, config: Config, dataset: Dataset) -> set[bytes]:
-    """The images that a run was trained on. Raises `RequestError` where they are gone, or others now."""
+    """The images that a run was trained on. Raises `RequestError` if they cannot be found, or have changed."""
     theirs = read_config(store, run)
     given = theirs.dataset
-    if run.tags.get(DATASET_TAG) == dataset.digest:  # wherever the same files lay then
+    if run.tags.get(DATASET_TAG) == dataset.digest:  # the same files, even if they were in another folder
         given = replace(given, directory=config.dataset.directory)
     try:
         train = load_splits(given, theirs.regime.validation)[1].train
@@ -224,7 +225,7 @@ def _compare_images(whose: str, trained_on: set[bytes], run: RunRecord, splits: 
 
 
 def _held_out_by(run: RunRecord) -> str:
-    """The settings by which a run held its images out."""
+    """The settings that decided which images a run held out."""
     keys = ["dataset.name", "dataset.directory", "dataset.test_size", "regime.validation.strategy"]
     if (strategy := run.parameters.get(keys[-1])) != "none":
         keys += ["regime.validation.size", *(["regime.validation.seed"] if strategy != "first" else [])]
@@ -233,7 +234,7 @@ def _held_out_by(run: RunRecord) -> str:
 
 
 def with_variant(run: RunRecord) -> Mapping[str, str]:
-    """The parameters of a run; those of an earlier version did not say from which files its data were read."""
+    """The parameters of a run; the file of the dataset is added if an earlier version did not record it."""
     if VARIANT_PARAMETER in run.parameters or DATASET_TAG not in run.tags:
         return run.parameters
     read_from = variant(run.parameters.get("dataset.name", ""), run.tags[DATASET_TAG])
@@ -246,7 +247,7 @@ def _named(store: Store, named: str) -> RunRecord:
 
 
 def _earlier(store: Store, config: Config, epochs: int) -> RunRecord:
-    """The run of the same seed, training images and settings, but for how long, that had trained `epochs`."""
+    """The run with the same seed, training images and settings (except `epochs`) that was trained for `epochs`."""
     wanted = _all_but_epochs(flatten(config))
     trained_on = load_splits(config.dataset, config.regime.validation)[1].spec.digests["train"]
     experiment = config.tracking.experiment
@@ -273,7 +274,7 @@ def _all_but_epochs(parameters: Mapping[str, object]) -> dict[str, str]:
 
 
 def _file(named: str) -> Path | None:
-    """The file that is meant, where it is one: by its suffix. Raises `RequestError` if it is not there."""
+    """The file that is named, if the suffix is that of a file. Raises `RequestError` if it does not exist."""
     file = Path(named).expanduser()
     if file.suffix not in SAVED:
         return None

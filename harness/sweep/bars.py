@@ -1,6 +1,6 @@
-"""A bar for each run that trains and one for the whole, drawn in the room that the terminal has.
+"""Progress bars: one for each running run and one for the whole sweep, fitted to the width of the terminal.
 
-Names are shortened first, then bars and what is said of a run; counters and times are always whole.
+Names are shortened first, then the bars and the text of a run; counters and times are never shortened.
 """
 
 from __future__ import annotations
@@ -17,17 +17,16 @@ from rich.text import Text
 
 STARTING = (*["starting"] * 4, "")
 LAYOUTS = ((24, 0, 30), (12, 0, 30), (12, 1, 24), (12, 2, 20), (0, 2, 16), (0, 3, 12), (0, 4, 1))
-"""The columns of a bar, which wording is used, and the columns that are left to names, in the order in which room is
-made."""
+"""Layouts, in the order of trying: columns of a bar, index of the wording, columns left for the name."""
 
 
 ECHO = 2
-"""Columns at the end of a line that stay free: the terminal writes `^C` there, and must not begin a new line for it."""
+"""Columns that stay free at the end of a line: the terminal writes `^C` there and must not wrap it."""
 
 
 @dataclass
 class ProgressBar:
-    """What is drawn in one line. `words` say the same at different lengths, the longest first."""
+    """One bar and its text. `words` are wordings of the same text, the longest first."""
 
     name: str
     total: int
@@ -35,28 +34,28 @@ class ProgressBar:
     words: Sequence[str] = STARTING
     style: str = ""
     timed_from: tuple[float, float] | None = None
-    """Since when, and from what count on, the time left is reckoned; None: from its first progress on."""
+    """The time and the count from which the remaining time is estimated; None: from the first progress on."""
     began: float = field(default_factory=time.monotonic)
     changed: float = 0.0
 
     def update(self, done: float, words: Sequence[str]) -> None:
-        """How far it is by now."""
+        """Set the progress and its text."""
         self.words = words
         if done != self.done:
             self.done, self.changed = done, time.monotonic()
             self.timed_from = self.timed_from or (self.changed, done)
 
     def wordings(self, first: int) -> Sequence[str]:
-        """What is said of it, from the `first` wording on."""
+        """The wordings, from index `first` on."""
         return self.words[min(first, len(self.words) - 1) :]
 
     def count(self) -> str:
-        """` 2/10`; nothing until it is known how many there will be."""
+        """` 2/10`; empty until the total is known."""
         return f"{int(self.done):{len(str(self.total))}}/{self.total}" if self.total else ""
 
     def left(self, now: float) -> str:
-        """`0:21 left`, at the pace so far; empty where that cannot be told yet (one epoch or job is the least that a
-        pace is taken from), or was too little."""
+        """`0:21 left`, at the pace so far; empty before one epoch or job is done, or if the measured time is too
+        short."""
         since, counted = self.timed_from or (0.0, self.done)
         if self.done - counted < 1 or self.done >= self.total:
             return ""
@@ -81,12 +80,12 @@ class Bars:
         yield from lines
 
     def height(self, width: int) -> int:
-        """How many lines the last frame takes by now: terminals break lines again when they become narrower."""
+        """How many lines the last frame takes now: a terminal wraps lines again when it becomes narrower."""
         drawn, lengths = self._drawn
         return sum(max(1, -(-length // width)) for length in lengths) if 0 < width < drawn else len(lengths)
 
     def lines(self, width: int, height: int = 25, fancy: bool = True, now: float | None = None) -> list[Text]:
-        """The frame for a terminal of this size; `fancy`: it can show more than ASCII."""
+        """The frame for a terminal of this size; `fancy`: it can show Unicode."""
         now = time.monotonic() if now is None else now
         every = ([self.whole] if self.whole else []) + list(self.running.values())
         if not every:
@@ -94,7 +93,7 @@ class Bars:
         shown = every[: max(1, height - 2)]
         clocks = [_clock(now - bar.began) for bar in every]
         left = [bar.left(now) for bar in every]
-        # The room that something once took is kept: columns that come and go with each run are hard to read.
+        # A column never becomes narrower again: columns that change with each run are hard to read.
         self._name = max(self._name, *(cell_len(bar.name) for bar in every))
         self._count = max(self._count, *(len(bar.count()) for bar in every))
         for bar in self.running.values():
@@ -139,7 +138,7 @@ def _drawn_bar(bar: ProgressBar, size: int, fancy: bool) -> Text:
 
 
 def _fitted(text: str, room: int, fancy: bool) -> str:
-    """In exactly so many columns; what is too long loses its middle: a run's seed stands at its end."""
+    """The text in exactly `room` columns; a long text is cut in the middle, since a run's seed is at its end."""
     if cell_len(text) <= room:
         return set_cell_size(text, room)
     end = text[-(room // 2) :] if room > 1 else ""
@@ -149,7 +148,7 @@ def _fitted(text: str, room: int, fancy: bool) -> str:
 
 
 class _Frames(Live):
-    """Draws `Bars` over the last frame, also if the window was made narrower in the meantime."""
+    """Draws `Bars` over the last frame, also after the window became narrower."""
 
     def __init__(self, console: Console, bars: Bars) -> None:
         super().__init__(bars, console=console, transient=True, vertical_overflow="crop")
@@ -164,7 +163,7 @@ class _Frames(Live):
 
 @contextmanager
 def live(console: Console) -> Iterator[Bars | None]:
-    """Bars, which are gone afterwards, where they can be drawn; elsewhere None."""
+    """Bars that are removed at the end of the block; None if the console cannot draw them."""
     if not console.is_interactive:
         yield None
         return

@@ -1,5 +1,5 @@
-"""Rows of a comparison trained again under fresh seeds, as one sweep: with all that their runs recorded, whatever
-`conf/` says by now."""
+"""Trains rows of a comparison again under fresh seeds, as one sweep, with the settings that their runs recorded
+(`conf/` may have changed since)."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from harness.tracking.selection import CONTINUED_FROM
 from harness.tracking.store import Store, open_store
 
 SET_ANEW = {SEED, *(key.partition(".")[0] for key in settings_with("sweep"))}
-"""Settings, or groups, that a confirming sweep gives its jobs itself."""
+"""Settings and groups that the confirming sweep itself sets for its jobs."""
 
 
 @dataclass(frozen=True)
 class _Recorded:
-    """A run of a row: what it was trained with, and the words that had said so."""
+    """A run of a row: its configuration, and the overrides that were typed for it."""
 
     record: RunRecord
     config: Config
@@ -36,8 +36,8 @@ class _Recorded:
 
 
 def fresh_seeds(comparison: Comparison, count: int) -> tuple[int, ...]:
-    """So many seeds above the largest that any run of the comparison has: none of them had a part in the ranking. Draws
-    of the data that were replicated are drawn again by the same numbers."""
+    """`count` seeds above the largest seed of the comparison, so that none was used for the ranking. Replicated draws
+    of the data (`dataset.seed`, ...) get the same numbers."""
     keys = (SEED, *comparison.replicates)
     used = [run.parameters.get(key, "") for row in comparison.rows for run in row.runs for key in keys]
     first = max((int(seed) for seed in used if seed.isdecimal()), default=-1) + 1
@@ -51,15 +51,14 @@ def train_again(
     draws: Sequence[str],
     report: Callable[[list[list[RunRecord]]], None],
 ) -> None:
-    """Train each row under each of the `seeds`, in the first one's experiment; what is trained already is not trained
-    again. The settings `draws`, which were replicated, get the seed's number. `report` is given the runs of each row,
-    also where some of them failed.
+    """Train each row under each of the `seeds`, in the experiment of the first row; finished runs are reused. The
+    replicated settings `draws` get the number of the seed. `report` gets the runs of each row, even if some failed.
 
     Raises:
-        RequestError: a row has no finished run, or runs of which seed or configuration are not known, or its images are
-            others now; nothing is written.
+        RequestError: a row has no finished run, or a run without a recorded seed or configuration, or its images have
+            changed; nothing is written.
         SweepFailed: some runs did not finish.
-        HarnessError: as `launching.launch`.
+        HarnessError: as `launch.launch`.
     """
     for row in rows:
         _check(row)
@@ -100,7 +99,7 @@ def _check(row: Row) -> None:
 
 
 def _recorded(store: Store, row: Row) -> _Recorded:
-    """The first finished run of a row; its images, and what it went on from, are the same still."""
+    """The first finished run of a row, after a check that its images and its warm start have not changed."""
     finished = [run for run in row.runs if run.state is RunState.FINISHED]
     record = finished[0]
     config = read_config(store, record)
@@ -109,8 +108,8 @@ def _recorded(store: Store, row: Row) -> _Recorded:
         sources = {run.parameters.get(CONTINUED_FROM, named) for run in finished}
         if len(sources) > 1:
             raise RequestError(
-                f"--confirm: the runs of {row.label} were continued from different ones, and which of them a fresh "
-                "seed would continue is not known. regime.continue_from=same:EPOCHS would say it."
+                f"--confirm: the runs of {row.label} were continued from different runs, and which of them a fresh "
+                "seed should continue is not known. Train them with regime.continue_from=same:EPOCHS."
             )
         config = replace(config, regime=replace(config.regime, continue_from=sources.pop()))
     refuse_unnamed_file(record, config, "harness sweep ... regime.continue_from=FILE with fresh seeds trains the same.")
@@ -119,7 +118,7 @@ def _recorded(store: Store, row: Row) -> _Recorded:
 
 
 def _with_own(config: Config, first: _Recorded, name: str, uri: str | None, seed: int) -> Config:
-    """What a run recorded, with the settings that all jobs of the confirming sweep share."""
+    """A run's recorded configuration with the settings that all jobs of the confirming sweep share."""
     usual = Config()
     tracking = replace(
         config.tracking, uri=uri, experiment=first.record.experiment, run_name=name, parent_run=None, job=None
@@ -129,13 +128,13 @@ def _with_own(config: Config, first: _Recorded, name: str, uri: str | None, seed
 
 
 def _words(given: Sequence[str], wanted: Config) -> tuple[str, ...]:
-    """Overrides that compose to `wanted`, its seed aside: those `given` as far as they still serve, so that runs are
-    named and described as they were, and a value for every setting that would be another."""
+    """Overrides that compose to `wanted`, without its seed: the overrides `given`, so that names and descriptions stay
+    the same, and one override for each setting that would have another value now."""
     kept = [word for word in given if "${" not in word and _key(word).partition(".")[0] not in SET_ANEW]
     seed = f"{SEED}={wanted.seed}"
     try:
         found = flatten(compose_config([*kept, seed]))
-    except ConfigError:  # an option that is no more, or of a --config-dir
+    except ConfigError:  # an option that was removed, or is in a --config-dir
         kept, found = [], flatten(compose_config([seed]))
     other = {key: value for key, value in flatten(wanted).items() if found[key] != value}
     return (*kept, *(f"{key}={_text(value)}" for key, value in other.items()))
@@ -155,7 +154,7 @@ def _text(value: object) -> str:
 
 
 def _swept(words: Sequence[Sequence[str]], rows: Sequence[Row]) -> tuple[str, ...]:
-    """Of the keys that were given those by which the comparison tells its rows apart, and the seed."""
+    """The seed, and those of the given keys in which the rows of the comparison differ."""
     shown, known = set(rows[0].settings), flatten(Config())
     keys = dict.fromkeys(_key(word) for given in words for word in given)
     return (*(key for key in keys if shown.intersection(swept_settings([key], known))), SEED)

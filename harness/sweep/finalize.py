@@ -1,4 +1,4 @@
-"""What a sweep found, read back from the store: for the screen, and kept with the sweep's own run."""
+"""The end of a sweep: reads its runs from the store, prints the comparison and logs it with the parent run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from harness.tracking.writing import RunIdentity, RunWriter
 log = logging.getLogger(__name__)
 
 REPORT = "report.html"
-"""As `report.saving` names it, which takes Jinja2."""
+"""The name that `report.saving` uses; importing it from there would import Jinja2."""
 
 Report = Callable[[Comparison], None]
 
@@ -51,9 +51,9 @@ Report = Callable[[Comparison], None]
 def finish_parent(
     parent: RunWriter, plan: SweepPlan, state: RunState, report: Report, display: SweepDisplay
 ) -> list[RunRecord]:
-    """Record what the sweep found, end its run in `state` (FAILED if not every job finished), report, and say where the
-    page lies; its runs."""
-    with cached_reads(parent.store):  # its jobs are over: their runs stay as they are
+    """Log the comparison, end the parent run in `state` (FAILED if not every job finished), print, and name the file
+    of the report. Returns the sweep's runs."""
+    with cached_reads(parent.store):  # all jobs have ended: their runs do not change any more
         return _finish_parent(parent, plan, state, report, display)
 
 
@@ -62,7 +62,7 @@ def _finish_parent(
 ) -> list[RunRecord]:
     comparison = None
     drawn = any(job.config.figures != "none" for job in plan.jobs)
-    reported = drawn and not plan.confirms and state is not RunState.KILLED  # whoever confirms shows it beside the rest
+    reported = drawn and not plan.confirms and state is not RunState.KILLED  # --confirm prints its own comparison
     try:
         with display.doing("Comparing the runs"):
             runs = sweep_runs(parent.store, parent.run_id)
@@ -102,17 +102,17 @@ def _finish_parent(
 
 
 def keep_report(store: Store, parent_id: str, comparison: Comparison) -> bool:
-    """Keep the sweep's report with its run; whether that was done. The runs are safe by now: where it fails, the log
-    says so, and that is all.
+    """Make the report of a sweep and log it with the parent run; whether that succeeded. An error is only logged,
+    because the runs are already recorded.
 
-    It takes two to three seconds, most of them for figures: a sweep that is to have none has no report either.
+    It takes two to three seconds, mostly for figures: a sweep with `figures=none` has no report.
     """
     try:
         from harness.report import saving
 
         [parent] = read_runs(store, run_ids=[parent_id], include_parents=True)
         saving.keep(store, parent_id, saving.make(store, comparison, parent, words=parent_id))
-    except Exception as error:  # noqa: BLE001 - of whatever kind: it would fail a sweep that has finished
+    except Exception as error:  # noqa: BLE001 - no error of the report may fail a finished sweep
         log.warning(
             "The report was not made (%s: %s). `harness report %s` makes it.",
             type(error).__name__, error, parent_id,
@@ -122,7 +122,7 @@ def keep_report(store: Store, parent_id: str, comparison: Comparison) -> bool:
 
 
 def say_where(store: Store, parent_id: str, display: SweepDisplay) -> None:
-    """Say where the sweep's report lies, if it has one."""
+    """Print the path of the sweep's report, if there is one."""
     [parent] = read_runs(store, run_ids=[parent_id], include_parents=True)
     folder = local_path(parent.artifacts)
     if folder is None:
@@ -132,7 +132,7 @@ def say_where(store: Store, parent_id: str, display: SweepDisplay) -> None:
 
 
 def conclude(store: Store, plan: SweepPlan, report: Report, display: SweepDisplay) -> None:
-    """Report a sweep that another command has ended. Raises as `raise_if_unfinished`."""
+    """Print the result of a sweep that another command has ended. Raises as `raise_if_unfinished`."""
     assert plan.parent is not None
     runs = sweep_runs(store, plan.parent.run_id)
     comparison = _compared(runs, plan.parent.run_id, plan.swept, plan.parent.name, len(plan.jobs))
@@ -143,7 +143,7 @@ def conclude(store: Store, plan: SweepPlan, report: Report, display: SweepDispla
 
 
 def in_words_spooled(trained: int, jobs: int) -> str:
-    """What is to be done about jobs that were trained and whose results the store did not take."""
+    """The message about jobs whose results are in a spool because the store was down."""
     return (
         f"{trained} of {jobs} runs were trained, but not all of their results are in the store: these wait on this "
         "machine. `harness sync` uploads them when the store can be used again, and updates the sweep's table; "
@@ -152,7 +152,7 @@ def in_words_spooled(trained: int, jobs: int) -> str:
 
 
 def raise_if_unfinished(store: Store, runs: Sequence[RunRecord], jobs: int) -> None:
-    """Raise `SweepFailed`, with the numbers, if among the `runs` of a sweep not every one of its `jobs` is finished."""
+    """Raise `SweepFailed`, with the numbers, unless all `jobs` of the sweep have a finished run in `runs`."""
     states = _states(runs)
     unfinished, failed = jobs - states.count(RunState.FINISHED), states.count(RunState.FAILED)
     waiting = trained_runs(store) if unfinished else set()
@@ -172,15 +172,15 @@ def raise_if_unfinished(store: Store, runs: Sequence[RunRecord], jobs: int) -> N
 
 
 def _states(runs: Sequence[RunRecord]) -> list[RunState]:
-    """That of each job that has a run, in this sweep or reused."""
+    """The state of each job that has a run, reused ones included."""
     return [run.state for run in one_a_job(runs).values()]
 
 
 def _asked_for(comparison: Comparison, runs: Sequence[RunRecord], parent: RunWriter, plan: SweepPlan) -> Comparison:
-    """The comparison with the jobs that were never begun, so that its table says `2/3`: it is for the screen only."""
+    """The comparison with the jobs that never started, so that the printed table says `2/3`; only for the screen."""
     begun = one_a_job(runs)
     recorded = [set(run.parameters.items()) for run in runs]
-    common = {**NOT_CONTINUED, **dict(set.intersection(*recorded))} if recorded else {}  # what no configuration says
+    common = {**NOT_CONTINUED, **dict(set.intersection(*recorded))} if recorded else {}  # not in the configuration
     waiting = [
         RunRecord(
             *(f"job {job.number}", job.name, parent.experiment_id, parent.identity.experiment, RunState.SCHEDULED),
@@ -197,8 +197,8 @@ def _asked_for(comparison: Comparison, runs: Sequence[RunRecord], parent: RunWri
 
 
 def bring_up_to_date(store: Store, parent_id: str) -> bool:
-    """Make a sweep's table, figure, note, report and state again, after results were uploaded late; whether it was
-    done: not if a command is running the sweep, which does it at its end.
+    """Update a sweep's table, figure, note, report and state after a late upload (`harness sync`). Returns False and
+    does nothing if a command is running the sweep, because that command does it at its end.
 
     Raises `StoreError`.
     """
@@ -228,7 +228,7 @@ def bring_up_to_date(store: Store, parent_id: str) -> bool:
 def read_comparison(
     store: Store, parent_id: str, swept: Sequence[str], title: str, jobs: int | None = None
 ) -> Comparison | None:
-    """The sweep's runs so far, compared; None where no run was recorded. `jobs`: how many it has, if not as many."""
+    """Compare the sweep's runs so far; None if there is no run. `jobs`: the number of jobs, if it differs."""
     return _compared(sweep_runs(store, parent_id), parent_id, swept, title, jobs)
 
 
@@ -246,7 +246,7 @@ def _compared(
 
 
 def record_comparison(parent: RunWriter, comparison: Comparison, reported: bool) -> None:
-    """Keep the comparison with the sweep: a table that the UI shows, a CSV file and one figure."""
+    """Log the comparison with the parent run: a table for the UI, a CSV file and one figure."""
     parent.log_text("comparison.csv", render(comparison, "csv"))
     parent.log_table("comparison.json", _columns(comparison))
     runs = [run for row in comparison.rows for run in row.runs]
@@ -262,7 +262,8 @@ def record_comparison(parent: RunWriter, comparison: Comparison, reported: bool)
 
 
 def _columns(comparison: Comparison) -> dict[str, list[Any]]:
-    """Mean scores by short headings: the UI's table reads a dot in a heading as nesting, and shows every digit."""
+    """Mean scores by short headings, rounded: the UI's table treats a dot in a heading as nesting, and shows every
+    digit."""
     columns: dict[str, list[Any]] = {
         heading: [row.settings[key] for row in comparison.rows]
         for key, heading in headings(comparison.settings).items()

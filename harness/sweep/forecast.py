@@ -1,4 +1,4 @@
-"""How long the jobs of a sweep will take, from runs of the same structure that this machine has trained before."""
+"""Estimates how long a sweep will take, from earlier runs of the same structure on this machine."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from harness.sweep.plan import PlannedJob
 from harness.tracking.selection import CONTINUED_EPOCHS, recorded_number
 
 STRUCTURE = settings_with("time")
-"""Settings on which the time of an epoch depends; dropout, penalties and the like by whether there are any."""
+"""Settings on which the time of an epoch depends; of dropout, penalties and the like only whether they are used."""
 _BY_PRESENCE = settings_with("time", "presence")
 
 EPOCH_SECONDS, TOTAL_SECONDS = "time/epoch_seconds", "time/total_seconds"
 
 
 class Forecast:
-    """What an epoch takes, and what a run takes besides (its start, its scores, its model), by structure: the medians
-    over `runs`."""
+    """Median seconds of an epoch, and of the rest of a run (start, evaluation, saving the model), by structure; `runs`
+    is the number of runs that they were measured on."""
 
     def __init__(self, runs: Sequence[RunRecord]) -> None:
         taken: defaultdict[tuple[str, ...], list[tuple[float, float]]] = defaultdict(list)
@@ -37,7 +37,7 @@ class Forecast:
         }
 
     def job_seconds(self, job: PlannedJob) -> float | None:
-        """Seconds that a job still takes; None where no run of its structure is known."""
+        """The remaining seconds of a job; None if no earlier run has its structure."""
         if (
             found := self._medians.get(_structure({key: str(value) for key, value in flatten(job.config).items()}))
         ) is None:
@@ -46,7 +46,7 @@ class Forecast:
         return rest + epoch * max(job.config.regime.epochs - job.epochs_kept, 0)
 
     def total_seconds(self, jobs: Sequence[PlannedJob], workers: int) -> float | None:
-        """Seconds for all `jobs`, shared out among `workers`; None where one of them is not known."""
+        """Seconds for all `jobs` on so many `workers`; None if the time of one job is not known."""
         times = [self.job_seconds(job) for job in jobs]
         known = [time for time in times if time is not None]
         return sum(known) / max(workers, 1) if len(known) == len(times) else None

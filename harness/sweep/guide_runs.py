@@ -1,4 +1,4 @@
-"""The five guides under several seeds: what the store does not have yet is trained, the rest is read."""
+"""Trains the five guides under several seeds (only runs that the store does not have), and reads their runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from harness.tracking.store import Store, open_store
 
 @dataclass(frozen=True)
 class Stage:
-    """One training that a guide asks for, as overrides of its experiment; `before` is the stage that it continues."""
+    """One training of a guide, as overrides of its experiment; `before` is the stage that it continues."""
 
     guide: Guide
     overrides: tuple[str, ...]
@@ -32,7 +32,7 @@ class Stage:
 
 
 def stages(guide: Guide, overrides: Sequence[str] = ()) -> list[Stage]:
-    """What is to be trained for a guide, in order."""
+    """The trainings of a guide, in order."""
     if not guide.before:
         return [Stage(guide, tuple(overrides))]
     fresh = (f"regime.epochs={guide.before}", "regime.continue_from=null")
@@ -41,7 +41,7 @@ def stages(guide: Guide, overrides: Sequence[str] = ()) -> list[Stage]:
 
 
 def find_guides(names: Iterable[str]) -> tuple[Guide, ...]:
-    """The guides of these letters or experiments; all of them for none. Raises `RequestError` for another name."""
+    """The guides with these letters or experiments; without names all. Raises `RequestError` for an unknown name."""
     known = {name: guide for guide in GUIDES for name in (guide.letter, guide.experiment)}
     chosen = []
     for name in names:
@@ -54,9 +54,9 @@ def find_guides(names: Iterable[str]) -> tuple[Guide, ...]:
 
 
 def train_missing(guides: Sequence[Guide], seeds: Sequence[int], overrides: Sequence[str] = ()) -> None:
-    """Train, as sweeps, every run that the store does not have; nothing where it has all.
+    """Train, as sweeps, every run that the store does not have yet.
 
-    Raises as `launching.launch` does.
+    Raises as `launch.launch` does.
     """
     plans = [stages(guide, overrides) for guide in guides]
     due = {plan[-1].guide.letter: _missing(plan[-1], seeds) for plan in plans}
@@ -76,7 +76,7 @@ def _missing(stage: Stage, seeds: Sequence[int]) -> tuple[int, ...]:
 
 
 def find_runs(stage: Stage, seeds: Sequence[int]) -> dict[int, RunRecord]:
-    """The finished run of the stage under each seed that has one: the first of those with equal settings and data."""
+    """The finished run of the stage by seed; if several have equal settings and data, the first."""
     config = stage.config()
     runs = _finished(open_store(config.tracking.uri), config.tracking.experiment)
     if not runs:
@@ -93,7 +93,7 @@ def find_runs(stage: Stage, seeds: Sequence[int]) -> dict[int, RunRecord]:
 
 
 def _finished(store: Store, experiment: str) -> list[RunRecord]:
-    """The finished runs of an experiment; none where it, or the store, does not exist yet."""
+    """The finished runs of an experiment; none if the experiment or the store does not exist yet."""
     if store.is_missing:
         return []
     with open_reader(store) as reader:
@@ -103,7 +103,7 @@ def _finished(store: Store, experiment: str) -> list[RunRecord]:
 
 
 def _settings(stage: Stage) -> dict[str, str]:
-    """What decides the numbers of the stage's runs, but for their seed, as their parameters say it."""
+    """The parameters that decide the numbers of the stage's runs, without the seed."""
     config = stage.config()
     files = variant(config.dataset.name, dataset_digest(config.dataset))
     parameters: dict[str, object] = {**flatten(config), VARIANT_PARAMETER: files}
@@ -116,9 +116,9 @@ def _settings(stage: Stage) -> dict[str, str]:
 
 
 def read_reproduction(guide: Guide, seeds: Sequence[int], overrides: Sequence[str] = ()) -> Reproduction:
-    """The guide beside the store's runs of its experiment under `seeds`.
+    """Compare the guide with the store's runs of its experiment under `seeds`.
 
-    Raises `HarnessError` where a run is missing, `RequestError` for fewer than two seeds.
+    Raises `HarnessError` if a run is missing, `RequestError` for fewer than two seeds.
     """
     stage = stages(guide, overrides)[-1]
     runs = find_runs(stage, seeds)

@@ -1,4 +1,4 @@
-"""One job of a sweep, wherever a Hydra launcher carries it out: all that it needs is in its settings and the store.
+"""One job of a sweep, under any Hydra launcher: all that it needs is in its configuration and the store.
 
 A failing job is recorded and logged, and does not end the sweep.
 """
@@ -29,12 +29,12 @@ log = logging.getLogger(__name__)
 
 PARENT_SETTING, JOB_SETTING = "tracking.parent_run", "tracking.job"
 TIES = (PARENT_SETTING, JOB_SETTING)
-"""Settings that tie a job to its sweep; nobody typed them."""
+"""Settings that connect a job with its sweep; the harness sets them, not the user."""
 DEBUG_VARIABLE = "HARNESS_DEBUG"
 
 
 def run_job(composed: DictConfig) -> Failure | None:
-    """Train and record what Hydra composed; why it failed, or None."""
+    """Train and record the run that Hydra composed. Returns the reason of a failure, or None."""
     try:
         with command_directory():
             _run_job(composed)
@@ -43,7 +43,7 @@ def run_job(composed: DictConfig) -> Failure | None:
         log.warning("%s", error)
         return None
     except Exception as error:
-        # To the job's own file; the store has the message, from where it is shown. On the screen only with --debug.
+        # To the job's own log; the display reads the message from the store. On the screen only with --debug.
         log.log(logging.ERROR if os.environ.get(DEBUG_VARIABLE) else logging.INFO, "the job failed", exc_info=True)
         lasting = isinstance(error, HarnessError) and error.lasting
         return Failure(str(error) or type(error).__name__, type(error).__name__, lasting)
@@ -72,8 +72,8 @@ def _run_job(composed: DictConfig) -> None:
 
 @contextmanager
 def command_directory() -> Iterator[None]:
-    """The working directory of the command, whatever folder `hydra.job.chdir` has made that of the job: relative paths
-    mean what they meant where they were typed. On another machine there may be no such folder."""
+    """Change to the command's working directory (`hydra.job.chdir` may have changed it), so that relative paths mean
+    what the user typed. On another machine this folder may not exist; then nothing is changed."""
     folder = HydraConfig.get().runtime.cwd
     with chdir(folder) if Path(folder).is_dir() else nullcontext():
         yield
@@ -81,13 +81,13 @@ def command_directory() -> Iterator[None]:
 
 @lru_cache(maxsize=8)
 def _swept(store: Store, parent_id: str) -> tuple[str, ...]:
-    """The settings that differ among the jobs, as the sweep's own run says."""
+    """The settings that differ among the jobs, as recorded by the parent run."""
     (parent,) = read_runs(store, run_ids=[parent_id], include_parents=True)
     return recorded_settings(parent)
 
 
 class _Stoppable:
-    """Watches training in order to end it with the sweep: at the end of an epoch, as Ctrl-C would."""
+    """A training observer that stops the job at the end of an epoch when the sweep stops, as Ctrl-C does."""
 
     def training_started(self, epochs: range) -> None:
         self._end_with_sweep()

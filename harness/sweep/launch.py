@@ -1,7 +1,7 @@
-"""From a command line to Hydra and back: one run, or the runs of a sweep under one parent.
+"""Launches what a command line asks for through Hydra: one run, or the runs of a sweep under one parent run.
 
-The request is checked whole before Hydra makes a folder and before anything is written: the configuration first,
-then the data, then the store.
+The whole request is checked before Hydra makes a folder and before anything is written: first the configuration, then
+the data, then the store.
 """
 
 from __future__ import annotations
@@ -66,16 +66,17 @@ ShowPlan = Callable[[Outlook], None]
 
 URI_SETTING = "tracking.uri"
 PLAN, WATCH = "--plan", "--watch"
-"""Flags of ours, which Hydra does not know."""
+"""Flags of the harness, unknown to Hydra."""
 
 
 def launch(
     arguments: Sequence[str], report: Report, multirun: bool = False, show_plan: ShowPlan = lambda outlook: None
 ) -> None:
-    """Carry out `arguments` (Hydra's overrides and flags, `--plan`, `--watch`): a run, a sweep, or an answer.
+    """Execute `arguments` (Hydra's overrides and flags, `--plan`, `--watch`): a run, a sweep, or an output.
 
-    `report` is given what a sweep found, also when it is cut short; `show_plan` what one would do. Raises `ConfigError`
-    before anything is written; `HarnessError` when the run failed, `SweepFailed` when some runs of a sweep did.
+    `report` gets the comparison of a sweep, also if the sweep was interrupted; `show_plan` gets what a sweep would do.
+    Raises `ConfigError` before anything is written, `HarnessError` if the run failed, `SweepFailed` if some runs of a
+    sweep failed.
     """
     request = _parse(arguments, multirun)
     if not (request.run or request.multirun):
@@ -125,7 +126,7 @@ def _train(request: argparse.Namespace, display: RunDisplay) -> None:
                 show_experiment(store, store.ensure_experiment(result.experiment), MOST_RUNS)
         except Exception as error:
             log.info("the run failed", exc_info=True)  # to the run's file; the message is printed once, at the end
-            failures.append(error)  # raised below: Hydra would print words of its own
+            failures.append(error)  # raised below: Hydra would print its own message
 
     try:
         with display.live():
@@ -159,8 +160,8 @@ def _sweep(request: argparse.Namespace, report: Report, show_plan: ShowPlan) -> 
 
 
 def launch_jobs(jobs: Sequence[Sequence[str]], swept: Sequence[str], confirms: str, report: Report) -> None:
-    """Carry out jobs that need be no grid, each a list of overrides, as one sweep which differs in `swept`; it
-    `confirms` the rows of these runs. Raises as `launch`."""
+    """Train jobs, each a list of overrides and not necessarily a grid, as one sweep. The jobs differ in `swept`; the
+    sweep `confirms` the rows of these runs. Raises as `launch`."""
     every = replace(expand_sweep(()), jobs=tuple(map(tuple, jobs)), swept=tuple(swept))
     sweep = _planned(every, check_sweep(every), lambda extra: _call_hydra(["--multirun", *extra], run_job))
     run_sweep(replace(sweep, work=replace(sweep.work, confirms=confirms)), SweepDisplay(), report)
@@ -186,15 +187,15 @@ def _watch(request: argparse.Namespace, report: Report) -> None:
 
 @contextmanager
 def _kept_secret(request: argparse.Namespace, uri: str | None) -> Iterator[argparse.Namespace]:
-    """The request without the store's address, which the environment has while the block lasts: Hydra writes what it
-    is given into files that everybody can read."""
+    """The request without the store's URI, which is passed in the environment during the block: Hydra writes its
+    overrides into files that everybody can read, and the URI may hold a password."""
     rest = [item for item in request.overrides if item.lstrip("+").partition("=")[0] != URI_SETTING]
     with environment(MLFLOW_TRACKING_URI=str(uri)):
         yield argparse.Namespace(**{**vars(request), "overrides": [*rest, f"{URI_SETTING}=null"]})
 
 
 def _refuse_ties(config: Config) -> None:
-    """A job that was told its place by anybody else would write into the run of another."""
+    """Refuse the settings that connect a job with its sweep: set by a user, they would write into other runs."""
     for key, value in (("parent_run", config.tracking.parent_run), ("job", config.tracking.job)):
         if value is not None:
             raise RequestError(
@@ -204,7 +205,7 @@ def _refuse_ties(config: Config) -> None:
 
 
 def _check_surroundings(store: Store, configs: Sequence[Config]) -> None:
-    """Data and store, before anything starts: what is missing is said once, not by every job."""
+    """Check data and store before anything starts, so that a problem is reported once and not by every job."""
     check_root()
     wanted = {repr((config.dataset, config.regime.validation)): config for config in configs}
     for config in wanted.values():
@@ -218,14 +219,14 @@ def _check_surroundings(store: Store, configs: Sequence[Config]) -> None:
 
 
 def _parse(arguments: Sequence[str], multirun: bool) -> argparse.Namespace:
-    """Hydra's own reading of the command line, flags and overrides in any order."""
+    """Parse the command line with Hydra's own parser; flags and overrides may come in any order."""
     arguments, plan, watched = _own_flags(arguments)
     parser = get_args_parser()
     parser.error = _refuse_flag  # type: ignore[method-assign]
     request = parser.parse_intermixed_args(list(arguments))
     request.plan, request.watch = plan, watched
     request.flags = [item for item in arguments if item not in request.overrides]
-    # An experiment is an option of a group that is in the defaults list already; both spellings of Hydra are welcome.
+    # The group of an experiment is already in the defaults list; both of Hydra's spellings are accepted.
     request.overrides = as_written(
         [item.removeprefix("+") if item.startswith("+experiments=") else item for item in request.overrides]
     )
@@ -240,8 +241,7 @@ def _parse(arguments: Sequence[str], multirun: bool) -> argparse.Namespace:
 
 
 def _own_flags(arguments: Sequence[str]) -> tuple[list[str], bool, str | None]:
-    """The arguments without the flags that Hydra does not know; whether `--plan` was there; what `--watch` names, or
-    None without it."""
+    """The arguments without the harness's own flags; whether `--plan` was given; the value of `--watch`, or None."""
     rest, watched = [item for item in arguments if item != PLAN], None
     if WATCH in rest:
         place = rest.index(WATCH)
@@ -272,7 +272,7 @@ def _no_task(composed: DictConfig) -> None:
 
 
 def _call_hydra(command_line: Sequence[str], task: Task) -> None:
-    """`hydra.main` as a function: it reads `sys.argv`, and raises instead of printing when told so."""
+    """Call `hydra.main` as a function: it reads `sys.argv`, and its errors are raised instead of printed."""
     register()
     decorated = hydra.main(config_path=str(paths.configuration_directory()), config_name=CONFIG_NAME, **VERSION_BASE)(
         task

@@ -1,7 +1,7 @@
 """A Hydra launcher that trains the jobs of a sweep in worker processes on this machine.
 
-On a CPU two processes of one thread train faster than one process of two threads: the products of a small model are too
-short to be shared out.
+On a CPU two processes with one thread each train faster than one process with two threads: the matrix products of a
+small model are too small to be split.
 """
 
 from __future__ import annotations
@@ -28,14 +28,13 @@ ADDRESS = "hydra_plugins.harness.PoolLauncher"
 JOB_SETTING = "tracking.job="
 
 WORKER_MEMORY = 2 * 2**30
-"""Bytes that a worker may come to need: TensorFlow, a dataset, the programs of some models."""
+"""Bytes that a worker may need: TensorFlow, a dataset, the compiled programs of some models."""
 
 
 def plan_workers(workers: int | None, jobs: int, threads: int | None = None) -> list[WorkerSpec]:
-    """The workers for `jobs` jobs: as many as asked for; else one for each GPU, or for each core that memory allows.
+    """The workers for `jobs` jobs: the number `workers`; if None, one per GPU, or one per core if memory allows.
 
-    The cores are shared out evenly where the number of `threads` is not given. Raises `ConfigError` if fewer than one
-    worker is asked for.
+    If `threads` is None, the cores are divided evenly. Raises `ConfigError` for fewer than one worker.
     """
     if workers is not None and (type(workers) is not int or workers < 1):
         raise ConfigError(f"hydra.launcher.workers={workers}: must be a whole number, at least 1, or null.")
@@ -47,7 +46,7 @@ def plan_workers(workers: int | None, jobs: int, threads: int | None = None) -> 
 
 
 class PoolLauncher(Launcher):
-    """`hydra/launcher=pool`. Jobs start in their order, but for those that a worker is already warm for.
+    """`hydra/launcher=pool`. Jobs start in order, except that a worker prefers jobs whose program it has compiled.
 
     Ctrl-C (or SIGTERM) once: running jobs stop at the end of their epoch, no further job starts. Twice: at once.
     """
@@ -78,7 +77,7 @@ class PoolLauncher(Launcher):
 
 
 def _number(overrides: Sequence[str], place: int) -> int:
-    """A job's number in its sweep: `place` among all, unless some were left out."""
+    """A job's number in its sweep: `place`, unless some jobs were left out."""
     given = [item.partition("=")[2] for item in overrides if item.startswith(JOB_SETTING)]
     return int(given[-1]) if given else place
 
@@ -88,10 +87,10 @@ _pool: WorkerPool | None = None
 
 @contextmanager
 def workers_for(launcher: Mapping[str, Any], jobs: int, config: Config) -> Iterator[WorkerPool | None]:
-    """The pool's workers, started early, if that is the launcher which the configuration asks for; else None.
+    """The pool's workers, started early, if the configuration selects the pool launcher; else None.
 
     `config` is that of any job. Raises `ConfigError` for a setting that the pool does not have, or that another
-    launcher would not heed.
+    launcher would ignore.
     """
     if launcher.get("_target_") != ADDRESS:
         for name in SWEEP_SETTINGS:
@@ -110,7 +109,7 @@ def workers_for(launcher: Mapping[str, Any], jobs: int, config: Config) -> Itera
 
 @contextmanager
 def running_pool(specs: Sequence[WorkerSpec], config: Config) -> Iterator[WorkerPool]:
-    """Workers that serve every launch in the block: those of a sweep in batches too."""
+    """Workers that serve every launch in the block: a sweep in batches launches several times."""
     global _pool
     _pool = WorkerPool(specs, config)
     try:

@@ -1,9 +1,9 @@
-"""One command at a time works on a sweep: it has a lease in the store, and shows there that it lives.
+"""The lease on a sweep: only one command at a time trains it. The lease is in the store, with a heartbeat.
 
-A lease is a parameter of the sweep's own run (`claim.1`, then `claim.2`, ...): a parameter cannot be changed once it is
-written, in any of MLflow's stores, so that of several commands one gets it. Its owner renews a tag as long as it lives.
-A lease ends when its owner releases it, or dies: on the same machine that is seen at once, of another machine when its
-tag has not moved for a while.
+A lease is a parameter of the parent run (`claim.1`, then `claim.2`, ...). No MLflow store lets a written parameter
+change, so only one of several commands gets it. Its owner renews a tag (the heartbeat) as long as it lives. A lease
+ends when its owner releases it or dies. The death of a process on this machine is seen at once; one on another machine
+counts as dead when its heartbeat has stopped for a while.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 10.0
 EXPIRY_SECONDS = 60.0
-"""A lease whose beat was watched for so long and did not move has expired. The time that a beat says is for people: the
-clocks of two machines differ."""
+"""A lease has expired if its heartbeat did not change for so many seconds. The time written in a heartbeat is only for
+people: the clocks of two machines differ."""
 SETTLING_SECONDS = 1.0
-"""What a server may take to show one command what another has written."""
+"""Seconds until a server shows one command what another has written."""
 LOOK_SECONDS = 0.2
-"""Between two looks at processes that are to end."""
+"""Seconds between two checks whether processes have ended."""
 
 HEARTBEAT_TAG = "harness.heartbeat"
 RELEASED_TAG = "harness.claim_released"
@@ -62,7 +62,7 @@ DIED_ALONE = "Its process ended before the run did: it was killed, or the machin
 
 @dataclass(frozen=True)
 class Holder:
-    """The last lease on a sweep: its number, its owner, the owner's last sign of life, whether it was given up."""
+    """The last lease on a sweep: its number, its owner, the owner's last heartbeat, whether it was released."""
 
     number: int
     process: str
@@ -71,7 +71,7 @@ class Holder:
 
     @property
     def gone(self) -> bool:
-        """Whether the owner was a process of this machine, and is no more."""
+        """Whether the owner was a process on this machine that has ended."""
         return is_gone(self.process)
 
     def __str__(self) -> str:
@@ -79,7 +79,7 @@ class Holder:
 
 
 def holder_of(parent: RunRecord) -> Holder | None:
-    """Who leased the sweep last; None where nobody has."""
+    """The last lease on the sweep; None if there was none."""
     numbers = [int(found[1]) for key in parent.parameters if (found := LEASE.fullmatch(key))]
     if not numbers:
         return None
@@ -95,14 +95,14 @@ def is_held(parent: RunRecord) -> bool:
 
 
 class LeaseWatch:
-    """Watches a lease for its end; asked again and again, with the sweep as the store has it by then."""
+    """Detects the end of a lease. `is_over` is called repeatedly, each time with the parent run as just read."""
 
     def __init__(self) -> None:
         self._seen: tuple[int, str] | None = None
         self._since = time.monotonic()
 
     def is_over(self, parent: RunRecord) -> bool:
-        """Whether nobody holds the sweep: released, or its owner gone, or without a beat for too long."""
+        """Whether nobody holds the sweep: the lease was released, its owner is dead, or the heartbeat stopped."""
         holder = holder_of(parent)
         if holder is None or holder.released or holder.gone:
             return True
@@ -114,10 +114,10 @@ class LeaseWatch:
 
 
 class Lease:
-    """This process's lease on a sweep. As a context it beats while the block lasts, then releases the lease.
+    """This process's lease on a sweep. As a context manager it sends heartbeats, and releases the lease at the end.
 
-    If another command takes the sweep over meanwhile (this machine slept for a minute), the lease `is_lost`, and the
-    main thread is interrupted.
+    If another command takes over the sweep during the block (for example because this machine slept for a minute), the
+    lease `is_lost`, and the main thread is interrupted.
     """
 
     def __init__(self, store: Store, parent_id: str, number: int) -> None:
@@ -127,7 +127,7 @@ class Lease:
         self._lost = False
 
     def is_lost(self) -> bool:
-        """Whether another command has the sweep now, as the store says; False while it cannot be asked."""
+        """Whether another command has the lease now, according to the store; False if the store cannot be read."""
         try:
             self._lost = self._lost or self._is_followed()
         except StoreError as error:
@@ -156,12 +156,12 @@ class Lease:
                     _thread.interrupt_main()
                     return
                 leases.tag_run(self._store, self._parent_id, {HEARTBEAT_TAG: f"{time.time():.1f}"})
-            except StoreError as error:  # it may come back; jobs that cannot write say so themselves
+            except StoreError as error:  # the store may come back; jobs that cannot write report it themselves
                 log.info("no heartbeat: %s", error)
 
 
 def take_lease(store: Store, parent_id: str, after: int = 0) -> Lease | None:
-    """Lease a sweep whose lease number `after` is over (0: it had none); None where another command was faster.
+    """Lease a sweep after lease number `after` has ended (0: it had none); None if another command was faster.
 
     Raises `StoreError`.
     """
@@ -172,13 +172,14 @@ def take_lease(store: Store, parent_id: str, after: int = 0) -> Lease | None:
 
 
 def _proof(mark: str, parent_id: str, salt: str) -> str:
-    """What a lease on this sweep says of the mark that the owner's workers carry. It can be checked by whoever sees the
-    mark, and made by nobody else: no record of a store can point at a process that is not a worker of this sweep."""
+    """A hash in the lease that proves which mark the owner's workers carry. Whoever sees the mark of a process can
+    check it, but nobody can make it without the mark: so no record of a store can name a process that is not a worker
+    of this sweep (and have it killed)."""
     return f"{salt}.{hashlib.sha256(f'{salt} {parent_id} {mark}'.encode()).hexdigest()[:32]}"
 
 
 def new_parent(store: Store, plan: SweepPlan, identity: RunIdentity) -> RunWriter | None:
-    """Begin the run that stands for a sweep; None where another command has begun one of the same jobs meanwhile.
+    """Create the parent run of a sweep; None if another command has created one for the same jobs meanwhile.
 
     Raises `StoreError`.
     """
@@ -196,10 +197,10 @@ def new_parent(store: Store, plan: SweepPlan, identity: RunIdentity) -> RunWrite
 
 
 def take_over(store: Store, parent: RunRecord, say: Callable[[str], None], timeout: float | None = None) -> None:
-    """End what an earlier command of the sweep has left: wait for its processes, close its runs.
+    """Take over a sweep from a command that died: wait for its worker processes to end, and close its runs.
 
-    Its workers end by themselves, at the end of their epoch; those that have not after `timeout` seconds are killed.
-    `say` is given words for the person who waits.
+    The workers stop at the end of their epoch; those still alive after `timeout` seconds are killed. `say` prints a
+    message for the user.
     """
     if left := _left_behind(parent):
         numbers = " ".join(str(process.pid) for process in left)
@@ -219,8 +220,8 @@ def take_over(store: Store, parent: RunRecord, say: Callable[[str], None], timeo
 
 
 def close_dead(store: Store) -> list[RunRecord]:
-    """End the runs that are RUNNING in the store and whose process is proven to be gone (see `machine.is_gone`); which
-    they were. Those of a sweep that a command is, or may be, running are left to that command.
+    """End the runs that are RUNNING in the store although their process has certainly ended (see `machine.is_gone`);
+    returns them. Runs of a sweep whose lease is, or may be, held are left to that command.
 
     Raises `StoreError`.
     """
@@ -235,8 +236,8 @@ def close_dead(store: Store) -> list[RunRecord]:
 
 
 def _left_behind(parent: RunRecord) -> list[psutil.Process]:
-    """The workers of earlier commands that live here: those that carry the mark of a command that is no more, and that
-    leased this sweep. What its runs say of their processes proves nothing."""
+    """The living workers of earlier commands on this machine: processes with the mark of a dead command that had leased
+    this sweep. The process ids that the runs recorded are not trusted."""
     leased = [value.rpartition(" ") for key, value in parent.parameters.items() if LEASE.fullmatch(key)]
     proofs = [proof for owner, _, proof in leased if is_here(owner) and not is_alive(owner)]
     return [
@@ -247,7 +248,7 @@ def _left_behind(parent: RunRecord) -> list[psutil.Process]:
 
 
 def _outlast(processes: list[psutil.Process], timeout: float | None) -> list[psutil.Process]:
-    """Wait until they have ended; those that still live after `timeout` seconds."""
+    """Wait until the processes have ended; returns those that are still alive after `timeout` seconds."""
     began = time.monotonic()
     while (living := [process for process in processes if _lives(process)]) and (
         timeout is None or time.monotonic() - began < timeout
@@ -257,7 +258,7 @@ def _outlast(processes: list[psutil.Process], timeout: float | None) -> list[psu
 
 
 def _lives(process: psutil.Process) -> bool:
-    """A zombie does not: nobody may ever ask how it ended."""
+    """Whether a process is alive. A zombie is not, even if its parent never collects its exit code."""
     with suppress(psutil.NoSuchProcess):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False

@@ -1,4 +1,4 @@
-"""The runs of a sweep whose jobs are over are all brought to an end, and every job that was begun has a run."""
+"""Records jobs whose process died: ends their runs in the store, and creates a run for a started job without one."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ VANISHED = Failure("Its process ended before the job did.", DIED)
 
 NO_TRACEBACK = "The process was ended without time to write down where it was. The end of its log:\n\n"
 LOG_LINES = 20
-"""How many of the log's last lines stand in for a traceback."""
+"""How many of the log's last lines are used if there is no traceback."""
 
 
 def record_failure(parent: RunWriter, jobs: SweepJobs, config: Config, number: int, failure: Failure) -> None:
-    """See that the store has a job's failed try: its run ends FAILED, with the reason; with log and traceback too.
+    """Make sure that the store has a job's failed try: its run ends FAILED, with the reason, log and traceback.
 
-    A job whose process lived has recorded all of it, unless it failed before it had a run. `config` is that of any
-    job. Raises `StoreError`.
+    A job whose process survived has recorded all this itself, unless it failed before it had a run. `config` is that
+    of any job. Raises `StoreError`.
     """
     runs = _runs_of(parent, number)
     if not runs:
@@ -45,8 +45,8 @@ def record_failure(parent: RunWriter, jobs: SweepJobs, config: Config, number: i
 
 
 def close_failed(store: Store, run: RunRecord, failure: Failure) -> None:
-    """End a run that its own process could not end: FAILED, with the reason, and with what there is of log and
-    traceback. Raises `StoreError`."""
+    """End a run as FAILED because its own process could not, with the reason, and the log and traceback if they exist.
+    Raises `StoreError`."""
     log, traceback = _remains(failure)
     close_abandoned(store, run, RunState.FAILED, failure.reason, failure.kind, log, traceback)
 
@@ -59,11 +59,10 @@ def end_runs(
     failures: Mapping[int, Failure] | None,
     interrupted: bool,
 ) -> None:
-    """Now that every job is over: end what is left RUNNING, and give a job without a run one that says why.
+    """After all jobs: end the runs that are still RUNNING, and create a FAILED run for each failed job without a run.
 
-    `runs` are those that the store has of the sweep, `config` is that of any job, `failures` are by the jobs'
-    numbers, None where the launcher does not tell: then a job without a run counts as failed. Jobs that were never
-    begun have no run.
+    `runs` are the sweep's runs in the store, `config` is that of any job, `failures` are by job number, None if the
+    launcher does not report them: then a job without a run counts as failed. Jobs that never started get no run.
     """
     recorded = set()
     for run in runs:
@@ -82,7 +81,7 @@ def end_runs(
 
 
 def job_number(run: RunRecord) -> int:
-    """Which job of its sweep a run is of; -1 where that is not known."""
+    """The number of a run's job in its sweep; -1 if it is not known."""
     return recorded_number(run, JOB_TAG, -1)
 
 
@@ -98,7 +97,7 @@ def _identity(parent: RunWriter, jobs: SweepJobs, config: Config, number: int) -
 
 
 def _remains(failure: Failure) -> tuple[Path | None, str | None]:
-    """The log of a process that died, its last line as that of any other failure, and what there is of a traceback."""
+    """The log of a process that died, with the last line of a failure added, and its traceback if there is one."""
     if failure.folder is None or not (log := failure.folder / LOG).is_file():
         return None, None
     dump = failure.folder / TRACEBACK

@@ -1,4 +1,4 @@
-"""What a person finds in the MLflow UI: views of an experiment and of its sweeps, made from the runs that there are."""
+"""Writes the saved views of the MLflow UI: those of an experiment and of its sweeps, made from their runs."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ log = logging.getLogger(__name__)
 
 GAP, CURVES, SETTINGS = "harness-gap", "harness-curves", "harness-settings"
 MOST_SETTINGS = 8
-"""Runs that differ in more settings are not averaged by them: the groups' names would fill the page."""
+"""If more settings differ than this, runs are not grouped by them: the groups' names would be too long."""
 MOST_LISTED = 100
-"""Runs that a view can name one by one. Of a sweep that has more and reuses some, the view shows only those that it
-trained itself."""
+"""How many runs a view can list by id. If a sweep with reused runs has more, its view shows only the runs that the
+sweep trained itself."""
 MOST_RUNS = 500
-"""After a single run the views of a larger experiment are left as they are: of 10,000 runs they take four seconds."""
+"""After a single run, the views of a larger experiment are not updated: for 10,000 runs that takes four seconds."""
 
 
 def show_sweep(store: Store, parent: RunRecord) -> None:
-    """Write the view of a sweep and those of its experiment, as far as they changed. Raises `StoreError`."""
+    """Write the view of a sweep and the views of its experiment, if they changed. Raises `StoreError`."""
     runs = sweep_runs(store, parent.run_id)
     if not runs:
         return
@@ -56,10 +56,10 @@ def show_sweep(store: Store, parent: RunRecord) -> None:
 
 
 def show_experiment(store: Store, experiment_id: str, most: int | None = None) -> None:
-    """Write the views of an experiment, as far as they changed. Raises `StoreError`.
+    """Write the views of an experiment, if they changed. Raises `StoreError`.
 
-    A new run may differ in a setting that no run differed in before: until then the views would average it with others.
-    An experiment of more than `most` runs is left to the next sweep, or to `harness ui`.
+    A new run may be the first to differ in some setting; without an update the views would average it with other runs.
+    For an experiment with more than `most` runs, the next sweep or `harness ui` updates them.
     """
     runs = runs_of_experiment(store, experiment_id, newest=None if most is None else most + 1)
     if most is not None and len(runs) > most:
@@ -72,7 +72,7 @@ def show_experiment(store: Store, experiment_id: str, most: int | None = None) -
 
 @contextmanager
 def not_decisive(what: str) -> Iterator[None]:
-    """Work is not lost for want of a view: where the store fails, the log says so."""
+    """A view is not important enough to fail a run: an error of the store is only logged."""
     try:
         yield
     except StoreError as error:
@@ -80,8 +80,8 @@ def not_decisive(what: str) -> Iterator[None]:
 
 
 def _of_experiment(every: Sequence[RunRecord]) -> tuple[list[View], dict[str, dict[str, str]]]:
-    """The views of those runs of an experiment that the harness trained, and what new labels these are to have; none
-    where there is none of them."""
+    """The views of an experiment's runs that the harness trained, and the new labels of these runs; empty if there are
+    no such runs."""
     runs = [run for run in every if KIND_TAG in run.tags and not is_sweep(run)]
     if not runs:
         return [], {}
@@ -97,10 +97,10 @@ def _of_experiment(every: Sequence[RunRecord]) -> tuple[list[View], dict[str, di
 def _subject(
     runs: Sequence[RunRecord], condition: str, swept: Sequence[str], tag: str, named: bool
 ) -> tuple[Subject, dict[str, dict[str, str]]]:
-    """What the views are about, and the labels that runs lack by which these group them: `tag` says which row of the
-    table a run is of. Of more runs than the page loads, none is labelled.
+    """The subject of the views, and the missing labels of the runs. A label is the tag `tag` with the run's row in the
+    table; views group by it. If there are more runs than the page loads, none is labelled.
 
-    `named`: runs may be grouped by their names without the seed. Those tell only the runs of one sweep apart.
+    `named`: group runs by their names without the seed, which are unique only within one sweep.
     """
     comparison = compare(runs, swept=swept)
     metrics = frozenset(name for run in runs for name in run.metrics if not _is_partial(name, runs))
@@ -121,7 +121,7 @@ def _subject(
 
 
 def _names(comparison: Comparison) -> list[str]:
-    """`1 mlp_128 adam`, `2 mlp_128 sgd (underfit)`: a row's rank in the table, its settings, and what is said of it."""
+    """`1 mlp_128 adam`, `2 mlp_128 sgd (underfit)`: a row's rank in the table, its settings, and its remark."""
     rows, wide = comparison.rows, len(str(len(comparison.rows)))
     return [
         f"{rank:0{wide}} {label(row.settings)}{f' ({row.place})' if row.place.is_underfit else ''}"
@@ -130,7 +130,7 @@ def _names(comparison: Comparison) -> list[str]:
 
 
 def _is_partial(name: str, runs: Sequence[RunRecord]) -> bool:
-    """Whether a metric for charts is lacking in runs of earlier versions, which have what it is made from."""
+    """Whether runs of earlier versions lack a metric for charts (they have the metric that it is made from)."""
     unit, _, gap = name.partition("/")
     return unit in FOR_CHARTS.values() and any(
         f"final/{gap}" in run.metrics and name not in run.metrics for run in runs

@@ -1,4 +1,4 @@
-"""What there is to do: the jobs of a sweep beside the runs that the store has of them."""
+"""Plans a sweep: matches its jobs with earlier runs in the store, which are resumed or reused."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ from harness.tracking.store import Store
 
 Identity = tuple[str, ...]
 Kind = tuple[Identity, Identity]
-"""What tells the jobs of a sweep apart: what they are, and their values of what is swept."""
+"""The key that tells the jobs of a sweep apart: fingerprint and label, and the values of the swept settings."""
 
 
 @dataclass(frozen=True)
 class PlannedJob:
-    """A job of a sweep: its `number` there, which it keeps for good, and its run, if it was begun before.
+    """A job of a sweep: its `number`, which never changes, and its run, if it was started before.
 
-    `reused`: that run has finished and was not made under this sweep. `outdated` is a run of the same work that other
-    versions of TensorFlow or Keras have trained, where there is no other.
+    `reused`: the run has finished and belongs to another command. `outdated` is a run of the same job that was trained
+    with other versions of TensorFlow or Keras, if there is no other run.
     """
 
     number: int
@@ -63,7 +63,7 @@ class PlannedJob:
 
     @property
     def epochs_kept(self) -> int:
-        """The epochs that the run need not train again, as far as can be told without opening its checkpoint."""
+        """How many epochs need no training again (an estimate, without opening the checkpoint)."""
         run = self.run
         return (
             run.epochs if run is not None and not self.finished and paths.checkpoint_file(run.run_id).is_file() else 0
@@ -71,13 +71,13 @@ class PlannedJob:
 
     @property
     def _identity(self) -> Identity:
-        """Jobs that share it are the same work, under the same label in tables."""
+        """Jobs with the same identity train the same and have the same label in tables."""
         return self.fingerprint, self.config.model.name
 
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """The jobs of a sweep in the order of Hydra's grid, and the `parent` under which they were begun before.
+    """The jobs of a sweep in the order of Hydra's grid, and the `parent` run of an earlier command, if any.
 
     `confirms` are the ids of runs whose rows are trained again under fresh seeds; empty for any other sweep."""
 
@@ -88,33 +88,33 @@ class SweepPlan:
 
     @property
     def fingerprint(self) -> str:
-        """Of the sweep: the same jobs, in whatever order their words were given, have the same."""
+        """The fingerprint of the sweep: the same for the same jobs, in any order."""
         return combined([*(job._identity for job in self.jobs), *([(self.confirms,)] if self.confirms else [])])
 
     @property
     def runs(self) -> list[RunRecord]:
-        """Those that there are of the jobs."""
+        """The existing runs of the jobs."""
         return [job.run for job in self.jobs if job.run is not None]
 
     @property
     def finished(self) -> int:
-        """How many jobs finished in this sweep itself."""
+        """How many jobs were finished by this sweep itself (reused runs do not count)."""
         return sum(job.finished and not job.reused for job in self.jobs)
 
     @property
     def reused(self) -> dict[int, str]:
-        """The ids of the runs of earlier commands that this sweep counts as its own, by the numbers of their jobs."""
+        """The ids of the reused runs by job number."""
         return {job.number: job.run.run_id for job in self.jobs if job.run is not None and job.reused}
 
     @property
     def threads(self) -> int | None:
-        """The threads that most of its own runs so far were trained with: part of their numbers."""
+        """The number of threads of most of its own runs so far (it affects the last digits of results)."""
         own = [job.run for job in self.jobs if job.run is not None and not job.reused]
         counted = Counter(run.tags[THREADS_TAG] for run in own if THREADS_TAG in run.tags)
         return int(counted.most_common(1)[0][0]) if counted else None
 
     def due(self, resume: str) -> dict[int, PlannedJob]:
-        """The jobs to carry out, by their place in the grid."""
+        """The jobs to train, by their place in the grid."""
         wanted: Callable[[PlannedJob], bool] = {
             "only_failed": lambda job: job.failed, "true": lambda job: not job.finished
         }.get(resume, lambda job: True)  # fmt: skip
@@ -126,7 +126,7 @@ class SweepPlan:
         return replace(jobs, jobs=tuple(job.overrides for job in ordered), swept=self.swept)
 
     def remarks(self) -> list[str]:
-        """What to say of the runs that there are: how many are reused, and where versions or code were others."""
+        """Remarks about existing runs: how many are reused, and which had other library versions or other code."""
         said = (
             [f"{reused_jobs(len(self.reused), len(self.jobs))}: earlier commands trained them."] if self.reused else []
         )
@@ -155,10 +155,10 @@ def reused_jobs(reused: int, jobs: int) -> str:
 
 
 def plan_sweep(jobs: SweepJobs, configs: Sequence[Config], store: Store) -> SweepPlan:
-    """Every job of the grid as new work; `configs` has one for each. Raises as `start_identity` and `load_dataset`."""
+    """A plan in which every job is new; `configs` has one per job. Raises as `start_identity` and `load_dataset`."""
     digests: dict[str, str] = {}
     planned = []
-    with cached_reads(store):  # jobs that continue runs look for them among the same ones
+    with cached_reads(store):  # jobs with a warm start read the same runs
         for number, (overrides, config) in enumerate(zip(jobs.jobs, configs, strict=True)):
             wanted = repr(config.dataset)
             if wanted not in digests:
@@ -170,8 +170,8 @@ def plan_sweep(jobs: SweepJobs, configs: Sequence[Config], store: Store) -> Swee
 
 
 def earlier_sweeps(plan: SweepPlan, store: Store) -> list[RunRecord]:
-    """The parent runs of sweeps of the same jobs in the same experiment that can be resumed, oldest first: those of
-    which nothing was trained with other versions of TensorFlow or Keras. Raises `StoreError`."""
+    """The parent runs of resumable sweeps with the same jobs in the same experiment, oldest first. A sweep with a run
+    of other versions of TensorFlow or Keras is not resumable. Raises `StoreError`."""
     wanted = plan.fingerprint
     sweeps = read_sweeps(store, plan.jobs[0].config.tracking.experiment)
     same = (sweep for sweep in sweeps if sweep.tags.get(SWEEP_FINGERPRINT_TAG) == wanted)
@@ -182,13 +182,13 @@ def earlier_sweeps(plan: SweepPlan, store: Store) -> list[RunRecord]:
 
 
 def resumed(plan: SweepPlan, store: Store, parent: RunRecord, swept: tuple[str, ...]) -> SweepPlan:
-    """`plan` with what the store has of it under `parent`; jobs have the numbers that they have there.
+    """`plan` with the runs that the store has under `parent`, and the job numbers that the jobs have there.
 
-    `swept` are the settings by which its runs are named. Raises `StoreError`.
+    `swept` are the settings by which the runs are named. Raises `StoreError`.
     """
     runs, known = one_a_job(read_runs(store, parent_id=parent.run_id)), one_a_job(sweep_runs(store, parent.run_id))
     shown, numbers = swept_settings(swept, flatten(Config())), dict[int, int]()
-    # First by all that tells jobs apart: a setting may have no effect, and jobs that differ in it are equal work.
+    # First match by all swept values: jobs can differ in a setting without effect, and then have equal fingerprints.
     for key_of_run, key_of_job in (
         (lambda run: _kind_of_run(run, shown), lambda job: _kind_of_job(job, shown)),
         (_identity_of, attrgetter("_identity")),
@@ -217,9 +217,10 @@ def resumed(plan: SweepPlan, store: Store, parent: RunRecord, swept: tuple[str, 
 
 
 def reusing(plan: SweepPlan, store: Store) -> SweepPlan:
-    """`plan` with a finished run of the same experiment for each job that has none, where there is one: of the same
-    fingerprint and label, and of the same values of what is swept, since it is by these that the runs of the sweep are
-    told apart. Of several the one that the sweep has reused before, else the newest. Raises `StoreError`.
+    """`plan` with a reused run for each job without a finished run, if the experiment has a suitable one.
+
+    A run is suitable if it has finished and has the job's fingerprint, label and swept values (these tell the runs of
+    the sweep apart). Of several, the one that this sweep reused before is taken, else the newest. Raises `StoreError`.
     """
     missing = {job.fingerprint for job in plan.jobs if not job.finished}
     if not missing:
@@ -261,12 +262,12 @@ def _kind_of_job(job: PlannedJob, shown: Sequence[str]) -> Kind:
 
 
 def _words_of(run: RunRecord) -> Identity:
-    """Of a run that ended before it had read its data."""
+    """The overrides of a run that ended before it had a fingerprint; empty for one with a fingerprint."""
     return () if FINGERPRINT_TAG in run.tags else _words(run.tags.get(OVERRIDES_TAG, ""))
 
 
 def one_a_job(runs: Sequence[RunRecord]) -> dict[int, RunRecord]:
-    """The run of each job by its number; of several the one that finished, or the last."""
+    """The run of each job by job number; if a job has several, the finished one, else the last."""
     found: dict[int, RunRecord] = {}
     for run in runs:
         number = recorded_number(run, JOB_TAG, -1)
@@ -284,7 +285,7 @@ _handed_over: Sequence[Sequence[str]] | None = None
 
 @contextmanager
 def handed_over(jobs: Sequence[Sequence[str]] | None) -> Iterator[None]:
-    """While the block lasts, our sweeper has these `jobs` carried out, each a list of overrides."""
+    """During the block, the harness's Hydra sweeper runs these `jobs`, each a list of overrides."""
     global _handed_over
     _handed_over = jobs
     try:
@@ -294,5 +295,5 @@ def handed_over(jobs: Sequence[Sequence[str]] | None) -> Iterator[None]:
 
 
 def jobs_handed_over() -> Sequence[Sequence[str]] | None:
-    """The jobs that our sweeper has carried out; None: it was called without a plan, and makes the grid itself."""
+    """The jobs that the harness's Hydra sweeper is to run; None: there is no plan, and it makes the grid itself."""
     return _handed_over

@@ -1,4 +1,4 @@
-"""What a person sees while runs train: a live bar on a terminal, plain lines otherwise."""
+"""The display while runs train: live bars on a terminal, plain lines otherwise."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ STAGE_COLUMNS: Mapping[str, tuple[float, str]] = {
     **{f"gap_{split}_accuracy": (100.0, "+8.2f") for split in ("val", "test")},
     **{f"gap_{split}_loss": (1.0, "+9.4f") for split in ("val", "test")},
 }
-"""What is printed of each stage: metric, scale, form; with the names of the stages 80 columns wide."""
+"""The columns printed for each stage: metric, scale, format; 80 columns wide with the names of the stages."""
 WITHOUT_LOSSES = 59
-"""The columns of the same without the gaps of the loss, for a narrow terminal."""
+"""The columns without the gaps of the loss, for a narrow terminal."""
 STANDING = {RunState.RUNNING: "running", RunState.FAILED: "failed", RunState.KILLED: "stopped"}
 
 
 class RunDisplay:
-    """One run as it goes. Observes training; prints to `console` (stderr by default)."""
+    """The display of one run: a training observer that prints to `console` (stderr by default)."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console if console is not None else console_on(stderr=True)
@@ -48,7 +48,7 @@ class RunDisplay:
 
     @contextmanager
     def live(self) -> Iterator[None]:
-        """Show a bar, on a terminal, while the block lasts."""
+        """Show a bar during the block, if the console is a terminal."""
         with bars.live(self.console) as self._bars:
             try:
                 yield
@@ -60,7 +60,7 @@ class RunDisplay:
         _line(self.console, escape(text))
 
     def show_configuration(self, config: Config) -> None:
-        """The resolved configuration as a tree, on a terminal; what is null is left out."""
+        """Print the resolved configuration as a tree, on a terminal; null values are left out."""
         if self.console.is_interactive:
             self.console.print(_tree(config))
 
@@ -70,7 +70,7 @@ class RunDisplay:
             self._bar = self._bars.running[name] = bars.ProgressBar(name, 0)
 
     def run_finished(self, result: RunResult, option: str = "") -> None:
-        """`option` names the run's store to another command, see `Store.option`."""
+        """Print the result; `option` is `Store.option`, the store for the printed commands."""
         seconds = time.perf_counter() - self._started
         _parts(self.console, [escape(result.name), *_outcome(result.metrics), f"{seconds:.1f} s"], indent=2)
         lines = stage_lines(result.metrics)
@@ -108,8 +108,8 @@ class RunDisplay:
 
 
 class SweepDisplay:
-    """The runs of a sweep as the store shows them: a line for each that ended, on a terminal a bar for each that
-    trains and one for the whole. Prints to `console` (stderr by default)."""
+    """The display of a sweep: a line for each run that ended; on a terminal also a bar for each running run and one for
+    the whole sweep. Prints to `console` (stderr by default)."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console if console is not None else console_on(stderr=True)
@@ -123,18 +123,18 @@ class SweepDisplay:
         _line(self.console, escape(text))
 
     def doing(self, what: str) -> AbstractContextManager[None]:
-        """Say what is being waited for, while the block lasts."""
+        """Show what the user is waiting for, during the block."""
         return doing(what, self.console)
 
     @contextmanager
     def live(
         self, title: str, jobs: int, before: Sequence[RunRecord] = (), due: int | None = None, reused: int = 0
     ) -> Iterator[None]:
-        """Announce the sweep; show bars, on a terminal, while the block lasts.
+        """Announce the sweep; on a terminal show bars during the block.
 
-        Of the runs that were there `before`, those that finished are counted and not told again; what became of the
-        others is told when they end. `due` is the number of jobs to be carried out, if not all; `reused` how many
-        of the finished runs are not of this sweep.
+        Runs that existed `before`: the finished ones are counted and not printed again; the others are printed when
+        they end. `due` is the number of jobs to train, if not all; `reused` is how many finished runs belong to other
+        commands.
         """
         self._jobs = jobs
         self._told = {run.run_id: run.ended for run in before if run.state is RunState.FINISHED}
@@ -158,7 +158,7 @@ class SweepDisplay:
                 self._bars = None
 
     def show(self, runs: Sequence[RunRecord]) -> None:
-        """Bring the screen up to date with the sweep's runs."""
+        """Update the display from the sweep's runs."""
         for run in sorted(runs, key=lambda run: (run.ended or run.started, run.started)):
             if run.state is RunState.RUNNING:
                 self._show_running(run)
@@ -170,7 +170,7 @@ class SweepDisplay:
             self._bars.whole.update(len(self._told) + sum(map(_share, runs)), standing)
 
     def _show_running(self, run: RunRecord) -> None:
-        self._told.pop(run.run_id, None)  # it ended before, and is tried again
+        self._told.pop(run.run_id, None)  # it ended before, and is being retried
         if self._bars is None:
             return
         bar = self._bars.running.setdefault(run.run_id, bars.ProgressBar(run.name, 0))
@@ -194,18 +194,18 @@ class SweepDisplay:
 
 
 def _epochs(run: RunRecord) -> int:
-    """Those that it will have; 0 until its configuration is recorded."""
+    """The number of epochs that the run will train; 0 until its configuration is recorded."""
     return recorded_number(run, "regime.epochs") + recorded_number(run, CONTINUED_EPOCHS)
 
 
 def _share(run: RunRecord) -> float:
-    """How much of a job that trains is done: the time left of a sweep goes by it. Its last epoch is not its end."""
+    """The completed share of a running job, used for the time left; below 1 after the last epoch."""
     return min(run.epochs / max(_epochs(run), 1), 0.9) if run.state is RunState.RUNNING else 0.0
 
 
 def _standing(runs: Sequence[RunRecord]) -> list[str]:
-    """`2 running   1 failed   best val 88.10 % (adam seed=0)`: the highest accuracy on images not trained on. At
-    several lengths; none where there is nothing to say yet."""
+    """`2 running   1 failed   best val 88.10 % (adam seed=0)`: counts, and the highest held-out accuracy. Several
+    wordings, the longest first; empty if there is nothing to show yet."""
     counts = Counter(run.state for run in runs)
     parts = [f"{counts[state]} {word}" for state, word in STANDING.items() if counts[state]]
     wordings = ["   ".join(parts)] if parts else []
@@ -224,7 +224,7 @@ def _line(console: Console, text: str) -> None:
 
 
 def _parts(console: Console, parts: Sequence[str], indent: int) -> None:
-    """A line of parts; a terminal that is too narrow for it has it in several lines, none of them cut within a part."""
+    """Print the parts in one line; if the terminal is too narrow, in several lines, broken only between parts."""
     lines = [parts[0]]
     for part in parts[1:]:
         longer = f"{lines[-1]}  {part}"
@@ -237,8 +237,8 @@ def _parts(console: Console, parts: Sequence[str], indent: int) -> None:
 
 
 def _scores(metrics: Mapping[str, float]) -> list[str]:
-    """`fit 0.4985 82.41 %   train 0.4431 84.02 %`: loss and accuracy of each split that has them; then without those
-    while the weights moved, then accuracies only, then the last one, then nothing."""
+    """`fit 0.4985 82.41 %   train 0.4431 84.02 %`: loss and accuracy of each split. Five wordings: all; without `fit`;
+    accuracies only; only the last accuracy; nothing."""
     splits = [split for split in ("fit", "train", "val") if f"{split}/loss" in metrics]
     ended = [split for split in splits if split != "fit"]
     accuracies = {split: f"{100 * metrics[f'{split}/accuracy']:.2f} %" for split in splits}
@@ -248,7 +248,7 @@ def _scores(metrics: Mapping[str, float]) -> list[str]:
 
 
 def _outcome(metrics: Mapping[str, float]) -> list[str]:
-    """`train 91.9 %`, `test 87.9 %`, `gap to test +4.0 points`; the gap to the validation split where there is one."""
+    """`train 91.9 %`, `test 87.9 %`, `gap to test +4.0 points`; the gap to the validation split if there is one."""
     parts = []
     for split in ("train", "val", "test"):
         if (accuracy := metrics.get(f"final/{split}_accuracy")) is not None:
@@ -260,7 +260,7 @@ def _outcome(metrics: Mapping[str, float]) -> list[str]:
 
 
 def stage_lines(metrics: Mapping[str, float]) -> list[str]:
-    """The last epoch, the best one and what was kept, side by side; nothing where they have the same weights."""
+    """A table with the last epoch, the best epoch and the kept weights; empty if all have the same weights."""
     found = {
         stage: [metrics[f"{stage}/{name}"] for name in STAGE_COLUMNS]
         for stage in ("last", "best", "final")

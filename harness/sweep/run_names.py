@@ -1,4 +1,4 @@
-"""A run is called after what makes it differ."""
+"""Names of runs and sweeps, made from the settings in which they differ."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from harness.config.schema import OPERATIONAL, Config, flatten
 
 EXPERIMENTS = "experiments"
 UNNAMED = ("hydra.", "hydra/", *OPERATIONAL)
-"""Settings that change no number, or its last digits; they name no run."""
+"""Settings that change no number, or only its last digits; they are not part of a name."""
 SINGLE = frozenset(flatten(Config()))
-"""Settings, as opposed to groups of them."""
+"""The dotted names of single settings; any other key is a config group."""
 QUOTES = "'\""
 
 
 def run_name(config: Config, overrides: Sequence[str], differing: Iterable[str] | None = None) -> str:
-    """What a run is called: for a single run, what `tracking.run_name` says; in a sweep that names the whole.
+    """The name of a run. For a single run `tracking.run_name`, if set (in a sweep that is the name of the sweep).
 
-    In a sweep the values of the `differing` keys, in their order: `mlp_128 sgd seed=0`. A single run has nothing to
-    differ from but the defaults: model and optimizer, then every other override: `mlp_128 adam epochs=4`.
+    In a sweep: the values of the `differing` keys, in order: `mlp_128 sgd seed=0`. A single run without a name: model
+    and optimizer, then every other override: `mlp_128 adam epochs=4`.
     """
     if config.tracking.run_name is not None and differing is None:
         return config.tracking.run_name
@@ -31,17 +31,17 @@ def run_name(config: Config, overrides: Sequence[str], differing: Iterable[str] 
         named = {key: given[key] for key in differing if key in given}
     named = {key: value for key, value in named.items() if not key.startswith(UNNAMED)} or chosen
     short = headings(list(named))
-    # A group is known by its option; a setting needs its name.
+    # The option of a group (`mlp_128`) is clear without the group's name; a setting needs its name (`seed=0`).
     return " ".join(f"{short[key]}={value.strip(QUOTES)}" if key in SINGLE else value for key, value in named.items())
 
 
 def group_name(config: Config, overrides: Sequence[str], differing: Iterable[str]) -> str:
-    """What runs of a sweep that differ in their seed only are called together: `mlp_128 sgd`."""
+    """The common name of runs of a sweep that differ only in their seed: `mlp_128 sgd`."""
     return run_name(config, overrides, [key for key in differing if key != "seed"])
 
 
 def sweep_name(swept: Sequence[str], overrides: Sequence[str]) -> str:
-    """`sweep of model, optimizer, seed`, led by the experiment's name where there is one."""
+    """`sweep of model, optimizer, seed`, with the experiment's name in front if there is one."""
     experiments = [item.partition("=")[2] for item in overrides if item.lstrip("+").startswith(f"{EXPERIMENTS}=")]
     keys = ", ".join(headings(swept).values()) or "one job"
     one = bool(experiments) and EXPERIMENTS not in swept

@@ -1,6 +1,6 @@
-"""A sweep from its plan to its table: find what there is of it, lease it, have the rest carried out, sum up.
+"""Runs a sweep from plan to table: find its earlier runs, take the lease, train the remaining jobs, compare.
 
-The store is the truth. What was begun before is looked up there, by what the jobs are; nothing else is kept.
+The store is the only record of what was done before. Earlier runs are found there by the fingerprints of the jobs.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from harness.tracking.writing import RunIdentity, RunWriter
 
 @dataclass(frozen=True)
 class Outlook:
-    """What a sweep would do: its plan, the jobs that are due by their place in it, and how long they would take."""
+    """What a sweep would do: its plan, the jobs to train by their place in it, and how long they would take."""
 
     plan: SweepPlan
     due: Mapping[int, PlannedJob]
@@ -57,10 +57,10 @@ class Outlook:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep as it was asked for.
+    """A requested sweep.
 
-    `work` are its jobs as new ones. `check` raises what stands in the way before anything starts; `start` has Hydra
-    carry out the jobs, with more overrides.
+    `work` is the plan in which all its jobs are new. `check` raises an error before anything starts if the sweep cannot
+    run; `start` lets Hydra run the jobs, with additional overrides.
     """
 
     store: Store
@@ -72,12 +72,12 @@ class Sweep:
 
     @property
     def config(self) -> Config:
-        """That of any job, for what they have in common."""
+        """The configuration of any job, for the settings that all jobs share."""
         return self.work.jobs[0].config
 
     @property
     def filtered(self) -> bool:
-        """Whether jobs can be left out: only our own sweeper does that."""
+        """Whether finished jobs can be skipped: only the harness's own Hydra sweeper can do that."""
         return self.jobs.sweeper == GRID_SWEEPER
 
     @property
@@ -85,7 +85,7 @@ class Sweep:
         return self.config.resume == "false" or not self.filtered
 
     def look_up(self) -> SweepPlan:
-        """The plan with what the store has of it."""
+        """The plan with the earlier runs that the store has."""
         if self.fresh:
             return self.work
         with cached_reads(self.store):
@@ -93,11 +93,11 @@ class Sweep:
             return self.under(earlier[-1]) if earlier else reusing(self.work, self.store)
 
     def under(self, parent: RunRecord) -> SweepPlan:
-        """The plan with what was done under `parent`."""
+        """The plan with the runs under `parent`."""
         return resumed(self.work, self.store, parent, recorded_settings(parent))
 
     def identity(self, plan: SweepPlan) -> RunIdentity:
-        """How the run that stands for the sweep is called and tagged."""
+        """The name and the tags of the parent run."""
         name = self.config.tracking.run_name or sweep_name(plan.swept, self.overrides)
         tags = {
             "harness.kind": "sweep",
@@ -128,7 +128,7 @@ class Sweep:
 
 
 def run_sweep(sweep: Sweep, display: SweepDisplay, report: Report) -> None:
-    """Carry out what is left of a sweep, or watch another command do it; `report` what was found.
+    """Train the remaining jobs of a sweep, or watch another command train them; `report` prints the comparison.
 
     Raises `SweepFailed` if not every run finished, `RequestError` if there is nothing to resume.
     """
@@ -171,7 +171,7 @@ def _nothing_to_do(sweep: Sweep, plan: SweepPlan, display: SweepDisplay) -> bool
         display.say("No job has failed: nothing to do.")
         return True
     if parent.state is not RunState.FINISHED or _reused_before(plan) != plan.reused:
-        return False  # it was cut off when only its table was left to make, or other runs stand in for those deleted
+        return False  # it was interrupted before its table was made, or other runs are reused in place of deleted ones
     for remark in plan.remarks():
         display.say(remark)
     more = "" if plan.confirms else " resume=false would train them again."
@@ -180,13 +180,13 @@ def _nothing_to_do(sweep: Sweep, plan: SweepPlan, display: SweepDisplay) -> bool
 
 
 def _reused_before(plan: SweepPlan) -> dict[int, str]:
-    """What the store says that the sweep reuses, as `SweepPlan.reused` has it."""
+    """The reused runs that the parent run has recorded, in the form of `SweepPlan.reused`."""
     recorded = reused_runs(plan.parent.tags, plan.parent.run_id) if plan.parent is not None else {}
     return {number: run_id for run_id, number in recorded.items()}
 
 
 def _work(sweep: Sweep, plan: SweepPlan, over: int, display: SweepDisplay, report: Report) -> bool:
-    """Lease the sweep and carry out what is due; whether it did: another command may have been faster.
+    """Take the lease and train the jobs that are due. Returns False if another command got the lease first.
 
     `over` is the number of the last lease, which has ended.
     """
@@ -222,7 +222,7 @@ def _work(sweep: Sweep, plan: SweepPlan, over: int, display: SweepDisplay, repor
 
 @contextmanager
 def _last_word(pool: WorkerPool | None, jobs: int) -> Iterator[None]:
-    """Where the store is still away at the end, it is said of jobs that were trained that nothing of them is lost."""
+    """If the store is still down at the end, add to the error that the results of trained jobs are in a spool."""
     try:
         yield
     except StoreError as error:
@@ -248,7 +248,7 @@ def _carry_out(
     display: SweepDisplay,
     report: Report,
 ) -> list[RunRecord]:
-    """Have the jobs that are due trained, end the sweep's run; the runs that the store has then."""
+    """Train the jobs that are due and end the parent run; returns the sweep's runs."""
     due = plan.due(sweep.config.resume)
     before = plan.runs
     for remark in plan.remarks():
@@ -291,7 +291,7 @@ def _carry_out(
 
 
 def _record(lease: Lease, record: Record, number: int, failure: Failure) -> None:
-    """Record a failure, unless the sweep is another command's by now, and the job with it."""
+    """Record a failure, unless another command has taken over the sweep."""
     if not lease.is_lost():
         record(number, failure)
 
@@ -299,7 +299,7 @@ def _record(lease: Lease, record: Record, number: int, failure: Failure) -> None
 def _close_unopened(
     parent: RunWriter, runs: Sequence[RunRecord], before: Sequence[RunRecord], failures: Mapping[int, Failure]
 ) -> None:
-    """Say why a run that was to be resumed could not even be opened."""
+    """Record why a run that was to be resumed could not be opened."""
     ended = {run.run_id: run.ended for run in before}
     own = [run for run in runs if run.parent_id == parent.run_id]
     for run in one_a_job(own).values():

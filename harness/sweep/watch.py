@@ -1,4 +1,4 @@
-"""A sweep as the store shows it, while its jobs are carried out elsewhere."""
+"""Watches a sweep by reading the store while other processes train its jobs."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from harness.tracking.store import Store
 log = logging.getLogger(__name__)
 
 SHORTEST_PAUSE = 0.5
-"""Seconds between two looks at the store."""
+"""Seconds between two reads of the store."""
 SHARE_OF_TIME = 0.05
-"""What looking may take of one processor, which the workers need."""
+"""The largest share of one CPU core that reading may use; the workers need the rest."""
 
 LONGEST_WAIT = 5.0
-"""Seconds that the end of a sweep waits for a look at a store that does not answer."""
+"""Seconds that the end of a sweep waits for a store that does not answer."""
 
 Show = Callable[[Sequence[RunRecord]], None]
 Read = Callable[[], Sequence[RunRecord]]
@@ -34,7 +34,7 @@ Read = Callable[[], Sequence[RunRecord]]
 
 @contextmanager
 def watched(store: Store, parent_id: str, show: Show) -> Iterator[None]:
-    """Call `show` with the sweep's runs every now and then while the block lasts, and once more at its end."""
+    """Call `show` with the sweep's runs repeatedly during the block, and once more at its end."""
 
     def read() -> list[RunRecord]:
         return sweep_runs(store, parent_id)
@@ -61,13 +61,13 @@ def _watch(read: Read, show: Show, over: threading.Event) -> None:
 def _look(read: Read, show: Show) -> None:
     try:
         show(read())
-    except StoreError as error:  # it may come back; if it does not, the jobs say so
+    except StoreError as error:  # the store may come back; if it does not, the jobs report it
         log.warning("The store could not be read for the display: %s", error)
 
 
 def follow(store: Store, parent_id: str, show: Show) -> bool:
-    """Call `show` with the runs of a sweep that another command carries out, until that is over; whether it ended in
-    order (its command may have gone in the middle)."""
+    """Call `show` with the runs of a sweep that another command trains, until it ends. Returns False if that command
+    died before the sweep ended."""
     watch, pause = LeaseWatch(), SHORTEST_PAUSE
     while True:
         started = time.perf_counter()
@@ -82,10 +82,10 @@ def follow(store: Store, parent_id: str, show: Show) -> bool:
 
 
 def watch(store: Store, named: str, display: SweepDisplay, report: Report) -> None:
-    """Show a sweep that another command carries out, until it ends, then `report`: the one that is `named`, or else the
-    newest that is running.
+    """Show a sweep that another command trains until it ends, then call `report`. The sweep is the one `named`, or the
+    newest running one.
 
-    Raises `RequestError` where there is none, `UnknownRun`, or `StoreError`.
+    Raises `RequestError` if there is none, `UnknownRun`, or `StoreError`.
     """
     with display.doing("Looking for the sweep"):
         parent = _sweep_named(store, named)

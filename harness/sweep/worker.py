@@ -1,4 +1,4 @@
-"""A worker process of a sweep: what it is told when it starts, and how it carries out a job."""
+"""The code that runs inside a worker process: its start, and the execution of a job."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from harness.composing import SweepComposer, register
 from harness.config.schema import settings_with
 
 SHARED = (*settings_with("data"), "tracking.job")
-"""Settings in which runs of one compiled program may differ."""
+"""Settings in which runs may differ and still share a compiled program."""
 
 LOG = "run.log"
 TRACEBACK = "traceback.txt"
-"""Files of a job's folder. The second is there only when the process died in the job or was ended."""
+"""Files in a job's folder. The second exists only if the process died during the job or was killed."""
 
 DUMP = signal.SIGUSR1
-"""Has a worker write down where it is, also where Python itself is stuck."""
+"""The signal on which a worker writes its traceback, even if Python itself is stuck."""
 
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """The place of one worker: its number, TensorFlow's threads inside an operation, and its GPU, if any."""
+    """The resources of one worker: its number, TensorFlow's intra-op threads, and its GPU, if any."""
 
     number: int
     threads: int
@@ -42,7 +42,7 @@ class WorkerSpec:
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker needs to carry out one job of a sweep."""
+    """What a worker needs to run one job of a sweep."""
 
     number: int
     overrides: tuple[str, ...]
@@ -52,16 +52,16 @@ class Job:
 
     @property
     def kind(self) -> tuple[str, ...]:
-        """What jobs have in common that can share a compiled program."""
+        """A key that is equal for jobs that can share a compiled program."""
         return tuple(item for item in self.overrides if item.partition("=")[0] not in SHARED)
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a job failed: in words, and by the name of the error.
+    """Why a job failed: a message, and the name of the error's type.
 
-    `lasting`: it would fail in the same way if it were tried again. `folder`: where a process that died in the job has
-    left `LOG` and `TRACEBACK`.
+    `lasting`: a retry would fail in the same way. `folder`: where a process that died in the job has left `LOG` and
+    `TRACEBACK`.
     """
 
     reason: str
@@ -71,19 +71,19 @@ class Failure:
 
 
 class Shared(Protocol):
-    """A number in memory that processes share. It has no lock: a process that is killed could take one with it."""
+    """A number in shared memory. It has no lock, because a killed process could hold the lock for ever."""
 
     value: int
 
 
 def stop_requested() -> bool:
-    """Whether the sweep that this worker belongs to is to end, or has died; always false outside a worker."""
+    """Whether this worker's sweep must stop, or its command has died; always False outside a worker."""
     return _worker is not None and (bool(_worker.stop.value) or os.getppid() != _worker.launcher)
 
 
 @dataclass
 class _Worker:
-    """What a worker process knows of itself."""
+    """The state of this worker process."""
 
     spec: WorkerSpec
     stop: Shared
@@ -97,19 +97,19 @@ screen: TextIO = sys.stderr
 
 
 def start_worker(spec: WorkerSpec, stop: Shared, pid: Shared) -> None:
-    """The first thing that a worker process does. It answers with its `pid`."""
+    """Initialise a worker process, and report its process id through `pid`."""
     global _worker, screen
     screen = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
     _worker = _Worker(spec, stop, os.getppid())
     signal.signal(signal.SIGTERM, _stop_at_once)
-    signal.signal(DUMP, signal.SIG_IGN)  # between two jobs there is nothing to say
+    signal.signal(DUMP, signal.SIG_IGN)  # between two jobs there is nothing to report
     if spec.device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = spec.device
     pid.value = os.getpid()
 
 
 def _stop_at_once(number: int, frame: FrameType | None) -> None:
-    """SIGTERM in a worker: a job is told by an exception, so that its run is closed; an idle worker just ends."""
+    """SIGTERM in a worker: a running job gets an exception, so that it closes its run; an idle worker just exits."""
     if _worker is not None and _worker.busy:
         raise KeyboardInterrupt
     os._exit(0)
@@ -127,7 +127,7 @@ _composers: dict[str, SweepComposer] = {}
 
 
 def _composer(job: Job) -> SweepComposer:
-    """That of the job's sweep: what it has composed for earlier jobs serves the later ones."""
+    """The composer of the job's sweep: later jobs reuse what it has composed for earlier ones."""
     sweep = str(job.config.hydra.overrides)
     if sweep not in _composers:
         register()
@@ -137,12 +137,12 @@ def _composer(job: Job) -> SweepComposer:
 
 
 def job_folder(config: DictConfig) -> Path:
-    """Where Hydra keeps what a job of this configuration writes."""
+    """The folder in which Hydra stores the files of a job with this configuration."""
     return Path(str(config.hydra.sweep.dir), str(config.hydra.sweep.subdir))
 
 
 def carry_out(job: Job) -> Failure | None:
-    """One job in a worker, as Hydra's own launcher does it; why it failed, or None."""
+    """Run one job in a worker, as Hydra's own launcher does. Returns the reason of a failure, or None."""
     assert _worker is not None
     if stop_requested():
         return None
@@ -152,7 +152,7 @@ def carry_out(job: Job) -> Failure | None:
         with open_dict(config):
             if config.get("threads") is None:
                 config.threads = _worker.spec.threads
-            # What there is to warn of, the command has said before it started the workers; their logs repeat it.
+            # The command has shown these warnings before it started the workers; here they only go to the logs.
             if (handler := OmegaConf.select(config, "hydra.job_logging.handlers.screen")) is not None:
                 handler.level, handler.stream = "ERROR", f"ext://{__name__}.screen"
         with _last_words(job_folder(config)):
@@ -177,8 +177,8 @@ def carry_out(job: Job) -> Failure | None:
 
 @contextmanager
 def _last_words(folder: Path) -> Iterator[None]:
-    """What libraries say (warnings; why compiled code aborts) goes to the job's log and not, mixed with others', into
-    the bars on the screen; where the process is when it dies of a fault, or is asked (`DUMP`), goes to `TRACEBACK`."""
+    """Redirect stderr (warnings of libraries; why compiled code aborts) to the job's log, so that it does not disturb
+    the progress bars. The traceback at a fault, or on the signal `DUMP`, goes to `TRACEBACK`."""
     assert _worker is not None
     folder.mkdir(parents=True, exist_ok=True)
     traceback = folder / TRACEBACK

@@ -1,4 +1,4 @@
-"""The workers of a sweep and the jobs that wait for them: who does which, what is tried again, when to give up."""
+"""The worker pool of a sweep: assigns jobs to workers, retries failed jobs, and gives up after too many failures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from harness.sweep.worker_process import WorkerProcess
 log = logging.getLogger(__name__)
 
 Record = Callable[[int, Failure], None]
-"""Told of each try that failed, by the job's number, before the job is tried again or another one is begun."""
+"""A callback for each failed try, with the job's number, called before a retry or the next job starts."""
 
 
 class WorkerPool:
@@ -31,7 +31,7 @@ class WorkerPool:
     """
 
     def __init__(self, specs: Sequence[WorkerSpec], config: Config) -> None:
-        """Start the workers: they load what every job needs while the command prepares the sweep."""
+        """Start the workers; they import the libraries while the command prepares the sweep."""
         self.failures: dict[int, Failure] = {}
         """Why a job failed in its last try, by its number."""
         self.record: Record | None = None
@@ -50,10 +50,10 @@ class WorkerPool:
             self._workers = [WorkerProcess(spec, self._stop, processes) for spec in specs]
 
     def work(self, jobs: Sequence[Job]) -> list[JobReturn]:
-        """Carry out every job; how each ended is in `failures`.
+        """Run every job; the reasons of failures are in `failures`.
 
-        Interrupted once, it waits for the end of the epoch; twice, it stops at once. It leaves only when no job runs.
-        Raises `SweepFailed` when it gave up: `max_failures` jobs in a row had failed.
+        After one interrupt it waits for the end of the epoch; after two it stops at once. It returns only when no job
+        is running. Raises `SweepFailed` if `max_failures` jobs in a row have failed.
         """
         self._waiting.extend(jobs)
         feeders = [threading.Thread(target=self._feed, args=(worker,), daemon=True) for worker in self._workers]
@@ -83,12 +83,12 @@ class WorkerPool:
         return [JobReturn(overrides=job.overrides, status=JobStatus.COMPLETED) for job in jobs]
 
     def end(self) -> None:
-        """Let the workers go; a job that still runs is stopped at once."""
+        """End the workers; a job that still runs is stopped at once."""
         for worker in self._workers:
             worker.end()
 
     def _feed(self, worker: WorkerProcess) -> None:
-        """Give one worker a job after the other. Whatever goes wrong with a job is the failure of that job."""
+        """Give one worker job after job, until none is left (runs in the worker's own thread)."""
         try:
             while (job := self._next(worker.spec)) is not None:
                 self._count(self._see_through(worker, job))
@@ -99,8 +99,8 @@ class WorkerPool:
             self._call_off()
 
     def _next(self, spec: WorkerSpec) -> Job | None:
-        """The first job of the kind that the worker did last, for which it has compiled; else of a kind that no other
-        worker is at; else any."""
+        """The next job for a worker: the first of the kind that it did last (its program is compiled); else the first
+        of a kind that no other worker is running; else the first."""
         with self._choosing:
             last = self._kinds.get(spec)
             others = {kind for other, kind in self._kinds.items() if other is not spec}
@@ -112,7 +112,7 @@ class WorkerPool:
             return job
 
     def _see_through(self, worker: WorkerProcess, job: Job) -> Failure | None:
-        """One job, tried again where that may help; why its last try failed, or None."""
+        """Run one job, with retries if they may help. Returns the reason of the last failure, or None."""
         for left in range(self._config.retries, -1, -1):
             failure = worker.carry_out(job, self._config.timeout)
             if failure is None:
@@ -131,7 +131,7 @@ class WorkerPool:
         try:
             with self._recording:
                 self.record(job.number, failure)
-        except StoreError as error:  # the end of the sweep makes up for it
+        except StoreError as error:  # the end of the sweep records it again (`lost_jobs.end_runs`)
             log.warning("Why job %d failed could not be recorded yet: %s", job.number, error)
 
     def _count(self, failure: Failure | None) -> None:
@@ -151,14 +151,14 @@ class WorkerPool:
         self._call_off()
 
     def _call_off(self) -> None:
-        """Begin no further job, nor try one again; have what runs stop at the end of its epoch."""
+        """Start no further job and no retry; running jobs stop at the end of their epoch."""
         with self._choosing:
             self._waiting.clear()
         self._stop.value = 1
 
 
 def _wait(threads: Sequence[threading.Thread]) -> None:
-    """Until all have ended; in short steps, since Python looks at signals only between them."""
+    """Wait until all threads have ended; in short steps, because Python handles signals only between them."""
     for thread in threads:
         while thread.is_alive():
             thread.join(0.2)
@@ -166,8 +166,8 @@ def _wait(threads: Sequence[threading.Thread]) -> None:
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Threads and processes that start here never see Ctrl-C, nor that the terminal was closed: it tells every process
-    of the command, and the launcher alone decides what follows."""
+    """Block SIGINT and SIGHUP in threads and processes that start in the block. Ctrl-C and a closed terminal signal
+    every process of the command, but only the launcher may react."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield

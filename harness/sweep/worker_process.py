@@ -1,4 +1,4 @@
-"""One worker process as the command sees it: given jobs, watched, ended, replaced."""
+"""Controls one worker process from the command: gives it jobs, enforces the timeout, replaces it if it dies."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ DIED = "ProcessDied"
 TIMED_OUT = "TimedOut"
 
 ATTEMPTS = 3
-"""How often a worker is replaced that dies before it has taken a job."""
+"""How often a worker is replaced that dies before it has started its job."""
 
 _COMPOSING = threading.Lock()
-"""Workers may die at the same time, each is watched by a thread of its own, and the composer is made for one."""
+"""Each worker has its own thread, and several may die at the same time; but the composer is not thread-safe."""
 
 LOOK = 0.2
-"""Seconds between two looks at a job that has a timeout."""
+"""Seconds between two checks of a job with a timeout."""
 DUMPING = 1.0
-"""Seconds that a worker has to write down where it is before it is ended."""
+"""Seconds that a worker has to write its traceback before it is killed."""
 
 MEANINGS = {
     signal.SIGKILL: "the system sends it when memory runs out",
@@ -59,7 +59,7 @@ MEANINGS = {
 
 
 class WorkerProcess:
-    """A pebble pool of one process, so that one that dies takes its own job with it."""
+    """A pebble pool with one process, so that a process that dies affects only its own job."""
 
     def __init__(self, spec: WorkerSpec, stop: Shared, processes: SpawnContext) -> None:
         self.spec = spec
@@ -70,9 +70,9 @@ class WorkerProcess:
         self._pool = self._open_pool()
 
     def carry_out(self, job: Job, timeout: float | None) -> Failure | None:
-        """Have the worker do one job, in at most `timeout` seconds; why it failed, or None.
+        """Run one job in the worker, for at most `timeout` seconds. Returns the reason of a failure, or None.
 
-        A worker that dies, or is ended because time is up, is replaced. Raises `CancelledError` after `cancel`.
+        A worker that dies, or is killed after the timeout, is replaced. Raises `CancelledError` after `cancel`.
         """
         for _ in range(ATTEMPTS):
             try:
@@ -93,17 +93,17 @@ class WorkerProcess:
         return failure
 
     def cancel(self) -> None:
-        """Stop the running job, if any, at once."""
+        """Stop the running job at once, if there is one."""
         if (future := self._future) is not None:
             future.cancel()  # type: ignore[no-untyped-call]
 
     def end(self) -> None:
-        """Let the process go; a job that still runs is stopped at once."""
+        """End the process; a job that still runs is stopped at once."""
         self._pool.stop()  # type: ignore[no-untyped-call]
         self._pool.join()
 
     def _outcome(self, future: ProcessFuture[Failure | None], timeout: float | None) -> Failure | None:
-        """What became of the job; its time begins when the worker takes it up."""
+        """Wait for the result of the job; its time is counted from when the worker starts it."""
         if timeout is None:
             return future.result()
         began: float | None = None
@@ -117,7 +117,7 @@ class WorkerProcess:
                     break
         self._end_with_traceback()
         try:
-            return future.result()  # it may have ended in the last moment
+            return future.result()  # it may have ended at the last moment
         except ProcessExpired:
             raise _TimeUp from None
 
@@ -140,11 +140,11 @@ class WorkerProcess:
 
 
 class _TimeUp(Exception):
-    """A job was ended because it took too long."""
+    """A job was killed because it took too long."""
 
 
 def cause_of_death(exit_code: int) -> str:
-    """In words, what an exit code says of a process that should not have ended; a negative one is that of a signal."""
+    """A message for the exit code of a process that died; a negative code is the number of a signal."""
     if exit_code >= 0:
         return f"Its process ended before the job did, with exit code {exit_code}."
     number = signal.Signals(-exit_code)
@@ -153,10 +153,10 @@ def cause_of_death(exit_code: int) -> str:
 
 
 def _folder(job: Job) -> Path | None:
-    """Where the job's log is; None for one that cannot even be composed."""
+    """The folder with the job's log; None if the job's configuration cannot be composed."""
     try:
         with _COMPOSING:
             return job_folder(compose_job(job))
     except (HydraException, OmegaConfBaseException) as error:
-        log.warning("The folder of job %d is not known, its log is not kept: %s", job.number, error)
+        log.warning("The folder of job %d is not known, so its log is not saved: %s", job.number, error)
         return None

@@ -1,4 +1,4 @@
-"""One use of a store: whole when a signal comes, its errors in words, tried again where that helps."""
+"""Safe access to a store: holds back signals, translates errors into `StoreError`, retries, and hides passwords."""
 
 from __future__ import annotations
 
@@ -26,54 +26,55 @@ RETRIES, TIMEOUT = "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEO
 REFUSALS = ("INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST")
 
 CREDENTIALS = re.compile(r"(?<=://)(?:[^/\s]*@|[^/\s:@]*:(?!\d+/)\S*@)")
-"""What an address holds before its host. SQLAlchemy takes a password with slashes in it; `host:5000/a@b` has none."""
+"""User and password in front of the host of a URI. SQLAlchemy accepts slashes in a password; `host:5000/a@b` has
+none."""
 
 SECRET_OPTIONS = re.compile(
     r"(?P<key>(?:[?&;][\w.-]*(?:pass|pwd|token|secret|key|auth|cred|sig)|(?<![\w.?&;-])[\w.]*(?:password|passwd|token|secret))"
     r"[\w.-]*=)[^&;\s\"']+",
     re.IGNORECASE,
 )
-"""Options of an address that hold a password (`postgresql://host/db?password=...`), and variables and settings that are
-called so (`MLFLOW_TRACKING_TOKEN=...`)."""
+"""Query options of a URI that hold a password (`postgresql://host/db?password=...`), and variables and settings with
+such a name (`MLFLOW_TRACKING_TOKEN=...`)."""
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Signals that ask a command to end."""
+"""The signals that ask a command to end."""
 
 SILENT_SECONDS = 3.0
-"""After so long without an answer, it is said what is waited for."""
+"""Seconds without an answer after which a message says what the command is waiting for."""
 PATIENCE_SECONDS = 15.0
-"""A store that has not answered by then is given up, before anything was started."""
+"""Seconds without an answer after which a command fails, before anything was started."""
 LOOK_SECONDS = 0.2
 
 WRITE_ATTEMPTS = 5
 TAKEN = re.compile("unique|duplicate", re.IGNORECASE)
-"""How databases say that a row is there already."""
+"""The texts of databases' errors for a row that already exists."""
 
 MOST_ANSWERED, MOST_DOWNLOADED = 2**28, 2**32
-"""Bytes of one answer of a server, unpacked, and of one file. A thousand runs are 50 MB."""
+"""The largest response of a server, unpacked, and the largest file, in bytes. A thousand runs are 50 MB."""
 ANSWER_SECONDS, DOWNLOAD_SECONDS = 120.0, 3600.0
-"""How long one may take from its first byte to its last; MLflow itself only limits the time between two bytes."""
+"""Seconds that each may take from the first byte to the last; MLflow only limits the time between two bytes."""
 
 _VERSION = re.compile(r"\d+\.\d+")
 
 
 USUAL, WHILE_TRAINING = 2, 7
-"""How often MLflow tries a request to a server again. Its own seven tries take four minutes to give up, which suits a
-run that has something to lose; whoever waits at a terminal wants to know."""
+"""How often a request to a server is retried. MLflow's default of seven takes four minutes until it fails: good for a
+run with results to lose, but too long for a user at a terminal."""
 _retries = USUAL
 
 
 def shown_uri(uri: str) -> str:
-    """A store's URI, or any text with URIs in it, without the users and passwords that they may hold."""
+    """A URI, or any text with URIs, without users and passwords."""
     return SECRET_OPTIONS.sub(r"\g<key>***", CREDENTIALS.sub("", uri))
 
 
 def holds_secret(uri: str | None) -> bool:
-    """Whether an address holds a user or a password."""
+    """Whether a URI holds a user or a password."""
     return uri is not None and shown_uri(uri) != uri
 
 
 class Discreet(logging.Formatter):
-    """Log lines, tracebacks included, as `shown_uri` shows them and clean."""
+    """A log formatter that removes passwords (`shown_uri`) and control characters, also from tracebacks."""
 
     def format(self, record: logging.LogRecord) -> str:
         return clean(shown_uri(super().format(record)), lines=True)
@@ -81,10 +82,10 @@ class Discreet(logging.Formatter):
 
 @contextmanager
 def explained(shown: str, server: bool) -> Iterator[None]:
-    """What MLflow and the database raise in the block becomes a `StoreError` that names the store as `shown`.
+    """Translate errors of MLflow and the database in the block into a `StoreError` that names the store as `shown`.
 
-    A signal waits until the block ends, unless the store is a `server`: that keeps its own order, and may let us wait
-    for long.
+    A signal waits until the block ends, unless the store is a `server`: a server protects its own data, and may take
+    long to answer.
     """
     from google.protobuf.json_format import ParseError  # type: ignore[import-untyped]
     from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
@@ -116,7 +117,7 @@ def explained(shown: str, server: bool) -> Iterator[None]:
 
 
 def bound_answers() -> None:
-    """Have MLflow, from now on, read no answer of a server that is too large or takes for ever."""
+    """From now on, let MLflow reject responses of a server that are too large or take too long."""
     from mlflow.utils import request_utils
 
     usual = request_utils._get_request_session
@@ -132,7 +133,7 @@ def bound_answers() -> None:
 
 
 def _bound(response: Any, stream: bool = False, **_: Any) -> None:
-    """`requests` calls it when an answer begins, and then reads all of it by its `iter_content`."""
+    """A hook that `requests` calls when a response begins; it then reads the body through `iter_content`."""
     most, seconds = (MOST_DOWNLOADED, DOWNLOAD_SECONDS) if stream else (MOST_ANSWERED, ANSWER_SECONDS)
     usual = response.iter_content
 
@@ -152,15 +153,15 @@ def _bound(response: Any, stream: bool = False, **_: Any) -> None:
 
     response.iter_content = counted
     if response.request.method == "DELETE":
-        _ = response.content  # MLflow leaves it unread, and its connection open
+        _ = response.content  # MLflow would not read it, and leave its connection open
 
 
 @contextmanager
 def _cut_off(response: Any, seconds: float, late: threading.Event) -> Iterator[None]:
-    """Shut the connection of a response where the block takes longer; what reads in it finds the end."""
+    """Close the connection of a response after `seconds`; a read in the block then finds the end of the data."""
     try:
         ours = socket.socket(fileno=os.dup(response.raw.fileno()))
-    except (OSError, ValueError):  # all of it is here
+    except (OSError, ValueError):  # the connection is closed already: the response is complete
         yield
         return
 
@@ -180,7 +181,7 @@ def _cut_off(response: Any, seconds: float, late: threading.Event) -> Iterator[N
 
 
 def check_is_mlflow(uri: str, shown: str) -> None:
-    """Raise `StoreError` where a server that has no experiments is no MLflow server: those have a version."""
+    """Raise `StoreError` if a server without experiments is no MLflow server (those report a version)."""
     from mlflow.utils.credentials import get_default_host_creds
     from mlflow.utils.rest_utils import http_request
 
@@ -190,15 +191,15 @@ def check_is_mlflow(uri: str, shown: str) -> None:
 
 
 def refused(error: StoreError) -> bool:
-    """Whether the store was there and did not want what it was given; it would not later either."""
+    """Whether the store was reachable but rejected the write, so that a retry is useless."""
     return isinstance(error, OutsideStore) or getattr(error.__cause__, "error_code", None) in REFUSALS
 
 
 def taken_retried(write: Callable[[], object]) -> None:
-    """Do `write`, once more where another process has inserted the same row meanwhile.
+    """Call `write`, and retry once if another process has inserted the same row at the same time.
 
-    MLflow looks for a dataset or a tag and then inserts it; the next time it is found. Two runs may be given the same
-    images, and a command may end a run whose worker is just ending it.
+    MLflow looks for a dataset or a tag and inserts it if it is missing; the retry finds it. This happens when two runs
+    log the same dataset, or when a command ends a run at the same time as its worker.
     """
     from mlflow.exceptions import MlflowException
 
@@ -212,9 +213,9 @@ def taken_retried(write: Callable[[], object]) -> None:
 
 
 def await_answer(ask: Callable[[], object], shown: str) -> None:
-    """Do `ask`, the first request to the store `shown`, and say what is waited for where that takes long.
+    """Call `ask`, the first request to the store `shown`; if it takes long, log what the command is waiting for.
 
-    Raises what it raises, and `StoreError` after `PATIENCE_SECONDS`, unless the user has told MLflow how long to wait.
+    Raises the errors of `ask`, and `StoreError` after `PATIENCE_SECONDS`, unless the user has set MLflow's own timeout.
     """
     failures: list[BaseException] = []
 
@@ -246,9 +247,9 @@ def await_answer(ask: Callable[[], object], shown: str) -> None:
 
 @contextmanager
 def retries(count: int) -> Iterator[None]:
-    """Have requests to a server tried again `count` times while the block lasts, in the place of the `USUAL` number.
+    """Retry requests to a server `count` times in the block, instead of `USUAL` times.
 
-    Whoever has set the number in the environment has that everywhere.
+    A number that the user has set in the environment always has priority.
     """
     global _retries
     before, _retries = _retries, count
@@ -260,11 +261,11 @@ def retries(count: int) -> Iterator[None]:
 
 @contextmanager
 def _whole(server: bool) -> Iterator[None]:
-    """Hold back the first Ctrl-C, SIGTERM or SIGHUP until the block ends; a second one comes through, but for SIGHUP: a
-    terminal that is closed says so twice.
+    """Hold back the first Ctrl-C, SIGTERM or SIGHUP until the block ends. A second one is delivered at once, except
+    SIGHUP, which a closed terminal sends twice.
 
-    MLflow does not roll back a transaction that `KeyboardInterrupt` leaves, and SQLite would stay locked: the run could
-    not be marked as killed.
+    MLflow does not roll back a transaction that `KeyboardInterrupt` interrupts, and SQLite would stay locked: the run
+    could not be marked as killed.
     """
     if server or threading.current_thread() is not threading.main_thread():
         yield

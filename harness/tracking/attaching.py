@@ -1,4 +1,4 @@
-"""Files put among the artifacts of a run that has ended."""
+"""Adds artifacts to a run that has ended."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from harness.tracking.store import Store
 
 
 def attach(store: Store, run_id: str, folder: Path) -> None:
-    """Put everything in `folder` among the artifacts of a run, under the same names; what has such a name is replaced.
+    """Log everything in `folder` as artifacts of a run, under the same names; existing artifacts are replaced.
 
-    The run's state and times stay as they are. Raises `StoreError`, and `OutsideStore` as `check_targets`.
+    The run's state and times do not change. Raises `StoreError`, and `OutsideStore` as `check_targets`.
     """
     store.check_writable()
     client = store.client
@@ -23,8 +23,8 @@ def attach(store: Store, run_id: str, folder: Path) -> None:
 
 
 def check_targets(store: Store, location: str, names: Iterable[str]) -> None:
-    """Make sure, before artifacts are written at `location` under these names, that the place is the store's own and
-    that none of them is a link to another: a file that has another name as well is not written into, but replaced.
+    """Before artifacts are written at `location` under these names: check that the location belongs to the store and
+    that no target is a link. A file with a second hard link is replaced, so that the other name keeps its content.
 
     Raises `OutsideStore` as `places.artifact_path`."""
     targets = [store.artifact_path(f"{location.rstrip('/')}/{name}") for name in names]

@@ -35,8 +35,8 @@ _PAGE = 1000
 _PAGES = 10_000
 _IDS_PER_REQUEST = 200
 _FINGERPRINTS_ASKED = 100
-"""MLflow cannot be asked for one of several values of a tag. So many are asked for one by one, in 0.03 s each; for more
-of them all runs are read."""
+"""MLflow's filter language has no OR for values of a tag. Up to so many values are asked for one by one, in 0.03 s
+each; for more, all runs are read."""
 
 
 class ClientReader:
@@ -53,7 +53,7 @@ class ClientReader:
             check_journal(store.database)
         with store.explained():
             bound_answers()
-            self._client = MlflowClient(tracking_uri=store.uri)  # not `store.client`: it would make missing tables
+            self._client = MlflowClient(tracking_uri=store.uri)  # `store.client` would create missing tables
 
     def experiments(self) -> dict[str, str]:
         found = {experiment.experiment_id: bounded(experiment.name) for experiment in self._experiments()}
@@ -72,7 +72,7 @@ class ClientReader:
             for identity in experiments
             if selection.experiment_ids is None or identity in selection.experiment_ids
         ]
-        if not wanted:  # MLflow takes an empty list for an error
+        if not wanted:  # for MLflow an empty list is an error
             return []
         found = [run for text in _filters(selection) for run in self._search(wanted, text, selection.newest)]
         if selection.fingerprints is not None:
@@ -133,7 +133,7 @@ class ClientReader:
 
 
 def _filters(selection: Selection) -> list[str]:
-    """The selection in MLflow's filter language; more than one where a list of ids would be too long for a request."""
+    """The selection in MLflow's filter language; several filters if one list of ids would be too long for a request."""
     conditions = []
     if selection.parent_id is not None:
         conditions.append(f"tags.`{PARENT_TAG}` = {_quoted(selection.parent_id)}")
@@ -158,7 +158,7 @@ def _filters(selection: Selection) -> list[str]:
 
 
 def _quoted(text: str) -> str:
-    """A text in MLflow's filter language, which knows no escape inside quotes."""
+    """A text as a quoted string of MLflow's filter language, which has no escape character."""
     if "'" not in text:
         return f"'{text}'"
     if '"' not in text:
@@ -170,10 +170,10 @@ def _record(run: Any, experiment: str) -> RunRecord | None:
     info, words, texts = run.info, Texts(), Texts(lines=True)
     parameters = {words[key]: words[value] for key, value in run.data.params.items()}
     tags = {words[key]: texts[value] for key, value in run.data.tags.items()}
-    if lacks_digests(tags, parameters):  # the inputs came with the run
+    if lacks_digests(tags, parameters):  # the dataset inputs were read with the run
         inputs = [] if run.inputs is None else run.inputs.dataset_inputs
         parameters |= digest_parameters({_context(one): words[one.dataset.digest] for one in inputs})
-    # The steps of the last values came with the run, but MLflow has no public name for them.
+    # The run object has the steps of the last values, but MLflow has no public attribute for them.
     epochs = next((metric.step for metric in run.data._metric_objs if metric.key == EPOCH_METRIC), 0)
     metrics = {words[key]: value for key, value in run.data.metrics.items()}
     return read_record(

@@ -1,7 +1,7 @@
-"""Runs taken away for good: what the store has of them, their artifacts, models, checkpoints and spools.
+"""Deletes runs permanently: their rows in the store, artifacts, models, checkpoints and spools.
 
-In a SQLite store all are marked as deleted at once, as the UI does it, and the row of a run goes last: whatever a
-process that was killed has left is found by `disk.find_garbage`.
+In a SQLite store all runs are first marked as deleted, as the UI does it, and the row of a run is deleted last. So
+`disk.find_garbage` finds everything that a killed process has left.
 """
 
 from __future__ import annotations
@@ -28,13 +28,14 @@ from harness.tracking.views import TAG, sweep_key
 _KEYS = {"runs": "run_uuid", "logged_models": "model_id"}
 _LISTED = "IN (SELECT value FROM json_each(?))"
 _RUNS_AT_ONCE = 50
-"""In one transaction: other processes wait for so long."""
+"""How many runs one transaction deletes; other processes wait until it ends."""
 
 
 def delete_runs(store: Store, runs: Sequence[RunRecord]) -> list[str]:
-    """Delete runs; of a sweep its own run is given last. Where files lie that a server still has to take away.
+    """Delete runs; the parent run of a sweep must be last. Returns the locations of files that only the server can
+    delete.
 
-    Raises `StoreError`: what was not deleted by then is there, or found by `find_garbage`.
+    Raises `StoreError`; the rest then still exists, or `find_garbage` finds it.
     """
     if store.database is None:
         return [each for run in runs for each in _delete_from_server(store, run)]
@@ -49,7 +50,7 @@ def delete_runs(store: Store, runs: Sequence[RunRecord]) -> list[str]:
 
 
 def purge(inventory: Inventory, run_ids: Sequence[str]) -> None:
-    """Take away runs of a SQLite store that are marked as deleted. Raises `StoreError`."""
+    """Permanently delete runs of a SQLite store that are marked as deleted. Raises `StoreError`."""
     for start in range(0, len(run_ids), _RUNS_AT_ONCE):
         portion = run_ids[start : start + _RUNS_AT_ONCE]
         for run_id in portion:
@@ -65,7 +66,7 @@ def purge(inventory: Inventory, run_ids: Sequence[str]) -> None:
 
 
 def collect(store: Store, garbage: Garbage) -> None:
-    """Take away what belongs to no run of a SQLite store. Raises `StoreError`."""
+    """Delete what belongs to no run of a SQLite store. Raises `StoreError`."""
     assert store.database is not None
     inventory = take_inventory(store.database)
     purge(inventory, [run_id for run_id in garbage.runs if run_id in inventory.runs and inventory.runs[run_id].deleted])
@@ -84,7 +85,8 @@ def collect(store: Store, garbage: Garbage) -> None:
 
 
 def registered_models(store: Store, run_ids: Iterable[str]) -> Mapping[str, str]:
-    """Of these runs those whose model is a version of a registered model, and which. Raises `StoreError`."""
+    """Those of the runs whose model is registered, with the name and version of the registered model. Raises
+    `StoreError`."""
     if store.database is not None:
         known = take_inventory(store.database).registered
         return {run_id: known[run_id] for run_id in run_ids if run_id in known}
@@ -97,14 +99,13 @@ def registered_models(store: Store, run_ids: Iterable[str]) -> Mapping[str, str]
 
 
 def remove(path: Path) -> None:
-    """Take away a file, or a folder with all that is in it. Links in it go, not what they point to. Raises
-    `StoreError`."""
+    """Delete a file, or a folder with its content. Links in it are deleted, not their targets. Raises `StoreError`."""
     try:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    except FileNotFoundError:  # another command is at it
+    except FileNotFoundError:  # another command is deleting it
         pass
     except OSError as error:
         raise StoreError(
@@ -114,7 +115,7 @@ def remove(path: Path) -> None:
 
 
 def _forget_here(run_id: str) -> None:
-    """Take away what this machine keeps of a run beside its store: a checkpoint, and results in a spool."""
+    """Delete what this machine has of a run outside the store: its checkpoint and its spool."""
     remove(paths.checkpoint_file(run_id))
     spools = find_spools(run_id).get(run_id, [])
     with held(spools) as ours:
@@ -125,7 +126,7 @@ def _forget_here(run_id: str) -> None:
 
 @contextmanager
 def _writing(database: Path) -> Iterator[sqlite3.Connection]:
-    """A transaction, done whole or not at all."""
+    """A transaction on the database."""
     with explained(database), closing(opened(database)) as connection:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("BEGIN IMMEDIATE")
@@ -134,9 +135,9 @@ def _writing(database: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _take_rows(database: Path, table: str, identities: Sequence[str]) -> None:
-    """Take rows out of `runs` or `logged_models`, and what refers to them out of every other table.
+    """Delete rows of `runs` or `logged_models`, and the rows of every other table that refer to them.
 
-    MLflow's own way takes three transactions a run: minutes for a few hundred.
+    MLflow itself needs three transactions per run: minutes for a few hundred runs.
     """
     if not identities:
         return
@@ -153,14 +154,14 @@ def _take_rows(database: Path, table: str, identities: Sequence[str]) -> None:
 
 
 def _quoted(name: str) -> str:
-    """A table's or a column's name in SQL, whatever it is."""
+    """A table's or a column's name, quoted for SQL."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def _delete_from_server(store: Store, run: RunRecord) -> list[str]:
-    """Delete a run by MLflow's client, its files first; what is left, in words.
+    """Delete a run through MLflow's client, its files first. Returns messages about what could not be deleted.
 
-    Files whose recorded place is a path are the server's, whatever lies at that path here.
+    A location that is a plain path is a path on the server, so nothing is deleted at that path on this machine.
     """
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
@@ -169,11 +170,11 @@ def _delete_from_server(store: Store, run: RunRecord) -> list[str]:
         found = client.get_run(run.run_id)
         outputs = [] if found.outputs is None else found.outputs.model_outputs
         named = [client.get_logged_model(one.model_id) for one in outputs]
-    models = [model for model in named if model.source_run_id == run.run_id]  # a run may name another's
+    models = [model for model in named if model.source_run_id == run.run_id]  # a run may name another run's model
     owners = {model.artifact_location: model.model_id for model in models} | {found.info.artifact_uri: run.run_id}
     locations = list(owners)
     left = [location for location in locations if local_path(location) is not None]
-    for location, owner in owners.items():  # before anything is asked of another server
+    for location, owner in owners.items():  # before any request to another server
         if location not in left:
             store.artifact_path(location)
             _check_owned(location, owner)
@@ -192,8 +193,8 @@ def _delete_from_server(store: Store, run: RunRecord) -> list[str]:
 
 
 def _check_owned(location: str, owner: str) -> None:
-    """Make sure that a place on a server is that of the run or model `owner`: its record may name one of many. Raises
-    `OutsideStore`."""
+    """Check that a location on a server belongs to the run or model `owner` alone: a record could name a folder of many
+    runs. Raises `OutsideStore`."""
     path = PurePosixPath(urlsplit(location).path)
     folder = path.parent if path.name == "artifacts" else path
     if folder.name != owner or not (RUN_ID.fullmatch(owner) or MODEL_ID.fullmatch(owner)):

@@ -1,8 +1,8 @@
-"""What the runs of a SQLite store have on disk, and what lies there that belongs to no run.
+"""Disk usage of a SQLite store: the files of its runs, and files that belong to no run (garbage).
 
-A folder counts as that of a run or model where it is named by its id and lies, by no link, below `mlruns/` beside the
-database or below the place that the experiment records, where that is one that the user names (`places.py`). Nothing
-else is measured, and nothing else is ever removed.
+A folder counts as that of a run or model only if its name is the id, and if it is, without links, below `mlruns/`
+beside the database, or below the experiment's recorded location if the user has named that place (`places.py`).
+Nothing else is measured, and nothing else is ever deleted.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from harness.tracking.preflight import explained, opened
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 MODEL_ID = re.compile(r"m-[0-9a-f]{32}")
 PART = re.compile(r"\..+\.[0-9a-f]{32}\.part")
-"""What `paths.atomic_path` leaves where its process was killed."""
+"""The temporary file that `paths.atomic_path` leaves if its process was killed."""
 PART_SECONDS = 24 * 3600.0
-"""Nobody writes a file for so long: an older part has no writer."""
+"""No file takes so many seconds to write: the writer of an older temporary file is dead."""
 WORTH_COMPACTING = 1_000_000
-"""Bytes of free pages in a database that are given back to the disk, rather than kept for the next runs."""
+"""Bytes of free pages from which a database is compacted; fewer are left for the next runs."""
 _UNITS = {1: "B", 10**3: "kB", 10**6: "MB", 10**9: "GB"}
 _DELETED = "deleted"
 _MAGIC = b"SQLite format 3\0"
@@ -55,9 +55,9 @@ class _Model:
 
 @dataclass(frozen=True)
 class Inventory:
-    """What a SQLite store records of places, at one moment, with what was deleted in MLflow and is still there.
+    """The recorded locations of a SQLite store at one moment, including runs that are only marked as deleted.
 
-    `registered` says which version of a registered model a run's model is, by the run's id.
+    `registered` maps a run's id to the version of a registered model that comes from it.
     """
 
     database: Path
@@ -70,7 +70,7 @@ class Inventory:
 
     @cached_property
     def models_of(self) -> Mapping[str, list[str]]:
-        """The ids of the logged models by those of their runs."""
+        """The ids of the logged models by run id."""
         found: defaultdict[str, list[str]] = defaultdict(list)
         for identity, model in self.models.items():
             if model.run_id is not None:
@@ -78,21 +78,21 @@ class Inventory:
         return found
 
     def of_run(self, run_id: str) -> list[Path]:
-        """What a run has on disk: the folders of its artifacts and of its models, and its checkpoint."""
+        """A run's files: the folders of its artifacts and of its models, and its checkpoint."""
         folders = [self.run_folder(run_id), *map(self.model_folder, self.models_of.get(run_id, ()))]
         checkpoint = paths.checkpoint_file(run_id)
         return [path for path in (*folders, checkpoint) if path is not None and path.exists()]
 
     def size(self, run_id: str) -> int:
-        """What a run has on disk, in bytes."""
+        """The size of a run's files, in bytes."""
         return sum(map(size_of, self.of_run(run_id)))
 
     def run_folder(self, run_id: str) -> Path | None:
-        """The folder of a run's artifacts; None where it is not to be touched (see the module)."""
+        """The folder of a run's artifacts; None if it must not be touched (see the module's docstring)."""
         return self._own_folder(self.runs[run_id].location, run_id) if run_id in self.runs else None
 
     def model_folder(self, model_id: str) -> Path | None:
-        """The folder of a logged model; None where it is not to be touched."""
+        """The folder of a logged model; None if it must not be touched."""
         return self._own_folder(self.models[model_id].location, model_id)
 
     @cached_property
@@ -116,10 +116,9 @@ class Inventory:
 
 @dataclass(frozen=True)
 class Garbage:
-    """What belongs to no run: ids, and files and folders. `compact`: the database has much free space in it.
+    """What belongs to no run: ids, files and folders. `compact`: the database has much free space inside.
 
-    `found` says the same in words (of one), each with how many there are and their bytes; `remarks` say what is left
-    alone.
+    `found` has a phrase (singular) for each kind, with the number and the bytes; `remarks` say what is not deleted.
     """
 
     runs: tuple[str, ...]
@@ -136,7 +135,7 @@ class Garbage:
 
 
 def take_inventory(database: Path) -> Inventory:
-    """Read what a store records. Raises `StoreError`."""
+    """Read the inventory of a store. Raises `StoreError`."""
     with explained(database), closing(opened(database)) as connection:
         connection.execute("BEGIN")
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -166,7 +165,7 @@ def take_inventory(database: Path) -> Inventory:
 
 
 def _named_place(database: Path, location: str) -> Path | None:
-    """The folder at `location`; None where it is elsewhere, or only the store says that it is its own."""
+    """The folder at `location`; None if it is not on this machine, or if only the store (not the user) names it."""
     try:
         return artifact_path(f"sqlite:///{database}", database, location)
     except StoreError:
@@ -174,7 +173,7 @@ def _named_place(database: Path, location: str) -> Path | None:
 
 
 def _registered(connection: sqlite3.Connection, models: Mapping[str, _Model]) -> Iterator[tuple[str, str]]:
-    """Versions of registered models, in words, by the run that their model comes from."""
+    """Versions of registered models, as text, by the id of the run that the model comes from."""
     for name, version, run_id, source in connection.execute(
         "SELECT name, version, run_id, source FROM model_versions WHERE current_stage != 'Deleted_Internal'"
     ):
@@ -187,7 +186,7 @@ def _registered(connection: sqlite3.Connection, models: Mapping[str, _Model]) ->
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, or of everything in a folder. No link is followed; what vanishes meanwhile counts nothing."""
+    """Bytes of a file, or of a folder's content. Links are not followed; files deleted meanwhile count as 0."""
     total = 0
     folders = [path] if path.is_dir() and not path.is_symlink() else []
     try:
@@ -205,7 +204,7 @@ def size_of(path: Path) -> int:
 
 
 def weight(database: Path) -> dict[str, int]:
-    """What a store weighs, in bytes: its `artifacts`, models included, the `database`, and `checkpoints`."""
+    """The size of a store in bytes: its `artifacts` (models included), its `database`, and its `checkpoints`."""
     files = [database.with_name(database.name + end) for end in ("", "-journal", "-wal", "-shm")]
     root, inventory = artifact_root(database), take_inventory(database)
     folders = [*map(inventory.run_folder, inventory.runs), *map(inventory.model_folder, inventory.models)]
@@ -218,16 +217,16 @@ def weight(database: Path) -> dict[str, int]:
 
 
 def find_garbage(database: Path) -> Garbage:
-    """What belongs to no run of a store.
+    """Find what belongs to no run of a store.
 
-    - Runs that were deleted in MLflow, with all that they have; and experiments.
-    - Models that were deleted there, or whose run is gone.
-    - Folders of runs and models that the database does not know, nor any other database beside it.
-    - Checkpoints of finished runs, and parts of files whose writers were killed.
+    - Runs and experiments that were deleted in MLflow, with all their files.
+    - Models that were deleted there, or whose run no longer exists.
+    - Folders of runs and models that are in no database of this folder.
+    - Checkpoints of finished runs, and temporary files whose writers were killed.
 
-    A registered model is kept, and its run. Raises `StoreError`.
+    A registered model and its run are never garbage. Raises `StoreError`.
     """
-    listed = list(_folders(artifact_root(database)))  # before the ids: a run is recorded first, then has a folder
+    listed = list(_folders(artifact_root(database)))  # before the ids: a run is recorded before it has a folder
     inventory = take_inventory(database)
     known = inventory.runs.keys() | inventory.models.keys() | _ids_beside(database)
     gone = [run_id for run_id, run in inventory.runs.items() if run.deleted]
@@ -266,8 +265,8 @@ def find_garbage(database: Path) -> Garbage:
 
 
 def _folders(root: Path) -> Iterator[Path]:
-    """Folders below `mlruns/` that look as MLflow makes them for a run or a model. A link is not looked into: what is
-    behind it may be the folder of other stores too."""
+    """Folders below `mlruns/` that look like those that MLflow makes for a run or a model. Links are not followed:
+    other stores may use their targets."""
     for experiment in _real_folders(root):
         for folder in _real_folders(experiment):
             candidates = [folder] if RUN_ID.fullmatch(folder.name) else []
@@ -283,8 +282,8 @@ def _real_folders(folder: Path) -> list[Path]:
 
 
 def _ids_beside(database: Path) -> set[str]:
-    """The runs and models of other stores in the same folder, which share `mlruns/`, and of copies of this one that
-    people made."""
+    """The ids of runs and models in other databases of the same folder (other stores, or copies of this one), which
+    share `mlruns/`."""
     found: set[str] = set()
     copies = _copies(database)
     for file in artifact_root(database).parent.iterdir():
@@ -302,7 +301,7 @@ def _ids_beside(database: Path) -> set[str]:
 
 
 def _checkpoints(inventory: Inventory) -> tuple[list[Path], list[Path]]:
-    """Those of runs that need none any more, and those of runs that the store does not know."""
+    """The checkpoints of finished runs, and those of runs that are not in the store."""
     files = sorted(paths.checkpoint_directory().glob("*.npz"))
     files = [file for file in files if RUN_ID.fullmatch(file.stem)]
     done = {identity for identity, run in inventory.runs.items() if run.state == RunState.FINISHED and not run.deleted}
@@ -331,17 +330,17 @@ def _remarks(inventory: Inventory, registered: int, unknown: Collection[Path]) -
 
 
 def _copies(database: Path) -> list[Path]:
-    """What `harness store relocate` has kept: the way back from it, for the user to take away."""
+    """The backups that `harness store relocate` has made; the user may delete them."""
     return sorted(database.parent.glob(f"{glob.escape(database.name)}{BEFORE_RELOCATE}*"))
 
 
 def sizes(found: Iterable[Path]) -> int:
-    """Bytes of files and folders together."""
+    """The total bytes of files and folders."""
     return sum(map(size_of, found))
 
 
 def shown_size(size: float) -> str:
-    """Bytes as people read them: 812 kB, 4.4 MB."""
+    """A number of bytes for people: 812 kB, 4.4 MB."""
     unit = next((unit for unit in _UNITS if size < 999.5 * unit), max(_UNITS))
     value = size / unit
     return f"{value:.0f} {_UNITS[unit]}" if value >= 99.5 or unit == 1 else f"{value:.1f} {_UNITS[unit]}"

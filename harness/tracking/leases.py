@@ -1,4 +1,4 @@
-"""What processes that share a store settle in it: who owns a sweep, and which of two equal ones stays."""
+"""The primitives for processes that share a store: write a parameter once, change tags, delete a duplicate run."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from harness.tracking.store import Store
 
 
 def write_once(store: Store, run_id: str, key: str, value: str) -> bool:
-    """Give a run the parameter `key`; whether it is `value` now, and not another's.
+    """Write the parameter `key` of a run. Returns whether it is now `value`; False if another process was first.
 
-    A parameter cannot be changed in any store of MLflow, so of several processes one succeeds. Raises `StoreError`.
+    No MLflow store lets a parameter change, so only one of several processes succeeds. Raises `StoreError`.
     """
     from mlflow.exceptions import MlflowException
 
@@ -37,7 +37,7 @@ def tag_run(store: Store, run_id: str, tags: Mapping[str, str]) -> None:
 
 
 def change_tags(store: Store, run_id: str, given: Mapping[str, str], removed: Iterable[str]) -> None:
-    """Set the tags `given` of a run, and take `removed` away.
+    """Set the tags `given` of a run, and delete those in `removed`.
 
     Raises `RequestError` for a key or a value that MLflow refuses (nothing is changed then), `StoreError`.
     """
@@ -57,14 +57,14 @@ def change_tags(store: Store, run_id: str, given: Mapping[str, str], removed: It
 
 
 def delete_run(store: Store, run_id: str) -> None:
-    """Delete a run as the UI does: it is kept, marked as deleted. Raises `StoreError`."""
+    """Delete a run as the UI does: it is only marked as deleted. Raises `StoreError`."""
     client = store.client
     with store.explained():
         client.delete_run(run_id)
 
 
 def read_run(store: Store, run_id: str) -> Any:
-    """Parameters, tags and state of a run, by MLflow's client: one small request. Raises `StoreError`."""
+    """Read a run through MLflow's client: one small request. Raises `StoreError`."""
     client = store.client
     with store.explained():
         return client.get_run(run_id)

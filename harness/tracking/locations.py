@@ -1,6 +1,7 @@
-"""Where a SQLite store says that its artifacts lie.
+"""The artifact locations that a SQLite store records, and their correction after a move (`harness store relocate`).
 
-MLflow records absolute locations: a project that was moved or copied names its old place until they are rewritten.
+MLflow records absolute locations: after a project was moved or copied, they name the old folder until they are
+rewritten. Which locations are allowed is checked in `places.py`.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ _COLUMNS = {
     "sources": ("model_versions", "source", ""),
     "traces": ("trace_tags", "value", "AND key = 'mlflow.artifactLocation'"),
 }
-"""What MLflow records locations of: table, column, condition."""
+"""Where MLflow records locations: table, column, condition."""
 
 
 def artifact_root(database: Path) -> Path:
-    """Where the artifacts of a SQLite store lie: `mlruns/` beside the database, as MLflow would put them."""
+    """The folder of a SQLite store's artifacts: `mlruns/` beside the database, as MLflow would choose it."""
     return database.parent / ARTIFACTS
 
 
@@ -47,7 +48,7 @@ def experiment_folder(experiment: str) -> str:
 
 
 def local_path(location: str) -> Path | None:
-    """The path of a location on this machine; None for one elsewhere (`s3://...`)."""
+    """The path of a location on this machine; None for another one (`s3://...`)."""
     address = urlsplit(location)
     if address.scheme == "file":
         return Path(url2pathname(address.path))
@@ -56,10 +57,10 @@ def local_path(location: str) -> Path | None:
 
 @dataclass(frozen=True)
 class Move:
-    """What a store that was moved or copied records of its old places.
+    """The outdated locations of a store that was moved or copied.
 
-    `places` maps each old place, as it is written in the store, to the present one; `counts` are how many experiments,
-    runs and so on lie there by what is recorded; `absent` are the folders that are at the old place only.
+    `places` maps each old folder, as written in the store, to the new one; `counts` are the numbers of experiments,
+    runs and so on with an old location; `absent` are the folders that exist only at the old place.
     """
 
     database: Path
@@ -69,16 +70,16 @@ class Move:
 
 
 def check_in_place(database: Path) -> None:
-    """Make sure that the store in the file `database` records the place that it lies in.
+    """Check that the store in the file `database` records locations in its present folder.
 
-    Raises `StoreError` for one that was moved or copied: it would write into its old place.
+    Raises `StoreError` for a store that was moved or copied: it would write into its old folder.
     """
     if (message := moved(database)) is not None:
         raise StoreError(message)
 
 
 def moved(database: Path) -> str | None:
-    """Of a store that was moved or copied, where to it records its artifacts and what to do; None of any other."""
+    """For a store that was moved or copied, a message with its recorded locations and what to do; else None."""
     old = _old_places(database)
     if not old:
         return None
@@ -91,8 +92,8 @@ def moved(database: Path) -> str | None:
 
 
 def recorded_artifacts(database: Path, experiment: str) -> Path | None:
-    """The folder on this machine in which the artifacts of an experiment lie; None where there is none yet, or where
-    it is elsewhere."""
+    """The folder on this machine with the artifacts of an experiment; None if it does not exist yet or is not on this
+    machine."""
     found = next((location for name, location, _ in _locations(database) if name == experiment), None)
     return None if found is None else local_path(found)
 
@@ -120,9 +121,9 @@ def plan(database: Path) -> Move:
 
 
 def relocate(move: Move) -> Path:
-    """Rewrite the recorded locations; the copy of the database from before, which is kept beside it.
+    """Rewrite the recorded locations. Returns the path of a backup of the database, which stays beside it.
 
-    Raises `RequestError` where artifacts are at the old place only, `StoreError`; nothing is changed then.
+    Raises `RequestError` if artifacts exist only at the old place, and `StoreError`; then nothing is changed.
     """
     if move.absent:
         olds = dict.fromkeys(str(path) for place in move.places if (path := local_path(place)) is not None)
@@ -149,12 +150,12 @@ def relocate(move: Move) -> Path:
 
 
 def _old_places(database: Path) -> list[str]:
-    """The places that are recorded as `mlruns/` of this store and are not, as they are written there.
+    """The recorded locations that were this store's `mlruns/` before a move, as written in the store.
 
-    An experiment may have its artifacts anywhere if somebody said so when it was made. A place is an old one if the
-    harness chose it (which always puts them beside the database), or if runs are recorded there and a database of this
-    name lies beside it (then this one is a copy). What MLflow chose for a program that ran in another folder says
-    nothing: that folder need not even be there.
+    An experiment may have any location that a user chose for it. A location is an old one if the harness chose it (the
+    harness always puts artifacts beside the database), or if runs are recorded there and a database with this name is
+    beside it (then this store is a copy). A location that MLflow chose for a program in another folder proves nothing:
+    that folder need not even exist.
     """
     own = {root.resolve() for root in (artifact_root(database), artifact_root(database.resolve()))}
     found: dict[str, None] = {}
@@ -163,7 +164,7 @@ def _old_places(database: Path) -> list[str]:
         if path is None or path.parent.name != ARTIFACTS or not path.is_absolute() or path.parent.resolve() in own:
             continue
         if any(root.exists() and path.parent.exists() and root.samefile(path.parent) for root in own):
-            continue  # the same folder by another mount
+            continue  # the same folder under another mount
         chosen_by_us = path.name == experiment_folder(name)
         other = path.parent.with_name(database.name)
         if chosen_by_us or (has_runs and other.exists()):
@@ -172,8 +173,8 @@ def _old_places(database: Path) -> list[str]:
 
 
 def _locations(database: Path) -> list[tuple[str, str, bool]]:
-    """Name and location of every experiment, the deleted ones too, and whether it has runs; none where there is no
-    store yet."""
+    """Name and location of every experiment (also deleted ones), and whether it has runs; empty if there is no store
+    yet."""
     if not database.is_file() or not database.stat().st_size:
         return []
     with explained(database), closing(opened(database)) as connection:
@@ -199,5 +200,5 @@ def _count(connection: sqlite3.Connection, what: str, place: str) -> int:
 
 
 def _under(column: str) -> str:
-    """That a location is a place (the first value) or lies under it (the second value: with a / at its end)."""
+    """An SQL condition: a location equals a folder (first value) or is below it (second value: the folder with a /)."""
     return f"({column} = ?1 OR substr({column}, 1, length(?2)) = ?2)"

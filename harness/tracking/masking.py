@@ -1,7 +1,7 @@
-"""Secrets in files, as far as they can be told: values that are called so, keys, tokens of well-known services.
+"""Masks secrets in a text as far as patterns find them: values with such a name, keys, tokens of known services.
 
-A net, not a proof. Each pattern keeps what is before and after the secret (the groups `a` and `z`). None may begin with
-a repetition that is not bound: a diff may have lines of megabytes.
+It cannot find every secret. Each pattern keeps the text before and after the secret (the groups `a` and `z`). No
+pattern may begin with an unbounded repetition: a diff may have lines of megabytes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NO_REFERENCE = r"(?!(?:(?:Bearer|Basic) )?(?:\$?\{[^}\n]*\}|<[^>\n]*>|%\())"
 _NO_SETTING = r"(?!(?:true|false|none|null|yes|no|on|off|[\d.]+)\s*$)"
 _PLAIN = r"[^\s\"'`(){}\[\],$<]"
 _GUESS = rf"(?=\S*\d)(?=\S*[A-Z]|\S*[^\w\s]|\S{{12}}){_PLAIN}{{6,}}"
-"""A word that is no name of anything: with a digit, and an upper-case letter, a sign or some length."""
+"""A value that looks random: with a digit, and with an upper-case letter, a special character or some length."""
 _TOKENS = (
     r"A[KS]IA[0-9A-Z]{16}", r"gh[pousr]_\w{30,}", r"github_pat_\w{22,}", r"gl(?:pat|dt|rt|cbt)-[\w-]{20,}",
     r"sk-[\w-]{20,}", r"[rs]k_(?:live|test)_\w{16,}", r"whsec_\w{16,}", r"hf_\w{30,}", r"xox[abeprs]-[\w-]{10,}",
@@ -74,11 +74,11 @@ SECRETS = (
     ),
     _pattern(rf"(?P<a>)(?<!\w)(?:{'|'.join(_TOKENS)})(?P<z>)", True),
 )
-"""In this order: what one has masked is left alone by the next."""
+"""Applied in this order; a later pattern does not change what an earlier one has masked."""
 
 
 def without_secrets(text: str) -> tuple[str, int]:
-    """A text, such as a diff, with its secrets as `***` as far as they can be told, and how many those were.
+    """A text, such as a diff, with the secrets that were found replaced by `***`, and their number.
 
     >>> without_secrets("+password = 'hush'")
     ("+password = '***'", 1)

@@ -1,4 +1,4 @@
-"""Which run or sweep somebody means, and the model of a run as files."""
+"""Finds the run or sweep that a user names (id, name, `latest`, `best`, model), and opens a run's model as files."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ from harness.tracking.store import Store
 
 LATEST, BEST = "latest", "best"
 _DEEPEST = 20
-"""Levels of folders among the artifacts that another server may list."""
+"""How many levels of folders a server may list among the artifacts."""
 _ASKED_AGAIN = 3
-"""MLflow asks for a folder twice: whether it is one, and what is in it."""
+"""MLflow lists a folder twice: to see whether it is a folder, and for its content."""
 _BY_VALIDATION = "final/val_accuracy"
 _LOGGED = re.compile(r"models:/(?P<id>m-[0-9a-f]{32})")
 _REGISTERED = re.compile(r"(?:models:/)?(?P<name>[^/@:]+)(?:/(?P<version>\d+|latest)|@(?P<alias>[^/@:]+))?")
 
 
 class _UnknownModel(RequestError):
-    """Nothing in the registry answers to what was given."""
+    """The registry has no model with the given name."""
 
 
 def find_run(store: Store, text: str) -> RunRecord:
-    """The one run or sweep that `text` means, in the order of trying:
+    """Find the one run or sweep that `text` names. Tried in this order:
 
-    `latest`, the run that started last, or the sweep that it belongs to; `best`, see `best_run`; a run's id, name, or
-    the beginning of its id (`runs:/` before it is welcome); a registered model (`NAME`, which is its highest version,
-    `NAME/3`, `NAME@alias`, `models:/...`) or a logged one (`models:/m-...`), which stand for the run that they come
-    from. `latest` and `best` pass over what `harness compare --confirm` trained.
+    `latest`, the run that started last, or its sweep; `best`, see `best_run`; a run's id, name, or the beginning of its
+    id (`runs:/` in front is allowed); a registered model (`NAME` for its highest version, `NAME/3`, `NAME@alias`,
+    `models:/...`) or a logged model (`models:/m-...`), which mean the run that they come from. `latest` and `best` skip
+    the runs of `harness compare --confirm`.
 
     Raises:
-        RequestError: nothing or too much answers to `text`.
+        RequestError: `text` names no run, or several.
         StoreError: the store cannot be read.
     """
     with cached_reads(store):
@@ -77,10 +77,10 @@ def _find_run(store: Store, text: str) -> RunRecord:
 
 
 def find_trained(store: Store, text: str) -> RunRecord:
-    """The one trained run that `text` means: as `find_run` has it, but `latest` is the finished run that started last.
+    """Find the one trained run that `text` names: as `find_run`, but `latest` is the finished run that started last.
 
     Raises:
-        RequestError: nothing or too much answers to `text`, or it is a sweep.
+        RequestError: `text` names no run, or several, or a sweep.
         StoreError: the store cannot be read.
     """
     with cached_reads(store):
@@ -94,11 +94,11 @@ def find_trained(store: Store, text: str) -> RunRecord:
 
 
 def find_sweep(store: Store, text: str) -> RunRecord:
-    """The sweep that `text` means: as `find_run` has it, but `latest` is the sweep that started last, `best` that of
-    the best run.
+    """Find the sweep that `text` names: as `find_run`, but `latest` is the sweep that started last, and `best` is the
+    sweep of the best run.
 
     Raises:
-        RequestError: nothing or too much answers to `text`, or it is no sweep.
+        RequestError: `text` names nothing, or several runs, or no sweep.
         StoreError: the store cannot be read.
     """
     if text == LATEST:
@@ -117,7 +117,7 @@ def find_sweep(store: Store, text: str) -> RunRecord:
 
 
 def _parent(store: Store, run: RunRecord) -> RunRecord | None:
-    """The sweep that a run belongs to; None where there is none (any more)."""
+    """The sweep that a run belongs to; None if there is none, or it was deleted."""
     if run.parent_id is None:
         return None
     parents = [parent for parent in read_sweeps(store, run.experiment) if parent.run_id == run.parent_id]
@@ -125,11 +125,11 @@ def _parent(store: Store, run: RunRecord) -> RunRecord | None:
 
 
 def best_run(store: Store) -> RunRecord:
-    """The finished run of highest held-out accuracy among those of the latest run's experiment that were scored on the
-    same images.
+    """The finished run with the highest held-out accuracy in the experiment of the latest run, among runs that were
+    scored on the same images.
 
-    Held out is the validation split where all runs with its test images have one, else the test images: then it
-    flatters itself. Raises as `find_run`.
+    Held-out is the validation split if all runs with these test images have one, else the test images; the test
+    accuracy of the run chosen by it is then optimistic. Raises as `find_run`.
     """
     finished = _finished(store)
     latest = finished[-1]
@@ -144,13 +144,13 @@ def best_run(store: Store) -> RunRecord:
 
 
 def ranking_metric(runs: list[RunRecord]) -> str:
-    """What `best_run` ranks by."""
+    """The metric that `best_run` ranks by."""
     validated = all(_BY_VALIDATION in run.metrics for run in runs)
     return _BY_VALIDATION if validated else "final/test_accuracy"
 
 
 def _finished(store: Store) -> list[RunRecord]:
-    """The finished runs of the experiment that was used last, or of the store where that has none; never empty."""
+    """The finished runs of the experiment that was used last; if it has none, those of the whole store. Never empty."""
     newest = latest_run(store)
     runs = [] if newest is None else without_confirming(store, read_runs(store, experiment=newest.experiment))
     if not any(run.state is RunState.FINISHED for run in runs):
@@ -170,7 +170,7 @@ def _of_model(store: Store, text: str) -> RunRecord:
         try:
             run_id = _source_run(client, text)
         except MlflowException as error:
-            # MLflow calls an alias that is not there, and a name that it would refuse, an invalid parameter.
+            # MLflow reports a missing alias, or a name that is not allowed, as an invalid parameter.
             if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 raise
             run_id = None
@@ -189,7 +189,7 @@ def _of_model(store: Store, text: str) -> RunRecord:
 
 
 def _source_run(client: Any, text: str) -> str | None:
-    """The id of the run that a model comes from, empty where it does not say; None where there is no such model."""
+    """The id of the run that a model comes from; empty if not recorded; None if there is no such model."""
     if logged := _LOGGED.fullmatch(text):
         return str(client.get_logged_model(logged["id"]).source_run_id or "")
     match = _REGISTERED.fullmatch(text)
@@ -205,9 +205,9 @@ def _source_run(client: Any, text: str) -> str | None:
 
 @contextmanager
 def model_folder(store: Store, run: RunRecord) -> Iterator[Path]:
-    """The folder of the run's logged MLflow model (`MLmodel`, `data/model.keras`, ...), for the length of the block.
+    """The folder of the run's logged MLflow model (`MLmodel`, `data/model.keras`, ...), valid during the block.
 
-    Raises `RequestError` where the run has no model.
+    Raises `RequestError` if the run has no model.
     """
     model_id = logged_model_id(store, run)
     client = store.client
@@ -218,7 +218,7 @@ def model_folder(store: Store, run: RunRecord) -> Iterator[Path]:
 
 
 def logged_model_id(store: Store, run: RunRecord) -> str:
-    """The id (`m-...`) of the model that the run logged last. Raises `RequestError` where it has none."""
+    """The id (`m-...`) of the model that the run logged last. Raises `RequestError` if it has none."""
     client = store.client
     with store.explained():
         outputs = client.get_run(run.run_id).outputs
@@ -235,9 +235,9 @@ def logged_model_id(store: Store, run: RunRecord) -> str:
 
 @contextmanager
 def downloaded(store: Store, location: str) -> Iterator[Path]:
-    """The artifact (a file or folder) at the URI `location` as a local path, in place where it lies on this machine.
+    """The artifact (a file or folder) at the URI `location` as a local path; not copied if it is on this machine.
 
-    Raises `OutsideStore` for one that is not the store's own, and for links in it (`places.artifact_path`).
+    Raises `OutsideStore` if it does not belong to the store, or contains links (`places.artifact_path`).
     """
     if (path := store.artifact_path(location)) is not None:
         if store.database is not None and not path.exists():
@@ -257,7 +257,7 @@ def downloaded(store: Store, location: str) -> Iterator[Path]:
 
 
 def _bounded(usual: Callable[[str | None], list[Any]], location: str) -> Callable[[str | None], list[Any]]:
-    """MLflow's listing of a folder of artifacts, which `StoreError` ends where a server lists without end."""
+    """MLflow's function that lists a folder of artifacts, with limits: `StoreError` if a server lists without end."""
     files, asked = 0, Counter[str | None]()
 
     def listed(path: str | None = None) -> list[Any]:
@@ -275,12 +275,12 @@ def _bounded(usual: Callable[[str | None], list[Any]], location: str) -> Callabl
 
 @contextmanager
 def run_artifact(store: Store, run: RunRecord, name: str) -> Iterator[Path]:
-    """The run's artifact `name` as a local path. Raises `RequestError` where the run does not have it, and as
+    """The run's artifact `name` as a local path. Raises `RequestError` if the run does not have it, and as
     `downloaded`."""
     client = store.client
     with store.explained():
         location = f"{client.get_run(run.run_id).info.artifact_uri.rstrip('/')}/{name}"
-    if not run.is_own:  # its artifacts may lie anywhere
+    if not run.is_own:  # an external run's artifacts may be anywhere
         there = False
     elif (path := store.artifact_path(location)) is not None:
         there = path.exists()

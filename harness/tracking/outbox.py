@@ -1,4 +1,4 @@
-"""Where a run's writes go: to the store, and once that fails to a spool, so that training continues."""
+"""Sends a run's writes to the store; if the store fails, to a spool, so that training continues."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ log = logging.getLogger(__name__)
 
 
 class Outbox:
-    """Takes a run's operations in order. After the first that the store does not take, all go to the spool."""
+    """Takes a run's operations in order. After the first one that fails, all go to the spool."""
 
     def __init__(self, origin: Origin) -> None:
-        """An earlier try than `origin.attempt` may have written some of it already."""
+        """If `origin.attempt` is a retry, earlier tries may have written some operations already."""
         self._origin = origin
         again = origin.attempt > 1
         self._stored = StoredRun(origin.store, origin.run_id, origin.experiment_id, origin.attempt, again)
@@ -30,8 +30,8 @@ class Outbox:
     def put(self, operation: Operation) -> None:
         """Deliver one operation.
 
-        Raises `StoreError` where the store is there but does not want it (the run was deleted, say), or where neither
-        store nor any spool can be written; `TakenOver` where a later try at the run has begun.
+        Raises `StoreError` if the store is reachable but rejects it (the run was deleted, for example), or if neither
+        the store nor a spool can be written; `TakenOver` if a later try of the run has begun.
         """
         if self._reason is None:
             try:
@@ -47,10 +47,9 @@ class Outbox:
             self._warn()
 
     def end(self, state: RunState, time: int) -> None:
-        """Deliver the end. A spool is uploaded at once if the store can be used again.
+        """Deliver the end of the run. A spool is uploaded at once if the store can be used again.
 
-        Raises `NotInStore` for a run that FINISHED and whose results are in a spool; other runs have an error of
-        their own to tell.
+        Raises `NotInStore` for a FINISHED run with results in a spool; for other runs their own error is raised.
         """
         self.put(End(str(state), time))
         if self._reason is None:
@@ -105,7 +104,7 @@ class Outbox:
         ) from self._reason
 
     def _warn(self) -> None:
-        # Logs lie on the same disk as a rule: `logging` would print a traceback for each line that finds it full.
+        # The logs are usually on the same full disk: `logging` would print a traceback for each line.
         logging.raiseExceptions = False
         if len(self._spools) > 1:
             log.error("The disk of %s is full too: the results go to %s now.", self._spools[0].folder, self._folder)
@@ -118,5 +117,5 @@ class Outbox:
 
     @property
     def _said(self) -> str:
-        """Why the store was given up, without how it is chosen."""
+        """Why the store failed, without the line about how a store is chosen."""
         return str(self._reason).partition("\n")[0]

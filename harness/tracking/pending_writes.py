@@ -1,8 +1,8 @@
-"""What a run writes, as plain data, and how each thing is written into the store: at once, or later from a spool.
+"""The writes of a run as plain data (operations), and their execution in the store: at once, or later from a spool.
 
-Whatever is written twice is in the store once: parameters, tags and artifacts by their names, metrics by key and step,
-datasets by name and digest, the model by the run that it comes from. So an entry of which nobody knows whether it
-arrived (an answer that was lost, a process that was killed) is simply written again.
+All operations are idempotent: parameters, tags and artifacts have names, metrics have key and step, datasets have name
+and digest, and a run has one model. So an operation whose result is unknown (the response was lost, the process was
+killed) is simply repeated.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ MODEL = "model"
 """The name of a run's model, of which it has one."""
 
 OURS_SECONDS = 30.0
-"""For so long a run stays ours after it was found to be: half of what a lease on a sweep lasts without a heartbeat."""
+"""Seconds after which it is checked again that no other command has resumed the run: half the time after which a lease
+without a heartbeat expires."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +41,14 @@ class Parameters:
 
 @dataclass(frozen=True)
 class Tags:
-    """Tags, in place of those of the same name."""
+    """Tags; existing tags of the same name are replaced."""
 
     values: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """Values at one step; `time` in milliseconds since 1970; `of_model`: they are the scores of the run's model too.
+    """Values at one step; `time` in milliseconds since 1970; `of_model`: also link them to the run's model.
 
     `datasets` are the `dataset_name` and `dataset_digest` of each split that the run was given.
     """
@@ -77,7 +78,7 @@ class File:
 
 @dataclass(frozen=True)
 class Datasets:
-    """What the run was given: MLflow's description of each dataset, and its `context`."""
+    """The dataset inputs of the run: MLflow's description of each dataset, and its `context`."""
 
     described: tuple[Mapping[str, str], ...]
     contexts: tuple[str, ...]
@@ -92,7 +93,7 @@ class TrainedModel:
 
 @dataclass(frozen=True)
 class End:
-    """The state that the run ends in, and when (milliseconds since 1970)."""
+    """The final state of the run, and its end time (milliseconds since 1970)."""
 
     state: str
     time: int
@@ -105,13 +106,13 @@ _KINDS: Mapping[str, Callable[..., Operation]] = {
 
 
 def to_json(operation: Operation) -> dict[str, Any]:
-    """An operation as what JSON can hold."""
+    """An operation as a dictionary for JSON."""
     return {"kind": type(operation).__name__, **asdict(operation)}
 
 
 def from_json(entry: Mapping[str, Any], folder: Path) -> Operation:
-    """What `to_json` was given; a `path` is one in `folder`. Raises `StoreError` where it leads out of it, and for what
-    is no operation."""
+    """The inverse of `to_json`; a `path` is relative to `folder`. Raises `StoreError` if a path is outside of it, or if
+    the entry is no operation."""
     try:
         values = dict(entry)
         operation = _KINDS[values.pop("kind")](**values)
@@ -130,7 +131,7 @@ def from_json(entry: Mapping[str, Any], folder: Path) -> Operation:
 
 @dataclass(frozen=True)
 class RunNow:
-    """A run as the store has it: its state, how many tries at it have begun, and the sweep that it belongs to."""
+    """A run's current state in the store, the number of its tries so far, and the sweep that it belongs to."""
 
     state: RunState
     tries: int
@@ -138,7 +139,7 @@ class RunNow:
 
 
 def look(store: Store, run_id: str) -> RunNow:
-    """A run as the store has it. Raises `StoreError`."""
+    """Read a run's current state from the store. Raises `StoreError`."""
     client = store.client
     with store.explained():
         run = client.get_run(run_id)
@@ -150,7 +151,7 @@ class StoredRun:
     """One run in the store, to which operations are applied."""
 
     def __init__(self, store: Store, run_id: str, experiment_id: str, attempt: int, again: bool = False) -> None:
-        """`attempt`: the try at the run that writes, from 1; `again`: what is applied may be in the store already."""
+        """`attempt`: the number of this try, from 1; `again`: operations may have been applied before."""
         self.store = store
         self.run_id = run_id
         self.experiment_id = experiment_id
@@ -162,10 +163,10 @@ class StoredRun:
         self._steps: dict[str, set[int]] = {}
 
     def apply(self, operation: Operation) -> None:
-        """Write one operation; it is on disk, or acknowledged by the server, at return.
+        """Write one operation; at return it is on disk, or acknowledged by the server.
 
-        Raises `StoreError`, `TakenOver` where a later try at the run has begun, and `OutsideStore` for an artifact
-        that would not be written into the store's own place.
+        Raises `StoreError`, `TakenOver` if a later try of the run has begun, and `OutsideStore` for an artifact whose
+        location does not belong to the store.
         """
         if isinstance(operation, Text):
             check_targets(self.store, self._location, [operation.name])
@@ -198,7 +199,7 @@ class StoredRun:
             return str(self._client.get_run(self.run_id).info.artifact_uri)
 
     def _make_sure_of_it(self) -> None:
-        """A machine that slept, or had lost its store, may wake when another has resumed its runs."""
+        """Check that no other command has resumed the run, for example while this machine slept."""
         if seconds_elapsed() - self._ours_at < OURS_SECONDS:
             return
         tries = look(self.store, self.run_id).tries
@@ -240,10 +241,10 @@ class StoredRun:
             self._client.log_batch(self.run_id, metrics=entries)
 
     def _missing(self, operation: Metrics, model_id: str | None) -> dict[str, float]:
-        """Of the values, those that the run lacks at this step.
+        """The values that the run does not have at this step.
 
-        The store writes the scores of a run before those of its model: where only the second part is missing, both go
-        again, and the store drops the first by their equal time.
+        The store writes a run's metrics before the copies of its model. If only the copies are missing, both are
+        written again, and the store ignores the first because they have the same time.
         """
         scored = set()
         if model_id is not None:
@@ -292,7 +293,7 @@ class StoredRun:
             self._client.log_outputs(self.run_id, [LoggedModelOutput(model_id, step=0)])
 
     def _find_model(self) -> str | None:
-        """The run's model, made now or by an earlier try whose answer may have been lost."""
+        """The id of the run's model, also if an earlier try made it and the response was lost."""
         if self._model_id is None and self._again:
             found = self._client.search_logged_models(
                 [self.experiment_id], filter_string=f"source_run_id = '{self.run_id}'"
@@ -302,7 +303,7 @@ class StoredRun:
 
     def _end(self, operation: End) -> None:
         if self._again and operation.state == RunState.FINISHED:
-            # While it was away, somebody may have taken the run for dead and said why.
+            # While the store was down, another command may have declared the run dead and recorded a reason.
             tags = self._client.get_run(self.run_id).data.tags
             for tag in (ERROR_TAG, ERROR_TYPE_TAG):
                 if tag in tags:

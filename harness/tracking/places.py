@@ -1,7 +1,8 @@
-"""Where the artifacts of a store may lie: what a store says of it is checked before anything is read, written or sent.
+"""Which artifact locations are allowed: every location that a store records is checked before it is used.
 
-A store may be a stranger's. A location in it could be a private folder, a link to one, or another's server, which would
-be sent the files and the token that are meant for the store's own.
+A store may come from somebody else. A location in it could be a private folder, a link to one, or another server, which
+would then receive files and the token of the store's own server. What a store records, and how it is corrected
+after a move, is in `locations.py`.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from harness.errors import OutsideStore, StoreError
 from harness.tracking.locations import artifact_root, check_in_place, local_path
 
 NAMED = "HARNESS_ARTIFACTS"
-"""The variable in which the user names more places for artifacts: folders, buckets; several parted by commas."""
+"""The environment variable with further allowed places for artifacts (folders, buckets), separated by commas."""
 SERVED = ("http", "https", "mlflow-artifacts")
 MOST_FILES = 10_000
-"""In a folder of artifacts that is read as a whole: a model has ten."""
+"""The largest number of files in an artifact folder that is read completely; a model has ten."""
 
 
 def named_places() -> list[str]:
@@ -28,12 +29,12 @@ def named_places() -> list[str]:
 
 
 def artifact_path(uri: str, database: Path | None, location: str) -> Path | None:
-    """The path on this machine of an artifact, or a folder of them, at `location`; None where it is elsewhere.
+    """The local path of an artifact or artifact folder at `location`; None if it is not on this machine.
 
-    `uri` and `database` are those of the store. The location lies in the store's own folder of artifacts, on the
-    store's own server, or in a place that `HARNESS_ARTIFACTS` names, and no part of it is a link.
+    `uri` and `database` are those of the store. Allowed are locations in the store's own artifact folder, on the
+    store's own server, or in a place that `HARNESS_ARTIFACTS` names; no part of the path may be a link.
 
-    Raises `OutsideStore` for any other: nothing was read, written or sent.
+    Raises `OutsideStore` for any other location, before anything is read, written or sent.
     """
     named = named_places()
     path = local_path(location) if _is_plain(location) else None
@@ -63,8 +64,8 @@ def artifact_path(uri: str, database: Path | None, location: str) -> Path | None
 
 
 def _is_plain(location: str) -> bool:
-    """Whether there is one way to read a location. MLflow decodes %-escapes in plain paths too, and sometimes twice; it
-    takes what begins otherwise than with `file:` for a path in the working directory."""
+    """Whether a location has only one interpretation. MLflow also decodes %-escapes in plain paths, sometimes twice,
+    and treats some other forms as a path in the working directory."""
     address = urlsplit(location)
     if not location.isprintable() or location != location.strip() or ".." in address.path:
         return False
@@ -76,9 +77,9 @@ def _is_plain(location: str) -> bool:
 
 
 def check_files(folder: Path) -> None:
-    """Make sure that a folder of artifacts holds plain files and folders only.
+    """Check that an artifact folder has only plain files and folders.
 
-    Raises `OutsideStore` for links, FIFOs and the like, which lead out of it or wait, and for too many files.
+    Raises `OutsideStore` for links, FIFOs and the like (they lead elsewhere, or block), and for too many files.
     """
     count = 0
     for parent, folders, files in os.walk(folder):
@@ -95,7 +96,7 @@ def _of_link(database: Path | None) -> Iterator[Path]:
 
 
 def _below(path: Path, root: Path) -> Path | None:
-    """The part of `path` below `root`, by whichever links or mounts above it the path was written."""
+    """The part of `path` below `root`, even if the path is written through other links or mounts above `root`."""
     if path.is_relative_to(root):
         return path.relative_to(root)
     if not root.exists():
@@ -122,7 +123,7 @@ def _refuse_link(place: Path) -> None:
 
 
 def _is_on_server(uri: str, location: str) -> bool:
-    """Whether a location is on the server that is the store itself. One with a password of its own is not."""
+    """Whether a location is on the store's own server. One with its own user or password is not."""
     own, other = urlsplit(uri), urlsplit(location)
     if uri.startswith(("databricks", "uc")):
         return other.scheme == "dbfs"

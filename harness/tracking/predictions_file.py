@@ -1,7 +1,7 @@
-"""What runs answered for each held-out image, kept as one small artifact of each run.
+"""A run's predictions for each held-out image, logged as one small artifact.
 
 The file is NumPy's NPZ with the arrays `SPLIT_labels`, `SPLIT_predicted` (uint8) and `SPLIT_losses` (float16) of the
-splits `val` (where there is one) and `test`: about 3 bytes an image.
+splits `val` (if there is one) and `test`: about 3 bytes per image.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _DOWNLOADS = 8  # at once, from a store that is not on this machine
 
 
 def write_predictions(file: Path, predictions: Mapping[str, Predictions]) -> None:
-    """Write those of each split to `file`."""
+    """Write the predictions of each split to `file`."""
     arrays = {f"{split}_{name}": getattr(of, name) for split, of in predictions.items() for name in _ARRAYS}
     np.savez_compressed(file, **arrays)
 
@@ -34,12 +34,12 @@ def write_predictions(file: Path, predictions: Mapping[str, Predictions]) -> Non
 def read_predictions(
     store: Store, runs: Iterable[RunRecord], skip: Callable[[StoreError], None] | None = None
 ) -> dict[str, dict[str, Predictions]]:
-    """Those of the finished runs that kept them, by run id and split.
+    """The predictions of those finished runs that logged them, by run id and split.
 
-    `skip` is told of each run whose file is not there any more or cannot be read, and the run is left out.
+    A run whose file is missing or cannot be read is left out, and `skip` is called with the error.
 
     Raises:
-        StoreError: there is such a run, and no `skip`.
+        StoreError: a file cannot be read, and there is no `skip`.
     """
     keeping = [run for run in runs if run.state is RunState.FINISHED and PREDICTIONS_TAG in run.tags]
     found = {}
@@ -58,7 +58,7 @@ def read_predictions(
 def readable_predictions(
     store: Store, runs: Iterable[RunRecord], say: Callable[[str], None]
 ) -> dict[str, dict[str, Predictions]]:
-    """As `read_predictions`, without the runs whose file cannot be read: `say` is given one line about them."""
+    """As `read_predictions`, without the runs whose file cannot be read; `say` prints one line about them."""
     errors: list[StoreError] = []
     found = read_predictions(store, runs, errors.append)
     if errors:

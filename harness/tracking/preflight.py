@@ -1,6 +1,6 @@
-"""Whether a local store can take a run, found out before training starts, in milliseconds and without MLflow.
+"""Checks of a local store before training starts: whether it can record a run. Takes milliseconds, without MLflow.
 
-Nothing is written: the lock of a writer is taken and given back.
+Nothing is written: the write lock is taken and released.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ from harness.errors import StoreError
 from harness.untrusted import SHARING, planted
 
 FREE_MEGABYTES = 100
-"""A run takes five with everything that it records; the rest is for the log, the checkpoint and the others."""
+"""A run needs five for everything that it records; the rest is for logs, checkpoints and other runs."""
 LOCK_SECONDS = 20.0
 LONGEST_VALUE = 2**28
-"""Bytes of one value in a database: 10,000 parameters of a run as one text are 60 MB at most."""
+"""The largest value in a database, in bytes: 10,000 parameters of a run as one text are 60 MB at most."""
 JOURNALS = ("-journal", "-wal", "-shm")
-"""What SQLite puts beside a database."""
+"""Suffixes of the files that SQLite creates beside a database."""
 STEPS, STEPS_OF_BYTE = 2_000_000, 1
-"""What SQLite may take to answer, of its own steps: so many, and for each byte of the database. Ten a row are usual."""
+"""The limit for one query in steps of SQLite's virtual machine: a constant, and steps per byte of the database. Usual
+are ten per row."""
 _MADE_BY_MLFLOW = re.compile(
     r"CREATE (TABLE|INDEX|UNIQUE INDEX) |CREATE TRIGGER prevent_secrets_aad_mutation\s+BEFORE UPDATE ON secrets\s"
 )
@@ -40,20 +41,20 @@ UNION ALL SELECT one.name || '.' || part.name, 'COMPUTED'
 FROM sqlite_master AS one, pragma_table_xinfo(one.name) AS part
 WHERE one.type = 'table' AND one.name != 'spans' AND part.hidden IN (2, 3)
 """
-"""What a database is made of, and its computed columns but for that of MLflow's traces, which are not read here."""
+"""The schema of a database, and its computed columns (except that of MLflow's traces, which are not read here)."""
 ENDLESS = "it gives out more than a file of its size can hold"
 JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
-"""A journal begins with it, and ends with it where it names a super-journal."""
+"""The magic number at the start of a journal; also at its end if it names a super-journal."""
 MAKING_SECONDS = 10.0
 CHECKED_MEGABYTES = 64
-"""Databases up to this size are read through for damage: a fifth of a second. Of a larger one the first pages."""
+"""Databases up to this size are checked completely for damage (0.2 s); of a larger one only the first pages."""
 
 
 def check_sqlite(database: Path, artifacts: Path) -> None:
-    """Make sure that runs can be recorded in `database` (which need not exist yet) and in the folder `artifacts`.
+    """Check that runs can be recorded in `database` (which need not exist yet) and in the folder `artifacts`.
 
-    Raises `StoreError`: no right to write, a read-only or full disk, a database that is locked for long, damaged, none
-    at all, or of another version of MLflow.
+    Raises `StoreError`: no write permission; a read-only or full disk; or the database is locked for too long, damaged,
+    no database, or of another version of MLflow.
     """
     _check_place(database, database, "database")
     _check_place(database, database.parent, "folder")
@@ -66,10 +67,10 @@ def check_sqlite(database: Path, artifacts: Path) -> None:
 
 
 def check_made(database: Path) -> None:
-    """Make sure that MLflow's tables in `database` were made to the end.
+    """Check that `database` has all of MLflow's tables.
 
-    Raises `StoreError` for what is left where a process was killed as it made them (an earlier version of the harness,
-    or MLflow). Another program may be at it just now: it is given a few seconds.
+    Raises `StoreError` if a process (an earlier version of the harness, or MLflow) was killed while it created them.
+    Another program may be creating them just now, so this waits for a few seconds.
     """
     deadline = time.monotonic() + MAKING_SECONDS
     while _is_half_made(database):
@@ -83,7 +84,7 @@ def check_made(database: Path) -> None:
 
 
 def _is_half_made(database: Path) -> bool:
-    """Whether tables are missing and there is no experiment: MLflow makes the first one when the tables are ready."""
+    """Whether tables are missing and there is no experiment: MLflow makes the first experiment after the tables."""
     _, head = _migrations()
     with explained(database), closing(opened(database)) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -103,14 +104,14 @@ def _is_half_made(database: Path) -> bool:
 
 
 def check_artifacts(database: Path, artifacts: Path) -> None:
-    """Make sure that files can be written into the folder `artifacts` (which need not exist yet). Raises `StoreError`
-    as `check_sqlite`."""
+    """Check that files can be written into the folder `artifacts` (which need not exist yet). Raises `StoreError` as
+    `check_sqlite`."""
     _check_place(database, artifacts, "artifacts' folder")
     _check_space(database, artifacts)
 
 
 def _check_place(database: Path, path: Path, what: str) -> None:
-    """Whether `path`, or what would have to be made for it, can be written; `what` says what it is."""
+    """Check that `path`, or the folder in which it would be created, can be written; `what` is for messages."""
     found = next(place for place in (path, *path.parents) if place.exists() or place.is_symlink())
     problem = ""
     if found.is_symlink() and not found.exists():
@@ -142,7 +143,7 @@ def _check_space(database: Path, path: Path) -> None:
 
 
 def _check_lock(database: Path) -> None:
-    """Take the lock of a writer, and give it back."""
+    """Take the write lock, and release it."""
     with explained(database), closing(opened(database)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("ROLLBACK")
@@ -150,7 +151,7 @@ def _check_lock(database: Path) -> None:
 
 @lru_cache
 def _check_sound(database: Path, inode: int) -> None:
-    """Version and pages, once a process: they do not change while runs are made."""
+    """Check schema version and pages, once per process: recording runs does not change them."""
     with explained(database), closing(opened(database)) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if database.stat().st_size <= CHECKED_MEGABYTES * 1e6:
@@ -184,9 +185,9 @@ def _check_version(database: Path, found: set[str]) -> None:
 
 @lru_cache
 def _migrations() -> tuple[frozenset[str], str]:
-    """Every schema that the installed MLflow knows, and the one that it uses.
+    """The schema versions that the installed MLflow knows, and the one that it uses.
 
-    Read from the text of its migrations: Alembic would import them, and with them MLflow, which takes seconds.
+    They are read from the text of its migrations: Alembic would import them, and with them MLflow, which takes seconds.
     """
     package = importlib.util.find_spec("mlflow")
     assert package is not None
@@ -201,10 +202,10 @@ def _migrations() -> tuple[frozenset[str], str]:
 
 
 def check_journal(database: Path) -> None:
-    """Make sure that opening `database` touches no other file.
+    """Check that opening `database` changes no other file.
 
-    A process that was killed leaves a journal, from which SQLite undoes what it was writing. Where the journal ends in
-    the name of a super-journal (MLflow and the harness write none), SQLite deletes that file, wherever it is.
+    A killed process leaves a journal, from which SQLite rolls its transaction back. If the journal ends with the name
+    of a super-journal (MLflow and the harness write none), SQLite deletes that file, wherever it is.
     Raises `StoreError` for such a journal, and for links in place of SQLite's own files.
     """
     for place in {database.absolute(), database.resolve()}:
@@ -217,7 +218,7 @@ def check_journal(database: Path) -> None:
             with journal.open("rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - len(JOURNAL_MAGIC)))
                 names_another = file.read() == JOURNAL_MAGIC
-        except FileNotFoundError:  # there is none, or its writer has just taken it away
+        except FileNotFoundError:  # there is none, or its writer has just deleted it
             continue
         if names_another:
             raise StoreError(
@@ -228,15 +229,15 @@ def check_journal(database: Path) -> None:
 
 
 def opened(database: Path) -> sqlite3.Connection:
-    """A connection to a file that is there, without transactions of Python's own. Raises as `connected`."""
+    """A connection to an existing file, without Python's implicit transactions. Raises as `connected`."""
     return connected(database, "rw", LOCK_SECONDS)
 
 
 def connected(database: Path, mode: str, seconds: float) -> sqlite3.Connection:
-    """A connection in SQLite's `mode` ("ro", "rw") to a store that consists of tables, as MLflow makes it.
+    """A connection in SQLite's `mode` ("ro", "rw") to a store that has only tables, as MLflow makes it.
 
-    Raises `StoreError` for whatever in it computes or acts (views, which may have no end, triggers, virtual tables,
-    computed columns), as `check_journal`; and `sqlite3.Error`.
+    Raises `StoreError` for anything that executes code of the file (views, triggers, virtual tables, computed columns),
+    and as `check_journal`; and `sqlite3.Error`.
     """
     check_journal(database)
     address = f"file:{quote(str(database.absolute()))}?mode={mode}"
@@ -259,15 +260,15 @@ def connected(database: Path, mode: str, seconds: float) -> sqlite3.Connection:
 
 
 def size_of(database: Path) -> int:
-    """Bytes of a database, with what is written beside it and not yet in it."""
+    """Bytes of a database, including the files that SQLite keeps beside it."""
     files = (database, database.with_name(f"{database.name}-wal"))
     return sum(file.stat().st_size for file in files if file.exists())
 
 
 def budget(database: Path) -> Callable[[], bool]:
-    """What SQLite is to ask after every `STEPS`, of one statement or of a short connection: whether to give up.
+    """A progress handler that SQLite calls after every `STEPS` steps; it returns whether to abort the statement.
 
-    The pages of a database can name each other so that a small one has rows without end.
+    In a damaged or malicious database pages can refer to each other, so that a small file has rows without end.
     """
     rounds = iter(range(1 + STEPS_OF_BYTE * size_of(database) // STEPS))
     return lambda: next(rounds, None) is None
@@ -275,7 +276,7 @@ def budget(database: Path) -> Callable[[], bool]:
 
 @contextmanager
 def explained(database: Path) -> Iterator[None]:
-    """What SQLite raises in the block becomes a `StoreError` in words."""
+    """Translate SQLite's errors in the block into a `StoreError`."""
     try:
         yield
     except sqlite3.DatabaseError as error:
@@ -284,12 +285,12 @@ def explained(database: Path) -> Iterator[None]:
 
 
 def _typed(path: Path | str) -> str:
-    """As a shell wants it."""
+    """Quoted for a shell."""
     return shlex.quote(str(path))
 
 
 def _in_words(database: Path, name: str, said: str) -> str:
-    """What SQLite means by its error, and what to do."""
+    """The message for an error of SQLite, and what the user can do."""
     store = f"The tracking store {database}"
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return (

@@ -1,4 +1,4 @@
-"""What a number needs beside its configuration to be made again: code, packages, machine."""
+"""Records what else decides a run's numbers besides its configuration: code, packages, machine."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ from harness.tracking.selection import COMMIT_TAG, DIRTY_TAG, LIBRARIES, PROCESS
 
 GIT_SECONDS = 20
 UNTRACKED_FILE_BYTES, UNTRACKED_BYTES = 200_000, 2_000_000
-"""The most of one file that is not tracked, and of all, that is recorded."""
+"""The largest size of one untracked file, and of all untracked files, that is recorded."""
 UNTRACKED_NAMED = 20
 MISSING_TAG = "harness.git.missing"
 PINNED = ("tensorflow", "keras", "numpy", "mlflow")
 DISTRIBUTION = "overfitting-harness"
 CHECKOUT, WHEEL, COPY = "checkout", "wheel", "copy"
-"""Where the code lies: in a git checkout that tracks it, installed from a wheel, or in a folder of neither kind."""
+"""Where the code is: in a git checkout that tracks it, installed from a wheel, or in another folder."""
 
 _GIT = (
     "git", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}",
     "-c", "status.showUntrackedFiles=normal", "-c", "diff.noprefix=false", "-c", "diff.mnemonicPrefix=false",
     "-c", f"core.attributesFile={os.devnull}", "-c", "protocol.allow=never", "--no-optional-locks",
 )  # fmt: skip
-"""A repository's configuration can name programs; looking at a state must start none of them, nor write an index.
-What a person likes to see (no untracked files, patches without prefixes) must not decide what is recorded."""
+"""A repository's configuration can name programs: reading its state must not start them, nor write the index. A user's
+preferences (no untracked files, patches without prefixes) must not change what is recorded."""
 _ENVIRONMENT = {"GIT_ALLOW_PROTOCOL": "none", "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0"}
 _NO_SUBMODULES = "--ignore-submodules=all"
-"""In a submodule git would ask by that one's configuration."""
+"""In a submodule git would use the configuration of the submodule."""
 
 
 @dataclass(frozen=True)
 class CodeState:
-    """The harness's own code: its version, where it lies, the commit that it came from, and what differs from that.
+    """The harness's own code: its version, its location, its commit, and the changes since that commit.
 
-    `commit` is empty where none is known: a wheel knows one only if it was installed from a repository. `diff` has new
-    files too, which are not tracked yet; `missing` names those that it has not (no text, too large, hidden).
+    `commit` is empty if it is not known: a wheel has one only if it was installed from a repository. `diff` includes
+    untracked files; `missing` names the files that it leaves out (not text, too large, hidden).
     """
 
     version: str
@@ -60,14 +60,14 @@ class CodeState:
 
 @lru_cache
 def code_state() -> CodeState:
-    """The state of the code that runs here, as it was when this process first asked; not of the project's root, which
-    may lie in a repository of somebody's."""
+    """The state of the running code, as it was at the first call in this process; not of the project's root, which may
+    be in another repository."""
     return state_of(paths.PACKAGE)
 
 
 def state_of(package: Path) -> CodeState:
-    """The state of the package in the folder `package`. A folder that lies in a repository without being tracked by it
-    (an environment in somebody's checkout) is none of that repository's."""
+    """The state of the package in the folder `package`. A repository that contains the folder but does not track it
+    (a virtual environment in a checkout) does not count."""
     release = version(DISTRIBUTION)
     commit = _git(package, "rev-parse", "HEAD").strip()
     if commit and _git(package, "ls-files", "--", "__init__.py"):
@@ -95,15 +95,15 @@ def state_of(package: Path) -> CodeState:
 
 
 def _untracked(folder: Path) -> tuple[str, str]:
-    """Files in `folder` that git neither tracks nor ignores: as a part of a diff that makes them, and in words those
-    that are not in it."""
+    """The files in `folder` that git neither tracks nor ignores, as a diff that adds them; and a text that names those
+    that the diff leaves out."""
     diff: list[str] = []
     missing: list[str] = []
     room = UNTRACKED_BYTES
     for name in filter(None, _git(folder, "ls-files", "--others", "--exclude-standard", "-z", "--", ".").split("\0")):
         text, problem = _new_text(folder / name, min(room, UNTRACKED_FILE_BYTES))
         if any(part.startswith(".") for part in Path(name).parts):
-            text, problem = None, "hidden"  # settings of a person's: they may hold a password
+            text, problem = None, "hidden"  # personal settings, which may hold a password
         elif not name.isprintable() or set(name) & set('"\\'):
             text, problem = None, "a name that a diff cannot hold"
         if text is None:
@@ -117,7 +117,7 @@ def _untracked(folder: Path) -> tuple[str, str]:
 
 
 def _new_text(file: Path, most: int) -> tuple[str | None, str]:
-    """The text of a file of `most` bytes; or None, and why not."""
+    """The text of a file of at most `most` bytes; or None and the reason."""
     try:
         if file.is_symlink() or not file.is_file():
             return None, "no plain file"
@@ -132,7 +132,7 @@ def _new_text(file: Path, most: int) -> tuple[str | None, str]:
 
 
 def _addition(name: str, text: str, executable: bool) -> str:
-    """What `git diff` writes of a new file, for `git apply`."""
+    """A new file as `git diff` writes it, for `git apply`."""
     head = f"diff --git a/{name} b/{name}\nnew file mode {'100755' if executable else '100644'}\n"
     if not text:
         return head
@@ -144,7 +144,7 @@ def _addition(name: str, text: str, executable: bool) -> str:
 
 
 def _git(directory: Path, *arguments: str) -> str:
-    """What git prints, with every filter off that the repository configures; empty where it fails."""
+    """The output of git, with all filters of the repository's configuration off; empty if git fails."""
     keys = _ask_git(directory, {}, "config", "--name-only", "-z", "--get-regexp", r"^filter\.").split("\0")
     filters = {key: "false" if key.endswith(".required") else "" for key in keys if key}
     settings = {"GIT_CONFIG_COUNT": str(len(filters))}
@@ -162,12 +162,12 @@ def _ask_git(directory: Path, settings: Mapping[str, str], *arguments: str) -> s
             capture_output=True, text=True, errors="replace", timeout=GIT_SECONDS, check=False,
         )  # fmt: skip
     except (FileNotFoundError, subprocess.TimeoutExpired):
-        return ""  # no git, or none that answers: the run is recorded without a commit
+        return ""  # git is missing or does not answer: the run is recorded without a commit
     return done.stdout if done.returncode == 0 else ""
 
 
 def code_tags(code: CodeState) -> dict[str, str]:
-    """The code as tags; those that MLflow shows as the source only where the commit is known."""
+    """The code as tags; the tags that MLflow shows as the source are set only if the commit is known."""
     tags = {VERSION_TAG: code.version, "harness.source": code.source}
     if code.commit:
         tags[COMMIT_TAG] = code.commit
@@ -179,8 +179,8 @@ def code_tags(code: CodeState) -> dict[str, str]:
 
 
 def other_libraries(tags: Mapping[str, str]) -> str:
-    """The TensorFlow and the Keras of a run by its tags, in words, where they are not those that are installed here:
-    they decide its numbers. Empty where they are, and for a run that does not say."""
+    """A run's versions of TensorFlow and Keras, as text, if they differ from the installed ones (they decide its
+    numbers). Empty if they are the same or not recorded."""
     here = _installed()
     if all(tags.get(tag) in (None, here[tag]) for tag in LIBRARIES.values()):
         return ""
@@ -188,7 +188,7 @@ def other_libraries(tags: Mapping[str, str]) -> str:
 
 
 def libraries() -> str:
-    """The TensorFlow and the Keras that are installed here, in words."""
+    """The installed versions of TensorFlow and Keras, as text."""
     return _in_words(_installed())
 
 
@@ -202,8 +202,8 @@ def _in_words(tags: Mapping[str, str]) -> str:
 
 
 def other_code(tags: Mapping[str, str]) -> str:
-    """What is known of the code that a run was trained with, in words, where that is not known to be the present
-    code: another version or commit, or changes that were not committed, then or now. Empty where it is the same."""
+    """A text about the code that a run was trained with, if it may differ from the present code: another version or
+    commit, or uncommitted changes, then or now. Empty if it is the same."""
     now = code_tags(code_state())
     known = (VERSION_TAG, COMMIT_TAG, DIRTY_TAG)
     if all(tags.get(tag) == now.get(tag) for tag in known) and now.get(DIRTY_TAG) != "true":
@@ -212,7 +212,7 @@ def other_code(tags: Mapping[str, str]) -> str:
 
 
 def present_code() -> str:
-    """The code that runs here, in the words of `other_code`."""
+    """The running code, in the form of `other_code`."""
     return _code_in_words(code_tags(code_state()))
 
 
@@ -225,19 +225,19 @@ def _code_in_words(tags: Mapping[str, str]) -> str:
 
 @lru_cache
 def installed_packages() -> str:
-    """Every installed distribution as `name==version`, a line each, sorted."""
+    """Every installed distribution as `name==version`, one per line, sorted."""
     found = {f"{item.metadata['Name']}=={item.version}" for item in distributions() if item.metadata["Name"]}
     return "\n".join(sorted(found, key=str.lower)) + "\n"
 
 
 @lru_cache
 def model_requirements() -> list[str]:
-    """What a logged model needs to be loaded, pinned to what made it."""
+    """The requirements of a logged model, pinned to the installed versions."""
     return [f"{name}=={version(name)}" for name in PINNED]
 
 
 def machine_tags() -> dict[str, str]:
-    """The code, the interpreter, the libraries, the machine, and which variables around it were ignored, as tags."""
+    """Tags with the code, the interpreter, the libraries, the machine, and the ignored environment variables."""
     return {
         **code_tags(code_state()),
         "harness.python": platform.python_version(),
@@ -253,6 +253,6 @@ def machine_tags() -> dict[str, str]:
 
 
 def typed_command() -> str:
-    """What was typed; `sys.argv` is Hydra's during a run."""
+    """The command as the user typed it; during a run, `sys.argv` is that of Hydra."""
     program, *arguments = sys.orig_argv[1:] or [""]
     return shlex.join([Path(program).name, *arguments])

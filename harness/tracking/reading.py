@@ -1,8 +1,8 @@
-"""Runs as the store has them, for whoever compares or reports.
+"""Reads runs from the store as `RunRecord`s.
 
-A local SQLite store is read by SQL, without importing MLflow (which alone takes longer than reading ten thousand
-runs); every other store, and a SQLite store of a schema that `sqlite_reader` does not know, through `MlflowClient`.
-Both give equal records. Nothing here writes, and a store that does not exist is not created by asking for it.
+A local SQLite store is read by SQL, without MLflow (whose import takes longer than reading ten thousand runs). Every
+other store, and a SQLite store with a schema that `sqlite_reader` does not know, is read through `MlflowClient`. Both
+give equal records. Nothing here writes, and a store that does not exist is not created.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ from harness.tracking.store import Store
 _log = logging.getLogger(__name__)
 _CANDIDATES_SHOWN = 5
 _MORE_ASKED = 50
-"""So many times more runs are read where all of the newest confirm others."""
+"""If all of the newest runs belong to `harness compare --confirm`, so many times more are read."""
 
 
 _cached: ContextVar[Mapping[Store, CachedReader]] = ContextVar("cached", default=MappingProxyType({}))
-"""What `cached_reads` keeps; a thread that is started in its block knows nothing of it."""
+"""The reader of `cached_reads`; a thread that starts in its block does not see it."""
 
 
 @contextmanager
 def cached_reads(store: Store) -> Iterator[None]:
-    """While the block lasts, the store is opened for reading once, and the same runs are read once.
+    """In the block, the store is opened for reading only once, and the same runs are read only once.
 
-    It is for one request. Whoever waits for new runs, or writes runs and reads them, does so outside: the block would
-    not see them. No lock is held between two reads.
+    For a single request. Do not wait for new runs in the block, or write runs and read them back: the cache does not
+    see them. No lock is held between two reads.
     """
     kept = _cached.get()
     if store in kept:
@@ -63,10 +63,10 @@ def cached_reads(store: Store) -> Iterator[None]:
 
 @contextmanager
 def open_reader(store: Store) -> Iterator[Reader]:
-    """The reader that fits the store, or the one that `cached_reads` keeps.
+    """The reader for this kind of store, or the one of `cached_reads`.
 
     Raises:
-        StoreError: the store does not exist, is not MLflow's, or cannot be read.
+        StoreError: the store does not exist, is no MLflow store, or cannot be read.
     """
     if (kept := _cached.get().get(store)) is not None:
         yield kept
@@ -88,7 +88,7 @@ def _open(store: Store) -> Iterator[Reader]:
         try:
             reader = SqliteReader(store.database)
         except UnknownSchema:
-            check_made(store.database)  # a store that is only being made goes through every schema that MLflow ever had
+            check_made(store.database)  # while MLflow creates a store, it goes through all its earlier schemas
             reader = SqliteReader(store.database)
     except UnknownSchema as unknown:
         _log.warning("%s Reading %s through MLflow's client instead, which is slower.", unknown, store.database)
@@ -115,7 +115,7 @@ def read_runs(
     run_ids: Sequence[str] | None = None,
     include_parents: bool = False,
 ) -> list[RunRecord]:
-    """The runs that meet every condition given, oldest first; those deleted, or of a deleted experiment, are left out.
+    """Read the runs that meet all conditions, oldest first; deleted runs and runs of deleted experiments are left out.
 
     Args:
         store: the store.
@@ -123,7 +123,7 @@ def read_runs(
         parent_id: the sweep that the runs belong to.
         job: the number of a job in its sweep.
         run_ids: full run ids; each must exist.
-        include_parents: whether the runs that stand for a whole sweep are among them.
+        include_parents: whether to include the parent runs of sweeps.
 
     Raises:
         RequestError: an experiment or a run id that the store does not have.
@@ -140,7 +140,7 @@ def read_runs(
 
 
 def running_runs(store: Store) -> list[RunRecord]:
-    """Every run that the store has as RUNNING, sweeps' own among them; none where there is no local store yet. Raises
+    """Every run that is RUNNING in the store, parent runs included; empty if there is no local store yet. Raises
     `StoreError` as `open_reader`."""
     if store.is_missing:
         return []
@@ -149,11 +149,11 @@ def running_runs(store: Store) -> list[RunRecord]:
 
 
 def sweep_runs(store: Store, parent_id: str) -> list[RunRecord]:
-    """The runs of a sweep, oldest first: those made under its parent run, and those of other commands that it reuses,
-    in place of its own tries at these jobs.
+    """The runs of a sweep, oldest first: those under its parent run, and the reused runs of other commands, which
+    replace the sweep's own tries of these jobs.
 
-    A reused run has the number of its job in this sweep as `JOB_TAG`, this sweep as `reused_by`, and its own
-    `parent_id`. One that was deleted is left out. Raises `StoreError` as `open_reader`.
+    A reused run has its job number in this sweep as `JOB_TAG`, this sweep as `reused_by`, and its own `parent_id`.
+    Deleted runs are left out. Raises `StoreError` as `open_reader`.
     """
     with open_reader(store) as reader:
         numbers = {run_id: job for run in reader.select(Selection(run_ids=(parent_id,)))
@@ -169,16 +169,16 @@ def sweep_runs(store: Store, parent_id: str) -> list[RunRecord]:
 
 
 def runs_of_fingerprints(store: Store, experiment: str, fingerprints: Collection[str]) -> list[RunRecord]:
-    """The runs of an experiment that have one of the fingerprints, oldest first, those of `harness reproduce` left out;
-    none where there is no such experiment, or no local store yet. Raises `StoreError`."""
+    """The runs of an experiment with one of the fingerprints, oldest first, without those of `harness reproduce`; empty
+    if there is no such experiment, or no local store yet. Raises `StoreError`."""
     found = _of_experiment(store, experiment, Selection(fingerprints=tuple(dict.fromkeys(fingerprints))))
     return [run for run in found if REPRODUCES_TAG not in run.tags]
 
 
 def runs_of_experiment(store: Store, experiment_id: str, newest: int | None = None) -> list[RunRecord]:
-    """The runs of the experiment with this id (not one of that name), sweeps' own among them, oldest first.
+    """The runs of the experiment with this id (not with this name), parent runs included, oldest first.
 
-    `newest`: only so many of those that started last, found without reading the others.
+    `newest`: only so many of those that started last; the others are not read.
     Raises `StoreError` as `open_reader`.
     """
     with open_reader(store) as reader:
@@ -192,14 +192,14 @@ def read_series(store: Store, run_ids: Sequence[str], metrics: Sequence[str]) ->
 
 
 def experiment_tags(store: Store, experiment_id: str) -> dict[str, str]:
-    """The tags of one experiment; none where there is no such experiment. Raises `StoreError` as `open_reader`."""
+    """The tags of an experiment; empty if there is no such experiment. Raises `StoreError` as `open_reader`."""
     with open_reader(store) as reader:
         return reader.experiment_tags(experiment_id)
 
 
 def latest_run(store: Store, experiment: str | None = None) -> RunRecord | None:
-    """The run that started last, sweeps included; None where there is none. What confirms rows is passed over (see
-    `without_confirming`).
+    """The run that started last, parent runs included; None if there is none. Runs of `harness compare --confirm` are
+    skipped (see `without_confirming`).
 
     Raises:
         RequestError, StoreError: as `read_runs`.
@@ -208,7 +208,7 @@ def latest_run(store: Store, experiment: str | None = None) -> RunRecord | None:
 
 
 def latest_sweep(store: Store, experiment: str | None = None) -> RunRecord | None:
-    """The parent run of the sweep that started last; None where there is none. What confirms rows is passed over.
+    """The parent run of the sweep that started last; None if there is none. Confirming sweeps are skipped.
 
     Raises:
         RequestError, StoreError: as `read_runs`.
@@ -217,7 +217,7 @@ def latest_sweep(store: Store, experiment: str | None = None) -> RunRecord | Non
 
 
 def read_sweeps(store: Store, experiment: str | None = None) -> list[RunRecord]:
-    """The parent runs of sweeps, oldest first; none where there is no such experiment, or no local store yet.
+    """The parent runs of sweeps, oldest first; empty if there is no such experiment, or no local store yet.
 
     Raises:
         StoreError: the store cannot be read.
@@ -226,7 +226,7 @@ def read_sweeps(store: Store, experiment: str | None = None) -> list[RunRecord]:
 
 
 def _of_experiment(store: Store, experiment: str | None, selection: Selection) -> list[RunRecord]:
-    """What is selected, in the experiment of this name (None: in any); none where it, or a local store, is missing."""
+    """The selected runs of the experiment with this name (None: any); empty if it, or a local store, does not exist."""
     if store.is_missing:
         return []
     with open_reader(store) as reader:
@@ -249,8 +249,8 @@ def _newest(store: Store, experiment: str | None, *, sweeps_only: bool) -> RunRe
 
 
 def without_confirming(store: Store, runs: Sequence[RunRecord]) -> list[RunRecord]:
-    """`runs` without the sweeps of `harness compare --confirm` and the runs that were made under these: their seeds are
-    for confirming what was selected, and nothing is selected by them. Raises `StoreError` as `open_reader`."""
+    """`runs` without the sweeps of `harness compare --confirm` and their runs: these confirm a selection, so nothing
+    may be selected by them. Raises `StoreError` as `open_reader`."""
     ids = {run.parent_id for run in runs} - {None}
     with open_reader(store) as reader:
         parents = reader.select(Selection(run_ids=tuple(sorted(map(str, ids))))) if ids else []
@@ -259,24 +259,24 @@ def without_confirming(store: Store, runs: Sequence[RunRecord]) -> list[RunRecor
 
 
 def runs_named(store: Store, name: str) -> list[RunRecord]:
-    """The runs called `name`, oldest first. Raises `StoreError` as `open_reader`."""
+    """The runs with this name, oldest first. Raises `StoreError` as `open_reader`."""
     with open_reader(store) as reader:
         return reader.select(Selection(name=name))
 
 
 def resolve_run(store: Store, text: str) -> RunRecord:
-    """The one run that `text` means: a run id, a run's name, or the beginning of a run id, tried in this order.
+    """Find the one run that `text` names: a run id, a run's name, or the beginning of a run id, tried in this order.
 
     Raises:
-        UnknownRun: no run answers to `text`.
-        RequestError: more than one does, or `text` is empty.
+        UnknownRun: `text` names no run.
+        RequestError: `text` names several runs, or is empty.
         StoreError: see `open_reader`.
     """
     if not text.strip():
         raise RequestError("A run was given as an empty word. Give a run id, the beginning of one, or a run's name.")
     with open_reader(store) as reader:
         selections = [Selection(name=text)]
-        if text.isascii() and text.isalnum():  # what a run id is made of; keeps wildcards out of the prefix too
+        if text.isascii() and text.isalnum():  # the characters of run ids; also keeps wildcards out of the prefix
             selections = [Selection(run_ids=(text,)), *selections, Selection(prefix=text)]
         found: list[RunRecord] = next(filter(None, map(reader.select, selections)), [])
         if not found:

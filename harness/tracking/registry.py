@@ -1,4 +1,4 @@
-"""MLflow's model registry: the model of a run under a name that stays while versions come and go."""
+"""MLflow's model registry: registers the model of a run as a version of a named model."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ SHOWN_METRICS = ("final/test_accuracy", "final/test_loss", "final/gap_test_accur
 
 @dataclass(frozen=True)
 class Registered:
-    """A version in the registry. `new` is false where the run had been registered under that name before;
-    `alias_was_on` is the version that the alias was taken from, if it was on another."""
+    """A version in the registry. `new` is False if the run was already registered under this name; `alias_was_on` is
+    the version from which the alias was moved, if any."""
 
     name: str
     version: int
@@ -34,9 +34,9 @@ class Registered:
 
 
 def check_names(name: str, alias: str) -> None:
-    """Raise `RequestError` for a name or an alias that MLflow refuses, or that a command could not be given later.
+    """Raise `RequestError` for a name or an alias that MLflow refuses, or that later commands could not use.
 
-    MLflow itself notices a wrong alias when the version has been made already.
+    MLflow itself checks an alias only after it has created the version.
     """
     if problem := _problem_of_name(name):
         raise RequestError(f"'{name}' cannot be the name of a registered model: {problem}.")
@@ -71,10 +71,10 @@ def _problem_of_alias(alias: str) -> str:
 def register_model(store: Store, run: RunRecord, name: str, alias: str, description: str | None = None) -> Registered:
     """Make the model of `run` a version of the registered model `name`, with `alias` on it.
 
-    The version links to the logged model, whose page has all metrics. Its own page and the list of versions show tags
-    only: what it was trained on, what it is, and its scores on the test images are tags as well. A run that is a
-    version of `name` already stays that version: the alias is moved to it, and `description` (made of the run's scores
-    by default) replaces the one it has if given.
+    The version links to the logged model, whose page has all metrics. The page of the version and the list of versions
+    show only tags, so dataset, model and test scores are tags as well. If the run is already a version of `name`, no
+    new version is made: the alias is moved to it, and `description`, if given, replaces the old one. The default
+    description consists of the run's scores.
 
     Raises:
         RequestError: the run has not finished or has no model, or MLflow refuses a name.
@@ -83,7 +83,7 @@ def register_model(store: Store, run: RunRecord, name: str, alias: str, descript
     from mlflow.exceptions import MlflowException
 
     check_names(name, alias)
-    store.check_writable()  # a version records where the model lies
+    store.check_writable()  # a version records the location of the model
     if run.state is not RunState.FINISHED:
         raise RequestError(f"The run {run.name} ({run.run_id}) is {run.state}: only a finished run can be registered.")
     model_id = logged_model_id(store, run)
@@ -106,7 +106,7 @@ def register_model(store: Store, run: RunRecord, name: str, alias: str, descript
 
 
 def described(run: RunRecord) -> str:
-    """The run's name, id, dataset, model, and its scores as far as it has them, as a sentence."""
+    """A sentence with the run's name, id, dataset, model, and the scores that it has."""
     parts = [", ".join(run.parameters[key] for key in SHOWN_PARAMETERS if key in run.parameters)]
     if (accuracy := run.metrics.get("final/test_accuracy")) is not None:
         parts.append(f"test accuracy {100 * accuracy:.2f} %")
@@ -116,7 +116,7 @@ def described(run: RunRecord) -> str:
 
 
 def _aliases(client: Any, name: str) -> dict[str, int]:
-    """The aliases of the registered model `name`, which is made if need be, with the numbers of their versions."""
+    """The aliases of the registered model `name` with their version numbers; the model is created if it is missing."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -129,7 +129,7 @@ def _aliases(client: Any, name: str) -> dict[str, int]:
 
 
 def _version_of(client: Any, name: str, model_id: str) -> int | None:
-    """The first version of `name` that is the logged model `model_id`."""
+    """The first version of `name` whose model is the logged model `model_id`."""
     versions = client.search_model_versions(f"name = '{name}'")
     same = [int(version.version) for version in versions if version.source == f"models:/{model_id}"]
     return min(same, default=None)
@@ -153,7 +153,7 @@ def _create(store: Store, client: Any, run: RunRecord, name: str, model_id: str,
 
 
 def _list_version(client: Any, model_id: str, name: str, version: int) -> None:
-    """Let the page of the logged model name the version, as `mlflow.register_model` does."""
+    """Show the version on the page of the logged model, as `mlflow.register_model` does."""
     from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
     listed = json.loads(client.get_logged_model(model_id).tags.get(MLFLOW_MODEL_VERSIONS, "[]"))

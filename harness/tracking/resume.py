@@ -1,4 +1,4 @@
-"""A run that ended before its work was done, opened again: the same run, another try."""
+"""Resumes an interrupted or failed run: the same run in the store, another try."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from harness.tracking.store import Store
 log = logging.getLogger(__name__)
 
 LABELS = ("model.name",)
-"""Settings that decide no number, but the row in which a run is shown."""
+"""Settings that decide no number, but the row of a run in tables."""
 
 
 @dataclass(frozen=True)
 class EarlierTries:
-    """What the store has of a run from earlier tries: its parameters, how many epochs were logged, how many tries there
-    were, and whether it has its model."""
+    """What the store has from earlier tries of a run: its parameters, the number of logged epochs, the number of tries,
+    and whether it has its model."""
 
     parameters: Mapping[str, str] = field(default_factory=dict)
     epochs: int = 0
@@ -32,12 +32,12 @@ class EarlierTries:
 
 
 def resumable(runs: Sequence[RunRecord], fingerprint: str | None, settings: Mapping[str, object]) -> RunRecord | None:
-    """The run of an earlier try in which a job is resumed, of those that may be one: the last that did not finish and
-    is the same work. None: the job begins a new run, and the log says why.
+    """The run to resume for a job: the last of `runs` that did not finish and has the same settings and data. None: the
+    job starts a new run, and the log says why.
 
-    `fingerprint` is that of the job, None where it cannot be made; `settings` are all of its settings by dotted name.
+    `fingerprint` is that of the job, None if it is not known; `settings` are all of its settings by dotted name.
     """
-    began = sorted(runs, key=lambda run: FINGERPRINT_TAG in run.tags)  # of those that never read their data, the last
+    began = sorted(runs, key=lambda run: FINGERPRINT_TAG in run.tags)  # runs that never read their data come last
     for run in reversed(began):
         if run.state is RunState.FINISHED:
             continue
@@ -49,22 +49,22 @@ def resumable(runs: Sequence[RunRecord], fingerprint: str | None, settings: Mapp
 
 
 def _other_work(run: RunRecord, fingerprint: str | None, settings: Mapping[str, object]) -> str:
-    """Why a run cannot be resumed as this work, in words; empty where it can."""
+    """Why a run cannot be resumed for this job, as text; empty if it can."""
     recorded = run.tags.get(FINGERPRINT_TAG)
     compared = LABELS if recorded else [key for key in settings if not key.startswith(OPERATIONAL)]
     if other := [key for key in compared if run.parameters.get(key, wanted := str(settings[key])) != wanted]:
-        return f"its settings are others ({', '.join(other)})"
-    if recorded is None:  # it ended before it had read its data: there is no checkpoint, and no library had a part
+        return f"its settings differ ({', '.join(other)})"
+    if recorded is None:  # it ended before it had read its data: there is no checkpoint, so versions do not matter
         return ""
     if recorded != fingerprint:
         return f"its fingerprint is {recorded}, that of this job {fingerprint or 'is not known'}"
     if versions := other_libraries(run.tags):
-        return f"it was begun with {versions}, and here is {libraries()}"
+        return f"it was started with {versions}, and {libraries()} is installed now"
     return ""
 
 
 def reopen(store: Store, run_id: str, tags: Mapping[str, str]) -> EarlierTries:
-    """Set a run to RUNNING once more and say what it has; why its last try failed is kept as `harness.try.1.error`.
+    """Set a run to RUNNING again, and return what it has. The error of its last try becomes `harness.try.1.error`.
 
     Raises `StoreError`.
     """

@@ -1,6 +1,6 @@
-"""Which runs of earlier commands a sweep counts among its own: tags of its parent run say it.
+"""The tags of a parent run that list the sweep's reused runs, written and read. `sweep/plan.py` chooses these runs.
 
-Such a run stays a child of its own parent, if it has one, and nothing is written into it: many sweeps can share a run.
+A reused run stays a child of its own parent, if it has one, and nothing is written to it: many sweeps can share a run.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _JOB = re.compile(r"[0-9]{1,9}")
 
 
 def reused_tags(reused: Mapping[int, str], before: Mapping[str, str]) -> dict[str, str]:
-    """The tags of a parent run that reuses these runs, given by the numbers of their jobs; those of them that it had
-    `before` and needs no more are emptied."""
+    """The tags of a parent run for its reused runs, given by job number; tags in `before` that are no longer needed
+    become empty."""
     entries = [f"{number}:{run_id}" for number, run_id in sorted(reused.items())]
     parts = [entries[start : start + _RUNS_PER_TAG] for start in range(0, len(entries), _RUNS_PER_TAG)]
     emptied = {key: "" for key in before if key.startswith(REUSED_TAG)}
@@ -28,8 +28,8 @@ def reused_tags(reused: Mapping[int, str], before: Mapping[str, str]) -> dict[st
 
 
 def reused_runs(tags: Mapping[str, str], run_id: str) -> dict[str, int]:
-    """The numbers of the jobs by the ids of the reused runs, from the tags of the sweep `run_id`. Raises `StoreError`
-    where they are malformed."""
+    """The job numbers by the ids of the reused runs, from the tags of the sweep `run_id`. Raises `StoreError` if they
+    are malformed."""
     entries = [entry for key, value in tags.items() if key.startswith(REUSED_TAG) for entry in value.split()]
     found = {}
     for entry in entries:

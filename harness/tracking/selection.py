@@ -1,4 +1,4 @@
-"""What the two readers of a store have in common: the question that they are asked, and the interface."""
+"""The common part of the two readers of a store: the query (`Selection`), the interface (`Reader`), tags, checks."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from harness.text import clean, commit
 
 _log = logging.getLogger(__name__)
 LONGEST_TEXT = 20_000
-"""Characters; MLflow takes 8,000 for a tag, which is the longest."""
+"""Characters; the longest text that MLflow accepts is a tag of 8,000."""
 _MOST = 1_000_000_000
-"""More epochs, jobs or tries than this nobody has."""
+"""A larger number of epochs, jobs or tries counts as malformed."""
 
 KIND_TAG = "harness.kind"
 RUN, SWEEP = "run", "sweep"
@@ -26,10 +26,10 @@ NAME_TAG = "mlflow.runName"
 SWEPT_TAG = "harness.swept"
 JOB_TAG = "harness.job"
 JOBS_TAG = "harness.jobs"
-"""On a sweep: how many jobs it has."""
+"""On a sweep: its number of jobs."""
 FINGERPRINT_TAG = "harness.fingerprint"
 GROUP_TAG = "harness.group"
-"""On a run of a sweep: its settings in words, shared by runs that differ in seed only."""
+"""On a run of a sweep: its name without the seed, equal for runs that differ only in the seed."""
 ROW_TAG = "harness.row"
 """On a run: rank and name of its row in the table of its experiment's runs; `harness.row.1a2b3c4d`: in a sweep's."""
 REPRODUCES_TAG = "harness.reproduces"
@@ -46,9 +46,9 @@ VERSION_TAG = "harness.version"
 COMMIT_TAG = "mlflow.source.git.commit"
 DIRTY_TAG = "harness.git.dirty"
 LIBRARIES = {"TensorFlow": "harness.tensorflow", "Keras": "harness.keras"}
-"""The tags of what decides a run's numbers beside its fingerprint."""
+"""The tags with the versions that decide a run's numbers besides its fingerprint."""
 PREDICTIONS_TAG = "harness.predictions"
-"""On a run that kept what it answers for each held-out image: the name of the artifact."""
+"""On a run that logged its predictions for each held-out image: the name of the artifact."""
 ERROR_TAG = "harness.error"
 ERROR_TYPE_TAG = "harness.error_type"
 TRIES_TAG = "harness.tries"
@@ -57,10 +57,10 @@ CONTINUED_EPOCHS = "continued.epochs"
 CONTINUED_SETTINGS = "continued.settings"
 """Parameters of every run; see `analysis.settings.NOT_CONTINUED`."""
 EPOCH_METRIC = "fit/loss"
-"""Logged once an epoch with the epoch as its step: how far a run has come."""
+"""A metric that is logged once per epoch with the epoch as its step: the progress of a run."""
 
 CLASS_NAMES = "class_names"
-"""What a logged model has among its metadata: the names of its classes, in the order of the probabilities."""
+"""Key in a logged model's metadata: the class names, in the order of the probabilities."""
 CONTEXT_TAG = "mlflow.data.context"
 CONTEXTS: Mapping[str, str] = {"train": "training", "val": "validation", "test": "testing"}
 """The context of a run's dataset inputs by split, as MLflow names them."""
@@ -68,7 +68,7 @@ CONTEXTS: Mapping[str, str] = {"train": "training", "val": "validation", "test":
 
 @dataclass(frozen=True)
 class Selection:
-    """Which runs: those that meet every condition that is not None. `newest` keeps so many of the last started."""
+    """A query for runs that meet every condition that is not None. `newest`: only so many, those that started last."""
 
     experiment_ids: tuple[str, ...] | None = None
     parent_id: str | None = None
@@ -83,27 +83,27 @@ class Selection:
 
 
 Series = dict[str, dict[str, dict[int, float]]]
-"""Values by run id, metric and step; of a step that was logged more than once the last."""
+"""Values by run id, metric and step; if a step was logged several times, the last value."""
 
 
 class Reader(Protocol):
     """A way to read a store. Deleted runs, and runs of deleted experiments, do not exist for it."""
 
     def experiments(self) -> dict[str, str]:
-        """The names of the experiments by their ids."""
+        """The names of the experiments by id."""
 
     def select(self, selection: Selection) -> list[RunRecord]:
-        """The runs selected, by start, then by id."""
+        """The selected runs, sorted by start, then by id."""
 
     def experiment_tags(self, experiment_id: str) -> dict[str, str]:
-        """The tags of one experiment; none where there is no such experiment."""
+        """The tags of an experiment; empty if there is no such experiment."""
 
     def series(self, run_ids: Sequence[str], metrics: Sequence[str]) -> Series:
         """Every value of `metrics` of these runs. A run without any is absent."""
 
 
 class CachedReader:
-    """A `Reader` that asks another one, made by `make` when it is first needed, only once for the same runs."""
+    """A `Reader` that caches the results of another one, which `make` creates when it is first needed."""
 
     def __init__(self, make: Callable[[], Reader]) -> None:
         self._make = make
@@ -133,30 +133,30 @@ class CachedReader:
 
 
 def is_sweep(run: RunRecord) -> bool:
-    """Whether a run stands for a whole sweep rather than for one training."""
+    """Whether a run is the parent run of a sweep."""
     return run.tags.get(KIND_TAG) == SWEEP
 
 
 def lacks_digests(tags: Mapping[str, str], parameters: Mapping[str, str]) -> bool:
-    """Whether a run of the harness has no digests of its splits among its parameters, as those of earlier versions."""
+    """Whether a run of the harness has no digests of its splits as parameters (runs of earlier versions)."""
     return tags.get(KIND_TAG) == RUN and DIGEST_PARAMETERS["train"] not in parameters
 
 
 def digest_parameters(digests: Mapping[str, str]) -> dict[str, str]:
-    """The parameters that a run would have today, from the digests of its dataset inputs by context; none where it was
-    given no data."""
+    """The parameters `data.*_digest` that a run would have today, from the digests of its dataset inputs by context;
+    empty without dataset inputs."""
     if not digests:
         return {}
     return {parameter: digests.get(CONTEXTS[split], "None") for split, parameter in DIGEST_PARAMETERS.items()}
 
 
 def recorded_commit(tags: Mapping[str, str]) -> str:
-    """The commit that a run's code was of; empty where none is recorded, or what is recorded is no commit."""
+    """The commit of a run's code; empty if none is recorded, or the recorded text is no commit."""
     return commit(tags.get(COMMIT_TAG, ""))
 
 
 class Texts(dict[object, str]):
-    """What a store has as texts, each cleaned, and kept, once: keys and values recur on thousands of runs."""
+    """A cache of cleaned texts of a store: the same keys and values occur on thousands of runs."""
 
     def __init__(self, lines: bool = False) -> None:
         super().__init__()
@@ -169,7 +169,7 @@ class Texts(dict[object, str]):
 
 
 def bounded(text: str, lines: bool = False) -> str:
-    """A text of a store, clean, and of a length that MLflow would have taken: without its rest it can be shown."""
+    """A text of a store, cleaned, and cut to the length that MLflow would accept."""
     rest = len(text) - LONGEST_TEXT
     return clean(text, lines) if rest <= 0 else f"{clean(text[:LONGEST_TEXT], lines)}… ({rest:,} more)"
 
@@ -188,9 +188,9 @@ def read_record(
     metrics: Mapping[str, Any],
     epochs: Any,
 ) -> RunRecord | None:
-    """A run as its store has it, whose texts are clean already; None where something of it is malformed, which is said.
+    """A run from texts that are clean already; None, with a warning, if something in it is malformed.
 
-    A stranger's store may hold anything, and one run of it must not keep the others from being read.
+    A store of somebody else may contain anything, and one bad run must not prevent reading the others.
     """
     named = bounded(str(name or tags.get(NAME_TAG, "")))
     if wrong := _malformed(status, (start, end), metrics, epochs):
@@ -214,12 +214,12 @@ def read_record(
 
 @cache
 def _say_once(message: str) -> None:
-    """A request may read the same run several times."""
+    """Log a warning only once: a request may read the same run several times."""
     _log.warning("%s", message)
 
 
 def _malformed(status: Any, times: tuple[Any, Any], metrics: Mapping[str, Any], epochs: Any) -> str:
-    """What of a run is no state, time, or number; empty where all is well."""
+    """What is malformed in a run (state, time, metric, epochs), as text; empty if nothing is."""
     if status not in list(RunState):
         return f"its state is {status!r:.50}"
     for time in times:
@@ -234,7 +234,7 @@ def _malformed(status: Any, times: tuple[Any, Any], metrics: Mapping[str, Any], 
 
 
 def recorded_number(run: RunRecord, key: str, default: int = 0) -> int:
-    """A whole number that a run has as a tag or a parameter. Raises `StoreError` where it is none, or out of reason."""
+    """An integer from a run's tag or parameter. Raises `StoreError` if it is no integer, or too large."""
     text = run.tags.get(key, run.parameters.get(key, str(default)))
     try:
         number = int(text[:20])
@@ -246,8 +246,8 @@ def recorded_number(run: RunRecord, key: str, default: int = 0) -> int:
 
 
 def recorded_settings(run: RunRecord) -> tuple[str, ...]:
-    """The settings that a sweep varies, as its own run says; none where it does not say. Raises `StoreError` where what
-    it says is no list of settings."""
+    """The settings that a sweep varies, as its parent run recorded them; empty if it did not. Raises `StoreError` if
+    the recorded text is no list of settings."""
     text = run.tags.get(SWEPT_TAG, "[]")
     try:
         found = json.loads(text)

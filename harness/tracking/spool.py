@@ -1,9 +1,9 @@
-"""What runs wrote while their store could not be used: kept on this machine until `harness sync` uploads it.
+"""The spool: a folder with what a run wrote while its store was down, until `harness sync` uploads it.
 
-A spool is a folder `spool/<run id>/` in the project's root: `journal.jsonl`, a line for each operation in order (the
-first line says which run of which store), `files/` with the files that they name, `done`, how many lines are in the
-store already, and a lock, held by the run while it writes and by whoever uploads it. Where the project's disk is
-full too, the run continues in a second folder under `$TMPDIR`, as the next part.
+A spool is a folder `spool/<run id>/` in the project's root with `journal.jsonl` (one operation per line, in order; the
+first line names the run and the store), `files/` (the files of the operations), `done` (how many lines are in the store
+already), and a lock (held by the run while it writes, and by the process that uploads). If the project's disk is full
+too, the run continues in a second folder under `$TMPDIR`, the next part.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ FOLDER = "spool"
 JOURNAL, FILES, DONE, LOCK = "journal.jsonl", "files", "done", "lock"
 PLAIN = (stat.S_IFREG, stat.S_IFDIR)
 KEY = "spool.key"
-"""In the cache: what the user's own spools are told by."""
+"""A file in the cache with the key that marks the user's own spools."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Whose results a spool keeps: a run, by name and id, of a store and an experiment in it, in one try at it."""
+    """The source of a spool: the run's name and id, its store, its experiment, and the number of the try."""
 
     uri: str
     run_id: str
@@ -59,16 +59,16 @@ class Origin:
 
 
 def places() -> list[Path]:
-    """Where this project's spools may lie, in the order of trying."""
+    """The folders for this project's spools, in the order of trying."""
     owner = hashlib.sha256(str(paths.project_root()).encode()).hexdigest()[:12]
     return [paths.project_root() / FOLDER, Path(tempfile.gettempdir()) / f"harness-spool-{os.getuid()}" / owner]
 
 
 class Spool:
-    """One folder of results on their way; `part` counts the folders of a run from 1, in the order of writing."""
+    """One spool folder; `part` counts the folders of a run from 1, in the order of writing."""
 
     def __init__(self, folder: Path) -> None:
-        """Open what lies in `folder`. Raises `StoreError` if it cannot be read."""
+        """Open the spool in `folder`. Raises `StoreError` if it cannot be read."""
         self.folder = folder
         self.lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
         self.part, self.origin, self._mark = self._header()
@@ -78,7 +78,7 @@ class Spool:
 
     @classmethod
     def create(cls, place: Path, origin: Origin, part: int) -> Spool:
-        """The spool of a run in `place`, locked: a new one, or that of an earlier try. Raises `OSError`."""
+        """Create the spool of a run in `place`, or open that of an earlier try; it is locked. Raises `OSError`."""
         folder = place / origin.run_id
         _private(place)
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -88,7 +88,7 @@ class Spool:
             with (folder / LOCK).open("ab"):
                 pass
             if not (folder / JOURNAL).is_file():
-                # It may hold the password that the store's address holds: for nobody else to read (the folder's mode).
+                # The store's URI may hold a password, so the folder's mode lets nobody else read it.
                 header = {"part": part, **asdict(origin), "mark": _mark_of(origin)}
                 paths.write_text(folder / JOURNAL, json.dumps(header) + "\n", kept=True)
         except OSError:
@@ -100,7 +100,7 @@ class Spool:
         return spool
 
     def append(self, operation: Operation) -> None:
-        """Keep one operation, on disk at return, or leave the spool as it was. Raises `OSError`."""
+        """Append one operation; it is on disk at return. On `OSError` the spool is unchanged."""
         copied = self.folder / FILES / f"{self._count:06}"
         try:
             line = json.dumps(to_json(self._with_copy(operation, copied)), ensure_ascii=False) + "\n"
@@ -111,14 +111,14 @@ class Spool:
         self._count += 1
 
     def operations(self) -> Iterator[Operation]:
-        """Everything that was kept, in order; a last line that its writer did not live to end is nothing."""
+        """All operations in order; an incomplete last line (its writer was killed) is ignored."""
         for line in self._lines():
             yield from_json(json.loads(line), self.folder)
 
     @property
     def is_marked(self) -> bool:
-        """Whether this user has written the spool: one that came with a folder of somebody else's may name any store,
-        which would be sent the token."""
+        """Whether this user has written the spool. A spool copied from somebody else could name any store, which would
+        then receive the user's token."""
         return hmac.compare_digest(self._mark.encode(), _mark_of(self.origin).encode()) and self._mark != ""
 
     @property
@@ -129,20 +129,20 @@ class Spool:
 
     @property
     def ended(self) -> str | None:
-        """The state that the run ended in; None where its process died before it could say."""
+        """The final state of the run; None if its process died before it recorded one."""
         last = next(iter(deque(self._lines(), maxlen=1)), b"{}")
         operation = json.loads(last)
         return str(operation["state"]) if operation.get("kind") == End.__name__ else None
 
     def mark_done(self, count: int) -> None:
-        """Remember that the first `count` operations are in the store. Raises `OSError`."""
+        """Record that the first `count` operations are in the store. Raises `OSError`."""
         paths.write_text(self.folder / DONE, f"{count}\n", kept=True)
 
     def remove(self) -> None:
-        """Take the spool away; the journal goes first, since a spool without one is none."""
+        """Delete the spool; the journal first, because a folder without a journal is no spool."""
         (self.folder / JOURNAL).unlink()
         shutil.rmtree(self.folder, ignore_errors=True)
-        with suppress(OSError):  # other runs are in it
+        with suppress(OSError):  # it has spools of other runs
             self.folder.parent.rmdir()
 
     def _header(self) -> tuple[int, Origin, str]:
@@ -163,7 +163,7 @@ class Spool:
             yield from (line for line in journal if line.endswith(b"\n"))
 
     def _go_on(self) -> None:
-        """Find the end of what is kept; what a writer did not live to end will be overwritten."""
+        """Find the end of the last complete line; an incomplete one will be overwritten."""
         lines = list(self._lines())
         with (self.folder / JOURNAL).open("rb") as journal:
             self._size = len(journal.readline()) + sum(map(len, lines))
@@ -171,7 +171,7 @@ class Spool:
         shutil.rmtree(self.folder / FILES / f"{self._count:06}", ignore_errors=True)
 
     def _with_copy(self, operation: Operation, target: Path) -> Operation:
-        """The operation on a copy of its file or folder, where it has one."""
+        """The operation with a copy of its file or folder in the spool, if it has one."""
         if not isinstance(operation, File | TrainedModel):
             return operation
         source, copy = Path(operation.path), target / Path(operation.path).name
@@ -199,7 +199,7 @@ class Spool:
 
 
 def _mark_of(origin: Origin) -> str:
-    """What only this user can write of an origin; empty where there is no place for the user's key."""
+    """A signature of the origin that only this user can make; empty if the user's key cannot be stored."""
     file = paths.cache_directory() / KEY
     try:
         if not file.exists():
@@ -216,7 +216,7 @@ def _mark_of(origin: Origin) -> str:
 
 
 def _private(place: Path) -> None:
-    """Make the folder for spools, for this user only. Raises `PermissionError` where it is not."""
+    """Create the folder for spools with access for this user only. Raises `PermissionError` if others have access."""
     for folder in _chain(place):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if problem := _untrusted(place):
@@ -224,12 +224,12 @@ def _private(place: Path) -> None:
 
 
 def _chain(place: Path) -> list[Path]:
-    """The folders of ours from the one that others may write into (`/tmp`, the project's root) down to `place`."""
+    """The folders that must belong to this user: below `/tmp` or the project's root, down to `place`."""
     return [place] if place.name == FOLDER else [place.parent, place]
 
 
 def _untrusted(place: Path, run: str = "") -> str:
-    """Why the spool of `run` in `place` may be another user's work, in words; empty where it is this user's alone."""
+    """Why another user may have written the spool of `run` in `place`, as text; empty if only this user can."""
     for folder in [*_chain(place), *([place / run, place / run / JOURNAL, place / run / FILES] if run else [])]:
         try:
             found = folder.lstat()
@@ -241,7 +241,7 @@ def _untrusted(place: Path, run: str = "") -> str:
             return f"{folder} is neither a file nor a folder, or not the one that belongs there"
         if found.st_uid != os.getuid():
             return f"{folder} belongs to another user"
-        others = 0o022 if folder == place.parent or place.name == FOLDER else 0o077  # who may read can plant nothing
+        others = 0o022 if folder == place.parent or place.name == FOLDER else 0o077  # reading alone is harmless here
         if stat.S_ISDIR(found.st_mode) and folder.name != FILES and found.st_mode & others:
             return f"others may look into {folder} or change it: chmod 700 {folder}, if what is in it is yours"
     return ""
@@ -256,7 +256,7 @@ def _sync(path: Path) -> None:
 
 
 def find_spools(run_id: str | None = None) -> dict[str, list[Spool]]:
-    """The spools of this project by run id, each run's parts in order. Raises `StoreError` for one that is damaged."""
+    """The spools of this project by run id, each run's parts in order. Raises `StoreError` for a damaged spool."""
     found: dict[str, list[Spool]] = {}
     for place in places():
         for journal in sorted(place.glob(f"{run_id or '*'}/{JOURNAL}")):
@@ -269,9 +269,10 @@ def find_spools(run_id: str | None = None) -> dict[str, list[Spool]]:
 
 
 def follow_store(move: Move, store: Store) -> None:
-    """Have this project's spools of a store that was moved or copied name its present place. Raises `StoreError`.
+    """After a store was moved or copied, update this project's spools to its new place. Raises `StoreError`.
 
-    Another store than the project's own may only say that it lay there: what lies there still keeps them.
+    A store other than the project's own could only claim that it was at the old place: if a store still exists there,
+    its spools are not changed.
     """
     named = {path.with_name(move.database.name) for place in move.places if (path := local_path(place)) is not None}
     is_own = store == open_store(paths.default_store_uri())
@@ -288,7 +289,7 @@ def follow_store(move: Move, store: Store) -> None:
 
 
 def trained_runs(store: Store) -> set[str]:
-    """The ids of the store's runs that were trained to their end and wait in a spool. Raises `StoreError`."""
+    """The ids of the store's runs whose training has finished and whose results are in a spool. Raises `StoreError`."""
     found = find_spools()
     return {run_id for run_id, parts in found.items()
             if parts[-1].ended == RunState.FINISHED and parts[0].origin.store == store}  # fmt: skip
@@ -296,7 +297,7 @@ def trained_runs(store: Store) -> set[str]:
 
 @contextmanager
 def held(spools: Sequence[Spool]) -> Iterator[bool]:
-    """Whether the spools of a run are ours while the block lasts: not while the run itself or another sync has them."""
+    """Lock the spools of a run during the block. Yields False if the run itself or another sync has the lock."""
     with ExitStack() as taken:
         try:
             for spool in spools:
@@ -305,7 +306,7 @@ def held(spools: Sequence[Spool]) -> Iterator[bool]:
         except Timeout:
             ours = False
         for spool in spools:
-            if ours and not (spool.folder / JOURNAL).is_file():  # uploaded; the lock has made the folder
+            if ours and not (spool.folder / JOURNAL).is_file():  # uploaded already; the lock has created the folder
                 shutil.rmtree(spool.folder, ignore_errors=True)
                 ours = False
         yield ours

@@ -1,9 +1,9 @@
-"""Reads runs from MLflow's SQLite tables: four queries whatever the number of runs, read-only, without MLflow.
+"""Reads runs from MLflow's SQLite tables, read-only and without MLflow: four queries for any number of runs.
 
-Where a transaction was cut off by the death of its process, a copy is read in which it is rolled back.
+If a killed process has left an unfinished transaction, a copy is read in which it is rolled back.
 
-The tables have kept these columns for years, but they are not an interface that MLflow promises. So the schema's
-version is checked first, and `reading.py` falls back to the client for one that is not known here.
+The tables have had these columns for years, but MLflow does not promise them as an interface. So the schema's version
+is checked first, and `reading.py` uses the client for an unknown one.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ KNOWN_SCHEMAS = frozenset({
     "dc11669786a5",  # MLflow 3.17
     "f4a9b2c7d1e6",  # MLflow 3.18
 })  # fmt: skip
-"""Heads of MLflow's migrations under which the queries below were tried."""
+"""Versions of MLflow's schema (heads of its migrations) for which the queries below were tested."""
 
 _BUSY_SECONDS = 30.0
 _COPIES = 3
 _TEXT, _TEXT_OF_BYTE = 2**24, 20
-"""Characters that an answer may have: so many, and for each byte of the database. In JSON one can be six."""
+"""The limit for a result in characters: a constant, and characters per byte of the database (up to six in JSON)."""
 
 _RUNS = """
 SELECT r.run_uuid, r.name, r.experiment_id, e.name, r.status, r.start_time, r.end_time, r.artifact_uri
@@ -68,18 +68,18 @@ WHERE i.source_type = 'DATASET' AND i.destination_type = 'RUN' AND t.name = ? AN
 
 
 class UnknownSchema(Exception):  # never leaves the package: `reading.py` catches it
-    """The store's schema is of a version that these queries have not been tried on."""
+    """The store's schema has a version for which these queries were not tested."""
 
 
 class SqliteReader:
-    """A `Reader` of one database file. Each answer shows one state of it; no lock is held from one to the next."""
+    """A `Reader` of one database file. Each result shows one consistent state; no lock is held between two calls."""
 
     def __init__(self, file: Path) -> None:
         """Open `file` read-only.
 
         Raises:
             StoreError: it cannot be opened or is damaged.
-            UnknownSchema: it is a store of a version that is not in `KNOWN_SCHEMAS`, or none of MLflow's.
+            UnknownSchema: its version is not in `KNOWN_SCHEMAS`, or it is no MLflow store.
         """
         self._file = file
         with self._explained():
@@ -107,7 +107,7 @@ class SqliteReader:
         return {str(key): str(value) for key, value in rows}
 
     def select(self, selection: Selection) -> list[RunRecord]:
-        with _no_collection(), self._snapshot():  # metrics of no later moment than the runs
+        with _no_collection(), self._snapshot():  # runs and metrics of the same moment
             return self._select(selection)
 
     def _select(self, selection: Selection) -> list[RunRecord]:
@@ -131,7 +131,7 @@ class SqliteReader:
         return in_order([run for run in found if run is not None])
 
     def _texts(self, table: str, identities: str, keys: Texts, values: Texts) -> dict[str, dict[str, str]]:
-        """Keys and values by run. One JSON text a run comes out of SQLite twice as fast as its hundred rows."""
+        """Keys and values by run. SQLite returns one JSON text per run twice as fast as a hundred rows."""
 
         def collect(pairs: list[tuple[str, str]]) -> dict[str, str]:
             return {keys[key]: values[value] for key, value in pairs}
@@ -147,7 +147,7 @@ class SqliteReader:
     def _add_digests(
         self, parameters: dict[str, dict[str, str]], tags: dict[str, dict[str, str]], words: Texts
     ) -> None:
-        """Give runs of an earlier version the parameters that they lack; see `selection.digest_parameters`."""
+        """Add the digest parameters that runs of earlier versions lack; see `selection.digest_parameters`."""
         lacking = [run for run, own in tags.items() if lacks_digests(own, parameters.get(run, {}))]
         if not lacking:
             return
@@ -158,7 +158,7 @@ class SqliteReader:
             parameters.setdefault(run, {}).update(digest_parameters(digests))
 
     def _metrics(self, identities: str, words: Texts) -> tuple[dict[str, dict[str, float]], dict[str, int]]:
-        """The last value of each metric by run, and the epochs that each run trained."""
+        """The last value of each metric by run, and the number of epochs of each run."""
         found: defaultdict[str, dict[str, float]] = defaultdict(dict)
         epochs: dict[str, int] = {}
         for identity, key, value, is_nan, step in self._query(  # as rows: JSON would round the last digits
@@ -176,7 +176,7 @@ class SqliteReader:
             "ORDER BY timestamp",
             (json.dumps(list(run_ids)), json.dumps(list(metrics))),
         ):
-            if isinstance(value, (int, float)) and isinstance(step, int):  # a malformed one is said where runs are read
+            if isinstance(value, (int, float)) and isinstance(step, int):  # `read_record` warns of malformed values
                 found.setdefault(identity, {}).setdefault(key, {})[step] = math.nan if is_nan else float(value)
         return found
 
@@ -199,7 +199,7 @@ class SqliteReader:
                 return self._fetched(sql, tuple(values))
 
     def _fetched(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        """All rows, as long as the database can hold them: its rows may share the pages of a long text."""
+        """All rows, up to the size that the database can hold: in a damaged file many rows may share a page."""
         self._connection.set_progress_handler(budget(self._file), STEPS)
         rows, left = [], _TEXT + _TEXT_OF_BYTE * size_of(self._file)
         for row in self._connection.execute(sql, values):
@@ -226,8 +226,8 @@ class SqliteReader:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Records of thousands of runs are millions of objects and no garbage, which Python's collector would look through
-    again and again: a fifth of the time of reading."""
+    """Switch Python's garbage collector off. Records of thousands of runs are millions of objects without garbage;
+    searching them again and again would take a fifth of the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -238,7 +238,7 @@ def _no_collection() -> Iterator[None]:
 
 
 def _read_only(file: Path) -> sqlite3.Connection:
-    """A connection that leaves the store as it is. Raises as `connected`."""
+    """A connection that does not change the store. Raises as `connected`."""
     try:
         return connected(file, "ro", _BUSY_SECONDS)
     except sqlite3.OperationalError as error:
@@ -246,13 +246,13 @@ def _read_only(file: Path) -> sqlite3.Connection:
             raise
     with tempfile.TemporaryDirectory(prefix="harness-") as folder:
         copy = _copied(file.resolve(), Path(folder))
-        connection = connected(copy, "rw", _BUSY_SECONDS)  # SQLite undoes what a process was writing when it was killed
+        connection = connected(copy, "rw", _BUSY_SECONDS)  # SQLite rolls back the transaction of the killed process
         connection.execute("PRAGMA query_only = ON")
-        return connection  # the open file outlives its name
+        return connection  # the file stays open after it is deleted
 
 
 def _copied(file: Path, folder: Path) -> Path:
-    """A copy of a database and of its journal, which belong together: another process may roll back meanwhile."""
+    """A consistent copy of a database and its journal: another process may roll back at the same time."""
     copy, journal = folder / file.name, file.with_name(f"{file.name}-journal")
     for _ in range(_COPIES):
         try:
@@ -260,7 +260,7 @@ def _copied(file: Path, folder: Path) -> Path:
             shutil.copyfile(journal, copy.with_name(journal.name))
             shutil.copyfile(file, copy)
             after = journal.stat()
-        except FileNotFoundError:  # it was rolled back
+        except FileNotFoundError:  # the journal was rolled back
             copy.with_name(journal.name).unlink(missing_ok=True)
             shutil.copyfile(file, copy)
             return copy

@@ -1,6 +1,6 @@
-"""The tracking store as a value: opened once, where a command begins, and handed down to all that reads or writes.
+"""The tracking store as a value: opened once, where a command begins, and passed to all code that reads or writes.
 
-Opening touches nothing and imports no MLflow; a `Store` connects when it is first used.
+Opening changes nothing and does not import MLflow; a `Store` connects when it is first used.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ if TYPE_CHECKING:
 
 OPTIONS = re.compile(r"\?[\w.-]+=[^&/]*(&[\w.-]+=[^&/]*)*")
 LONGEST_NAME = 200
-"""Bytes of a file's name: file systems take 255, and a lock, a journal or a copy have longer names."""
+"""The longest file name in bytes: file systems allow 255, and the names of lock, journal and backup are longer."""
 SQLITE = re.compile(r"(?P<head>sqlite(\+\w+)?:///(file:)?)(?!:memory:)(?P<file>[^?]+)(?P<options>\?.*)?")
 EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",  # the UI opens in its model-training layout
     "mlflow.experiment.primaryMetric.name": "final/gap_test_accuracy",
 }
 
-# The harness talks to the store that it was given and to nobody else.
+# The harness connects only to the store that it was given (no telemetry).
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-# MLflow prints the address of each run when it ends, with the password that it may hold.
+# At the end of a run MLflow prints its URL, which may hold a password.
 os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
 
 
 def open_store(configured: str | None = None) -> Store:
     """The store at the URI `configured` (`tracking.uri`, `--store`), else at `MLFLOW_TRACKING_URI`, else the project's.
 
-    A process has one `Store` for each URI. Raises `RequestError` for a URI that names no place, or one that MLflow and
-    SQLite read differently.
+    A process has one `Store` per URI. Raises `RequestError` for an invalid URI, or one that MLflow and SQLite interpret
+    differently.
     """
     return _opened(_absolute(configured or os.environ.get("MLFLOW_TRACKING_URI") or paths.default_store_uri()))
 
@@ -54,11 +54,11 @@ def open_store(configured: str | None = None) -> Store:
 class Store:
     """Where runs are kept: a SQLite file, another database or a server. Made by `open_store`.
 
-    Stores are equal where they are the same database, whatever options their URIs have.
+    Stores are equal if they are the same database, even if the options of their URIs differ.
 
     Attributes:
-        uri: as MLflow wants it; the path of a SQLite file in it is absolute. It may hold a password: see `shown`.
-        database: the file of a SQLite store, on this machine; None for any other.
+        uri: for MLflow; the path of a SQLite file in it is absolute. It may hold a password: see `shown`.
+        database: the file of a SQLite store, on this machine; None for any other store.
     """
 
     def __init__(self, uri: str) -> None:
@@ -87,13 +87,13 @@ class Store:
 
     @property
     def option(self) -> str:
-        """` --store URI`, as a shell wants it, for another command on this store; empty where it would open this one
+        """` --store URI`, quoted for a shell, for a printed command on this store; empty if this is the default store
         anyway."""
         return "" if self == open_store() else f" --store {shlex.quote(self.shown)}"
 
     @property
     def is_local(self) -> bool:
-        """Whether processes that use the store can keep each other out by a lock (`exclusive`)."""
+        """Whether the processes that use the store can share a lock file (`exclusive`)."""
         return self.database is not None
 
     @property
@@ -103,20 +103,21 @@ class Store:
 
     @property
     def is_missing(self) -> bool:
-        """Whether the store is a file that does not exist yet, or in which nothing was ever written."""
+        """Whether the store is a file that does not exist yet, or is empty."""
         return self.database is not None and not (self.database.is_file() and self.database.stat().st_size)
 
     @cached_property
     def client(self) -> Any:
-        """An `MlflowClient` on a store that is ready: tables made, once and under a lock, if it is a new SQLite file.
+        """An `MlflowClient` for this store; the tables of a new SQLite file are created first.
 
-        Raises `StoreError`. Several processes that make the tables of one file at the same time would crash.
+        They are created once and under a lock: several processes that create them at the same time would crash. Raises
+        `StoreError`.
         """
         from mlflow import MlflowClient
 
         for talker in ("mlflow", "alembic"):
             logging.getLogger(talker).setLevel(logging.WARNING)
-        # It prints a traceback for each error of the database, which is then raised too.
+        # It would print a traceback for each error of the database, in addition to raising it.
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
         with self.explained():
             self._make_tables()
@@ -124,21 +125,21 @@ class Store:
             return MlflowClient(tracking_uri=self.uri)
 
     def make(self) -> None:
-        """Make a SQLite store that does not exist yet. Raises `StoreError`."""
+        """Create a SQLite store that does not exist yet. Raises `StoreError`."""
         _ = self.client
 
     def explained(self) -> AbstractContextManager[None]:
-        """One use of the store, whole; what MLflow and the database raise becomes a `StoreError` that names it."""
+        """Use the store in the block: signals wait, and errors of MLflow and the database become a `StoreError`."""
         return access.explained(self.shown, self.is_server)
 
     def await_answer(self) -> None:
-        """Make sure, before anything else is asked of it, that a store which is no local file answers; once a process.
+        """Check, once per process and before other requests, that a store that is no local file answers.
 
-        It is said what is waited for. Raises `StoreError` after 15 seconds, see `access.await_answer`.
+        A message says what the command is waiting for. Raises `StoreError` after 15 seconds, see `access.await_answer`.
         """
         if self.database is not None or self._answered:
             return
-        import mlflow  # noqa: F401 - takes seconds, for which the store is not to blame
+        import mlflow  # noqa: F401 - takes seconds, which must not count as waiting for the store
 
         def ask() -> None:
             client = self.client
@@ -150,25 +151,25 @@ class Store:
         self._answered = True
 
     def artifact_path(self, location: str) -> Path | None:
-        """The path on this machine of artifacts that the store records at `location`; None where they are elsewhere.
+        """The local path of artifacts at the recorded `location`; None if they are not on this machine.
 
-        To be asked before they are read or written. Raises `OutsideStore` as `places.artifact_path`.
+        Call it before they are read or written. Raises `OutsideStore` as `places.artifact_path`.
         """
         return artifact_path(self.uri, self.database, location)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """One process at a time, for a local store; a server keeps its own order."""
+        """A lock for one process at a time on a local store; a server needs none."""
         from filelock import FileLock, Timeout
 
         if self.database is None:
             yield
             return
-        file = self.database.resolve()  # by whichever link it was named
+        file = self.database.resolve()  # the same lock, even if the URI names a link
         lock = file.with_name(file.name + ".lock")
         if lock.is_symlink() or (lock.exists() and not lock.is_file()):
             raise StoreError(f"{lock} is no plain file, so it is no lock of ours. Look at it, and take it away.")
-        held = FileLock(lock, timeout=60, is_singleton=True)  # a process that holds it may ask again
+        held = FileLock(lock, timeout=60, is_singleton=True)  # reentrant within a process
         try:
             held.acquire()
         except Timeout as error:
@@ -184,10 +185,10 @@ class Store:
             held.release()
 
     def check_writable(self, experiment: str | None = None) -> None:
-        """Make sure, before anything is written, that a local store can take runs; a server says so itself.
+        """Check, before anything is written, that a local store can record runs (a server reports problems itself).
 
-        The artifacts of an `experiment` may lie elsewhere than the store's own. Raises `StoreError` as `check_sqlite`
-        and `check_in_place` do.
+        An `experiment` may have its artifacts outside the store's own folder. Raises `StoreError` as `check_sqlite` and
+        `check_in_place` do.
         """
         if self.database is None:
             return
@@ -197,12 +198,12 @@ class Store:
             check_artifacts(self.database, folder)
 
     def check_sound(self) -> None:
-        """As `check_writable`, also for a store that was moved."""
+        """As `check_writable`, but a store that was moved or copied is accepted."""
         if self.database is not None:
             check_sqlite(self.database, artifact_root(self.database))
 
     def ensure_experiment(self, name: str) -> str:
-        """The id of the experiment `name`, made if need be.
+        """The id of the experiment `name`, which is created if it does not exist.
 
         Raises `StoreError` if it was deleted; see `check_writable`.
         """
@@ -239,7 +240,8 @@ class Store:
         check_made(self.database)
 
     def _artifact_location(self, experiment: str) -> dict[str, str]:
-        """An absolute place for a local store's artifacts; a client elsewhere would use its own working directory."""
+        """The absolute artifact location of a new experiment in a local store (MLflow would use a relative path); empty
+        for a server or another database, which then chooses it (for example on S3)."""
         if self.database is None:
             return {}
         return {"artifact_location": (artifact_root(self.database) / experiment_folder(experiment)).as_uri()}
@@ -251,7 +253,7 @@ def _opened(uri: str) -> Store:
 
 
 def _absolute(uri: str) -> str:
-    """A URI that means the same store in every working directory, and to MLflow as to SQLite."""
+    """A URI that means the same store in every working directory, and for MLflow and SQLite alike."""
     if (match := SQLITE.fullmatch(uri)) is None:
         if problem := _problem_of_uri(uri):
             raise RequestError(f"The tracking store {access.shown_uri(uri)} cannot be used: {problem}")
@@ -290,14 +292,14 @@ def _problem_of_file(database: Path, options: str) -> str:
     try:
         database.stat()
     except (FileNotFoundError, NotADirectoryError):
-        pass  # it is yet to be made, or says so when it is used
-    except OSError as error:  # links that go round, a name or a path that is too long
+        pass  # it does not exist yet, or opening it reports the problem
+    except OSError as error:  # a loop of links, or a name or path that is too long
         return f"{error.strerror}."
     return ""
 
 
 def load_mlflow() -> None:
-    """Import what a run needs of MLflow: seconds."""
+    """Import the parts of MLflow that a run needs, which takes seconds."""
     import mlflow.data
     import mlflow.keras
     import mlflow.models  # noqa: F401

@@ -1,4 +1,4 @@
-"""Spooled results brought into the store that they were meant for, in order, each exactly once."""
+"""Uploads spooled results to their store, in order, each exactly once."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Home:
-    """What came of a run's spool: how many operations went into the store, and the state that the run ended in.
+    """The result of uploading a run's spool: how many operations were written, and the run's final state.
 
-    `state` is None for a run whose process died before it could say; `parent_id` is the sweep that the run belongs to;
-    `elsewhere`: another try has ended the same work meanwhile, so that nothing of this one was needed.
+    `state` is None if the run's process died before it recorded one; `parent_id` is the sweep that the run belongs to;
+    `elsewhere`: another try has finished the run meanwhile, so nothing of this spool was needed.
     """
 
     written: int
@@ -30,17 +30,16 @@ class Home:
 
 
 def upload_spools(spools: Sequence[Spool], ending: bool = True) -> Home:
-    """Write the parts of one run's spool, held by the caller, into the store, and remove them.
+    """Upload the parts of one run's spool, which the caller has locked, and delete them.
 
-    `ending=False` leaves out the end of the run, for one that is resumed.
-    Raises `StoreError`: what is in the store by then is marked, the rest stays. So it does where another process is
-    writing the run.
+    `ending=False` leaves out the end of the run, because it is being resumed.
+    Raises `StoreError`, also if another process is writing the run: what was uploaded is marked, the rest stays.
     """
     origin = spools[0].origin
     if any(spool.origin.uri != origin.uri for spool in spools):
         raise StoreError(f"The parts of the spool {spools[0].folder} are meant for different stores. Look at them.")
     store = origin.store
-    if store.is_missing:  # MLflow would make an empty one
+    if store.is_missing:  # MLflow would create an empty one
         raise StoreError(
             f"The tracking store {store.database} does not exist. Bring it back; the results wait in "
             f"{spools[0].folder}."
@@ -75,7 +74,7 @@ def upload_spools(spools: Sequence[Spool], ending: bool = True) -> Home:
 
 
 def upload_before(store: Store, run_id: str) -> None:
-    """Before a run is resumed: upload what its earlier try left in a spool for this store. Raises `StoreError`."""
+    """Before a run is resumed: upload what earlier tries left in a spool for this store. Raises `StoreError`."""
     for spools in find_spools(run_id).values():
         if any(spool.origin.store != store for spool in spools):
             log.warning("The spool %s is left alone: it is meant for another store.", spools[0].folder)

@@ -1,7 +1,7 @@
-"""The process behind `harness ui`: MLflow's server for one person, who holds a token.
+"""The process behind `harness ui`: MLflow's server for one user, protected by a token.
 
-It is given a socket that already listens, and on standard input a line of JSON: the token, the store, the folder of its
-artifacts. Where standard input ends, the command is no more, and the process ends with it.
+It gets a listening socket, and on standard input a line of JSON with the token, the store and its artifact folder. When
+standard input ends, the command has ended, and the process exits.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 _OUTSIDE = "This is outside the artifacts of the store."
 REFUSED = b"This server answers whoever has its token. Open the link that `harness ui` has printed.\n"
 COOKIE = "harness_ui_{port}"
-"""Cookies do not tell ports apart, and several servers may run."""
+"""Part of the cookie's name: cookies are shared by all ports of a host, and several servers may run."""
 OWN_HOSTS = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?")
-"""The names of this machine for itself, with the port that it has here or where it was forwarded to."""
+"""Allowed Host headers: the local names of this machine, with any port (the port may be forwarded)."""
 
 
 class TokenRequired:
-    """Lets a request through that brings the token: as a cookie, as `Authorization: Bearer` (`MLFLOW_TRACKING_TOKEN` of
-    MLflow's client), or as the password of basic authentication. The link with `?token=` gives a browser the cookie.
+    """Accepts only requests with the token: as a cookie, as `Authorization: Bearer` (`MLFLOW_TRACKING_TOKEN` of
+    MLflow's client), or as the password of basic authentication. The link with `?token=` sets the cookie.
 
-    A browser takes all servers of this machine for one: it would send the cookie to those of other users too, and let
-    their pages ask this one. So all that a browser gets lies in a folder that nobody else can name, to which the cookie
-    is bound, and what a page of another address asks is refused, like names that lead here from outside.
+    For a browser all servers on this machine are the same host: it would send the cookie to servers of other users too,
+    and let their pages send requests here. So all pages are below a secret path, to which the cookie is bound, and
+    requests from pages of another origin, or with an unknown host name, are refused.
     """
 
     def __init__(self, application: Application, token: str, port: int) -> None:
@@ -54,7 +54,7 @@ class TokenRequired:
         self._folder = f"/{hashlib.sha256(f'folder {token}'.encode()).hexdigest()[:20]}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or refuse it (401); what is no request (the server's start) passes."""
+        """Answer one request, or refuse it (401); other ASGI events (the server's start) pass."""
         if scope["type"] == "lifespan":
             await self._application(scope, receive, send)
             return
@@ -106,8 +106,8 @@ async def _answer(send: Send, status: int, body: bytes, headers: list[tuple[byte
 
 
 def keep_artifacts_within(root: Path, store: str) -> None:
-    """From now on MLflow reads and writes artifacts of this process below `root`, links resolved, or in places that
-    HARNESS_ARTIFACTS names: a record of the store, or whoever makes one, could name any other."""
+    """From now on let MLflow read and write artifacts only below `root` (links resolved) or in places that
+    HARNESS_ARTIFACTS names: a record in the store could name any other folder."""
     from mlflow.exceptions import MlflowException
     from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
     from mlflow.store.artifact.artifact_repository_registry import _artifact_repository_registry
@@ -160,7 +160,7 @@ def keep_artifacts_within(root: Path, store: str) -> None:
     for scheme in [*registered]:
         if scheme in ("", "file"):
             registered[scheme] = Within
-        elif scheme not in ("runs", "models"):  # these lead to one of the others
+        elif scheme not in ("runs", "models"):  # MLflow resolves these to one of the others
             registered[scheme] = partial(checked, registered[scheme])
 
 
@@ -171,7 +171,7 @@ def main(descriptor: int) -> int:
     from mlflow.server import ARTIFACT_ROOT_ENV_VAR, BACKEND_STORE_URI_ENV_VAR
     from mlflow.server.handlers import initialize_backend_stores
 
-    # No jobs (they serve language models): the server is up in half the time.
+    # No job workers (they are for language models): the server starts in half the time.
     os.environ |= {
         BACKEND_STORE_URI_ENV_VAR: told["store"],
         ARTIFACT_ROOT_ENV_VAR: told["artifacts"],
@@ -194,8 +194,8 @@ def main(descriptor: int) -> int:
 
 
 def _end_with_the_command() -> None:
-    # It writes nothing more: this returns where it has ended, even by `kill -9`. Python's own reader would hold a lock,
-    # over which an interpreter that ends by itself crashes.
+    # The command writes nothing more: this returns when it has ended, even by `kill -9`. Python's own reader would hold
+    # a lock, on which the interpreter would crash at exit.
     os.read(0, 1)
     os._exit(0)
 

@@ -1,4 +1,4 @@
-"""How a run that did not finish ends: its description, and the end itself where its own process has gone."""
+"""Ends runs that did not finish: writes their description, and records the end if their process has died."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def close_abandoned(
     log_file: Path | None = None,
     traceback: str | None = None,
 ) -> None:
-    """Give a run that was left RUNNING its end, and say why: in words, and by the `kind` of error.
+    """End a run that was left RUNNING, with the reason as text and as the `kind` of error.
 
-    A run that has ended by itself meanwhile, or that another process has resumed, is left as it is. The log and the
-    traceback are saved as the run itself would have saved them. Raises `StoreError`.
+    A run that has ended meanwhile, or that another process has resumed, is not changed. Log and traceback are logged as
+    the run itself would have done. Raises `StoreError`.
     """
     client = store.client
     note = end_note(state, kind, reason, run.tags.get(OVERRIDES_TAG, ""))
@@ -49,7 +49,7 @@ def close_abandoned(
 
 
 def end_note(state: RunState, kind: str, reason: str, overrides: str) -> str:
-    """Why a run ended in `state`, where there is more to read, and the command that runs it again.
+    """The description of a run that did not finish: its state and reason, its log files, and the command to repeat it.
 
     `kind` is the type of the error, `overrides` are the settings as they were typed.
     """

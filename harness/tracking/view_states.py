@@ -1,7 +1,7 @@
-"""What the page of an experiment's runs shows in a saved view: which runs, columns and charts, and how it groups them.
+"""The content of a saved view of an experiment's page: runs, columns, charts and grouping.
 
-The form is the page's own (`ExperimentPageUIState` and `ExperimentPageSearchFacetsState` of its front end), which
-MLflow documents nowhere: `views.py` says for which versions it was tried.
+The format is that of MLflow's front end (`ExperimentPageUIState` and `ExperimentPageSearchFacetsState`), which is not
+documented: `views.py` lists the versions with which it was tested.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ CURVES = (("train/loss", "val/loss"), ("train/accuracy", "val/accuracy"), ("gap/
 GAP_SECTION, CURVES_SECTION, SETTINGS_SECTION = "Overfitting gap", "Learning curves", "Settings against the gap"
 NAME_WIDTH, MOST_WIDTH, SCORE_WIDTH = 260, 480, 165  # pixels: a group's name and a metric's stay whole
 ALL_SHOWN = 100
-"""The page loads so many runs at a time; beyond, twenty are drawn and the eye icons add more."""
+"""The page loads so many runs at a time; if there are more, it draws twenty, and the eye icons add others."""
 CARD, LEGEND_LINES = 1080, 2
-"""Pixels between the edges of a chart as wide as the page at 1400, its list of runs folded; lines of names below it."""
+"""Pixels of a chart as wide as the page (1400 pixels, list of runs folded); the lines of names below it."""
 LETTER, MARK = 6.6, 44  # pixels of a legend: a letter's, and those of a name's line and margins
 BAR, BESIDE, LOW, HIGH = 24, 170, 300, 700  # pixels: a bar, what stands around bars, and how high a chart may be
 
@@ -30,25 +30,25 @@ PALETTE = (
     "#445461", "#5f7281", "#8396a5", "#93320b", "#be501e", "#de7921", "#f2be88", "#115026", "#277c43", "#3ba65e",
     "#8ddda8", "#9e102c", "#c82d4c", "#e65b77", "#f792a6", "#0e538b", "#2272b4", "#4299e0", "#8acaff",
 )  # fmt: skip
-"""The page's colours; it takes one by a checksum of the group, near ones side by side if it so happens."""
+"""The page's colours; it chooses one by a checksum of the group, so similar colours may be side by side."""
 APART = (
     "#2272b4", "#de7921", "#308613", "#c83243", "#8a63bf", "#facb66", "#1f272d", "#8acaff", "#f792a6", "#8ddda8",
     "#8396a5", "#93320b",
 )  # fmt: skip
-"""Those of them that are told from each other at a glance."""
+"""Those of them that are easy to distinguish."""
 
 Grouping = tuple[tuple[str, str], ...]
-"""By what runs are averaged: `("param", key)` or `("tag", key)` each. One alone keeps the names of groups short."""
+"""The grouping keys of runs: each `("param", key)` or `("tag", key)`. A single key keeps the group names short."""
 State = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The runs that a view is about.
+    """The runs of a view.
 
-    `condition` selects them in MLflow's filter language; `settings` are the parameters that differ among them, and
-    `metrics` all that they have; `held_out` (`val` or `test`) is the split whose gap comes first; `count`: of them.
-    `rows` names the groups where a tag does, in the order of the tag's values, which is that of the table.
+    `condition` selects them in MLflow's filter language; `settings` are the parameters that differ among them,
+    `metrics` all their metrics; `held_out` (`val` or `test`) is the split whose gap comes first; `count` is the number
+    of runs. `rows` are the names of the groups if a tag groups them, in the order of the table.
     """
 
     condition: str
@@ -61,8 +61,8 @@ class Subject:
 
 
 def told_apart(tag: str, names: Sequence[str]) -> list[str]:
-    """The names, with spaces behind them that nobody sees, so that the page gives groups by this tag colours that are
-    told apart, as far as there are such."""
+    """The names with invisible trailing spaces, chosen so that the page gives the groups of this tag distinguishable
+    colours, as far as there are enough."""
     found: list[str] = []
     free: list[str] = []
     for name in names:
@@ -75,7 +75,7 @@ def told_apart(tag: str, names: Sequence[str]) -> list[str]:
     return found
 
 
-_MOST_SPACES = 255  # the checksum comes round
+_MOST_SPACES = 255  # then the checksum repeats
 
 
 def _colour(group: str) -> str:
@@ -119,8 +119,8 @@ def _gap_bars(subject: Subject) -> list[State]:
 
 
 def _columns(subject: Subject, section: str) -> int:
-    """Two charts side by side, or one where the legends below them would not hold the names. Curves have the name of
-    their metric behind each."""
+    """The number of charts per line: two, or one if the names do not fit into the legends. For curves, the name of the
+    metric follows each name."""
     names = _of_curves(subject, CURVES[1][:1]) if section == CURVES_SECTION else [row.rstrip() for row in subject.rows]
     return 2 if _fit(names, CARD / 2) else 1
 
@@ -130,7 +130,7 @@ def _of_curves(subject: Subject, metrics: Iterable[str]) -> list[str]:
 
 
 def _fit(names: Iterable[str], room: float) -> bool:
-    """Whether a legend that is so wide holds the names."""
+    """Whether the names fit into a legend of this width."""
     return _lines((MARK + LETTER * len(name) for name in names), room) <= LEGEND_LINES
 
 
@@ -141,7 +141,7 @@ def _name_width(names: Iterable[str]) -> int:
 
 
 def _lines(wide: Iterable[float], room: float) -> int:
-    """How many lines things so wide take one after the other."""
+    """How many lines items of these widths need."""
     lines, taken = 1, 0.0
     for one in wide:
         if taken and taken + one > room:
@@ -177,7 +177,7 @@ def _curves(subject: Subject) -> list[State]:
 
 
 def _present(subject: Subject, templates: Iterable[str]) -> list[str]:
-    """The metrics of the splits that there are, those of `held_out` first; for gaps those that charts want."""
+    """The existing metrics of the splits, those of `held_out` first; for gaps the variants that are made for charts."""
     other = "test" if subject.held_out == "val" else "val"
     names = [template.format(held_out=subject.held_out, other=other) for template in templates]
     wanted = [(f"{FOR_CHARTS[name.rpartition('_')[2]]}/{name}", f"final/{name}") for name in names]
@@ -202,7 +202,7 @@ def _state(
         for name, of_section in charts.items()
         for place, card in enumerate(of_section)
     ]
-    # The page adds a chart for each metric that has none, in a section of its prefix: there they are, but folded.
+    # The page adds a chart for every other metric, in a section named by its prefix; these sections are folded.
     prefixes = {name.rpartition("/")[0] for name in subject.metrics if "/" in name}
     sections += [_section(prefix, False) for prefix in sorted(prefixes)]
     scores = [f"metrics.`{name}`" for name in [*_present(subject, GAPS[:2]), *_present(subject, ACCURACIES)]]
@@ -223,9 +223,9 @@ def _state(
         "runsHiddenMode": "SHOW_ALL" if subject.count <= ALL_SHOWN else "FIRST_20_RUNS",
         "compareRunCharts": cards,
         "compareRunSections": sections,
-        "isAccordionReordered": True,  # else the page sorts sections by name
+        "isAccordionReordered": True,  # otherwise the page sorts sections by name
         "viewMaximized": False,
-        "runListHidden": True,  # the charts have the room; a click brings it back
+        "runListHidden": True,  # more room for the charts; a click shows the list
         "hideEmptyCharts": True,
         "groupBy": _group_by(grouping),
         "useGroupedValuesInCharts": True,

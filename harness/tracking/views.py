@@ -1,7 +1,7 @@
-"""Saved views of the MLflow UI: tags of an experiment that its page lists under "Views" and opens by an address.
+"""Saved views of the MLflow UI: tags of an experiment, which its page lists under "Views" and opens by a URL.
 
-The harness keeps its own under keys that begin with `harness-`, writes one only where it changes, and leaves all others
-alone. A page that is not known is left as it is.
+The harness's own views have keys that begin with `harness-`; they are written only if they change, and other views are
+never changed. For an unknown version of MLflow no views are written.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ TAG = "mlflow.sharedViewState."
 OWN = "harness-"
 OF_SWEEP = f"{OWN}sweep-"
 MOST_SWEEPS = 20
-"""The page holds forty views of an experiment. Those of the latest sweeps are kept, and room is left to people."""
+"""The page holds forty views of an experiment. Only those of the latest sweeps are kept, so that users can add some."""
 
 
 @dataclass(frozen=True)
 class View:
-    """A view: `key` tells it from others of its experiment, `name` is what people read.
+    """A view: `key` is unique in its experiment, `name` is shown.
 
     `created` (milliseconds since 1970) orders the page's list, latest first; `state` is as in `view_states`.
     """
@@ -44,34 +44,34 @@ class View:
 
 
 def sweep_key(parent_id: str) -> str:
-    """The key of a sweep's view: the same whenever it is written."""
+    """The key of a sweep's view; it never changes."""
     return OF_SWEEP + parent_id
 
 
 def view_page(experiment_id: str, key: str) -> str:
-    """Where in the UI a view is: what follows the host, its charts in sight."""
+    """The path of a view in the UI (after the host), with its charts open."""
     query = f"viewStateShareKey={key}&compareRunsMode=CHART&workflowType=machine_learning"
     return f"/#/experiments/{experiment_id}/runs?{query}"
 
 
 def named_view(view: View) -> str:
-    """The tag's value: an envelope with the name and, compressed, the state. Equal views give equal text."""
+    """The tag's value: JSON with the name and the compressed state. Equal views give equal text."""
     text = json.dumps(view.state, separators=(",", ":"), ensure_ascii=False)
     state = "deflate;" + base64.b64encode(zlib.compress(text.encode(), 9)).decode()
     return json.dumps({"name": view.name, "createdAt": view.created, "updatedAt": view.created, "state": state})
 
 
 KNOWN_PAGES: Mapping[str, Callable[[View], str]] = {"3.17": named_view, "3.18": named_view}
-"""How a view is written for each version of MLflow whose page it was tried on."""
+"""The format of a view for each tested version of MLflow."""
 
 
 Labels = Mapping[str, Mapping[str, str]]
-"""Tags of runs, by the ids of the runs."""
+"""Tags of runs, by run id."""
 
 
 def write_views(store: Store, experiment_id: str, views: Sequence[View], labels: Labels | None = None) -> bool:
-    """Write those of `views` that the experiment does not have as they are, and the `labels` of runs by which they
-    group them; whether the page is one that can show them.
+    """Write those `views` that are new or have changed, and the `labels` by which they group runs. Returns whether this
+    version of MLflow can show them.
 
     Raises `StoreError`.
     """
@@ -86,7 +86,7 @@ def write_views(store: Store, experiment_id: str, views: Sequence[View], labels:
     changed = {key: value for key, value in wanted.items() if own.get(key) != value}
     surplus = _surplus(own | wanted)
     if changed or surplus or labels:
-        client = store.client  # seconds, where MLflow is not imported yet: only for something to write
+        client = store.client  # importing MLflow takes seconds: only if there is something to write
         with store.explained():
             for run_id, tags in (labels or {}).items():
                 taken_retried(partial(client.log_batch, run_id, tags=_run_tags(tags)))
@@ -103,7 +103,7 @@ def saved_views(store: Store, experiment_id: str) -> set[str]:
 
 
 def page_version(store: Store) -> str:
-    """The version of the MLflow that shows the store: a server's own, else that installed here. Raises `StoreError`."""
+    """The version of MLflow that shows the store: the server's, else the installed one. Raises `StoreError`."""
     if not store.is_server:
         return version("mlflow")
     from mlflow.utils.credentials import get_default_host_creds
@@ -123,6 +123,6 @@ def _run_tags(tags: Mapping[str, str]) -> list[Any]:
 
 
 def _surplus(values: Mapping[str, str]) -> set[str]:
-    """The keys of the views of our oldest sweeps beyond `MOST_SWEEPS`."""
+    """The keys of the harness's views of the oldest sweeps beyond `MOST_SWEEPS`."""
     of_sweeps = [key for key in values if key.startswith(TAG + OF_SWEEP)]
     return set(sorted(of_sweeps, key=lambda key: int(json.loads(values[key])["createdAt"]), reverse=True)[MOST_SWEEPS:])

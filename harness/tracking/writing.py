@@ -1,4 +1,4 @@
-"""A run in the store, from its start to a state that is always recorded."""
+"""Writes a run to the store, from its start to its final state, which is always recorded."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ FAST_PNG = {"compress_level": 3}  # a tenth larger, encoded in two thirds of the
 
 @dataclass(frozen=True)
 class RunIdentity:
-    """What a run is called and where it belongs."""
+    """The name of a run, its experiment, its sweep, its overrides and its tags."""
 
     name: str
     experiment: str
@@ -66,15 +66,15 @@ class RunIdentity:
 
 
 class RunWriter:
-    """Writes one run to the store; every call is on disk (or acknowledged by the server) when it returns.
+    """Writes one run to the store. When a call returns, its data is on disk (or acknowledged by the server).
 
-    If the store fails, the run continues, and a spool on this machine takes the rest: see `outbox`.
+    If the store fails, the run continues, and the rest goes to a spool on this machine: see `outbox`.
     """
 
     def __init__(self, store: Store, identity: RunIdentity, run_id: str | None = None, adding: bool = False) -> None:
-        """Begin a new run; with `run_id` resume that one: it is RUNNING again, and keeps what it has (`recorded`).
+        """Start a new run; with `run_id` resume that run: it is RUNNING again, and its earlier data stays (`recorded`).
 
-        `adding`: only add to that run, which has ended; its state and what it began with stay.
+        `adding`: only add data to that run, which has ended; its state and start data do not change.
         """
         self.store = store
         self.experiment_id = store.ensure_experiment(identity.experiment)
@@ -89,7 +89,7 @@ class RunWriter:
         if run_id is not None and adding:
             self.earlier = EarlierTries(tries=look(store, run_id).tries - 1)
         elif run_id is not None:
-            upload_before(store, run_id)  # what an earlier try left in a spool
+            upload_before(store, run_id)  # the spool of an earlier try
             self.earlier = reopen(store, run_id, _start_tags(identity))
         attempt = self.earlier.tries + 1
         self._delivery = Outbox(Origin(store.uri, self.run_id, identity.name, self.experiment_id, attempt))
@@ -99,21 +99,21 @@ class RunWriter:
         self._waiting: dict[str, str] = {}
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Write the tags, and those that waited for others."""
+        """Write the tags, and the tags that earlier calls have queued."""
         waited, self._waiting = self._waiting, {}
         self._delivery.put(Tags(waited | {key: value[:TAG_LIMIT] for key, value in tags.items()}))
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
-        """Those that the run does not have yet: a parameter never changes."""
+        """Log the parameters that the run does not have yet: a parameter never changes."""
         missing = {key: value for key, value in parameters.items() if key not in self.earlier.parameters}
         self._delivery.put(Parameters({key: str(value)[:PARAMETER_LIMIT] for key, value in missing.items()}))
 
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """The series' values at `epoch` (from 1), at once, so that the UI is live."""
+        """Log the metrics of `epoch` (from 1) at once, so that the UI is live."""
         self._log_metrics(metrics, step=epoch)
 
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
-        """Scalars, logged once at step 0 and linked to the model, if one was logged before."""
+        """Log scalars at step 0, linked to the model if one was logged before."""
         self._log_metrics(metrics, step=0, of_model=self._has_model)
 
     def _log_metrics(self, metrics: Mapping[str, float], step: int, of_model: bool = False) -> None:
@@ -124,10 +124,10 @@ class RunWriter:
         self._delivery.put(Text(name, text))
 
     def log_table(self, name: str, columns: Mapping[str, Sequence[Any]]) -> None:
-        """A table that the UI shows as one; `columns` are lists of equal length, and what is not finite is left empty.
+        """Log a table that the UI can show; `columns` are lists of equal length, and non-finite values become empty.
 
-        MLflow's own `log_table` writes the same, through pandas and after asking the store what it has: several times
-        as long. The tag by which the UI finds the table is written with the next tags, or at the end.
+        MLflow's own `log_table` writes the same, but takes several times as long (pandas, and a request for existing
+        tables). The tag by which the UI finds the table is written with the next tags, or at the end.
         """
         from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
@@ -146,7 +146,7 @@ class RunWriter:
             self.log_file(file, "figures")
 
     def log_predictions(self, predictions: Mapping[str, Predictions]) -> None:
-        """What the run answers for each image of its held-out splits; see `predictions.py`."""
+        """Log the run's predictions for each held-out image; see `predictions_file.py`."""
         with _temporary_folder() as temporary:
             file = temporary / PREDICTIONS_FILE
             write_predictions(file, predictions)
@@ -154,8 +154,8 @@ class RunWriter:
         self._waiting |= {PREDICTIONS_TAG: file.name}
 
     def log_datasets(self, name: str, splits: Mapping[str, Split], source: str) -> None:
-        """What the run was given, as its dataset inputs, called `name` and the split; `source` says where all of it
-        came from. Metrics that are logged from now on say which of them they score."""
+        """Log the splits as dataset inputs, named by `name` and the split; `source` is where they come from. Metrics
+        that are logged later are linked to the dataset that they score."""
         import mlflow.data
         from mlflow.data.sources import LocalArtifactDatasetSource
 
@@ -172,11 +172,11 @@ class RunWriter:
         self._delivery.put(Datasets(described, tuple(CONTEXTS[key] for key in splits)))
 
     def log_model(self, model: Any, data: DatasetSpec, example: Split) -> None:
-        """`model` (raw images in, probabilities out) as an MLflow model with signature, input example, requirements
-        and the names of its classes.
+        """Log `model` (raw images in, probabilities out) as an MLflow model with signature, input example, requirements
+        and class names.
 
-        The requirements are given, not guessed: guessing starts a process that imports TensorFlow. A run that has its
-        model from an earlier try keeps it.
+        The requirements are passed, because MLflow would start a process that imports TensorFlow to infer them. If an
+        earlier try has logged the model, nothing is logged.
         """
         if self._has_model:
             return
@@ -185,7 +185,7 @@ class RunWriter:
         from mlflow.models import ModelSignature
         from mlflow.types.schema import Schema, TensorSpec
 
-        # Without a name the input reaches the model as an array; under one, as a dict, of which Keras warns.
+        # Without a name MLflow passes the input as an array; with a name as a dict, and Keras warns.
         signature = ModelSignature(
             inputs=Schema([TensorSpec(np.dtype(data.dtype), (-1, *data.image_shape))]),
             outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, data.classes))]),
@@ -205,7 +205,7 @@ class RunWriter:
         self._has_model = True
 
     def end(self, state: RunState) -> None:
-        """Record the state that the run ends in. Raises `NotInStore` if it FINISHED and is in a spool in part."""
+        """Record the final state of the run. Raises `NotInStore` if it FINISHED and some results are in a spool."""
         if self._waiting:
             self.set_tags({})
         self._delivery.end(state, _now())
@@ -213,7 +213,7 @@ class RunWriter:
 
 @contextmanager
 def _temporary_folder() -> Iterator[Path]:
-    """A folder for files on their way. Raises `StoreError` where there is no room for them."""
+    """A folder for temporary files. Raises `StoreError` if the disk is full."""
     try:
         with tempfile.TemporaryDirectory() as temporary:
             yield Path(temporary)
@@ -244,12 +244,12 @@ def tracked_run(
     run_id: str | None = None,
     diff: bool = True,
 ) -> Iterator[RunWriter]:
-    """A run that ends FINISHED, FAILED or KILLED, whatever the block does; exceptions are recorded and raised again.
+    """A run that always ends FINISHED, FAILED or KILLED; exceptions of the block are recorded and raised again.
 
-    A failure keeps its message as the tag `harness.error` and its traceback as `traceback.txt`. `log_file` is kept as
-    an artifact at the end; `system_metrics` samples CPU, memory and disk meanwhile. `run_id`: see `RunWriter`. `diff`
-    keeps what differs from the commit, without secrets.
-    Raises `TakenOver` once another process has opened the run again; nothing is written from then on.
+    A failure is recorded with its message as the tag `harness.error` and its traceback as `traceback.txt`. `log_file`
+    is logged as an artifact at the end; `system_metrics` samples CPU, memory and disk. `run_id`: see `RunWriter`.
+    `diff`: log the changes since the commit, without secrets.
+    Raises `TakenOver` if another process has resumed the run; from then on nothing is written.
     """
     writer = RunWriter(store, identity, run_id)
     try:
@@ -265,9 +265,9 @@ def tracked_run(
         with _system_metrics(store, writer.run_id) if system_metrics else nullcontext():
             yield writer
     except TakenOver:
-        raise  # whoever has the run now records its end
+        raise  # the process that has taken over the run records its end
     except KeyboardInterrupt as interruption:
-        with suppress(TakenOver):  # who was told to stop must not begin the next run of the sweep
+        with suppress(TakenOver):  # the interrupt must be raised, or the worker would start its next job
             _close(writer, RunState.KILLED, log_file, interruption)
         raise
     except BaseException as error:
@@ -283,7 +283,7 @@ def _close(writer: RunWriter, state: RunState, log_file: Path | None, error: Bas
             kind, overrides = type(error).__name__, shown_uri(" ".join(writer.identity.overrides))
             note = end_note(state, kind, message, overrides)
             writer.set_tags({ERROR_TAG: message, ERROR_TYPE_TAG: kind, NOTE_TAG: note})
-            log.info("%s: %s: %s", state, type(error).__name__, message)  # the last line of the log that is kept
+            log.info("%s: %s: %s", state, type(error).__name__, message)  # the last line of the logged file
             writer.log_text("traceback.txt", shown_uri("".join(traceback.format_exception(error))))
         if log_file is not None and log_file.is_file():
             tries = writer.earlier.tries
