@@ -13,7 +13,7 @@ from harness.config.schema import DATASETS, DatasetConfig
 from harness.data import idx, load_dataset
 from harness.data.catalogue import FASHION_MNIST, FILES, PUBLICATIONS, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, digest
 from harness.data.folder import FileState, examine
-from harness.errors import ConfigError, DataError, NoDataFolder
+from harness.errors import ConfigError, DataError, NoDataFolder, RequestError
 from tests.dataset.tiny import TINY, raw_files, sums, write
 
 
@@ -114,7 +114,7 @@ def test_a_named_folder_that_does_not_work_is_an_error_and_the_network_is_not_as
 
 
 def test_an_unknown_name_lists_the_choices() -> None:
-    with pytest.raises(ConfigError, match=r"fashion_mnist, mnist\. Did you mean 'fashion_mnist'"):
+    with pytest.raises(RequestError, match=r"fashion_mnist, mnist\. Did you mean 'fashion_mnist'"):
         load_dataset(DatasetConfig(name="fashon_mnist"))
 
 
