@@ -283,3 +283,10 @@ def _expanded(pattern: str) -> Iterator[str]:
     """`a/{b,c}_{d,e}` as the shell would write it out."""
     parts = [part.split(",") for part in re.split(r"[{}]", pattern)]
     return ("".join(choice) for choice in itertools.product(*parts))
+
+
+def test_the_map_names_every_module_of_the_large_packages() -> None:
+    text = (REPOSITORY / "docs" / "structure.md").read_text()
+    packages = ("sweep", "run", "tracking", "analysis", "report", "composing", "config")
+    named = {name for package in packages for name in (REPOSITORY / "harness" / package).glob("[a-z]*.py")}
+    assert not [str(name) for name in named if f"`{name.name}`" not in text and not name.name.endswith("_tables.py")]

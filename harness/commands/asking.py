@@ -1,4 +1,4 @@
-"""A question before something is taken away."""
+"""Asks for confirmation before something is deleted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which images a command is asked to look at: test images by index, image files, or an array in a file."""
+"""The images that a command is asked to look at: test images by index, image files, or an array in a file."""
 
 from __future__ import annotations
 

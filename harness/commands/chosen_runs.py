@@ -1,4 +1,4 @@
-"""Which runs are to be compared or reported: a sweep, an experiment, or runs by name."""
+"""The runs to compare or report: a sweep, an experiment, or runs by name."""
 
 from __future__ import annotations
 

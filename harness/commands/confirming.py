@@ -1,4 +1,4 @@
-"""`harness compare --confirm`: the row that ranks first, and a baseline, again under fresh seeds."""
+"""`harness compare --confirm`: trains the first row, and a baseline, again under fresh seeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`harness delete`: runs and sweeps, with all that they have on disk."""
+"""`harness delete`: deletes runs and sweeps, with all their files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `harness data describe` says of a dataset, as plain values."""
+"""The content of `harness data describe`, as plain values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`harness export`: the model of a run as files, for programs that know nothing of the harness."""
+"""`harness export`: writes the model of a run as files for other programs."""
 
 from __future__ import annotations
 

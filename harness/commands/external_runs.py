@@ -1,4 +1,4 @@
-"""Options that say how to read runs which the harness did not write; several commands have them."""
+"""Options for reading external runs; several commands have them."""
 
 from __future__ import annotations
 

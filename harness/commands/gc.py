@@ -1,4 +1,4 @@
-"""`harness gc`: takes away what belongs to no run."""
+"""`harness gc`: deletes files that belong to no run."""
 
 from __future__ import annotations
 

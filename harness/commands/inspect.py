@@ -1,4 +1,4 @@
-"""`harness inspect`: the layers of a trained model, and what they put out for an image."""
+"""`harness inspect`: the layers of a trained model, and their outputs for an image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `harness inspect` found, as a table for people, a document for programs, and a picture."""
+"""The output of `harness inspect`: a table, JSON, and a figure."""
 
 from __future__ import annotations
 

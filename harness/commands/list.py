@@ -1,4 +1,4 @@
-"""`harness list`: the sweeps and runs of a store, and what they weigh."""
+"""`harness list`: the sweeps and runs of a store, and their sizes."""
 
 from __future__ import annotations
 

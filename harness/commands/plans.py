@@ -1,4 +1,4 @@
-"""`harness sweep --plan`: what a sweep would do, in words and a table."""
+"""`harness sweep --plan`: what a sweep would do, as text and a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`harness predict`: what a trained model takes test images or anybody's pictures for."""
+"""`harness predict`: predicts test images, or your own pictures, with a trained model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`harness report`: what a sweep found, as one self-contained page and as Markdown."""
+"""`harness report`: the report of a sweep as one HTML page and as Markdown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`harness store`: looks after the store itself. `relocate` puts right what it records of its place."""
+"""`harness store`: repairs the store. `relocate` corrects the recorded locations after a move."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`--store`, which many commands have: the store is opened here, and handed down."""
+"""The option `--store` of many commands: opens the store and passes it to the command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`harness tag`: notes of the user's own on a run."""
+"""`harness tag`: sets and removes a user's own tags of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`harness ui`: the MLflow UI on the right store, for this machine only, gone without trace when it is stopped."""
+"""`harness ui`: starts the MLflow UI on the store, for this machine only, until it is stopped."""
 
 from __future__ import annotations
 

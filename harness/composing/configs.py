@@ -1,4 +1,4 @@
-"""One configuration: from overrides, or from what Hydra composed, to a typed and checked `Config`."""
+"""One configuration: from overrides, or from Hydra's composition, to a typed and checked `Config`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Hydra and OmegaConf find wrong with a request, in our words: the setting, the rule and the choices."""
+"""Translates Hydra's and OmegaConf's errors: the setting, its rule and the choices."""
 
 from __future__ import annotations
 

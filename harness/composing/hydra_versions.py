@@ -1,4 +1,4 @@
-"""What Hydra 1.4 and OmegaConf 2.4 want otherwise than Hydra 1.3 and OmegaConf 2.3. It goes when 1.3 does."""
+"""What differs between Hydra 1.3 and 1.4 (OmegaConf 2.3 and 2.4). It can be removed with Hydra 1.3."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole configuration as typed dataclasses, each setting beside the rule that it obeys.
+"""The configuration as typed dataclasses, each setting with its rule and its traits.
 
 Hydra's structured-config schema is made of these classes, and `composing` turns what Hydra composed into a
 `Config` once, at the edge; nothing below knows a `DictConfig`.

@@ -1,4 +1,4 @@
-"""Datasets: where they come from, whether they are what they should be, and how they are split."""
+"""Datasets: their files, their checks and their splits."""
 
 from harness.data.cache import default_root, obtain, summary
 from harness.data.catalogue import FILES, PUBLICATIONS, Publication, publication, variant

@@ -1,4 +1,4 @@
-"""Downloads and package tools, each under a time limit. Every failure is a `DataError` that says what went wrong."""
+"""Downloads and package tools, each with a time limit. Every failure is a `DataError` with the reason."""
 
 from __future__ import annotations
 

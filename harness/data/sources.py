@@ -1,4 +1,4 @@
-"""Where the published files can be had, in the order in which they are tried.
+"""The sources of the published files, in the order in which they are tried.
 
 A source brings the files, raw or gzipped, into a folder and says which; `cache.py` checks their sums, whatever the
 source. A source that cannot help raises `DataError` with the reason.

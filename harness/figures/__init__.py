@@ -1,4 +1,4 @@
-"""What a run and a sweep look like. One function computes what a figure shows, one draws it.
+"""Figures of runs and sweeps. One function computes what a figure shows, another draws it.
 
 Importing this package is cheap: matplotlib is loaded when the first figure is drawn.
 """

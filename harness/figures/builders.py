@@ -1,4 +1,4 @@
-"""The figures of a run by the names of their files: what each shows of a `Drawable`, and how it is drawn."""
+"""The figures of a run by file name: how each is computed from a `Drawable`, and drawn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures as files that a person asked for, and as bytes for a page that holds its own pictures."""
+"""Writes figures to files that a user asked for, and to bytes for a page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gap against a number that was swept: parameters, training images, noise, a learning rate."""
+"""The gap against a swept number: parameters, training images, noise, a learning rate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What figures of comparisons have in common: colours of gaps, intervals, and axes of numbers that were swept."""
+"""Shared parts of comparison figures: colours of gaps, intervals, and axes of swept numbers."""
 
 from __future__ import annotations
 

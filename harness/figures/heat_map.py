@@ -1,4 +1,4 @@
-"""The mean gap over two settings that were swept."""
+"""The mean gap over two swept settings."""
 
 from __future__ import annotations
 

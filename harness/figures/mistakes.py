@@ -1,4 +1,4 @@
-"""The most confident wrong predictions, beside how far confidence can be trusted at all."""
+"""The most confident wrong predictions, and a reliability diagram."""
 
 from __future__ import annotations
 

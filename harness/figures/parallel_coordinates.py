@@ -1,4 +1,4 @@
-"""Every group as a line across the settings that were swept, to how well it does and how much it overfits."""
+"""Each group as a line across the swept settings, its accuracy and its gap."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images with what a model takes them for: a sheet of them, and beside the probabilities of all classes."""
+"""Images with their predicted classes: as a sheet, and beside the probabilities of all classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The curves that a guide printed, upon the band of our runs."""
+"""The published curves of a guide over the band of our runs."""
 
 from __future__ import annotations
 

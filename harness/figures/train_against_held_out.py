@@ -1,4 +1,4 @@
-"""How well each run does on what it was trained on, against how well on held-out images."""
+"""Training accuracy against held-out accuracy, a point for each run."""
 
 from __future__ import annotations
 

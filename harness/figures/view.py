@@ -1,4 +1,4 @@
-"""What the figures of one run are made from, as plain data; needs no matplotlib."""
+"""The data from which the figures of one run are made; needs no matplotlib."""
 
 from __future__ import annotations
 

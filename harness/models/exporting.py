@@ -1,4 +1,4 @@
-"""A logged model as files for those who have neither the harness nor its store."""
+"""Exports a logged model as files that need neither the harness nor its store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the layers of a model are, and what they put out."""
+"""Describes the layers of a model, and computes their outputs for an image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a trained model says about images, and the model in the form that is saved for prediction."""
+"""Predicts images with a trained model, and builds the form of the model that is saved for prediction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model that was saved, back in memory."""
+"""Loads a saved model, after checks that it is one that the harness builds."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a sweep found, as a page for a reader who has not seen it: gathered, written as HTML or Markdown, and kept."""
+"""The report of a sweep: one page (HTML or Markdown) for a reader who has not seen the sweep."""

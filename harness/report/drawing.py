@@ -1,4 +1,4 @@
-"""The figures of a report: the rows of a comparison handed to harness/figures, each drawn as PNG with its caption."""
+"""The figures of a report: rows of a comparison become groups, each figure a PNG with its caption."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the runs of a report were: the question, the settings, the data, the code and the machine, and the commands."""
+"""The facts of a report: question, settings, data, code, machine and commands."""
 
 from __future__ import annotations
 

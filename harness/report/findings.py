@@ -1,4 +1,4 @@
-"""What was found: which of the sentences are said of a comparison, of its tests, its ranking and its curves."""
+"""Chooses the sentences of a report, from the comparison, its tests, its ranking and its curves."""
 
 from __future__ import annotations
 

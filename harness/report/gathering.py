@@ -1,4 +1,4 @@
-"""A report made of a comparison: everything that it says, and the figures."""
+"""Builds a report from a comparison: its text, tables and figures."""
 
 from __future__ import annotations
 

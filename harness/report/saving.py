@@ -1,4 +1,4 @@
-"""A report made from the store, kept with its sweep's own run, or written to a file."""
+"""Saves a report with its sweep's parent run, or to a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tests that a report rests on. What is read on one page of one measure is one family, corrected together."""
+"""The tests of a report. All tests of one measure on one page are corrected together."""
 
 from __future__ import annotations
 

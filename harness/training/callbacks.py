@@ -1,4 +1,4 @@
-"""Keras callbacks that a regime asks for, and the one that turns an epoch of `fit` into the harness's series."""
+"""Keras callbacks that a regime asks for, and the one that turns an epoch of `fit` into the harness's metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The optimizer and the loss that a configuration asks for."""
+"""Builds the optimizer and the loss of a configuration."""
 
 from __future__ import annotations
 

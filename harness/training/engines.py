@@ -1,4 +1,4 @@
-"""The engines by name, and the choice that `engine=auto` makes."""
+"""The engines by name, and the choice of `engine=auto`."""
 
 from __future__ import annotations
 

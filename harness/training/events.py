@@ -1,4 +1,4 @@
-"""What an engine reports while it trains. An engine knows no tracker and no screen, only this."""
+"""The events that an engine reports while it trains. An engine knows no tracker and no screen, only these."""
 
 from __future__ import annotations
 
