@@ -118,7 +118,7 @@ def train_size() -> list[str]:
         f"{100 * lost:.0f} % (exponent {of.exponent(500, 1000):.2f}), from 5,000 to 12,500 by {100 * later:.0f} % "
         f"(exponent {of.exponent(5000, 12500):.2f}). Small sets are memorized ({of.mean(500, TRAIN):.1f} % of 500 "
         "images), so their gap is their error on held-out images; large sets are seen only a few times.",
-        "The gap of 50,000 images is that small for this length of training; longer training was not tried.",
+        "The gap of 50,000 images is small for this length of training; longer training was not tried.",
     ]
 
 
@@ -130,8 +130,8 @@ def label_noise() -> list[str]:
     shown = "larger" if loss["finding"].startswith("larger") else "not shown to differ"
     return [
         "The runs show a known result again (Zhang et al. 2017): a network of 256 units fits "
-        f"{of.text('0.9', TRAIN)} % of 1,000 labels although nine in ten are wrong and say nothing about the images. It "
-        f"has {of.text('0.9', TEST)} % of the test images right; chance would be 10 %.",
+        f"{of.text('0.9', TRAIN)} % of 1,000 labels, although nine in ten are wrong. Its test accuracy "
+        f"is {of.text('0.9', TEST)} %; chance would be 10 %.",
         f"The gap grows from {of.text('0.0', GAP)} points without noise to {of.text('0.9', GAP)}, by {last['difference']} "
         f"({last['95 % interval']}), and is larger for every share of wrong labels (p {words(largest_p(of, gap))}, Holm).",
         f"With one tenth of the labels wrong the gap of loss is {shown} ({loss['difference']}, {equals(loss['p after Holm'])}).",

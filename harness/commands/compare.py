@@ -65,7 +65,7 @@ Shown = Comparison | Findings | Confirmation | ByImage | Power
     help="Compare every other row with this one, with tests. Name it by settings (model=mlp_128,optimizer=sgd), by "
     "its cells, or by a run (see RUNS). With --effect: the value to compare the others with.",
 )
-@click.option("--effect", metavar="SETTING", help="The effect of one setting on the gap, all else equal.")
+@click.option("--effect", metavar="SETTING", help="The effect of one setting on the gap, all other settings equal.")
 @click.option(
     "--by-image", "images", is_flag=True, help="Which held-out images all runs get wrong; with --baseline, on "
     "which images each row is right more often.",
@@ -89,7 +89,7 @@ Shown = Comparison | Findings | Confirmation | ByImage | Power
     type=click.Choice(list(STAGES)),
     default="final",
     show_default=True,
-    help="Score each run with its final weights, those after the last epoch, or those of the least validation loss.",
+    help="Score each run with its final weights, those after the last epoch, or those of the smallest validation loss.",
 )
 @click.option(
     "--interval",
@@ -104,7 +104,7 @@ Shown = Comparison | Findings | Confirmation | ByImage | Power
     help="Settings that only repeat a run: seed, or seed,dataset.seed,validation.seed.  [default: those of the "
     "three that have several values within a configuration]",
 )
-@click.option("--simultaneous", is_flag=True, help="With --baseline or --effect: intervals that are all true at once.")
+@click.option("--simultaneous", is_flag=True, help="With --baseline or --effect: simultaneous intervals.")
 @click.option(
     "--effect-size", is_flag=True, help="With --baseline or --effect: also show differences in standard deviations."
 )
@@ -117,10 +117,12 @@ Shown = Comparison | Findings | Confirmation | ByImage | Power
 @click.option(
     "--pareto", is_flag=True, help="Only the Pareto front: rows that no other row beats in both accuracy and gap."
 )
-@click.option("--sort", "sort_by", metavar="COLUMN", help="Sort by a setting, n or a score, whatever the accuracy.")
-@click.option("--descending", is_flag=True, help="The largest first.")
+@click.option("--sort", "sort_by", metavar="COLUMN", help="Sort by a setting, n or a score; ignore the accuracy.")
+@click.option("--descending", is_flag=True, help="Sort the largest first.")
 @naming_options
-@click.option("--format", "form", type=click.Choice(FORMATS), help="By default that of FILE's suffix, else table.")
+@click.option(
+    "--format", "form", type=click.Choice(FORMATS), help="By default the format of FILE's suffix, else table."
+)
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write to FILE instead."
 )
@@ -155,14 +157,14 @@ def command(
 ) -> None:
     """Show runs side by side, ranked by overfitting gap.
 
-    RUNS are run ids, beginnings of ids, names, latest (the latest sweep or run), best, or registered models; a sweep
-    stands for all of its runs. By default the latest sweep is shown, or the latest experiment if there is no sweep.
+    RUNS are run ids, beginnings of ids, names, latest (the latest sweep or run), best, or registered models. A sweep
+    means all of its runs. By default the latest sweep is shown, or the latest experiment if there is no sweep.
     Runs that differ only in the seed form one row. Rows that are much less accurate than the best come last, because
     a model that has learnt nothing has no gap. Rows with different held-out images are not ranked against each other.
 
     External runs, which the harness did not write, are compared too. The metric names of Keras and Lightning are
-    known; name others with the options below. Rows are told apart by every parameter that differs, except seeds, or
-    by those of --group-by.
+    known; name others with the options below. Rows are formed by all parameters that differ, except seeds, or by
+    those of --group-by.
     """
     naming = naming_of(train_metric, held_out_metric, train_loss_metric, held_out_loss_metric, group_by)
     demand = _demand(min_accuracy, within)

@@ -42,9 +42,9 @@ class Doomed:
 @click.command(name="delete")
 @click.argument("runs", nargs=-1)
 @click.option("--experiment", metavar="NAME", help="The runs of this experiment.")
-@click.option("--failed", is_flag=True, help="Of these (by default of all) only those that FAILED.")
+@click.option("--failed", is_flag=True, help="Only runs that FAILED: of RUNS or --experiment, else of all.")
 @click.option(
-    "--older-than", "age", metavar="AGE", help="Only those that ended at least this long ago: 30d, 2w, 12h, 1d12h."
+    "--older-than", "age", metavar="AGE", help="Only runs that ended at least this long ago: 30d, 2w, 12h, 1d12h."
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be deleted, and delete nothing.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
@@ -52,12 +52,12 @@ class Doomed:
 def command(
     runs: tuple[str, ...], experiment: str | None, failed: bool, age: str | None, dry_run: bool, yes: bool, store: Store
 ) -> int | None:
-    """Delete runs for good, with their artifacts, models, training state and checkpoint.
+    """Delete runs, with their artifacts, models, training state and checkpoint. This cannot be undone.
 
-    RUNS are run ids, beginnings of ids, names, latest, or best; a sweep stands for all of its runs, except those that
-    it reuses from others. The command shows what it would delete and how much space that frees, and asks. --failed
-    and --older-than keep a sweep's own run while one of its runs stays. A run that is still running, or whose model
-    is registered, is refused.
+    RUNS are run ids, beginnings of ids, names, latest, or best. A sweep means all of its runs, except those that it
+    reuses from others. The command first shows what it would delete and how much space that frees, and asks. With
+    --failed and --older-than a sweep's own run is not deleted as long as one of its runs exists. A run that is still
+    running, or whose model is registered, is refused.
     """
     if not (runs or experiment or failed or age):
         raise RequestError("Say what to delete: RUNS, --experiment NAME, --failed or --older-than 30d.")

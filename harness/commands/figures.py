@@ -26,28 +26,36 @@ SWEEP_FEW = ("gap_bars", "train_against_held_out", "curves")
 @click.command("figures")
 @click.argument("run", metavar="RUN|SWEEP")
 @click.argument("names", nargs=-1, metavar="[NAME ...]")
-@click.option("--all", "every", is_flag=True, help="Draw every figure that there is of it.")
+@click.option("--all", "every", is_flag=True, help="Draw every figure.")
 @click.option(
     "--output", type=click.Path(path_type=Path), default=Path("figures"), show_default=True, metavar="FOLDER",
-    help="Where the files go, as NAME.png; files of the same names are replaced.",
+    help="Folder for the files NAME.png; existing files of these names are replaced.",
 )  # fmt: skip
 @click.option("--format", "form", type=click.Choice(FORMATS), default="png", show_default=True)
 @click.option(
     "--width", type=click.FloatRange(2.0, 40.0), metavar="INCHES",
-    help="How wide each figure is: 3.3 for a column of a paper.  [default: what it needs]",
+    help="Width of each figure: 3.3 for a column of a paper.  [default: what it needs]",
 )  # fmt: skip
-@click.option("--font-size", type=click.FloatRange(4.0, 40.0), default=10.0, show_default=True, metavar="POINTS")
-@click.option("--dpi", type=click.IntRange(30, 1200), default=120, show_default=True, help="Dots in an inch.")
-@click.option("--title", metavar="TEXT", help="Above each figure; '' for none.  [default: the name of RUN]")
+@click.option(
+    "--font-size",
+    type=click.FloatRange(4.0, 40.0),
+    default=10.0,
+    show_default=True,
+    metavar="POINTS",
+    help="Size of labels.",
+)
+@click.option("--dpi", type=click.IntRange(30, 1200), default=120, show_default=True, help="Dots per inch.")
+@click.option("--title", metavar="TEXT", help="Title of each figure; '' for none.  [default: the name of RUN]")
 @store_option
 def command(
     run: str, names: tuple[str, ...], every: bool, output: Path, form: str, width: float | None, font_size: float,
     dpi: int, title: str | None, store: Store,
 ) -> None:  # fmt: skip
-    """Draw figures of RUN or SWEEP: the NAMEs that are given, or the few that matter most.
+    """Draw figures of RUN or SWEEP: the NAMEs that you give, or the three main ones.
 
     RUN is a run's id, the beginning of it, or its name; `latest`; `best` (of the latest experiment, by held-out
-    accuracy); or a registered model. A SWEEP is named in the same ways. PDF and SVG have their text as text.
+    accuracy); or a registered model. A SWEEP is named in the same ways. In PDF and SVG the text can be
+    searched and edited.
 
     \b
     harness figures best learning_curves --format pdf --width 3.3 --font-size 8

@@ -18,7 +18,7 @@ from harness.tracking.store import Store
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @store_option
 def command(dry_run: bool, yes: bool, store: Store) -> int | None:
-    """Delete, for good, files and records that belong to no run.
+    """Delete files and records that belong to no run. This cannot be undone.
 
     These are: runs, models and experiments that were deleted in the MLflow UI, with their files; folders of runs and
     models that the store does not have (`mlflow gc` leaves those of models); checkpoints of finished runs; partly

@@ -27,7 +27,7 @@ BEGIN, END = "<!-- harness guides: begin -->", "<!-- harness guides: end -->"
 )
 @click.option(
     "--into", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-    help="Write it into FILE, between the two lines that mark the place.",
+    help="Write the result into FILE, between the two lines that mark the place.",
 )  # fmt: skip
 @click.option(
     "--figure", type=click.Path(path_type=Path, dir_okay=False), metavar="PNG",

@@ -85,11 +85,15 @@ class SheetRequest:
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), metavar="PNG", help="Draw the images and probabilities.")
 @click.option(
-    "--layout", type=click.Choice(LAYOUTS), help="Layout of PNG; by default single, grid up to 15 images, or sheet."
+    "--layout",
+    type=click.Choice(LAYOUTS),
+    help="Layout of PNG; by default single for one image, grid for up to 15, else sheet.",
 )
 @click.option("--columns", type=click.IntRange(1, 10), metavar="N", help="Columns of a grid.  [default: 3]")
 @click.option("--captions", type=click.Choice(CAPTIONS), help="Captions of a sheet.  [default: percent]")
-@click.option("--palette", type=click.Choice(PALETTES), help="Colours of right and wrong.  [default: the run's]")
+@click.option(
+    "--palette", type=click.Choice(PALETTES), help="Colours of right and wrong predictions.  [default: the run's]"
+)
 @store_option
 def command(
     run: str,

@@ -39,7 +39,7 @@ MOST_SETTINGS = 60
     help="Also write FILE.html, or FILE.md with its figures in FILE_figures/.",
 )
 @naming_options
-@click.option("--no-log", is_flag=True, help="Do not store it with the sweep's run; needs --output.")
+@click.option("--no-log", is_flag=True, help="Do not store the report with the sweep's run; needs --output.")
 @store_option
 def command(
     sweep: str | None, experiment: str | None, baseline: str | None, output: Path | None,
@@ -50,7 +50,7 @@ def command(
 
     SWEEP is a sweep's run: its id, the beginning of it, its name, latest, or best (that of the best run); by default
     the latest. The report is stored with that run as report.html and report.md, and the MLflow UI shows it.
-    Experiments that the harness did not write are read as by `harness compare`.
+    Experiments of other programs can be reported too, as with `harness compare`.
     """
     from harness.report import saving  # Jinja2
 

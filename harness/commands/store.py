@@ -13,7 +13,7 @@ from harness.tracking.store import Store
 
 @click.group(name="store")
 def command() -> None:
-    """Look after the store."""
+    """Repair the store after it was moved or copied."""
 
 
 @command.command("relocate")
