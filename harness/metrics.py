@@ -300,7 +300,7 @@ def summarize(history: History, stages: Stages) -> dict[str, float]:
         for split in stages.held_out for name, unit in FOR_CHARTS.items()
     }  # fmt: skip
     for split, evaluation in stages.held_out.items():
-        scalars |= _trusted(f"final/{split}", evaluation)
+        scalars |= _trust_scores(f"final/{split}", evaluation)
     running = gap_accuracy(scalars["final/fit_accuracy"], scalars["final/test_accuracy"])
     scalars["final/gap_test_accuracy_running"] = running
     scalars[RUNNING_MINUS_CLEAN] = running - scalars["final/gap_test_accuracy"]
@@ -323,7 +323,7 @@ def _scored(stage: str, scores: Mapping[str, Score]) -> dict[str, float]:
     return scalars
 
 
-def _trusted(prefix: str, evaluation: Evaluation) -> dict[str, float]:
+def _trust_scores(prefix: str, evaluation: Evaluation) -> dict[str, float]:
     """How far an accuracy and the model's own confidence can be trusted."""
     low, high = wilson_interval(evaluation.right, len(evaluation.labels))
     scores = {

@@ -8,7 +8,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
 
 from harness.sweep.launcher import PoolLauncher as _PoolLauncher
-from harness.sweep.plan import jobs_handed_over
+from harness.sweep.plan import chosen_jobs
 
 
 class PoolLauncher(_PoolLauncher):
@@ -23,7 +23,7 @@ class GridSweeper(BasicSweeper):
     @staticmethod
     def split_arguments(overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:
         """The jobs that are due, in batches."""
-        if (jobs := jobs_handed_over()) is None:
+        if (jobs := chosen_jobs()) is None:
             return BasicSweeper.split_arguments(overrides, max_batch_size)
         words = [list(job) for job in jobs]
         return [list(batch) for batch in BasicSweeper.split_overrides_to_chunks(words, max_batch_size)]

@@ -15,10 +15,9 @@ from dataclasses import dataclass, field, replace
 
 from harness.analysis.external_runs import Reading
 from harness.analysis.held_out import HeldOutImages, HeldOutPredictions
-from harness.analysis.placing import placed
 from harness.analysis.ranking import COUNT, Demand, collapsed_runs, column_named, in_order, mean_of
 from harness.analysis.rows import SCORES, HeldOut, IntervalOver, Row, Stage, make_row, repeated_draws, units_of
-from harness.analysis.selected import selected_on
+from harness.analysis.selection_bias import selected_on
 from harness.analysis.settings import (
     ABSENT,
     DECIDES_IMAGES,
@@ -28,6 +27,7 @@ from harness.analysis.settings import (
     settings_of,
     swept_settings,
 )
+from harness.analysis.underfit import placed
 from harness.images import Images, files_in_words, images_of, unrecorded, without_draws
 from harness.records import DIGEST_PARAMETERS, VARIANT_PARAMETER, RunRecord, RunState
 

@@ -8,7 +8,7 @@ from typing import Any
 from harness.analysis.comparison import Comparison
 from harness.analysis.comparison_table import render
 from harness.analysis.measures import amount, unit
-from harness.analysis.selected import HELD_OUT, selects_by
+from harness.analysis.selection_bias import HELD_OUT, selects_by
 from harness.analysis.settings import FIRST, SEED, headings, is_setting
 from harness.config.schema import Config, flatten
 from harness.records import RunRecord, RunState

@@ -10,7 +10,7 @@ from harness.errors import RequestError
 from harness.records import RunRecord
 from harness.tracking.models import find_run, find_sweep
 from harness.tracking.reading import latest_run, latest_sweep, read_runs, sweep_runs
-from harness.tracking.reuse import reused_runs
+from harness.tracking.reused_tags import reused_runs
 from harness.tracking.selection import CONFIRMS_TAG, REPRODUCES_TAG, is_sweep, recorded_settings
 from harness.tracking.store import Store
 

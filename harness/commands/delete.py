@@ -18,10 +18,10 @@ from harness.records import RunRecord, RunState
 from harness.tabular import text_table
 from harness.tracking.deleting import delete_runs, registered_models
 from harness.tracking.disk import shown_size, take_inventory
-from harness.tracking.locations import check_in_place
 from harness.tracking.models import find_run
 from harness.tracking.reading import cached_reads, read_runs
-from harness.tracking.reuse import reused_runs
+from harness.tracking.relocation import check_in_place
+from harness.tracking.reused_tags import reused_runs
 from harness.tracking.selection import CONTINUED_FROM, PROCESS_TAG, is_sweep
 from harness.tracking.store import Store
 

@@ -9,7 +9,7 @@ from harness.commands.store_option import store_option
 from harness.errors import RequestError
 from harness.tracking.deleting import collect
 from harness.tracking.disk import Garbage, find_garbage, shown_size
-from harness.tracking.locations import check_in_place
+from harness.tracking.relocation import check_in_place
 from harness.tracking.store import Store
 
 

@@ -14,11 +14,11 @@ from harness.errors import RequestError, StoreError
 from harness.records import RunRecord, RunState
 from harness.tabular import json_text, text_table
 from harness.text import csv_text
-from harness.tracking.disk import Inventory, find_garbage, shown_size, take_inventory, weight
-from harness.tracking.locations import moved
+from harness.tracking.disk import Inventory, disk_usage, find_garbage, shown_size, take_inventory
 from harness.tracking.models import find_sweep
 from harness.tracking.reading import cached_reads, read_runs, sweep_runs
-from harness.tracking.reuse import reused_runs
+from harness.tracking.relocation import moved
+from harness.tracking.reused_tags import reused_runs
 from harness.tracking.selection import JOBS_TAG, is_sweep, recorded_number
 from harness.tracking.store import Store
 
@@ -166,7 +166,7 @@ def _summary(store: Store, runs: Sequence[RunRecord], part: str | None) -> str:
     where = f"{counted}{f' of {part}' if part else ''}."
     if store.database is None:
         return f"{where} The size of the store {store.shown} is known only to its server."
-    parts = weight(store.database)
+    parts = disk_usage(store.database)
     told = ", ".join(f"{what} {shown_size(size)}" for what, size in parts.items() if size)
     line = f"{where} The store {store.database} weighs {shown_size(sum(parts.values()))}: {told}."
     try:

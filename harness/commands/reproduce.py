@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from harness.analysis.repetition import Deviation, Repetition
+from harness.analysis.reproducibility import Deviation, Repetition
 from harness.commands.store_option import store_option
 from harness.errors import HarnessError, RequestError
 from harness.tabular import json_text, text_table

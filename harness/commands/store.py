@@ -6,7 +6,7 @@ import click
 
 from harness.commands.store_option import store_option
 from harness.errors import RequestError
-from harness.tracking.locations import artifact_root, local_path, plan, relocate
+from harness.tracking.relocation import artifact_root, local_path, plan, relocate
 from harness.tracking.spool import follow_store
 from harness.tracking.store import Store
 

@@ -16,7 +16,7 @@ from harness.tracking.reading import read_runs
 from harness.tracking.selection import is_sweep
 from harness.tracking.spool import Spool, find_spools, held
 from harness.tracking.store import Store, open_store
-from harness.tracking.sync import Home, upload_spools
+from harness.tracking.sync import Uploaded, upload_spools
 
 
 @click.command(name="sync")
@@ -45,8 +45,8 @@ def command(store: str | None) -> None:
         elif origin.store not in away:
             try:
                 origin.store.await_answer()
-                if (home := _uploaded(spools)) is not None:
-                    late[home.parent_id or origin.run_id] = origin.store
+                if (uploaded := _uploaded(spools)) is not None:
+                    late[uploaded.parent_id or origin.run_id] = origin.store
                 continue
             except StoreError as error:
                 away[origin.store] = error
@@ -73,24 +73,24 @@ def _make_anew(store: Store, run_id: str) -> None:
         click.echo(f"{named} is running in another command, which makes its table at its end; {shown} shows it now.")
 
 
-def _uploaded(spools: Sequence[Spool]) -> Home | None:
+def _uploaded(spools: Sequence[Spool]) -> Uploaded | None:
     """Upload one run's spool and say so; None if it is not ours to upload. Raises `StoreError`."""
     with held(spools) as ours:
         if not ours:
             click.echo(f"{_named(spools)}: still running, or being uploaded by another `harness sync`; left alone")
             return None
-        home = upload_spools(spools)
-    if home.elsewhere:
+        uploaded = upload_spools(spools)
+    if uploaded.elsewhere:
         click.echo(
             f"{_named(spools)}: trained to its end by another process in the meantime; these results are not needed"
         )
         return None
-    if home.state == RunState.FINISHED:
+    if uploaded.state == RunState.FINISHED:
         paths.checkpoint_file(spools[0].origin.run_id).unlink(missing_ok=True)  # it needs it no more
-    entries = "1 entry" if home.written == 1 else f"{home.written} entries"
-    state = home.state or "interrupted before its end; the same `harness sweep ...` resumes it"
+    entries = "1 entry" if uploaded.written == 1 else f"{uploaded.written} entries"
+    state = uploaded.state or "interrupted before its end; the same `harness sweep ...` resumes it"
     click.echo(f"{_named(spools)}: {entries} uploaded to {spools[0].origin.store.shown}; {state}")
-    return home
+    return uploaded
 
 
 def _named(spools: Sequence[Spool]) -> str:

@@ -8,8 +8,8 @@ import click
 
 from harness.commands.store_option import store_option
 from harness.errors import RequestError
-from harness.tracking.leases import change_tags
 from harness.tracking.models import find_run
+from harness.tracking.shared_writes import change_tags
 from harness.tracking.store import Store
 from harness.tracking.writing import TAG_LIMIT
 

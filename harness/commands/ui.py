@@ -25,9 +25,9 @@ from harness.errors import RequestError, StoreError
 from harness.sweep.mlflow_views import show_experiment, show_sweep
 from harness.terminal import doing
 from harness.tracking.access import shown_uri
-from harness.tracking.locations import artifact_root
 from harness.tracking.preflight import check_journal
 from harness.tracking.reading import cached_reads, latest_run, latest_sweep
+from harness.tracking.relocation import artifact_root
 from harness.tracking.store import Store
 from harness.tracking.views import saved_views, sweep_key, view_page
 

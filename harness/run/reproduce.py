@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from harness.analysis.repetition import Repetition, hold
+from harness.analysis.reproducibility import Repetition, compare_values
 from harness.composing import with_absolute_paths
 from harness.config.schema import Config
 from harness.errors import RequestError
@@ -93,7 +93,7 @@ def hold_to(store: Store, original: RunRecord, run_id: str) -> Repetition:
         (again,) = read_runs(store, run_ids=[run_id])
         ids, names = [original.run_id, run_id], sorted({*original.metrics, *again.metrics})
         series = read_series(store, ids, names)
-    return hold(original, again, series.get(original.run_id, {}), series.get(run_id, {}))
+    return compare_values(original, again, series.get(original.run_id, {}), series.get(run_id, {}))
 
 
 def _config(store: Store, record: RunRecord) -> Config:

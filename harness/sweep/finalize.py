@@ -20,9 +20,9 @@ from harness.sweep.mlflow_views import not_decisive, show_sweep
 from harness.sweep.plan import SweepPlan, one_a_job, reused_jobs
 from harness.sweep.progress import SweepDisplay
 from harness.tracking.access import shown_uri
-from harness.tracking.locations import local_path
 from harness.tracking.predictions_file import readable_predictions
 from harness.tracking.reading import cached_reads, read_runs, sweep_runs
+from harness.tracking.relocation import local_path
 from harness.tracking.selection import (
     CONFIRMS_TAG,
     ERROR_TAG,
@@ -95,13 +95,13 @@ def _finish_parent(
         report(_asked_for(comparison, runs, parent, plan))
         if reported and state is not RunState.KILLED:
             with display.doing("Drawing the report"):
-                kept = keep_report(parent.store, parent.run_id, comparison)
+                kept = store_report(parent.store, parent.run_id, comparison)
             if kept:
-                say_where(parent.store, parent.run_id, display)
+                print_locations(parent.store, parent.run_id, display)
     return runs
 
 
-def keep_report(store: Store, parent_id: str, comparison: Comparison) -> bool:
+def store_report(store: Store, parent_id: str, comparison: Comparison) -> bool:
     """Make the report of a sweep and log it with the parent run; whether that succeeded. An error is only logged,
     because the runs are already recorded.
 
@@ -121,7 +121,7 @@ def keep_report(store: Store, parent_id: str, comparison: Comparison) -> bool:
     return True
 
 
-def say_where(store: Store, parent_id: str, display: SweepDisplay) -> None:
+def print_locations(store: Store, parent_id: str, display: SweepDisplay) -> None:
     """Print the path of the sweep's report, if there is one."""
     [parent] = read_runs(store, run_ids=[parent_id], include_parents=True)
     folder = local_path(parent.artifacts)
@@ -131,14 +131,14 @@ def say_where(store: Store, parent_id: str, display: SweepDisplay) -> None:
         display.say(f"Report: {page}")
 
 
-def conclude(store: Store, plan: SweepPlan, report: Report, display: SweepDisplay) -> None:
+def print_result(store: Store, plan: SweepPlan, report: Report, display: SweepDisplay) -> None:
     """Print the result of a sweep that another command has ended. Raises as `raise_if_unfinished`."""
     assert plan.parent is not None
     runs = sweep_runs(store, plan.parent.run_id)
     comparison = _compared(runs, plan.parent.run_id, plan.swept, plan.parent.name, len(plan.jobs))
     if comparison is not None:
         report(comparison)
-        say_where(store, plan.parent.run_id, display)
+        print_locations(store, plan.parent.run_id, display)
     raise_if_unfinished(store, runs, len(plan.jobs))
 
 
@@ -221,7 +221,7 @@ def bring_up_to_date(store: Store, parent_id: str) -> bool:
     if finished == jobs or record.state is RunState.RUNNING:
         parent.end(RunState.FINISHED if finished == jobs else RunState.FAILED)
     if reported:
-        keep_report(store, parent_id, comparison)
+        store_report(store, parent_id, comparison)
     return True
 
 

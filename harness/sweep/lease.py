@@ -35,7 +35,7 @@ from harness.machine import (
 )
 from harness.records import RunRecord, RunState
 from harness.sweep.plan import SweepPlan, earlier_sweeps
-from harness.tracking import leases
+from harness.tracking import shared_writes
 from harness.tracking.reading import read_runs, read_sweeps, running_runs
 from harness.tracking.selection import PROCESS_TAG, is_sweep
 from harness.tracking.store import Store
@@ -135,10 +135,10 @@ class Lease:
         return self._lost
 
     def _is_followed(self) -> bool:
-        return f"claim.{self._number + 1}" in leases.read_run(self._store, self._parent_id).data.params
+        return f"claim.{self._number + 1}" in shared_writes.read_run(self._store, self._parent_id).data.params
 
     def __enter__(self) -> Lease:
-        leases.tag_run(self._store, self._parent_id, {HEARTBEAT_TAG: f"{time.time():.1f}"})
+        shared_writes.tag_run(self._store, self._parent_id, {HEARTBEAT_TAG: f"{time.time():.1f}"})
         self._thread.start()
         return self
 
@@ -146,7 +146,7 @@ class Lease:
         self._over.set()
         self._thread.join(BEAT_SECONDS)
         if not self.is_lost():
-            leases.tag_run(self._store, self._parent_id, {RELEASED_TAG: str(self._number)})
+            shared_writes.tag_run(self._store, self._parent_id, {RELEASED_TAG: str(self._number)})
 
     def _beat(self) -> None:
         while not self._over.wait(BEAT_SECONDS):
@@ -155,7 +155,7 @@ class Lease:
                     self._lost = True
                     _thread.interrupt_main()
                     return
-                leases.tag_run(self._store, self._parent_id, {HEARTBEAT_TAG: f"{time.time():.1f}"})
+                shared_writes.tag_run(self._store, self._parent_id, {HEARTBEAT_TAG: f"{time.time():.1f}"})
             except StoreError as error:  # the store may come back; jobs that cannot write report it themselves
                 log.info("no heartbeat: %s", error)
 
@@ -167,7 +167,9 @@ def take_lease(store: Store, parent_id: str, after: int = 0) -> Lease | None:
     """
     owner = f"{this_process()} {_proof(mark_children(), parent_id, uuid.uuid4().hex[:8])}"
     return (
-        Lease(store, parent_id, after + 1) if leases.write_once(store, parent_id, f"claim.{after + 1}", owner) else None
+        Lease(store, parent_id, after + 1)
+        if shared_writes.write_once(store, parent_id, f"claim.{after + 1}", owner)
+        else None
     )
 
 
@@ -192,7 +194,7 @@ def new_parent(store: Store, plan: SweepPlan, identity: RunIdentity) -> RunWrite
     time.sleep(SETTLING_SECONDS)
     if earlier_sweeps(plan, store)[0].run_id == own.run_id:  # the oldest of those begun in the same second stays
         return own
-    leases.delete_run(store, own.run_id)
+    shared_writes.delete_run(store, own.run_id)
     return None
 
 

@@ -20,7 +20,7 @@ from harness.run.warm_start import start_identity
 from harness.sweep.run_names import run_name
 from harness.tracking.provenance import libraries, other_code, other_libraries, present_code
 from harness.tracking.reading import cached_reads, read_runs, read_sweeps, runs_of_fingerprints, sweep_runs
-from harness.tracking.reuse import reused_runs
+from harness.tracking.reused_tags import reused_runs
 from harness.tracking.selection import (
     FINGERPRINT_TAG,
     JOB_TAG,
@@ -280,20 +280,20 @@ def _words(overrides: str) -> Identity:
     return tuple(sorted(overrides.split(" ")))
 
 
-_handed_over: Sequence[Sequence[str]] | None = None
+_chosen_jobs: Sequence[Sequence[str]] | None = None
 
 
 @contextmanager
-def handed_over(jobs: Sequence[Sequence[str]] | None) -> Iterator[None]:
+def choosing_jobs(jobs: Sequence[Sequence[str]] | None) -> Iterator[None]:
     """During the block, the harness's Hydra sweeper runs these `jobs`, each a list of overrides."""
-    global _handed_over
-    _handed_over = jobs
+    global _chosen_jobs
+    _chosen_jobs = jobs
     try:
         yield
     finally:
-        _handed_over = None
+        _chosen_jobs = None
 
 
-def jobs_handed_over() -> Sequence[Sequence[str]] | None:
+def chosen_jobs() -> Sequence[Sequence[str]] | None:
     """The jobs that the harness's Hydra sweeper is to run; None: there is no plan, and it makes the grid itself."""
-    return _handed_over
+    return _chosen_jobs

@@ -15,7 +15,7 @@ from harness.composing import GRID_SWEEPER, SweepJobs, as_written
 from harness.config.schema import Config
 from harness.errors import HarnessError, NotInStore, RequestError, StoreError
 from harness.records import RunRecord, RunState
-from harness.sweep.finalize import Report, conclude, finish_parent, in_words_spooled, raise_if_unfinished
+from harness.sweep.finalize import Report, finish_parent, in_words_spooled, print_result, raise_if_unfinished
 from harness.sweep.forecast import Forecast
 from harness.sweep.job import JOB_SETTING, PARENT_SETTING
 from harness.sweep.launcher import ADDRESS, plan_workers, workers_for
@@ -24,8 +24,8 @@ from harness.sweep.lost_jobs import close_failed, end_runs, job_number, record_f
 from harness.sweep.plan import (
     PlannedJob,
     SweepPlan,
+    choosing_jobs,
     earlier_sweeps,
-    handed_over,
     one_a_job,
     resumed,
     reusing,
@@ -38,7 +38,7 @@ from harness.sweep.worker_pool import Record, WorkerPool
 from harness.tracking.access import WHILE_TRAINING, retries, shown_uri
 from harness.tracking.provenance import typed_command
 from harness.tracking.reading import cached_reads, read_runs, sweep_runs
-from harness.tracking.reuse import reused_runs, reused_tags
+from harness.tracking.reused_tags import reused_runs, reused_tags
 from harness.tracking.selection import CONFIRMS_TAG, JOBS_TAG, SWEEP_FINGERPRINT_TAG, SWEPT_TAG, recorded_settings
 from harness.tracking.store import Store
 from harness.tracking.writing import RunIdentity, RunWriter
@@ -76,13 +76,13 @@ class Sweep:
         return self.work.jobs[0].config
 
     @property
-    def filtered(self) -> bool:
+    def chooses_jobs(self) -> bool:
         """Whether finished jobs can be skipped: only the harness's own Hydra sweeper can do that."""
         return self.jobs.sweeper == GRID_SWEEPER
 
     @property
     def fresh(self) -> bool:
-        return self.config.resume == "false" or not self.filtered
+        return self.config.resume == "false" or not self.chooses_jobs
 
     def look_up(self) -> SweepPlan:
         """The plan with the earlier runs that the store has."""
@@ -90,10 +90,10 @@ class Sweep:
             return self.work
         with cached_reads(self.store):
             earlier = earlier_sweeps(self.work, self.store)
-            return self.under(earlier[-1]) if earlier else reusing(self.work, self.store)
+            return self.resuming(earlier[-1]) if earlier else reusing(self.work, self.store)
 
-    def under(self, parent: RunRecord) -> SweepPlan:
-        """The plan with the runs under `parent`."""
+    def resuming(self, parent: RunRecord) -> SweepPlan:
+        """The plan that resumes the sweep `parent`."""
         return resumed(self.work, self.store, parent, recorded_settings(parent))
 
     def identity(self, plan: SweepPlan) -> RunIdentity:
@@ -132,7 +132,7 @@ def run_sweep(sweep: Sweep, display: SweepDisplay, report: Report) -> None:
 
     Raises `SweepFailed` if not every run finished, `RequestError` if there is nothing to resume.
     """
-    if not sweep.filtered:
+    if not sweep.chooses_jobs:
         display.say(f"Every job runs: {sweep.jobs.sweeper} cannot skip finished jobs.")
     while True:
         with cached_reads(sweep.store):
@@ -141,7 +141,7 @@ def run_sweep(sweep: Sweep, display: SweepDisplay, report: Report) -> None:
             parent = plan.parent
             held = parent is not None and is_held(parent)
             if not held and _nothing_to_do(sweep, plan, display):
-                conclude(sweep.store, plan, report, display)
+                print_result(sweep.store, plan, report, display)
                 return
         holder = holder_of(parent) if parent is not None else None
         if parent is not None and held:
@@ -150,10 +150,10 @@ def run_sweep(sweep: Sweep, display: SweepDisplay, report: Report) -> None:
             with display.live(parent.name, len(plan.jobs), done, reused=len(plan.reused)):
                 ended = follow(sweep.store, parent.run_id, display.show)
             if ended:
-                conclude(sweep.store, plan, report, display)
+                print_result(sweep.store, plan, report, display)
                 return
             display.say("The command that ran this sweep has gone. Resuming the sweep.")
-            plan = sweep.under(parent)
+            plan = sweep.resuming(parent)
         if _work(sweep, plan, holder.number if holder is not None else 0, display, report):
             return
 
@@ -192,7 +192,7 @@ def _work(sweep: Sweep, plan: SweepPlan, over: int, display: SweepDisplay, repor
     """
     due, store = plan.due(sweep.config.resume), sweep.store
     config = replace(sweep.config, threads=sweep.config.threads or plan.threads)
-    with workers_for(sweep.jobs.launcher, max(len(due), 1), config) as pool, _last_word(pool, len(plan.jobs)):
+    with workers_for(sweep.jobs.launcher, max(len(due), 1), config) as pool, _naming_spools(pool, len(plan.jobs)):
         with display.doing("Starting workers, checking the data and the store"):
             sweep.check()
             parent: RunWriter | None = None
@@ -209,7 +209,7 @@ def _work(sweep: Sweep, plan: SweepPlan, over: int, display: SweepDisplay, repor
             if parent is None:
                 [record] = read_runs(store, run_ids=[parent_id], include_parents=True)
                 take_over(store, record, display.say, config.timeout)
-                plan = sweep.under(record)
+                plan = sweep.resuming(record)
                 parent = RunWriter(store, sweep.identity(plan), parent_id)
             try:
                 runs = _carry_out(sweep, plan, parent, pool, lease, display, report)
@@ -221,7 +221,7 @@ def _work(sweep: Sweep, plan: SweepPlan, over: int, display: SweepDisplay, repor
 
 
 @contextmanager
-def _last_word(pool: WorkerPool | None, jobs: int) -> Iterator[None]:
+def _naming_spools(pool: WorkerPool | None, jobs: int) -> Iterator[None]:
     """If the store is still down at the end, add to the error that the results of trained jobs are in a spool."""
     try:
         yield
@@ -233,7 +233,7 @@ def _last_word(pool: WorkerPool | None, jobs: int) -> Iterator[None]:
 
 
 def _how_to_resume(sweep: Sweep) -> str:
-    if not sweep.filtered:
+    if not sweep.chooses_jobs:
         return f"Interrupted. {sweep.jobs.sweeper} cannot skip finished jobs: the same command starts again."
     fresh = ", without resume=false," if sweep.config.resume == "false" else ""
     return f"Interrupted. The same command{fresh} resumes this sweep:\n{shown_uri(typed_command())}"
@@ -266,7 +266,7 @@ def _carry_out(
                 if due:
                     (tie,) = as_written([f"{PARENT_SETTING}={parent.run_id}"])
                     words = [[*job.overrides, tie, f"{JOB_SETTING}={job.number}"] for job in due.values()]
-                    with handed_over(words if sweep.filtered else None), retries(WHILE_TRAINING):
+                    with choosing_jobs(words if sweep.chooses_jobs else None), retries(WHILE_TRAINING):
                         sweep.start([tie])
                 state = RunState.FINISHED
             except KeyboardInterrupt:
@@ -279,7 +279,7 @@ def _carry_out(
                         jobs = replace(jobs, jobs=())  # those without a run were not asked for
                     runs = sweep_runs(parent.store, parent.run_id)
                     end_runs(parent, runs, jobs, sweep.config, failures, interrupted=state is RunState.KILLED)
-                    _close_unopened(parent, runs, before, failures or {})
+                    _record_unopened(parent, runs, before, failures or {})
     finally:
         if lease.is_lost():
             raise HarnessError(
@@ -296,7 +296,7 @@ def _record(lease: Lease, record: Record, number: int, failure: Failure) -> None
         record(number, failure)
 
 
-def _close_unopened(
+def _record_unopened(
     parent: RunWriter, runs: Sequence[RunRecord], before: Sequence[RunRecord], failures: Mapping[int, Failure]
 ) -> None:
     """Record why a run that was to be resumed could not be opened."""

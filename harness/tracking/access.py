@@ -94,7 +94,7 @@ def explained(shown: str, server: bool) -> Iterator[None]:
 
     MLFLOW_HTTP_REQUEST_MAX_RETRIES.default = _retries  # not in the environment: workers inherit that as the user's
     try:
-        with _whole(server):
+        with _signals_held(server):
             yield
     except ImportError as error:
         raise StoreError(
@@ -195,7 +195,7 @@ def refused(error: StoreError) -> bool:
     return isinstance(error, OutsideStore) or getattr(error.__cause__, "error_code", None) in REFUSALS
 
 
-def taken_retried(write: Callable[[], object]) -> None:
+def retry_insert(write: Callable[[], object]) -> None:
     """Call `write`, and retry once if another process has inserted the same row at the same time.
 
     MLflow looks for a dataset or a tag and inserts it if it is missing; the retry finds it. This happens when two runs
@@ -260,7 +260,7 @@ def retries(count: int) -> Iterator[None]:
 
 
 @contextmanager
-def _whole(server: bool) -> Iterator[None]:
+def _signals_held(server: bool) -> Iterator[None]:
     """Hold back the first Ctrl-C, SIGTERM or SIGHUP until the block ends. A second one is delivered at once, except
     SIGHUP, which a closed terminal sends twice.
 

@@ -19,8 +19,8 @@ from harness import paths
 from harness.errors import OutsideStore, StoreError
 from harness.records import RunRecord
 from harness.tracking.disk import MODEL_ID, RUN_ID, Garbage, Inventory, take_inventory
-from harness.tracking.locations import local_path
 from harness.tracking.preflight import explained, opened
+from harness.tracking.relocation import local_path
 from harness.tracking.spool import find_spools, held
 from harness.tracking.store import Store
 from harness.tracking.views import TAG, sweep_key

@@ -1,7 +1,8 @@
 """Disk usage of a SQLite store: the files of its runs, and files that belong to no run (garbage).
 
 A folder counts as that of a run or model only if its name is the id, and if it is, without links, below `mlruns/`
-beside the database, or below the experiment's recorded location if the user has named that place (`places.py`).
+beside the database, or below the experiment's recorded location if the user has named that place
+(`allowed_locations.py`).
 Nothing else is measured, and nothing else is ever deleted.
 """
 
@@ -22,9 +23,9 @@ from pathlib import Path
 from harness import paths
 from harness.errors import StoreError
 from harness.records import RunState
-from harness.tracking.locations import BEFORE_RELOCATE, artifact_root, local_path
-from harness.tracking.places import artifact_path
+from harness.tracking.allowed_locations import artifact_path
 from harness.tracking.preflight import explained, opened
+from harness.tracking.relocation import BEFORE_RELOCATE, artifact_root, local_path
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 MODEL_ID = re.compile(r"m-[0-9a-f]{32}")
@@ -203,7 +204,7 @@ def size_of(path: Path) -> int:
     return total
 
 
-def weight(database: Path) -> dict[str, int]:
+def disk_usage(database: Path) -> dict[str, int]:
     """The size of a store in bytes: its `artifacts` (models included), its `database`, and its `checkpoints`."""
     files = [database.with_name(database.name + end) for end in ("", "-journal", "-wal", "-shm")]
     root, inventory = artifact_root(database), take_inventory(database)

@@ -14,8 +14,7 @@ from typing import Any
 from harness.errors import RequestError, StoreError, UnknownRun
 from harness.images import images_of
 from harness.records import RunRecord, RunState
-from harness.tracking.locations import check_in_place
-from harness.tracking.places import MOST_FILES, check_files
+from harness.tracking.allowed_locations import MOST_FILES, check_files
 from harness.tracking.reading import (
     cached_reads,
     latest_run,
@@ -25,6 +24,7 @@ from harness.tracking.reading import (
     resolve_run,
     without_confirming,
 )
+from harness.tracking.relocation import check_in_place
 from harness.tracking.selection import is_sweep
 from harness.tracking.store import Store
 

@@ -18,7 +18,7 @@ from harness.errors import StoreError, TakenOver
 from harness.machine import seconds_elapsed
 from harness.metrics import split_of
 from harness.records import RunState
-from harness.tracking.access import taken_retried
+from harness.tracking.access import retry_insert
 from harness.tracking.attaching import check_targets
 from harness.tracking.selection import CONTEXT_TAG, ERROR_TAG, ERROR_TYPE_TAG, PARENT_TAG, TRIES_TAG
 from harness.tracking.store import Store
@@ -222,7 +222,7 @@ class StoredRun:
         from mlflow.entities import RunTag
 
         entries = [RunTag(key, value) for key, value in values.items()]
-        taken_retried(lambda: self._client.log_batch(self.run_id, tags=entries))
+        retry_insert(lambda: self._client.log_batch(self.run_id, tags=entries))
 
     def _metrics(self, operation: Metrics) -> None:
         from mlflow.entities import Metric
@@ -267,7 +267,7 @@ class StoredRun:
             DatasetInput(Dataset(**described), [InputTag(CONTEXT_TAG, context)])
             for described, context in zip(operation.described, operation.contexts, strict=True)
         ]
-        taken_retried(lambda: self._client.log_inputs(self.run_id, inputs))
+        retry_insert(lambda: self._client.log_inputs(self.run_id, inputs))
 
     def _model(self, folder: Path) -> None:
         from mlflow.entities import LoggedModelOutput

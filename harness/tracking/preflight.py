@@ -259,7 +259,7 @@ def connected(database: Path, mode: str, seconds: float) -> sqlite3.Connection:
     return connection
 
 
-def size_of(database: Path) -> int:
+def database_size(database: Path) -> int:
     """Bytes of a database, including the files that SQLite keeps beside it."""
     files = (database, database.with_name(f"{database.name}-wal"))
     return sum(file.stat().st_size for file in files if file.exists())
@@ -270,7 +270,7 @@ def budget(database: Path) -> Callable[[], bool]:
 
     In a damaged or malicious database pages can refer to each other, so that a small file has rows without end.
     """
-    rounds = iter(range(1 + STEPS_OF_BYTE * size_of(database) // STEPS))
+    rounds = iter(range(1 + STEPS_OF_BYTE * database_size(database) // STEPS))
     return lambda: next(rounds, None) is None
 
 

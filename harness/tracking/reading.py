@@ -17,7 +17,7 @@ from types import MappingProxyType
 from harness.errors import RequestError, StoreError, UnknownRun, suggestion
 from harness.records import RunRecord
 from harness.tracking.preflight import check_made
-from harness.tracking.reuse import reused_runs
+from harness.tracking.reused_tags import reused_runs
 from harness.tracking.selection import (
     CONFIRMS_TAG,
     JOB_TAG,

@@ -9,7 +9,7 @@ from functools import partial
 
 from harness.config.schema import OPERATIONAL
 from harness.records import RunRecord, RunState
-from harness.tracking.access import taken_retried
+from harness.tracking.access import retry_insert
 from harness.tracking.provenance import libraries, other_libraries
 from harness.tracking.selection import EPOCH_METRIC, ERROR_TAG, ERROR_TYPE_TAG, FINGERPRINT_TAG, TRIES_TAG
 from harness.tracking.store import Store
@@ -78,7 +78,7 @@ def reopen(store: Store, run_id: str, tags: Mapping[str, str]) -> EarlierTries:
                 client.set_tag(run_id, f"harness.try.{tries}.{tag.rpartition('.')[2]}", run.data.tags[tag])
                 client.delete_tag(run_id, tag)
         for key, value in {**tags, TRIES_TAG: str(tries + 1)}.items():
-            taken_retried(partial(client.set_tag, run_id, key, value))
+            retry_insert(partial(client.set_tag, run_id, key, value))
         client.update_run(run_id, status="RUNNING")
     return EarlierTries(
         parameters=run.data.params,

@@ -30,8 +30,8 @@ from filelock import FileLock, Timeout
 from harness import paths
 from harness.errors import StoreError
 from harness.records import RunState
-from harness.tracking.locations import Move, local_path
 from harness.tracking.pending_writes import End, File, Operation, TrainedModel, from_json, to_json
+from harness.tracking.relocation import Move, local_path
 from harness.tracking.store import Store, open_store
 
 _log = logging.getLogger(__name__)

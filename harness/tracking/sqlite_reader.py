@@ -22,7 +22,7 @@ from typing import Any
 
 from harness.errors import StoreError
 from harness.records import RunRecord, RunState
-from harness.tracking.preflight import ENDLESS, STEPS, budget, connected, size_of
+from harness.tracking.preflight import ENDLESS, STEPS, budget, connected, database_size
 from harness.tracking.selection import (
     CONTEXT_TAG,
     EPOCH_METRIC,
@@ -201,7 +201,7 @@ class SqliteReader:
     def _fetched(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         """All rows, up to the size that the database can hold: in a damaged file many rows may share a page."""
         self._connection.set_progress_handler(budget(self._file), STEPS)
-        rows, left = [], _TEXT + _TEXT_OF_BYTE * size_of(self._file)
+        rows, left = [], _TEXT + _TEXT_OF_BYTE * database_size(self._file)
         for row in self._connection.execute(sql, values):
             rows.append(row)
             for value in row:

@@ -18,10 +18,10 @@ from urllib.parse import unquote
 from harness import paths
 from harness.errors import RequestError, StoreError
 from harness.tracking import access
-from harness.tracking.locations import artifact_root, check_in_place, experiment_folder, recorded_artifacts
+from harness.tracking.allowed_locations import artifact_path
 from harness.tracking.making import make_database
-from harness.tracking.places import artifact_path
 from harness.tracking.preflight import check_artifacts, check_journal, check_made, check_sqlite
+from harness.tracking.relocation import artifact_root, check_in_place, experiment_folder, recorded_artifacts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Home:
+class Uploaded:
     """The result of uploading a run's spool: how many operations were written, and the run's final state.
 
     `state` is None if the run's process died before it recorded one; `parent_id` is the sweep that the run belongs to;
@@ -29,7 +29,7 @@ class Home:
     elsewhere: bool = False
 
 
-def upload_spools(spools: Sequence[Spool], ending: bool = True) -> Home:
+def upload_spools(spools: Sequence[Spool], ending: bool = True) -> Uploaded:
     """Upload the parts of one run's spool, which the caller has locked, and delete them.
 
     `ending=False` leaves out the end of the run, because it is being resumed.
@@ -70,7 +70,7 @@ def upload_spools(spools: Sequence[Spool], ending: bool = True) -> Home:
             spool.remove()
     except OSError as error:
         raise StoreError(f"The spool {spools[0].folder} cannot be read or marked: {error}.") from error
-    return Home(written, str(now.state) if elsewhere else state, now.parent_id, elsewhere)
+    return Uploaded(written, str(now.state) if elsewhere else state, now.parent_id, elsewhere)
 
 
 def upload_before(store: Store, run_id: str) -> None:
@@ -84,5 +84,5 @@ def upload_before(store: Store, run_id: str) -> None:
                 raise StoreError(
                     f"The run {run_id} is being trained or synced by another process ({spools[0].folder})."
                 )
-            home = upload_spools(spools, ending=False)
-            log.info("uploaded %d entries of an earlier try from %s", home.written, spools[0].folder)
+            uploaded = upload_spools(spools, ending=False)
+            log.info("uploaded %d entries of an earlier try from %s", uploaded.written, spools[0].folder)

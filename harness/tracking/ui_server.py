@@ -24,8 +24,8 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from harness.errors import OutsideStore
-from harness.tracking.locations import local_path
-from harness.tracking.places import artifact_path, named_places
+from harness.tracking.allowed_locations import artifact_path, named_places
+from harness.tracking.relocation import local_path
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]

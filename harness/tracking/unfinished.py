@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.records import RunRecord, RunState
 from harness.text import clean, markdown, shell
-from harness.tracking.access import taken_retried
+from harness.tracking.access import retry_insert
 from harness.tracking.attaching import check_targets
 from harness.tracking.selection import ERROR_TAG, ERROR_TYPE_TAG, NOTE_TAG, OVERRIDES_TAG, PROCESS_TAG, TRIES_TAG
 from harness.tracking.store import Store
@@ -36,7 +36,7 @@ def close_abandoned(
         if now.info.status != run.state or now.data.tags.get(PROCESS_TAG) != run.tags.get(PROCESS_TAG):
             return
         for tag, value in ((ERROR_TAG, reason), (ERROR_TYPE_TAG, kind), (NOTE_TAG, note)):
-            taken_retried(partial(client.set_tag, run.run_id, tag, value))
+            retry_insert(partial(client.set_tag, run.run_id, tag, value))
         if log_file is not None:
             tries = run.tags.get(TRIES_TAG, "1")
             folder = "logs" if tries == "1" else f"logs/try_{tries}"

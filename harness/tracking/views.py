@@ -17,7 +17,7 @@ from importlib.metadata import version
 from typing import Any
 
 from harness.errors import StoreError
-from harness.tracking.access import taken_retried
+from harness.tracking.access import retry_insert
 from harness.tracking.reading import experiment_tags
 from harness.tracking.store import Store
 
@@ -89,9 +89,9 @@ def write_views(store: Store, experiment_id: str, views: Sequence[View], labels:
         client = store.client  # importing MLflow takes seconds: only if there is something to write
         with store.explained():
             for run_id, tags in (labels or {}).items():
-                taken_retried(partial(client.log_batch, run_id, tags=_run_tags(tags)))
+                retry_insert(partial(client.log_batch, run_id, tags=_run_tags(tags)))
             for key, value in changed.items():
-                taken_retried(partial(client.set_experiment_tag, experiment_id, key, value))
+                retry_insert(partial(client.set_experiment_tag, experiment_id, key, value))
             for key in surplus & own.keys():
                 client.delete_experiment_tag(experiment_id, key)
     return True

@@ -11,8 +11,8 @@ from contextlib import suppress
 
 import pytest
 
-from harness.tracking.locations import artifact_root
 from harness.tracking.preflight import check_sqlite
+from harness.tracking.relocation import artifact_root
 from tests.integration.conftest import SMALL, NewProject
 
 KILLS = 6

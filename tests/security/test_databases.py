@@ -77,7 +77,7 @@ def endless(database: Path, table: str) -> None:
 def test_a_table_whose_pages_name_each_other_has_no_end(stranger: Stranger) -> None:
     endless(stranger.database, "experiments")
     began = time.monotonic()
-    from harness.tracking.locations import moved
+    from harness.tracking.relocation import moved
     from harness.tracking.sqlite_reader import SqliteReader
 
     for use in (

@@ -12,8 +12,8 @@ import pytest
 from harness.machine import MARK_VARIABLE, is_alive, is_gone, is_here, this_process
 from harness.records import RunRecord
 from harness.sweep.lease import close_dead, holder_of, take_over
-from harness.tracking.leases import tag_run, write_once
 from harness.tracking.reading import read_runs
+from harness.tracking.shared_writes import tag_run, write_once
 from harness.tracking.store import open_store
 
 NAMING = "from harness.machine import this_process; print(this_process(), flush=True); input()"

@@ -10,9 +10,9 @@ import pytest
 
 from harness.tracking import writing
 from harness.tracking.access import shown_uri
-from harness.tracking.locations import experiment_folder
 from harness.tracking.masking import without_secrets
 from harness.tracking.provenance import CodeState
+from harness.tracking.relocation import experiment_folder
 from harness.tracking.store import open_store
 from harness.tracking.writing import RunIdentity, tracked_run
 

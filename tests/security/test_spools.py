@@ -9,7 +9,7 @@ import pytest
 
 from harness.cli import main
 from harness.errors import StoreError
-from harness.tracking.locations import plan, relocate
+from harness.tracking.relocation import plan, relocate
 from harness.tracking.spool import JOURNAL, Origin, Spool, find_spools, follow_store
 from harness.tracking.store import open_store
 from harness.tracking.sync import upload_before

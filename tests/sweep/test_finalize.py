@@ -9,7 +9,7 @@ import pytest
 from mlflow import MlflowClient
 from rich.console import Console
 
-from harness.sweep.finalize import keep_report, read_comparison, say_where
+from harness.sweep.finalize import print_locations, read_comparison, store_report
 from harness.sweep.progress import SweepDisplay
 from harness.tracking.store import open_store
 from tests.tracking.stores import new_client, new_study, record, record_sweep, scores
@@ -35,10 +35,10 @@ def test_a_sweep_keeps_a_report_that_says_how_to_make_it_again(sweep: tuple[str,
     assert comparison is not None
     screen = io.StringIO()
     display = SweepDisplay(Console(file=screen))
-    say_where(open_store(uri), parent, display)
+    print_locations(open_store(uri), parent, display)
     assert screen.getvalue() == "", "there is none yet"
-    assert keep_report(open_store(uri), parent, comparison)
-    say_where(open_store(uri), parent, display)
+    assert store_report(open_store(uri), parent, comparison)
+    print_locations(open_store(uri), parent, display)
     place = screen.getvalue().removeprefix("Report: ").rstrip("\n")
     assert "<h1>grid</h1>" in Path(place).read_text()
     page = Path(client.download_artifacts(parent, "report.html")).read_text()
@@ -54,7 +54,7 @@ def test_a_report_that_fails_is_said_and_fails_nothing(
     assert comparison is not None
     (tmp_path / "mlruns" / "study" / parent).mkdir(parents=True)
     (tmp_path / "mlruns" / "study" / parent / "artifacts").write_text("a file where MLflow wants a folder")
-    assert not keep_report(open_store(uri), parent, comparison)
+    assert not store_report(open_store(uri), parent, comparison)
     [said] = caplog.messages
     assert said.startswith("The report was not made (")
     assert f"`harness report {parent}` makes it" in said

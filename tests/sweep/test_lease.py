@@ -28,8 +28,8 @@ from harness.sweep.lease import (
     take_lease,
     take_over,
 )
-from harness.tracking.leases import tag_run, write_once
 from harness.tracking.reading import read_runs
+from harness.tracking.shared_writes import tag_run, write_once
 from harness.tracking.store import open_store
 from harness.tracking.unfinished import close_abandoned
 

@@ -17,7 +17,7 @@ from mlflow.entities import Metric, Param
 from harness.composing import SweepJobs, check_sweep, expand_sweep
 from harness.config.schema import flatten
 from harness.records import RunState
-from harness.sweep.plan import SweepPlan, earlier_sweeps, handed_over, plan_sweep, resumed
+from harness.sweep.plan import SweepPlan, choosing_jobs, earlier_sweeps, plan_sweep, resumed
 from harness.tracking.reading import read_runs
 from harness.tracking.selection import FINGERPRINT_TAG, JOB_TAG, PARENT_TAG, SWEEP_FINGERPRINT_TAG
 from harness.tracking.store import open_store
@@ -115,7 +115,7 @@ def test_due_is_what_is_not_finished_or_only_what_failed(begun: str) -> None:
 def test_our_sweeper_carries_out_the_jobs_that_it_is_given_and_makes_no_grid() -> None:
     jobs = [["seed=2", "tracking.job=7"], ["seed=0", "tracking.job=1"], ["seed=1", "tracking.job=4"]]
     grid = OverridesParser.create().parse_overrides(["seed=shuffle(range(9))"])
-    with handed_over(jobs):
+    with choosing_jobs(jobs):
         assert GridSweeper.split_arguments(grid, None) == [jobs]
         assert GridSweeper.split_arguments(grid, 2) == [jobs[:2], jobs[2:]]
     assert len(GridSweeper.split_arguments(grid, None)[0]) == 9, "without a plan it is Hydra's own"

@@ -13,7 +13,7 @@ from mlflow.entities import Param
 from harness.composing import check_sweep, expand_sweep
 from harness.config.schema import flatten
 from harness.sweep.plan import SweepPlan, earlier_sweeps, plan_sweep, resumed, reusing
-from harness.tracking.reuse import reused_tags
+from harness.tracking.reused_tags import reused_tags
 from harness.tracking.selection import FINGERPRINT_TAG, JOB_TAG, PARENT_TAG, SWEEP_FINGERPRINT_TAG
 from harness.tracking.store import open_store
 

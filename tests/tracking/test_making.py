@@ -15,9 +15,9 @@ from mlflow import MlflowClient
 
 from harness.errors import StoreError
 from harness.tracking import making, preflight
-from harness.tracking.locations import artifact_root
 from harness.tracking.making import make_database
 from harness.tracking.reading import read_runs
+from harness.tracking.relocation import artifact_root
 from harness.tracking.store import open_store
 
 

@@ -14,8 +14,8 @@ import pytest
 
 from harness.errors import StoreError
 from harness.tracking import preflight
-from harness.tracking.locations import artifact_root
 from harness.tracking.preflight import check_sqlite
+from harness.tracking.relocation import artifact_root
 from harness.tracking.store import open_store
 
 OLDER, UNKNOWN = "0a8213491aaa", "ffffffffffff"

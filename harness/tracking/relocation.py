@@ -1,7 +1,7 @@
 """The artifact locations that a SQLite store records, and their correction after a move (`harness store relocate`).
 
 MLflow records absolute locations: after a project was moved or copied, they name the old folder until they are
-rewritten. Which locations are allowed is checked in `places.py`.
+rewritten. Which locations are allowed is checked in `allowed_locations.py`.
 """
 
 from __future__ import annotations

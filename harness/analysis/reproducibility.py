@@ -80,7 +80,7 @@ class Repetition:
         return not self.deviations
 
 
-def hold(original: RunRecord, again: RunRecord, recorded: Values, repeated: Values) -> Repetition:
+def compare_values(original: RunRecord, again: RunRecord, recorded: Values, repeated: Values) -> Repetition:
     """Compare every metric of the original except those of time, at every step, to the last bit."""
     names = sorted(name for name in recorded if not name.startswith(NOT_REPEATED))
     found = [_deviation(name, recorded[name], repeated.get(name, {})) for name in names]

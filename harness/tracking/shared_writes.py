@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from harness.errors import RequestError
-from harness.tracking.access import taken_retried
+from harness.tracking.access import retry_insert
 from harness.tracking.store import Store
 
 
@@ -33,7 +33,7 @@ def tag_run(store: Store, run_id: str, tags: Mapping[str, str]) -> None:
     client = store.client
     with store.explained():
         for key, value in tags.items():
-            taken_retried(partial(client.set_tag, run_id, key, value))
+            retry_insert(partial(client.set_tag, run_id, key, value))
 
 
 def change_tags(store: Store, run_id: str, given: Mapping[str, str], removed: Iterable[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from harness.analysis.repetition import Repetition, hold
+from harness.analysis.reproducibility import Repetition, compare_values
 from harness.commands.reproduce import report
 from tests.analysis.records import run
 
@@ -19,7 +19,7 @@ def held(
     recorded: dict[str, dict[int, float]] = SERIES,
 ) -> Repetition:
     original, other = run(), run()
-    return hold(replace(original, tags=TAGS), replace(other, tags={**TAGS, **(tags or {})}), recorded, again)
+    return compare_values(replace(original, tags=TAGS), replace(other, tags={**TAGS, **(tags or {})}), recorded, again)
 
 
 def test_the_same_bits_are_identical_whatever_the_time() -> None:

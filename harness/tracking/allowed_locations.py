@@ -2,7 +2,7 @@
 
 A store may come from somebody else. A location in it could be a private folder, a link to one, or another server, which
 would then receive files and the token of the store's own server. What a store records, and how it is corrected
-after a move, is in `locations.py`.
+after a move, is in `relocation.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from harness import paths
 from harness.errors import OutsideStore, StoreError
-from harness.tracking.locations import artifact_root, check_in_place, local_path
+from harness.tracking.relocation import artifact_root, check_in_place, local_path
 
 NAMED = "HARNESS_ARTIFACTS"
 """The environment variable with further allowed places for artifacts (folders, buckets), separated by commas."""

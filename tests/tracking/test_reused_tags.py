@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 
 from harness.tracking.client_reader import ClientReader
 from harness.tracking.reading import runs_of_fingerprints, sweep_runs
-from harness.tracking.reuse import reused_runs, reused_tags
+from harness.tracking.reused_tags import reused_runs, reused_tags
 from harness.tracking.selection import FINGERPRINT_TAG, Selection
 from harness.tracking.sqlite_reader import SqliteReader
 from harness.tracking.store import open_store
