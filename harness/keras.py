@@ -49,7 +49,7 @@ class OverfittingGap(keras.callbacks.Callback):  # type: ignore[misc]
         modes: `"max"` or `"min"` for metrics of which Keras does not know which is better: `{"my_score": "max"}`.
 
     Raises:
-        RequestError: an argument is wrong, or `fit` has no held-out data.
+        RequestError: an argument is wrong.
 
     Example:
         >>> import numpy as np, keras
@@ -79,7 +79,7 @@ class OverfittingGap(keras.callbacks.Callback):  # type: ignore[misc]
         if held_out is not None and (not isinstance(held_out, Mapping) or not held_out):
             raise RequestError(
                 f"OverfittingGap(held_out=...): give data by split, such as {{'val': (x, y)}}, not "
-                f"{type(held_out).__name__ if held_out else held_out!r}. Leave it out to use fit's validation_data."
+                f"{type(held_out).__name__ if held_out else held_out}. Leave it out to use fit's validation_data."
             )
         for name in held_out or ():
             if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z]\w*", name) or name in _RESERVED:
@@ -97,6 +97,7 @@ class OverfittingGap(keras.callbacks.Callback):  # type: ignore[misc]
         self._chosen: Any = None
         self._logged_by_others = False
         self._without_mode: set[str] = set()
+        self._measured = False
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Choose the samples, and say in the MLflow run how the gap is measured."""
@@ -128,20 +129,24 @@ class OverfittingGap(keras.callbacks.Callback):  # type: ignore[misc]
             for name in scores:
                 if name in train and (sign := self._sign(name)):
                     found[f"{prefix}/{name}"] = sign * (train[name] - scores[name])
+        self._measured = True
         logs.update(found)
         if not self._logged_by_others and (mlflow := _mlflow()) is not None:
             mlflow.log_metrics(found, step=epoch)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Say so if there was nothing to measure the gap with."""
+        if not self._measured:
+            log.warning(
+                "no gap was measured, because fit had no validation data: give fit(validation_data=...), or "
+                "OverfittingGap(held_out={'val': (x, y)})"
+            )
 
     def _held_out_scores(self, logs: Mapping[str, Any]) -> dict[str, dict[str, float]]:
         """The scores by split; empty after an epoch without validation (`validation_freq`)."""
         if self._held_out is not None:
             return {split: self._evaluated(data) for split, data in self._held_out.items()}
         own = {name.removeprefix("val_"): float(value) for name, value in logs.items() if name.startswith("val_")}
-        if not own and getattr(self.model, "_eval_epoch_iterator", None) is None:
-            raise RequestError(
-                "OverfittingGap: fit has no validation data, so there is nothing to compare the training data with. "
-                "Give fit(validation_data=...), or OverfittingGap(held_out={'val': (x, y)})."
-            )
         if "loss" in own:
             own["loss"] -= _penalties(self.model)
         return {"val": own} if own else {}

@@ -79,7 +79,7 @@ class NoisyAlways(keras.layers.Layer):
 def with_noise() -> Any:
     keras.utils.set_random_seed(7)
     model = keras.Sequential([keras.Input((6,)), NoisyAlways(), keras.layers.Dense(3, activation="softmax")])
-    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy", keras.metrics.MeanSquaredError()])
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
 
@@ -129,15 +129,16 @@ def test_the_scores_are_those_of_evaluate_without_penalties_and_the_gap_is_posit
     assert last["gap_test/accuracy"] == last["train/accuracy"] - last["test/accuracy"]
 
 
-def test_the_validation_data_of_fit_is_used_if_there_is_no_other() -> None:
+def test_the_validation_data_of_fit_is_used_if_there_is_no_other(caplog: pytest.LogCaptureFixture) -> None:
     explicit = fit([OverfittingGap(train=TRAIN, held_out={"val": VAL})]).history.history
     implicit = fit([OverfittingGap(train=TRAIN)], validation_data=VAL).history.history
     for name, values in explicit.items():
         assert implicit[name] == pytest.approx(values, abs=1e-6)
     sparse = fit([OverfittingGap(train=TRAIN)], validation_data=VAL, validation_freq=2, epochs=4).history.history
     assert len(sparse["gap/loss"]) == len(sparse["val_loss"]) == 2
-    with pytest.raises(RequestError, match="no validation data"):
-        fit([OverfittingGap(train=TRAIN)])
+    assert "no gap was measured" not in caplog.text
+    fit([OverfittingGap(train=TRAIN)], epochs=1)
+    assert "no gap was measured, because fit had no validation data" in caplog.text
 
 
 @pytest.mark.parametrize("first", [True, False])
@@ -148,7 +149,7 @@ def test_other_callbacks_see_the_gap_in_any_order(first: bool, tmp_path: Path) -
         str(tmp_path / "best.weights.h5"), monitor="gap/loss", mode="min", save_best_only=True, save_weights_only=True
     )
     model = fit([gap, stop, saved] if first else [stop, saved, gap])
-    assert len(model.history.history["gap/loss"]) == 1
+    assert len(model.history.history["gap/loss"]) == 2  # Keras never stops after the first
     assert (tmp_path / "best.weights.h5").exists()
 
 
@@ -160,11 +161,8 @@ def test_thinned_it_measures_every_second_epoch_and_the_last_on_the_same_samples
     assert len(history["gap/loss"]) == 3
     assert len(history["loss"]) == 5
     assert "every=2 samples=20 seed=3" in caplog.text
-    model = build()
-    model.optimizer.learning_rate = 0.0
-    for layer in model.layers:
-        layer.trainable = False
-    model.compile("sgd", "sparse_categorical_crossentropy")
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3, activation="softmax")])
+    model.compile(keras.optimizers.SGD(0.0), "sparse_categorical_crossentropy")
     still = fit([OverfittingGap(TRAIN, {"val": VAL}, samples=20)], model).history.history["train/loss"]
     assert len(set(still)) == 1
 
@@ -175,7 +173,6 @@ def test_samples_are_drawn_from_the_whole_of_the_data(kind: str) -> None:
     sets = {
         "arrays": ({"in": x}, x),
         "tf.data": tf.data.Dataset.from_tensor_slices(({"in": x}, x)).batch(32),
-        "PyDataset": keras.utils.PyDataset,
     }
 
     class Ordered(keras.utils.PyDataset):
@@ -186,7 +183,8 @@ def test_samples_are_drawn_from_the_whole_of_the_data(kind: str) -> None:
             return {"in": x[number * 32 : number * 32 + 32]}, x[number * 32 : number * 32 + 32]
 
     data = Ordered() if kind == "PyDataset" else sets[kind]
-    model = keras.Sequential([keras.Input((1,), name="in"), keras.layers.Identity()])
+    inputs = keras.Input((1,), name="in")
+    model = keras.Model({"in": inputs}, keras.layers.Identity()(inputs))
     model.compile("sgd", "mae")
     gap = OverfittingGap(train=data, held_out={"val": data}, samples=100)
     model.fit({"in": x}, x, callbacks=[gap], verbose=0)
@@ -275,12 +273,11 @@ def store(tmp_path: Path) -> Any:
     mlflow.set_tracking_uri(before)
 
 
-@pytest.mark.parametrize("autolog", ["none", "mlflow.keras", "mlflow.tensorflow", "steps"])
+@pytest.mark.parametrize("autolog", ["none", "epochs", "steps"])
 def test_mlflow_has_each_value_once_and_compare_reads_it_as_clean(store: str, autolog: str) -> None:
-    flavor = {"mlflow.keras": mlflow.keras, "steps": mlflow.keras, "mlflow.tensorflow": mlflow.tensorflow}.get(autolog)
-    steps = {"log_every_epoch": False, "log_every_n_steps": 2} if autolog == "steps" else {}
-    if flavor is not None:
-        flavor.autolog(log_models=False, log_datasets=False, silent=True, **steps)
+    steps: Any = {"log_every_epoch": False, "log_every_n_steps": 2} if autolog == "steps" else {}
+    if autolog != "none":
+        mlflow.keras.autolog(log_models=False, log_datasets=False, silent=True, **steps)
     try:
         for seed in (1, 2):
             with mlflow.start_run() as run:
@@ -289,12 +286,13 @@ def test_mlflow_has_each_value_once_and_compare_reads_it_as_clean(store: str, au
                 model = fit([gap], validation_data=(X[:20], Y[:20]))
             mlflow.flush_async_logging()
     finally:
-        if flavor is not None:
-            flavor.autolog(disable=True)
+        if autolog != "none":
+            mlflow.keras.autolog(disable=True)
     client = mlflow.MlflowClient()
     for name in ("train/loss", "val/accuracy", "gap/accuracy"):
-        logged = [(one.step, one.value) for one in client.get_metric_history(run.info.run_id, name)]
-        assert logged == pytest.approx(list(enumerate(model.history.history[name])))
+        logged = client.get_metric_history(run.info.run_id, name)
+        assert [one.step for one in logged] == [0, 1, 2]
+        assert [one.value for one in logged] == pytest.approx(model.history.history[name])
     assert client.get_run(run.info.run_id).data.tags[TAG] == "every=1 samples=50 seed=0"
     from harness.commands.compare import command
 
