@@ -31,8 +31,8 @@ class OverfittingGap(keras.callbacks.Callback):  # type: ignore[misc]
 
     `train/NAME`, `val/NAME` and `gap/NAME` for the loss and each compiled metric go into the `logs` of the epoch (so
     that `EarlyStopping(monitor="gap/loss", mode="min")` can watch them), into `History` and, if an MLflow run is
-    active, into that run. A gap is positive if the model overfits: train - held-out for what is better when larger, held-out -
-    train for losses and errors. Losses are without the penalties of weights (`kernel_regularizer`).
+    active, into that run. A gap is positive if the model overfits: train - held-out for what is better when larger,
+    held-out - train for losses and errors. Losses are without the penalties of weights (`kernel_regularizer`).
 
     The weights after `fit` are the same, bit for bit, as without the callback.
 
@@ -42,7 +42,7 @@ class OverfittingGap(keras.callbacks.Callback):  # type: ignore[misc]
         held_out: the same by split, such as `{"val": (x_val, y_val), "test": test_dataset}`. The gap of the first split
             is `gap/NAME`, that of another one `gap_SPLIT/NAME`. None takes the figures of fit's own `validation_data`,
             which cost nothing more.
-        every: measure after every so many epochs, and after the last one.
+        every: measure after the first epoch, then after every so many, and after the last one.
         samples: at most so many training examples, the same in each epoch.
         seed: of the choice of the samples.
         batch_size: of arrays.
@@ -101,7 +101,7 @@ class OverfittingGap(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Choose the samples, and say in the MLflow run how the gap is measured."""
-        self._logged_by_others = self._first_of_all()
+        self._logged_by_others, self._measured = self._first_of_all(), False
         if self._chosen is None:
             with _undisturbed(self.model):
                 self._chosen = self._train if self.samples is None else _sampled(self._train, self.samples, self.seed)
@@ -116,7 +116,7 @@ class OverfittingGap(keras.callbacks.Callback):  # type: ignore[misc]
         """Add `train/*`, the held-out scores and `gap/*` to `logs`."""
         logs = {} if logs is None else logs
         last = epoch + 1 == (self.params or {}).get("epochs") or self.model.stop_training
-        if (epoch + 1) % self.every and not last:
+        if epoch % self.every and not last and self._measured:
             return
         held_out = self._held_out_scores(logs)
         if not held_out:

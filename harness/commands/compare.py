@@ -14,6 +14,7 @@ from harness.analysis.by_image import ByImage, by_image
 from harness.analysis.comparison import Comparison, compare
 from harness.analysis.comparison_table import print_table, render
 from harness.analysis.confirmation import Confirmation
+from harness.analysis.csv_runs import staged
 from harness.analysis.difference_tables import Shown as OnRequest
 from harness.analysis.differences import Findings, differences, find_row
 from harness.analysis.effects import effects
@@ -22,7 +23,7 @@ from harness.analysis.held_out import HeldOutPredictions
 from harness.analysis.power import Power, power
 from harness.analysis.ranking import WITHIN, Demand
 from harness.analysis.rows import INTERVALS, STAGES, IntervalOver, Stage, named_replicates
-from harness.commands.chosen_runs import choose
+from harness.commands.chosen_runs import choose, with_csv
 from harness.commands.confirming import check_request, confirmed
 from harness.commands.external_runs import naming_of, naming_options
 from harness.commands.store_option import store_option
@@ -56,6 +57,10 @@ Shown = Comparison | Findings | Confirmation | ByImage | Power
 @click.command(name="compare")
 @click.argument("runs", nargs=-1)
 @click.option("--experiment", metavar="NAME", help="Every run of this experiment.")
+@click.option(
+    "--csv", "files", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+    help="Runs in a CSV file, with a row a run or a row an epoch. Give it several times for several files.",
+)  # fmt: skip
 @click.option(
     "--sweep", metavar="RUN", help="Every run of this sweep: its id, the beginning of it, its name, latest, or best."
 )
@@ -130,6 +135,7 @@ Shown = Comparison | Findings | Confirmation | ByImage | Power
 def command(
     runs: tuple[str, ...],
     experiment: str | None,
+    files: tuple[Path, ...],
     sweep: str | None,
     baseline: str | None,
     effect: str | None,
@@ -164,7 +170,7 @@ def command(
 
     External runs, which the harness did not write, are compared too. The metric names of Keras and Lightning are
     known; name others with the options below. Rows are formed by all parameters that differ, except seeds, or by
-    those of --group-by.
+    those of --group-by. Those of --csv need no store; with --experiment, --sweep or RUNS both are compared.
     """
     naming = naming_of(train_metric, held_out_metric, train_loss_metric, held_out_loss_metric, group_by)
     demand = _demand(min_accuracy, within)
@@ -184,11 +190,18 @@ def command(
         raise RequestError("--by-image compares rows, and --effect the values of a setting. Use one of them.")
     if points is not None and (images or baseline or effect):
         raise RequestError("--power is about all rows together. Leave out --baseline, --effect and --by-image.")
-    with cached_reads(store):
-        chosen = choose(store, runs, experiment, sweep)
+    if files:
+        _check_csv(images, interval, confirm)
+        chosen = with_csv(store, runs, experiment, sweep, files, naming, stage)
+    else:
+        with cached_reads(store):
+            chosen = choose(store, runs, experiment, sweep)
     runs_read, reading = adapt(chosen.runs, naming)
     needed = images or interval != "seeds"
-    predictions = predictions_of(store, runs_read, needed) if needed or tested or points is not None else {}
+    read = not files and (needed or tested or points is not None)
+    predictions = predictions_of(store, runs_read, needed) if read else {}
+    if files:
+        runs_read = staged(runs_read, stage)
     comparison = compare(
         runs_read, sort_by=sort_by, ascending=not descending, swept=chosen.swept, title=chosen.title, demand=demand,
         only_front=pareto, stage=stage, reading=reading, replicates=draws, predictions=predictions, interval=interval,
@@ -202,7 +215,7 @@ def command(
         raise RequestError(
             "--pareto: no row is accurate enough to be on the front. Ask for less: --min-accuracy, --within."
         )
-    if effect is None and baseline is not None:
+    if effect is None and baseline is not None and not files:
         baseline = baseline_row(store, comparison, baseline)
     how = OnRequest(simultaneous, effect_size)
     if confirm is not None:
@@ -217,6 +230,17 @@ def command(
     else:
         shown = _tested(comparison, baseline, effect)
     _show(shown, form, output, how)
+
+
+def _check_csv(images: bool, interval: IntervalOver, confirm: int | None) -> None:
+    """Raise `RequestError` for what a CSV file has nothing for."""
+    for flag, given, why in (
+        ("--by-image", images, "has no predictions for single images"),
+        (f"--interval {interval}", interval != "seeds", "has no predictions for single images"),
+        ("--confirm", confirm is not None, "does not say how to train a run again"),
+    ):
+        if given:
+            raise RequestError(f"{flag} cannot be used with --csv: a CSV file {why}. Leave one of them out.")
 
 
 def _show(shown: Shown, form: str, output: Path | None, how: OnRequest) -> None:
