@@ -20,15 +20,17 @@ from harness.errors import RequestError
 from harness.records import RunRecord, RunState
 
 MOST_BYTES, MOST_COLUMNS = 2**26, 5_000
+CSV = "csv"
+"""The experiment id of these runs, which no store has."""
 _IDS = ("run_id", "run id", "id", "run", "name", "run name", "run_name", "tags.mlflow.runname")
 """The columns that name a run, best first; only the first four must differ between runs."""
 _UNIQUE = _IDS[:4]
 _EPOCHS = ("epoch", "step", "_step")
 _STATES = ("status", "state")
 _ABOUT = frozenset({
-    *_IDS, *_EPOCHS, *_STATES, "", "experiment_id", "experiment", "artifact_uri", "start_time", "end_time", "start time",
-    "end time", "duration", "source type", "source name", "source", "user", "version", "created", "runtime", "notes",
-    "tags", "updated", "sweep", "hostname", "github", "git", "timestamp", "lr_schedule_step",
+    *_IDS, *_EPOCHS, *_STATES, "", "experiment_id", "experiment", "artifact_uri", "start_time", "end_time",
+    "start time", "end time", "duration", "source type", "source name", "source", "user", "version", "created",
+    "runtime", "notes", "tags", "updated", "sweep", "hostname", "github", "git", "timestamp",
 })  # fmt: skip
 """Columns that say something of a run, but are neither settings nor scores."""
 _SPLITS = ("train", "training", "val", "valid", "validation", "test", "gap", "eval", "final")
@@ -114,8 +116,9 @@ def _record(
     }
     moment = datetime.fromtimestamp(0, UTC)
     return RunRecord(
-        run_id=run_id, name=name, experiment_id=str(file), experiment=file.name, state=state, started=moment,
-        ended=moment, parameters=parameters, metrics=_numbers(line, scores), tags=_tags(line, scores), epochs=epochs if epochs > 1 else 0,
+        run_id=run_id, name=name, experiment_id=CSV, experiment=file.name, state=state, started=moment,
+        ended=moment, parameters=parameters, metrics=_numbers(line, scores), tags=_tags(line, scores),
+        epochs=epochs if epochs > 1 else 0,
     )  # fmt: skip
 
 
@@ -192,8 +195,8 @@ def _ordered(rows: list[_Line], epoch_column: str) -> list[_Line]:
             raise RequestError(f"{line.place}: the column {epoch_column} has {text!r:.60}, which is no epoch.")
         if (other := numbered.get(float(text))) is not None:
             raise RequestError(
-                f"{line.place}: the {epoch_column} {text} of this run was already read ({other.place}). If the file has "
-                "several runs, it needs a column run."
+                f"{line.place}: the {epoch_column} {text} of this run was already read ({other.place}). If the file "
+                "has several runs, it needs a column run."
             )
         numbered[float(text)] = line
     return [numbered[number] for number in sorted(numbered)]

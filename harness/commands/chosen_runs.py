@@ -52,8 +52,8 @@ def choose(store: Store, named: Sequence[str], experiment: str | None, sweep: st
 
 
 def with_csv(
-    store: Store, named: Sequence[str], experiment: str | None, sweep: str | None, files: Sequence[Path], naming: Naming,
-    stage: Stage,
+    store: Store, named: Sequence[str], experiment: str | None, sweep: str | None, files: Sequence[Path],
+    naming: Naming, stage: Stage,
 ) -> Chosen:  # fmt: skip
     """The runs of CSV files, and those of the store that are named; the store is not read if none are.
 
