@@ -18,6 +18,7 @@ from harness.analysis.metric_names import GAP_TAG, OWN_TAG, QUANTITIES, Naming, 
 from harness.analysis.rows import Stage
 from harness.errors import RequestError
 from harness.records import RunRecord, RunState
+from harness.text import clean
 
 MOST_BYTES, MOST_COLUMNS = 2**26, 5_000
 CSV = "csv"
@@ -116,7 +117,7 @@ def _record(
     }
     moment = datetime.fromtimestamp(0, UTC)
     return RunRecord(
-        run_id=run_id, name=name, experiment_id=CSV, experiment=file.name, state=state, started=moment,
+        run_id=run_id, name=name, experiment_id=CSV, experiment=clean(file.name), state=state, started=moment,
         ended=moment, parameters=parameters, metrics=_numbers(line, scores), tags=_tags(line, scores),
         epochs=epochs if epochs > 1 else 0,
     )  # fmt: skip
@@ -228,16 +229,17 @@ def _lines(file: Path) -> tuple[list[str], list[_Line]]:
     header: list[str] = []
     lines: list[_Line] = []
     try:
-        for cells in reader:
+        for row in reader:
+            cells = [clean(cell.strip()) for cell in row]
             place = f"{file}:{reader.line_num}"
-            if not any(cell.strip() for cell in cells):
+            if not any(cells):
                 continue
             if not header:
-                header = _header([cell.strip() for cell in cells], place)
+                header = _header(cells, place)
                 continue
             if len(cells) != len(header):
                 raise RequestError(f"{place}: there are {len(cells):,} cells, but {len(header):,} columns.")
-            lines.append(_Line(place, dict(zip(header, (cell.strip() for cell in cells), strict=True))))
+            lines.append(_Line(place, dict(zip(header, cells, strict=True))))
     except csv.Error as error:
         raise RequestError(f"{file}:{reader.line_num}: is no CSV ({error}).") from error
     if not lines:

@@ -12,6 +12,7 @@ from harness.analysis.metric_names import Naming
 from harness.analysis.rows import Stage
 from harness.errors import RequestError
 from harness.records import RunRecord
+from harness.text import clean
 from harness.tracking.models import find_run, find_sweep
 from harness.tracking.reading import cached_reads, latest_run, latest_sweep, read_runs, sweep_runs
 from harness.tracking.reused_tags import reused_runs
@@ -60,7 +61,7 @@ def with_csv(
     Raises `RequestError` as `choose` and `read_csv` do.
     """
     runs = read_csv(files, naming, stage)
-    title = "Runs of " + ", ".join(file.name for file in files)
+    title = "Runs of " + ", ".join(clean(file.name) for file in files)
     if not (named or experiment or sweep):
         return Chosen(title, runs)
     if stage != "final":
