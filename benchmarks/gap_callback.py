@@ -23,7 +23,7 @@ def main() -> None:
     x, y = draws.random((IMAGES, 28, 28, 1), dtype=np.float32), draws.integers(0, 10, IMAGES)
     held_out = {"val": (x[:2_000], y[:2_000])}
     callbacks: dict[str, Any] = {
-        "without": lambda: [],
+        "without": list,
         "each epoch": lambda: [OverfittingGap((x, y), held_out)],
         "every=2": lambda: [OverfittingGap((x, y), held_out, every=2)],
         "samples=2000": lambda: [OverfittingGap((x, y), held_out, samples=2_000)],

@@ -39,7 +39,9 @@ def build(**options: Any) -> Any:
 
 def fit(callbacks: list[Any], model: Any = None, data: Any = TRAIN, epochs: int = 3, **options: Any) -> Any:
     model = build() if model is None else model
-    arrays = {"x": data[0], "y": data[1], "batch_size": 16} if isinstance(data, tuple) else {"x": data, "shuffle": False}
+    arrays: Any = {"x": data, "shuffle": False}
+    if isinstance(data, tuple):
+        arrays = {"x": data[0], "y": data[1], "batch_size": 16}
     model.fit(**arrays, epochs=epochs, callbacks=callbacks, verbose=0, **options)
     return model
 

