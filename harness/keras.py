@@ -316,7 +316,7 @@ def _mode(model: Any, name: str) -> str | None:
     for metric in metrics:
         if name == metric.name or name.endswith(f"_{metric.name}"):
             direction = getattr(metric, "_direction", None)
-            return {"up": "max", "down": "min"}.get(direction)
+            return {"up": "max", "down": "min"}.get(str(direction))
     return None
 
 
