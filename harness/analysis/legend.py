@@ -193,7 +193,7 @@ def marks(comparison: Comparison) -> list[str]:
     """The meaning of † (figures that are too good because of a selection, and why) and of ‡ (running averages)."""
     lines = [f"‡ rests on {comparison.reading.running}"] if comparison.reading.running else []
     lines += [
-        f"† {split} figures flatter what was selected: {'; '.join(reasons)}."
+        f"† {split} figures make what was selected look too good: {'; '.join(reasons)}."
         for split, reasons in comparison.selected_on.items()
     ]
     return lines

@@ -99,7 +99,7 @@ def predicted_images(split: Split, evaluation: Evaluation, indices: Iterable[int
 
 
 def first_images(split: Split, evaluation: Evaluation, count: int) -> tuple[PredictedImage, ...]:
-    """The first `count` images, or all of a smaller split: not chosen, so they flatter no model."""
+    """The first `count` images, or all of a smaller split: not chosen, so they make no model look better."""
     return predicted_images(split, evaluation, range(min(count, len(split))))
 
 
