@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
 
-from harness.sweep.launcher import PoolLauncher as _PoolLauncher
-from harness.sweep.plan import chosen_jobs
+from harness.sweeps.launcher import PoolLauncher as _PoolLauncher
+from harness.sweeps.plan import chosen_jobs
 
 
 class PoolLauncher(_PoolLauncher):

@@ -20,7 +20,7 @@ from harness import paths
 from harness.composing import check_sweep, expand_sweep
 from harness.config.schema import flatten
 from harness.records import RunRecord, RunState
-from harness.sweep.run_names import run_name
+from harness.sweeps.run_names import run_name
 from tests.conftest import REPOSITORY
 
 COMMAND = ["experiments=demo"]

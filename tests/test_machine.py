@@ -17,7 +17,7 @@ from harness.machine import available_cpus, available_memory, is_alive, is_gone,
 GIGABYTE = 2**30
 OFFERED = """
 from harness.machine import available_cpus, available_memory
-from harness.sweep.launcher import plan_workers
+from harness.sweeps.launcher import plan_workers
 print(available_cpus(), available_memory(), len(plan_workers(None, 64)))
 """
 

@@ -9,8 +9,8 @@ from rich.console import Console
 from harness.analysis.comparison import compare
 from harness.analysis.comparison_table import render
 from harness.composing import expand_sweep
-from harness.sweep.progress import SweepDisplay
-from harness.sweep.run_names import sweep_name
+from harness.sweeps.progress import SweepDisplay
+from harness.sweeps.run_names import sweep_name
 from tests.conftest import REPOSITORY
 from tests.demonstration import COMMAND, README, SAMPLE, recorded, shortened, shown
 

@@ -2,8 +2,8 @@
 
 Functions that draw are marked `@look`: within them, and whenever their figure is drawn or saved, matplotlib's settings
 are those of this module; what the rest of the process has set comes back afterwards. pyplot is left alone: it keeps
-every figure alive, and is not safe between threads. What a matplotlibrc says (in the working directory, at
-`$MATPLOTLIBRC`, in `~/.config/matplotlib`) is dropped before the first figure: it could ask for LaTeX or other fonts.
+every figure alive, and is not safe between threads. What else has been set (by a matplotlibrc, or in a notebook) has no
+effect on these figures: it could ask for LaTeX or other fonts.
 Text is drawn as it stands: a dollar sign in a name is no mathematics.
 
 The colours are those of Okabe and Ito ("Color Universal Design", 2008), which stay apart for colour-blind readers; no
@@ -31,7 +31,10 @@ from matplotlib.ticker import MaxNLocator
 
 from harness.text import clean
 
-matplotlib.rcdefaults()
+_DEFAULTS = {
+    name: value for name, value in dict.items(matplotlib.rcParamsDefault) if not name.startswith(("backend", "webagg"))
+}
+"""matplotlib's own settings."""
 
 Given = ParamSpec("Given")
 
@@ -136,7 +139,9 @@ def _settings(page: PaperSize) -> dict[str, Any]:
 
 @contextmanager
 def _looking(settings: Any) -> Iterator[None]:
-    with matplotlib.rc_context(settings), warnings.catch_warnings():
+    now = dict(dict.items(matplotlib.rcParams))
+    usual = {name: value for name, value in _DEFAULTS.items() if now[name] is not value and now[name] != value}
+    with matplotlib.rc_context(usual | settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")  # a box is drawn instead
         yield
 

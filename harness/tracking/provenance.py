@@ -8,7 +8,8 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import distribution, distributions, version
@@ -252,7 +253,23 @@ def machine_tags() -> dict[str, str]:
     }
 
 
+_called_as: tuple[str, ...] = ()
+
+
+@contextmanager
+def called_as(*words: str) -> Iterator[None]:
+    """In the block, `typed_command` is this command: the one that does the same as the call from Python."""
+    global _called_as
+    before, _called_as = _called_as, words
+    try:
+        yield
+    finally:
+        _called_as = before
+
+
 def typed_command() -> str:
     """The command as the user typed it; during a run, `sys.argv` is that of Hydra."""
+    if _called_as:
+        return shlex.join(_called_as)
     program, *arguments = sys.orig_argv[1:] or [""]
     return shlex.join([Path(program).name, *arguments])

@@ -14,7 +14,7 @@ from harness.analysis.effects import effects
 from harness.analysis.rows import Row
 from harness.metrics import onset
 from harness.records import Predictions, RunRecord
-from harness.report.testing import all_tests
+from harness.reports.testing import all_tests
 from tests.calibration.real_runs import (
     SEEDS,
     Values,
