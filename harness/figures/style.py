@@ -12,6 +12,7 @@ figure says a thing by colour only.
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -176,6 +177,12 @@ class _Figure(Figure):
                 engine.execute(self)
                 self.set_layout_engine(None)  # with it matplotlib would draw twice to save once
             super().savefig(fname, **how)
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows."""
+        picture = io.BytesIO()
+        self.savefig(picture, format="png")
+        return picture.getvalue()
 
 
 def page_width(natural: float) -> float:
