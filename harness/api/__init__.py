@@ -119,8 +119,8 @@ def compare(
         harness.errors.RequestError: there are no such runs, or they cannot be compared in this way.
 
     Example:
-        >>> table = harness.compare(experiment="harness")
-        >>> sorted(table.to_frame()["model"].unique())
+        >>> table = harness.compare("latest")
+        >>> sorted(table.to_frame()["model.name"])
         ['mlp_128', 'mlp_300_100']
     """
     named = [

@@ -51,7 +51,10 @@ class Run:
 
     @cached_property
     def history(self) -> pd.DataFrame:
-        """A row for each epoch, from 1: `fit/loss`, `train/accuracy`, `val/loss`, ..."""
+        """A row for each epoch, from 1: `fit/loss`, `train/accuracy`, `val/loss`, ...
+
+        `gap/val_accuracy` is train - val, `gap/val_loss` is val - train: positive means overfitting.
+        """
         import pandas as pd
 
         names = [name for name in self.metrics if name.partition("/")[0] in _SERIES]
@@ -59,6 +62,9 @@ class Run:
         kept = {name: pd.Series(values) for name, values in series.items() if any(step > 0 for step in values)}
         found = pd.DataFrame(kept).sort_index()
         found.index.name = "epoch"
+        if "val/loss" in found:
+            found["gap/val_accuracy"] = found["train/accuracy"] - found["val/accuracy"]
+            found["gap/val_loss"] = found["val/loss"] - found["train/loss"]
         return found
 
     @property

@@ -21,10 +21,10 @@ def session(*words: str) -> Iterator[None]:
     Raises `RequestError` if TensorFlow was imported before under variables that can change numbers: the harness would
     have removed them first.
     """
-    before = dict(os.environ)
+    before, filters = dict(os.environ), warnings.filters[:]
     _refuse_late_removal(before)
     try:
-        with warnings.catch_warnings(), private_files(), called_as(*words):
+        with private_files(), called_as(*words):
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
             prepare()
             yield
@@ -32,6 +32,8 @@ def session(*words: str) -> Iterator[None]:
         for name in os.environ.keys() - before.keys():
             del os.environ[name]
         os.environ.update(before)
+        if "PYTHONWARNINGS" in before:  # `prepare` has dropped the filters that it asks for
+            warnings.filters[:] = filters  # type: ignore[index]
 
 
 _seen: set[str] = set()

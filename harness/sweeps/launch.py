@@ -306,10 +306,8 @@ def _own_hydra() -> Iterator[None]:
     finally:
         GlobalHydra.instance().hydra = outer
         for handler in set(root.handlers) - set(handlers):
-            root.removeHandler(handler)
             handler.close()
-        for handler in set(handlers) - set(root.handlers):
-            root.addHandler(handler)
+        root.handlers[:] = handlers
         root.setLevel(level)
 
 
