@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache, wraps
+from io import BytesIO
 from typing import Any, ParamSpec
 
 import matplotlib
@@ -176,6 +177,19 @@ class _Figure(Figure):
                 engine.execute(self)
                 self.set_layout_engine(None)  # with it matplotlib would draw twice to save once
             super().savefig(fname, **how)
+
+    def _repr_png_(self) -> bytes:
+        """How a notebook shows it, also where pyplot was never imported."""
+        written = BytesIO()
+        self.savefig(written, format="png")
+        return written.getvalue()
+
+
+def restore_backend(name: str | None) -> None:
+    """Give back the backend of pyplot that the variable MPLBACKEND (`name`) or else a matplotlibrc asks for, where
+    matplotlib was imported under another value of the variable."""
+    wanted = name or dict.__getitem__(matplotlib.rcParamsOrig, "backend")  # type: ignore[attr-defined]
+    dict.__setitem__(matplotlib.rcParams, "backend", wanted)
 
 
 def page_width(natural: float) -> float:
