@@ -87,7 +87,8 @@ class Dataset:
     def spec(self) -> DatasetSpec:
         """What the data is, with the digests of the whole training and test set."""
         shape = self.train.images.shape[1:]
-        return DatasetSpec(self.name, shape, self.class_names, {"train": self.train.digest, "test": self.test.digest})
+        digests = {"train": self.train.digest, "test": self.test.digest}
+        return DatasetSpec(self.name, shape, self.class_names, digests, str(self.train.images.dtype))
 
 
 @dataclass(frozen=True)

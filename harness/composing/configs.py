@@ -59,9 +59,10 @@ def typed_config(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
 def with_absolute_paths(config: Config) -> Config:
     """The configuration with paths that mean the same in every working directory; relative ones are taken from that of
     this process. What is no path is left alone."""
-    directory, source = config.dataset.directory, config.regime.continue_from
-    if directory is not None and directory.strip():
-        config = replace(config, dataset=replace(config.dataset, directory=_absolute(directory)))
+    dataset, source = config.dataset, config.regime.continue_from
+    named = {"directory": dataset.directory, "file": dataset.file}
+    if changed := {key: _absolute(path) for key, path in named.items() if path is not None and path.strip()}:
+        config = replace(config, dataset=replace(dataset, **changed))
     if source is not None and Path(source).suffix in SAVED:
         config = replace(config, regime=replace(config.regime, continue_from=_absolute(source)))
     return config

@@ -25,6 +25,7 @@ from harness.composing.hydra_versions import register_resolver, set_version_base
 from harness.composing.words import TEXTS
 from harness.config.optimizers import OPTIMIZERS
 from harness.config.schema import Config
+from harness.config.validation import NAME_SHOWN
 from harness.errors import ConfigError
 
 CONFIG_NAME = "config"
@@ -113,6 +114,7 @@ def register() -> None:
         "harness_root": lambda: str(paths.project_root()),
         "harness_first": lambda *found: next(item for item in found if item is not None),
         "harness_epochs": _epochs,
+        "harness_label": _label,
     }.items():
         register_resolver(name, resolver, replace=True)
     Plugins.instance().register(ExperimentsSource)
@@ -133,6 +135,18 @@ def _epochs(steps: int, images: int | None, batch_size: int) -> int:
     if images < 1 or batch_size < 1:
         return 1  # either is refused, in its own words, by `validate`
     return max(1, round(steps / math.ceil(images / batch_size)))
+
+
+def _label(place: str | None) -> str:
+    """`${harness_label:${dataset.file}}`: what data of one's own is called unless `dataset.name` says it: by its file
+    (without what follows the dot), its folder, or the loader's function."""
+    module, colon, function = str(place or "own").partition(":")
+    if colon and "/" not in str(place):
+        name = module.rpartition(".")[2] if function in ("load", "load_data") else function
+    else:
+        path = Path(str(place or "own")).expanduser().absolute()
+        name = path.stem if path.suffix == ".npz" else path.name
+    return name[:NAME_SHOWN] or "own"
 
 
 def added_folder(config_dir: str) -> Path:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from harness.config.optimizers import OPTIMIZERS
-from harness.config.schema import ADDED_LATER, TRAITS, Config, flatten, without_effect
+from harness.config.schema import ADDED_LATER, PUBLISHED_SOURCE, TRAITS, Config, flatten, without_effect
 
 DIGITS = 32
 
@@ -55,6 +55,8 @@ def _dropped(config: Config, settings: Mapping[str, Any]) -> set[str]:
     """The settings without effect on the numbers of this run."""
     dropped = without_effect(config) | {"model.width", "model.depth"}  # another way to write `model.hidden`
     dropped.update(key for key, before in ADDED_LATER.items() if settings[key] == before)
+    if config.dataset.source != PUBLISHED_SOURCE:
+        dropped.add("dataset.name")  # a label
     if config.dataset.train_size is None and not config.dataset.label_noise:
         dropped.add("dataset.seed")
     if not settings["model.hidden"]:

@@ -13,6 +13,9 @@ from typing import Any
 from harness.config.optimizers import OPTIMIZERS
 
 DATASETS = ("fashion_mnist", "mnist")
+PUBLISHED_SOURCE = "published"
+SOURCES = (PUBLISHED_SOURCE, "npz", "image_folder", "idx", "python")
+COLOURS = ("grey", "rgb")
 PREPROCESSING = ("unit_range", "standardize")
 ARCHITECTURES = ("mlp", "cnn")
 ACTIVATIONS = (
@@ -75,18 +78,40 @@ def setting(
     """A dataclass field with the rule that its value obeys (for a list: that each element obeys) and its `Traits`."""
     limits = {"at_least": at_least, "above": above, "at_most": at_most, "below": below}
     rule = {"choices": tuple(choices), **limits, "traits": Traits(**traits)}
-    if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata=rule)
+    if isinstance(default, list | dict):
+        return field(default_factory=default.copy, metadata=rule)
     return field(default=default, metadata=rule)
+
+
+_READING: Mapping[str, Any] = {
+    "added": True, "operational": "where the data lies; the dataset's digest says what is in it",
+}  # fmt: skip
+
+
+def _only(*sources: str) -> Mapping[str, Any]:
+    """Traits of a setting that only these sources read."""
+    return {"added": True, "idle_with": ("source", tuple(name for name in SOURCES if name not in sources))}
 
 
 @dataclass
 class DatasetConfig:
-    """Which images, how they are scaled inside the model, how many of them, and how many labels are wrong."""
+    """Which images, how they are scaled inside the model, how many of them, and how many labels are wrong.
 
-    name: str = setting("fashion_mnist", choices=DATASETS, time="value")
+    `source` says how they are read; the settings behind it say where they lie. Data of one's own is known by its digest,
+    so none of these decides a number; its `name` is a label."""
+
+    name: str = setting("fashion_mnist", time="value")
+    source: str = setting(PUBLISHED_SOURCE, choices=SOURCES, **_READING)
     preprocessing: str = setting("unit_range", choices=PREPROCESSING, weights=True)
     directory: str | None = setting(None, operational="where the files lie; the dataset's digest says what is in them")
+    file: str | None = setting(None, **_READING)
+    loader: str | None = setting(None, **_READING)
+    options: dict[str, Any] = setting({}, **_only("python"))
+    class_names: list[str] | None = setting(None, **_READING)
+    image_size: list[int] | None = setting(None, at_least=1, at_most=8192, time="value", **_only("image_folder"))
+    colour: str | None = setting(None, choices=COLOURS, time="value", **_only("image_folder"))
+    test_fraction: float = setting(0.2, above=0, below=1, **_only("image_folder"))
+    test_seed: int = setting(0, at_least=0, **_only("image_folder"))
     train_size: int | None = setting(None, at_least=1, time="value")
     test_size: int | None = setting(None, at_least=1, time="value")
     label_noise: float = setting(0.0, at_least=0, below=1, added=True)

@@ -13,7 +13,10 @@ from typing import Any
 
 from harness.config.optimizers import COMMON_OPTIMIZER_OPTIONS, OPTIMIZERS
 from harness.config.schema import (
+    DATASETS,
+    PUBLISHED_SOURCE,
     Config,
+    DatasetConfig,
     ModelConfig,
     OptimizerConfig,
     RegimeConfig,
@@ -84,6 +87,7 @@ def _broken_rule(value: Any, rule: Mapping[str, Any]) -> str | None:
 
 
 def _cross_problems(config: Config) -> Iterator[str]:
+    yield from _dataset_problems(config.dataset)
     yield from _model_problems(config.model)
     yield from _optimizer_problems(config.optimizer)
     yield from _regime_problems(config.regime)
@@ -107,6 +111,54 @@ def _tracking_problems(tracking: TrackingConfig) -> Iterator[str]:
             yield f"tracking.{key}={shown}: has {len(name)} characters. Use {longest} at most."
         if not name.strip() or not name.isprintable():
             yield f"tracking.{key}={name!a}: must be a name of characters that can be shown, on one line."
+
+
+_LOCATED_BY: Mapping[str, tuple[str, str]] = {
+    "npz": ("file", "an archive with x_train, y_train, x_test and y_test"),
+    "image_folder": ("directory", "a folder with train/CLASS/ and test/CLASS/, or with CLASS/"),
+    "idx": ("directory", "a folder with the IDX files of training and test images and labels"),
+    "python": ("loader", "a function as package.module:function, or the name of an installed one"),
+}
+"""The setting that says where the data of each source lies, and what it names."""
+
+
+def _dataset_problems(dataset: DatasetConfig) -> Iterator[str]:
+    if dataset.source == PUBLISHED_SOURCE and dataset.name not in DATASETS:
+        yield (
+            f"dataset.name={dataset.name}: must be one of {', '.join(DATASETS)}.{suggestion(dataset.name, DATASETS)} "
+            f"Data of your own: dataset={', dataset='.join(_LOCATED_BY)}."
+        )
+    needed, what = _LOCATED_BY.get(dataset.source, (None, ""))
+    if needed is not None and not (getattr(dataset, needed) or "").strip():
+        yield f"dataset.{needed}={getattr(dataset, needed)}: dataset={dataset.source} needs {what}. Name it."
+        return
+    takes = {needed, "directory"} if needed is None else {needed}
+    for key in ("file", "directory", "loader"):
+        if getattr(dataset, key) is not None and key not in takes and dataset.source in (*_LOCATED_BY, PUBLISHED_SOURCE):
+            readers = " or ".join(f"dataset={name}" for name, (by, _) in _LOCATED_BY.items() if by == key)
+            yield f"dataset.{key}={getattr(dataset, key)}: only {readers} reads it. Choose that, or leave it out."
+    if dataset.source != PUBLISHED_SOURCE:
+        yield from _label_problems(dataset)
+    elif dataset.class_names is not None:
+        yield f"dataset.class_names: those of {dataset.name} are known. Leave it out."
+    idle = without_effect(Config(dataset=dataset))
+    for key in ("options", "image_size", "colour"):
+        if f"dataset.{key}" in idle and getattr(dataset, key):
+            reader = "python" if key == "options" else "image_folder"
+            yield f"dataset.{key}={getattr(dataset, key)}: only dataset={reader} has it. Leave it out."
+    if dataset.image_size is not None and len(dataset.image_size) != 2:
+        yield f"dataset.image_size={dataset.image_size}: must be [HEIGHT,WIDTH], such as [32,32]."
+
+
+def _label_problems(dataset: DatasetConfig) -> Iterator[str]:
+    name = dataset.name
+    if not name.strip() or not name.isprintable() or len(name) > NAME_SHOWN:
+        yield (
+            f"dataset.name={name[:NAME_SHOWN]!a}: must be a name of at most {NAME_SHOWN} characters that can be shown, "
+            "on one line. Give one: dataset.name=NAME."
+        )
+    if dataset.class_names is not None and len(dataset.class_names) < 2:
+        yield f"dataset.class_names={dataset.class_names}: must have at least two names."
 
 
 def _model_problems(model: ModelConfig) -> Iterator[str]:

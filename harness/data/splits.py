@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from harness.config.schema import DatasetConfig, ValidationConfig
 from harness.data.label_noise import replace_labels
 from harness.errors import ConfigError, suggestion
-from harness.records import Dataset, DatasetSpec, IntArray, ReplacedLabels, Split, Splits, UInt8Array
+from harness.records import Dataset, IntArray, ReplacedLabels, Split, Splits, UInt8Array
 
 
 def split_dataset(dataset: Dataset, config: DatasetConfig, validation: ValidationConfig) -> Splits:
@@ -39,7 +40,7 @@ def split_dataset(dataset: Dataset, config: DatasetConfig, validation: Validatio
     validated = _select(published, held_out) if len(held_out) else None
     test = _select(dataset.test, np.arange(config.test_size or len(dataset.test)))
     digests = {"train": train.digest, "test": test.digest} | ({"val": validated.digest} if validated else {})
-    spec = DatasetSpec(dataset.name, train.images.shape[1:], dataset.class_names, digests)
+    spec = replace(dataset.spec, digests=digests)
     return Splits(spec, train, validated, test, replaced)
 
 

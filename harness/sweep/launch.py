@@ -39,7 +39,7 @@ from harness.composing import (
 )  # fmt: skip
 from harness.config.schema import Config, flatten
 from harness.config.validation import check_images
-from harness.data import check_data, publication
+from harness.data import check_data, image_shape
 from harness.errors import RequestError
 from harness.run.execute import RunContext, execute
 from harness.run.warm_start import check_start
@@ -103,7 +103,7 @@ def _train(request: argparse.Namespace, display: RunDisplay) -> None:
         with _kept_secret(request, config.tracking.uri) as discreet:
             _train(discreet, display)
         return
-    check_images(config.model, publication(config.dataset.name).image_shape)
+    check_images(config.model, image_shape(config.dataset))
     _refuse_ties(config)
     store = open_store(config.tracking.uri)
     with doing("Checking the data and the store", display.console):
@@ -169,7 +169,7 @@ def launch_jobs(jobs: Sequence[Sequence[str]], swept: Sequence[str], confirms: s
 
 def _planned(jobs: SweepJobs, configs: Sequence[Config], start: Callable[[Sequence[str]], None]) -> Sweep:
     for config in configs:
-        check_images(config.model, publication(config.dataset.name).image_shape)
+        check_images(config.model, image_shape(config.dataset))
     store = open_store(configs[0].tracking.uri)
     store.await_answer()
     check = partial(_check_surroundings, store, configs)

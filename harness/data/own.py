@@ -1,0 +1,88 @@
+"""Data of the user's own, by its source: read, and kept in memory as long as its files stay as they are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from harness.config.schema import DatasetConfig
+from harness.data.arrays import RawData, make_dataset
+from harness.data.idx import find_files, read_folder
+from harness.data.image_folder import Listing, list_pictures, read_image_folder
+from harness.data.npz import read_npz
+from harness.data.python_loader import call_loader, check_loader, state_of
+from harness.errors import UnusableData
+from harness.records import Dataset
+from harness.terminal import doing
+
+_KEPT = 4
+_UNLOOKED = 1.0
+"""Seconds for which a folder of pictures is not listed again: planning a sweep asks for it once a job."""
+_loaded: dict[str, Dataset] = {}
+_listed: dict[str, tuple[float, Listing]] = {}
+
+
+def load_own(config: DatasetConfig) -> Dataset:
+    """The dataset that `config` describes. Raises `UnusableData`, and `ConfigError` for a loader that is not there."""
+    state, read = _ready(config)
+    key = repr((state, config.source, config.name, config.class_names))
+    if key not in _loaded:
+        while len(_loaded) >= _KEPT:
+            del _loaded[next(iter(_loaded))]
+        try:
+            with doing(f"Reading {config.name}"):
+                _loaded[key] = read()
+        except MemoryError as error:
+            raise UnusableData(f"dataset.name={config.name}: it takes more memory than there is.") from error
+    _loaded[key] = _loaded.pop(key)  # the last that was asked for
+    return _loaded[key]
+
+
+def check_own(config: DatasetConfig) -> None:
+    """Raise what `load_own` would for what can be seen without reading the data: a wrong loader, wrong options."""
+    if config.source == "python":
+        check_loader(str(config.loader), config.options)
+
+
+def forget() -> None:
+    """Have the next `load_own` read all data again, also what a loader returned."""
+    _loaded.clear()
+    _listed.clear()
+
+
+def _ready(config: DatasetConfig) -> tuple[Any, Callable[[], Dataset]]:
+    """What changes when the data does, and how it is read."""
+    if config.source == "image_folder":
+        listing = _listing(Path(str(config.directory)).expanduser().absolute())
+        settings = (config.image_size, config.colour, config.test_fraction, config.test_seed)
+        return listing.digest(settings), lambda: read_image_folder(config, listing)
+    if config.source == "python":
+        loader, options = str(config.loader), config.options
+        return state_of(loader, options), lambda: _made(config, call_loader(loader, options))
+    if config.source == "idx":
+        folder = Path(str(config.directory)).expanduser().absolute()
+        return _states(*find_files(folder).values()), lambda: _made(config, read_folder(folder))
+    file = Path(str(config.file)).expanduser().absolute()
+    return _states(file), lambda: _made(config, read_npz(file))
+
+
+def _made(config: DatasetConfig, raw: RawData) -> Dataset:
+    return make_dataset(config.name, raw, config.class_names)
+
+
+def _states(*files: Path) -> list[tuple[str, int, int, int]]:
+    try:
+        found = [(file, file.stat()) for file in files]
+    except OSError as error:
+        raise UnusableData(f"{error.filename}: cannot be read ({error.strerror}).") from error
+    return [(str(file), state.st_size, state.st_mtime_ns, state.st_ino) for file, state in found]
+
+
+def _listing(folder: Path) -> Listing:
+    seen, listing = _listed.get(str(folder), (float("-inf"), None))
+    if listing is None or time.monotonic() - seen > _UNLOOKED:
+        listing = list_pictures(folder)
+    _listed[str(folder)] = time.monotonic(), listing
+    return listing
