@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import Any
 
 from harness.config.optimizers import OPTIMIZERS
@@ -314,10 +315,11 @@ class Config:
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
-    """Every leaf by its dotted name, in the order of the classes: `{"dataset.name": "mnist", ..., "seed": 0}`."""
+    """Every leaf by its dotted name, in the order of the classes: `{"dataset.name": "mnist", ..., "seed": 0}`. Options
+    of a user's function are leaves: `dataset.options.size`."""
     flat: dict[str, Any] = {}
-    for key, value in vars(config).items():
-        if hasattr(value, "__dataclass_fields__"):  # `is_dataclass`, at half the time
+    for key, value in (config if isinstance(config, dict) else vars(config)).items():
+        if hasattr(value, "__dataclass_fields__") or isinstance(value, dict):  # `is_dataclass`, at half the time
             flat.update(flatten(value, f"{prefix}{key}."))
         else:
             flat[f"{prefix}{key}"] = value
@@ -365,5 +367,7 @@ SWEEP_SETTINGS = settings_with("failures")
 """What a sweep does about jobs that fail: one answer for all its jobs, and no part of what is trained."""
 OPERATIONAL = settings_with("operational")
 """Settings, or the beginnings of their names, that say where and how a run is carried out, not what is trained."""
-ADDED_LATER: Mapping[str, Any] = {key: flatten(Config())[key] for key in settings_with("added")}
+OPEN = tuple(key for key in TRAITS if isinstance(attrgetter(key.rstrip("."))(Config()), dict))
+"""Settings that hold options of a user's function, under any names."""
+ADDED_LATER: Mapping[str, Any] = {key: flatten(Config())[key] for key in settings_with("added") if key not in OPEN}
 """Settings that runs of earlier versions do not have, each with the value that these runs were trained with."""
