@@ -49,6 +49,7 @@ class Traits:
         data: a compiled program is given the value; so runs that differ in it can share one.
         sweep: the jobs of a sweep must share it.
         failures: what a sweep does about jobs that fail.
+        reference: it names the user's own code, `package.module:function` (`harness.user_code`), or may do so.
     """
 
     operational: str = ""
@@ -60,6 +61,7 @@ class Traits:
     data: bool = False
     sweep: bool = False
     failures: bool = False
+    reference: bool = False
 
 
 def setting(
@@ -334,6 +336,17 @@ def without_effect(config: Config) -> set[str]:
         if traits.idle_with is not None
         and values[f"{key.rpartition('.')[0]}.{traits.idle_with[0]}"] in traits.idle_with[1]
     }
+
+
+def references(config: Config) -> dict[str, str]:
+    """The references to the user's own code in a configuration, by setting; of a list, `setting[0]` and so on."""
+    values, found = flatten(config), dict[str, str]()
+    for key in settings_with("reference"):
+        several = isinstance(values[key], list)
+        for number, text in enumerate(values[key] if several else [values[key]]):
+            if isinstance(text, str) and ":" in text:
+                found[f"{key}[{number}]" if several else key] = text
+    return found
 
 
 SWEEP_SETTINGS = settings_with("failures")

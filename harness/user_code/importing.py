@@ -19,6 +19,7 @@ from typing import Any
 from harness.errors import ConfigError, suggestion
 from harness.user_code.finding import UserSource, find_source, module_file, parse, parsed
 from harness.user_code.signatures import check_call, definition, written_signature
+from harness.user_code.trust import check_allowed
 
 
 def check_options(reference: str, options: Mapping[str, Any], positional: Sequence[str], setting: str = "") -> None:
@@ -49,9 +50,10 @@ def load(
     """Import the module of a reference, as its files are now, and return the function (or class).
 
     With `options` it is checked that the function takes them, as by `check_options`. Raises `ConfigError`, also for an
-    error in the module.
+    error in the module; and `RequestError` for a reference that is only recorded (`trust.check_allowed`).
     """
     module, name = parse(reference)
+    check_allowed(reference)
     source = find_source(reference)
     _finder.serve(source)
     try:
