@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from harness.config.optimizers import OPTIMIZERS
-from harness.config.schema import ADDED_LATER, TRAITS, Config, flatten, without_effect
+from harness.config.schema import ADDED_LATER, TRAITS, Config, flatten, references, without_effect
+from harness.user_code import source_digest
 
 DIGITS = 32
 
@@ -48,7 +49,13 @@ def essential(config: Config) -> dict[str, Any]:
     }
     if kept["engine"] == "auto":
         kept["engine"] = "compiled"
-    return {key: _one_form(value) for key, value in {**kept, **_optimizer(config)}.items()}
+    return {key: _one_form(value) for key, value in {**kept, **_optimizer(config), **code_digests(config)}.items()}
+
+
+def code_digests(config: Config) -> dict[str, str]:
+    """The digest of the source of each reference to the user's own code, by a name of its own: `code.model.builder`.
+    Raises `ConfigError` where there is none."""
+    return {f"code.{key}": source_digest(reference)[:DIGITS] for key, reference in references(config).items()}
 
 
 def _dropped(config: Config, settings: Mapping[str, Any]) -> set[str]:

@@ -14,7 +14,7 @@ from harness.config.optimizers import OPTIMIZERS
 
 DATASETS = ("fashion_mnist", "mnist")
 PREPROCESSING = ("unit_range", "standardize")
-ARCHITECTURES = ("mlp", "cnn")
+ARCHITECTURES = ("mlp", "cnn", "custom")
 ACTIVATIONS = (
     "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh", "sigmoid", "softplus", "linear",
 )  # fmt: skip
@@ -77,8 +77,8 @@ def setting(
     """A dataclass field with the rule that its value obeys (for a list: that each element obeys) and its `Traits`."""
     limits = {"at_least": at_least, "above": above, "at_most": at_most, "below": below}
     rule = {"choices": tuple(choices), **limits, "traits": Traits(**traits)}
-    if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata=rule)
+    if isinstance(default, list | dict):
+        return field(default_factory=default.copy, metadata=rule)
     return field(default=default, metadata=rule)
 
 
@@ -95,29 +95,33 @@ class DatasetConfig:
     seed: int = setting(0, at_least=0)
 
 
-_MLP, _CNN = ("architecture", ("mlp",)), ("architecture", ("cnn",))
+_CUSTOM = ("architecture", ("custom",))
+_NOT_CNN, _NOT_MLP = ("architecture", ("mlp", "custom")), ("architecture", ("cnn", "custom"))
 
 
 @dataclass
 class ModelConfig:
     """An architecture and its settings; `name` is the label under which runs are compared.
 
-    `width` and `depth` say in two numbers what `hidden` says as a list, so that capacity can be swept and drawn."""
+    `width` and `depth` say in two numbers what `hidden` says as a list, so that capacity can be swept and drawn. A
+    `custom` model is what the user's function `builder` makes; `options` are its keywords."""
 
     name: str = setting("mlp", by_name="a label")
     architecture: str = setting("mlp", choices=ARCHITECTURES, weights=True, time="value")
-    hidden: list[int] = setting([128], at_least=1, weights=True, time="value")
-    width: int | None = setting(None, at_least=1, added=True, idle_with=_CNN, weights=True, time="value")
-    depth: int | None = setting(None, at_least=1, added=True, idle_with=_CNN, weights=True, time="value")
-    filters: list[int] = setting([], at_least=1, idle_with=_MLP, weights=True, time="value")
-    kernel_size: int = setting(3, at_least=1, idle_with=_MLP, weights=True, time="value")
-    pool_size: int = setting(2, at_least=1, idle_with=_MLP, weights=True, time="value")
-    activation: str = setting("relu", choices=ACTIVATIONS, weights=True)
-    dropout: float = setting(0.0, at_least=0, below=1, time="presence")
-    l2: float = setting(0.0, at_least=0, time="presence")
-    batch_norm: bool = setting(False, weights=True, time="value")
+    hidden: list[int] = setting([128], at_least=1, idle_with=_CUSTOM, weights=True, time="value")
+    width: int | None = setting(None, at_least=1, added=True, idle_with=_NOT_MLP, weights=True, time="value")
+    depth: int | None = setting(None, at_least=1, added=True, idle_with=_NOT_MLP, weights=True, time="value")
+    filters: list[int] = setting([], at_least=1, idle_with=_NOT_CNN, weights=True, time="value")
+    kernel_size: int = setting(3, at_least=1, idle_with=_NOT_CNN, weights=True, time="value")
+    pool_size: int = setting(2, at_least=1, idle_with=_NOT_CNN, weights=True, time="value")
+    activation: str = setting("relu", choices=ACTIVATIONS, idle_with=_CUSTOM, weights=True)
+    dropout: float = setting(0.0, at_least=0, below=1, idle_with=_CUSTOM, time="presence")
+    l2: float = setting(0.0, at_least=0, idle_with=_CUSTOM, time="presence")
+    batch_norm: bool = setting(False, idle_with=_CUSTOM, weights=True, time="value")
     shift: int = setting(0, at_least=0, at_most=8, added=True, time="presence")
     head: str = setting("logits", choices=HEADS)
+    builder: str | None = setting(None, added=True, weights=True, time="value", reference=True)
+    options: dict[str, Any] = setting({}, time="value")
 
     def hidden_units(self) -> list[int]:
         """The units of each fully connected hidden layer, however they were given."""
@@ -296,16 +300,27 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     for key, value in vars(config).items():
         if hasattr(value, "__dataclass_fields__"):  # `is_dataclass`, at half the time
             flat.update(flatten(value, f"{prefix}{key}."))
+        elif isinstance(value, dict):
+            flat.update(_options(value, f"{prefix}{key}."))
         else:
             flat[f"{prefix}{key}"] = value
     return flat
+
+
+def _options(given: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in given.items():
+        if isinstance(value, dict):
+            yield from _options(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _traits(node: Any, prefix: str = "") -> Iterator[tuple[str, Traits]]:
     for item in fields(node):
         traits, value = item.metadata.get("traits", Traits()), getattr(node, item.name)
         is_section = hasattr(value, "__dataclass_fields__")
-        yield (f"{prefix}{item.name}." if is_section else f"{prefix}{item.name}"), traits
+        several = is_section or isinstance(value, dict)
+        yield (f"{prefix}{item.name}." if several else f"{prefix}{item.name}"), traits
         if is_section:
             yield from _traits(value, f"{prefix}{item.name}.")
 
@@ -347,6 +362,16 @@ def references(config: Config) -> dict[str, str]:
             if isinstance(text, str) and ":" in text:
                 found[f"{key}[{number}]" if several else key] = text
     return found
+
+
+_SINGLE = frozenset(flatten(Config()))
+OPTIONS = tuple(key for key in TRAITS if key.endswith(".") and not any(name.startswith(key) for name in _SINGLE))
+"""The beginnings of names that are free: keywords of the user's own functions."""
+
+
+def is_single(key: str) -> bool:
+    """Whether a dotted name is that of a single setting, or of an option of the user's own."""
+    return key in _SINGLE or key.startswith(OPTIONS)
 
 
 SWEEP_SETTINGS = settings_with("failures")

@@ -18,13 +18,17 @@ from harness.config.schema import (
     OptimizerConfig,
     RegimeConfig,
     TrackingConfig,
+    flatten,
     without_effect,
 )
 from harness.errors import ConfigError, suggestion
+from harness.user_code import check_options
 
 EXPERIMENT_NAME_LIMIT, RUN_NAME_LIMIT = 256, 250
 """Characters, those of the columns in MLflow's tables."""
 NAME_SHOWN = 60
+BUILDER_ARGUMENTS = ("input_shape", "classes")
+"""What `model.builder` is called with, before its options."""
 
 
 def validate(config: Config) -> None:
@@ -85,6 +89,7 @@ def _broken_rule(value: Any, rule: Mapping[str, Any]) -> str | None:
 
 def _cross_problems(config: Config) -> Iterator[str]:
     yield from _model_problems(config.model)
+    yield from _code_problems(config)
     yield from _optimizer_problems(config.optimizer)
     yield from _regime_problems(config.regime)
     yield from _average_problems(config)
@@ -111,6 +116,12 @@ def _tracking_problems(tracking: TrackingConfig) -> Iterator[str]:
 
 def _model_problems(model: ModelConfig) -> Iterator[str]:
     idle = without_effect(Config(model=model))
+    if model.architecture == "custom":
+        yield from _custom_problems(model, idle)
+        return
+    if model.builder is not None or model.options:
+        given = "builder" if model.builder is not None else f"options={model.options}"
+        yield f"model.{given}: only a model of your own has it, and this is model.architecture={model.architecture}. Choose model=custom."
     yield from _width_problems(model, idle)
     if "model.filters" in idle and model.filters:
         yield (
@@ -119,6 +130,27 @@ def _model_problems(model: ModelConfig) -> Iterator[str]:
         )
     if model.architecture == "cnn" and not model.filters:
         yield "model.filters=[]: a cnn needs at least one convolution, for example model.filters=[32,64]."
+
+
+def _custom_problems(model: ModelConfig, idle: set[str]) -> Iterator[str]:
+    if model.builder is None:
+        yield "model=custom: say which function makes the model, model.builder=package.module:function."
+    usual = flatten(Config(model=ModelConfig(architecture="custom")))
+    for key, value in flatten(Config(model=model)).items():
+        if key in idle and value != usual.get(key, value):
+            yield (
+                f"{key}={value}: a model of your own does not have it. Give its function such a keyword, and set "
+                f"{key.replace('model.', 'model.options.')}."
+            )
+
+
+def _code_problems(config: Config) -> Iterator[str]:
+    """What is wrong with references to the user's own code, as far as its source tells."""
+    if config.model.builder is not None:
+        try:
+            check_options(config.model.builder, config.model.options, BUILDER_ARGUMENTS, "model.options")
+        except ConfigError as error:
+            yield f"model.builder={error}" if str(error).startswith(config.model.builder) else str(error)
 
 
 def _width_problems(model: ModelConfig, idle: set[str]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from harness.user_code.finding import (
     source_digest,
     source_files,
 )
-from harness.user_code.importing import check_options, describe_error, load
+from harness.user_code.importing import check_options, describe_error, load, objects
 from harness.user_code.trust import allow, check_allowed, remember
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "find_source",
     "is_reference",
     "load",
+    "objects",
     "parse",
     "remember",
     "source_digest",

@@ -14,6 +14,7 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 from harness.errors import ConfigError, suggestion
@@ -69,6 +70,17 @@ def load(
             check_call(reference, inspect.signature(found), options, positional, setting)
     function: Callable[..., Any] = found
     return function
+
+
+def objects(reference: str) -> dict[str, Any]:
+    """The classes and functions of the modules of a reference that was loaded, by name."""
+    modules = [sys.modules[name] for name in find_source(reference).modules if name in sys.modules]
+    return {
+        name: found
+        for module in modules
+        for name, found in vars(module).items()
+        if isinstance(found, type | FunctionType) and found.__module__ == module.__name__
+    }
 
 
 def describe_error(error: BaseException) -> str:
