@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from harness import paths
-from harness.commands.store_option import store_option
+from harness.commands.store_option import import_option, store_option
 from harness.config.schema import Config
 from harness.errors import HarnessError, RequestError
 from harness.models import FORMATS, KERAS_FILE
@@ -31,6 +31,7 @@ WRITTEN = frozenset({ABOUT_FILE}).union(*(each.files for each in FORMATS.values(
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--format", "form", type=click.Choice(list(FORMATS)), default="keras", show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace an earlier export in DIR.")
+@import_option
 @store_option
 def command(run: str, directory: Path, form: str, overwrite: bool, store: Store) -> None:
     """Write the model of RUN into the folder DIR, completely or not at all.

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from harness.analysis.reproducibility import Deviation, Repetition
-from harness.commands.store_option import store_option
+from harness.commands.store_option import import_option, store_option
 from harness.errors import HarnessError, RequestError
 from harness.tabular import json_text, text_table
 from harness.tracking.store import Store
@@ -20,6 +20,7 @@ SHOWN = 15
 @click.argument("run")
 @click.argument("named", nargs=-1, metavar="[KEY=PATH]...")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@import_option
 @store_option
 def command(run: str, named: tuple[str, ...], form: str, store: Store) -> None:
     """Train a recorded run again and compare every metric, bit for bit.

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from harness.composing.explaining import explained, unknown_setting
 from harness.composing.setup import CONFIG_NAME, config_loader
 from harness.composing.words import as_written
-from harness.config.schema import OPEN, SAVED, Config, flatten
+from harness.config.schema import OPTIONS, SAVED, Config, flatten
 from harness.config.validation import validate
 from harness.errors import ConfigError
 from harness.surroundings import is_ignored
@@ -121,7 +121,7 @@ def _refuse_unknown_keys(content: DictConfig, overrides: Sequence[str]) -> None:
     known = flatten(Config())
     groups = {key.rsplit(".", depth)[0] for key in known for depth in range(1, key.count(".") + 1)}
     for key in _leaves(content):
-        if key not in known and key not in groups and not f"{key}.".startswith(tuple(f"{name}." for name in OPEN)):
+        if key not in known and key not in groups and not f"{key}.".startswith(OPTIONS):
             raise ConfigError(unknown_setting(key, overrides))
     needed = {item.name for item in dataclasses.fields(Config)}
     for word in overrides:  # the schema would put its own defaults there

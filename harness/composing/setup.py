@@ -24,7 +24,7 @@ from harness import paths
 from harness.composing.hydra_versions import register_resolver, set_version_base
 from harness.composing.words import TEXTS
 from harness.config.optimizers import OPTIMIZERS
-from harness.config.schema import OPEN, Config
+from harness.config.schema import Config
 from harness.config.validation import NAME_SHOWN
 from harness.errors import ConfigError
 
@@ -109,10 +109,7 @@ class ExperimentsSearchPath(SearchPathPlugin):
 @lru_cache
 def register() -> None:
     """Make Hydra know our schema, our experiments and `${harness_...:}`; once a process."""
-    schema = OmegaConf.structured(Config)
-    for key in OPEN:
-        OmegaConf.set_struct(OmegaConf.select(schema, key), False)
-    ConfigStore.instance().store(name="harness_schema", node=schema, provider="harness")
+    ConfigStore.instance().store(name="harness_schema", node=Config, provider="harness")
     for name, resolver in {
         "harness_root": lambda: str(paths.project_root()),
         "harness_first": lambda *found: next(item for item in found if item is not None),

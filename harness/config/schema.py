@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from operator import attrgetter
 from typing import Any
 
 from harness.config.optimizers import OPTIMIZERS
@@ -18,7 +17,7 @@ PUBLISHED_SOURCE = "published"
 SOURCES = (PUBLISHED_SOURCE, "npz", "image_folder", "idx", "python")
 COLOURS = ("grey", "rgb")
 PREPROCESSING = ("unit_range", "standardize")
-ARCHITECTURES = ("mlp", "cnn")
+ARCHITECTURES = ("mlp", "cnn", "custom")
 ACTIVATIONS = (
     "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh", "sigmoid", "softplus", "linear",
 )  # fmt: skip
@@ -53,6 +52,7 @@ class Traits:
         data: a compiled program is given the value; so runs that differ in it can share one.
         sweep: the jobs of a sweep must share it.
         failures: what a sweep does about jobs that fail.
+        reference: it names the user's own code, `package.module:function` (`harness.user_code`), or may do so.
     """
 
     operational: str = ""
@@ -64,6 +64,7 @@ class Traits:
     data: bool = False
     sweep: bool = False
     failures: bool = False
+    reference: bool = False
 
 
 def setting(
@@ -102,12 +103,12 @@ class DatasetConfig:
     so none of these decides a number; its `name` is a label."""
 
     name: str = setting("fashion_mnist", time="value")
-    source: str = setting(PUBLISHED_SOURCE, choices=SOURCES, **_READING)
+    source: str = setting(PUBLISHED_SOURCE, choices=SOURCES, added=True)
     preprocessing: str = setting("unit_range", choices=PREPROCESSING, weights=True)
     directory: str | None = setting(None, operational="where the files lie; the dataset's digest says what is in them")
     file: str | None = setting(None, **_READING)
-    loader: str | None = setting(None, **_READING)
-    options: dict[str, Any] = setting({}, **_only("python"))
+    loader: str | None = setting(None, reference=True, **_READING)
+    options: dict[str, Any] = setting({})
     class_names: list[str] | None = setting(None, **_READING)
     image_size: list[int] | None = setting(None, at_least=1, at_most=8192, time="value", **_only("image_folder"))
     colour: str | None = setting(None, choices=COLOURS, time="value", **_only("image_folder"))
@@ -119,29 +120,33 @@ class DatasetConfig:
     seed: int = setting(0, at_least=0)
 
 
-_MLP, _CNN = ("architecture", ("mlp",)), ("architecture", ("cnn",))
+_CUSTOM = ("architecture", ("custom",))
+_NOT_CNN, _NOT_MLP = ("architecture", ("mlp", "custom")), ("architecture", ("cnn", "custom"))
 
 
 @dataclass
 class ModelConfig:
     """An architecture and its settings; `name` is the label under which runs are compared.
 
-    `width` and `depth` say in two numbers what `hidden` says as a list, so that capacity can be swept and drawn."""
+    `width` and `depth` say in two numbers what `hidden` says as a list, so that capacity can be swept and drawn. A
+    `custom` model is what the user's function `builder` makes; `options` are its keywords."""
 
     name: str = setting("mlp", by_name="a label")
     architecture: str = setting("mlp", choices=ARCHITECTURES, weights=True, time="value")
-    hidden: list[int] = setting([128], at_least=1, weights=True, time="value")
-    width: int | None = setting(None, at_least=1, added=True, idle_with=_CNN, weights=True, time="value")
-    depth: int | None = setting(None, at_least=1, added=True, idle_with=_CNN, weights=True, time="value")
-    filters: list[int] = setting([], at_least=1, idle_with=_MLP, weights=True, time="value")
-    kernel_size: int = setting(3, at_least=1, idle_with=_MLP, weights=True, time="value")
-    pool_size: int = setting(2, at_least=1, idle_with=_MLP, weights=True, time="value")
-    activation: str = setting("relu", choices=ACTIVATIONS, weights=True)
-    dropout: float = setting(0.0, at_least=0, below=1, time="presence")
-    l2: float = setting(0.0, at_least=0, time="presence")
-    batch_norm: bool = setting(False, weights=True, time="value")
+    hidden: list[int] = setting([128], at_least=1, idle_with=_CUSTOM, weights=True, time="value")
+    width: int | None = setting(None, at_least=1, added=True, idle_with=_NOT_MLP, weights=True, time="value")
+    depth: int | None = setting(None, at_least=1, added=True, idle_with=_NOT_MLP, weights=True, time="value")
+    filters: list[int] = setting([], at_least=1, idle_with=_NOT_CNN, weights=True, time="value")
+    kernel_size: int = setting(3, at_least=1, idle_with=_NOT_CNN, weights=True, time="value")
+    pool_size: int = setting(2, at_least=1, idle_with=_NOT_CNN, weights=True, time="value")
+    activation: str = setting("relu", choices=ACTIVATIONS, idle_with=_CUSTOM, weights=True)
+    dropout: float = setting(0.0, at_least=0, below=1, idle_with=_CUSTOM, time="presence")
+    l2: float = setting(0.0, at_least=0, idle_with=_CUSTOM, time="presence")
+    batch_norm: bool = setting(False, idle_with=_CUSTOM, weights=True, time="value")
     shift: int = setting(0, at_least=0, at_most=8, added=True, time="presence")
     head: str = setting("logits", choices=HEADS)
+    builder: str | None = setting(None, added=True, weights=True, time="value", reference=True)
+    options: dict[str, Any] = setting({}, time="value")
 
     def hidden_units(self) -> list[int]:
         """The units of each fully connected hidden layer, however they were given."""
@@ -315,22 +320,32 @@ class Config:
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
-    """Every leaf by its dotted name, in the order of the classes: `{"dataset.name": "mnist", ..., "seed": 0}`. Options
-    of a user's function are leaves: `dataset.options.size`."""
+    """Every leaf by its dotted name, in the order of the classes: `{"dataset.name": "mnist", ..., "seed": 0}`."""
     flat: dict[str, Any] = {}
-    for key, value in (config if isinstance(config, dict) else vars(config)).items():
-        if hasattr(value, "__dataclass_fields__") or isinstance(value, dict):  # `is_dataclass`, at half the time
+    for key, value in vars(config).items():
+        if hasattr(value, "__dataclass_fields__"):  # `is_dataclass`, at half the time
             flat.update(flatten(value, f"{prefix}{key}."))
+        elif isinstance(value, dict):
+            flat.update(_options(value, f"{prefix}{key}."))
         else:
             flat[f"{prefix}{key}"] = value
     return flat
+
+
+def _options(given: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in given.items():
+        if isinstance(value, dict):
+            yield from _options(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _traits(node: Any, prefix: str = "") -> Iterator[tuple[str, Traits]]:
     for item in fields(node):
         traits, value = item.metadata.get("traits", Traits()), getattr(node, item.name)
         is_section = hasattr(value, "__dataclass_fields__")
-        yield (f"{prefix}{item.name}." if is_section else f"{prefix}{item.name}"), traits
+        several = is_section or isinstance(value, dict)
+        yield (f"{prefix}{item.name}." if several else f"{prefix}{item.name}"), traits
         if is_section:
             yield from _traits(value, f"{prefix}{item.name}.")
 
@@ -363,11 +378,30 @@ def without_effect(config: Config) -> set[str]:
     }
 
 
+def references(config: Config) -> dict[str, str]:
+    """The references to the user's own code in a configuration, by setting; of a list, `setting[0]` and so on."""
+    values, found = flatten(config), dict[str, str]()
+    for key in settings_with("reference"):
+        several = isinstance(values[key], list)
+        for number, text in enumerate(values[key] if several else [values[key]]):
+            if isinstance(text, str) and ":" in text:
+                found[f"{key}[{number}]" if several else key] = text
+    return found
+
+
+_SINGLE = frozenset(flatten(Config()))
+OPTIONS = tuple(key for key in TRAITS if key.endswith(".") and not any(name.startswith(key) for name in _SINGLE))
+"""The beginnings of names that are free: keywords of the user's own functions."""
+
+
+def is_single(key: str) -> bool:
+    """Whether a dotted name is that of a single setting, or of an option of the user's own."""
+    return key in _SINGLE or key.startswith(OPTIONS)
+
+
 SWEEP_SETTINGS = settings_with("failures")
 """What a sweep does about jobs that fail: one answer for all its jobs, and no part of what is trained."""
 OPERATIONAL = settings_with("operational")
 """Settings, or the beginnings of their names, that say where and how a run is carried out, not what is trained."""
-OPEN = tuple(key for key in TRAITS if isinstance(attrgetter(key.rstrip("."))(Config()), dict))
-"""Settings that hold options of a user's function, under any names."""
-ADDED_LATER: Mapping[str, Any] = {key: flatten(Config())[key] for key in settings_with("added") if key not in OPEN}
+ADDED_LATER: Mapping[str, Any] = {key: flatten(Config())[key] for key in settings_with("added")}
 """Settings that runs of earlier versions do not have, each with the value that these runs were trained with."""

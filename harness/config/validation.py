@@ -21,13 +21,17 @@ from harness.config.schema import (
     OptimizerConfig,
     RegimeConfig,
     TrackingConfig,
+    flatten,
     without_effect,
 )
 from harness.errors import ConfigError, suggestion
+from harness.user_code import check_options, is_reference
 
 EXPERIMENT_NAME_LIMIT, RUN_NAME_LIMIT = 256, 250
 """Characters, those of the columns in MLflow's tables."""
 NAME_SHOWN = 60
+BUILDER_ARGUMENTS = ("input_shape", "classes")
+"""What `model.builder` is called with, before its options."""
 
 
 def validate(config: Config) -> None:
@@ -89,6 +93,7 @@ def _broken_rule(value: Any, rule: Mapping[str, Any]) -> str | None:
 def _cross_problems(config: Config) -> Iterator[str]:
     yield from _dataset_problems(config.dataset)
     yield from _model_problems(config.model)
+    yield from _code_problems(config)
     yield from _optimizer_problems(config.optimizer)
     yield from _regime_problems(config.regime)
     yield from _average_problems(config)
@@ -141,10 +146,8 @@ def _dataset_problems(dataset: DatasetConfig) -> Iterator[str]:
         yield from _label_problems(dataset)
     elif dataset.class_names is not None:
         yield f"dataset.class_names: those of {dataset.name} are known. Leave it out."
-    idle = without_effect(Config(dataset=dataset))
-    for key in ("options", "image_size", "colour"):
-        if f"dataset.{key}" in idle and getattr(dataset, key):
-            reader = "python" if key == "options" else "image_folder"
+    for key, reader in (("options", "python"), ("image_size", "image_folder"), ("colour", "image_folder")):
+        if dataset.source != reader and getattr(dataset, key):
             yield f"dataset.{key}={getattr(dataset, key)}: only dataset={reader} has it. Leave it out."
     if dataset.image_size is not None and len(dataset.image_size) != 2:
         yield f"dataset.image_size={dataset.image_size}: must be [HEIGHT,WIDTH], such as [32,32]."
@@ -163,6 +166,12 @@ def _label_problems(dataset: DatasetConfig) -> Iterator[str]:
 
 def _model_problems(model: ModelConfig) -> Iterator[str]:
     idle = without_effect(Config(model=model))
+    if model.architecture == "custom":
+        yield from _custom_problems(model, idle)
+        return
+    if model.builder is not None or model.options:
+        given = "builder" if model.builder is not None else f"options={model.options}"
+        yield f"model.{given}: only a model of your own has it, and this is model.architecture={model.architecture}. Choose model=custom."
     yield from _width_problems(model, idle)
     if "model.filters" in idle and model.filters:
         yield (
@@ -171,6 +180,33 @@ def _model_problems(model: ModelConfig) -> Iterator[str]:
         )
     if model.architecture == "cnn" and not model.filters:
         yield "model.filters=[]: a cnn needs at least one convolution, for example model.filters=[32,64]."
+
+
+def _custom_problems(model: ModelConfig, idle: set[str]) -> Iterator[str]:
+    if model.builder is None:
+        yield "model=custom: say which function makes the model, model.builder=package.module:function."
+    usual = flatten(Config(model=ModelConfig(architecture="custom")))
+    for key, value in flatten(Config(model=model)).items():
+        if key in idle and value != usual.get(key, value):
+            yield (
+                f"{key}={value}: a model of your own does not have it. Give its function such a keyword, and set "
+                f"{key.replace('model.', 'model.options.')}."
+            )
+
+
+def _code_problems(config: Config) -> Iterator[str]:
+    """What is wrong with references to the user's own code, as far as its source tells."""
+    model, dataset = config.model, config.dataset
+    for key, reference, options, arguments in (
+        ("model.builder", model.builder, model.options, BUILDER_ARGUMENTS),
+        ("dataset.loader", dataset.loader, dataset.options, ()),
+    ):
+        if reference is None or (key == "dataset.loader" and (dataset.source != "python" or not is_reference(reference))):
+            continue  # an installed loader is looked up by its name where data is loaded
+        try:
+            check_options(reference, options, arguments, f"{key.partition('.')[0]}.options")
+        except ConfigError as error:
+            yield f"{key}={error}" if str(error).startswith(reference) else str(error)
 
 
 def _width_problems(model: ModelConfig, idle: set[str]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from harness.data.arrays import RawData, make_dataset
 from harness.data.idx import find_files, read_folder
 from harness.data.image_folder import Listing, list_pictures, read_image_folder
 from harness.data.npz import read_npz
-from harness.data.python_loader import call_loader, check_loader, state_of
+from harness.data.python_loader import call_loader, state_of
 from harness.errors import UnusableData
 from harness.records import Dataset
 from harness.terminal import doing
@@ -38,12 +38,6 @@ def load_own(config: DatasetConfig) -> Dataset:
             raise UnusableData(f"dataset.name={config.name}: it takes more memory than there is.") from error
     _loaded[key] = _loaded.pop(key)  # the last that was asked for
     return _loaded[key]
-
-
-def check_own(config: DatasetConfig) -> None:
-    """Raise what `load_own` would for what can be seen without reading the data: a wrong loader, wrong options."""
-    if config.source == "python":
-        check_loader(str(config.loader), config.options)
 
 
 def forget() -> None:

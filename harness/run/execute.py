@@ -21,6 +21,7 @@ from harness.machine import available_cpus
 from harness.models import build_model, pixel_scale, probability_model
 from harness.records import RunRecord, Split
 from harness.run.checkpoint import Checkpoint
+from harness.run.code import log_code
 from harness.run.evaluate import evaluate_stages
 from harness.run.log import RunObserver, data_counts, log_configuration, log_data, log_note, log_start, log_state
 from harness.run.warm_start import LOG_STATE, find_start, keeps_state, start_identity
@@ -100,6 +101,7 @@ def execute(
     with tracked_run(store, identity, context.log_file, watching, resumed, config.tracking.diff) as tracked:
         log_configuration(tracked, config, context.overrides)
         validate(config)
+        log_code(tracked, config)
         import_tensorflow(config.threads)
         checkpoint = Checkpoint(tracked.run_id, config.tracking.checkpoint_seconds, tags.get(FINGERPRINT_TAG, ""))
         start = find_start(store, config, tracked.earlier.parameters)

@@ -15,7 +15,7 @@ from harness.config.schema import Config
 from harness.data import load_splits, publication
 from harness.errors import RequestError
 from harness.images import DATASET_TAG
-from harness.models import KERAS_FILE, check_classifier, load_model, log_probabilities
+from harness.models import KERAS_FILE, check_classifier, custom_objects, load_model, log_probabilities
 from harness.records import DIGEST_PARAMETERS, Dataset, DatasetSpec, FloatArray, RunRecord, Split, Splits, UInt8Array
 from harness.tracking.models import find_trained, model_folder, run_artifact
 from harness.tracking.selection import CLASS_NAMES
@@ -65,13 +65,24 @@ def open_model(store: Store, record: RunRecord, config: Config) -> TrainedRun:
     """Load the run's model; `config` is the result of `read_config`. Raises as `open_run`."""
     with model_folder(store, record) as folder:
         import_tensorflow()
-        model = load_model(folder / KERAS_FILE)
+        model = load_saved(folder / KERAS_FILE, config)
         names = read_class_names(folder, config)
         shape = recorded_shape(record, config)[0]
-        check_classifier(model, shape, len(names))
+        check_classifier(model, shape, len(names), custom=config.model.builder is not None)
     digests = {split: record.parameters.get(key, "None") for split, key in DIGEST_PARAMETERS.items()}
     given = {split: digest for split, digest in digests.items() if digest != "None"}
     return TrainedRun(record, config, model, DatasetSpec(config.dataset.name, shape, names, given))
+
+
+def load_saved(file: Path, config: Config) -> Any:
+    """The model in `file`. The module of a model of somebody's own is imported only if it has layers that Keras does
+    not know. Raises `RequestError`, also for code that the user has not named (`user_code.check_allowed`)."""
+    if config.model.builder is None:
+        return load_model(file)
+    try:
+        return load_model(file)
+    except RequestError:
+        return load_model(file, custom_objects(config.model))
 
 
 def read_class_names(folder: Path, config: Config) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from harness.composing import with_absolute_paths
 from harness.config.schema import Config
 from harness.errors import RequestError
 from harness.records import RunRecord, RunState
+from harness.run.code import check_code
 from harness.run.execute import RunContext, RunResult, execute
 from harness.run.load import load_recorded, read_config, read_words
 from harness.run.warm_start import check_start, refuse_unnamed_file
@@ -72,6 +73,7 @@ def find_recorded(store: Store, text: str, named: Mapping[str, str] = MappingPro
     if DATA in named:
         config = replace(config, dataset=replace(config.dataset, directory=named[DATA]))
     config = with_absolute_paths(config)
+    check_code(store, record, config)
     check_start(store, config)
     load_recorded(record, config)
     return OriginalRun(record, config, read_words(store, record))

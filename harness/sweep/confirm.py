@@ -136,7 +136,7 @@ def _words(given: Sequence[str], wanted: Config) -> tuple[str, ...]:
         found = flatten(compose_config([*kept, seed]))
     except ConfigError:  # an option that was removed, or is in a --config-dir
         kept, found = [], flatten(compose_config([seed]))
-    other = {key: value for key, value in flatten(wanted).items() if found[key] != value}
+    other = {key: value for key, value in flatten(wanted).items() if key not in found or found[key] != value}
     return (*kept, *(f"{key}={_text(value)}" for key, value in other.items()))
 
 

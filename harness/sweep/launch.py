@@ -37,7 +37,7 @@ from harness.composing import (
     register,
     typed_config,
 )  # fmt: skip
-from harness.config.schema import Config, flatten
+from harness.config.schema import Config, flatten, references
 from harness.config.validation import check_images
 from harness.data import check_data, image_shape
 from harness.errors import RequestError
@@ -58,6 +58,7 @@ from harness.tracking.access import holds_secret, shown_uri
 from harness.tracking.reading import cached_reads
 from harness.tracking.store import Store, open_store
 from harness.untrusted import check_root
+from harness.user_code import allow, remember
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +100,7 @@ def launch(
 def _train(request: argparse.Namespace, display: RunDisplay) -> None:
     with doing("Composing the configuration", display.console):
         config = compose_config(request.overrides, request.config_name or CONFIG_NAME, request.config_dir)
+    _allow_code([config])
     if holds_secret(config.tracking.uri):
         with _kept_secret(request, config.tracking.uri) as discreet:
             _train(discreet, display)
@@ -145,6 +147,7 @@ def _sweep(request: argparse.Namespace, report: Report, show_plan: ShowPlan) -> 
     with display.doing("Composing the jobs"):
         jobs = expand_sweep(request.overrides, *where)
         configs = check_sweep(jobs, *where)
+    _allow_code(configs)
     if holds_secret(configs[0].tracking.uri):
         with _kept_secret(request, configs[0].tracking.uri) as discreet:
             _sweep(discreet, report, show_plan)
@@ -192,6 +195,13 @@ def _kept_secret(request: argparse.Namespace, uri: str | None) -> Iterator[argpa
     rest = [item for item in request.overrides if item.lstrip("+").partition("=")[0] != URI_SETTING]
     with environment(MLFLOW_TRACKING_URI=str(uri)):
         yield argparse.Namespace(**{**vars(request), "overrides": [*rest, f"{URI_SETTING}=null"]})
+
+
+def _allow_code(configs: Sequence[Config]) -> None:
+    """The user has typed these configurations, so the code that they name may be imported, now and later."""
+    if named := {reference for config in configs for reference in references(config).values()}:
+        allow(named)
+        remember(named)
 
 
 def _refuse_ties(config: Config) -> None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from harness.analysis.settings import headings
-from harness.config.schema import OPERATIONAL, Config, flatten
+from harness.config.schema import OPERATIONAL, Config, is_single
 
 EXPERIMENTS = "experiments"
 UNNAMED = ("hydra.", "hydra/", *OPERATIONAL)
 """Settings that change no number, or only its last digits; they are not part of a name."""
-SINGLE = frozenset(flatten(Config()))
-"""The dotted names of single settings; any other key is a config group."""
 QUOTES = "'\""
 
 
@@ -32,7 +30,7 @@ def run_name(config: Config, overrides: Sequence[str], differing: Iterable[str] 
     named = {key: value for key, value in named.items() if not key.startswith(UNNAMED)} or chosen
     short = headings(list(named))
     # The option of a group (`mlp_128`) is clear without the group's name; a setting needs its name (`seed=0`).
-    return " ".join(f"{short[key]}={value.strip(QUOTES)}" if key in SINGLE else value for key, value in named.items())
+    return " ".join(f"{short[key]}={value.strip(QUOTES)}" if is_single(key) else value for key, value in named.items())
 
 
 def group_name(config: Config, overrides: Sequence[str], differing: Iterable[str]) -> str:
