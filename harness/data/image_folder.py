@@ -251,7 +251,7 @@ def _for_each(files: Sequence[Path], work: Callable[[int], Any], advance: Callab
 
 
 def _header(file: Path) -> tuple[int, int, bool]:
-    return picture_header(picture_bytes(file))
+    return picture_header(picture_bytes(file), file.suffix)
 
 
 def _common_size(files: Sequence[Path], sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
@@ -265,7 +265,7 @@ def _common_size(files: Sequence[Path], sizes: Sequence[tuple[int, int]]) -> tup
 
 
 def _decode(file: Path, size: tuple[int, ...], colour: str) -> UInt8Array:
-    image = decoded(picture_bytes(file))
+    image = decoded(picture_bytes(file), file.suffix)
     values = np.rint(grey_values(image) if colour == "grey" else rgb_values(image)).astype(np.uint8)
     if values.shape[:2] == size:
         return values

@@ -32,8 +32,6 @@ _DAMAGED = (
 
 def read_npz(file: Path) -> RawData:
     """The arrays in an archive, for `make_dataset`. Raises `UnusableData`."""
-    if not file.exists():
-        raise UnusableData(f"dataset.file={file}: there is no such file.")
     try:
         check_archive(file, PACKED_RATIO)
         headers = array_headers(file)

@@ -69,6 +69,8 @@ def _made(config: DatasetConfig, raw: RawData) -> Dataset:
 def _states(*files: Path) -> list[tuple[str, int, int, int]]:
     try:
         found = [(file, file.stat()) for file in files]
+    except FileNotFoundError as error:
+        raise UnusableData(f"{error.filename}: there is no such file.") from error
     except OSError as error:
         raise UnusableData(f"{error.filename}: cannot be read ({error.strerror}).") from error
     return [(str(file), state.st_size, state.st_mtime_ns, state.st_ino) for file, state in found]

@@ -31,6 +31,11 @@ _DECODED = f"the {MAX_PIXELS // 10**6} million that are decoded. Save a smaller 
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "ICO")
 """Of Pillow's formats those that are common; some of the rest start programs (EPS) or take anything for a picture."""
+BY_SUFFIX = {
+    ".tga": "TGA", ".pcx": "PCX", ".sgi": "SGI", ".rgb": "SGI", ".bw": "SGI", ".dds": "DDS", ".qoi": "QOI", ".psd": "PSD",
+    ".icns": "ICNS", ".ras": "SUN", ".xbm": "XBM", ".xpm": "XPM", ".msp": "MSP", ".dib": "DIB",
+}  # fmt: skip
+"""Formats that are read of files with these names only, as their first bytes say little."""
 
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, TypeError, struct.error)
 """What Pillow raises for damaged files: it promises none, these are what it raised for 64,000 of them."""
@@ -71,7 +76,7 @@ def read_picture(file: Path, fit: str, shape: tuple[int, ...], invert: bool = Fa
         content = picture_bytes(file)
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
-            grey = grey_values(decoded(content))
+            grey = grey_values(decoded(content, file.suffix))
         if invert:
             grey = WHITE - grey
         image = np.rint(grey).astype(np.uint8) if grey.shape == shape else _fitted(grey, fit, shape)
@@ -124,17 +129,17 @@ def picture_bytes(file: Path) -> bytes:
         raise DataError(f"it cannot be read ({error.strerror or error})") from error
 
 
-def decoded(content: bytes) -> Image.Image:
-    """The picture in a file of this `content`, upright. Raises `DataError`."""
-    with _opened(content) as image:
+def decoded(content: bytes, suffix: str) -> Image.Image:
+    """The picture in a file of this `content`, whose name ends with `suffix`, upright. Raises `DataError`."""
+    with _opened(content, suffix) as image:
         image.load()
         return ImageOps.exif_transpose(image)
 
 
-def picture_header(content: bytes) -> tuple[int, int, bool]:
-    """Height and width of the upright picture in a file of this `content`, and whether it can have no colours; nothing
-    is decoded. Raises `DataError`."""
-    with _opened(content) as image:
+def picture_header(content: bytes, suffix: str) -> tuple[int, int, bool]:
+    """Height and width of the upright picture that `decoded` returns, and whether it can have no colours; nothing is
+    decoded. Raises `DataError`."""
+    with _opened(content, suffix) as image:
         width, height = image.size
         is_grey = image.mode in ("1", "L", "LA", "La", "F", "I") or image.mode.startswith("I;16")
         if image.mode == "P":
@@ -146,16 +151,17 @@ def picture_header(content: bytes) -> tuple[int, int, bool]:
 
 
 @contextmanager
-def _opened(content: bytes) -> Iterator[Image.Image]:
+def _opened(content: bytes, suffix: str) -> Iterator[Image.Image]:
     """The picture, not decoded yet; what Pillow raises in the block becomes a `DataError`."""
+    formats = (*FORMATS, BY_SUFFIX[suffix.lower()]) if suffix.lower() in BY_SUFFIX else FORMATS
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+        with Image.open(io.BytesIO(content), formats=formats) as opened:
             width, height = opened.size
             if width * height > MAX_PIXELS:
                 raise DataError(f"it has {width:,} x {height:,} pixels, more than {_DECODED}")
             yield opened
     except UnidentifiedImageError as error:
-        raise DataError(f"it is no picture of a format that is read here: {', '.join(FORMATS)}") from error
+        raise DataError(f"it is no picture of a format that is read here: {', '.join(formats)}") from error
     except Image.DecompressionBombError as error:
         raise DataError(f"it promises more pixels than {_DECODED}") from error
     except _DAMAGED as error:
