@@ -5,6 +5,7 @@ from harness.data.catalogue import FILES, PUBLICATIONS, Publication, publication
 from harness.data.folder import FileState, StoredFile, demanded_sums, examine, locate
 from harness.data.loading import check_data, dataset_digest, image_shape, load_dataset, load_splits
 from harness.data.own import forget
+from harness.data.python_loader import offered
 from harness.data.splits import split_dataset
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "load_splits",
     "locate",
     "obtain",
+    "offered",
     "publication",
     "split_dataset",
     "summary",

@@ -53,7 +53,8 @@ class PictureFile(NamedTuple):
 
 @dataclass(frozen=True)
 class Listing:
-    """The pictures of a `folder` in the order of their paths; the names of its `classes`; whether it has `two_levels`."""
+    """The pictures of a `folder`, those of training first, in an order that mixes the classes and that no other picture
+    changes, so that the first of them are a fair sample; the names of its `classes`; whether it has `two_levels`."""
 
     folder: Path
     files: tuple[PictureFile, ...]
@@ -85,7 +86,7 @@ def list_pictures(folder: Path) -> Listing:
         found: dict[tuple[str, str], list[PictureFile]] = {}
         for split in (TRAIN, TEST) if two_levels else ("",):
             for name, place in (_subfolders(top[split]) if split else top).items():
-                files = sorted(_files(folder.resolve(), place, f"{split}/{name}" if split else name))
+                files = _files(folder.resolve(), place, f"{split}/{name}" if split else name)
                 found[split, name] = [PictureFile(path, split, name, state) for path, state in files]
     except OSError as error:
         raise UnusableData(f"{error.filename or folder}: cannot be read ({error.strerror or error}).") from error
@@ -102,8 +103,12 @@ def list_pictures(folder: Path) -> Listing:
             raise UnusableData(f"{(top[split] if split else folder) / name}: there are no pictures in it. Add some, or remove it.")
     if two_levels and not any(files for (split, _), files in found.items() if split == TEST):
         raise UnusableData(f"{top[TEST]}: there are no pictures of a class in it.")
-    every = tuple(file for key in sorted(found, key=lambda key: (key[0] == TEST, key[1])) for file in found[key])
-    return Listing(folder, every, tuple(classes), two_levels)
+    every = sorted((file for files in found.values() for file in files), key=_place)
+    return Listing(folder, tuple(every), tuple(classes), two_levels)
+
+
+def _place(file: PictureFile) -> tuple[bool, bytes]:
+    return file.split == TEST, hashlib.blake2b(os.fsencode(file.path), digest_size=16).digest()
 
 
 def read_image_folder(config: DatasetConfig, listing: Listing) -> Dataset:

@@ -4,6 +4,7 @@ images keep the order in which they were published, so shuffling is left to trai
 from __future__ import annotations
 
 import heapq
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -13,6 +14,8 @@ from harness.config.schema import DatasetConfig, ValidationConfig
 from harness.data.label_noise import replace_labels
 from harness.errors import ConfigError, suggestion
 from harness.records import Dataset, IntArray, ReplacedLabels, Split, Splits, UInt8Array
+
+logger = logging.getLogger(__name__)
 
 
 def split_dataset(dataset: Dataset, config: DatasetConfig, validation: ValidationConfig) -> Splits:
@@ -39,9 +42,26 @@ def split_dataset(dataset: Dataset, config: DatasetConfig, validation: Validatio
         train = Split(train.images, _relabelled(train.labels, chosen, replaced))
     validated = _select(published, held_out) if len(held_out) else None
     test = _select(dataset.test, np.arange(config.test_size or len(dataset.test)))
+    for words, split, source in (
+        (f"dataset.test_size={config.test_size}", test, dataset.test),
+        (f"regime.validation.strategy=first, size={validation.size}", validated, published),
+    ):
+        _warn_of_order(words, split, source)
     digests = {"train": train.digest, "test": test.digest} | ({"val": validated.digest} if validated else {})
     spec = replace(dataset.spec, digests=digests)
     return Splits(spec, train, validated, test, replaced)
+
+
+def _warn_of_order(words: str, split: Split | None, source: Split) -> None:
+    """Of images that lie in the order of their classes the first ones are no fair sample."""
+    if split is None or len(split) == len(source) or not np.array_equal(split.labels, source.labels[: len(split)]):
+        return
+    has, had = len(np.unique(split.labels)), len(np.unique(source.labels))
+    if has < min(had, len(split)) / 2:
+        logger.warning(
+            "%s: the first %s images have %d of %d classes. Are they in the order of their classes? Shuffle them.",
+            words, f"{len(split):,}", has, had,
+        )  # fmt: skip
 
 
 def check_sizes(dataset: Dataset, config: DatasetConfig, validation: ValidationConfig) -> None:
