@@ -181,7 +181,7 @@ def _class_lines(description: Description) -> list[str]:
         numbered = [name if name == str(number) else f"{number} {name}" for number, name in enumerate(names)]
         return [f"Classes: {', '.join(numbered)}"]
     order = sorted(range(len(names)), key=lambda label: train[label])
-    few, many = (", ".join(f"{names[label]} {train[label]:,}" for label in part) for part in (order[:3], order[:-4:-1]))
+    few, many = (", ".join(f"{names[label]} ({train[label]:,})" for label in part) for part in (order[:3], order[:-4:-1]))
     return [
         f"{len(names):,} classes: {', '.join(names[:5])} ... {', '.join(names[-2:])}",
         f"Training images of a class: {train[order[0]]:,} to {train[order[-1]]:,}, median {np.median(train):,.0f}",

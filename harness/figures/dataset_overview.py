@@ -15,6 +15,8 @@ MOST_NAMED = 20
 """Classes whose names have room beside their bars; of more the counts are drawn in order of size."""
 _EXAMPLES = 12
 _BINS = 40
+_TICKS = (0.01, 0.1, 1, 10, 100)
+_LEAST = 0.005
 _SAMPLE = 2_000
 """Images of each split whose values are counted."""
 
@@ -79,19 +81,25 @@ def _draw_counts(axes: Axes, overview: Overview, named: bool) -> None:
         axes.invert_yaxis()
         axes.set(xlabel="images")
     else:
-        order = np.argsort(-train, kind="stable")
+        order = np.lexsort((-test, -train))
         axes.plot(train[order], color=style.TRAIN, label="training")
         axes.plot(test[order], color=style.HELD_OUT, linestyle="--", label="test")
         axes.set(xlabel="classes, the largest first", ylabel="images", ylim=(0, None))
-    axes.set_title("Images of each class")
-    axes.legend(frameon=False)
+    axes.set_title("Images of each class", loc="left")
+    _legend(axes)
 
 
 def _draw_values(axes: Axes, overview: Overview) -> None:
     for share, colour, dash, name in zip(
         overview.shares, (style.TRAIN, style.HELD_OUT), ("-", "--"), ("training", "test"), strict=True
     ):
-        axes.stairs(np.maximum(share, 1e-4), overview.edges, color=colour, linestyle=dash, label=name)
-    axes.set(yscale="log", xlabel="value", ylabel="% of all values")
-    axes.set_title("Values of the images")
-    axes.legend(frameon=False)
+        axes.stairs(np.maximum(share, _LEAST), overview.edges, color=colour, linestyle=dash, label=name)
+    axes.set(yscale="log", xlabel="value", ylabel="% of all values", ylim=(_LEAST, 100))
+    axes.set_yticks(_TICKS, [f"{tick:g}" for tick in _TICKS])
+    axes.minorticks_off()
+    axes.set_title("Values of the images", loc="left")
+    _legend(axes)
+
+
+def _legend(axes: Axes) -> None:
+    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.1)

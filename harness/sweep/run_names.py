@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from harness.analysis.settings import headings
-from harness.config.schema import OPERATIONAL, Config, is_single
+from harness.config.schema import OPERATIONAL, PUBLISHED_SOURCE, Config, is_single
 
 EXPERIMENTS = "experiments"
 UNNAMED = ("hydra.", "hydra/", *OPERATIONAL)
 """Settings that change no number, or only its last digits; they are not part of a name."""
+_CHOOSING_DATA = ("dataset", "dataset.name", "dataset.file", "dataset.directory", "dataset.loader")
 QUOTES = "'\""
 
 
@@ -27,6 +28,9 @@ def run_name(config: Config, overrides: Sequence[str], differing: Iterable[str] 
         named = chosen | {key: value for key, value in given.items() if key not in chosen}
     else:
         named = {key: given[key] for key in differing if key in given}
+    if config.dataset.source != PUBLISHED_SOURCE:  # its label says more than a path
+        named = {"dataset" if key in _CHOOSING_DATA else key: value for key, value in named.items()}
+        named |= {"dataset": config.dataset.name} if "dataset" in named else {}
     named = {key: value for key, value in named.items() if not key.startswith(UNNAMED)} or chosen
     short = headings(list(named))
     # The option of a group (`mlp_128`) is clear without the group's name; a setting needs its name (`seed=0`).
