@@ -11,7 +11,14 @@ import click
 
 from harness import data
 from harness.commands.describing import Description, describe_dataset, description_lines
-from harness.config.schema import PREPROCESSING, PUBLISHED_SOURCE, SOURCES, DatasetConfig
+from harness.config.schema import (
+    PREPROCESSING,
+    PUBLISHED_SOURCE,
+    SOURCES,
+    Config,
+    DatasetConfig,
+    flatten,
+)
 from harness.errors import DataError, RequestError
 from harness.figures.files import png_path, write_figure
 from harness.records import Dataset, Split
@@ -28,6 +35,16 @@ COLOUR_MAPS = ("viridis", "binary", "gray", "gray_r")
 """matplotlib's names; `binary` and `gray_r` are dark on white."""
 LARGEST_GRID = 20
 _ONE, _GRID = "viridis", "binary"
+
+
+def _complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    settings = [f"{key}=" for key in flatten(Config()) if key.startswith("dataset.")]
+    return [word for word in (*data.PUBLICATIONS, *OWN, *settings) if word.startswith(incomplete)]
+
+
+_named_dataset = click.argument(
+    "words", metavar="DATASET [SETTING=VALUE]...", nargs=-1, required=True, shell_complete=_complete
+)
 
 
 @click.group(name="data")
@@ -129,7 +146,7 @@ _from_folder = click.option(
 
 
 @command.command(short_help="Draw one image, or the first ones.")
-@click.argument("words", metavar="DATASET [SETTING=VALUE]...", nargs=-1, required=True)
+@_named_dataset
 @click.option("--index", type=int, metavar="I", help="Draw image I, counted from 0; by default the first.")
 @click.option("--grid", metavar="ROWSxCOLUMNS", help="Draw the first images with the names of their classes (5x5).")
 @click.option("--split", type=click.Choice(["train", "test"]), default="train", show_default=True)
@@ -193,7 +210,7 @@ def _rows_and_columns(grid: str) -> tuple[int, int]:
 
 
 @command.command(short_help="Show shapes, classes, labels, values and duplicates.")
-@click.argument("words", metavar="DATASET [SETTING=VALUE]...", nargs=-1, required=True)
+@_named_dataset
 @click.option(
     "--preprocessing", type=click.Choice(PREPROCESSING), default=PREPROCESSING[0], show_default=True,
     help="How pixel values are normalised.",
