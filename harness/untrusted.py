@@ -7,6 +7,7 @@ import io
 import math
 import os
 import stat
+import tokenize
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ TEXT_BYTES = 256_000
 UNPACKED_BYTES, UNPACKED_RATIO = 2**26, 20
 """What a packed file may hold: 64 MiB, or so many times its own size where that is more."""
 SHARING = "Use a folder of your own, or one that is shared with a group: chgrp GROUP FOLDER; chmod g+rwxs,o-w FOLDER."
+HEADER_ERRORS = (tokenize.TokenError, SyntaxError, TypeError, RecursionError, MemoryError)
+"""What NumPy raises besides `ValueError` for a damaged header of an array, which is a text that Python reads."""
 _WEIGHTS = "model.weights.h5"
 _MEMBERS = {"config.json", "metadata.json", _WEIGHTS}
 
@@ -148,7 +151,10 @@ def array_headers(file: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]
             with archive.open(member) as stream:
                 if np.lib.format.read_magic(stream) != (1, 0):
                     raise RequestError(f"{file} has an array in it that was written in an unusual way.")
-                shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+                try:
+                    shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+                except HEADER_ERRORS as error:
+                    raise ValueError("an array in it has a damaged header") from error
             if not dtype.hasobject and math.prod(shape) * dtype.itemsize > member.file_size:
                 raise RequestError(f"{file} has an array in it that is larger than what is there of it.")
             headers[member.filename.removesuffix(".npy")] = (shape, dtype)

@@ -79,6 +79,7 @@ def _states(*files: Path) -> list[tuple[str, int, int, int]]:
 def _listing(folder: Path) -> Listing:
     seen, listing = _listed.get(str(folder), (float("-inf"), None))
     if listing is None or time.monotonic() - seen > _UNLOOKED:
-        listing = list_pictures(folder)
+        with doing(f"Listing {folder}"):
+            listing = list_pictures(folder)
     _listed[str(folder)] = time.monotonic(), listing
     return listing

@@ -22,6 +22,7 @@ from harness.data.fitting import FITS, SIDE, WHITE, looks_inverted
 from harness.errors import DataError, RequestError, suggestion
 from harness.records import WHITE as MOST
 from harness.records import FloatArray, UInt8Array
+from harness.untrusted import HEADER_ERRORS
 
 MAX_MEBIBYTES = 64
 MAX_PIXELS = 64_000_000
@@ -232,7 +233,7 @@ def _loaded(file: Path) -> npt.NDArray[np.generic]:
         return mapped
     except OSError as error:
         raise DataError(f"it cannot be read ({error.strerror or error})") from error
-    except (ValueError, EOFError, SyntaxError, OverflowError) as error:
+    except (ValueError, EOFError, OverflowError, *HEADER_ERRORS) as error:
         if "Python objects" in str(error) or "pickle" in str(error):
             raise DataError("it holds Python objects, which are not loaded. Save an array of numbers") from error
         raise DataError(f"it is damaged or cut short ({error})") from error
