@@ -123,8 +123,8 @@ def plain_yaml(text: str, source: str) -> Any:
 
 
 def unpack_gzip(file: Path, ratio: int = UNPACKED_RATIO, memory: float = math.inf) -> bytes:
-    """What is in a gzip file, counted while it is unpacked. Raises `RequestError` for more than its size (`ratio`) or the
-    `memory` in bytes allows, and as `gzip` does."""
+    """What is in a gzip file, counted while it is unpacked. Raises `RequestError` for more than its size (`ratio`) or
+    the `memory` in bytes allows, and as `gzip` does."""
     most = int(min(most_unpacked(check_regular(file), ratio), memory))
     with gzip.open(file) as stream:
         content = stream.read(most + 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
@@ -24,9 +24,6 @@ from harness.figures.files import png_path, write_figure
 from harness.records import Dataset, Split
 from harness.tabular import json_text, text_table, wrapped
 from harness.terminal import doing
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 OWN = tuple(name for name in SOURCES if name != PUBLISHED_SOURCE)
 """The options of the group `dataset` for data of one's own."""
@@ -166,8 +163,8 @@ def show(
 ) -> None:
     """Draw an image of a dataset with a colour bar, or with --grid the first ones with their classes.
 
-    DATASET is the name of a published one, which is downloaded if the cache lacks it, or npz, image_folder, idx or python
-    with their settings, as in dataset.file=F.npz.
+    DATASET is the name of a published one, which is downloaded if the cache lacks it, or npz, image_folder, idx or
+    python with their settings, as in dataset.file=F.npz.
     """
     if index is not None and grid is not None:
         raise RequestError("--index and --grid were given together. Draw one image with --index, or many with --grid.")
@@ -178,7 +175,9 @@ def show(
     target = png_path(output, f"{name}_{split}_{which}.png")
     dataset = data.load_dataset(config)
     if len(dataset.spec.image_shape) == 1:
-        raise RequestError(f"{config.name} has vectors of {dataset.spec.image_shape[0]} values, which are no images to draw.")
+        raise RequestError(
+            f"{config.name} has vectors of {dataset.spec.image_shape[0]} values, which are no images to draw."
+        )
     images = dataset.train if split == "train" else dataset.test
     kind = "training" if split == "train" else "test"
     held = f"{config.name} has {len(images):,} {kind} images"
@@ -218,7 +217,9 @@ def _rows_and_columns(grid: str) -> tuple[int, int]:
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), metavar="PNG", help="Also draw what was found.")
 @_from_folder
-def describe(words: tuple[str, ...], preprocessing: str, form: str, output: Path | None, directory: Path | None) -> None:
+def describe(
+    words: tuple[str, ...], preprocessing: str, form: str, output: Path | None, directory: Path | None
+) -> None:
     """Show the arrays of a dataset, how many images each class has, the range of their values, images that are there
     twice, and of grey images the pixel values before and after normalisation.
 
@@ -246,7 +247,8 @@ def describe(words: tuple[str, ...], preprocessing: str, form: str, output: Path
         click.echo(f"Wrote {target}", err=form == "json")
 
 
-def _drawn(config: DatasetConfig, dataset: Dataset, description: Description) -> Figure:
+def _drawn(config: DatasetConfig, dataset: Dataset, description: Description) -> Any:
+    """The figure of what was found."""
     if config.source != PUBLISHED_SOURCE or description.pixel_scale is None:
         from harness.figures import dataset_overview
 

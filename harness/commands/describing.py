@@ -41,8 +41,8 @@ class Values:
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Images that are the same to the last bit: of training how many are there again; of test how many training has too,
-    as pairs of numbers (test, train); how many of these have another label there."""
+    """Images that are the same to the last bit: of training how many are there again; of test how many training has
+    too, as pairs of numbers (test, train); how many of these have another label there."""
 
     train: int
     test: int
@@ -171,7 +171,14 @@ def description_lines(description: Description) -> list[str]:
             f"  brightest pixel: {description.brightest[0]} becomes {description.brightest[1]!r}",
         ]
     table = text_table(("array", "shape", "type", "length"), cells, {"length"})
-    return [f"{description.name}, from {description.source}", "", *table, "", *_class_table(description), *wrapped(lines)]
+    return [
+        f"{description.name}, from {description.source}",
+        "",
+        *table,
+        "",
+        *_class_table(description),
+        *wrapped(lines),
+    ]
 
 
 def _class_lines(description: Description) -> list[str]:
@@ -181,7 +188,9 @@ def _class_lines(description: Description) -> list[str]:
         numbered = [name if name == str(number) else f"{number} {name}" for number, name in enumerate(names)]
         return [f"Classes: {', '.join(numbered)}"]
     order = sorted(range(len(names)), key=lambda label: train[label])
-    few, many = (", ".join(f"{names[label]} ({train[label]:,})" for label in part) for part in (order[:3], order[:-4:-1]))
+    few, many = (
+        ", ".join(f"{names[label]} ({train[label]:,})" for label in part) for part in (order[:3], order[:-4:-1])
+    )
     return [
         f"{len(names):,} classes: {', '.join(names[:5])} ... {', '.join(names[-2:])}",
         f"Training images of a class: {train[order[0]]:,} to {train[order[-1]]:,}, median {np.median(train):,.0f}",
@@ -201,7 +210,10 @@ def _class_table(description: Description) -> list[str]:
 
 
 def _duplicate_lines(found: Duplicates) -> list[str]:
-    lines = [f"Training images that are there again: {found.train:,}", f"Test images that training has too: {found.test:,}"]
+    lines = [
+        f"Training images that are there again: {found.train:,}",
+        f"Test images that training has too: {found.test:,}",
+    ]
     if found.pairs:
         shown = ", ".join(f"test {one} = train {other}" for one, other in found.pairs[:3])
         lines[1] += f" ({found.contradicting:,} of them with another label; {shown}{', ...' if found.test > 3 else ''})"

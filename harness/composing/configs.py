@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.types import RunMode
@@ -61,7 +62,8 @@ def with_absolute_paths(config: Config) -> Config:
     this process. What is no path is left alone."""
     dataset, source = config.dataset, config.regime.continue_from
     named = {"directory": dataset.directory, "file": dataset.file}
-    if changed := {key: _absolute(path) for key, path in named.items() if path is not None and path.strip()}:
+    changed: dict[str, Any] = {key: _absolute(path) for key, path in named.items() if path is not None and path.strip()}
+    if changed:
         config = replace(config, dataset=replace(dataset, **changed))
     if source is not None and Path(source).suffix in SAVED:
         config = replace(config, regime=replace(config.regime, continue_from=_absolute(source)))

@@ -99,8 +99,8 @@ def _only(*sources: str) -> Mapping[str, Any]:
 class DatasetConfig:
     """Which images, how they are scaled inside the model, how many of them, and how many labels are wrong.
 
-    `source` says how they are read; the settings behind it say where they lie. Data of one's own is known by its digest,
-    so none of these decides a number; its `name` is a label."""
+    `source` says how they are read; the settings behind it say where they lie. Data of one's own is known by its
+    digest, so none of these decides a number; its `name` is a label."""
 
     name: str = setting("fashion_mnist", time="value")
     source: str = setting(PUBLISHED_SOURCE, choices=SOURCES, added=True)

@@ -139,7 +139,11 @@ def _dataset_problems(dataset: DatasetConfig) -> Iterator[str]:
         return
     takes = {needed, "directory"} if needed is None else {needed}
     for key in ("file", "directory", "loader"):
-        if getattr(dataset, key) is not None and key not in takes and dataset.source in (*_LOCATED_BY, PUBLISHED_SOURCE):
+        if (
+            getattr(dataset, key) is not None
+            and key not in takes
+            and dataset.source in (*_LOCATED_BY, PUBLISHED_SOURCE)
+        ):
             readers = " or ".join(f"dataset={name}" for name, (by, _) in _LOCATED_BY.items() if by == key)
             yield f"dataset.{key}={getattr(dataset, key)}: only {readers} reads it. Choose that, or leave it out."
     if dataset.source != PUBLISHED_SOURCE:
@@ -201,7 +205,9 @@ def _code_problems(config: Config) -> Iterator[str]:
         ("model.builder", model.builder, model.options, BUILDER_ARGUMENTS),
         ("dataset.loader", dataset.loader, dataset.options, ()),
     ):
-        if reference is None or (key == "dataset.loader" and (dataset.source != "python" or not is_reference(reference))):
+        if reference is None or (
+            key == "dataset.loader" and (dataset.source != "python" or not is_reference(reference))
+        ):
             continue  # an installed loader is looked up by its name where data is loaded
         try:
             check_options(reference, options, arguments, f"{key.partition('.')[0]}.options")
@@ -289,6 +295,6 @@ def _regime_problems(regime: RegimeConfig) -> Iterator[str]:
         )
     if schedule.warmup_epochs >= regime.epochs and schedule.warmup_epochs > 0:
         yield (
-            f"regime.schedule.warmup_epochs={schedule.warmup_epochs}: must be below regime.epochs={regime.epochs}, "
-            "or training ends before the warm-up does."
+            f"regime.schedule.warmup_epochs={schedule.warmup_epochs}: must be below regime.epochs={regime.epochs}, or "
+            "training ends before the warm-up does."
         )

@@ -118,8 +118,8 @@ def _pixels(source: str, key: str, array: Array) -> Array:
     shape = array.shape
     if array.ndim not in (2, 3, 4) or 0 in shape:
         raise UnusableData(
-            f"{source}: {key} has shape {shape}. Images are (n, height, width) or (n, height, width, channels), vectors "
-            "(n, features)."
+            f"{source}: {key} has shape {shape}. Images are (n, height, width) or (n, height, width, channels), "
+            "vectors (n, features)."
         )
     if array.ndim == 4 and shape[1] in (1, 3) and shape[3] > 4:
         raise UnusableData(
@@ -151,7 +151,9 @@ def _as_float32(source: str, key: str, array: Array) -> Array:
             first = tuple(int(place) for place in np.argwhere(wrong)[0])
             place = (start + first[0], *first[1:])
             value = array[place]
-            reason = "must be a finite number" if not np.isfinite(value) else "is too large for float32: scale the values"
+            reason = (
+                "must be a finite number" if not np.isfinite(value) else "is too large for float32: scale the values"
+            )
             raise UnusableData(f"{source}: {key}{list(place)} is {value}, and {reason}.")
     return made
 
@@ -177,8 +179,8 @@ def _numbered(
     kinds = ["one-hot" if width else each.dtype.kind for each, width in ((y_train, columns), (y_test, test_columns))]
     if columns != test_columns or (kinds[0] == "U") != (kinds[1] == "U"):
         raise UnusableData(
-            f"{source}: y_train (shape {train.shape}, {train.dtype}) and y_test (shape {test.shape}, {test.dtype}) must "
-            "have labels of one kind."
+            f"{source}: y_train (shape {train.shape}, {train.dtype}) and y_test (shape {test.shape}, {test.dtype}) "
+            "must have labels of one kind."
         )
     texts = kinds[0] == "U"
     if class_names is not None:
@@ -191,8 +193,8 @@ def _numbered(
         names = [str(bool(value)) if train.dtype == bool and not columns else str(value) for value in values.tolist()]
     if len(values) > MOST_CLASSES:
         raise UnusableData(
-            f"{source}: y_train has {len(values):,} different values; at most {MOST_CLASSES:,} classes can be told apart. "
-            "Are these numbers to be predicted (a regression) instead of classes?"
+            f"{source}: y_train has {len(values):,} different values; at most {MOST_CLASSES:,} classes can be told "
+            "apart. Are these numbers to be predicted (a regression) instead of classes?"
         )
     order = np.argsort(values)
     found = []
@@ -209,7 +211,7 @@ def _numbered(
 def _unknown(value: Any, names: Sequence[str], named: bool) -> str:
     shown = repr(str(value)[:_SHOWN]) if isinstance(value, str) else str(value)
     if not named:
-        return f"{shown}, a class that y_train does not have. A model cannot learn it: add training images or leave it out."
+        return f"{shown}, a class that y_train does not have, and no model can learn. Add training images."
     if isinstance(value, str):
         return f"{shown}, which is none of the {len(names)} class names ({_listed(names)})."
     return (
@@ -238,10 +240,11 @@ def _label_values(source: str, key: str, array: Array) -> tuple[Array, int]:
         )
     if array.ndim == 2:
         ones = array == 1
-        wrong_rows = np.flatnonzero(((ones.sum(axis=1) != 1) | (~ones & (array != 0)).any(axis=1)))
+        wrong_rows = np.flatnonzero((ones.sum(axis=1) != 1) | (~ones & (array != 0)).any(axis=1))
         if wrong_rows.size:
             raise UnusableData(
-                f"{source}: {key}[{wrong_rows[0]}] is no one-hot row: a single 1, and 0 elsewhere. One image has one class."
+                f"{source}: {key}[{wrong_rows[0]}] is no one-hot row: a single 1, and 0 elsewhere. One image has one "
+                "class."
             )
         return ones.argmax(axis=1), array.shape[1]
     if array.dtype.kind == "U":
@@ -258,7 +261,9 @@ def _whole_numbers(source: str, key: str, array: Array) -> Array:
         wrong = array > np.iinfo(np.int64).max
     if wrong.any():
         index = int(np.flatnonzero(wrong)[0])
-        raise UnusableData(f"{source}: {key}[{index}] is {array[index]}. Labels must be whole numbers, each one a class.")
+        raise UnusableData(
+            f"{source}: {key}[{index}] is {array[index]}. Labels must be whole numbers, each one a class."
+        )
     return array.astype(np.int64)
 
 
@@ -266,21 +271,23 @@ def _decoded(source: str, key: str, array: Array) -> Array:
     try:
         return np.char.decode(array, "utf-8")
     except UnicodeDecodeError as error:
-        raise UnusableData(f"{source}: {key} has a label that is no text in UTF-8 ({error.object[:_SHOWN]!r}).") from error
+        raise UnusableData(
+            f"{source}: {key} has a label that is no text in UTF-8 ({error.object[:_SHOWN]!r})."
+        ) from error
 
 
 def _checked_names(source: str, class_names: Sequence[str]) -> tuple[str, ...]:
     names = tuple(map(str, class_names))
     if not 2 <= len(names) <= MOST_CLASSES:
         raise UnusableData(
-            f"{source}: {len(names)} class{'' if len(names) == 1 else 'es'} ({_listed(names)}). There must be at least 2, "
-            f"and at most {MOST_CLASSES:,}."
+            f"{source}: {len(names)} class{'' if len(names) == 1 else 'es'} ({_listed(names)}). There must be at least "
+            f"2, and at most {MOST_CLASSES:,}."
         )
     for place, name in enumerate(names):
         if not name.strip() or not name.isprintable() or len(name) > _LONGEST_NAME:
             raise UnusableData(
-                f"{source}: class {place} is called {name[:_SHOWN]!a}. A name must have characters that can be shown, on "
-                f"one line, and at most {_LONGEST_NAME}."
+                f"{source}: class {place} is called {name[:_SHOWN]!a}. A name must have characters that can be shown, "
+                f"on one line, and at most {_LONGEST_NAME}."
             )
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)

@@ -25,7 +25,8 @@ TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: 
 """The types of the format by their codes, as NumPy calls them."""
 _PACKED_RATIO = 200
 _FILES = {
-    "x_train": ("train", "images"), "y_train": ("train", "labels"), "x_test": ("test", "images"), "y_test": ("test", "labels"),
+    "x_train": ("train", "images"), "y_train": ("train", "labels"),
+    "x_test": ("test", "images"), "y_test": ("test", "labels"),
 }  # fmt: skip
 _TEST_WORDS = ("t10k", "test")
 
@@ -80,10 +81,12 @@ def find_files(folder: Path) -> dict[str, Path]:
         raw = [name for name in fitting if not name.endswith(".gz") or name.removesuffix(".gz") not in fitting]
         if len(raw) != 1:
             what = f"{split}ing" if split == "train" else split
-            why = f"has several files of {what} {kind}: {', '.join(raw[:5])}" if raw else f"has no file of {what} {kind}"
+            why = (
+                f"has several files of {what} {kind}: {', '.join(raw[:5])}" if raw else f"has no file of {what} {kind}"
+            )
             raise UnusableData(
-                f"dataset.directory={folder}: {why}. Put four files into a folder of their own: names with train or test "
-                "(or t10k), and with images or labels, such as train-images-idx3-ubyte, raw or as .gz."
+                f"dataset.directory={folder}: {why}. Put four files into a folder of their own: names with train or "
+                "test (or t10k), and with images or labels, such as train-images-idx3-ubyte, raw or as .gz."
             )
         found[key] = folder / raw[0]
     return found
@@ -96,7 +99,11 @@ def read_folder(folder: Path) -> RawData:
         try:
             packed = file.suffix == ".gz"
             check_memory(str(file), check_regular(file))
-            content = unpack_gzip(file, _PACKED_RATIO, available_memory() / 2) if packed else read_bytes(file, check_regular(file))
+            content = (
+                unpack_gzip(file, _PACKED_RATIO, available_memory() / 2)
+                if packed
+                else read_bytes(file, check_regular(file))
+            )
             arrays[key] = decode_any(content)
         except UnusableData:
             raise

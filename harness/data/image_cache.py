@@ -33,7 +33,8 @@ def root() -> Path:
 
 
 def obtain(folder: Path, key: str, decode: Callable[[], UInt8Array]) -> UInt8Array:
-    """The decoded pictures of a folder whose files and settings have this `key`: from the cache, or decoded and put there.
+    """The decoded pictures of a folder whose files and settings have this `key`: from the cache, or decoded and put
+    there.
 
     Where the cache cannot be written, a warning says so, and they are decoded by each process that wants them. Raises
     what `decode` raises.
@@ -54,7 +55,8 @@ def obtain(folder: Path, key: str, decode: Callable[[], UInt8Array]) -> UInt8Arr
                 old.unlink()
     except OSError as error:
         logger.warning(
-            "%s: the pictures of %s cannot be kept there (%s), so every process reads them again. The environment variable "
+            "%s: the pictures of %s cannot be kept there (%s), so every process reads them again. The environment "
+            "variable "
             "HARNESS_CACHE names another folder.", root(), folder, error.strerror or error,
         )  # fmt: skip
         return decode() if images is None else images
@@ -75,8 +77,8 @@ def _locked(path: Path, folder: Path) -> Iterator[None]:
                 lock.acquire(timeout=_PATIENCE)
     except Timeout:
         raise UnusableData(
-            f"{folder}: another process has been reading it for {_PATIENCE:g} s. Wait for it or stop it, then repeat the "
-            "command."
+            f"{folder}: another process has been reading it for {_PATIENCE:g} s. Wait for it or stop it, then repeat "
+            "the command."
         ) from None
     try:
         yield

@@ -1,7 +1,7 @@
 """A folder of pictures: `train/CLASS/*` and `test/CLASS/*`, or `CLASS/*` and a stratified split by `dataset.test_seed`.
 
-The headers of all pictures are read first, so that a wrong one is found in seconds. The decoded pictures are kept in the
-cache (`image_cache.py`) under the names, sizes and times of the files.
+The headers of all pictures are read first, so that a wrong one is found in seconds. The decoded pictures are kept in
+the cache (`image_cache.py`) under the names, sizes and times of the files.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ _FAULTS = 5
 
 
 class PictureFile(NamedTuple):
-    """A picture in the folder: its path from there, the split (empty with one level of folders) and class by the names of
-    its folders, and what tells whether it has changed."""
+    """A picture in the folder: its path from there, the split (empty with one level of folders) and class by the names
+    of its folders, and what tells whether it has changed."""
 
     path: str
     split: str
@@ -78,29 +78,32 @@ def list_pictures(folder: Path) -> Listing:
         two_levels = TRAIN in top and (TEST in top or bool(_subfolders(top[TRAIN])))
         if two_levels and TEST not in top:
             raise UnusableData(
-                f"{folder}: has a folder {TRAIN} with classes, and no folder {TEST} beside it. Add {TEST}/CLASS/ with other "
-                f"pictures, or split the first: dataset.directory={folder / TRAIN}."
+                f"{folder}: has a folder {TRAIN} with classes, and no folder {TEST} beside it. Add {TEST}/CLASS/ with "
+                f"other pictures, or split the first: dataset.directory={folder / TRAIN}."
             )
         if two_levels and (others := sorted(set(top) - {TRAIN, TEST})):
             logger.warning("%s: %s is not used; only %s and %s are.", folder, ", ".join(others), TRAIN, TEST)
         found: dict[tuple[str, str], list[PictureFile]] = {}
         for split in (TRAIN, TEST) if two_levels else ("",):
             for name, place in (_subfolders(top[split]) if split else top).items():
-                files = _files(folder.resolve(), place, f"{split}/{name}" if split else name)
-                found[split, name] = [PictureFile(path, split, name, state) for path, state in files]
+                listed = _files(folder.resolve(), place, f"{split}/{name}" if split else name)
+                found[split, name] = [PictureFile(path, split, name, state) for path, state in listed]
     except OSError as error:
         raise UnusableData(f"{error.filename or folder}: cannot be read ({error.strerror or error}).") from error
     classes = sorted(name for split, name in found if split != TEST)
     if len(classes) < 2:
         raise UnusableData(
-            f"{folder}: has {'no folder' if not classes else 'one folder (' + classes[0] + ')'} of pictures of a class. It "
-            f"must have {TRAIN}/CLASS/ and {TEST}/CLASS/, or CLASS/, a folder for each of at least two classes."
+            f"{folder}: has {'no folder' if not classes else 'one folder (' + classes[0] + ')'} of pictures of a "
+            f"class. It must have {TRAIN}/CLASS/ and {TEST}/CLASS/, or CLASS/, a folder for each of at least two "
+            "classes."
         )
     for (split, name), files in found.items():
         if split == TEST and name not in classes:
             raise UnusableData(f"{top[TEST] / name}: {TRAIN} has no class {name}, so no model can learn it.")
         if not files and split != TEST:
-            raise UnusableData(f"{(top[split] if split else folder) / name}: there are no pictures in it. Add some, or remove it.")
+            raise UnusableData(
+                f"{(top[split] if split else folder) / name}: there are no pictures in it. Add some, or remove it."
+            )
     if two_levels and not any(files for (split, _), files in found.items() if split == TEST):
         raise UnusableData(f"{top[TEST]}: there are no pictures of a class in it.")
     every = sorted((file for files in found.values() for file in files), key=_place)
@@ -144,8 +147,8 @@ def _ordered(listing: Listing, class_names: Sequence[str] | None) -> list[str]:
         return list(listing.classes)
     if sorted(class_names) != list(listing.classes):
         raise UnusableData(
-            f"dataset.class_names={list(class_names)}: the folders of {listing.folder} are {', '.join(listing.classes[:20])}. "
-            "Give the same names in the order that you want, or leave it out."
+            f"dataset.class_names={list(class_names)}: the folders of {listing.folder} are "
+            f"{', '.join(listing.classes[:20])}. Give the same names in the order that you want, or leave it out."
         )
     return list(class_names)
 
@@ -157,16 +160,16 @@ def _split(
     if (alone := np.flatnonzero(counts < 2)).size:
         raise UnusableData(
             f"{listing.folder / classes[alone[0]]}: has one picture, which cannot be in both the training and the test "
-            f"images ({len(alone):,} of {len(classes):,} classes have one). Add pictures, or make the folders {TRAIN} and "
-            f"{TEST}."
+            f"images ({len(alone):,} of {len(classes):,} classes have one). Add pictures, or make the folders {TRAIN} "
+            f"and {TEST}."
         )
     size = min(max(1, round(len(labels) * fraction)), len(labels) - len(classes))
     test = stratified_sample(labels, size, seed)
     taken = np.bincount(labels[test], minlength=len(classes))
     if (whole := np.flatnonzero(taken == counts)).size:
         raise UnusableData(
-            f"dataset.test_fraction={fraction}: leaves the class {classes[whole[0]]} ({counts[whole[0]]} pictures) without "
-            "training images. Use less."
+            f"dataset.test_fraction={fraction}: leaves the class {classes[whole[0]]} ({counts[whole[0]]} pictures) "
+            "without training images. Use less."
         )
     return np.setdiff1d(np.arange(len(labels)), test, assume_unique=True), test
 
@@ -229,8 +232,8 @@ def _decode_all(listing: Listing, size: Sequence[int] | None, colour: str | None
 
 
 def _for_each(files: Sequence[Path], work: Callable[[int], Any], advance: Callable[[], None]) -> list[Any]:
-    """What `work` answers for the number of each file, by as many threads as there are processors. Raises `UnusableData`
-    with the first faults."""
+    """What `work` answers for the number of each file, by as many threads as there are processors. Raises
+    `UnusableData` with the first faults."""
     faults: list[str] = []
     answers: list[Any] = []
 

@@ -31,10 +31,10 @@ logger = logging.getLogger(__name__)
 def load_dataset(config: DatasetConfig) -> Dataset:
     """The dataset that the configuration names, whole and untouched; read once a process.
 
-    A published one is read from `config.directory` if that is set, and from nowhere else then; otherwise from the cache,
-    which fetches what it lacks. Data of one's own is read again where its files have changed. The arrays are read-only.
-    Raises `RequestError` for an unknown name, `DataError` if the files of a published dataset cannot be had or are not
-    what their SHA-256 sums say, and `UnusableData` for data of one's own that cannot be trained on.
+    A published one is read from `config.directory` if that is set, and from nowhere else then; otherwise from the
+    cache, which fetches what it lacks. Data of one's own is read again where its files have changed. The arrays are
+    read-only. Raises `RequestError` for an unknown name, `DataError` if the files of a published dataset cannot be had
+    or are not what their SHA-256 sums say, and `UnusableData` for data of one's own that cannot be trained on.
     """
     if config.source == PUBLISHED_SOURCE:
         return _load(config.name, _named_folder(config), cache.default_root())

@@ -33,8 +33,8 @@ _DECODED = f"the {MAX_PIXELS // 10**6} million that are decoded. Save a smaller 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "ICO")
 """Of Pillow's formats those that are common; some of the rest start programs (EPS) or take anything for a picture."""
 BY_SUFFIX = {
-    ".tga": "TGA", ".pcx": "PCX", ".sgi": "SGI", ".rgb": "SGI", ".bw": "SGI", ".dds": "DDS", ".qoi": "QOI", ".psd": "PSD",
-    ".icns": "ICNS", ".ras": "SUN", ".xbm": "XBM", ".xpm": "XPM", ".msp": "MSP", ".dib": "DIB",
+    ".tga": "TGA", ".pcx": "PCX", ".sgi": "SGI", ".rgb": "SGI", ".bw": "SGI", ".dds": "DDS", ".qoi": "QOI",
+    ".psd": "PSD", ".icns": "ICNS", ".ras": "SUN", ".xbm": "XBM", ".xpm": "XPM", ".msp": "MSP", ".dib": "DIB",
 }  # fmt: skip
 """Formats that are read of files with these names only, as their first bytes say little."""
 

@@ -23,8 +23,8 @@ _SAMPLE = 2_000
 
 @dataclass(frozen=True)
 class Overview:
-    """`counts` (2, classes) of training and test, `edges` (bins + 1,) and `shares` (2, bins) of their values in percent,
-    and the first training image of each of the first classes (empty for vectors)."""
+    """`counts` (2, classes) of training and test, `edges` (bins + 1,) and `shares` (2, bins) of their values in
+    percent, and the first training image of each of the first classes (empty for vectors)."""
 
     class_names: tuple[str, ...]
     counts: IntArray

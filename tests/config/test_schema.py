@@ -127,7 +127,9 @@ def test_under_a_choice_that_is_new_every_setting_has_an_effect() -> None:
     """A fingerprint that lacks a setting would have two different runs taken for one."""
     config = Config()
     assert {"model.filters", "regime.schedule.factor", "regime.validation.seed"} <= without_effect(config)
-    config.dataset.source = config.model.architecture = config.regime.schedule.name = config.regime.validation.strategy = "new"
+    config.dataset.source = config.model.architecture = config.regime.schedule.name = (
+        config.regime.validation.strategy
+    ) = "new"
     config.regime.early_stopping.enabled = True
     assert without_effect(config) == set()
 

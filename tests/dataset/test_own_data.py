@@ -1,4 +1,5 @@
-"""Data of the user's own: arrays in NPZ and IDX files, folders of pictures and functions become datasets, or are refused."""
+# ruff: noqa: E501 - cases, each on a line
+"""Data of the user's own (NPZ, IDX, folders of pictures, functions) becomes a dataset, or is refused."""
 
 from __future__ import annotations
 
@@ -76,7 +77,13 @@ def photographs() -> Any:
 def test_a_file_as_keras_has_them_is_a_dataset(tmp_path: Path) -> None:
     images, labels = digits()
     images = images.reshape(-1, 8, 8)
-    dataset = from_npz(tmp_path / "digits.npz", x_train=images[:1000], y_train=labels[:1000], x_test=images[1000:], y_test=labels[1000:])
+    dataset = from_npz(
+        tmp_path / "digits.npz",
+        x_train=images[:1000],
+        y_train=labels[:1000],
+        x_test=images[1000:],
+        y_test=labels[1000:],
+    )
     assert (dataset.name, dataset.class_names) == ("digits", tuple("0123456789"))
     assert (dataset.train.images.dtype, dataset.train.labels.dtype) == (np.float32, np.uint8)
     np.testing.assert_array_equal(dataset.test.images, images[1000:])
@@ -221,7 +228,9 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
     assert not (tmp_path / "harmed").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"x_train,y_train\n1,2\n", None], ids=["empty", "cut", "csv", "half"])
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04", b"x_train,y_train\n1,2\n", None], ids=["empty", "cut", "csv", "half"]
+)
 def test_what_is_no_archive_is_refused(content: bytes | None, tmp_path: Path) -> None:
     file = tmp_path / "a.npz"
     if content is None:
@@ -323,11 +332,16 @@ def test_a_relative_path_is_that_of_the_working_directory(tmp_path: Path, monkey
 def test_a_function_is_a_source(tmp_path: Path) -> None:
     words = ["dataset=python", "dataset.loader=tests.dataset.loaders:tiny"]
     dataset = loaded(*words, "dataset.options.classes=5", "dataset.options.size=2")
-    assert (len(dataset.train), len(dataset.test), dataset.spec.image_shape, dataset.spec.classes) == (30, 20, (2, 2), 5)
+    assert (len(dataset.train), len(dataset.test), dataset.spec.image_shape, dataset.spec.classes) == (
+        30,
+        20,
+        (2, 2),
+        5,
+    )
     assert loaded(*words).spec.image_shape == (3, 3)
 
 
-LOADERS = '''
+LOADERS = """
 import numpy as np
 x, y = np.zeros((4, 3)), np.array([0, 1, 0, 1])
 def named(): return dict(x_train=x, y_train=y.tolist(), x_test=x, y_test=y, class_names=("no", "yes"))
@@ -339,7 +353,7 @@ def fails(): return 1 / 0
 def leaves(): raise SystemExit(3)
 def ragged(): return ([np.zeros((2, 2)), np.zeros((3, 3))], [0, 1]), (x, y)
 def mixed(): return (x, np.array([0, "a", None, 1], dtype=object)), (x, y)
-'''
+"""
 
 
 @pytest.mark.parametrize(
@@ -352,7 +366,9 @@ def mixed(): return (x, np.array([0, "a", None, 1], dtype=object)), (x, y)
         ("mixed", r"y_train holds Python objects \(number 0 is of type int\)"),
     ],
 )  # fmt: skip
-def test_what_a_function_must_return(function: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_function_must_return(
+    function: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("own_loaders.py").write_text(LOADERS)
     assert loaded("dataset=python", "dataset.loader=own_loaders:named").class_names == ("no", "yes")
@@ -392,10 +408,16 @@ def idx_folder(folder: Path, code: int = 8, kind: str = "u1") -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("code", "kind", "becomes"), [(8, "u1", "u1"), (0x0B, "i2", "f4"), (0x0D, "f4", "f4"), (0x0E, "f8", "f4")])
+@pytest.mark.parametrize(
+    ("code", "kind", "becomes"), [(8, "u1", "u1"), (0x0B, "i2", "f4"), (0x0D, "f4", "f4"), (0x0E, "f8", "f4")]
+)
 def test_idx_files_of_any_type_and_name(code: int, kind: str, becomes: str, tmp_path: Path) -> None:
     dataset = loaded("dataset=idx", f"dataset.directory={idx_folder(tmp_path / 'letters', code, kind)}")
-    assert (dataset.name, dataset.class_names, dataset.train.images.dtype) == ("letters", ("1", "2", "3"), np.dtype(becomes))
+    assert (dataset.name, dataset.class_names, dataset.train.images.dtype) == (
+        "letters",
+        ("1", "2", "3"),
+        np.dtype(becomes),
+    )
     np.testing.assert_array_equal(dataset.train.images, PICTURES)
     np.testing.assert_array_equal(dataset.test.labels, LABELS[:6])
 
@@ -447,7 +469,9 @@ def contents(split: Split) -> list[tuple[bytes, int]]:
 def test_a_folder_with_train_and_test_is_a_dataset(tmp_path: Path) -> None:
     dataset = loaded("dataset=image_folder", f"dataset.directory={folder(tmp_path)}")
     assert (dataset.name, dataset.class_names) == ("pictures", ("ant", "bee", "cow"))
-    assert contents(dataset.train) == sorted((image.tobytes(), label) for image, label in zip(PICTURES, LABELS, strict=True))
+    assert contents(dataset.train) == sorted(
+        (image.tobytes(), label) for image, label in zip(PICTURES, LABELS, strict=True)
+    )
     first = [0, 1, 4, 5, 8, 9]
     assert contents(dataset.test) == sorted((PICTURES[place].tobytes(), LABELS[place]) for place in first)
     assert list(dataset.train.labels) != sorted(dataset.train.labels)  # the first ones are no single class
@@ -456,7 +480,8 @@ def test_a_folder_with_train_and_test_is_a_dataset(tmp_path: Path) -> None:
 def test_a_folder_of_one_level_is_split_by_a_seed(tmp_path: Path) -> None:
     place = f"dataset.directory={folder(tmp_path, ('',))}"
     one, same, other = (
-        loaded("dataset=image_folder", place, "dataset.test_fraction=0.25", f"dataset.test_seed={seed}") for seed in (0, 0, 1)
+        loaded("dataset=image_folder", place, "dataset.test_fraction=0.25", f"dataset.test_seed={seed}")
+        for seed in (0, 0, 1)
     )
     assert np.bincount(one.test.labels).tolist() == [1, 1, 1]
     assert np.bincount(one.train.labels).tolist() == [3, 3, 3]
@@ -472,14 +497,19 @@ def test_pictures_of_many_formats(form: str, tmp_path: Path) -> None:
     assert dataset.spec.image_shape == (5, 4, 3)
     if form not in ("jpg", "webp", "gif"):  # these lose something
         grey = np.repeat(PICTURES[..., None], 3, axis=3)
-        assert contents(dataset.train) == sorted((image.tobytes(), label) for image, label in zip(grey, LABELS, strict=True))
+        assert contents(dataset.train) == sorted(
+            (image.tobytes(), label) for image, label in zip(grey, LABELS, strict=True)
+        )
 
 
 def test_colours_and_sizes_are_chosen_or_found(tmp_path: Path) -> None:
     place = folder(tmp_path)
     Image.new("RGB", (9, 7), (255, 0, 0)).save(place / "train" / "ant" / "red.png")
     words = ["dataset=image_folder", f"dataset.directory={place}"]
-    with pytest.raises(UnusableData, match=r"\.png: has \d x \d pixels \(height x width\), and .*\.png has \d x \d\. Set dataset\.image_size"):
+    with pytest.raises(
+        UnusableData,
+        match=r"\.png: has \d x \d pixels \(height x width\), and .*\.png has \d x \d\. Set dataset\.image_size",
+    ):
         loaded(*words)
     sized = [*words, "dataset.image_size=[6,3]"]
     assert loaded(*sized).spec.image_shape == (6, 3, 3)
@@ -496,7 +526,9 @@ def test_photographs_keep_their_colours(tmp_path: Path) -> None:
         Image.fromarray(image).save(place / f"{number}.png")
     dataset = loaded("dataset=image_folder", f"dataset.directory={tmp_path / 'photographs'}")
     assert (len(dataset.train), len(dataset.test), dataset.spec.image_shape) == (96, 24, (32, 32, 3))
-    assert {image.tobytes() for image in images} == {image.tobytes() for split in (dataset.train, dataset.test) for image in split.images}
+    assert {image.tobytes() for image in images} == {
+        image.tobytes() for split in (dataset.train, dataset.test) for image in split.images
+    }
 
 
 def test_what_is_beside_pictures_is_left_out_and_folders_below_a_class_belong_to_it(tmp_path: Path) -> None:
