@@ -133,19 +133,19 @@ def load_recorded(
 ) -> tuple[Dataset, Splits]:
     """Load the data of a recorded run; the splits `needed` (`train`, `val`, `test`) must be unchanged.
 
-    A folder that only the record names is read only if the record also has the digests of its images: whoever wrote
+    A folder or file that only the record names is read only if the record also has the digests of its images: whoever wrote
     the record then had these images already.
 
     Raises:
         DataError: the data cannot be loaded.
         RequestError: the images or labels of a needed split have changed, or the run recorded no digest of them.
     """
-    folder = config.dataset.directory
+    place = config.dataset.directory or config.dataset.file
     unknown = [split for split in needed if DIGEST_PARAMETERS[split] not in record.parameters]
-    if folder is not None and unknown:
+    if place is not None and unknown:
         raise RequestError(
-            f"The run {record.name} ({record.run_id}) names the folder {folder} for its data, but does not say which "
-            f"{_WORDS[unknown[0]]} images it used (no digest). A folder that only a record names is not read."
+            f"The run {record.name} ({record.run_id}) names {place} for its data, but does not say which "
+            f"{_WORDS[unknown[0]]} images it used (no digest). A place that only a record names is not read."
         )
     dataset, splits = load_splits(config.dataset, config.regime.validation)
     now = splits.spec.digests
