@@ -137,6 +137,8 @@ def _as_float32(source: str, key: str, array: Array) -> Array:
     """In parts, so that no second copy of all of it is made on the way. Raises `UnusableData` for NaN, infinity, and
     whole numbers that lose digits."""
     same = array.dtype == np.float32 and array.flags.c_contiguous
+    if not same:
+        check_memory(source, 4 * array.size)
     made = array if same else np.empty(array.shape, np.float32)
     step = max(1, _PART // max(1, array[0].size))
     for start in range(0, len(array), step):

@@ -38,6 +38,9 @@ BY_SUFFIX = {
 }  # fmt: skip
 """Formats that are read of files with these names only, as their first bytes say little."""
 
+PLAIN_MODES = ("1", "L", "P", "RGB", "CMYK", "YCbCr", "HSV")
+"""Pillow's modes of 8 bits that are converted to RGB as they are, where nothing is transparent."""
+
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, TypeError, struct.error)
 """What Pillow raises for damaged files: it promises none, these are what it raised for 64,000 of them."""
 

@@ -634,3 +634,27 @@ def test_images_in_the_order_of_their_classes_are_no_sample(tmp_path: Path, capl
         assert "the first 30 images have 2 of 10 classes" in caplog.text
         assert word.partition("=")[0] in caplog.text
         caplog.clear()
+
+
+def test_classes_of_few_images_are_split_as_far_as_they_can_be(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    labels = np.concatenate([np.repeat([0, 1], 20), np.arange(2, 50), np.arange(2, 20)])  # 30 classes have one image
+    images = np.zeros((len(labels), 2, 2), np.uint8)
+    file = npz(tmp_path / "a.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    words = [
+        "dataset=npz",
+        f"dataset.file={file}",
+        "regime.validation.strategy=stratified",
+        "regime.validation.size=40",
+    ]
+    config = compose_config(words)
+    splits = load_splits(config.dataset, config.regime.validation)[1]
+    assert splits.validation is not None
+    assert len(splits.validation) == 40
+    assert set(splits.train.labels) == set(range(50))
+    assert "30 classes (20, 21, 22, ...) have one training image, which is trained on" in caplog.text
+    caplog.clear()
+    config = compose_config([*words, "dataset.train_size=10"])
+    load_splits(config.dataset, config.regime.validation)
+    assert "no image to train on: dataset.train_size=10 is small" in caplog.text
