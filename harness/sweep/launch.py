@@ -252,7 +252,8 @@ def _parse(arguments: Sequence[str], multirun: bool) -> argparse.Namespace:
 
 def _own_flags(arguments: Sequence[str]) -> tuple[list[str], bool, str | None]:
     """The arguments without the harness's own flags; whether `--plan` was given; the value of `--watch`, or None."""
-    rest, watched = [item for item in arguments if item != PLAN], None
+    words = (item.split("=", 1) if item.startswith(f"{WATCH}=") else [item] for item in arguments)
+    rest, watched = [word for item in words for word in item if word != PLAN], None
     if WATCH in rest:
         place = rest.index(WATCH)
         named = next(iter(rest[place + 1 :]), "-")

@@ -56,6 +56,7 @@ def test_a_wrong_flag_is_a_wrong_request(arguments: list[str], said: str) -> Non
     [
         (["seed=0,1", "--plan"], True, None, ["seed=0,1"]),
         (["--watch"], False, "", []),
+        (["a=1", "--watch=abc"], False, "abc", ["a=1"]),
         (["--watch", "tracking.uri=x"], False, "", ["tracking.uri=x"]),
         (["--watch", "0123abcd", "tracking.uri=x"], False, "0123abcd", ["tracking.uri=x"]),
         (["--watch", "--config-dir", "mine"], False, "", []),
