@@ -121,7 +121,7 @@ def _model_problems(model: ModelConfig) -> Iterator[str]:
         return
     if model.builder is not None or model.options:
         given = "builder" if model.builder is not None else f"options={model.options}"
-        yield f"model.{given}: only a model of your own has it, and this is model.architecture={model.architecture}. Choose model=custom."
+        yield f"model.{given}: only model=custom has it, and this has model.architecture={model.architecture}."
     yield from _width_problems(model, idle)
     if "model.filters" in idle and model.filters:
         yield (

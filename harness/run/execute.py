@@ -114,7 +114,7 @@ def execute(
 
         images, preprocessing = splits.train.images, config.dataset.preprocessing
         model = build_model(config.model, preprocessing, spec, images, config.mixed_precision)
-        engine, reason = choose_engine(config, callbacks)
+        engine, reason = choose_engine(config, callbacks, model, splits.train)
         log.info("engine %s (%s), %d parameters", engine, reason, model.count_params())
         tracked.set_tags(
             {
