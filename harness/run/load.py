@@ -68,7 +68,7 @@ def open_model(store: Store, record: RunRecord, config: Config) -> TrainedRun:
         model = load_saved(folder / KERAS_FILE, config)
         names = read_class_names(folder, config)
         shape = recorded_shape(record, config)[0]
-        check_classifier(model, shape, len(names), custom=config.model.builder is not None)
+        check_classifier(model, shape, len(names), is_custom(config))
     digests = {split: record.parameters.get(key, "None") for split, key in DIGEST_PARAMETERS.items()}
     given = {split: digest for split, digest in digests.items() if digest != "None"}
     return TrainedRun(record, config, model, DatasetSpec(config.dataset.name, shape, names, given))
@@ -77,12 +77,17 @@ def open_model(store: Store, record: RunRecord, config: Config) -> TrainedRun:
 def load_saved(file: Path, config: Config) -> Any:
     """The model in `file`. The module of a model of somebody's own is imported only if it has layers that Keras does
     not know. Raises `RequestError`, also for code that the user has not named (`user_code.check_allowed`)."""
-    if config.model.builder is None:
+    if not is_custom(config):
         return load_model(file)
     try:
         return load_model(file)
     except RequestError:
         return load_model(file, custom_objects(config.model))
+
+
+def is_custom(config: Config) -> bool:
+    """Whether the model is one of somebody's own (`model.builder`)."""
+    return config.model.builder is not None
 
 
 def read_class_names(folder: Path, config: Config) -> tuple[str, ...]:

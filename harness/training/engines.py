@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from harness.config.schema import Config
-from harness.errors import ConfigError
+from harness.errors import ConfigError, HarnessError, TrainingError
 from harness.records import Fitted, Split
 from harness.training import compiled_engine, keras_engine
 from harness.training.events import TrainingObserver
 from harness.training.state import TrainingState
+from harness.user_code import describe_error
 
 Engine = Callable[[Any, Config, Split, Split | None, TrainingObserver, Sequence[Any], TrainingState | None], Fitted]
 
@@ -73,4 +74,11 @@ def fit(
     those of `config`. Raises `TrainingError` when the loss is no longer a number, `ConfigError` when `start` is of
     another model.
     """
-    return ENGINES[engine](model, config, train, validation, observer, callbacks, start)
+    try:
+        return ENGINES[engine](model, config, train, validation, observer, callbacks, start)
+    except HarnessError:
+        raise
+    except Exception as error:  # whatever the user's layers raise
+        if config.model.builder is None:
+            raise
+        raise TrainingError(f"{config.model.builder} cannot be trained: {describe_error(error)}") from error
