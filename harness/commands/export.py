@@ -52,7 +52,7 @@ def command(run: str, directory: Path, form: str, overwrite: bool, store: Store)
         if chosen.needs_tensorflow:
             import_tensorflow()
         about = _about(record, config, read_class_names(logged, config), form)
-        chosen.write(logged / KERAS_FILE, folder, lambda file: _checked(file, config))
+        chosen.write(logged / KERAS_FILE, folder, lambda file: _checked(file, record, config))
         paths.write_text(folder / ABOUT_FILE, json.dumps(about, indent=2, ensure_ascii=False) + "\n")
     click.echo(f"Wrote {target}: {record.name} ({record.run_id}) as {form}")
     click.echo(f"use it: {chosen.use.format(folder=target)}")
@@ -64,8 +64,8 @@ def command(run: str, directory: Path, form: str, overwrite: bool, store: Store)
         )
 
 
-def _checked(file: Path, config: Config) -> Any:
-    model = load_saved(file, config)
+def _checked(file: Path, record: RunRecord, config: Config) -> Any:
+    model = load_saved(file, record, config)
     check_classifier(model, custom=is_custom(config))
     return model
 

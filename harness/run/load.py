@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from harness.composing import recorded_config
+from harness.config.fingerprint import code_digests
 from harness.config.schema import Config
 from harness.data import load_splits, publication
 from harness.errors import RequestError
@@ -22,6 +24,8 @@ from harness.tracking.selection import CLASS_NAMES
 from harness.tracking.store import Store
 from harness.training import import_tensorflow
 from harness.untrusted import read_text, read_yaml
+
+log = logging.getLogger(__name__)
 
 _COUNT, _SHAPE = re.compile(r"[0-9]{1,6}"), re.compile(r"[0-9]{1,6}(x[0-9]{1,6}){1,3}")
 _WORDS = {"train": "training", "val": "validation", "test": "test"}
@@ -65,7 +69,7 @@ def open_model(store: Store, record: RunRecord, config: Config) -> TrainedRun:
     """Load the run's model; `config` is the result of `read_config`. Raises as `open_run`."""
     with model_folder(store, record) as folder:
         import_tensorflow()
-        model = load_saved(folder / KERAS_FILE, config)
+        model = load_saved(folder / KERAS_FILE, record, config)
         names = read_class_names(folder, config)
         shape = recorded_shape(record, config)[0]
         check_classifier(model, shape, len(names), is_custom(config))
@@ -74,15 +78,22 @@ def open_model(store: Store, record: RunRecord, config: Config) -> TrainedRun:
     return TrainedRun(record, config, model, DatasetSpec(config.dataset.name, shape, names, given))
 
 
-def load_saved(file: Path, config: Config) -> Any:
-    """The model in `file`. The module of a model of somebody's own is imported only if it has layers that Keras does
-    not know. Raises `RequestError`, also for code that the user has not named (`user_code.check_allowed`)."""
+def load_saved(file: Path, record: RunRecord, config: Config) -> Any:
+    """The run's model, which is in `file`. The module of a model of somebody's own is imported only if it has layers
+    that Keras does not know; a warning says if it is not the code that the run was trained with. Raises `RequestError`,
+    also for code that the user has not named (`user_code.check_allowed`)."""
     if not is_custom(config):
         return load_model(file)
     try:
         return load_model(file)
     except RequestError:
-        return load_model(file, custom_objects(config.model))
+        objects = custom_objects(config.model)
+    if any(record.parameters.get(key) != digest for key, digest in code_digests(config).items()):
+        log.warning(
+            "The run %s (%s) was trained with another source of %s: its layers compute here as they are written now.",
+            *(record.name, record.run_id, config.model.builder),
+        )
+    return load_model(file, objects)
 
 
 def is_custom(config: Config) -> bool:
