@@ -227,6 +227,7 @@ class Config:
     )
     seed: int = setting(0, at_least=0, at_most=2**32 - 1, data=True)
     engine: str = setting("auto", choices=ENGINES)
+    metrics: list[str] = setting([], added=True, reference=True)
     mixed_precision: str = setting("none", choices=MIXED_PRECISIONS, time="value")
     threads: int | None = setting(
         None,
@@ -306,13 +307,13 @@ def without_effect(config: Config) -> set[str]:
 
 
 def references(config: Config) -> dict[str, str]:
-    """The references to the user's own code in a configuration, by setting; of a list, `setting[0]` and so on."""
+    """The references to the user's own code in a configuration, by setting; of a list, `setting.module.function`."""
     values, found = flatten(config), dict[str, str]()
     for key in settings_with("reference"):
         several = isinstance(values[key], list)
-        for number, text in enumerate(values[key] if several else [values[key]]):
+        for text in values[key] if several else [values[key]]:
             if isinstance(text, str) and ":" in text:
-                found[f"{key}[{number}]" if several else key] = text
+                found[f"{key}.{text.replace(':', '.')}" if several else key] = text
     return found
 
 

@@ -22,6 +22,7 @@ from harness.config.schema import (
     without_effect,
 )
 from harness.errors import ConfigError, suggestion
+from harness.own_metrics import metric_problems
 from harness.user_code import check_options
 
 EXPERIMENT_NAME_LIMIT, RUN_NAME_LIMIT = 256, 250
@@ -146,6 +147,7 @@ def _custom_problems(model: ModelConfig, idle: set[str]) -> Iterator[str]:
 
 def _code_problems(config: Config) -> Iterator[str]:
     """What is wrong with references to the user's own code, as far as its source tells."""
+    yield from metric_problems(config.metrics)
     if config.model.builder is not None:
         try:
             check_options(config.model.builder, config.model.options, BUILDER_ARGUMENTS, "model.options")

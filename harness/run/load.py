@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from harness.composing import recorded_config
-from harness.config.fingerprint import code_digests
 from harness.config.schema import Config
 from harness.data import load_splits, publication
 from harness.errors import RequestError
 from harness.images import DATASET_TAG
 from harness.models import KERAS_FILE, check_classifier, custom_objects, load_model, log_probabilities
 from harness.records import DIGEST_PARAMETERS, Dataset, DatasetSpec, FloatArray, RunRecord, Split, Splits, UInt8Array
+from harness.run.code import changed_code
 from harness.tracking.models import find_trained, model_folder, run_artifact
 from harness.tracking.selection import CLASS_NAMES
 from harness.tracking.store import Store
@@ -88,7 +88,7 @@ def load_saved(file: Path, record: RunRecord, config: Config) -> Any:
         return load_model(file)
     except RequestError:
         objects = custom_objects(config.model)
-    if any(record.parameters.get(key) != digest for key, digest in code_digests(config).items()):
+    if "model.builder" in changed_code(record, config):
         log.warning(
             "The run %s (%s) was trained with another source of %s: its layers compute here as they are written now.",
             *(record.name, record.run_id, config.model.builder),

@@ -21,7 +21,7 @@ from harness.config.schema import Config, flatten, settings_with
 from harness.records import Fitted, Split
 from harness.training.compiling import build_accuracy, build_loss, build_optimizer, labels_form
 from harness.training.events import TrainingObserver
-from harness.training.scoring import Scorer, build_scorer, on_device
+from harness.training.scoring import Scorer, build_measures, build_scorer, on_device
 from harness.training.seeding import epoch_order
 from harness.training.state import TrainingState, begin, stopped_already
 from harness.user_code import describe_error
@@ -76,7 +76,9 @@ def fit(
     _copy(model.optimizer.variables, program.optimizer.variables)
 
     splits = {"train": train} if validation is None else {"train": train, "val": validation}
-    recorder = EpochRecorder(splits, program.score, observer, start)
+    recorder = EpochRecorder(
+        splits, program.score, observer, start, build_measures(program.model, config.metrics, config.model.head)
+    )
     asked_for = regime_callbacks(config, span.before)
     listeners = keras.callbacks.CallbackList(
         [recorder, *asked_for, *callbacks, StateKeeper([recorder, *asked_for], recorder.history, observer, start)],
