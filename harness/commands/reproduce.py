@@ -42,8 +42,8 @@ def command(run: str, named: tuple[str, ...], form: str, store: Store) -> None:
     given = dict(word.partition("=")[::2] for word in named)
     if wrong := [key for key, path in given.items() if key not in (CONTINUED, *DATA) or not path]:
         raise RequestError(
-            f"{wrong[0]}: a run is reproduced as it was. Only {CONTINUED}=FILE and {DATA[0]}=DIR, or {DATA[1]}=FILE, can "
-            "be named."
+            f"{wrong[0]}: a run is reproduced as it was. Only {CONTINUED}=FILE and {DATA[0]}=DIR, or {DATA[1]}=FILE, "
+            "can be named."
         )
     recorded = find_recorded(store, run, given)
     close_dead(store)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import IConfigRepository
@@ -30,6 +31,8 @@ from harness.errors import ConfigError
 
 CONFIG_NAME = "config"
 EXPERIMENTS = "experiments"
+INCOMPLETE = frozenset({"model=custom"})
+"""Options that need a setting besides."""
 OPTIMIZER = "optimizer"
 """The group whose options are no files: they are made of `harness.config.optimizers`."""
 
@@ -84,7 +87,12 @@ class OptimizersSource(ConfigSource):
 
 
 class Loader(ConfigLoaderImpl):
-    """Hydra's composer, which refuses files in which YAML has read a text as something else."""
+    """Hydra's composer, which refuses files in which YAML has read a text as something else. `glob(*)` takes no option
+    that does not stand alone."""
+
+    def get_group_options(self, group_name: str, *arguments: Any, **options: Any) -> list[str]:
+        found = super().get_group_options(group_name, *arguments, **options)
+        return [option for option in found if f"{group_name}={option}" not in INCOMPLETE]
 
     def _load_single_config(self, default: ResultDefault, repo: IConfigRepository) -> ConfigResult:
         loaded = super()._load_single_config(default, repo)

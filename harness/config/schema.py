@@ -6,11 +6,12 @@ Hydra's structured-config schema is made of these classes, and `composing` turns
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from harness.config.optimizers import OPTIMIZERS
+from harness.config.traits import Traits, setting
 
 DATASETS = ("fashion_mnist", "mnist")
 PUBLISHED_SOURCE = "published"
@@ -34,55 +35,6 @@ MIXED_PRECISIONS = ("none", "float16", "bfloat16")
 MODEL_SUFFIX, STATE_SUFFIX = ".keras", ".npz"
 SAVED = (MODEL_SUFFIX, STATE_SUFFIX)
 """How the names of files end that `regime.continue_from` takes; what ends otherwise names a run."""
-
-
-@dataclass(frozen=True)
-class Traits:
-    """What other parts of the harness need to know of a setting; they ask `settings_with`.
-
-    Attributes:
-        operational: why the setting is no part of what is trained: it says where or how a run is carried out.
-        by_name: why it decides no number although it tells runs apart: it is a name.
-        added: runs of earlier versions do not have it, and were trained with its default. Their fingerprints stay as
-            they are: there the setting is left out where it has its default.
-        idle_with: another setting of its section, and the values of that under which this one has no effect. A choice
-            that is new counts as one under which it has.
-        weights: weights that were trained under another value have another meaning here, or no place.
-        time: whether the time of an epoch depends on its `value`, or on its `presence` (another value than zero).
-        data: a compiled program is given the value; so runs that differ in it can share one.
-        sweep: the jobs of a sweep must share it.
-        failures: what a sweep does about jobs that fail.
-        reference: it names the user's own code, `package.module:function` (`harness.user_code`), or may do so.
-    """
-
-    operational: str = ""
-    by_name: str = ""
-    added: bool = False
-    idle_with: tuple[str, tuple[Any, ...]] | None = None
-    weights: bool = False
-    time: str = ""
-    data: bool = False
-    sweep: bool = False
-    failures: bool = False
-    reference: bool = False
-
-
-def setting(
-    default: Any,
-    *,
-    choices: Sequence[str] = (),
-    at_least: float | None = None,
-    above: float | None = None,
-    at_most: float | None = None,
-    below: float | None = None,
-    **traits: Any,
-) -> Any:
-    """A dataclass field with the rule that its value obeys (for a list: that each element obeys) and its `Traits`."""
-    limits = {"at_least": at_least, "above": above, "at_most": at_most, "below": below}
-    rule = {"choices": tuple(choices), **limits, "traits": Traits(**traits)}
-    if isinstance(default, list | dict):
-        return field(default_factory=default.copy, metadata=rule)
-    return field(default=default, metadata=rule)
 
 
 _READING: Mapping[str, Any] = {
@@ -300,6 +252,7 @@ class Config:
     )
     seed: int = setting(0, at_least=0, at_most=2**32 - 1, data=True)
     engine: str = setting("auto", choices=ENGINES)
+    metrics: list[str] = setting([], added=True, reference=True)
     mixed_precision: str = setting("none", choices=MIXED_PRECISIONS, time="value")
     threads: int | None = setting(
         None,
@@ -379,13 +332,13 @@ def without_effect(config: Config) -> set[str]:
 
 
 def references(config: Config) -> dict[str, str]:
-    """The references to the user's own code in a configuration, by setting; of a list, `setting[0]` and so on."""
+    """The references to the user's own code in a configuration, by setting; of a list, `setting.module.function`."""
     values, found = flatten(config), dict[str, str]()
     for key in settings_with("reference"):
         several = isinstance(values[key], list)
-        for number, text in enumerate(values[key] if several else [values[key]]):
+        for text in values[key] if several else [values[key]]:
             if isinstance(text, str) and ":" in text:
-                found[f"{key}[{number}]" if several else key] = text
+                found[f"{key}.{text.replace(':', '.')}" if several else key] = text
     return found
 
 

@@ -25,6 +25,7 @@ from harness.config.schema import (
     without_effect,
 )
 from harness.errors import ConfigError, suggestion
+from harness.own_metrics import metric_problems
 from harness.user_code import check_options, is_reference
 
 EXPERIMENT_NAME_LIMIT, RUN_NAME_LIMIT = 256, 250
@@ -175,7 +176,7 @@ def _model_problems(model: ModelConfig) -> Iterator[str]:
         return
     if model.builder is not None or model.options:
         given = "builder" if model.builder is not None else f"options={model.options}"
-        yield f"model.{given}: only a model of your own has it, and this is model.architecture={model.architecture}. Choose model=custom."
+        yield f"model.{given}: only model=custom has it, and this has model.architecture={model.architecture}."
     yield from _width_problems(model, idle)
     if "model.filters" in idle and model.filters:
         yield (
@@ -200,6 +201,7 @@ def _custom_problems(model: ModelConfig, idle: set[str]) -> Iterator[str]:
 
 def _code_problems(config: Config) -> Iterator[str]:
     """What is wrong with references to the user's own code, as far as its source tells."""
+    yield from metric_problems(config.metrics)
     model, dataset = config.model, config.dataset
     for key, reference, options, arguments in (
         ("model.builder", model.builder, model.options, BUILDER_ARGUMENTS),

@@ -6,7 +6,9 @@ layer of it. The last layer says by its name whether the model answers logits or
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,6 +58,8 @@ def custom_outputs(model: ModelConfig, images: Any, classes: int) -> Any:
 def check_custom(model: Any, config: ModelConfig, images: UInt8Array) -> None:
     """Make sure that the whole `model` answers what `model.head` says, tried on some of `images`, and that it can be
     loaded when it has been saved. Raises `ConfigError`."""
+    import keras
+
     reference = str(config.builder)
     try:
         answers = np.asarray(model(images[:_TRIED], training=False), dtype=np.float64)
@@ -69,17 +73,20 @@ def check_custom(model: Any, config: ModelConfig, images: UInt8Array) -> None:
             f"model.builder={reference} {said}, and model.head is {config.head}. Set model.head={found}, or {advice}."
         )
     try:
-        again = type(model).from_config(model.get_config(), custom_objects=dict(custom_objects(config)))
+        with tempfile.TemporaryDirectory() as folder:
+            model.save(Path(folder) / "model.keras")
+            again = keras.models.load_model(Path(folder) / "model.keras", custom_objects=custom_objects(config))
+        same = np.asarray(again(images[:_TRIED], training=False), dtype=np.float64)
     except Exception as error:  # likewise
         raise ConfigError(
-            f"model.builder={reference}: its model could not be loaded after training: {describe_error(error)} Every "
-            "layer of your own needs a get_config() from which its class makes it again, and its class must be in the "
-            "module of the function or in one that it imports."
+            f"model.builder={reference}: its model could not be loaded after training. Every layer of your own needs a "
+            "get_config() from which its class makes it again, and its class must be in the module of the function or "
+            f"in one that it imports. Keras says: {describe_error(error)}"
         ) from error
-    if [each.shape for each in again.weights] != [each.shape for each in model.weights]:
+    if not np.allclose(same, answers, rtol=1e-4, atol=1e-5):
         raise ConfigError(
-            f"model.builder={reference}: what get_config() of its layers says makes a model of other weights. Every "
-            "argument of a layer of your own must be in it."
+            f"model.builder={reference}: its model answers otherwise after it was saved and loaded. Everything that a "
+            "layer of your own computes with must be in its weights or in its get_config()."
         )
 
 

@@ -16,6 +16,8 @@ from harness.tracking.writing import RunWriter
 from harness.untrusted import read_text
 from harness.user_code import UserSource, check_allowed, find_source
 
+SHOWN = 8
+"""Digits of a digest that are a run's parameter."""
 FOLDER = "code/user"
 DIGESTS = "code/user.json"
 """The artifact with the SHA-256 of each file and the versions of the packages that they import, by setting."""
@@ -26,7 +28,7 @@ def log_code(tracked: RunWriter, config: Config) -> None:
     sources = {key: find_source(reference) for key, reference in references(config).items()}
     if not sources:
         return
-    tracked.log_parameters(code_digests(config))
+    tracked.log_parameters({key: digest[:SHOWN] for key, digest in code_digests(config).items()})
     tracked.log_text(DIGESTS, json.dumps({key: _described(source) for key, source in sources.items()}, indent=2))
     for path, file in {path: file for source in sources.values() for path, file in source.files().items()}.items():
         tracked.log_text(f"{FOLDER}/{path}", without_secrets(file.read_text(errors="replace"))[0])
@@ -38,10 +40,10 @@ def check_code(store: Store, record: RunRecord, config: Config) -> None:
     named = references(config)
     for reference in named.values():
         check_allowed(reference)
-    different = [key for key, digest in code_digests(config).items() if record.parameters.get(key) != digest]
+    different = changed_code(record, config)
     if not different:
         return
-    key = different[0].removeprefix("code.")
+    key = different[0]
     now = _described(find_source(named[key]))
     with run_artifact(store, record, DIGESTS) as file:
         then = _recorded(read_text(file), key)
@@ -54,6 +56,14 @@ def check_code(store: Store, record: RunRecord, config: Config) -> None:
         f"{', '.join(changed) or 'its digest'} differs. Bring back the source, which the run has as artifacts in "
         f"{FOLDER}, or train a new run: harness train {key}={named[key]} ..."
     )
+
+
+def changed_code(record: RunRecord, config: Config) -> list[str]:
+    """The settings whose code is not that of the recorded run any more. Raises `ConfigError` where it is gone."""
+    digests = code_digests(config)
+    return [
+        key.removeprefix("code.") for key, digest in digests.items() if record.parameters.get(key) != digest[:SHOWN]
+    ]
 
 
 def _described(source: UserSource) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from harness.analysis.reproducibility import Repetition, compare_values
 from harness.composing import with_absolute_paths
@@ -70,9 +71,8 @@ def find_recorded(store: Store, text: str, named: Mapping[str, str] = MappingPro
         config = replace(config, regime=replace(config.regime, continue_from=named[CONTINUED]))
     else:
         refuse_unnamed_file(record, config, f"harness reproduce {record.run_id[:8]} {CONTINUED}=FILE")
-    for key in DATA:
-        if key in named:
-            config = replace(config, dataset=replace(config.dataset, **{key.removeprefix("dataset."): named[key]}))
+    places: dict[str, Any] = {key.removeprefix("dataset."): named[key] for key in DATA if key in named}
+    config = replace(config, dataset=replace(config.dataset, **places))
     config = with_absolute_paths(config)
     check_code(store, record, config)
     check_start(store, config)

@@ -66,7 +66,7 @@ Task = Callable[[DictConfig], Any]
 ShowPlan = Callable[[Outlook], None]
 
 URI_SETTING = "tracking.uri"
-PLAN, WATCH = "--plan", "--watch"
+PLAN, WATCH, IMPORT = "--plan", "--watch", "--import"
 """Flags of the harness, unknown to Hydra."""
 
 
@@ -230,6 +230,7 @@ def _check_surroundings(store: Store, configs: Sequence[Config]) -> None:
 
 def _parse(arguments: Sequence[str], multirun: bool) -> argparse.Namespace:
     """Parse the command line with Hydra's own parser; flags and overrides may come in any order."""
+    arguments = _without_imports(arguments)
     arguments, plan, watched = _own_flags(arguments)
     parser = get_args_parser()
     parser.error = _refuse_flag  # type: ignore[method-assign]
@@ -248,6 +249,19 @@ def _parse(arguments: Sequence[str], multirun: bool) -> argparse.Namespace:
     if (plan or watched is not None) and not request.multirun:
         raise RequestError(f"{PLAN if plan else WATCH}: only a sweep has it. Use `harness sweep`.")
     return request
+
+
+def _without_imports(arguments: Sequence[str]) -> list[str]:
+    """The arguments without `--import REFERENCE`, which lets the code of a run that is continued be imported."""
+    rest, named = list[str](), list[str]()
+    waiting = iter(arguments)
+    for word in waiting:
+        if word == IMPORT or word.startswith(f"{IMPORT}="):
+            named.append(word.partition("=")[2] or next(waiting, ""))
+        else:
+            rest.append(word)
+    allow(named)
+    return rest
 
 
 def _own_flags(arguments: Sequence[str]) -> tuple[list[str], bool, str | None]:

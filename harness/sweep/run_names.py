@@ -32,6 +32,8 @@ def run_name(config: Config, overrides: Sequence[str], differing: Iterable[str] 
         named = {"dataset" if key in _CHOOSING_DATA else key: value for key, value in named.items()}
         named |= {"dataset": config.dataset.name} if "dataset" in named else {}
     named = {key: value for key, value in named.items() if not key.startswith(UNNAMED)} or chosen
+    if differing is None and config.model.name == config.model.builder:
+        named.pop("model.builder", None)
     short = headings(list(named))
     # The option of a group (`mlp_128`) is clear without the group's name; a setting needs its name (`seed=0`).
     return " ".join(f"{short[key]}={value.strip(QUOTES)}" if is_single(key) else value for key, value in named.items())

@@ -6,6 +6,7 @@ import ast
 import hashlib
 import importlib
 import inspect
+import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,10 @@ from harness.errors import ConfigError, suggestion
 from harness.user_code.finding import UserSource, find_source, module_file, parse, parsed
 from harness.user_code.signatures import check_call, definition, written_signature
 from harness.user_code.trust import check_allowed
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_LONGEST = 240
+"""Characters of an error of the user's code that are shown."""
 
 
 def check_options(reference: str, options: Mapping[str, Any], positional: Sequence[str], setting: str = "") -> None:
@@ -85,7 +90,8 @@ def objects(reference: str) -> dict[str, Any]:
 
 def describe_error(error: BaseException) -> str:
     """An error of the user's code on one line, with the place where it arose."""
-    text = " ".join(str(error).split())
+    text = " ".join(_COLOURS.sub("", str(error)).split())
+    text = text if len(text) <= _LONGEST else f"{text[:_LONGEST].rstrip()} ..."
     said = f"{type(error).__name__}: {text}" if text else type(error).__name__
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in _finder.names()]
     if isinstance(error, SyntaxError) or not frames:

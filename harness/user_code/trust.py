@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from harness import paths
-from harness.errors import RequestError
+from harness.errors import ConfigError, RequestError
 from harness.user_code.finding import parse, source_digest
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,13 @@ def remember(references: Iterable[str]) -> None:
 
 def check_allowed(reference: str) -> None:
     """Raise `RequestError` if a reference may not be imported, and `ConfigError` where there is no such module."""
-    if reference in _allowed or _file(reference).exists():
+    if reference in _allowed:
+        return
+    try:
+        known = _file(reference).exists()
+    except ConfigError as error:
+        raise RequestError(f"The run wants the code {error}") from error
+    if known:
         return
     raise RequestError(
         f"The run wants the code {reference}, which is not imported: a record may have been written by somebody else, "

@@ -113,7 +113,7 @@ def test_the_named_models_have_the_layers_that_they_are_named_after() -> None:
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["model=cnnn"], ["model=cnnn", "cnn, mlp, mlp_128, mlp_128_128, mlp_300_100", "Did you mean 'cnn'?"]),
+        (["model=cnnn"], ["model=cnnn", "cnn, custom, mlp, mlp_128, mlp_128_128, mlp_300_100", "Did you mean 'cnn'?"]),
         (["optimizer.learning_rat=0.1"], ["optimizer.learning_rat=0.1", "Did you mean 'optimizer.learning_rate'?"]),
         (["+model.layers=3"], ["model.layers=3", "no such setting", "model.filters"]),
         (["modell=cnn"], ["modell=cnn", "Did you mean 'model'?"]),

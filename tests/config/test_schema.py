@@ -175,7 +175,7 @@ def test_the_names_that_configuration_allows_are_those_that_code_has() -> None:
     from harness.training.schedules import SCHEDULES as FACTORS
 
     assert set(DATASETS) == set(PUBLICATIONS)
-    assert set(ARCHITECTURES) == set(BUILDERS)
+    assert set(ARCHITECTURES) == {*BUILDERS, "custom"}
     assert set(PREPROCESSING) == set(LAYERS)
     assert set(SCHEDULES) == set(FACTORS)
     assert set(ENGINES) == {"auto", *BUILT}
