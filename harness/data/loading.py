@@ -20,7 +20,7 @@ from harness.data.catalogue import (
     publication,
 )
 from harness.data.folder import SUMS_FILE, StoredFile, complete, demanded_sums, examine, locate, problems
-from harness.data.own import load_own
+from harness.data.own import facts_of, load_own
 from harness.data.splits import check_sizes, split_dataset
 from harness.errors import ConfigError, DataError
 from harness.records import Dataset, Split, Splits, UInt8Array
@@ -43,7 +43,9 @@ def load_dataset(config: DatasetConfig) -> Dataset:
 
 def dataset_digest(config: DatasetConfig) -> str:
     """The digest of the dataset that `load_dataset` would return; nothing is fetched for it. Raises as that does."""
-    if config.source == PUBLISHED_SOURCE and _named_folder(config) is None:
+    if config.source != PUBLISHED_SOURCE:
+        return facts_of(config).digest
+    if _named_folder(config) is None:
         return digest(publication(config.name).sums)
     return load_dataset(config).digest
 
@@ -52,7 +54,7 @@ def image_shape(config: DatasetConfig) -> tuple[int, ...]:
     """The shape of an image of the dataset; a published one is not loaded for it. Raises as `load_dataset`."""
     if config.source == PUBLISHED_SOURCE:
         return publication(config.name).image_shape
-    return load_dataset(config).spec.image_shape
+    return facts_of(config).image_shape
 
 
 def load_splits(config: DatasetConfig, validation: ValidationConfig) -> tuple[Dataset, Splits]:

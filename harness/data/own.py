@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.config.schema import DatasetConfig
 from harness.data.arrays import RawData, make_dataset
@@ -17,19 +17,28 @@ from harness.errors import UnusableData
 from harness.records import Dataset
 from harness.terminal import doing
 
-_KEPT = 4
+
+class Facts(NamedTuple):
+    """The digest of a dataset, and the shape of its images."""
+
+    digest: str
+    image_shape: tuple[int, ...]
+
+
+_KEPT, _KEPT_BYTES = 4, 2**28
+"""Datasets that stay in memory: four, or more if they are small. A sweep may come back to each of a dozen."""
 _UNLOOKED = 1.0
 """Seconds for which a folder of pictures is not listed again: planning a sweep asks for it once a job."""
 _loaded: dict[str, Dataset] = {}
+_facts: dict[str, Facts] = {}
 _listed: dict[str, tuple[float, Listing]] = {}
 
 
 def load_own(config: DatasetConfig) -> Dataset:
     """The dataset that `config` describes. Raises `UnusableData`, and `ConfigError` for a loader that is not there."""
-    state, read = _ready(config)
-    key = repr((state, config.source, config.name, config.class_names))
+    key, read = _ready(config)
     if key not in _loaded:
-        while len(_loaded) >= _KEPT:
+        while len(_loaded) >= _KEPT and sum(map(_size, _loaded.values())) > _KEPT_BYTES:
             del _loaded[next(iter(_loaded))]
         try:
             with doing(f"Reading {config.name}"):
@@ -37,17 +46,36 @@ def load_own(config: DatasetConfig) -> Dataset:
         except MemoryError as error:
             raise UnusableData(f"dataset.name={config.name}: it takes more memory than there is.") from error
     _loaded[key] = _loaded.pop(key)  # the last that was asked for
+    _facts[key] = Facts(_loaded[key].digest, _loaded[key].spec.image_shape)
     return _loaded[key]
+
+
+def facts_of(config: DatasetConfig) -> Facts:
+    """What a plan wants to know of the dataset of each job; it is read once for it. Raises as `load_own`."""
+    key, _ = _ready(config)
+    if key not in _facts:
+        load_own(config)
+    return _facts[key]
+
+
+def _size(dataset: Dataset) -> int:
+    return int(dataset.train.images.nbytes + dataset.test.images.nbytes)
 
 
 def forget() -> None:
     """Have the next `load_own` read all data again, also what a loader returned."""
     _loaded.clear()
+    _facts.clear()
     _listed.clear()
 
 
-def _ready(config: DatasetConfig) -> tuple[Any, Callable[[], Dataset]]:
-    """What changes when the data does, and how it is read."""
+def _ready(config: DatasetConfig) -> tuple[str, Callable[[], Dataset]]:
+    """What changes when the data or its settings do, and how it is read."""
+    state, read = _reader(config)
+    return repr((state, config.source, config.name, config.class_names)), read
+
+
+def _reader(config: DatasetConfig) -> tuple[Any, Callable[[], Dataset]]:
     if config.source == "image_folder":
         listing = _listing(Path(str(config.directory)).expanduser().absolute())
         settings = (config.image_size, config.colour, config.test_fraction, config.test_seed)

@@ -21,7 +21,8 @@ from harness import machine, user_code
 from harness.composing import compose_config
 from harness.config.fingerprint import fingerprint
 from harness.config.schema import references
-from harness.data import forget, image_cache, load_dataset, load_splits
+from harness.data import dataset_digest, forget, image_cache, image_shape, load_dataset, load_splits, own
+from harness.data.python_loader import call_loader
 from harness.errors import ConfigError, UnusableData
 from harness.records import Dataset, Split
 
@@ -339,6 +340,24 @@ def test_a_function_is_a_source(tmp_path: Path) -> None:
         5,
     )
     assert loaded(*words).spec.image_shape == (3, 3)
+
+
+def test_a_plan_reads_each_dataset_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def counted(loader: str, options: dict[str, Any]) -> Any:
+        calls.append(options)
+        return call_loader(loader, options)
+
+    monkeypatch.setattr(own, "call_loader", counted)
+    monkeypatch.setattr(own, "_KEPT_BYTES", 0)
+    words = ["dataset=python", "dataset.loader=tests.dataset.loaders:tiny"]
+    configs = [compose_config([*words, f"dataset.options.classes={classes}"]).dataset for classes in range(2, 9)]
+    user_code.allow(["tests.dataset.loaders:tiny"])
+    for _ in range(2):
+        assert {image_shape(config) for config in configs} == {(3, 3)}
+        assert len({dataset_digest(config) for config in configs}) == 7
+    assert len(calls) == 7
 
 
 LOADERS = """
