@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from harness import data
 from harness.commands.describing import Description, describe_dataset, description_lines
@@ -21,7 +22,7 @@ from harness.config.schema import (
 )
 from harness.errors import DataError, RequestError
 from harness.figures.files import png_path, write_figure
-from harness.records import Dataset, Split
+from harness.records import WHITE, Dataset, Split
 from harness.tabular import json_text, text_table, wrapped
 from harness.terminal import doing
 
@@ -178,7 +179,7 @@ def show(
         raise RequestError(
             f"{config.name} has vectors of {dataset.spec.image_shape[0]} values, which are no images to draw."
         )
-    images = dataset.train if split == "train" else dataset.test
+    images, bar = _as_drawn(dataset.train if split == "train" else dataset.test), bar and _is_grey(dataset)
     kind = "training" if split == "train" else "test"
     held = f"{config.name} has {len(images):,} {kind} images"
     if not 0 <= (index or 0) < len(images):
@@ -280,6 +281,20 @@ def _configured(words: Sequence[str], directory: Path | None) -> DatasetConfig:
     config = compose_config([*chosen, *words[len(chosen) :], *named])
     allow(references(config).values())
     return config.dataset
+
+
+def _is_grey(dataset: Dataset) -> bool:
+    """Whether its images have the 8-bit grey values that a colour bar shows."""
+    return dataset.train.images.dtype == np.uint8 and len(dataset.spec.image_shape) == 2
+
+
+def _as_drawn(split: Split) -> Split:
+    """Images of numbers that are no bytes from black, the least value of all, to white, the greatest."""
+    images = split.images
+    if images.dtype == np.uint8:
+        return split
+    low, high = float(images.min()), float(images.max())
+    return Split(((images - low) * (WHITE / ((high - low) or 1))).astype(np.uint8), split.labels)
 
 
 def _title(config: DatasetConfig) -> str:

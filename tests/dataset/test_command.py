@@ -238,6 +238,10 @@ def test_own_images_are_shown_and_vectors_are_not(project: Path) -> None:
     np.savez("pictures.npz", x_train=np.zeros((20, 3, 3), np.uint8), y_train=labels, x_test=np.zeros((2, 3, 3), np.uint8), y_test=[0, 1])  # fmt: skip # noqa: E501
     np.savez("vectors.npz", x_train=np.zeros((20, 3)), y_train=labels, x_test=np.zeros((2, 3)), y_test=[0, 1])
     assert "Wrote pictures_train_2x3.png" in invoke("show", "npz", "dataset.file=pictures.npz", "--grid", "2x3").output
+    colours = np.random.default_rng(0).random((20, 4, 6, 3))
+    np.savez("colours.npz", x_train=colours, y_train=labels, x_test=colours[:2], y_test=[0, 1])
+    assert "Wrote colours_train_3x3.png" in invoke("show", "npz", "dataset.file=colours.npz", "--grid", "3x3").output
+    assert "Wrote colours_train_0.png" in invoke("show", "npz", "dataset.file=colours.npz").output
     error = invoke("show", "npz", "dataset.file=vectors.npz").exception
     assert "vectors has vectors of 3 values" in str(error)
 
