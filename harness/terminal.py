@@ -127,6 +127,22 @@ def doing(what: str, screen: Console | None = None) -> Iterator[None]:
 
 
 @contextmanager
+def counting(what: str, total: int) -> Iterator[Callable[[], None]]:
+    """Tell on stderr how much of `total` is done while the block lasts: it calls what it is given after each one."""
+    screen = console(stderr=True)
+    if not screen.is_interactive:
+        with doing(f"{what} ({total:,})", screen):
+            yield lambda: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(None), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=screen, transient=True, expand=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda: progress.advance(task)
+
+
+@contextmanager
 def printing() -> Iterator[Streams]:
     """Put streams that never fail in the place of stdout and stderr while the block lasts."""
     _open_missing()

@@ -12,13 +12,13 @@ figure says a thing by colour only.
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache, wraps
-from io import BytesIO
 from typing import Any, ParamSpec
 
 import matplotlib
@@ -179,10 +179,10 @@ class _Figure(Figure):
             super().savefig(fname, **how)
 
     def _repr_png_(self) -> bytes:
-        """How a notebook shows it, also where pyplot was never imported."""
-        written = BytesIO()
-        self.savefig(written, format="png")
-        return written.getvalue()
+        """What a notebook shows."""
+        picture = io.BytesIO()
+        self.savefig(picture, format="png")
+        return picture.getvalue()
 
 
 def restore_backend(name: str | None) -> None:
