@@ -87,7 +87,8 @@ class Dataset:
     def spec(self) -> DatasetSpec:
         """What the data is, with the digests of the whole training and test set."""
         shape = self.train.images.shape[1:]
-        return DatasetSpec(self.name, shape, self.class_names, {"train": self.train.digest, "test": self.test.digest})
+        digests = {"train": self.train.digest, "test": self.test.digest}
+        return DatasetSpec(self.name, shape, self.class_names, digests, str(self.train.images.dtype))
 
 
 @dataclass(frozen=True)
@@ -174,11 +175,13 @@ class Fitted:
 class Score:
     """A model on one split, in inference mode.
 
-    `loss` is the mean cross-entropy in nats (regularisation penalties left out), `accuracy` a fraction.
+    `loss` is the mean cross-entropy in nats (regularisation penalties left out), `accuracy` a fraction; `others` are
+    the metrics that the run was asked for, by name.
     """
 
     loss: float
     accuracy: float
+    others: Mapping[str, float] = field(default_factory=dict, kw_only=True)
 
 
 @dataclass(frozen=True)

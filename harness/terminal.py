@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import codecs
 import errno
+import html
 import io
 import os
 import select
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -37,17 +38,57 @@ def console(stderr: bool = False) -> Console:
     `is_interactive` where what was drawn can be drawn over, which a notebook's `!command` cannot."""
     from rich.console import Console
 
-    stream = sys.stderr if stderr else sys.stdout
+    kernel = in_kernel()
+    stream = sys.stderr if stderr and not kernel else sys.stdout  # a notebook shows stderr as if it were an error
     person = bool(getattr(stream, "isatty", lambda: False)())
     coloured = not person and os.environ.get("FORCE_COLOR", "0") not in ("", "0")
     return Console(
-        stderr=stderr,
+        stderr=stderr and not kernel,
+        width=_CELL if kernel else None,
+        force_jupyter=False,
         highlight=False,
         force_terminal=person,
         force_interactive=False if _only_appends() else None,
         color_system="standard" if coloured else "auto",
     )
 
+
+_CELL = 100
+"""Columns of text that the cell of a notebook shows."""
+
+
+def in_kernel() -> bool:
+    """Whether this process is the kernel of a notebook, where what is shown can be replaced (`replaceable`)."""
+    ipython: Any = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+
+
+@contextmanager
+def replaceable(frame: Callable[[], str]) -> Iterator[None]:
+    """Show in a notebook what `frame` says, always the newest, while the block lasts; nothing of it stays."""
+    display: Any = sys.modules["IPython"].display.display
+
+    def shown(text: str) -> dict[str, str]:
+        return {"text/plain": text, "text/html": f"<pre>{html.escape(text)}</pre>" if text else ""}
+
+    handle, ended = display(shown(frame()), raw=True, display_id=True), threading.Event()
+
+    def refresh() -> None:
+        while not ended.wait(_REFRESH):
+            handle.update(shown(frame()), raw=True)
+
+    refreshing = threading.Thread(target=refresh, daemon=True)
+    refreshing.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        refreshing.join()
+        handle.update(shown(""), raw=True)
+
+
+_REFRESH = 0.5
+"""Seconds between two frames in a notebook."""
 
 _NOTEBOOK = "JPY_PARENT_PID" in os.environ or "matplotlib_inline" in os.environ.get("MPLBACKEND", "")
 """Whether a notebook's kernel started the command: it runs `!command` in a terminal, and shows every frame below the
@@ -83,6 +124,22 @@ def doing(what: str, screen: Console | None = None) -> Iterator[None]:
 
     with Live(console=screen, transient=True, get_renderable=line):
         yield
+
+
+@contextmanager
+def counting(what: str, total: int) -> Iterator[Callable[[], None]]:
+    """Tell on stderr how much of `total` is done while the block lasts: it calls what it is given after each one."""
+    screen = console(stderr=True)
+    if not screen.is_interactive:
+        with doing(f"{what} ({total:,})", screen):
+            yield lambda: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(None), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=screen, transient=True, expand=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda: progress.advance(task)
 
 
 @contextmanager

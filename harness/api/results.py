@@ -20,6 +20,7 @@ from harness.api.comparing import baseline_row, compared, comparison_figures, te
 from harness.api.session import session
 from harness.errors import RequestError, suggestion
 from harness.records import RunRecord
+from harness.tabular import CELL
 from harness.tracking.reading import read_runs, read_series, sweep_runs
 from harness.tracking.store import Store
 
@@ -192,7 +193,7 @@ class ComparisonTable:
         return self._rendered("table").rstrip("\n")
 
     def _repr_html_(self) -> str:
-        return frame(self._rendered("html"))
+        return self._rendered(CELL)
 
 
 class Sweep:
@@ -309,7 +310,7 @@ def escaped(text: object) -> str:
     return html.escape(str(text))
 
 
-def frame(page: str, height: int = 420) -> str:
+def frame(page: str, height: int) -> str:
     """A whole page inside a notebook's cell, where its style and scripts touch nothing else."""
     return (
         f'<iframe srcdoc="{html.escape(page)}" sandbox="allow-scripts" style="width: 100%; height: {height}px; '

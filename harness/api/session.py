@@ -21,7 +21,7 @@ def session(*words: str) -> Iterator[None]:
     Raises `RequestError` if TensorFlow was imported before under variables that can change numbers: the harness would
     have removed them first.
     """
-    before, filters = dict(os.environ), warnings.filters[:]
+    before, filters, drawn = dict(os.environ), warnings.filters[:], "matplotlib" in sys.modules
     _refuse_late_removal(before)
     try:
         with private_files(), called_as(*words):
@@ -34,6 +34,10 @@ def session(*words: str) -> Iterator[None]:
         os.environ.update(before)
         if "PYTHONWARNINGS" in before:  # `prepare` has dropped the filters that it asks for
             warnings.filters[:] = filters  # type: ignore[index]
+        if not drawn and "matplotlib" in sys.modules:  # imported with the pinned MPLBACKEND
+            from harness.figures.style import restore_backend
+
+            restore_backend(before.get("MPLBACKEND"))
 
 
 _seen: set[str] = set()

@@ -21,7 +21,7 @@ from harness.api.chosen_runs import choose
 from harness.api.comparing import baseline_row, compared, demanded, tested
 from harness.commands.confirming import check_request, confirmed
 from harness.commands.external_runs import naming_of, naming_options
-from harness.commands.store_option import store_option
+from harness.commands.store_option import import_option, store_option
 from harness.errors import RequestError
 from harness.tabular import FORMATS
 from harness.tracking.predictions_file import read_predictions
@@ -120,6 +120,7 @@ Shown = Comparison | Findings | Confirmation | ByImage | Power
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write to FILE instead."
 )
+@import_option
 @store_option
 def command(
     runs: tuple[str, ...],

@@ -13,18 +13,26 @@ from typing import Any
 
 from harness.config.optimizers import COMMON_OPTIMIZER_OPTIONS, OPTIMIZERS
 from harness.config.schema import (
+    DATASETS,
+    PUBLISHED_SOURCE,
     Config,
+    DatasetConfig,
     ModelConfig,
     OptimizerConfig,
     RegimeConfig,
     TrackingConfig,
+    flatten,
     without_effect,
 )
 from harness.errors import ConfigError, suggestion
+from harness.own_metrics import metric_problems
+from harness.user_code import check_options, is_reference
 
 EXPERIMENT_NAME_LIMIT, RUN_NAME_LIMIT = 256, 250
 """Characters, those of the columns in MLflow's tables."""
 NAME_SHOWN = 60
+BUILDER_ARGUMENTS = ("input_shape", "classes")
+"""What `model.builder` is called with, before its options."""
 
 
 def validate(config: Config) -> None:
@@ -84,7 +92,9 @@ def _broken_rule(value: Any, rule: Mapping[str, Any]) -> str | None:
 
 
 def _cross_problems(config: Config) -> Iterator[str]:
+    yield from _dataset_problems(config.dataset)
     yield from _model_problems(config.model)
+    yield from _code_problems(config)
     yield from _optimizer_problems(config.optimizer)
     yield from _regime_problems(config.regime)
     yield from _average_problems(config)
@@ -109,8 +119,64 @@ def _tracking_problems(tracking: TrackingConfig) -> Iterator[str]:
             yield f"tracking.{key}={name!a}: must be a name of characters that can be shown, on one line."
 
 
+_LOCATED_BY: Mapping[str, tuple[str, str]] = {
+    "npz": ("file", "an archive with x_train, y_train, x_test and y_test"),
+    "image_folder": ("directory", "a folder with train/CLASS/ and test/CLASS/, or with CLASS/"),
+    "idx": ("directory", "a folder with the IDX files of training and test images and labels"),
+    "python": ("loader", "a function as package.module:function, or the name of an installed one"),
+}
+"""The setting that says where the data of each source lies, and what it names."""
+
+
+def _dataset_problems(dataset: DatasetConfig) -> Iterator[str]:
+    if dataset.source == PUBLISHED_SOURCE and dataset.name not in DATASETS:
+        yield (
+            f"dataset.name={dataset.name}: must be one of {', '.join(DATASETS)}.{suggestion(dataset.name, DATASETS)} "
+            f"Data of your own: dataset={', dataset='.join(_LOCATED_BY)}."
+        )
+    needed, what = _LOCATED_BY.get(dataset.source, (None, ""))
+    if needed is not None and not (getattr(dataset, needed) or "").strip():
+        yield f"dataset.{needed}={getattr(dataset, needed)}: dataset={dataset.source} needs {what}. Name it."
+        return
+    takes = {needed, "directory"} if needed is None else {needed}
+    for key in ("file", "directory", "loader"):
+        if (
+            getattr(dataset, key) is not None
+            and key not in takes
+            and dataset.source in (*_LOCATED_BY, PUBLISHED_SOURCE)
+        ):
+            readers = " or ".join(f"dataset={name}" for name, (by, _) in _LOCATED_BY.items() if by == key)
+            yield f"dataset.{key}={getattr(dataset, key)}: only {readers} reads it. Choose that, or leave it out."
+    if dataset.source != PUBLISHED_SOURCE:
+        yield from _label_problems(dataset)
+    elif dataset.class_names is not None:
+        yield f"dataset.class_names: those of {dataset.name} are known. Leave it out."
+    for key, reader in (("options", "python"), ("image_size", "image_folder"), ("colour", "image_folder")):
+        if dataset.source != reader and getattr(dataset, key):
+            yield f"dataset.{key}={getattr(dataset, key)}: only dataset={reader} has it. Leave it out."
+    if dataset.image_size is not None and len(dataset.image_size) != 2:
+        yield f"dataset.image_size={dataset.image_size}: must be [HEIGHT,WIDTH], such as [32,32]."
+
+
+def _label_problems(dataset: DatasetConfig) -> Iterator[str]:
+    name = dataset.name
+    if not name.strip() or not name.isprintable() or len(name) > NAME_SHOWN:
+        yield (
+            f"dataset.name={name[:NAME_SHOWN]!a}: must be a name of at most {NAME_SHOWN} characters that can be shown, "
+            "on one line. Give one: dataset.name=NAME."
+        )
+    if dataset.class_names is not None and len(dataset.class_names) < 2:
+        yield f"dataset.class_names={dataset.class_names}: must have at least two names."
+
+
 def _model_problems(model: ModelConfig) -> Iterator[str]:
     idle = without_effect(Config(model=model))
+    if model.architecture == "custom":
+        yield from _custom_problems(model, idle)
+        return
+    if model.builder is not None or model.options:
+        given = "builder" if model.builder is not None else f"options={model.options}"
+        yield f"model.{given}: only model=custom has it, and this has model.architecture={model.architecture}."
     yield from _width_problems(model, idle)
     if "model.filters" in idle and model.filters:
         yield (
@@ -119,6 +185,36 @@ def _model_problems(model: ModelConfig) -> Iterator[str]:
         )
     if model.architecture == "cnn" and not model.filters:
         yield "model.filters=[]: a cnn needs at least one convolution, for example model.filters=[32,64]."
+
+
+def _custom_problems(model: ModelConfig, idle: set[str]) -> Iterator[str]:
+    if model.builder is None:
+        yield "model=custom: say which function makes the model, model.builder=package.module:function."
+    usual = flatten(Config(model=ModelConfig(architecture="custom")))
+    for key, value in flatten(Config(model=model)).items():
+        if key in idle and value != usual.get(key, value):
+            yield (
+                f"{key}={value}: a model of your own does not have it. Give its function such a keyword, and set "
+                f"{key.replace('model.', 'model.options.')}."
+            )
+
+
+def _code_problems(config: Config) -> Iterator[str]:
+    """What is wrong with references to the user's own code, as far as its source tells."""
+    yield from metric_problems(config.metrics)
+    model, dataset = config.model, config.dataset
+    for key, reference, options, arguments in (
+        ("model.builder", model.builder, model.options, BUILDER_ARGUMENTS),
+        ("dataset.loader", dataset.loader, dataset.options, ()),
+    ):
+        if reference is None or (
+            key == "dataset.loader" and (dataset.source != "python" or not is_reference(reference))
+        ):
+            continue  # an installed loader is looked up by its name where data is loaded
+        try:
+            check_options(reference, options, arguments, f"{key.partition('.')[0]}.options")
+        except ConfigError as error:
+            yield f"{key}={error}" if str(error).startswith(reference) else str(error)
 
 
 def _width_problems(model: ModelConfig, idle: set[str]) -> Iterator[str]:
@@ -201,6 +297,6 @@ def _regime_problems(regime: RegimeConfig) -> Iterator[str]:
         )
     if schedule.warmup_epochs >= regime.epochs and schedule.warmup_epochs > 0:
         yield (
-            f"regime.schedule.warmup_epochs={schedule.warmup_epochs}: must be below regime.epochs={regime.epochs}, "
-            "or training ends before the warm-up does."
+            f"regime.schedule.warmup_epochs={schedule.warmup_epochs}: must be below regime.epochs={regime.epochs}, or "
+            "training ends before the warm-up does."
         )

@@ -4,14 +4,18 @@ images keep the order in which they were published, so shuffling is left to trai
 from __future__ import annotations
 
 import heapq
+import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from harness.config.schema import DatasetConfig, ValidationConfig
 from harness.data.label_noise import replace_labels
 from harness.errors import ConfigError, suggestion
-from harness.records import Dataset, DatasetSpec, IntArray, ReplacedLabels, Split, Splits, UInt8Array
+from harness.records import Dataset, IntArray, ReplacedLabels, Split, Splits, UInt8Array
+
+logger = logging.getLogger(__name__)
 
 
 def split_dataset(dataset: Dataset, config: DatasetConfig, validation: ValidationConfig) -> Splits:
@@ -37,10 +41,50 @@ def split_dataset(dataset: Dataset, config: DatasetConfig, validation: Validatio
     if replaced is not None:
         train = Split(train.images, _relabelled(train.labels, chosen, replaced))
     validated = _select(published, held_out) if len(held_out) else None
+    _warn_of_classes(dataset, config, validation, chosen)
     test = _select(dataset.test, np.arange(config.test_size or len(dataset.test)))
+    for words, split, source in (
+        (f"dataset.test_size={config.test_size}", test, dataset.test),
+        (f"regime.validation.strategy=first, size={validation.size}", validated, published),
+    ):
+        _warn_of_order(words, split, source)
     digests = {"train": train.digest, "test": test.digest} | ({"val": validated.digest} if validated else {})
-    spec = DatasetSpec(dataset.name, train.images.shape[1:], dataset.class_names, digests)
+    spec = replace(dataset.spec, digests=digests)
     return Splits(spec, train, validated, test, replaced)
+
+
+def _warn_of_classes(dataset: Dataset, config: DatasetConfig, validation: ValidationConfig, chosen: IntArray) -> None:
+    """Say which classes a split cannot give what it should: with thousands of them some have few images."""
+    names, labels = dataset.class_names, dataset.train.labels
+    counts = np.bincount(labels, minlength=len(names))
+    if validation.strategy == "stratified" and (alone := [names[label] for label in np.flatnonzero(counts == 1)]):
+        logger.warning(
+            "regime.validation.strategy=stratified: %s one training image, which is trained on. Validation has none.",
+            _listed(alone),
+        )
+    left = np.bincount(labels[chosen], minlength=len(names))
+    if absent := [names[label] for label in np.flatnonzero((left == 0) & (counts > 0))]:
+        logger.warning(
+            "%s no image to train on: dataset.train_size=%s is small, or the validation split has them all.",
+            _listed(absent), config.train_size,
+        )  # fmt: skip
+
+
+def _listed(names: Sequence[str]) -> str:
+    few = ", ".join(names[:3]) + ("" if len(names) <= 3 else ", ...")
+    return f"the class {few} has" if len(names) == 1 else f"{len(names):,} classes ({few}) have"
+
+
+def _warn_of_order(words: str, split: Split | None, source: Split) -> None:
+    """Of images that lie in the order of their classes the first ones are no fair sample."""
+    if split is None or len(split) == len(source) or not np.array_equal(split.labels, source.labels[: len(split)]):
+        return
+    has, had = len(np.unique(split.labels)), len(np.unique(source.labels))
+    if has < min(had, len(split)) / 2:
+        logger.warning(
+            "%s: the first %s images have %d of %d classes. Are they in the order of their classes? Shuffle them.",
+            words, f"{len(split):,}", has, had,
+        )  # fmt: skip
 
 
 def check_sizes(dataset: Dataset, config: DatasetConfig, validation: ValidationConfig) -> None:
@@ -105,9 +149,17 @@ def _random(labels: UInt8Array, size: int, seed: int) -> IntArray:
 
 
 def stratified_sample(labels: UInt8Array, size: int, seed: int) -> IntArray:
-    """`size` indices in ascending order, classes in the proportion that they have in `labels` (largest remainder)."""
-    counts = largest_remainder(np.bincount(labels), size).tolist()
-    return np.sort(np.concatenate(_first_of_each_class(labels, counts, seed)))
+    """`size` indices in ascending order, classes in the proportion that they have in `labels` (largest remainder).
+
+    No class is taken whole, unless so many are asked for that it cannot be helped."""
+    counts = np.bincount(labels)
+    taken = largest_remainder(counts, size)
+    whole = np.flatnonzero((taken == counts) & (counts > 0))
+    if size <= len(labels) - np.count_nonzero(counts):
+        taken[whole] -= 1
+        for _ in whole:  # the class that has most left gives one more
+            taken[np.argmax(counts - taken)] += 1
+    return np.sort(np.concatenate(_first_of_each_class(labels, taken.tolist(), seed)))
 
 
 def largest_remainder(counts: IntArray, size: int) -> IntArray:

@@ -185,6 +185,13 @@ class _Figure(Figure):
         return picture.getvalue()
 
 
+def restore_backend(name: str | None) -> None:
+    """Give back the backend of pyplot that the variable MPLBACKEND (`name`) or else a matplotlibrc asks for, where
+    matplotlib was imported under another value of the variable."""
+    wanted = name or dict.__getitem__(matplotlib.rcParamsOrig, "backend")  # type: ignore[attr-defined]
+    dict.__setitem__(matplotlib.rcParams, "backend", wanted)
+
+
 def page_width(natural: float) -> float:
     """Inches that a figure is wide: those of the page, else what it needs by itself."""
     return _PAGE.get().width or natural

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from harness.config.schema import ModelConfig
+from harness.models.custom import check_custom, custom_outputs
 from harness.models.preprocessing import preprocessing_layer
 from harness.records import DatasetSpec, UInt8Array
 
@@ -24,12 +25,19 @@ def build_model(
     `data` says what goes in and how many classes come out; on `training_images` (n, *image_shape) uint8 the
     preprocessing is adapted. Layers have stable names
     (`shift`, `preprocessing`, `convolution_1`, `hidden_1`, `output`, ...). With `mixed_precision` the hidden layers
-    compute in float16 or bfloat16; their weights, what comes before them and the output stay float32.
+    compute in float16 or bfloat16; their weights, what comes before them and the output stay float32. A model of the
+    user's own (`model.builder`) is given images with channels. Raises `ConfigError` if it does not fit.
     """
     import keras
 
     inputs = keras.Input(data.image_shape, dtype=data.dtype, name="pixels")
     scaled = preprocessing_layer(preprocessing, training_images)(_shift(model.shift, inputs))
+    if model.builder is not None:
+        with _computing_in(mixed_precision):
+            answers = custom_outputs(model, _with_channel(scaled), data.classes)
+        whole = keras.Model(inputs, answers, name=_identifier(model.name))
+        check_custom(whole, model, training_images)
+        return whole
     with _computing_in(mixed_precision):
         features = ARCHITECTURES[model.architecture](model, scaled)
     outputs = keras.layers.Dense(

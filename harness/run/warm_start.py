@@ -190,14 +190,16 @@ def _training_images(store: Store, named: str, run: RunRecord, config: Config, d
     theirs = read_config(store, run)
     given = theirs.dataset
     if run.tags.get(DATASET_TAG) == dataset.digest:  # the same files, even if they were in another folder
-        given = replace(given, directory=config.dataset.directory)
+        drawn = {key: getattr(given, key) for key in ("train_size", "test_size", "label_noise", "seed")}
+        given = replace(config.dataset, **drawn)
     try:
         train = load_splits(given, theirs.regime.validation)[1].train
         gone = train.digest != run.parameters.get(DIGEST_PARAMETERS["train"])
     except (DataError, ConfigError):
         gone = True
     if gone:
-        where = f"in {given.directory} " if given.directory is not None else ""
+        place = given.directory or given.file
+        where = f"in {place} " if place is not None else ""
         raise RequestError(
             f"{named}: the images that {run.name} ({run.run_id}) was trained on cannot be found {where}any more. "
             "So it cannot be known whether some of them are held out here. Bring the files back, or hold out the "
@@ -229,6 +231,7 @@ def _held_out_by(run: RunRecord) -> str:
     keys = ["dataset.name", "dataset.directory", "dataset.test_size", "regime.validation.strategy"]
     if (strategy := run.parameters.get(keys[-1])) != "none":
         keys += ["regime.validation.size", *(["regime.validation.seed"] if strategy != "first" else [])]
+    keys += [key for key in ("dataset.file", "dataset.loader") if run.parameters.get(key, "None") != "None"]
     found = {key: run.parameters.get(key, ABSENT) for key in keys}
     return " ".join(f"{key}={'null' if value == 'None' else value}" for key, value in found.items())
 

@@ -15,6 +15,8 @@ from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderResul
 from rich.live import Live
 from rich.text import Text
 
+from harness.terminal import in_kernel, replaceable
+
 STARTING = (*["starting"] * 4, "")
 LAYOUTS = ((24, 0, 30), (12, 0, 30), (12, 1, 24), (12, 2, 20), (0, 2, 16), (0, 3, 12), (0, 4, 1))
 """Layouts, in the order of trying: columns of a bar, index of the wording, columns left for the name."""
@@ -164,9 +166,13 @@ class _Frames(Live):
 @contextmanager
 def live(console: Console) -> Iterator[Bars | None]:
     """Bars that are removed at the end of the block; None if the console cannot draw them."""
-    if not console.is_interactive:
+    if not console.is_interactive and not in_kernel():
         yield None
         return
     bars = Bars()
+    if in_kernel():
+        with replaceable(lambda: "\n".join(line.plain for line in bars.lines(console.width))):
+            yield bars
+        return
     with _Frames(console, bars):
         yield bars

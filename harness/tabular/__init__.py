@@ -187,30 +187,42 @@ class Page:
 
     def html(self) -> str:
         """As an HTML page that needs nothing else."""
+        return self._filled("page.html")
+
+    def cell(self) -> str:
+        """As a part of an HTML page, for the cell of a notebook."""
+        return self._filled("cell.html")
+
+    def _filled(self, template: str) -> str:
         from jinja2 import Environment, PackageLoader, StrictUndefined
 
         environment = Environment(
             loader=PackageLoader("harness.tabular"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
             keep_trailing_newline=True,
         )  # fmt: skip
-        return environment.get_template("page.html").render(page=self)
+        return environment.get_template(template).render(page=self)
 
 
 FORMATS = ("table", "json", "csv", "markdown", "latex", "html")
+CELL = "cell"
+"""The format in which a notebook shows tables; no command offers it."""
 
 
 def rendered(form: str, page: Callable[[], Page], files: Mapping[str, Callable[[], str]]) -> str:
-    """In one of `FORMATS`: what `files` has for it, else the page.
+    """In one of `FORMATS`, or as a `CELL`: what `files` has for it, else the page.
 
     Raises:
         RequestError: another `form`.
     """
-    if form not in FORMATS:
+    if form not in (*FORMATS, CELL):
         raise RequestError(f"Unknown format '{form}'.{suggestion(form, FORMATS)} Choose from {', '.join(FORMATS)}.")
     if form in files:
         return files[form]()
     whole = page()
-    return {"table": whole.plain, "markdown": whole.markdown, "latex": whole.latex, "html": whole.html}[form]()
+    forms = {
+        "table": whole.plain, "markdown": whole.markdown, "latex": whole.latex, "html": whole.html, CELL: whole.cell,
+    }  # fmt: skip
+    return forms[form]()
 
 
 def json_text(document: object) -> str:

@@ -17,6 +17,7 @@ from harness.metrics import best_epoch, gap_accuracy, gap_loss
 from harness.records import Fitted, History, Split, Weights
 from harness.training.events import TrainingObserver
 from harness.training.schedules import learning_rate_factor
+from harness.training.scoring import Measures
 from harness.training.state import EpochSpan, Progress, TrainingState, capture, weights_of
 
 KEPT: Mapping[str, tuple[str, ...]] = {
@@ -39,6 +40,7 @@ class EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]
         score: Callable[[Split], tuple[float, float]],
         observer: TrainingObserver,
         start: TrainingState | None = None,
+        measures: Measures = lambda splits: {},
     ) -> None:
         super().__init__()
         self.history = history_so_far(start)
@@ -46,6 +48,7 @@ class EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._last_weights: Weights = ()
         self._splits = splits
         self._score = score
+        self._measures = measures
         self._observer = observer
         self._started = 0.0
 
@@ -64,11 +67,13 @@ class EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]
         with evaluated_weights(self.model):
             for name, split in self._splits.items():
                 values[f"{name}/loss"], values[f"{name}/accuracy"] = self._score(split)
+            asked_for = self._measures(self._splits)
             if self._is_best(values.get("val/loss", math.nan)):
                 self.best_weights = list(weights_of(self.model))
         if "val" in self._splits:
             values["gap/loss"] = gap_loss(values["train/loss"], values["val/loss"])
             values["gap/accuracy"] = gap_accuracy(values["train/accuracy"], values["val/accuracy"])
+        values |= asked_for
         values["optimizer/learning_rate"] = float(self.model.optimizer.learning_rate)
         values["time/epoch_seconds"] = seconds
         self.history.append(values)

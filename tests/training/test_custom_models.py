@@ -1,0 +1,82 @@
+"""Both engines train models of the user's own, with the same numbers, and resume them bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.errors import ConfigError, TrainingError
+from harness.training import choose_engine
+from harness.training.state import read_state, write_state
+from harness.user_code import allow
+from tests.training.test_state import same_bits
+from tests.training.training_runs import Watcher, train
+from tests.user_code import NETS, user_directory
+
+pytestmark = pytest.mark.slow  # TensorFlow takes seconds to import
+
+BRANCHING = """
+import keras
+import tensorflow as tf
+from keras import layers
+
+class Deciding(layers.Layer):
+    def compute_output_shape(self, shape): return shape
+    def call(self, values): return values if keras.ops.mean(values) > 0 else -values
+
+class Unlooped(layers.Layer):
+    def compute_output_shape(self, shape): return shape
+    def call(self, values):
+        if "body" in getattr(tf.compat.v1.get_default_graph(), "name", ""):
+            raise NotImplementedError("no loops")
+        return values
+
+def deciding(input_shape, classes): return keras.Sequential([layers.Flatten(), Deciding(), layers.Dense(classes)])
+def unlooped(input_shape, classes): return keras.Sequential([layers.Flatten(), Unlooped(), layers.Dense(classes)])
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with user_directory(tmp_path_factory.mktemp("user"), nets_t=NETS, branching_t=BRANCHING) as folder:
+        allow([f"nets_t:{name}" for name in ("residual", "sequence", "subclassed")])
+        yield folder
+
+
+@pytest.mark.parametrize("name", ["residual", "subclassed"])
+def test_a_run_that_was_cut_off_resumes_bit_for_bit_with_all_its_state(name: str, tmp_path: Path) -> None:
+    given = (f"model.builder=nets_t:{name}", "regime.epochs=2", "regime.batch_size=64")
+    whole: dict[str, list[float]] = {}
+    for engine in ("compiled", "keras"):
+        watcher = Watcher(keep_states=True)
+        trained = train(engine, *given, watcher=watcher)
+        write_state(tmp_path / "state.npz", watcher.states[1])
+        rest = train(engine, *given, start=read_state(tmp_path / "state.npz"))
+        same_bits(rest.model.variables, trained.model.variables)
+        same_bits(rest.model.optimizer.variables, trained.model.optimizer.variables)
+        whole[engine] = trained.history.series["train/loss"]
+    if name == "residual":
+        assert int(trained.model.get_layer("counting").steps.numpy()) == 2 * 10
+    np.testing.assert_allclose(whole["compiled"], whole["keras"], rtol=1e-3)
+
+
+def test_what_the_compiled_engine_cannot_train_is_left_to_keras_with_the_reason() -> None:
+    reference = "branching_t:unlooped"
+    allow([reference])
+    trained = train("keras", f"model.builder={reference}", "regime.epochs=1")
+    engine, said = choose_engine(trained.config, (), trained.model, trained.splits.train)
+    assert engine == "keras"
+    assert f"auto: the compiled engine cannot train {reference} (NotImplementedError: " in said
+    asked = replace(trained.config, engine="compiled")
+    with pytest.raises(ConfigError, match="engine=compiled: it cannot train"):
+        choose_engine(asked, (), trained.model, trained.splits.train)
+
+
+def test_what_no_engine_can_train_is_one_message() -> None:
+    allow(["branching_t:deciding"])
+    with pytest.raises(TrainingError, match="branching_t:deciding cannot be trained: OperatorNotAllowedInGraphError"):
+        train("keras", "model.builder=branching_t:deciding", "regime.epochs=1")
