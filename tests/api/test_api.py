@@ -131,7 +131,7 @@ def test_a_comparison_shows_effects_differences_and_figures(sweep: harness.Sweep
     pd.testing.assert_frame_equal(by_baseline, table.differences("model=mlp_128").to_frame())
     assert "gap_bars" in table.figures
     assert table.figure("gap_bars").axes
-    assert "srcdoc" in table._repr_html_()
+    assert "<table" in table._repr_html_()
     with pytest.raises(RequestError, match="nothing"):
         table.differences("model=nothing")
 
