@@ -49,7 +49,7 @@ def test_epochs_follow_from_a_number_of_steps(images: int, batch: int, epochs: i
 
 
 def test_epochs_of_a_training_set_of_unknown_size_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"dataset.train_size=null: .* 4,000 steps.* Give it as a number\.$"):
+    with pytest.raises(ConfigError, match=r"dataset.train_size=null: .* 4,000 steps.* Give dataset.train_size as a number\.$"):
         compose_config(["experiments=train_size", "dataset.train_size=null"])
 
 
@@ -120,17 +120,17 @@ def test_the_named_models_have_the_layers_that_they_are_named_after() -> None:
         (["optimizer=[1"], ["optimizer=[1", "cannot be read"]),
         (["tracking=5"], ["tracking=5", "a group"]),
         (["experiments=dem"], ["experiments=dem", "Did you mean 'demo'?"]),
-        (["~optimizer=adam"], ["~optimizer=adam: every run needs one of the group optimizer"]),
-        (["~model"], ["~model: every run needs one of the group model; it cannot be taken out"]),
+        (["~optimizer=adam"], ["~optimizer=adam: every run needs an option of the group optimizer"]),
+        (["~model"], ["~model: every run needs an option of the group model, so it cannot be removed"]),
         (["optimizer=SGD"], ["Did you mean 'sgd'?"]),
         (["optimizer.lr=0.1"], ["Did you mean 'optimizer.learning_rate'?"]),
-        (["seed"], ["seed: this is no setting with a value. Write seed=VALUE, without spaces"]),
-        (["=3"], ["=3: this names no setting"]),
-        (["model=cnn,"], ["it ends in a comma", "no space behind a comma"]),
+        (["seed"], ["seed: this is not a setting with a value. Write seed=VALUE, without spaces"]),
+        (["=3"], ["=3: this does not name a setting"]),
+        (["model=cnn,"], ["it ends in a comma", "without a space after a comma"]),
         (["seed=[0, 1]"], ["a whole number", "harness sweep seed=0,1"]),
         (["seed=0..3"], ["a whole number", "harness sweep 'seed=range(0,4)'"]),
         (["seed=${nope}"], ["seed=${nope}: there is no setting nope to refer to"]),
-        (["~model.l2"], ["~model.l2: a setting cannot be taken out; give it another value"]),
+        (["~model.l2"], ["~model.l2: a setting cannot be removed. Give it another value"]),
     ],
 )
 def test_a_wrong_request_is_explained(overrides: list[str], said: list[str]) -> None:
@@ -144,7 +144,7 @@ def test_a_wrong_request_is_explained(overrides: list[str], said: list[str]) -> 
 @pytest.mark.parametrize(
     ("study", "said"),
     [
-        ("seed: 3\n", "study.yaml: .* Make this its first line: # @package _global_$"),
+        ("seed: 3\n", "study.yaml: .* Make this the first line of the file: # @package _global_$"),
         ("# @package _global_\noptimizer: sgd\n", r"study.yaml: 'optimizer: sgd' .* - override /optimizer: sgd$"),
         ("# @package _global_\ndefaults: [{model: cnn}]\n", "Write there: - override /model: cnn$"),
         ("# @package _global_\ntracking: {experiment: 1.10}\n", "tracking.experiment is a text, .* Put it into quotes"),
@@ -160,16 +160,16 @@ def test_a_wrong_request_is_explained(overrides: list[str], said: list[str]) -> 
             "# @package _global_\noptimizer: {lr: 1}\n",
             "study.yaml: optimizer.lr: .* Did you mean 'optimizer.learning_rate'?",
         ),
-        ("# @package _global_\n- seed: 1\n", "holds a list where settings with names are wanted"),
-        ("# @package _global_\nregime:\n\tepochs: 3\n", "study.yaml, line 3: this is no YAML .* not with tabs"),
-        ("# @package _global_\nseed: 1\nseed: 2\n", "study.yaml, line 3: this is no YAML .*duplicate key"),
+        ("# @package _global_\n- seed: 1\n", "contains a list where named settings are needed"),
+        ("# @package _global_\nregime:\n\tepochs: 3\n", "study.yaml, line 3: this is not YAML .* not with tabs"),
+        ("# @package _global_\nseed: 1\nseed: 2\n", "study.yaml, line 3: this is not YAML .*duplicate key"),
         (
             "# @package _global_\nseed: ${sed}\n",
             r"\$\{sed\}: there is no setting sed to refer to. Did you mean 'seed'",
         ),
         ("# @package _global_\nseed: ${oc.env:NOT_SET}\n", "the variable NOT_SET is not set"),
-        ("# @package _global_\nhydra: {mode: MULTIRUN}\n", "A sweep is started with `harness sweep`"),
-        ("# @package _global_\nmodel: {name: yes}\n", "model.name is a text, .* as True. Put it into quotes"),
+        ("# @package _global_\nhydra: {mode: MULTIRUN}\n", "Start a sweep with `harness sweep`"),
+        ("# @package _global_\nmodel: {name: yes}\n", "model.name is a text, .* as True. Put it in quotes"),
     ],
 )
 def test_a_study_in_the_ways_of_others_is_refused_with_what_to_write(tmp_path: Path, study: str, said: str) -> None:
