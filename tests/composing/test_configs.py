@@ -49,7 +49,9 @@ def test_epochs_follow_from_a_number_of_steps(images: int, batch: int, epochs: i
 
 
 def test_epochs_of_a_training_set_of_unknown_size_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"dataset.train_size=null: .* 4,000 steps.* Give dataset.train_size as a number\.$"):
+    with pytest.raises(
+        ConfigError, match=r"dataset.train_size=null: .* 4,000 steps.* dataset.train_size as a number\.$"
+    ):
         compose_config(["experiments=train_size", "dataset.train_size=null"])
 
 
@@ -147,13 +149,16 @@ def test_a_wrong_request_is_explained(overrides: list[str], said: list[str]) -> 
         ("seed: 3\n", "study.yaml: .* Make this the first line of the file: # @package _global_$"),
         ("# @package _global_\noptimizer: sgd\n", r"study.yaml: 'optimizer: sgd' .* - override /optimizer: sgd$"),
         ("# @package _global_\ndefaults: [{model: cnn}]\n", "Write there: - override /model: cnn$"),
-        ("# @package _global_\ntracking: {experiment: 1.10}\n", "tracking.experiment is a text, .* Put it into quotes"),
-        ("# @package _global_\ndefaults: [{/model: cnn}]\n", "model: cnn is chosen beside .* - override /model: cnn$"),
-        ("# @package _global_\ndefaults: [override /optimiser: sgd]\n", "names no group. Did you mean 'optimizer'?"),
+        ("# @package _global_\ntracking: {experiment: 1.10}\n", "tracking.experiment is a text, .* Put it in quotes"),
+        (
+            "# @package _global_\ndefaults: [{/model: cnn}]\n",
+            "model: a defaults list chooses cnn .* - override /model: cnn$",
+        ),
+        ("# @package _global_\ndefaults: [override /optimiser: sgd]\n", "not name a group. Did you mean 'optimizer'?"),
         ("# @package _global_\nparams: {seed: '0,1'}\n", "params: there is no such setting. .* sweeper:  params:$"),
         (
             "# @package _global_\nregime: {epochs: '5,10'}\n",
-            "regime.epochs: 5,10: must be a whole number. Several values",
+            "regime.epochs: 5,10: must be a whole number. Write several values",
         ),
         ("# @package _global_\nmodel: {hidden: 64}\n", r"study.yaml: model.hidden: must be a list of whole numbers"),
         (

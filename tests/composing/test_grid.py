@@ -206,7 +206,7 @@ def test_options_with_grids_may_be_given_in_any_way(words: list[str], studies: s
     ("words", "said"),
     [
         (["experiments=rates,crowded"], "experiments=crowded: sets Hydra's launcher or sweeper"),
-        (["experiments=rates,widths", "hydra/sweeper=basic"], "experiments=rates,widths: .* hydra/sweeper=grid only"),
+        (["experiments=rates,widths", "hydra/sweeper=basic"], "experiments=rates,widths: .* need hydra/sweeper=grid"),
         (
             ["experiments=plain,elsewhere"],
             "tracking.experiment: must be the same for all jobs of a sweep, .* and elsewhere",
@@ -231,7 +231,7 @@ def test_options_that_do_not_go_together_are_refused(words: list[str], said: str
         (["resume=true,false"], "resume: applies to the whole sweep"),
         (["hydra.launcher.workers=1,2"], r"hydra\.launcher\.workers: .* Give one value"),
         (["hydra/launcher=basic,pool"], r"hydra/launcher: .* Give one value"),
-        (["+hydra.sweeper.params.seed=1,2"], r"write \"\+hydra\.sweeper\.params\.seed='1,2'\"\.$"),
+        (["+hydra.sweeper.params.seed=1,2"], r"grid in quotes: \"\+hydra\.sweeper\.params\.seed='1,2'\"\.$"),
         (
             ["hydra.sweeper.params.seed='1,2'"],
             r"params\.seed='1,2': Hydra's configuration has no such setting yet. .* put a \+",
@@ -250,7 +250,7 @@ def test_options_that_do_not_go_together_are_refused(words: list[str], said: str
         (["debug=tiny,null"], "^debug=null: debug is a group, so its value is an option"),
         (["hydra.sweeper.params={seed:[0,1]}"], r"params\.seed: \[0, 1\] is a YAML list, .* seed: 0,1$"),
         (["hydra.sweeper.params={model.hidden:[[8],[8,8]]}"], r"model\.hidden: '\[8\],\[8,8\]'$"),
-        (["hydra.sweeper.params={regime.continue_from:2e5}"], "YAML reads this as 200000.0, .* Put it into quotes"),
+        (["hydra.sweeper.params={regime.continue_from:2e5}"], "YAML reads this as 200000.0, .* Put it in quotes"),
         (["model=cnn,mlpp"], "^model=mlpp: must be one of cnn, mlp, .* Did you mean 'mlp'"),
     ],
 )

@@ -74,8 +74,8 @@ def test_the_defaults_are_valid() -> None:
         ({"model__filters": [8]}, ["model.filters=[8]", "model=cnn"]),
         ({"model__architecture": "cnn"}, ["model.filters=[]", "at least one convolution"]),
         ({"optimizer__momentum": 0.9}, ["adam has no option 'momentum'", "beta_1"]),
-        ({"optimizer__clipnorm": 1.0, "optimizer__clipvalue": 1.0}, ["only one way of clipping"]),
-        ({"regime__early_stopping__enabled": True}, ["no validation split to watch", "train/loss"]),
+        ({"optimizer__clipnorm": 1.0, "optimizer__clipvalue": 1.0}, ["only one kind of clipping"]),
+        ({"regime__early_stopping__enabled": True}, ["no validation split to monitor", "train/loss"]),
         ({"regime__schedule__name": "plateau"}, ["regime.schedule.monitor=val/loss", "no validation split"]),
         ({"regime__schedule__warmup_epochs": 5}, ["must be below regime.epochs=5"]),
         ({"seed": 2**32}, ["seed=4294967296", "at most 4294967295"]),
@@ -95,8 +95,8 @@ def test_every_problem_is_named_at_once() -> None:
 @pytest.mark.parametrize(
     ("key", "name", "said"),
     [
-        ("experiment", "e" * 300, "has 300 characters. Use 256 at most."),
-        ("run_name", "r" * 251, "has 251 characters. Use 250 at most."),
+        ("experiment", "e" * 300, "has 300 characters. Use at most 256."),
+        ("run_name", "r" * 251, "has 251 characters. Use at most 250."),
         ("experiment", "", "must be a name"),
         ("experiment", "two\nlines", "must be a name"),
         ("run_name", "  ", "must be a name"),
@@ -193,8 +193,8 @@ def test_every_activation_is_one_of_keras() -> None:
     [
         ({"filters": [4] * 5}, (28, 28), "5 pools shrink an image of 28 x 28 to nothing. Use fewer filters"),
         ({"filters": [4] * 4}, (8, 20), "4 pools shrink an image of 8 x 20 to nothing"),
-        ({"filters": [4], "kernel_size": 9}, (8, 20), "model.kernel_size=9: images have 8 x 20 pixels. Use 8 at most"),
-        ({"filters": [4], "shift": 8}, (8, 20, 3), "model.shift=8: images have 8 x 20 pixels. Use 7 at most"),
+        ({"filters": [4], "kernel_size": 9}, (8, 20), "model.kernel_size=9: images have 8 x 20 pixels. Use at most 8"),
+        ({"filters": [4], "shift": 8}, (8, 20, 3), "model.shift=8: images have 8 x 20 pixels. Use at most 7"),
     ],
 )
 def test_a_model_that_images_are_too_small_for_is_named(
