@@ -156,7 +156,7 @@ def test_an_answer_that_could_not_be_written_is_an_error_in_one_line(executable:
     with open("/dev/full", "wb") as full:  # noqa: PTH123
         done = subprocess.run([executable, "data", "list"], stdout=full, stderr=subprocess.PIPE, check=False, text=True)
     assert done.returncode == 1
-    assert done.stderr == "error: What was printed could not be written: No space left on device.\n"
+    assert done.stderr == "error: The output could not be written: No space left on device.\n"
 
 
 def test_tensorflow_is_told_to_be_quiet_unless_the_user_says_otherwise(

@@ -80,7 +80,7 @@ def test_wilson_intervals_end_at_none_and_all() -> None:
 
 @pytest.mark.parametrize(("right", "n"), [(0, 0), (-1, 5), (6, 5)])
 def test_more_right_images_than_there_are_have_no_interval(right: int, n: int) -> None:
-    with pytest.raises(ValueError, match=f"{right} right of {n} images"):
+    with pytest.raises(ValueError, match=f"{right} of {n} images right"):
         metrics.wilson_interval(right, n)
 
 
