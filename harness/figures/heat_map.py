@@ -17,19 +17,19 @@ from harness.figures.gap_marks import GAPS, gap_colours, ink
 from harness.figures.groups import Group, Measure, counts_text, ordered, value_text, varied
 from harness.records import FloatArray, IntArray
 
-_LEAST, _MOST = 0.22, 0.85  # inches that a cell is wide
-_PANEL = 9.0  # inches that all cells take at most
-_HIGH = 0.46  # inches that a cell is high
-_BESIDE = 1.7  # inches for the scale of colours and the name of the rows
+_LEAST, _MOST = 0.22, 0.85  # inches, the width of a cell
+_PANEL = 9.0  # inches, the maximum width of all cells
+_HIGH = 0.46  # inches, the height of a cell
+_BESIDE = 1.7  # inches for the colour bar and the name of the rows
 _LABEL = 1.8
 
 
 @dataclass(frozen=True)
 class HeatMap:
-    """Cells (rows, columns) for the values of two settings, the first row that of the least value.
+    """Arrays (rows, columns) for the values of two settings. The first row has the least value.
 
-    `means` are gaps in points or nats, NaN where nothing finished; `n` counts runs with a finite gap, `runs` those
-    asked for; `groups` counts groups in the cell, and `averaged` names the settings in which those of one cell differ.
+    `means` are gaps in points or nats, NaN if no run finished. `n` counts runs with a finite gap, `runs` the requested
+    runs, `groups` the groups in a cell. `averaged` names the settings in which groups of one cell differ.
     """
 
     across: str
@@ -45,7 +45,7 @@ class HeatMap:
 
 
 def compute(groups: Sequence[Group], measure: Measure, across: str, up: str) -> HeatMap:
-    """The mean gap of each pair of values; of several groups in a cell, the mean of their means.
+    """The mean gap for each pair of values. For several groups in a cell, it is the mean of their means.
 
     Raises:
         ValueError: there is no group, or `across` and `up` are one setting or are set in no group.
@@ -76,7 +76,7 @@ def compute(groups: Sequence[Group], measure: Measure, across: str, up: str) -> 
 
 @style.look
 def draw(view: HeatMap, title: str) -> Figure:
-    """Cells darker with the gap, which is written in them; hatched where nothing finished, empty where not run."""
+    """Draw a cell for each pair: darker for a larger gap, hatched if no run finished, empty if none was requested."""
     measure, (rows, columns) = view.measure, view.means.shape
     names, labels = ([style.fitted(text, "small", _LABEL, 1) for text in texts] for texts in (view.columns, view.rows))
     texts = [_cell_text(view, row, column) for row, column in np.ndindex(rows, columns)]

@@ -29,16 +29,18 @@ from harness.figures.groups import (
 )
 from harness.records import FloatArray
 
-_PANEL = 3.6  # inches that an axis is high
-_LEAST = 1.15  # inches between axes
-_ROOM = 7.6  # inches that all axes may take together, where they can
-_SPREAD = 0.5  # of the space between categories, over which the lines of one are spread
+_PANEL = 3.6  # inches, the height of an axis
+_LEAST = 1.15  # inches, the least distance of axes
+_ROOM = 7.6  # inches, the preferred width of all axes together
+_SPREAD = 0.5  # lines of one category are spread over this share of the space between categories
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One upright axis: its name, its marks (place from 0 to 1, text), and where each line crosses it, (lines,), NaN
-    for nowhere."""
+    """One vertical axis with its `ticks` (position from 0 to 1, text).
+
+    `places` (lines,) are the positions at which each line crosses the axis, NaN if it does not.
+    """
 
     name: str
     ticks: tuple[tuple[float, str], ...]
@@ -47,7 +49,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class ParallelCoordinates:
-    """Axes from left to right, the gap last; `gaps` (lines,) in points or nats, by falling gap, NaN first."""
+    """Axes from left to right, the gap last. `gaps` (lines,) in points or nats are decreasing, NaN first."""
 
     axes: tuple[Axis, ...]
     gaps: FloatArray
@@ -56,10 +58,10 @@ class ParallelCoordinates:
 
 
 def compute(groups: Sequence[Group], measure: Measure, settings: Sequence[str] | None = None) -> ParallelCoordinates:
-    """A line a group over `settings` (None: all that take more than one value), the held-out score, and the gap.
+    """A line for each group across `settings` (None: all with more than one value), the held-out score and the gap.
 
-    An axis is one of numbers where every group has a number there, else of words; the lines of one word are spread a
-    little, in the order of their gaps, so that they can be told apart.
+    An axis is numeric if every group has a number there. Otherwise it has categories, and the lines of one category are
+    spread a little in the order of their gaps, so that they are visible.
 
     Raises:
         ValueError: there is no group.
@@ -116,7 +118,7 @@ def _numbers(name: str, values: Sequence[float], swept: bool = True) -> Axis:
 
 @style.look
 def draw(view: ParallelCoordinates, title: str) -> Figure:
-    """All lines as one collection, coloured by gap, the smallest gap on top; without a gap grey and dashed."""
+    """Draw the lines, coloured by gap, with the smallest gap on top. Lines without a gap are grey and dashed."""
     measure, count = view.measure, len(view.axes)
     heading = (
         f"{counted(len(view.gaps), 'group')} of runs across what was swept, {view.count}; "
@@ -159,7 +161,7 @@ def _draw_lines(axes: Axes, view: ParallelCoordinates) -> None:
 
 
 def _draw_strip(axes: Axes, places: FloatArray) -> None:
-    """The scale of colours along the last axis, which is that of the gap."""
+    """Draw the colour scale beside the last axis, the gap."""
     low, high = float(np.nanmin(places)), float(np.nanmax(places))
     if high - low < 0.02:
         low, high = low - 0.05, high + 0.05

@@ -1,6 +1,6 @@
-"""Which groups no other one beats: in how well they do on held-out images, and in how little they overfit.
+"""The Pareto front: groups that no other group beats in both held-out score and gap.
 
-Which those are the comparison says (`Group.place`), so that a figure shows the front that the table names.
+The comparison decides which groups these are (`Group.place`), so that figure and table agree.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from harness.figures.groups import Estimate, Group, Measure, count_text, counted
 from harness.records import FloatArray, Place
 
 _WIDTH, _HIGH, _KEY = 10.0, 4.9, 3.2  # inches
-_ROOMY = 7.0  # inches of a figure, from which on the names stand beside the panel
+_ROOMY = 7.0  # inches; a figure of this width or more has its legend beside the panel
 _FAINTEST = 0.25
 _AWAY = 11.0  # points from a point to its number
 _TURNS = np.radians([135, 45, 225, 315, 90, 180, 270, 0])
@@ -30,8 +30,10 @@ _TURNS = np.radians([135, 45, 225, 315, 90, 180, 270, 0])
 
 @dataclass(frozen=True)
 class Standing:
-    """One group: its gap in points or nats and its held-out score in percent or nats; whether it is on the front or
-    underfit, and in which share of resamples it is on the front (NaN: not known)."""
+    """One group: its gap in points or nats, its held-out score in percent or nats, and its place (front or underfit).
+
+    `share` is the share of resamples in which it is on the front, NaN if not known.
+    """
 
     label: str
     gap: Estimate
@@ -46,13 +48,13 @@ class Standing:
 
     @property
     def strength(self) -> float:
-        """How strongly a point of the front is drawn, from 0 to 1: fainter where it is there by chance."""
+        """The opacity of a point on the front: fainter the fewer resamples put it there."""
         return 1.0 if math.isnan(self.share) else max(_FAINTEST, self.share)
 
 
 @dataclass(frozen=True)
 class Pareto:
-    """Groups by growing gap; `left_out` counts those without both means."""
+    """Groups by increasing gap; `left_out` counts groups without both means."""
 
     standings: tuple[Standing, ...]
     left_out: int
@@ -64,7 +66,7 @@ class Pareto:
 
 
 def compute(groups: Sequence[Group], measure: Measure) -> Pareto:
-    """The groups by growing gap.
+    """The groups by increasing gap.
 
     Raises:
         ValueError: there is no group.
@@ -83,7 +85,7 @@ def compute(groups: Sequence[Group], measure: Measure) -> Pareto:
 
 @style.look
 def draw(view: Pareto, title: str) -> Figure:
-    """The front as steps with numbered points, named at the right; all other groups muted, underfit ones hollow."""
+    """Draw the front as steps with numbered points and a legend, other groups in grey, underfit ones hollow."""
     measure, front = view.measure, view.front
     better = "upper" if measure.quantity == "accuracy" else "lower"
     heading = (
@@ -132,7 +134,7 @@ def _mark(axes: Axes, standings: Sequence[Standing], **look: Any) -> Line2D:
 
 
 def _draw_front(axes: Axes, front: Sequence[Standing]) -> list[Line2D]:
-    """The points of the front, upon their intervals and the steps that join them."""
+    """Draw the points of the front, their intervals, and the steps that join them. Returns the legend's handles."""
     gaps, scores = [one.gap for one in front], [one.held_out for one in front]
     xs, ys = [gap.mean for gap in gaps], [score.mean for score in scores]
     axes.step([*xs, axes.get_xlim()[1]], [*ys, ys[-1]], where="post", color=style.BLUE, linewidth=1.6, zorder=2.5)
@@ -144,7 +146,7 @@ def _draw_front(axes: Axes, front: Sequence[Standing]) -> list[Line2D]:
 
 
 def _number(axes: Axes, view: Pareto) -> None:
-    """A number beside each point of the front, where nothing else is; a thin line leads to one that stands far off."""
+    """Write a number beside each point of the front, at a free place. If it is far off, a thin line leads to it."""
     every = [(one.gap.mean, one.held_out.mean) for one in view.standings]
     figure: Any = axes.get_figure(root=True)
     taken = list(axes.transData.transform(every) * 72 / figure.dpi)
@@ -171,7 +173,7 @@ def _distance(place: FloatArray, taken: Sequence[FloatArray], own: int) -> float
 
 
 def _name(number: int, one: Standing, measure: Measure) -> str:
-    """The number, name and figures of a group on the front."""
+    """The number, label and scores of a group on the front."""
     score = f"{measure.text(one.held_out.mean)} {measure.unit}"
     share = "" if math.isnan(one.share) else f", front {100 * one.share:.0f} %"
     detail = f"{score}, gap {measure.gap_text(one.gap.mean)} {measure.gap_unit}, {one.count}{share}"
