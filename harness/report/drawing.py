@@ -1,4 +1,4 @@
-"""The figures of a report: rows of a comparison become groups, each figure a PNG with its caption."""
+"""Draws the figures of a report: rows of a comparison become groups, figures become PNGs with captions."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ if TYPE_CHECKING:
     from harness.tracking.selection import Series
 
 GROUPS = 50
-"""So many rows a figure shows at most; those that sum rows up by a setting show all."""
+"""The most rows in a figure. Figures that summarize rows by a setting show all."""
 CURVES = group_curves.MOST
 LINES = 6
-"""So many values of a second setting have a line of their own."""
+"""The most values of a second setting that have their own line."""
 PARAMETERS = "parameters"
-_LEAST_FOR_INTERVALS = 3  # the interval of two runs is nine times their deviation: the range says more of curves
+_LEAST_FOR_INTERVALS = 3  # the interval of two runs is so wide (nine standard deviations) that a range is clearer
 
 
 @dataclass(frozen=True)
 class _Subject:
-    """What every figure needs: the groups drawn singly, all of them, what is measured, and words for captions."""
+    """The data of all figures: `few` groups to draw one by one, `every` group to summarize, and words for captions."""
 
     few: Sequence[Group]
     every: Sequence[Group]
@@ -59,9 +59,9 @@ class _Subject:
 
 
 def groups_of(comparison: Comparison, rows: Sequence[Row], quantity: Quantity = "accuracy") -> list[Group]:
-    """Rows as the figures want them: a value for each finished run, means and intervals as the comparison has them.
+    """Rows as groups for figures: a value for each finished run, with the comparison's means and intervals.
 
-    Groups whose models differ in size also have `parameters`, if that is one number in each.
+    If models of different sizes are compared, groups also have `parameters`, provided that it is one number in each.
     """
     short = headings(comparison.settings)
     sizes = [_parameters(row) for row in rows]
@@ -88,14 +88,14 @@ def groups_of(comparison: Comparison, rows: Sequence[Row], quantity: Quantity = 
 
 
 def draw_gaps(comparison: Comparison) -> Figure:
-    """The gap of accuracy of the first `GROUPS` rows as bars, under the comparison's title."""
+    """Draw the gap of accuracy of the first `GROUPS` rows as bars, with the comparison's title."""
     rows = comparison.rows[:GROUPS]
     view = gap_bars.compute(groups_of(comparison, rows), Measure("accuracy", comparison.held_out, _note(comparison)))
     return gap_bars.draw(view, comparison.title)
 
 
 def _note(comparison: Comparison) -> str:
-    """What was selected on the split that is drawn, and whether it has other images from row to row."""
+    """A note if something was selected on the drawn split, and if rows are scored on different images."""
     reasons = comparison.selected_on.get(comparison.held_out, ())
     notes = [f"† selected on {SPLITS[comparison.held_out]}: {', '.join(reasons)}"] if reasons else []
     if comparison.scored_apart:
@@ -119,7 +119,7 @@ def _scores(row: Row, name: str) -> Scores:
 
 
 def _keys(runs: Sequence[RunRecord]) -> list[str]:
-    """The seeds; those of runs that repeat one with a number, so that each run has a key of its own."""
+    """A unique key for each run: its seed, with a number if an earlier run has the same seed."""
     seen: Counter[str] = Counter()
     keys = []
     for run in runs:
@@ -131,8 +131,10 @@ def _keys(runs: Sequence[RunRecord]) -> list[str]:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure of a comparison that has not been drawn yet: its name, title, caption, and words for those who cannot
-    see it. `draw` takes the title to write on it."""
+    """A figure of a comparison that is not drawn yet. `alt` is its text for readers who cannot see it.
+
+    `draw` takes the title to write on the figure.
+    """
 
     name: str
     title: str
@@ -145,15 +147,15 @@ def pictures(comparison: Comparison, series: Series, baseline: str | None = None
     """Every figure of `drawings` as a PNG."""
     for found in drawings(comparison, series, baseline):
         png = png_bytes(found.draw(""))
-        width, height = struct.unpack(">II", png[16:24])  # where PNG's header has them
+        width, height = struct.unpack(">II", png[16:24])  # their place in the header of a PNG
         yield ReportFigure(found.name, found.title, found.caption, found.alt, png, width, height)
 
 
 def drawings(comparison: Comparison, series: Series, baseline: str | None = None) -> Iterator[Drawing]:
-    """Every figure that the comparison has something for, in the order of a report.
+    """Every figure that the comparison has data for, in the order of a report.
 
-    `series` has the curves of the runs of the first `CURVES` rows; `baseline` is the label of the row that others are
-    compared with.
+    `series` has the curves of the runs of the first `CURVES` rows. `baseline` is the label of the row that the others
+    are compared with.
     """
     few = comparison.rows[:GROUPS]
     note = _note(comparison)
@@ -211,7 +213,7 @@ def _scatter(subject: _Subject) -> Iterator[Drawing]:
 
 
 def _against(subject: _Subject) -> Iterator[Drawing]:
-    """The gap over a number: over each swept one where at most two settings vary, else over the models' sizes."""
+    """The gap against a number: each swept number if at most two settings vary, or the size of the models."""
     names = _varied(subject.every)
     numbers = [name for name in names if _is_number(subject.every, name)]
     if not numbers and any(PARAMETERS in group.settings for group in subject.every):
@@ -251,7 +253,7 @@ def _heat(subject: _Subject) -> Iterator[Drawing]:
 
 def _front(subject: _Subject) -> Iterator[Drawing]:
     known = [group for group in subject.few if group.gap.by_seed and group.held_out.by_seed]
-    if len(known) < 2 or subject.scored_apart:  # accuracies on different images make no front; the table has each one's
+    if len(known) < 2 or subject.scored_apart:  # accuracies on different images have no common front
         return
     measure = subject.measure
     view = pareto.compute(subject.few, measure)
@@ -314,7 +316,7 @@ def _curves_of(row: Row, series: Series) -> GroupRuns:
 
 
 def _intervals(runs: Mapping[str, Mapping[str, Mapping[int, float]]]) -> dict[str, dict[int, tuple[float, float]]]:
-    """The t interval at each epoch that all runs have; epochs with a value that is not finite have none."""
+    """The t interval at each epoch that all runs have, except epochs with a value that is not finite."""
     found: dict[str, dict[int, tuple[float, float]]] = {}
     for name in set.intersection(*(set(run) for run in runs.values())):
         epochs = set.intersection(*(set(run[name]) for run in runs.values()))

@@ -110,7 +110,8 @@ def test_a_baseline_holds_every_other_row_to_one() -> None:
 def test_an_effect_that_nothing_matches_is_said_not_to_be_told() -> None:
     records = [run(0.9, 0.8, model__name="a", model__width=8), run(0.9, 0.8, model__name="b", model__width=64)]
     told = all_tests(comparison(records)).untested
-    assert told[0] == "The effect of model cannot be told: no two finished runs of one seed differ in it alone."
+    reason = "no two finished runs with the same seed differ only in this setting."
+    assert told[0] == f"The effect of model cannot be tested: {reason}"
 
 
 def test_nothing_finished_is_the_answer_where_it_is_so() -> None:
@@ -136,7 +137,7 @@ def test_each_group_of_rows_on_the_same_images_has_a_ranking_of_its_own() -> Non
     assert sum(sentence.startswith("Least mean gap of accuracy on test among all 2") for sentence in told) == 2
     assert any("scored on different test images" in sentence for sentence in told)
     assert any(
-        "The effect of test_size is not tested: each value is scored on other test images" in one for one in told
+        "The effect of test_size is not tested: each value is scored on different test images" in one for one in told
     )
 
 

@@ -40,5 +40,5 @@ def test_tags_of_any_name_and_value_tell_where_runs_come_from() -> None:
     assert known["engine"] == "{engine}, many threads a run"
     assert known["data"] == "mnist"
     assert not {"machine", "versions"} & known.keys()
-    assert known["code"].startswith("of no commit")
+    assert known["code"].startswith("no commit")
     assert set(ORIGIN) >= known.keys() - {"trained", "reused"}

@@ -108,7 +108,7 @@ def test_six_pairs_have_the_p_of_the_sign_flip_test_beside_that_of_t(seeds: int,
         cell = table.lines[0].cells[headings.index("p of flips")]
         assert cell.key == pytest.approx(2 / 2**seeds)  # all pairs have one sign
         assert cell.text == "0.031"
-    assert any("does not suppose normal scores" in note for note in table.notes) == shown
+    assert any("does not assume normal scores" in note for note in table.notes) == shown
 
 
 def test_a_pooled_variance_is_said_and_so_is_why_it_was_not_pooled() -> None:
@@ -132,7 +132,7 @@ def test_on_what_intervals_over_images_rest_is_said_where_answers_were_not_kept(
     assert [line.cells[6].text for line in of_loss] == ["-"], "of losses it is not known"
     assert any("what other images would change is not known" in note for note in unknown.notes)
     assert "with other images" not in [column.heading for column in unknown.columns]
-    assert any("would another seed show it too, on these 400 test images?" in note for note in counted.notes)
+    assert any("covers what another seed would change on these 400 test images." in note for note in counted.notes)
 
 
 def test_the_ranking_has_the_gap_over_seeds_and_over_seeds_and_images() -> None:
