@@ -152,7 +152,7 @@ def test_a_reader_that_stops_reading_is_no_error(executable: str) -> None:
         assert process.wait() == 0
 
 
-def test_an_answer_that_could_not_be_written_is_an_error_in_one_line(executable: str) -> None:
+def test_output_that_could_not_be_written_is_an_error_in_one_line(executable: str) -> None:
     with open("/dev/full", "wb") as full:  # noqa: PTH123
         done = subprocess.run([executable, "data", "list"], stdout=full, stderr=subprocess.PIPE, check=False, text=True)
     assert done.returncode == 1

@@ -50,7 +50,7 @@ def test_the_quota_of_a_container_counts_and_not_the_cores_of_its_host(groups: P
     assert available_memory() <= 2 * GIGABYTE, "what it keeps of files can be had"
 
 
-def test_the_narrowest_of_nested_groups_decides(groups: Path) -> None:
+def test_the_strictest_of_nested_control_groups_counts(groups: Path) -> None:
     belongs_to(groups, "0::/lab.slice/user.slice/job.scope")
     write(groups / "lab.slice/user.slice/job.scope", cpu__max="max 100000", memory__max="max", memory__current="5")
     write(groups / "lab.slice/user.slice", cpu__max="800000 100000")
@@ -58,7 +58,7 @@ def test_the_narrowest_of_nested_groups_decides(groups: Path) -> None:
     assert available_cpus() == 3
 
 
-def test_groups_of_the_first_version_and_of_both_at_once(groups: Path) -> None:
+def test_control_groups_of_version_1_and_of_both_versions_are_read(groups: Path) -> None:
     """A container shows its own group as the outermost; the path is that of the host."""
     belongs_to(groups, "3:memory:/docker/0123", "2:cpu,cpuacct:/docker/0123", "1:name=systemd:/", "0::/")
     write(groups / "unified", cgroup__procs="")
@@ -77,7 +77,7 @@ def test_without_limits_all_cores_count(groups: Path, lines: tuple[str, ...]) ->
     assert available_memory() > 0
 
 
-def test_where_there_are_no_control_groups_all_cores_count(groups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_control_groups_all_cores_count(groups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on macOS, which has no affinities either."""
     monkeypatch.delattr(os, "sched_getaffinity")
     assert available_cpus() == os.cpu_count()
@@ -111,14 +111,14 @@ def one_core() -> Iterator[tuple[str, ...]]:
             folder.rmdir()
 
 
-def test_a_command_in_a_real_group_starts_as_many_workers_as_that_may_have(one_core: tuple[str, ...]) -> None:
+def test_a_command_in_a_real_control_group_starts_as_many_workers_as_allowed(one_core: tuple[str, ...]) -> None:
     done = subprocess.run([*one_core, sys.executable, "-c", OFFERED], capture_output=True, text=True, check=True)
     cpus, memory, workers = map(int, done.stdout.split())
     assert (cpus, workers) == (1, 1)
     assert GIGABYTE < memory <= 3 * GIGABYTE
 
 
-def test_a_clock_that_is_set_makes_nobody_dead(tmp_path: Path) -> None:
+def test_setting_the_clock_does_not_make_a_process_count_as_dead(tmp_path: Path) -> None:
     """Linux says when the machine was started by the clock of the day: another start is another clock."""
     text = Path("/proc/stat").read_text()
     (booted,) = (line for line in text.splitlines() if line.startswith("btime"))
@@ -135,13 +135,13 @@ def test_a_clock_that_is_set_makes_nobody_dead(tmp_path: Path) -> None:
     assert done.stdout.split() == [f"{int(booted.split()[1]) + 5}.0", "True", "True", "False"], done.stderr
 
 
-def test_the_clock_of_a_run_goes_on_at_the_pace_of_the_others() -> None:
+def test_the_elapsed_clock_runs_at_the_same_speed_as_others() -> None:
     began, also = seconds_elapsed(), time.monotonic()
     time.sleep(0.05)
     assert seconds_elapsed() - began == pytest.approx(time.monotonic() - also, abs=0.05)
 
 
-def test_a_process_of_before_the_last_start_of_this_machine_is_gone() -> None:
+def test_a_process_from_before_the_last_boot_is_gone() -> None:
     place, number, started = this_process().rsplit(" ", 2)
     host, boot, _, own = place.split(":")
     if not (boot and own):

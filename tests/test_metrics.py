@@ -79,7 +79,7 @@ def test_wilson_intervals_end_at_none_and_all() -> None:
 
 
 @pytest.mark.parametrize(("right", "n"), [(0, 0), (-1, 5), (6, 5)])
-def test_more_right_images_than_there_are_have_no_interval(right: int, n: int) -> None:
+def test_an_interval_of_more_right_images_than_images_is_refused(right: int, n: int) -> None:
     with pytest.raises(ValueError, match=f"{right} of {n} images right"):
         metrics.wilson_interval(right, n)
 
@@ -257,7 +257,7 @@ def test_scores_agree_with_each_other_on_any_predictions(pairs: list[tuple[int, 
     assert all(0.0 <= value <= 1.0 for score in scores for value in (score.precision, score.recall, score.f1))
 
 
-def test_summary_without_a_validation_split_has_no_word_of_validation() -> None:
+def test_summary_without_a_validation_split_has_no_validation_metrics() -> None:
     run = history(fit_loss=[0.9, 0.5], fit_accuracy=[0.7, 0.85], train_loss=[0.6, 0.4], train_accuracy=[0.8, 0.9])
     final = {"train": evaluation(0.4, 0.9), "test": evaluation(0.45, 0.87, ece=0.02)}
     low, high = metrics.wilson_interval(87, 100)

@@ -85,7 +85,7 @@ def found(curve: Curve, epochs: int, times: int = 300) -> list[Onset | None]:
 
 @pytest.mark.parametrize("curve", [flat, cosine, growing, decaying, falling])
 @pytest.mark.parametrize("epochs", [6, 8, 10, 15, 30, 60])
-def test_a_curve_that_does_not_rise_has_hardly_ever_an_onset(curve: Curve, epochs: int) -> None:
+def test_a_curve_that_does_not_rise_rarely_has_an_onset(curve: Curve, epochs: int) -> None:
     rate = sum(one is not None for one in found(curve, epochs)) / 300
     assert rate <= 0.02 + 3 * math.sqrt(0.02 * 0.98 / 300)
 
@@ -102,14 +102,14 @@ def test_a_rise_is_found_and_dated(curve: Curve, epochs: int, turn: int, share: 
     assert all(one.epoch <= one.by_epoch for one in onsets)
 
 
-def test_a_rise_is_held_to_the_noise_around_it() -> None:
+def test_a_rise_is_compared_with_the_noise_around_it() -> None:
     """By the noise of the whole curve it would be found in none."""
     onsets = [one for one in found(quiet, 60) if one is not None]
     assert len(onsets) >= 0.7 * 300
     assert all(one.by_epoch >= 44 for one in onsets)
 
 
-def test_a_rise_after_a_plateau_is_dated_from_above_only() -> None:
+def test_a_rise_after_a_plateau_has_only_an_upper_bound() -> None:
     onsets = [one for one in found(plateau, 30) if one is not None]
     assert len(onsets) >= 0.99 * 300
     assert sum(one.by_epoch >= 20 for one in onsets) >= 0.97 * len(onsets)
@@ -135,7 +135,7 @@ def test_the_mean_curve_of_real_runs_shows_the_rise_that_single_runs_often_do_no
     assert onset(*mean["falling"]) is None
 
 
-def test_onset_of_a_smooth_curve_is_its_least_epoch_but_for_the_window() -> None:
+def test_the_onset_of_a_smooth_curve_is_its_least_epoch_within_a_window() -> None:
     assert onset(FALLING, TURNING) == Onset(11, 13)  # it turns at 10, and falls more steeply than it rises
 
 
@@ -143,12 +143,12 @@ def test_a_falling_loss_has_no_onset() -> None:
     assert onset(FALLING, FALLING + 0.1) is None
 
 
-def test_a_turn_that_only_the_last_epochs_show_is_no_onset() -> None:
+def test_a_rise_in_the_last_epochs_only_is_no_onset() -> None:
     assert onset(FALLING[:13], TURNING[:13]) is None
     assert onset(FALLING[:18], TURNING[:18]) is not None
 
 
-def test_a_loss_that_comes_back_to_its_least_has_no_onset_before_that() -> None:
+def test_a_loss_that_returns_to_its_minimum_has_no_earlier_onset() -> None:
     bump = np.full(20, 0.3)
     bump[5:10] = 0.5
     assert onset(FALLING[:20], bump) is None

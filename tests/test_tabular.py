@@ -43,7 +43,7 @@ def read_latex(text: str) -> str:
     return token.sub(lambda match: meant.get(match[0], match[0][-1]), text)
 
 
-def test_latex_prints_every_text_as_it_stands() -> None:
+def test_latex_prints_every_text_literally() -> None:
     lines = odd().latex().splitlines()
     rows = [line.strip().removesuffix(r" \\").split(" & ") for line in lines if line.endswith(r" \\")]
     shown = [[read_latex(cell) for cell in row] for row in rows]
@@ -91,7 +91,7 @@ class Read(HTMLParser):
             self.texts.append((self.tags[-1], data))
 
 
-def test_html_is_a_whole_page_that_shows_every_text_as_it_stands() -> None:
+def test_html_is_a_whole_page_that_shows_every_text_literally() -> None:
     text = odd().html()
     assert text.startswith("<!DOCTYPE html>")
     assert '<meta charset="utf-8">' in text
@@ -116,7 +116,7 @@ def test_text_is_as_wide_as_it_needs() -> None:
     assert [len(line) for line in text_table(cells, [cells])] == [302 * 400 - 2] * 3
 
 
-def test_a_narrow_terminal_goes_without_columns_in_their_order_and_folds_the_rest() -> None:
+def test_a_narrow_terminal_drops_columns_in_order_and_wraps_the_rest() -> None:
     table = Table("", ["name", "a", "b"], [["word " * 4, "1" * 8, "2" * 8]], "l")
     assert table.fitted(100, [1, 2]) == (table, [])
     smaller, left_out = table.fitted(30, [2, 1])
@@ -128,7 +128,7 @@ def test_a_narrow_terminal_goes_without_columns_in_their_order_and_folds_the_res
     assert console.file.getvalue().count("word") == 4
 
 
-def test_json_has_null_for_what_is_no_number_and_lists_for_intervals() -> None:
+def test_json_has_null_for_nan_and_lists_for_intervals() -> None:
     assert json.loads(json_text({"a": [math.nan, 1.5, (0, math.inf)], "b": iter([True, "x"])})) == {
         "a": [None, 1.5, [0, None]],
         "b": [True, "x"],

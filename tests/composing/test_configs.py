@@ -43,7 +43,7 @@ def test_every_experiment_opens_with_question_command_duration_and_expectation(n
     [(100, 10, 4), (101, 10, 4), (160, 10, 2), (1000, 10, 1), (10, 100, 40)],
     ids=["exactly", "a last batch that is not full", "2.5 epochs", "less than an epoch", "one batch"],
 )
-def test_epochs_follow_from_a_number_of_steps(images: int, batch: int, epochs: int) -> None:
+def test_epochs_are_computed_from_a_number_of_steps(images: int, batch: int, epochs: int) -> None:
     asked = f"regime.epochs=${{harness_epochs:40,{images},{batch}}}"
     assert compose_config([asked]).regime.epochs == epochs
 
@@ -56,7 +56,7 @@ def test_epochs_of_a_training_set_of_unknown_size_are_refused() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["dataset.train_size=0", "regime.batch_size=0"])
-def test_epochs_that_follow_from_steps_leave_a_wrong_size_to_its_own_rule(wrong: str) -> None:
+def test_a_wrong_size_is_refused_by_its_own_rule_when_epochs_are_computed(wrong: str) -> None:
     with pytest.raises(ConfigError, match=f"^{wrong}: must be at least 1"):
         compose_config(["experiments=train_size", wrong])
 
@@ -82,7 +82,7 @@ def test_a_line_in_the_table_of_optimizers_makes_a_new_one() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
-def test_an_optimizers_file_states_keras_own_defaults(name: str) -> None:
+def test_the_options_of_an_optimizer_state_the_defaults_of_keras(name: str) -> None:
     import keras
 
     from harness.training.compiling import build_optimizer
@@ -93,12 +93,12 @@ def test_an_optimizers_file_states_keras_own_defaults(name: str) -> None:
     assert {key for key in theirs if ours[key] != theirs[key]} - {"name"} == OPTIMIZERS[name].instead.keys()
 
 
-def test_parameters_have_the_same_keys_whatever_is_chosen() -> None:
+def test_every_choice_has_parameters_with_the_same_keys() -> None:
     keys = [list(flatten(compose_config(choice))) for choice in ([], ["model=cnn", "optimizer=sgd", "dataset=mnist"])]
     assert keys[0] == keys[1]
 
 
-def test_the_named_models_have_the_layers_that_they_are_named_after() -> None:
+def test_named_models_have_the_layers_in_their_name() -> None:
     assert compose_config(["model=mlp_128"]).model.hidden == [128]
     assert compose_config(["model=mlp_128_128"]).model.hidden == [128, 128]
     assert compose_config(["model=mlp_300_100"]).model.hidden == [300, 100]
@@ -177,14 +177,14 @@ def test_a_wrong_request_is_explained(overrides: list[str], said: list[str]) -> 
         ("# @package _global_\nmodel: {name: yes}\n", "model.name is a text, .* as True. Put it in quotes"),
     ],
 )
-def test_a_study_in_the_ways_of_others_is_refused_with_what_to_write(tmp_path: Path, study: str, said: str) -> None:
+def test_a_wrongly_written_experiment_is_refused_with_what_to_write(tmp_path: Path, study: str, said: str) -> None:
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments" / "study.yaml").write_text(study)
     with pytest.raises(ConfigError, match=said):
         compose_config(["experiments=study"], config_dir=str(tmp_path))
 
 
-def test_a_folder_of_ones_own_adds_options(tmp_path: Path) -> None:
+def test_config_dir_adds_options(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "wide.yaml").write_text("defaults: [mlp]\nname: wide\nhidden: [2048]\n")
     assert compose_config(["model=wide"], config_dir=str(tmp_path)).model.hidden == [2048]
@@ -194,7 +194,7 @@ def test_a_folder_of_ones_own_adds_options(tmp_path: Path) -> None:
     assert (slow.name, slow.learning_rate, slow.momentum) == ("sgd", 1e-4, 0.0)
 
 
-def test_a_folder_of_ones_own_replaces_no_option(tmp_path: Path) -> None:
+def test_config_dir_does_not_replace_options(tmp_path: Path) -> None:
     for group, name in (("model", "cnn"), ("optimizer", "adam")):
         (tmp_path / group).mkdir()
         (tmp_path / group / f"{name}.yaml").write_text("name: other\n")
@@ -217,6 +217,6 @@ def test_a_recorded_configuration_without_a_later_setting_has_its_default() -> N
     assert recorded_config(yaml.safe_dump(recorded)) == compose_config(["seed=7", "model=cnn"])
 
 
-def test_of_two_words_for_one_setting_the_message_names_the_one_that_holds() -> None:
+def test_the_message_quotes_the_last_of_two_overrides_of_a_setting() -> None:
     with pytest.raises(ConfigError, match=r"^regime\.epochs=ten: must be a whole number"):
         compose_config(["regime.epochs=2", "regime.epochs=ten"])

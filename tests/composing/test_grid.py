@@ -124,7 +124,7 @@ def test_a_shuffled_group_has_every_option_once(project: Path) -> None:
     assert sorted(expand_sweep(["model=shuffle(mlp_128,cnn,mlp)"]).jobs) == sorted(batch)
 
 
-def test_options_of_a_folder_of_ones_own_are_found_by_a_pattern(project: Path, tmp_path: Path) -> None:
+def test_a_pattern_finds_options_of_config_dir(project: Path, tmp_path: Path) -> None:
     (tmp_path / "own" / "model").mkdir(parents=True)
     (tmp_path / "own" / "model" / "mlp_wide.yaml").write_text("defaults: [mlp]\nname: wide\nhidden: [2048]\n")
     where = str(tmp_path / "own")
@@ -144,7 +144,7 @@ def test_a_study_crosses_one_setting_with_at_least_five_seeds(name: str) -> None
     assert len(sweep.jobs) == len(seeds) * len(values)
 
 
-def test_what_is_swept_is_what_takes_several_values() -> None:
+def test_swept_settings_are_those_with_several_values() -> None:
     assert expand_sweep(["model=mlp_128,cnn", "optimizer=sgd", "seed=range(3)"]).swept == ("model", "seed")
     assert set(expand_sweep(["experiments=demo", "seed=range(3)", "optimizer=adam"]).swept) == {"model", "seed"}
 
@@ -170,7 +170,7 @@ def studies(tmp_path: Path) -> str:
     return str(tmp_path / "own")
 
 
-def test_every_option_of_a_swept_group_has_the_grid_that_it_brings(studies: str) -> None:
+def test_each_option_of_a_swept_group_has_its_own_grid(studies: str) -> None:
     sweep = expand_sweep(["experiments=rates,widths,plain", "regime.epochs=1,2"], config_dir=studies)
     alone = [
         expand_sweep([f"experiments={name}", "regime.epochs=1,2"], config_dir=studies).jobs
@@ -182,7 +182,7 @@ def test_every_option_of_a_swept_group_has_the_grid_that_it_brings(studies: str)
     assert len(check_sweep(sweep, config_dir=studies)) == 14
 
 
-def test_a_grid_may_sweep_a_group_whose_options_bring_grids(studies: str) -> None:
+def test_a_grid_may_sweep_a_group_whose_options_have_grids(studies: str) -> None:
     jobs = expand_sweep(["experiments=both"], config_dir=studies).jobs
     assert jobs == (
         ("debug=short", "regime.epochs=1", "experiments=both"),
@@ -191,7 +191,7 @@ def test_a_grid_may_sweep_a_group_whose_options_bring_grids(studies: str) -> Non
     )
 
 
-def test_a_key_of_the_command_line_replaces_that_of_every_grid(studies: str) -> None:
+def test_the_command_line_replaces_a_key_of_every_grid(studies: str) -> None:
     jobs = expand_sweep(["experiments=rates,widths", "seed=9"], config_dir=studies).jobs
     assert len(jobs) == 4
     assert all("seed=9" in job for job in jobs)
@@ -214,7 +214,7 @@ def test_options_with_grids_may_be_given_in_any_way(words: list[str], studies: s
         (["debug=tiny,long"], "tracking.experiment: .* options of debug set it to debug and harness. Give one value"),
     ],
 )
-def test_options_that_do_not_go_together_are_refused(words: list[str], said: str, studies: str) -> None:
+def test_options_that_cannot_be_swept_together_are_refused(words: list[str], said: str, studies: str) -> None:
     with pytest.raises(ConfigError, match=said):
         check_sweep(expand_sweep(words, config_dir=studies), config_dir=studies)
 
@@ -254,16 +254,16 @@ def test_options_that_do_not_go_together_are_refused(words: list[str], said: str
         (["model=cnn,mlpp"], "^model=mlpp: must be one of cnn, mlp, .* Did you mean 'mlp'"),
     ],
 )
-def test_what_is_no_grid_is_refused_with_its_name(words: list[str], said: str) -> None:
+def test_an_override_that_is_not_a_grid_is_refused_by_name(words: list[str], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         expand_sweep(words)
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"--config-dir .*nowhere: there is no such folder\. Name a folder"):
         expand_sweep(["seed=1,2"], config_dir=str(tmp_path / "nowhere"))
 
 
-def test_values_to_sweep_over_that_stand_one_level_too_high_are_refused() -> None:
+def test_sweep_values_one_level_too_high_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"one level below: hydra\.sweeper\.params\.seed="):
         expand_sweep(["+hydra.sweeper.seed='0,1'"])

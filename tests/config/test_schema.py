@@ -123,7 +123,7 @@ def test_width_and_depth_stand_for_a_list_of_hidden_layers() -> None:
         assert model.hidden_units() == units
 
 
-def test_under_a_choice_that_is_new_every_setting_has_an_effect() -> None:
+def test_every_setting_has_an_effect_under_a_new_choice() -> None:
     """A fingerprint that lacks a setting would have two different runs taken for one."""
     config = Config()
     assert {"model.filters", "regime.schedule.factor", "regime.validation.seed"} <= without_effect(config)
@@ -132,13 +132,13 @@ def test_under_a_choice_that_is_new_every_setting_has_an_effect() -> None:
     assert without_effect(config) == set()
 
 
-def test_traits_are_asked_for_by_name() -> None:
+def test_settings_are_found_by_the_name_of_a_trait() -> None:
     assert settings_with("failures") == ("timeout", "retries", "max_failures", "fail_fast")
     assert settings_with("time", "presence") == ("model.dropout", "model.l2", "model.shift")
     assert "tracking." in settings_with("operational")
 
 
-def test_flattening_names_every_leaf_once() -> None:
+def test_flatten_has_every_leaf_once() -> None:
     flat = flatten(Config())
     assert flat["dataset.name"] == "fashion_mnist"
     assert flat["regime.validation.strategy"] == "none"
@@ -164,7 +164,7 @@ def test_every_option_of_an_optimizer_has_a_field_with_its_rule_and_the_other_wa
     assert fields == set().union(*(optimizer.options for optimizer in OPTIMIZERS.values()))
 
 
-def test_the_names_that_configuration_allows_are_those_that_code_has() -> None:
+def test_allowed_names_are_those_in_the_code() -> None:
     from harness.data import PUBLICATIONS
     from harness.figures import SELECTIONS
     from harness.models.building import ARCHITECTURES as BUILDERS
@@ -197,7 +197,7 @@ def test_every_activation_is_one_of_keras() -> None:
         ({"filters": [4], "shift": 8}, (8, 20, 3), "model.shift=8: images have 8 x 20 pixels. Use at most 7"),
     ],
 )
-def test_a_model_that_images_are_too_small_for_is_named(
+def test_a_model_that_is_too_large_for_the_images_is_refused(
     changes: dict[str, Any], shape: tuple[int, ...], said: str
 ) -> None:
     model = ModelConfig(architecture="cnn", **changes)

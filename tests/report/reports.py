@@ -15,7 +15,7 @@ NOISE = (0.0, 0.001, -0.001, 0.002, -0.002)
 
 
 def runs(effect: float = 0.05, seeds: int = 5, widths: Sequence[int] = (8, 64)) -> list[RunRecord]:
-    """Runs of two models, `widths` and `seeds`. Each next width has a gap larger by `effect`, at equal test accuracy."""
+    """Runs of two models, `widths` and `seeds`. Each next width adds `effect` to the gap, at equal test accuracy."""
     return [
         run(
             0.82 + effect * place + NOISE[seed] * (1 + place),

@@ -35,7 +35,7 @@ def compared(request: pytest.FixtureRequest) -> Comparison:
     return compare(records(values), demand=Demand(within=within), swept=("model.name", "model.dropout"))
 
 
-def test_every_view_of_a_sweep_says_the_same_of_its_rows(compared: Comparison) -> None:
+def test_every_view_of_a_sweep_has_the_same_places(compared: Comparison) -> None:
     said = {row.label: row.place for row in compared.rows}
     assert Place.FRONT in said.values()
     assert any(place.is_underfit for place in said.values()) == (compared.demand.within is not None)
