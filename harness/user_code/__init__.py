@@ -1,0 +1,27 @@
+"""The user's own code by reference, `package.module:function`: found, checked, imported, and known by its source.
+
+Only what the user has named is imported from the directory of the command. Nothing is imported but by `load`, so a
+wrong name or option is refused before TensorFlow is imported.
+"""
+
+from harness.user_code.finding import (
+    UserSource,
+    find_source,
+    is_reference,
+    parse,
+    source_digest,
+    source_files,
+)
+from harness.user_code.importing import check_options, describe_error, load
+
+__all__ = [
+    "UserSource",
+    "check_options",
+    "describe_error",
+    "find_source",
+    "is_reference",
+    "load",
+    "parse",
+    "source_digest",
+    "source_files",
+]
