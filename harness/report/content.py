@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from harness.tabular import Table
 
-Key = float | str | None
+SortKey = float | str | None
 """The sort key of a cell. None is last in both directions."""
 
 
@@ -25,7 +25,7 @@ class Cell:
     """The text of a cell, and its sort key."""
 
     text: str
-    key: Key = None
+    key: SortKey = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class Again:
+class Rerun:
     """How to reproduce the runs: commands, each with what it makes, and notes."""
 
     commands: tuple[tuple[str, str], ...]
@@ -121,7 +121,7 @@ class Report:
     tests: ReportTable | None
     stages: ReportTable | None
     failures: ReportTable | None
-    again: Again
+    rerun: Rerun
     method: tuple[str, ...]
     made: str
     figures: tuple[ReportFigure, ...] = ()

@@ -16,7 +16,7 @@ from harness.analysis.rows import DRAWS
 from harness.analysis.settings import ABSENT, SEED, headings, sortable
 from harness.images import DATASET_TAG
 from harness.records import VARIANT_PARAMETER, RunRecord
-from harness.report.content import Again, Fact
+from harness.report.content import Fact, Rerun
 from harness.report.sentences import by_size, say
 from harness.text import requoted, shell
 from harness.tracking.access import shown_uri
@@ -174,7 +174,7 @@ def _when(runs: Sequence[RunRecord]) -> str:
     return f"{started:%Y-%m-%d %H:%M} to {last:{'%H:%M' if last.date() == started.date() else '%Y-%m-%d %H:%M'}} UTC"
 
 
-def again(comparison: Comparison, parent: RunRecord | None, runs: Sequence[RunRecord], report: str) -> Again:
+def rerun(comparison: Comparison, parent: RunRecord | None, runs: Sequence[RunRecord], report: str) -> Rerun:
     """The commands that reproduce the runs and this report; `report` are the arguments of `harness report`."""
     commands, notes = [], []
     commits = Counter(recorded_commit(run.tags) for run in runs)
@@ -195,7 +195,7 @@ def again(comparison: Comparison, parent: RunRecord | None, runs: Sequence[RunRe
         f"Seeds: {shortened(seeds(comparison), VALUES_NAMED)}. The same seed on the same versions, engine and number "
         "of threads gives the same numbers; elsewhere the last digits may differ."
     )
-    return Again(tuple(commands), tuple(notes))
+    return Rerun(tuple(commands), tuple(notes))
 
 
 def _command(parent: RunRecord) -> str:

@@ -58,7 +58,7 @@ def gather(
         tests=tables.tests(comparison, made),
         stages=tables.stages(comparison),
         failures=tables.failures(runs),
-        again=facts.again(comparison, parent, runs, words),
+        rerun=facts.rerun(comparison, parent, runs, words),
         method=_method(comparison),
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
     )

@@ -37,7 +37,7 @@ def markdown(report: Report, folder: str) -> str:
     environment.finalize = lambda value: value if isinstance(value, Markup) else Markup(clean(str(value)))
     environment.filters |= {"image": image, "rows": lambda table: Markup(table.plain.markdown())}
     text = environment.get_template("report.jinja").render(report=report, parts="markdown.jinja")
-    own = {*map(image, report.figures), *(command for command, _ in report.again.commands)}
+    own = {*map(image, report.figures), *(command for command, _ in report.rerun.commands)}
     lines = re.sub(r"\n{3,}", "\n\n", text.rstrip("\n")).split("\n")
     return "\n".join(line if line in own else markdown_line(line) for line in lines) + "\n"
 

@@ -37,7 +37,7 @@ def make(
     return with_figures(report, comparison, series, baseline)
 
 
-def keep(store: Store, run_id: str, report: Report) -> None:
+def save(store: Store, run_id: str, report: Report) -> None:
     """Save the page, the text and the figures as artifacts of a run. Earlier ones are replaced.
 
     Raises:

@@ -17,7 +17,7 @@ from harness.analysis.rows import Row
 from harness.analysis.settings import SEED
 from harness.analysis.statistics import ALPHA, Interval
 from harness.records import RunRecord, RunState
-from harness.report.content import Cell, Column, Key, ReportRow, ReportTable
+from harness.report.content import Cell, Column, ReportRow, ReportTable, SortKey
 from harness.report.sentences import by_size, label, these_images
 from harness.report.testing import Tested, setting_name, subject
 from harness.tracking.access import shown_uri
@@ -101,7 +101,7 @@ def _with_unit(heading: str) -> str:
     return f"{heading}, {found}" if found else heading
 
 
-def _key(row: Row, name: str, text: str) -> Key:
+def _key(row: Row, name: str, text: str) -> SortKey:
     if name in row.settings:
         return _setting_key(row.settings[name])
     if name == COUNT:
@@ -173,7 +173,7 @@ def _interval(measure: str, interval: Interval | None) -> Cell:
     return Cell(from_to(measure, interval), None if interval is None else _finite(interval.low))
 
 
-def _setting_key(value: str) -> Key:
+def _setting_key(value: str) -> SortKey:
     kind, number, text = by_size(value)
     return number if kind == 0 and math.isfinite(number) else text
 

@@ -69,16 +69,16 @@ def test_runs_of_two_commits_are_listed_apart() -> None:
     ["harness sweep 'seed=range(3)' model=a,b", "-m harness sweep 'seed=range(3)' model=a,b"],
 )
 def test_the_typed_command_is_given_to_run_the_sweep_again(typed: str) -> None:
-    again = facts.again(comparison(), parent("seed=range(3) model=a,b", typed), runs(), "abc")
-    assert [command for command, _ in again.commands] == [
+    found = facts.rerun(comparison(), parent("seed=range(3) model=a,b", typed), runs(), "abc")
+    assert [command for command, _ in found.commands] == [
         "harness sweep 'seed=range(3)' model=a,b", "harness report abc"
     ]  # fmt: skip
     cut = parent("seed=range(3) model=a,b", f"harness sweep {'x' * 5000}")
-    assert facts.again(comparison(), cut, runs(), "").commands[0][0] == "harness sweep 'seed=range(3)' model=a,b"
+    assert facts.rerun(comparison(), cut, runs(), "").commands[0][0] == "harness sweep 'seed=range(3)' model=a,b"
 
 
 def test_uncommitted_changes_are_mentioned_beside_the_commit() -> None:
     records = [replace(run, tags={"mlflow.source.git.commit": "c" * 40, "harness.git.dirty": "true"}) for run in runs()]
-    again = facts.again(comparison(records), parent(command="harness sweep a=1,2"), records, "")
-    assert again.commands[0][0] == f"git checkout {'c' * 40}"
-    assert "code/uncommitted.diff" in again.notes[0]
+    found = facts.rerun(comparison(records), parent(command="harness sweep a=1,2"), records, "")
+    assert found.commands[0][0] == f"git checkout {'c' * 40}"
+    assert "code/uncommitted.diff" in found.notes[0]
