@@ -200,13 +200,13 @@ def _signals_raise() -> Iterator[None]:
     try:
         yield
     finally:
-        machine.told_to_end = 0
+        machine.received_signal = 0
         for number, handler in previous.items():
             signal.signal(number, handler)
 
 
 def _raise_terminated(number: int, frame: FrameType | None) -> NoReturn:
-    machine.told_to_end = number
+    machine.received_signal = number
     raise Terminated(number)
 
 
@@ -215,7 +215,7 @@ def _hang_up(terminals: Sequence[int], number: int, frame: FrameType | None) -> 
 
     Both the shell and the system may send SIGHUP.
     """
-    machine.told_to_end = number
+    machine.received_signal = number
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     null = os.open(os.devnull, os.O_WRONLY)
     for descriptor in terminals:

@@ -29,7 +29,7 @@ FIRST_NAMESPACE = "4026531836"
 """The PID namespace of processes outside any container (`PROC_PID_INIT_INO` of Linux)."""
 
 
-told_to_end = 0
+received_signal = 0
 """The signal that told this process to end, or 0. Kept here because libraries may catch the exception of a signal."""
 
 

@@ -18,8 +18,8 @@ from harness.records import ClassScore, Evaluation, FloatArray, History, IntArra
 
 Labels = npt.NDArray[np.integer]
 
-# The validation loss has risen if the mean of a window of epochs is so many standard errors above the least such mean.
-# The number is large because the least of many means is biased low. Error rates: tests/test_onset.py, docs/tracking.md.
+# The validation loss has risen if the mean of a window of epochs is this many standard errors above the least such mean
+# (so many, because the least of many means is biased low). Error rates: tests/test_onset.py, docs/tracking.md.
 ONSET_ERRORS = 4.5
 _WINDOW, _SHORT_WINDOW = 5, 3  # epochs; the short one for fewer than ten
 ONSET_EPOCHS = 2 * _SHORT_WINDOW

@@ -56,7 +56,7 @@ def compute(groups: Sequence[Group], measure: Measure, baseline: str | None = No
         ValueError: there is no group, or none with the label `baseline`.
     """
     if not groups:
-        raise ValueError("gap bars need one group of runs at least")
+        raise ValueError("gap bars need at least one group of runs")
     if baseline is not None and all(group.label != baseline for group in groups):
         raise ValueError(f"no group has the label of the baseline, {baseline!r}")
     bars = []

@@ -90,7 +90,7 @@ def compute(groups: Sequence[GroupRuns]) -> GroupCurves:
     panels = [_panel(group, all(each.intervals for each in groups)) for group in groups]
     found = [panel for panel in panels if panel.bands][:MOST]
     if not found:
-        raise ValueError("curves need one run with one epoch at least")
+        raise ValueError("curves need at least one run with one epoch")
     return GroupCurves(tuple(found), len(groups) - len(found), all(group.intervals for group in groups))
 
 

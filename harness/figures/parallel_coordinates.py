@@ -67,7 +67,7 @@ def compute(groups: Sequence[Group], measure: Measure, settings: Sequence[str] |
         ValueError: there is no group.
     """
     if not groups:
-        raise ValueError("parallel coordinates need one group of runs at least")
+        raise ValueError("parallel coordinates need at least one group of runs")
     chosen = varied(groups) if settings is None else tuple(settings)
     gap_of = {id(group): measure.estimate(group.gap) for group in groups}
     drawn = sorted(groups, key=lambda group: -_last(gap_of[id(group)].mean))

@@ -29,7 +29,7 @@ _TURNS = np.radians([135, 45, 225, 315, 90, 180, 270, 0])
 
 
 @dataclass(frozen=True)
-class Standing:
+class ParetoPoint:
     """One group: its gap in points or nats, its held-out score in percent or nats, and its place (front or underfit).
 
     `share` is the share of resamples in which it is on the front, NaN if not known.
@@ -56,13 +56,13 @@ class Standing:
 class Pareto:
     """Groups by increasing gap; `left_out` counts groups without both means."""
 
-    standings: tuple[Standing, ...]
+    points: tuple[ParetoPoint, ...]
     left_out: int
     measure: Measure
 
     @property
-    def front(self) -> tuple[Standing, ...]:
-        return tuple(standing for standing in self.standings if standing.on_front)
+    def front(self) -> tuple[ParetoPoint, ...]:
+        return tuple(point for point in self.points if point.on_front)
 
 
 def compute(groups: Sequence[Group], measure: Measure) -> Pareto:
@@ -72,15 +72,15 @@ def compute(groups: Sequence[Group], measure: Measure) -> Pareto:
         ValueError: there is no group.
     """
     if not groups:
-        raise ValueError("a Pareto front needs one group of runs at least")
+        raise ValueError("a Pareto front needs at least one group of runs")
     pairs = [(group, measure.estimate(group.gap), measure.estimate(group.held_out)) for group in groups]
     known = [pair for pair in pairs if math.isfinite(pair[1].mean) and math.isfinite(pair[2].mean)]
     known.sort(key=lambda pair: (pair[1].mean, pair[2].mean))
-    standings = tuple(
-        Standing(group.label, gap, held_out, count_text(gap.n, group), group.place, group.front_share)
+    points = tuple(
+        ParetoPoint(group.label, gap, held_out, count_text(gap.n, group), group.place, group.front_share)
         for group, gap, held_out in known
     )
-    return Pareto(standings, len(groups) - len(known), measure)
+    return Pareto(points, len(groups) - len(known), measure)
 
 
 @style.look
@@ -90,10 +90,10 @@ def draw(view: Pareto, title: str) -> Figure:
     better = "upper" if measure.quantity == "accuracy" else "lower"
     heading = (
         f"{measure.split.capitalize()} {measure.quantity} against the {measure.gap_name}; means of "
-        f"{counted(len(view.standings), 'group')}. Grey: another group is better in one of them and "
+        f"{counted(len(view.points), 'group')}. Grey: another group is better in one of them and "
         f"no worse in the other (the {better} left is best). Crosses: 95 % intervals."
     )
-    if any(one.place.is_underfit for one in view.standings):
+    if any(one.place.is_underfit for one in view.points):
         heading += " Hollow: underfit, not accurate enough for the front."
     if any(not math.isnan(one.share) for one in front):
         heading += " The fainter a point of the front, the fewer resamples put it there."
@@ -106,7 +106,7 @@ def draw(view: Pareto, title: str) -> Figure:
         _WIDTH, max(_HIGH, key) if beside else style.page_height(_WIDTH, _HIGH) + key, title, heading, measure.note
     )
     axes = figure.subplots()
-    gaps, scores = [one.gap for one in view.standings], [one.held_out for one in view.standings]
+    gaps, scores = [one.gap for one in view.points], [one.held_out for one in view.points]
     for setter, shown, sure in (
         (axes.set_xlim, gaps, [one.gap for one in front]),
         (axes.set_ylim, scores, [one.held_out for one in front]),
@@ -117,7 +117,7 @@ def draw(view: Pareto, title: str) -> Figure:
     axes.set_ylabel(f"{measure.split} {measure.quantity} ({measure.unit})")
     axes.grid()
     for hollow, look in ((False, {"color": style.FAINT}), (True, {"color": style.MUTED, "fillstyle": "none"})):
-        off = [one for one in view.standings if not one.on_front and one.place.is_underfit is hollow]
+        off = [one for one in view.points if not one.on_front and one.place.is_underfit is hollow]
         _mark(axes, off, marker="o", markersize=5.0, zorder=2.0, **look)
     if front:
         handles = _draw_front(axes, front)
@@ -127,13 +127,13 @@ def draw(view: Pareto, title: str) -> Figure:
     return figure
 
 
-def _mark(axes: Axes, standings: Sequence[Standing], **look: Any) -> Line2D:
-    xs, ys = [one.gap.mean for one in standings], [one.held_out.mean for one in standings]
+def _mark(axes: Axes, points: Sequence[ParetoPoint], **look: Any) -> Line2D:
+    xs, ys = [one.gap.mean for one in points], [one.held_out.mean for one in points]
     [drawn] = axes.plot(xs, ys, linestyle="none", **look)
     return drawn
 
 
-def _draw_front(axes: Axes, front: Sequence[Standing]) -> list[Line2D]:
+def _draw_front(axes: Axes, front: Sequence[ParetoPoint]) -> list[Line2D]:
     """Draw the points of the front, their intervals, and the steps that join them. Returns the legend's handles."""
     gaps, scores = [one.gap for one in front], [one.held_out for one in front]
     xs, ys = [gap.mean for gap in gaps], [score.mean for score in scores]
@@ -147,11 +147,11 @@ def _draw_front(axes: Axes, front: Sequence[Standing]) -> list[Line2D]:
 
 def _number(axes: Axes, view: Pareto) -> None:
     """Write a number beside each point of the front, at a free place. If it is far off, a thin line leads to it."""
-    every = [(one.gap.mean, one.held_out.mean) for one in view.standings]
+    every = [(one.gap.mean, one.held_out.mean) for one in view.points]
     figure: Any = axes.get_figure(root=True)
     taken = list(axes.transData.transform(every) * 72 / figure.dpi)
     edges = np.asarray(axes.get_window_extent().get_points()) * 72 / figure.dpi
-    front = [index for index, one in enumerate(view.standings) if one.on_front]
+    front = [index for index, one in enumerate(view.points) if one.on_front]
     for number, index in enumerate(front, 1):
         here = taken[index]
         choices = [ring * _AWAY * np.array([np.cos(turn), np.sin(turn)]) for ring in (1, 2, 3) for turn in _TURNS]
@@ -172,7 +172,7 @@ def _distance(place: FloatArray, taken: Sequence[FloatArray], own: int) -> float
     return min((float(np.hypot(*(place - other))) for other in others), default=math.inf)
 
 
-def _name(number: int, one: Standing, measure: Measure) -> str:
+def _name(number: int, one: ParetoPoint, measure: Measure) -> str:
     """The number, label and scores of a group on the front."""
     score = f"{measure.text(one.held_out.mean)} {measure.unit}"
     share = "" if math.isnan(one.share) else f", front {100 * one.share:.0f} %"

@@ -78,7 +78,7 @@ def draw_sheet(
         ValueError: there is no image.
     """
     if not images:
-        raise ValueError("a sheet needs one image at least")
+        raise ValueError("a sheet needs at least one image")
     names = short_names(class_names)
     texts = [f"{style.mark(image.right)}{CAPTIONS[captions](image, names)}" for image in images]
     lines = max(text.count("\n") for text in texts) + 1
@@ -184,7 +184,7 @@ def draw_prediction_grid(
         ValueError: there is no image.
     """
     if not images:
-        raise ValueError("a grid of predictions needs one image at least")
+        raise ValueError("a grid of predictions needs at least one image")
     pictures, classes, names = [image.image for image in images], len(class_names), short_names(class_names)
     room = grid_of(pictures, 1, 0.0).image[0] + 0.12 + _BAR * classes
     captions = [style.fitted(caption(image, names), "small", max(room, 2.4), bold=True) for image in images]

@@ -93,7 +93,7 @@ class PaperSize:
     dpi: float = DPI
 
 
-_LONGEST = 1_000  # longer texts are cut to so many characters before they are measured
+_LONGEST = 1_000  # longer texts are cut to this number of characters before they are measured
 _PLAIN = PaperSize()
 _PAGE = ContextVar("page", default=_PLAIN)
 
@@ -308,7 +308,7 @@ def text_width(text: str, size: str = "small", bold: bool = False) -> float:
 
 
 def wrapped(text: str, size: str, inches: float, bold: bool = False) -> list[str]:
-    """`text` wrapped into lines of at most so many inches. A longer word is shortened in its middle."""
+    """`text` wrapped into lines that are at most `inches` wide. A longer word is shortened in its middle."""
     lines: list[str] = []
     for word in (_shortened(word, size, inches, bold) for word in shortened(clean(text), _LONGEST).split()):
         if lines and text_width(f"{lines[-1]} {word}", size, bold) <= inches:
@@ -319,7 +319,7 @@ def wrapped(text: str, size: str, inches: float, bold: bool = False) -> list[str
 
 
 def fitted(text: str, size: str, inches: float, lines: int = 2, bold: bool = False) -> str:
-    """`text` in at most so many lines of at most so many inches; an ellipsis replaces what does not fit.
+    """`text` in at most `lines` lines that are at most `inches` wide; an ellipsis replaces what does not fit.
 
     Text is cut in the middle, because the end of a setting is its value.
     """

@@ -46,7 +46,7 @@ def compute(groups: Sequence[Group], measure: Measure) -> Scatter:
         ValueError: there is no group.
     """
     if not groups:
-        raise ValueError("a scatter needs one group of runs at least")
+        raise ValueError("a scatter needs at least one group of runs")
     clouds = []
     for group in groups:
         train, held_out = group.train.by_seed, group.held_out.by_seed

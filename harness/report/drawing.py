@@ -257,8 +257,8 @@ def _front(subject: _Subject) -> Iterator[Drawing]:
         return
     measure = subject.measure
     view = pareto.compute(subject.few, measure)
-    front = [standing.label for standing in view.standings if standing.on_front]
-    resampled = any(not math.isnan(standing.share) for standing in view.front)
+    front = [point.label for point in view.points if point.on_front]
+    resampled = any(not math.isnan(point.share) for point in view.front)
     chance = " That may be chance: a point is fainter the fewer resamples put it there." if resampled else ""
     caption = (
         f"Mean {measure.split} accuracy (percent) against mean gap ({measure.gap_unit}), {subject.n}, with 95 % "

@@ -25,7 +25,7 @@ def test_the_front_is_the_one_that_the_comparison_names() -> None:
     groups = [placed(group("low", (0.01,), 0.5), Place.UNDERFIT), placed(group("lower", (0.02,), 0.4), Place.NONE),
               front("small", 0.05, 0.8), front("large", 0.1, 0.9)]  # fmt: skip
     view = pareto.compute(groups, Measure())
-    assert [standing.label for standing in view.front] == ["small", "large"]
+    assert [point.label for point in view.front] == ["small", "large"]
     figure = pareto.draw(view, "")
     assert "Hollow: underfit, not accurate enough for the front" in " ".join(" ".join(texts(figure)).split())
     [hollow] = [line for line in figure.axes[0].get_lines() if line.get_fillstyle() == "none"]
@@ -35,7 +35,7 @@ def test_the_front_is_the_one_that_the_comparison_names() -> None:
 
 def test_groups_without_both_means_are_left_out() -> None:
     view = pareto.compute([group("a", (0.1,)), group("none", ()), group("nan", (math.nan,))], Measure())
-    assert [standing.label for standing in view.standings] == ["a"]
+    assert [point.label for point in view.points] == ["a"]
     assert view.left_out == 2
     with pytest.raises(ValueError, match="one group"):
         pareto.compute([], Measure())

@@ -62,7 +62,7 @@ def test_the_report_and_its_figures_say_what_the_table_says(compared: Comparison
         for row in front:
             assert re.search(rf"{row.settings['model.name']}\W+dropout={row.settings['model.dropout']} ", sentence)
     groups = groups_of(compared, compared.rows)
-    drawn_front = [standing.label for standing in pareto.compute(groups, Measure("accuracy", "val")).front]
+    drawn_front = [point.label for point in pareto.compute(groups, Measure("accuracy", "val")).front]
     assert sorted(drawn_front) == sorted(group.label for group in groups if group.place is Place.FRONT)
     assert len(drawn_front) == len(front)
     bars = gap_bars.compute(groups, Measure("accuracy", "val")).bars

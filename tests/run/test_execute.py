@@ -76,7 +76,7 @@ def test_an_epoch_is_in_the_store_before_whoever_watches_hears_of_it(uri: str) -
 def test_a_signal_that_a_library_swallowed_ends_training_with_the_epoch(
     uri: str, subset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.machine.told_to_end", signal.SIGTERM)
+    monkeypatch.setattr("harness.machine.received_signal", signal.SIGTERM)
     config = compose_config([f"dataset.directory={subset}", "dataset.train_size=100", "regime.epochs=3"])
     with pytest.raises(Terminated, match="SIGTERM"):
         execute(config, RunContext("told"), Unwatched())
