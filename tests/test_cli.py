@@ -101,7 +101,7 @@ def test_an_expected_error_is_one_message_and_its_own_exit_code(
 def test_debug_shows_the_traceback_wherever_it_stands(
     probe: Register, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "")  # main sets it; this puts it back afterwards
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "")  # `main` sets it; this restores it afterwards
     probe(raising(HarnessError("no luck")))
     assert cli.main(arguments) == 1
     message = capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Whether runs saw the same images: by recorded digests, else by the settings that decide them."""
+"""Which runs saw the same images: by recorded digests, otherwise by the settings that decide the images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_a_run_without_digests_has_those_of_one_with_equal_settings_and_files() 
     known = of_files(
         run(dataset__name="mnist", dataset__train_size=5, dataset__label_noise="0.0", **data("t", "s")), "f"
     )
-    earlier = of_files(run(dataset__name="mnist", dataset__train_size=5), "f")  # of before label noise
+    earlier = of_files(run(dataset__name="mnist", dataset__train_size=5), "f")  # recorded before label noise existed
     noisy = of_files(run(dataset__name="mnist", dataset__train_size=5, dataset__label_noise=0.2), "f")
     variant = of_files(run(dataset__name="mnist", dataset__train_size=5), "g")
     seen = images_of([known, earlier, noisy, variant])

@@ -1,4 +1,4 @@
-"""What a container offers, and which processes are known to live when clocks are set and machines started again."""
+"""The limits of a container, and which processes count as alive if the clock is set or the machine restarted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ print(available_cpus(), available_memory(), len(plan_workers(None, 64)))
 
 @pytest.fixture
 def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A tree of control groups with nothing in it, in place of the system's; `own` says in which of them we are."""
+    """An empty tree of control groups that replaces the system's; `own` lists the groups of this process."""
     (tmp_path / "groups").mkdir()
     monkeypatch.setattr(machine, "CONTROL_GROUPS", tmp_path / "groups")
     monkeypatch.setattr(machine, "OWN_GROUPS", tmp_path / "own")
@@ -59,7 +59,7 @@ def test_the_strictest_of_nested_control_groups_counts(groups: Path) -> None:
 
 
 def test_control_groups_of_version_1_and_of_both_versions_are_read(groups: Path) -> None:
-    """A container shows its own group as the outermost; the path is that of the host."""
+    """A container shows its own group as the outermost one, but the path is that of the host."""
     belongs_to(groups, "3:memory:/docker/0123", "2:cpu,cpuacct:/docker/0123", "1:name=systemd:/", "0::/")
     write(groups / "unified", cgroup__procs="")
     write(groups / "cpu,cpuacct", cpu__cfs_quota_us="250000", cpu__cfs_period_us="50000")
@@ -78,14 +78,14 @@ def test_without_limits_all_cores_count(groups: Path, lines: tuple[str, ...]) ->
 
 
 def test_without_control_groups_all_cores_count(groups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on macOS, which has no affinities either."""
+    """As on macOS, which does not have CPU affinity either."""
     monkeypatch.delattr(os, "sched_getaffinity")
     assert available_cpus() == os.cpu_count()
 
 
 @pytest.fixture
 def one_core() -> Iterator[tuple[str, ...]]:
-    """Makes a program start with one core and three gigabytes, in real control groups."""
+    """Start programs with one core and three gigabytes, in real control groups."""
     root = Path("/sys/fs/cgroup")
     first = (root / "cpu").is_dir()
     name = f"harness-test-{os.getpid()}"
@@ -119,7 +119,7 @@ def test_a_command_in_a_real_control_group_starts_as_many_workers_as_allowed(one
 
 
 def test_setting_the_clock_does_not_make_a_process_count_as_dead(tmp_path: Path) -> None:
-    """Linux says when the machine was started by the clock of the day: another start is another clock."""
+    """Linux computes the time of the last boot from the system clock, so it changes when the clock is set."""
     text = Path("/proc/stat").read_text()
     (booted,) = (line for line in text.splitlines() if line.startswith("btime"))
     (tmp_path / "stat").write_text(text.replace(booted, f"btime {int(booted.split()[1]) + 5}"))

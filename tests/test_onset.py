@@ -1,4 +1,4 @@
-"""Where the validation loss turned: on curves of several kinds, with the rates that docs/tracking.md states."""
+"""The onset of overfitting on curves of several kinds, with the rates that docs/tracking.md states."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def flat(epochs: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def cosine(epochs: int, rng: np.random.Generator) -> np.ndarray:
-    """Flat, its noise shrinking to a fiftieth as the learning rate does."""
+    """Flat, with noise that shrinks to a fiftieth as the learning rate does."""
     rate = 0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * np.arange(epochs) / epochs))
     return np.asarray(rng.normal(size=epochs) * rate)
 
 
 def growing(epochs: int, rng: np.random.Generator) -> np.ndarray:
-    """Flat, its noise growing from a fiftieth."""
+    """Flat, with noise that grows from a fiftieth."""
     rate = 0.02 + 0.98 * 0.5 * (1 - np.cos(np.pi * np.arange(epochs) / epochs))
     return np.asarray(rng.normal(size=epochs) * rate)
 
@@ -41,38 +41,38 @@ def falling(epochs: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def correlated(epochs: int, rng: np.random.Generator, by: float) -> np.ndarray:
-    """Flat, its noise correlated by so much from one epoch to the next."""
+    """Flat, with noise that has this correlation between successive epochs."""
     steps = rng.normal(size=epochs) * math.sqrt(1 - by**2)
     steps[0] = rng.normal()
     return np.array([math.fsum(steps[k] * by ** (epoch - k) for k in range(epoch + 1)) for epoch in range(epochs)])
 
 
 def slow(epochs: int, rng: np.random.Generator) -> np.ndarray:
-    """Turns at epoch 15 and then rises by a quarter of the noise an epoch."""
+    """Turns at epoch 15, and then rises by a quarter of the noise per epoch."""
     after = np.maximum(0, np.arange(epochs) - 14)
     return 6 * np.exp(-np.arange(epochs) / 3) + 0.25 * after + rng.normal(size=epochs)
 
 
 def slower(epochs: int, rng: np.random.Generator) -> np.ndarray:
-    """Turns at epoch 14 and then rises by a fifth of the noise an epoch."""
+    """Turns at epoch 14, and then rises by a fifth of the noise per epoch."""
     after = np.maximum(0, np.arange(epochs) - 13)
     return 6 * np.exp(-np.arange(epochs) / 3) + 0.2 * after + rng.normal(size=epochs)
 
 
 def plateau(epochs: int, rng: np.random.Generator) -> np.ndarray:
-    """Falls until epoch 8 or so, is flat until 20, and then rises by the noise an epoch."""
+    """Falls until about epoch 8, is flat until 20, and then rises by the size of the noise per epoch."""
     after = np.maximum(0, np.arange(epochs) - 19)
     return np.asarray(6 * np.exp(-np.arange(epochs) / 2) + after + rng.normal(size=epochs))
 
 
 def quiet(epochs: int, rng: np.random.Generator) -> np.ndarray:
-    """Turns at epoch 44, and then rises by a sixteenth of the noise of the first epochs, which has shrunk by then."""
+    """Turns at epoch 44, and then rises by a sixteenth of the first epochs' noise. The noise has shrunk by then."""
     at = np.arange(epochs)
     return np.asarray(8 * np.exp(-at / 9) + np.maximum(0, at - 43) / 16 + cosine(epochs, rng))
 
 
 def sharp(epochs: int, rng: np.random.Generator) -> np.ndarray:
-    """Turns after a third and then rises by three times the noise an epoch."""
+    """Turns after a third of the epochs, and then rises by three times the noise per epoch."""
     after = np.maximum(0, np.arange(epochs) - epochs // 3)
     return 6 * np.exp(-np.arange(epochs) / 3) + 3 * after + rng.normal(size=epochs)
 
@@ -103,7 +103,7 @@ def test_a_rise_is_found_and_dated(curve: Curve, epochs: int, turn: int, share: 
 
 
 def test_a_rise_is_compared_with_the_noise_around_it() -> None:
-    """By the noise of the whole curve it would be found in none."""
+    """With the noise of the whole curve, no onset would be found."""
     onsets = [one for one in found(quiet, 60) if one is not None]
     assert len(onsets) >= 0.7 * 300
     assert all(one.by_epoch >= 44 for one in onsets)

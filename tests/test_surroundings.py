@@ -1,4 +1,4 @@
-"""What is taken out of the environment, and what stays."""
+"""Which environment variables are removed, and which stay."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.surroundings import environment, ignored, is_ignored, prepare
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An environment without what this machine's has."""
+    """An environment without the variables of this machine."""
     monkeypatch.setattr(os, "environ", os.environ.copy())
     for name in [name for name in os.environ if is_ignored(name)]:
         del os.environ[name]

@@ -24,14 +24,14 @@ TITLE = "Rows & <b> 100 %"
 
 
 def odd() -> Page:
-    """Cells that mean something to LaTeX or to a browser, everywhere that text can stand."""
+    """A page with special characters of LaTeX and HTML in every text."""
     rows = [[text, other, "-1.5"] for text, other in zip(ODD, reversed(ODD), strict=True)]
     table = Table(TITLE, ["[row]", "*", "n_1"], rows, "ll", parted=(2,))
     return Page(["a_study: 3 %", *ODD], [table, table], [*ODD])
 
 
 def read_latex(text: str) -> str:
-    """What LaTeX would print."""
+    """The text that LaTeX would print."""
     named = {"textbackslash": "\\", "textasciitilde": "~", "textasciicircum": "^", "char34": '"', "dots": "…"}
     marks = {r"$\pm$": "±", r"$\times$": "×", r"$^\dagger$": "†", r"$^\ddagger$": "‡", r"$\uparrow$": "▲",
              r"$\downarrow$": "▼", "$-$": "-", "$<$": "<", "$>$": ">", "$|$": "|", r"\kern0pt{}": "", "{[}": "[",
@@ -76,7 +76,7 @@ def test_latex_compiles(tmp_path: Path) -> None:
 
 
 class Read(HTMLParser):
-    """The tags of a page, and the text of each that holds text."""
+    """Collects the tags of a page, and the text inside them."""
 
     def __init__(self) -> None:
         super().__init__()

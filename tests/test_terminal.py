@@ -1,4 +1,4 @@
-"""What is printed where: terminals, pipes, files and notebooks; and that printing never fails."""
+"""Printing to terminals, pipes, files and notebooks, which never fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sweep has the jobs that Hydra's own sweeper would make of it, or is refused."""
+"""A sweep has the jobs that Hydra's own sweeper would make, or is refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STUDIES = {"capacity": "model.width", "train_size": "dataset.train_size", "label
 
 
 class _Recorder(Launcher):
-    """Launches nothing; keeps what it was given."""
+    """A launcher that only keeps the jobs that it gets."""
 
     def __init__(self) -> None:
         self.batches: list[list[tuple[str, ...]]] = []
@@ -33,7 +33,7 @@ class _Recorder(Launcher):
 
 
 def hydras_batches(words: list[str], folder: Path, config_dir: str | None = None) -> list[list[tuple[str, ...]]]:
-    """What Hydra's own sweeper hands to a launcher, set up as `Hydra.multirun` sets it up."""
+    """The jobs that Hydra's own sweeper passes to a launcher, with the set-up of `Hydra.multirun`."""
     loader = config_loader(config_dir)
     config = loader.load_configuration(CONFIG_NAME, [*words, f"hydra.sweep.dir='{folder}'"], RunMode.MULTIRUN)
     context = HydraContext(config_loader=loader, callbacks=Callbacks(config))
@@ -41,7 +41,7 @@ def hydras_batches(words: list[str], folder: Path, config_dir: str | None = None
 
     class Unvalidated(BasicSweeper):
         def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-            """Composing every job is not what is compared here."""
+            """The sweeper without the check that composes every job, which is not tested here."""
 
     sweeper = Unvalidated(config.hydra.sweeper.max_batch_size, config.hydra.sweeper.params)
     sweeper.setup(hydra_context=context, task_function=lambda config: None, config=config)
@@ -151,7 +151,7 @@ def test_swept_settings_are_those_with_several_values() -> None:
 
 @pytest.fixture
 def studies(tmp_path: Path) -> str:
-    """A folder of one's own: experiments with grids, an option of another group with one, and one that sweeps those."""
+    """A folder for `--config-dir`: options with their own grids, and an experiment that sweeps them."""
     header = "# @package _global_\n"
     files = {
         "experiments/rates": "hydra: {sweeper: {params: {optimizer.learning_rate: '0.1,0.2', seed: range(2)}}}\n",

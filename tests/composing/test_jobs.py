@@ -1,4 +1,4 @@
-"""The configuration of every job is what Hydra composes of it, and every one is checked."""
+"""The configuration of every job is the one that Hydra composes, and is checked."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ VALUES = {
 
 @st.composite
 def sweeps(draw: st.DrawFn) -> list[list[str]]:
-    """Jobs of one command: the same keys, most of them of values, and other values in each job."""
+    """Jobs of one command: equal keys, most of them plain settings, and different values in each job."""
     groups = draw(st.lists(st.sampled_from(sorted(GROUPS)), max_size=2, unique=True))
     keys = draw(st.lists(st.sampled_from(sorted(VALUES)), min_size=1, max_size=3))
     prefixes = [draw(st.sampled_from(["", "", "", "+", "++"])) for _ in keys]

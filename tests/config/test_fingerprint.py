@@ -1,4 +1,4 @@
-"""The fingerprint of a run: the same for what means the same, another for whatever decides a number."""
+"""The fingerprint of a run: equal for equivalent settings, different for every setting that changes a number."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ EFFECTIVE: dict[str, dict[str, Any]] = {
     "regime.schedule.monitor": {**HELD_OUT, "regime.schedule.name": "plateau"},
     "regime.schedule.patience": {**HELD_OUT, "regime.schedule.name": "plateau"},
 }
-"""What must be set for a setting to have an effect, where it has none by default."""
+"""The settings that give a setting an effect, if it has none by default."""
 
 
 def changed(config: Config, values: dict[str, Any]) -> Config:
-    """`config` with these settings, whatever they are."""
+    """`config` with these settings, without a check."""
     config = copy.deepcopy(config)
     for key, value in values.items():
         node: Any = config
@@ -71,7 +71,7 @@ def field_of(key: str) -> tuple[dataclasses.Field[Any], Any]:
 
 
 def values_of(key: str) -> st.SearchStrategy[Any]:
-    """Values that the setting may have, by its type and rule."""
+    """Allowed values of the setting, by its type and rule."""
     item, kind = field_of(key)
     if item.metadata.get("choices"):
         return st.sampled_from(item.metadata["choices"])
@@ -88,7 +88,7 @@ def values_of(key: str) -> st.SearchStrategy[Any]:
 
 
 def meaning(key: str, value: Any) -> Any:
-    """Two values of one meaning are equal here."""
+    """A value in a form that is equal for values with the same meaning."""
     return {"auto": "compiled"}.get(value, value) if key == "engine" else value
 
 
@@ -183,7 +183,7 @@ def test_a_fingerprint_is_the_same_on_every_day_and_machine() -> None:
 
 
 def test_fingerprints_of_earlier_versions_stay_equal() -> None:
-    """`fingerprints.json` was written before what decides a number was derived from the fields of the configuration."""
+    """`fingerprints.json` is from a version with a manual list of the settings that decide numbers."""
     recorded = json.loads((REPOSITORY / "tests" / "data" / "fingerprints.json").read_text())
     assert len(recorded) > 400
     for values, before, digest in recorded:

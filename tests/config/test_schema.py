@@ -1,4 +1,4 @@
-"""The rules that settings obey, and what a refusal says."""
+"""The rules of settings, and the messages of refusals."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from harness.errors import ConfigError
 
 
 def refusal(**changes: object) -> str:
-    """What `validate` says of the default configuration with `group__key=value` changed."""
+    """The message of `validate` for the default configuration with `group__key=value` changed."""
     config = Config()
     for path, value in changes.items():
         *groups, key = path.split("__")
@@ -124,7 +124,7 @@ def test_width_and_depth_stand_for_a_list_of_hidden_layers() -> None:
 
 
 def test_every_setting_has_an_effect_under_a_new_choice() -> None:
-    """A fingerprint that lacks a setting would have two different runs taken for one."""
+    """Without this, two different runs could have the same fingerprint."""
     config = Config()
     assert {"model.filters", "regime.schedule.factor", "regime.validation.seed"} <= without_effect(config)
     config.model.architecture = config.regime.schedule.name = config.regime.validation.strategy = "new"

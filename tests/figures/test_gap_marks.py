@@ -1,4 +1,4 @@
-"""Axes of swept numbers, the range of what is measured over them, and the colours of gaps."""
+"""Axes of swept numbers, the limits of axes of scores, and the colours of gaps."""
 
 import math
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Groups of runs in the numbers that are drawn."""
+"""Groups of runs in the units of figures."""
 
 import math
 

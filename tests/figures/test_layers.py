@@ -1,4 +1,4 @@
-"""What a panel shows of a layer: which cell is which unit, and what is grey, crossed or white."""
+"""The panel of a layer: the place of each unit, and which cells are grey, crossed or white."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def test_axes_are_the_varied_settings_then_score_and_gap() -> None:
     groups = [group("a", (0.01,), 0.7, x="1", y="adam", z="1"), group("b", (0.03,), 0.8, x="100", y="sgd", z="1")]
     view = parallel_coordinates.compute(groups, Measure("accuracy", "val"))
     assert [axis.name for axis in view.axes] == ["x (log)", "y", "validation accuracy (%)", "gap (points)"]
-    assert view.gaps.tolist() == pytest.approx([3.0, 1.0])  # the smallest is drawn last, upon the others
+    assert view.gaps.tolist() == pytest.approx([3.0, 1.0])  # the smallest gap is drawn last, on top of the others
     assert [text for _, text in view.axes[0].ticks] == ["1", "100"]
     assert [text for _, text in view.axes[1].ticks] == ["adam", "sgd"]
     assert view.axes[1].places.tolist() == pytest.approx([0.75, 0.25])

@@ -21,7 +21,7 @@ def front(label: str, gap: float, accuracy: float, share: float = math.nan) -> G
 
 
 def test_the_front_is_the_one_that_the_comparison_names() -> None:
-    """Not what the points alone would make of it: `low` is beaten by none, but underfit."""
+    """The figure does not compute the front itself: `low` is beaten by no group, but it is underfit."""
     groups = [placed(group("low", (0.01,), 0.5), Place.UNDERFIT), placed(group("lower", (0.02,), 0.4), Place.NONE),
               front("small", 0.05, 0.8), front("large", 0.1, 0.9)]  # fmt: skip
     view = pareto.compute(groups, Measure())

@@ -12,7 +12,7 @@ from tests.report.reports import comparison, runs
 
 
 def named(**options: object) -> dict[str, str]:
-    """The captions of the figures of a comparison by name."""
+    """The captions of a comparison's figures by name."""
     compared = comparison(**options)  # type: ignore[arg-type]
     return {picture.name: picture.caption for picture in drawing.pictures(compared, {})}
 

@@ -154,7 +154,7 @@ def test_a_setting_with_values_on_the_same_images_is_tested_among_these() -> Non
 
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_a_difference_has_no_empty_brackets_and_no_wrong_reason(seeds: int) -> None:
-    """Three models, of which one has no partner of equal width, and one shares no seed in all widths."""
+    """Three models: one has no partner of equal width, and one has no seed in common for all widths."""
     records = [
         run(0.9 + 0.01 * place + NOISE[seed], 0.88, seed=seed, model__name=name, model__width=width)
         for place, name in enumerate(("a", "b", "c"))
@@ -191,7 +191,7 @@ def test_the_headline_has_a_simultaneous_interval() -> None:
 
 
 def test_a_difference_not_shown_on_other_images_is_limited_to_these() -> None:
-    """Without predictions the formula stands in for the images: of 100 images it is wide."""
+    """Without predictions, a formula gives the interval over images, which is wide for 100 images."""
     records = [
         run(0.9 + step + NOISE[seed], 0.8, seed=seed, model__name=name,
             metrics={**scores(0.9 + step * (1 + seed / 20) + NOISE[seed], 0.8), "data/test_images": 100.0})
@@ -213,7 +213,7 @@ def test_the_report_says_that_the_first_row_looks_too_good_and_how_to_confirm_it
 
 
 def test_equal_intervals_with_and_without_images_are_given_once() -> None:
-    """Each draw holds out images of its own: their luck is in the spread over draws already."""
+    """Each draw has its own held-out images, so the spread over draws already includes their effect."""
     records = [
         run(0.85 + 0.02 * (name == "b") + NOISE[draw] * (2 + (name == "b")), 0.8, val=0.8, model__name=name,
             regime__validation__seed=draw, **data(f"train {draw}", "test", f"val {draw}"))
@@ -248,7 +248,7 @@ def test_rows_on_the_front_have_their_share_of_resamples() -> None:
 
 
 def varied(steps: dict[str, float], seeds: int = 5, luck: int = 0, **settings: object) -> list[RunRecord]:
-    """Runs of models whose gaps are 5 points and this much more, with the noise of `luck`."""
+    """Runs of models with these gaps above 5 points, and with the noise `luck`."""
     noise = np.random.default_rng(luck).normal(0, 0.002, (len(steps), seeds))
     return [
         run(0.85 + step + noise[place, seed], 0.8, seed=seed, model__name=name, **settings)
@@ -283,7 +283,7 @@ def test_the_report_warns_that_two_seeds_show_little() -> None:
 
 
 def test_underfit_and_perhaps_underfit_rows_are_distinguished() -> None:
-    """Both lie below the floor of 2 points; the seeds of one of them lie far apart."""
+    """Both are less accurate than the limit of 2 points allows; one of them has very different seeds."""
     accuracies = {"a": (0.9, 0.901, 0.899), "b": (0.86, 0.861, 0.859), "c": (0.86, 0.9, 0.85)}
     compared = comparison(
         [run(0.95, of[seed], seed=seed, model__name=name) for name, of in accuracies.items() for seed in range(3)]

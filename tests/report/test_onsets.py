@@ -1,4 +1,4 @@
-"""What a report says of the epoch at which the validation loss turned."""
+"""The report's sentence about the epoch from which the validation loss rises."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def validated(model: str, seed: int, last: float = EPOCHS, **overfit: float) -> 
 
 
 def curve(turn: int, seed: int, epochs: int = EPOCHS, first: int = 1) -> dict[str, dict[int, float]]:
-    """Falls by a hundredth an epoch until the epoch `turn`, and then rises."""
+    """A loss that falls by 0.01 per epoch until the epoch `turn`, and then rises."""
     at = range(first, first + epochs)
     validation = {epoch: 0.01 * abs(epoch - turn) + NOISE[(seed + epoch) % 5] for epoch in at}
     return {"train/loss": {epoch: 1 / epoch for epoch in at}, "val/loss": validation}

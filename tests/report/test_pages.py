@@ -17,7 +17,7 @@ VOID = {"meta", "img", "br", "link", "input", "hr"}
 
 
 class Checked(HTMLParser):
-    """Tags that are opened and closed in order, with their attributes, and the text."""
+    """Collects tags with their attributes, and the text. Checks that tags are closed in order."""
 
     def __init__(self, page: str) -> None:
         super().__init__()

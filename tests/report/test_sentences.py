@@ -1,4 +1,4 @@
-"""Patterns of sentences, and that each of the report's can be said."""
+"""Patterns of sentences, and a check that each sentence of the report can be filled in."""
 
 from __future__ import annotations
 

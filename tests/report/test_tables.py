@@ -82,7 +82,7 @@ def test_failures_beyond_the_limit_are_counted() -> None:
 
 
 def of_noise(noise: dict[str, Sequence[float]], images: float | None = None) -> ReportTable:
-    """The table of tests of models whose gaps of accuracy are 5 points and this noise, a value a seed."""
+    """The table of tests for models with a gap of accuracy of 5 points plus this noise, one value for each seed."""
     more = {} if images is None else {"data/test_images": images}
     records = [
         run(metrics={**scores(0.85 + value, 0.8), **more}, seed=seed, model__name=name)
