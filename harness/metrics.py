@@ -234,10 +234,10 @@ def expected_calibration_error(probabilities: FloatArray, labels: Labels, bins: 
 def calibration_error(probabilities: FloatArray, labels: Labels, bins: int = 15) -> float:
     """The debiased calibration error, a fraction, from probabilities (n, classes) and labels (n,).
 
-    Images are sorted by confidence into `bins` bins of equal size. The error is the root of the mean squared difference
-    of accuracy and mean confidence over the bins. From the square of a bin of n images with accuracy p, its bias
-    p (1 - p) / (n - 1) is subtracted (Kumar, Liang and Ma 2019, "Verified Uncertainty Calibration", section 4.1). The
-    result is 0.0 if the sum becomes negative, NaN for fewer than two images per bin. Unlike
+    Images are sorted by confidence into `bins` bins of equal size. The error is the root of the mean over bins of the
+    squared difference between accuracy and mean confidence. From each squared difference, its bias p (1 - p) / (n - 1)
+    is subtracted, for a bin of n images with accuracy p (Kumar, Liang and Ma 2019, "Verified Uncertainty Calibration",
+    section 4.1). The result is 0.0 if the mean becomes negative, and NaN for fewer than two images per bin. Unlike
     `expected_calibration_error`, it is comparable between splits of different sizes.
     """
     confidence = probabilities.max(axis=1)

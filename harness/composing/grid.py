@@ -1,6 +1,7 @@
-"""Expands a sweep into its jobs, as Hydra's grid does, once.
+"""Expands a sweep into its jobs, as Hydra's own sweeper does.
 
-The plan and the launcher get these jobs. To expand again could give another grid, because `shuffle` draws again.
+This is done once, and the plan and the launcher get the same jobs. A second grid could differ, because `shuffle` would
+draw again.
 """
 
 from __future__ import annotations

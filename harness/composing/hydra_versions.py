@@ -18,7 +18,7 @@ register_resolver: Any = getattr(OmegaConf, "register_new_resolver" if BEFORE_1_
 
 
 def set_version_base() -> None:
-    """Make Hydra behave as its version 1.3, for code that calls no function with `VERSION_BASE`."""
+    """Make Hydra behave as version 1.3, also where no function takes `VERSION_BASE`."""
     if BEFORE_1_4:
         version.setbase(VERSION_BASE["version_base"])
 

@@ -66,7 +66,7 @@ def _refuse_differences(sweep: SweepJobs, configs: Sequence[Config]) -> None:
 
 @dataclass(frozen=True)
 class _Override:
-    """An override, and how jobs that differ in it only are related.
+    """An override, with what is needed to find jobs that differ in plain values only.
 
     `key` is the setting that it changes; empty if it chooses an option of a group. A `plain` override does nothing but
     set `key` to the typed `value`. `form` is equal for overrides that differ in a plain value only.
@@ -100,7 +100,7 @@ class JobComposer:
 
 
 class SweepComposer:
-    """Does the same as Hydra's `load_sweep_config` for each job, faster. For the launcher."""
+    """For the launcher: gives the same as Hydra's `load_sweep_config` for each job, but faster."""
 
     def __init__(self, loader: ConfigLoader, sweep: DictConfig) -> None:
         self._loader, self._sweep = loader, sweep

@@ -43,7 +43,7 @@ TEXTS = frozenset(_texts(Config))
 
 
 def as_written(words: Sequence[str]) -> list[str]:
-    """The overrides, quoted for Hydra. To call it twice changes nothing more."""
+    """The overrides, quoted for Hydra. A second call changes nothing."""
     return [_as_written(word) for word in words]
 
 

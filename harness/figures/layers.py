@@ -82,7 +82,7 @@ def compute_kernel(title: str, lines: Sequence[str], values: FloatArray, image_s
 
 
 def columns_of(count: int) -> int:
-    """The number of tiles in a row: rows are full if the sheet is then at most about twice as wide as a square."""
+    """The number of tiles in a row: one that fills all rows if the sheet is not too wide then, otherwise a square."""
     root = math.ceil(math.sqrt(count))
     return next((columns for columns in range(root, 2 * root + 1) if count % columns == 0), root)
 

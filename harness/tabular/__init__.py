@@ -1,6 +1,6 @@
 """Tables of text, shown in a terminal (rich) or written as LaTeX (pandas), HTML (Jinja2), Markdown or JSON.
 
-To show a table imports rich only. pandas takes most of a second, so it is imported only to write a file.
+A table is shown with rich alone. pandas takes most of a second to import, so it is only imported to write a file.
 """
 
 from __future__ import annotations
