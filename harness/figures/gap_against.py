@@ -28,7 +28,7 @@ from harness.figures.groups import (
     value_text,
 )
 
-_WIDTH, _KEY, _HIGH = 11.0, 2.2, 4.0  # inches
+_WIDTH, _LEGEND, _HEIGHT = 11.0, 2.2, 4.0  # inches: width of figure and legend, height
 _ROOMY = 8.0  # inches; a figure of this width or more has its legend beside the panels
 _MOST_NAMED = 24  # entries of the legend
 _STEP, _BREADTH = 8.0, 24.0  # points between two lines, which are shifted sideways, and between the outermost ones
@@ -115,10 +115,10 @@ def draw(view: GapAgainst, title: str) -> Figure:
     entries = _entries(view)
     beside = style.page_width(_WIDTH) >= _ROOMY
     lines = len(entries) + bool(view.by)
-    high = max(_HIGH, style.line_height() * 1.2 * lines + 0.5) if beside else _HIGH + 0.6 + 0.1 * lines
+    high = max(_HEIGHT, style.line_height() * 1.2 * lines + 0.5) if beside else _HEIGHT + 0.6 + 0.1 * lines
     figure = style.new_figure(_WIDTH, high, title, heading, measure.note)
     left, right = style.row_of_panels(figure, 2)
-    name = style.fitted(view.by, "small", _KEY) if view.by else ""
+    name = style.fitted(view.by, "small", _LEGEND) if view.by else ""
     style.legend_beside(right, entries, [str(entry.get_label()) for entry in entries], beside, name)
     gaps = [point.gap for point in points]
     both = [estimate for point in points for estimate in (point.train, point.held_out)]
@@ -185,7 +185,7 @@ def _entries(view: GapAgainst) -> list[Line2D]:
 
 def _entry(label: str, colour: str, marker: str = "", dashes: str = "-", **look: Any) -> Line2D:
     look |= {"color": colour, "marker": marker, "linestyle": dashes, "markersize": 5.5}
-    return Line2D([], [], label=style.fitted(label, "small", _KEY - 0.5), **look)
+    return Line2D([], [], label=style.fitted(label, "small", _LEGEND - 0.5), **look)
 
 
 def _moved(axes: Axes, points: float) -> Any:

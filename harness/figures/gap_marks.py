@@ -33,7 +33,7 @@ def gap_colours(values: Iterable[float]) -> ScalarMappable:
     return ScalarMappable(Normalize(low - beyond, high + beyond), GAPS)
 
 
-def ink(colour: Sequence[float] | FloatArray) -> str:
+def text_colour(colour: Sequence[float] | FloatArray) -> str:
     """The colour of text on a background `colour` (red, green, blue, ...), each from 0 to 1."""
     channels = np.asarray(colour[:3])
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
@@ -74,9 +74,9 @@ def swept_axis(axes: Axes, values: Iterable[float], inches: float) -> bool:
     else:
         beyond = (high - low) * 0.06 or abs(low) * 0.05 or 0.5
         axes.set_xlim(low - beyond, high + beyond)
-    marks = swept_marks(distinct, log)
+    marks = swept_ticks(distinct, log)
     texts = [number_text(mark) for mark in marks]
-    step = thinning(axis_shares(axes, marks) * inches, [style.text_width(text) / 2 + 0.04 for text in texts])
+    step = tick_step(axis_shares(axes, marks) * inches, [style.text_width(text) / 2 + 0.04 for text in texts])
     axes.set_xticks(marks[::step], texts[::step])
     axes.minorticks_off()
     return log
@@ -88,7 +88,7 @@ def axis_shares(axes: Axes, values: Sequence[float]) -> FloatArray:
     return np.asarray((np.array(places) - low) / (high - low), dtype=np.float64)
 
 
-def swept_marks(distinct: Sequence[float], log: bool, swept: bool = True) -> list[float]:
+def swept_ticks(distinct: Sequence[float], log: bool, swept: bool = True) -> list[float]:
     """Ticks for the sorted numbers `distinct`: the numbers themselves if they are few and `swept`, else round ones."""
     low, high = distinct[0], distinct[-1]
     if low == high or (swept and len(distinct) <= _MOST_TICKS):
@@ -98,7 +98,7 @@ def swept_marks(distinct: Sequence[float], log: bool, swept: bool = True) -> lis
     return [float(tick) for tick in style.even_ticks().tick_values(low, high) if low <= tick <= high]
 
 
-def thinning(places: Sequence[float] | FloatArray, reach: Sequence[float]) -> int:
+def tick_step(places: Sequence[float] | FloatArray, reach: Sequence[float]) -> int:
     """The smallest step, so that the labels of every step-th tick do not overlap.
 
     A label reaches from `places - reach` to `places + reach`.

@@ -23,7 +23,7 @@ _MOST_STEPS = 1_000
 _SERIES: Mapping[str, tuple[str, str]] = {"train": (style.TRAIN, "-"), "val": (style.HELD_OUT, "--")}
 _QUANTITIES: Mapping[str, tuple[float, str]] = {"loss": (1.0, "loss (nats)"), "accuracy": (100.0, "accuracy (%)")}
 _COLUMNS = (1, 2, 3, 2, 3, 3)
-_WIDTH, _HIGH = 10.0, 1.45  # inches
+_WIDTH, _HEIGHT = 10.0, 1.45  # inches
 
 
 Series = Mapping[str, Mapping[int, float]]
@@ -145,7 +145,7 @@ def draw(view: GroupCurves, title: str) -> Figure:
     wide = (style.page_width(_WIDTH) - 0.7) / columns - 0.15
     labels = [style.fitted(panel.label, "medium", wide) for panel in view.panels]
     caption = style.line_height() + style.line_height("medium") * max(label.count("\n") + 1 for label in labels)
-    figure = style.new_figure(_WIDTH, rows * (caption + 2 * _HIGH + 0.65) + 0.3, title, heading)
+    figure = style.new_figure(_WIDTH, rows * (caption + 2 * _HEIGHT + 0.65) + 0.3, title, heading)
     grid = figure.subplots(2 * rows, columns, sharex=True, squeeze=False)
     first, last, extents = _shared(view)
     for index, axes in np.ndenumerate(grid):

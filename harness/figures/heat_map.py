@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from harness.figures import style
-from harness.figures.gap_marks import GAPS, gap_colours, ink
+from harness.figures.gap_marks import GAPS, gap_colours, text_colour
 from harness.figures.groups import Group, Measure, counts_text, ordered, value_text, varied
 from harness.records import FloatArray, IntArray
 
 _LEAST, _MOST = 0.22, 0.85  # inches, the width of a cell
 _PANEL = 9.0  # inches, the maximum width of all cells
-_HIGH = 0.46  # inches, the height of a cell
+_HEIGHT = 0.46  # inches, the height of a cell
 _BESIDE = 1.7  # inches for the colour bar and the name of the rows
 _LABEL = 1.8
 
@@ -87,7 +87,7 @@ def draw(view: HeatMap, title: str) -> Figure:
     written = cell >= widest
     wide = cell * columns
     turned = max(map(style.text_width, names)) if max(map(style.text_width, names)) > 0.9 * cell else 0.2
-    high = max((_HIGH if written else min(_HIGH, cell)) * rows, 1.2) + turned + 0.5
+    high = max((_HEIGHT if written else min(_HEIGHT, cell)) * rows, 1.2) + turned + 0.5
     heading = _heading(view, written)
     figure = style.new_figure(max(beside + wide, 6.4), high, title, heading, measure.note)
     axes = figure.subplots()
@@ -142,6 +142,6 @@ def _write_cells(axes: Axes, view: HeatMap, texts: Sequence[str]) -> None:
     shown = gap_colours(view.means.ravel())
     for (row, column), text in zip(np.ndindex(view.means.shape), texts, strict=True):
         if text:
-            colour = ink(shown.to_rgba(view.means[row, column]))
+            colour = text_colour(shown.to_rgba(view.means[row, column]))
             written = axes.text(column, row, text, size="small", ha="center", va="center", color=colour)
             written.set(linespacing=1.05, in_layout=False)

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from harness.figures import style
-from harness.figures.gap_marks import GAPS, gap_colours, swept_marks, thinning
+from harness.figures.gap_marks import GAPS, gap_colours, swept_ticks, tick_step
 from harness.figures.groups import (
     Group,
     Measure,
@@ -109,9 +109,9 @@ def _numbers(name: str, values: Sequence[float], swept: bool = True) -> Axis:
     def share(found: Sequence[float]) -> FloatArray:
         return (np.asarray(on(np.asarray(found, dtype=np.float64))) - low + beyond) / (high - low + 2 * beyond)
 
-    marks = swept_marks(distinct, log, swept)
+    marks = swept_ticks(distinct, log, swept)
     places = share(marks)
-    step = thinning(_PANEL * places, [0.5 * style.line_height()] * len(marks))
+    step = tick_step(_PANEL * places, [0.5 * style.line_height()] * len(marks))
     ticks = zip(places[::step].tolist(), map(number_text, marks[::step]), strict=True)
     return Axis(f"{name}{' (log)' if log else ''}", tuple(ticks), share(values))
 

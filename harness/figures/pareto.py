@@ -21,7 +21,7 @@ from harness.figures.gap_marks import draw_intervals
 from harness.figures.groups import Estimate, Group, Measure, count_text, counted, limits
 from harness.records import FloatArray, Place
 
-_WIDTH, _HIGH, _KEY = 10.0, 4.9, 3.2  # inches
+_WIDTH, _HEIGHT, _LEGEND = 10.0, 4.9, 3.2  # inches
 _ROOMY = 7.0  # inches; a figure of this width or more has its legend beside the panel
 _FAINTEST = 0.25
 _AWAY = 11.0  # points from a point to its number
@@ -101,9 +101,13 @@ def draw(view: Pareto, title: str) -> Figure:
         heading += f" Left out: {counted(view.left_out, 'group')} without a finished run."
     beside = style.page_width(_WIDTH) >= _ROOMY
     labels = [_name(number, one, measure) for number, one in enumerate(front, 1)]
-    key = sum(style.line_height() * (label.count("\n") + 1.3) for label in labels) + 0.3
+    legend = sum(style.line_height() * (label.count("\n") + 1.3) for label in labels) + 0.3
     figure = style.new_figure(
-        _WIDTH, max(_HIGH, key) if beside else style.page_height(_WIDTH, _HIGH) + key, title, heading, measure.note
+        _WIDTH,
+        max(_HEIGHT, legend) if beside else style.page_height(_WIDTH, _HEIGHT) + legend,
+        title,
+        heading,
+        measure.note,
     )
     axes = figure.subplots()
     gaps, scores = [one.gap for one in view.points], [one.held_out for one in view.points]
@@ -177,4 +181,4 @@ def _name(number: int, one: ParetoPoint, measure: Measure) -> str:
     score = f"{measure.text(one.held_out.mean)} {measure.unit}"
     share = "" if math.isnan(one.share) else f", front {100 * one.share:.0f} %"
     detail = f"{score}, gap {measure.gap_text(one.gap.mean)} {measure.gap_unit}, {one.count}{share}"
-    return f"{style.fitted(f'{number}  {one.label}', 'small', _KEY)}\n{detail}"
+    return f"{style.fitted(f'{number}  {one.label}', 'small', _LEGEND)}\n{detail}"

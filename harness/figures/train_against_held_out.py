@@ -16,7 +16,7 @@ from harness.figures.gap_marks import gap_colours
 from harness.figures.groups import Group, Measure, count_text, counted, limits
 from harness.records import FloatArray
 
-_WIDTH, _PANEL, _KEY = 9.6, 5.2, 3.3  # inches
+_WIDTH, _PANEL, _LEGEND = 9.6, 5.2, 3.3  # inches
 _ROOMY = 7.0  # inches; a figure of this width or more has its legend beside the panel
 
 
@@ -73,11 +73,13 @@ def draw(view: Scatter, title: str) -> Figure:
     if view.left_out:
         heading += f" Left out: {counted(view.left_out, 'group')} without a finished run."
     beside = style.page_width(_WIDTH) >= _ROOMY
-    names = [style.fitted(f"{cloud.label} ({cloud.count})", "small", _KEY) for cloud in view.clouds] if by_group else []
-    key = sum(style.line_height() * (name.count("\n") + 1.3) for name in names) + 0.3
+    names = (
+        [style.fitted(f"{cloud.label} ({cloud.count})", "small", _LEGEND) for cloud in view.clouds] if by_group else []
+    )
+    legend = sum(style.line_height() * (name.count("\n") + 1.3) for name in names) + 0.3
     width = _WIDTH if by_group else _PANEL + 1.8
     figure = style.new_figure(
-        width, max(_PANEL, key) if beside else style.page_width(_PANEL) + key, title, heading, measure.note
+        width, max(_PANEL, legend) if beside else style.page_width(_PANEL) + legend, title, heading, measure.note
     )
     axes = figure.subplots()
     axes.set_box_aspect(1)

@@ -46,7 +46,7 @@ _LEAST_FOR_INTERVALS = 3  # the interval of two runs is so wide (nine standard d
 
 
 @dataclass(frozen=True)
-class _Subject:
+class _FigureData:
     """The data of all figures: `few` groups to draw one by one, `every` group to summarize, and words for captions."""
 
     few: Sequence[Group]
@@ -165,120 +165,120 @@ def drawings(comparison: Comparison, series: Series, baseline: str | None = None
         left_out = f" Only the first {len(few)} rows of the table are drawn, {more:,} more are left out."
     drawn_baseline = baseline if any(label(row.settings) == baseline for row in few) else None
     every = groups_of(comparison, comparison.rows)
-    subject = _Subject(
+    data = _FigureData(
         every[:GROUPS], every, measure, seeds_in_words(comparison), left_out, drawn_baseline, comparison.scored_apart
     )
     drawn = [_bars, _loss_bars(comparison, few, note), _scatter, _against, _heat, _front, _parallel]
     for draw in drawn:
-        yield from draw(subject)
+        yield from draw(data)
     yield from _curves(comparison, series)
 
 
-def _bars(subject: _Subject, name: str = "gap_bars") -> Iterator[Drawing]:
-    if not any(group.gap.by_seed for group in subject.few):
+def _bars(data: _FigureData, name: str = "gap_bars") -> Iterator[Drawing]:
+    if not any(group.gap.by_seed for group in data.few):
         return
-    measure = subject.measure
+    measure = data.measure
     title = f"Gap of {measure.quantity} by configuration"
-    view = gap_bars.compute(subject.few, measure, subject.baseline)
+    view = gap_bars.compute(data.few, measure, data.baseline)
     caption = (
-        f"Mean gap of {measure.quantity} on {measure.split} ({measure.gap_unit}, {subject.n}) with its 95 % interval; "
-        f"dots are single runs, right of 0 the model overfits.{subject.left_out}"
+        f"Mean gap of {measure.quantity} on {measure.split} ({measure.gap_unit}, {data.n}) with its 95 % interval; "
+        f"dots are single runs, right of 0 the model overfits.{data.left_out}"
     )
-    yield Drawing(name, title, caption, f"Bars: {_extremes(subject.few, measure)}", partial(gap_bars.draw, view))
+    yield Drawing(name, title, caption, f"Bars: {_extremes(data.few, measure)}", partial(gap_bars.draw, view))
 
 
-def _loss_bars(comparison: Comparison, rows: Sequence[Row], note: str) -> Callable[[_Subject], Iterator[Drawing]]:
-    def draw(subject: _Subject) -> Iterator[Drawing]:
+def _loss_bars(comparison: Comparison, rows: Sequence[Row], note: str) -> Callable[[_FigureData], Iterator[Drawing]]:
+    def draw(data: _FigureData) -> Iterator[Drawing]:
         groups = groups_of(comparison, rows, "loss")
         measure = Measure("loss", comparison.held_out, note)
-        of_loss = replace(subject, few=groups, every=groups, measure=measure)
+        of_loss = replace(data, few=groups, every=groups, measure=measure)
         yield from _bars(of_loss, "gap_bars_loss")
 
     return draw
 
 
-def _scatter(subject: _Subject) -> Iterator[Drawing]:
-    if not any(group.train.by_seed and group.held_out.by_seed for group in subject.few):
+def _scatter(data: _FigureData) -> Iterator[Drawing]:
+    if not any(group.train.by_seed and group.held_out.by_seed for group in data.few):
         return
-    measure = subject.measure
-    view = train_against_held_out.compute(subject.few, measure)
-    runs = sum(len(group.held_out.by_seed) for group in subject.few)
+    measure = data.measure
+    view = train_against_held_out.compute(data.few, measure)
+    runs = sum(len(group.held_out.by_seed) for group in data.few)
     caption = (
         f"A point is a run (n={runs:,}): accuracy on training images across, on {measure.split} images up, in percent. "
-        f"The further below the dashed line, the larger the gap.{subject.left_out}"
+        f"The further below the dashed line, the larger the gap.{data.left_out}"
     )
-    alt = f"Scatter of training against {measure.split} accuracy of {runs} runs: {_extremes(subject.few, measure)}"
+    alt = f"Scatter of training against {measure.split} accuracy of {runs} runs: {_extremes(data.few, measure)}"
     yield Drawing("train_against_held_out", f"Training against {measure.split}", caption, alt,
                   partial(train_against_held_out.draw, view))  # fmt: skip
 
 
-def _against(subject: _Subject) -> Iterator[Drawing]:
+def _against(data: _FigureData) -> Iterator[Drawing]:
     """The gap against a number: each swept number if at most two settings vary, or the size of the models."""
-    names = _varied(subject.every)
-    numbers = [name for name in names if _is_number(subject.every, name)]
-    if not numbers and any(PARAMETERS in group.settings for group in subject.every):
+    names = _varied(data.every)
+    numbers = [name for name in names if _is_number(data.every, name)]
+    if not numbers and any(PARAMETERS in group.settings for group in data.every):
         numbers = [PARAMETERS]
         names = [name for name in names if name != "model"]
     elif len(names) > 2:
         return
     for name in numbers:
         others = [other for other in names if other != name]
-        if len(others) > 1 or (others and len(_values(subject.every, others[0])) > LINES):
+        if len(others) > 1 or (others and len(_values(data.every, others[0])) > LINES):
             continue
         by = others[0] if others else None
-        view = gap_against.compute(subject.every, subject.measure, name, by)
-        measure, lines = subject.measure, f", a line for each {by}" if by else ""
+        view = gap_against.compute(data.every, data.measure, name, by)
+        measure, lines = data.measure, f", a line for each {by}" if by else ""
         caption = (
             f"Left: mean gap of accuracy ({measure.gap_unit}) with its 95 % interval over {name}{lines}; dots "
-            f"are runs ({subject.n}). Right: training and {measure.split} accuracy (percent) that it lies between."
+            f"are runs ({data.n}). Right: training and {measure.split} accuracy (percent) that it lies between."
         )
-        alt = f"Gap of accuracy over {name}: {_extremes(subject.every, measure)}"
+        alt = f"Gap of accuracy over {name}: {_extremes(data.every, measure)}"
         yield Drawing(f"gap_against_{name.replace('.', '_')}", f"Gap against {name}", caption, alt,
                       partial(gap_against.draw, view))  # fmt: skip
 
 
-def _heat(subject: _Subject) -> Iterator[Drawing]:
-    names = _varied(subject.every)
+def _heat(data: _FigureData) -> Iterator[Drawing]:
+    names = _varied(data.every)
     if len(names) != 2:
         return
-    up, across = sorted(names, key=lambda name: (_is_number(subject.every, name), len(_values(subject.every, name))))
-    view = heat_map.compute(subject.every, subject.measure, across, up)
+    up, across = sorted(names, key=lambda name: (_is_number(data.every, name), len(_values(data.every, name))))
+    view = heat_map.compute(data.every, data.measure, across, up)
     caption = (
-        f"Mean gap of accuracy ({subject.measure.gap_unit}, {subject.n}) for each pair of {across} and {up}; darker is "
+        f"Mean gap of accuracy ({data.measure.gap_unit}, {data.n}) for each pair of {across} and {up}; darker is "
         "the larger gap."
     )
-    alt = f"Heat map of the gap by {across} and {up}: {_extremes(subject.every, subject.measure)}"
+    alt = f"Heat map of the gap by {across} and {up}: {_extremes(data.every, data.measure)}"
     yield Drawing("heat_map", f"Gap by {across} and {up}", caption, alt, partial(heat_map.draw, view))
 
 
-def _front(subject: _Subject) -> Iterator[Drawing]:
-    known = [group for group in subject.few if group.gap.by_seed and group.held_out.by_seed]
-    if len(known) < 2 or subject.scored_apart:  # accuracies on different images have no common front
+def _front(data: _FigureData) -> Iterator[Drawing]:
+    known = [group for group in data.few if group.gap.by_seed and group.held_out.by_seed]
+    if len(known) < 2 or data.scored_apart:  # accuracies on different images have no common front
         return
-    measure = subject.measure
-    view = pareto.compute(subject.few, measure)
+    measure = data.measure
+    view = pareto.compute(data.few, measure)
     front = [point.label for point in view.points if point.on_front]
     resampled = any(not math.isnan(point.share) for point in view.front)
     chance = " That may be chance: a point is fainter the fewer resamples put it there." if resampled else ""
     caption = (
-        f"Mean {measure.split} accuracy (percent) against mean gap ({measure.gap_unit}), {subject.n}, with 95 % "
-        f"intervals. No other row is better than a numbered one in both.{chance}{subject.left_out}"
+        f"Mean {measure.split} accuracy (percent) against mean gap ({measure.gap_unit}), {data.n}, with 95 % "
+        f"intervals. No other row is better than a numbered one in both.{chance}{data.left_out}"
     )
     alt = f"Scatter of accuracy against gap; on the front: {', '.join(front[:6])}"
     yield Drawing("pareto", "Accuracy against gap: the Pareto front", caption, alt, partial(pareto.draw, view))
 
 
-def _parallel(subject: _Subject) -> Iterator[Drawing]:
-    names = _varied(subject.few)
-    if len(subject.few) < 3 or len(names) < 2:
+def _parallel(data: _FigureData) -> Iterator[Drawing]:
+    names = _varied(data.few)
+    if len(data.few) < 3 or len(names) < 2:
         return
-    view = parallel_coordinates.compute(subject.few, subject.measure, names)
-    measure = subject.measure
+    view = parallel_coordinates.compute(data.few, data.measure, names)
+    measure = data.measure
     caption = (
-        f"A line is a configuration ({subject.n}), from its settings to its mean {measure.split} accuracy (percent) "
-        f"and its mean gap ({measure.gap_unit}), which colours it.{subject.left_out}"
+        f"A line is a configuration ({data.n}), from its settings to its mean {measure.split} accuracy (percent) "
+        f"and its mean gap ({measure.gap_unit}), which colours it.{data.left_out}"
     )
-    alt = f"Parallel coordinates of {', '.join(names)}, accuracy and gap: {_extremes(subject.few, measure)}"
+    alt = f"Parallel coordinates of {', '.join(names)}, accuracy and gap: {_extremes(data.few, measure)}"
     yield Drawing("parallel_coordinates", "Settings, accuracy and gap", caption, alt,
                   partial(parallel_coordinates.draw, view))  # fmt: skip
 

@@ -44,7 +44,7 @@ def generated_question(comparison: Comparison) -> str:
     on = f" on {dataset}" if dataset else ""
     if not names:
         return f"How large is the overfitting gap{on}, and how much does it change with the seed?"
-    return f"How {'does' if len(names) == 1 else 'do'} {_and(names)} change the overfitting gap{on}?"
+    return f"How {'does' if len(names) == 1 else 'do'} {_enumerated(names)} change the overfitting gap{on}?"
 
 
 def head_of(text: str) -> dict[str, str]:
@@ -116,7 +116,9 @@ def origin(runs: Sequence[RunRecord], parent: RunRecord | None = None) -> tuple[
     """
     recorded = [_recorded(run) for run in runs]
     known = {
-        name: _kinds([", ".join(filter(None, (say(f"[{part}]", **of) for part in parts))) for of in recorded])
+        name: _shared_or_frequent(
+            [", ".join(filter(None, (say(f"[{part}]", **of) for part in parts))) for of in recorded]
+        )
         for name, parts in ORIGIN.items()
     }
     known["code"] = known["code"] or "no commit: not run from a git checkout"
@@ -155,7 +157,7 @@ def _recorded(run: RunRecord) -> dict[str, object]:
     }
 
 
-def _kinds(texts: Sequence[str]) -> str:
+def _shared_or_frequent(texts: Sequence[str]) -> str:
     """The text that all runs share; if they differ, the most frequent texts, each with its number of runs."""
     counts = Counter(filter(None, texts))
     if len(counts) < 2:
@@ -206,6 +208,6 @@ def _command(parent: RunRecord) -> str:
     return shell(["harness", "sweep", *parent.tags.get(OVERRIDES_TAG, "").split()])
 
 
-def _and(names: Iterable[str]) -> str:
+def _enumerated(names: Iterable[str]) -> str:
     *most, last = names
     return f"{', '.join(most)} and {last}" if most else last

@@ -74,7 +74,7 @@ def findings(
     """
     runs = [run for row in comparison.rows for run in row.finished_runs]
     return (
-        *(sentence for block in tests.blocks for sentence in _of_block(block)),
+        *(sentence for block in tests.blocks for sentence in _block_sentences(block)),
         *dict.fromkeys(sentence for block in tests.blocks for sentence in two_seeds(block)),
         *_chosen_baseline(comparison, tests),
         *tests.untested,
@@ -106,7 +106,7 @@ def _claim(block: Findings, finding: Finding) -> str:
     )
 
 
-def _of_block(block: Findings) -> list[str]:
+def _block_sentences(block: Findings) -> list[str]:
     """The sentences about one setting, or about the rows compared with the baseline."""
     sentences = []
     for measure in block.measures:

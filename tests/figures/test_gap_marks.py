@@ -10,7 +10,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from harness.figures import style
-from harness.figures.gap_marks import axis_shares, gap_colours, ink, swept_axis, swept_marks
+from harness.figures.gap_marks import axis_shares, gap_colours, swept_axis, swept_ticks, text_colour
 from harness.figures.groups import is_log, limits, number_text
 
 
@@ -50,7 +50,7 @@ def test_every_second_tick_is_left_out_if_labels_would_touch() -> None:
 
 def test_many_or_measured_numbers_have_round_ticks() -> None:
     assert marks(axis_of([0.1 * step for step in range(31)], inches=4.0))[:2] == ["0", "0.5"]
-    assert swept_marks([71.234, 74.9], log=False, swept=False)[0] == 72.0
+    assert swept_ticks([71.234, 74.9], log=False, swept=False)[0] == 72.0
 
 
 def test_one_number_makes_an_axis_too() -> None:
@@ -65,7 +65,7 @@ def test_colours_go_from_the_least_gap_to_the_greatest_and_grow_darker() -> None
     assert (np.diff(brightness) < 0).all()
     assert to_hex(shown.to_rgba(np.ma.masked_invalid([math.nan]))[0]).upper() == style.FAINT
     assert gap_colours([5.0]).norm(5.0) == 0.5
-    assert (ink(shown.to_rgba(3.0)), ink(shown.to_rgba(-1.0))) == ("white", style.INK)
+    assert (text_colour(shown.to_rgba(3.0)), text_colour(shown.to_rgba(-1.0))) == ("white", style.INK)
 
 
 @pytest.mark.parametrize(
