@@ -121,7 +121,7 @@ def origin(runs: Sequence[RunRecord], parent: RunRecord | None = None) -> tuple[
         )
         for name, parts in ORIGIN.items()
     }
-    known["code"] = known["code"] or "no commit: not run from a git checkout"
+    known["code"] = known["code"] or "no commit (not run from a git checkout)"
     known["trained"] = _when(runs)
     reused = sum(run.parent_id != parent.run_id for run in runs) if parent is not None else 0
     known["reused"] = f"{reused} of {len(runs)} runs, trained by earlier commands" if reused else ""

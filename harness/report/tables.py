@@ -29,7 +29,7 @@ RUNS = 150
 FAILURES = 30
 _REASON = 300
 _LEGEND = (
-    "difference: the first minus the second: if a difference of gaps is negative, the first overfits less. A "
+    "difference: the first minus the second. If a difference of gaps is negative, the first overfits less. A "
     "difference is claimed if its p after Holm, corrected within the measure, is below {alpha}."
 )
 _INTERVAL = (
@@ -217,7 +217,7 @@ def stages(comparison: Comparison) -> ReportTable | None:
     if left_out := len(runs) - len(lines):
         notes.append(f"{left_out:,} more runs are left out here; MLflow has their metrics under the same names.")
     if same:
-        notes.append("No run kept other weights than those of its last epoch.")
+        notes.append("Every run kept the weights of its last epoch.")
     if "best" in kept:
         notes.append(
             "best epoch: the epoch with the least validation loss. Its validation figures are too good, because it was "

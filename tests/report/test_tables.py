@@ -63,7 +63,7 @@ def test_weights_that_are_the_same_are_shown_once() -> None:
     table = tables.stages(comparison([run(metrics=metrics, model__name="a")]))
     assert table is not None
     assert [column.heading for column in table.columns][2:4] == ["last, kept", "last, kept"]
-    assert table.notes == ("No run kept other weights than those of its last epoch.",)
+    assert table.notes == ("Every run kept the weights of its last epoch.",)
 
 
 def test_a_failure_gives_reason_and_log_without_a_password() -> None:
