@@ -209,7 +209,7 @@ def report(
         row = None if baseline is None else baseline_row(opened, comparison, baseline)
         made = saving.make(opened, comparison, parent, row, parent.run_id)
         files = [] if target is None else saving.write(made, target)
-        saving.keep(opened, parent.run_id, made)
+        saving.save(opened, parent.run_id, made)
         return SweepReport(made, files)
 
 

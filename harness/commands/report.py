@@ -79,7 +79,7 @@ def command(
         for place in saving.write(report, output):
             click.echo(f"Wrote {place}", err=True)
     if parent is not None and not no_log:
-        saving.keep(store, parent.run_id, report)
+        saving.save(store, parent.run_id, report)
         click.echo(f"Stored as {saving.PAGE} and {saving.TEXT} with the run {parent.run_id}: harness ui", err=True)
     click.echo(report.answer)
 

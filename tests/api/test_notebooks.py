@@ -115,7 +115,10 @@ def test_the_notebook_stays_as_it_was(notebook: Notebook) -> None:
 
 
 def test_an_interrupted_sweep_is_resumed_in_the_same_kernel(notebook: Notebook) -> None:
-    cell = "sweep = harness.sweep(*small, 'regime.epochs=150', seed=range(3), figures='none', **{'hydra.launcher.workers': 2}); sweep"
+    cell = (
+        "sweep = harness.sweep(*small, 'regime.epochs=150', 'hydra.launcher.workers=2', seed=range(3), figures='none')\n"
+        "sweep"
+    )
     stopped = notebook.run(cell, interrupt_at="/150")
     assert stopped.error.startswith("KeyboardInterrupt")
     assert "Interrupted." in stopped.text
@@ -128,7 +131,8 @@ def test_an_interrupted_sweep_is_resumed_in_the_same_kernel(notebook: Notebook) 
 def test_a_cell_may_train_in_a_thread(notebook: Notebook) -> None:
     answer = notebook.run(
         "import threading\nfound = []\n"
-        "one = threading.Thread(target=lambda: found.append(harness.train(*small, 'regime.epochs=1', figures='none')))\n"
+        "train = lambda: found.append(harness.train(*small, 'regime.epochs=1', figures='none'))\n"
+        "one = threading.Thread(target=train)\n"
         "one.start(); one.join(); print(found[0].state)"
     )
     assert answer.text.endswith("FINISHED\n")
