@@ -93,6 +93,23 @@ def test_a_file_as_keras_has_them_is_a_dataset(tmp_path: Path) -> None:
     assert not dataset.train.images.flags.writeable
 
 
+def test_vectors_are_a_dataset_too(tmp_path: Path) -> None:
+    from sklearn.datasets import load_breast_cancer
+
+    cancer = load_breast_cancer()
+    values, labels, names = cancer.data, cancer.target, cancer.target_names
+    dataset = from_npz(
+        tmp_path / "cancer.npz",
+        x_train=values[:400],
+        y_train=labels[:400],
+        x_test=values[400:],
+        y_test=labels[400:],
+        class_names=names,
+    )
+    assert (dataset.class_names, dataset.spec.image_shape) == (("malignant", "benign"), (30,))
+    np.testing.assert_array_equal(dataset.train.images, values[:400].astype(np.float32))
+
+
 @pytest.mark.parametrize(
     ("given", "kept"),
     [
