@@ -59,7 +59,7 @@ def _warn_of_classes(dataset: Dataset, config: DatasetConfig, validation: Valida
     counts = np.bincount(labels, minlength=len(names))
     if validation.strategy == "stratified" and (alone := [names[label] for label in np.flatnonzero(counts == 1)]):
         logger.warning(
-            "regime.validation.strategy=stratified: %s one training image, which is trained on. Validation has none.",
+            "regime.validation.strategy=stratified: %s one training image, which cannot be in both splits.",
             _listed(alone),
         )
     left = np.bincount(labels[chosen], minlength=len(names))
@@ -149,24 +149,18 @@ def _random(labels: UInt8Array, size: int, seed: int) -> IntArray:
 
 
 def stratified_sample(labels: UInt8Array, size: int, seed: int) -> IntArray:
-    """`size` indices in ascending order, classes in the proportion that they have in `labels` (largest remainder).
-
-    No class is taken whole, unless so many are asked for that it cannot be helped."""
-    counts = np.bincount(labels)
-    taken = largest_remainder(counts, size)
-    whole = np.flatnonzero((taken == counts) & (counts > 0))
-    if size <= len(labels) - np.count_nonzero(counts):
-        taken[whole] -= 1
-        for _ in whole:  # the class that has most left gives one more
-            taken[np.argmax(counts - taken)] += 1
-    return np.sort(np.concatenate(_first_of_each_class(labels, taken.tolist(), seed)))
+    """`size` indices in ascending order, classes in the proportion that they have in `labels` (largest remainder)."""
+    counts = largest_remainder(np.bincount(labels), size).tolist()
+    return np.sort(np.concatenate(_first_of_each_class(labels, counts, seed)))
 
 
 def largest_remainder(counts: IntArray, size: int) -> IntArray:
     """Divide `size` in proportion to `counts`: the whole part to each, then one more to the largest remainders (the
-    lower class first in a tie). `size` is at most the sum of `counts`."""
+    lower class first in a tie). `size` is at most the sum of `counts`.
+
+    A class that one more would take whole comes last: if its images are held out, none is left to train on."""
     whole, remainder = np.divmod(counts * size, counts.sum())
-    order = np.argsort(-remainder, kind="stable")
+    order = np.lexsort((-remainder, whole + 1 >= counts, remainder == 0))
     whole[order[: size - whole.sum()]] += 1
     return whole
 
