@@ -27,7 +27,7 @@ def test_the_sample_in_the_readme_is_what_the_demonstration_prints() -> None:
     assert shown() == shortened(console.file.getvalue() + table), "`make sample` writes it again"
 
 
-def test_make_says_what_the_sample_ends_with() -> None:
+def test_make_prints_the_last_line_of_the_sample() -> None:
     found = SAMPLE.search(README.read_text(encoding="utf-8"))
     assert found is not None
     last = found[2].splitlines()[-1]

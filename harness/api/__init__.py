@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.analysis.metric_names import Naming
 from harness.api.arrays import words_for
 from harness.api.chosen_runs import choose, whole_experiment
-from harness.api.comparing import baseline_row, compared, demanded, tested
+from harness.api.comparing import baseline_row, compared, demanded
 from harness.api.overrides import overrides as as_overrides
 from harness.api.results import ComparisonTable, Run, Sweep, SweepReport, frame_of, read_record
 from harness.api.session import session
@@ -21,6 +23,8 @@ from harness.tracking.store import Store, open_store
 
 if TYPE_CHECKING:
     import pandas as pd
+
+log = logging.getLogger(__name__)
 
 Data = tuple[tuple[Any, Any], tuple[Any, Any]]
 """Arrays, or what NumPy makes arrays of: ((x_train, y_train), (x_test, y_test))."""
@@ -142,15 +146,14 @@ def compare(
         opened = given if given is not None and store is None else _open(store)
         with cached_reads(opened):
             chosen = choose(opened, named, experiment, None)
-        warnings: list[str] = []
-        comparison, _ = compared(
-            opened, chosen, warnings.append, naming=_naming(metrics, group_by), stage=at, interval=interval,
+        table = ComparisonTable(opened, partial(
+            compared, opened, chosen, log.warning, naming=_naming(metrics, group_by), stage=at, interval=interval,
             replicates=replicates, sort_by=sort, ascending=not descending, demand=demanded(min_accuracy, within),
             only_front=pareto,
-        )  # fmt: skip
-        if baseline is not None and effect is None:
-            baseline = baseline_row(opened, comparison, baseline)
-        return ComparisonTable(opened, comparison, tested(comparison, baseline, effect), warnings)
+        ))  # fmt: skip
+        if effect is not None:
+            return table.effect(effect, baseline)
+        return table if baseline is None else table.differences(baseline)
 
 
 def runs(experiment: str | None = None, store: str | Path | None = None) -> pd.DataFrame:
@@ -213,11 +216,11 @@ def report(
 
         opened = sweep._store if isinstance(sweep, Run | Sweep) and store is None else _open(store)
         parent = find_sweep(opened, name or "latest")
-        comparison, _ = compared(opened, whole_sweep(opened, parent), lambda line: None)
+        comparison = compared(opened, whole_sweep(opened, parent), log.warning)
         row = None if baseline is None else baseline_row(opened, comparison, baseline)
         made = saving.make(opened, comparison, parent, row, parent.run_id)
         files = [] if target is None else saving.write(made, target)
-        saving.keep(opened, parent.run_id, made)
+        saving.save(opened, parent.run_id, made)
         return SweepReport(made, files)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import paths
+from harness.api.overrides import overrides
 from harness.errors import DataError, RequestError
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
@@ -36,7 +37,7 @@ def words_for(data: Any, others: list[str]) -> Iterator[list[str]]:
     if written:
         _write(file, arrays)
     try:
-        yield ["dataset=npz", *_quoted_file(file), *others]
+        yield ["dataset=npz", *overrides([], {"dataset.file": file}), *others]
     except DataError:
         if written:
             file.unlink(missing_ok=True)
@@ -71,14 +72,10 @@ def _write(file: Path, arrays: dict[str, Any]) -> None:
     import numpy as np
 
     try:
-        paths.make_folder(file.parent)
-        with paths.atomic_path(file, kept=True) as temporary, temporary.open("wb") as target:
-            np.savez(target, **arrays)
+        with paths.private_files():
+            paths.make_folder(file.parent)
+            with paths.atomic_path(file, kept=True) as temporary, temporary.open("wb") as target:
+                np.savez(target, **arrays)
     except OSError as error:
         raise RequestError(f"data: {file} cannot be written ({error.strerror}).") from error
 
-
-def _quoted_file(file: Path) -> list[str]:
-    from harness.api.overrides import overrides
-
-    return overrides([], {"dataset.file": file})

@@ -32,6 +32,7 @@ def compared(
     store: Store,
     chosen: Chosen,
     say: Say,
+    some_predictions: bool = True,
     *,
     naming: Naming | None = None,
     stage: Stage = "final",
@@ -41,19 +42,16 @@ def compared(
     ascending: bool = True,
     demand: Demand | None = None,
     only_front: bool = False,
-    every_prediction: bool = False,
-    some_predictions: bool = True,
-) -> tuple[Comparison, HeldOutPredictions]:
-    """Compare the chosen runs; also what they predicted for each held-out image.
+) -> Comparison:
+    """Compare the chosen runs.
 
-    `every_prediction`: the predictions of all runs must be readable; `some_predictions`: those that can be read are
-    used, and `say` names the others. The rest is as in `analysis.comparison.compare`. Raises `RequestError`,
-    `StoreError`.
+    `some_predictions`: what the runs predicted for each held-out image is used where it can be read, and `say` names
+    the other runs. The rest is as in `analysis.comparison.compare`. Raises `RequestError`, `StoreError`.
     """
     draws = None if replicates is None else named_replicates(replicates)
     runs, reading = adapt(chosen.runs, naming or Naming())
     predictions: HeldOutPredictions = {}
-    if every_prediction or interval != "seeds":
+    if interval != "seeds":
         predictions = read_predictions(store, runs)
     elif some_predictions:
         predictions = readable_predictions(store, runs, say)
@@ -71,7 +69,7 @@ def compared(
         raise RequestError(
             "--pareto: no row is accurate enough to be on the front. Ask for less: --min-accuracy, --within."
         )
-    return comparison, predictions
+    return comparison
 
 
 def tested(comparison: Comparison, baseline: str | None, effect: str | None) -> Comparison | Findings:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import html
 import io
-from collections.abc import Iterable, Mapping
-from functools import cached_property
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +29,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from harness.reports.content import Report
+    from harness.reports.drawing import Drawing
     from harness.run.load import TrainedRun
 
+log = logging.getLogger(__name__)
+
+Shown = Comparison | Findings | Power
 _SERIES = ("fit", "train", "val", "optimizer", "time")
 _SHOWN = ("train_accuracy", "val_accuracy", "test_accuracy", "gap_val_accuracy", "gap_test_accuracy", "gap_test_loss")
 
@@ -132,17 +137,17 @@ class Run:
 
 
 class ComparisonTable:
-    """Runs side by side, ranked by overfitting gap, or tested differences between them.
+    """Runs side by side, ranked by overfitting gap, or tested differences between them."""
 
-    Attributes:
-        warnings: what could not be used, in words (predictions that cannot be read, for instance).
-    """
+    def __init__(self, store: Store, compare: Callable[[bool], Comparison], shown: Shown | None = None) -> None:
+        """`compare` makes the comparison, with or without what runs predicted for each held-out image."""
+        self._store, self._compare = store, compare
+        self._shown = compare(False) if shown is None else shown
 
-    def __init__(
-        self, store: Store, comparison: Comparison, shown: Comparison | Findings | Power, warnings: Iterable[str] = ()
-    ) -> None:
-        self._store, self._comparison, self._shown = store, comparison, shown
-        self.warnings = tuple(warnings)
+    @cached_property
+    def _whole(self) -> Comparison:
+        """The comparison that tests and figures are made from, as those of the commands are."""
+        return self._compare(True)
 
     def to_frame(self) -> pd.DataFrame:
         """The values of `harness compare --format csv`: accuracies and gaps are fractions."""
@@ -152,29 +157,32 @@ class ComparisonTable:
 
     def effect(self, setting: str, baseline: str | None = None) -> ComparisonTable:
         """The effect of a setting, all other settings equal (`harness compare --effect`). Raises `RequestError`."""
-        return self._with(tested(self._comparison, baseline, setting))
+        return self._with(tested(self._whole, baseline, setting))
 
     def differences(self, baseline: str) -> ComparisonTable:
         """All other rows compared with one, with tests (`harness compare --baseline`). Raises `RequestError`."""
-        return self._with(tested(self._comparison, baseline_row(self._store, self._comparison, baseline), None))
+        return self._with(tested(self._whole, baseline_row(self._store, self._whole, baseline), None))
 
     def power(self, points: float) -> ComparisonTable:
         """How many seeds would show a difference of so many points of accuracy (`harness compare --power`)."""
-        return self._with(power(self._comparison, points / 100))
+        return self._with(power(self._whole, points / 100))
+
+    @cached_property
+    def _figures(self) -> Mapping[str, Drawing]:
+        return comparison_figures(self._store, self._whole)
 
     @property
     def figures(self) -> list[str]:
         """The names that `figure` takes."""
-        return list(comparison_figures(self._store, self._comparison))
+        return list(self._figures)
 
     def figure(self, name: str, title: str | None = None) -> Figure:
         """A figure of the compared rows. Raises `RequestError` for a name that is not in `figures`."""
-        known = comparison_figures(self._store, self._comparison)
-        check_name(name, known)
-        return known[name].draw(self._comparison.title if title is None else title)
+        check_name(name, self._figures)
+        return self._figures[name].draw(self._whole.title if title is None else title)
 
-    def _with(self, shown: Comparison | Findings | Power) -> ComparisonTable:
-        return ComparisonTable(self._store, self._comparison, shown, self.warnings)
+    def _with(self, shown: Shown) -> ComparisonTable:
+        return ComparisonTable(self._store, self._compare, shown)
 
     def _rendered(self, form: str) -> str:
         if isinstance(self._shown, Findings):
@@ -217,9 +225,8 @@ class Sweep:
     @cached_property
     def comparison(self) -> ComparisonTable:
         """The runs side by side, as `harness.compare(sweep)`."""
-        warnings: list[str] = []
-        comparison, _ = compared(self._store, whole_sweep(self._store, self._record), warnings.append)
-        return ComparisonTable(self._store, comparison, comparison, warnings)
+        chosen = whole_sweep(self._store, self._record)
+        return ComparisonTable(self._store, partial(compared, self._store, chosen, log.warning))
 
     def __repr__(self) -> str:
         found = sweep_runs(self._store, self.id)

@@ -24,6 +24,7 @@ from harness.commands.external_runs import naming_of, naming_options
 from harness.commands.store_option import import_option, store_option
 from harness.errors import RequestError
 from harness.tabular import FORMATS
+from harness.tracking.predictions_file import read_predictions
 from harness.tracking.reading import cached_reads
 from harness.tracking.store import Store
 
@@ -179,10 +180,10 @@ def command(
         raise RequestError("--power is about all rows together. Leave out --baseline, --effect and --by-image.")
     with cached_reads(store):
         chosen = choose(store, runs, experiment, sweep)
-    comparison, predictions = compared(
-        store, chosen, lambda line: click.echo(line, err=True), naming=naming, stage=stage, interval=interval,
-        replicates=replicates, sort_by=sort_by, ascending=not descending, demand=demand, only_front=pareto,
-        every_prediction=images, some_predictions=has_tests or points is not None,
+    comparison = compared(
+        store, chosen, lambda line: click.echo(line, err=True), has_tests or points is not None, naming=naming,
+        stage=stage, interval=interval, replicates=replicates, sort_by=sort_by, ascending=not descending,
+        demand=demand, only_front=pareto,
     )  # fmt: skip
     if effect is None and baseline is not None:
         baseline = baseline_row(store, comparison, baseline)
@@ -193,7 +194,7 @@ def command(
     shown: Shown
     if images:
         row = None if baseline is None else find_row(comparison, baseline)
-        shown = by_image(comparison, predictions, row, _class_names(comparison))
+        shown = by_image(comparison, read_predictions(store, chosen.runs), row, _class_names(comparison))
     elif points is not None:
         shown = power(comparison, points / 100)
     else:

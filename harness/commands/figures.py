@@ -112,7 +112,7 @@ def _of_sweep(store: Store, record: RunRecord, title: str | None) -> dict[str, C
 
     with cached_reads(store):
         chosen = whole_sweep(store, record)
-    comparison, _ = compared(store, chosen, lambda line: click.echo(line, err=True))
+    comparison = compared(store, chosen, lambda line: click.echo(line, err=True))
     words = record.name if title is None else title
     found: dict[str, Callable[[], Any]] = {
         name: partial(each.draw, words) for name, each in comparison_figures(store, comparison).items()

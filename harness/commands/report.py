@@ -62,7 +62,7 @@ def command(
     with cached_reads(store):
         parent, chosen = _choose(store, sweep, experiment)
     named = (train_metric, held_out_metric, train_loss_metric, held_out_loss_metric, group_by)
-    comparison, _ = compared(store, chosen, lambda line: click.echo(line, err=True), naming=naming_of(*named))
+    comparison = compared(store, chosen, lambda line: click.echo(line, err=True), naming=naming_of(*named))
     if len(comparison.settings) > MOST_SETTINGS:
         raise RequestError(
             f"The runs differ in {len(comparison.settings):,} settings, and a report shows at most {MOST_SETTINGS}. "
@@ -79,7 +79,7 @@ def command(
         for place in saving.write(report, output):
             click.echo(f"Wrote {place}", err=True)
     if parent is not None and not no_log:
-        saving.keep(store, parent.run_id, report)
+        saving.save(store, parent.run_id, report)
         click.echo(f"Stored as {saving.PAGE} and {saving.TEXT} with the run {parent.run_id}: harness ui", err=True)
     click.echo(report.answer)
 

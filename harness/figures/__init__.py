@@ -1,6 +1,6 @@
-"""Figures of runs and sweeps. One function computes what a figure shows, another draws it.
+"""Figures of runs and sweeps. For each, one function computes the data and another draws it.
 
-Importing this package is cheap: matplotlib is loaded when the first figure is drawn.
+This package is cheap to import: matplotlib is imported when the first figure is drawn.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ SELECTIONS: Mapping[str, tuple[str, ...]] = {
         "confusion_matrix.png",
     ),
 }
-"""The files that each choice of the setting `figures` makes; `builders.BUILDERS` draws them. `few` takes 0.2 s."""
+"""The files for each value of the setting `figures`; `builders.BUILDERS` draws them. `few` takes 0.2 s."""
 
 
 def run_figures(view: Drawable, selection: str) -> Iterator[tuple[str, Figure]]:
-    """The figures of one run as (file name, figure), each drawn when it is asked for.
+    """The figures of one run as (file name, figure), each drawn when the iterator reaches it.
 
-    `selection` is the setting `figures`.
+    `selection` is the value of the setting `figures`.
 
     Raises:
         ConfigError: `selection` is not one of `SELECTIONS`.

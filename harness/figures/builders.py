@@ -1,4 +1,4 @@
-"""The figures of a run by file name: how each is computed from a `Drawable`, and drawn."""
+"""The figures of a run by file name: functions that compute and draw each from a `Drawable`."""
 
 from __future__ import annotations
 
@@ -96,6 +96,6 @@ BUILDERS: Mapping[str, Callable[[Drawable], Figure]] = {
     "prediction_grid_5x3.png": _prediction_grid(5),  # guide A
     "prediction_grid_4x3.png": _prediction_grid(4),  # guide C
     "probabilities.png": _probabilities,  # guide B
-    "confident_mistakes.png": _confident_mistakes,  # guide A asks for it in words
+    "confident_mistakes.png": _confident_mistakes,  # guide A describes it, but does not draw it
     "confusion_matrix.png": _confusion_matrix,
 }

@@ -1,4 +1,4 @@
-"""Images of a dataset: one with the scale of its colours, many with their classes, and the pixel values of one."""
+"""Images of a dataset: one with a colour bar, many with their classes, and the pixel values of one."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from harness.records import WHITE, FloatArray, IntArray, Split, UInt8Array
 
 COLUMNS = 5
 _DOTS = 5
-_SIDE = 28 * _DOTS / style.DPI  # inches of an image on a sheet: five dots for each pixel of the published datasets
+_SIDE = 28 * _DOTS / style.DPI  # inches, the side of an image: five dots for each pixel of the published datasets
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Cells of one size in reading order, in inches: in each an image (width, height), `inset` from its left side, with
-    room above and below it."""
+    """Cells of equal size in reading order, all lengths in inches.
+
+    Each cell has an image (width, height), which is `inset` from the left side, with room `above` and `below` it.
+    """
 
     count: int
     columns: int
@@ -63,14 +65,14 @@ def grid_of(
 
 
 def whole_dots(inches: float) -> float:
-    """So that images begin at whole dots, and their pixels are equal."""
+    """`inches` rounded up to whole dots. Images that begin at whole dots have pixels of equal size."""
     return math.ceil(inches * style.DPI - 1e-6) / style.DPI
 
 
 def paste(
     figure: Figure, grid: Grid, images: Sequence[UInt8Array], left: float, bottom: float, cmap: str = "binary"
 ) -> Axes:
-    """Axes in inches with an image in each cell, its lower left corner at (`left`, `bottom`) of the figure."""
+    """Add axes with an image in each cell. Their units are inches; (`left`, `bottom`) is their corner in the figure."""
     (wide, high), total = grid.size, figure.get_size_inches()
     axes = figure.add_axes((left / total[0], bottom / total[1], wide / total[0], high / total[1]))
     axes.set_axis_off()
@@ -84,7 +86,7 @@ def paste(
 def new_sheet(
     grid: Grid, images: Sequence[UInt8Array], title: str, heading: str, least: float, cmap: str = "binary"
 ) -> Axes:
-    """A figure of such a grid below a title and a heading, `least` inches wide at least so that words have room."""
+    """A figure with such a grid below a title and a heading, at least `least` inches wide. Returns its axes."""
     wide, high = grid.size
     figure = style.new_figure(max(wide + 2 * style.EDGE, least), high + style.EDGE, title, heading)
     figure.set_layout_engine(None)
@@ -93,8 +95,7 @@ def new_sheet(
 
 @style.look
 def draw_image(image: UInt8Array, note: str, title: str, cmap: str = "viridis", bar: bool = True) -> Figure:
-    """One image (height, width) uint8 in the colours of the matplotlib map `cmap`, pixels counted along its sides, and,
-    unless `bar` is false, what colour stands for which grey value."""
+    """Draw one image (height, width) uint8 with the colormap `cmap`, numbered pixels and, if `bar`, a colour bar."""
     width = style.page_width(5.0 if bar else 4.2)
     figure = style.new_figure(width, width - 1.0 if bar else width - 0.2, title, note)
     axes = figure.subplots()
@@ -111,7 +112,7 @@ def draw_image(image: UInt8Array, note: str, title: str, cmap: str = "viridis", 
 def draw_images(
     split: Split, class_names: Sequence[str], note: str, title: str, columns: int = COLUMNS, cmap: str = "binary"
 ) -> Figure:
-    """Every image of `split`, `columns` in a row, with the name of its class below."""
+    """Draw every image of `split`, `columns` in a row, with the name of its class below."""
     names = [style.fitted(class_names[label], "small", 1.8) for label in split.labels]
     lines = max(name.count("\n") for name in names) + 1
     widest = max(map(style.text_width, names)) + 0.1
@@ -124,10 +125,9 @@ def draw_images(
 
 @dataclass(frozen=True)
 class PixelValues:
-    """The distinct grey values of an image, rising (n,); how many pixels have each; what each becomes.
+    """The distinct grey values of an image, sorted, `before` and `after` preprocessing, and `counts` of pixels: (n,).
 
-    `background` is the value of the first pixel (the upper left corner), `brightest` the greatest, each before and
-    after.
+    `background` is the value of the upper left pixel, `brightest` the greatest value, both as (before, after).
     """
 
     before: IntArray
@@ -138,7 +138,7 @@ class PixelValues:
 
 
 def compute_pixel_values(image: UInt8Array, pixel_scale: FloatArray) -> PixelValues:
-    """`pixel_scale` (LEVELS,) is what preprocessing makes of each grey value."""
+    """`pixel_scale` (LEVELS,) has the value of each grey value after preprocessing."""
     values, counts = np.unique(image, return_counts=True)
     corner, greatest = int(image[0, 0]), int(values[-1])
     return PixelValues(
@@ -152,7 +152,7 @@ def compute_pixel_values(image: UInt8Array, pixel_scale: FloatArray) -> PixelVal
 
 @style.look
 def draw_pixel_values(values: PixelValues, note: str, title: str) -> Figure:
-    """A line for each value, as high as the number of its pixels (on a logarithmic axis), before and after."""
+    """Draw a histogram of the values before and after preprocessing, with a logarithmic y axis."""
     figure = style.new_figure(10.0, 3.5, title)
     left, right = style.row_of_panels(figure, 2)
     ends = [values.background, values.brightest]

@@ -1,5 +1,4 @@
-"""What a report says, as plain data in the order in which it is read. How it looks is up to
-rendering.py."""
+"""The content of a report as plain data, in reading order. `rendering` turns it into HTML or Markdown."""
 
 from __future__ import annotations
 
@@ -7,14 +6,13 @@ from dataclasses import dataclass
 
 from harness.tabular import Table
 
-Key = float | str | None
-"""What a cell is sorted by; None comes last whichever way."""
+SortKey = float | str | None
+"""The sort key of a cell. None is last in both directions."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table. Columns that follow each other under the same `group` stand under one heading; the cells of
-    one that `wraps` may take several lines."""
+    """A column of a table. Adjacent columns with the same `group` share an upper heading; `wraps`: cells may wrap."""
 
     heading: str
     is_number: bool = False
@@ -24,15 +22,15 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """What is read, and what it is sorted by."""
+    """The text of a cell, and its sort key."""
 
     text: str
-    key: Key = None
+    key: SortKey = None
 
 
 @dataclass(frozen=True)
 class ReportRow:
-    """A row of a table; the first cell names it. `muted` ones stand back: they are not ranked by their gap."""
+    """A row of a table; its first cell names it. A `muted` row is not ranked by its gap, and shown in grey."""
 
     cells: tuple[Cell, ...]
     muted: bool = False
@@ -40,7 +38,7 @@ class ReportRow:
 
 @dataclass(frozen=True)
 class ReportTable:
-    """A table with what is said above (`caption`) and below it (`notes`)."""
+    """A table with a `caption` above and `notes` below it."""
 
     caption: str
     columns: tuple[Column, ...]
@@ -49,7 +47,7 @@ class ReportTable:
 
     @property
     def groups(self) -> list[tuple[str, int]]:
-        """The upper headings and how many columns each spans; none where no column is in a group."""
+        """The upper headings with the number of columns that each spans; empty if no column has a group."""
         found: list[tuple[str, int]] = []
         if not any(column.group for column in self.columns):
             return found
@@ -62,7 +60,7 @@ class ReportTable:
 
     @property
     def plain(self) -> Table:
-        """With one row of headings: that of a group stands before its columns' own."""
+        """The table with one row of headings: the group's heading is put before that of the column."""
         headings = [f"{column.group}: {column.heading}" if column.group else column.heading for column in self.columns]
         rows = [[cell.text for cell in line.cells] for line in self.lines]
         return Table("", headings, rows, "".join("r" if column.is_number else "l" for column in self.columns))
@@ -70,9 +68,9 @@ class ReportTable:
 
 @dataclass(frozen=True)
 class ReportFigure:
-    """A figure as PNG of `width` x `height` dots, twice as many as it is meant to be shown at.
+    """A figure as PNG of `width` x `height` pixels, to be shown at half that size.
 
-    `name` is that of a file without its suffix; `alt` says in words what the figure shows to whoever cannot see it.
+    `name` is a file name without suffix. `alt` is the text for readers who cannot see the figure.
     """
 
     name: str
@@ -86,15 +84,15 @@ class ReportFigure:
 
 @dataclass(frozen=True)
 class Fact:
-    """One thing that is known of the runs: what it is called, and what it is."""
+    """One fact about the runs, such as `seed: 0, 1, 2`."""
 
     name: str
     value: str
 
 
 @dataclass(frozen=True)
-class Again:
-    """How the same runs are made again: commands with what each does, then what to mind."""
+class Rerun:
+    """How to reproduce the runs: commands, each with what it makes, and notes."""
 
     commands: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
@@ -102,11 +100,11 @@ class Again:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that a report says, in reading order.
+    """The content of a report, in reading order.
 
-    `answer` is one line. `expected` is what the study said beforehand, `corrected` for how many tests p-values are
-    corrected; both are empty where there is nothing to say. `tests`, `stages` and `failures`
-    are None where there is nothing to test, where no run finished, and where every run did.
+    `answer` is one line. `expected` is what the study expected beforehand, `corrected` says for how many tests the
+    p-values are corrected; both may be empty. `tests` is None without a test, `stages` if no run finished, `failures`
+    if every run finished.
     """
 
     title: str
@@ -123,7 +121,7 @@ class Report:
     tests: ReportTable | None
     stages: ReportTable | None
     failures: ReportTable | None
-    again: Again
+    rerun: Rerun
     method: tuple[str, ...]
     made: str
     figures: tuple[ReportFigure, ...] = ()

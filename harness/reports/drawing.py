@@ -1,4 +1,4 @@
-"""The figures of a report: rows of a comparison become groups, each figure a PNG with its caption."""
+"""Draws the figures of a report: rows of a comparison become groups, figures become PNGs with captions."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ if TYPE_CHECKING:
     from harness.tracking.selection import Series
 
 GROUPS = 50
-"""So many rows a figure shows at most; those that sum rows up by a setting show all."""
+"""The most rows in a figure. Figures that summarize rows by a setting show all."""
 CURVES = group_curves.MOST
 LINES = 6
-"""So many values of a second setting have a line of their own."""
+"""The most values of a second setting that have their own line."""
 PARAMETERS = "parameters"
-_LEAST_FOR_INTERVALS = 3  # the interval of two runs is nine times their deviation: the range says more of curves
+_LEAST_FOR_INTERVALS = 3  # the interval of two runs is so wide (nine standard deviations) that a range is clearer
 
 
 @dataclass(frozen=True)
-class _Subject:
-    """What every figure needs: the groups drawn singly, all of them, what is measured, and words for captions."""
+class _FigureData:
+    """The data of all figures: `few` groups to draw one by one, `every` group to summarize, and words for captions."""
 
     few: Sequence[Group]
     every: Sequence[Group]
@@ -59,9 +59,9 @@ class _Subject:
 
 
 def groups_of(comparison: Comparison, rows: Sequence[Row], quantity: Quantity = "accuracy") -> list[Group]:
-    """Rows as the figures want them: a value for each finished run, means and intervals as the comparison has them.
+    """Rows as groups for figures: a value for each finished run, with the comparison's means and intervals.
 
-    Groups whose models differ in size also have `parameters`, if that is one number in each.
+    If models of different sizes are compared, groups also have `parameters`, provided that it is one number in each.
     """
     short = headings(comparison.settings)
     sizes = [_parameters(row) for row in rows]
@@ -88,14 +88,14 @@ def groups_of(comparison: Comparison, rows: Sequence[Row], quantity: Quantity = 
 
 
 def draw_gaps(comparison: Comparison) -> Figure:
-    """The gap of accuracy of the first `GROUPS` rows as bars, under the comparison's title."""
+    """Draw the gap of accuracy of the first `GROUPS` rows as bars, with the comparison's title."""
     rows = comparison.rows[:GROUPS]
     view = gap_bars.compute(groups_of(comparison, rows), Measure("accuracy", comparison.held_out, _note(comparison)))
     return gap_bars.draw(view, comparison.title)
 
 
 def _note(comparison: Comparison) -> str:
-    """What was selected on the split that is drawn, and whether it has other images from row to row."""
+    """A note if something was selected on the drawn split, and if rows are scored on different images."""
     reasons = comparison.selected_on.get(comparison.held_out, ())
     notes = [f"† selected on {SPLITS[comparison.held_out]}: {', '.join(reasons)}"] if reasons else []
     if comparison.scored_apart:
@@ -119,7 +119,7 @@ def _scores(row: Row, name: str) -> Scores:
 
 
 def _keys(runs: Sequence[RunRecord]) -> list[str]:
-    """The seeds; those of runs that repeat one with a number, so that each run has a key of its own."""
+    """A unique key for each run: its seed, with a number if an earlier run has the same seed."""
     seen: Counter[str] = Counter()
     keys = []
     for run in runs:
@@ -131,8 +131,10 @@ def _keys(runs: Sequence[RunRecord]) -> list[str]:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure of a comparison that has not been drawn yet: its name, title, caption, and words for those who cannot
-    see it. `draw` takes the title to write on it."""
+    """A figure of a comparison that is not drawn yet. `alt` is its text for readers who cannot see it.
+
+    `draw` takes the title to write on the figure.
+    """
 
     name: str
     title: str
@@ -145,15 +147,15 @@ def pictures(comparison: Comparison, series: Series, baseline: str | None = None
     """Every figure of `drawings` as a PNG."""
     for found in drawings(comparison, series, baseline):
         png = png_bytes(found.draw(""))
-        width, height = struct.unpack(">II", png[16:24])  # where PNG's header has them
+        width, height = struct.unpack(">II", png[16:24])  # their place in the header of a PNG
         yield ReportFigure(found.name, found.title, found.caption, found.alt, png, width, height)
 
 
 def drawings(comparison: Comparison, series: Series, baseline: str | None = None) -> Iterator[Drawing]:
-    """Every figure that the comparison has something for, in the order of a report.
+    """Every figure that the comparison has data for, in the order of a report.
 
-    `series` has the curves of the runs of the first `CURVES` rows; `baseline` is the label of the row that others are
-    compared with.
+    `series` has the curves of the runs of the first `CURVES` rows. `baseline` is the label of the row that the others
+    are compared with.
     """
     few = comparison.rows[:GROUPS]
     note = _note(comparison)
@@ -163,120 +165,120 @@ def drawings(comparison: Comparison, series: Series, baseline: str | None = None
         left_out = f" Only the first {len(few)} rows of the table are drawn, {more:,} more are left out."
     drawn_baseline = baseline if any(label(row.settings) == baseline for row in few) else None
     every = groups_of(comparison, comparison.rows)
-    subject = _Subject(
+    data = _FigureData(
         every[:GROUPS], every, measure, seeds_in_words(comparison), left_out, drawn_baseline, comparison.scored_apart
     )
     drawn = [_bars, _loss_bars(comparison, few, note), _scatter, _against, _heat, _front, _parallel]
     for draw in drawn:
-        yield from draw(subject)
+        yield from draw(data)
     yield from _curves(comparison, series)
 
 
-def _bars(subject: _Subject, name: str = "gap_bars") -> Iterator[Drawing]:
-    if not any(group.gap.by_seed for group in subject.few):
+def _bars(data: _FigureData, name: str = "gap_bars") -> Iterator[Drawing]:
+    if not any(group.gap.by_seed for group in data.few):
         return
-    measure = subject.measure
+    measure = data.measure
     title = f"Gap of {measure.quantity} by configuration"
-    view = gap_bars.compute(subject.few, measure, subject.baseline)
+    view = gap_bars.compute(data.few, measure, data.baseline)
     caption = (
-        f"Mean gap of {measure.quantity} on {measure.split} ({measure.gap_unit}, {subject.n}) with its 95 % interval; "
-        f"dots are single runs, right of 0 the model overfits.{subject.left_out}"
+        f"Mean gap of {measure.quantity} on {measure.split} ({measure.gap_unit}, {data.n}) with its 95 % interval; "
+        f"dots are single runs, right of 0 the model overfits.{data.left_out}"
     )
-    yield Drawing(name, title, caption, f"Bars: {_extremes(subject.few, measure)}", partial(gap_bars.draw, view))
+    yield Drawing(name, title, caption, f"Bars: {_extremes(data.few, measure)}", partial(gap_bars.draw, view))
 
 
-def _loss_bars(comparison: Comparison, rows: Sequence[Row], note: str) -> Callable[[_Subject], Iterator[Drawing]]:
-    def draw(subject: _Subject) -> Iterator[Drawing]:
+def _loss_bars(comparison: Comparison, rows: Sequence[Row], note: str) -> Callable[[_FigureData], Iterator[Drawing]]:
+    def draw(data: _FigureData) -> Iterator[Drawing]:
         groups = groups_of(comparison, rows, "loss")
         measure = Measure("loss", comparison.held_out, note)
-        of_loss = replace(subject, few=groups, every=groups, measure=measure)
+        of_loss = replace(data, few=groups, every=groups, measure=measure)
         yield from _bars(of_loss, "gap_bars_loss")
 
     return draw
 
 
-def _scatter(subject: _Subject) -> Iterator[Drawing]:
-    if not any(group.train.by_seed and group.held_out.by_seed for group in subject.few):
+def _scatter(data: _FigureData) -> Iterator[Drawing]:
+    if not any(group.train.by_seed and group.held_out.by_seed for group in data.few):
         return
-    measure = subject.measure
-    view = train_against_held_out.compute(subject.few, measure)
-    runs = sum(len(group.held_out.by_seed) for group in subject.few)
+    measure = data.measure
+    view = train_against_held_out.compute(data.few, measure)
+    runs = sum(len(group.held_out.by_seed) for group in data.few)
     caption = (
         f"A point is a run (n={runs:,}): accuracy on training images across, on {measure.split} images up, in percent. "
-        f"The further below the dashed line, the larger the gap.{subject.left_out}"
+        f"The further below the dashed line, the larger the gap.{data.left_out}"
     )
-    alt = f"Scatter of training against {measure.split} accuracy of {runs} runs: {_extremes(subject.few, measure)}"
+    alt = f"Scatter of training against {measure.split} accuracy of {runs} runs: {_extremes(data.few, measure)}"
     yield Drawing("train_against_held_out", f"Training against {measure.split}", caption, alt,
                   partial(train_against_held_out.draw, view))  # fmt: skip
 
 
-def _against(subject: _Subject) -> Iterator[Drawing]:
-    """The gap over a number: over each swept one where at most two settings vary, else over the models' sizes."""
-    names = _varied(subject.every)
-    numbers = [name for name in names if _is_number(subject.every, name)]
-    if not numbers and any(PARAMETERS in group.settings for group in subject.every):
+def _against(data: _FigureData) -> Iterator[Drawing]:
+    """The gap against a number: each swept number if at most two settings vary, or the size of the models."""
+    names = _varied(data.every)
+    numbers = [name for name in names if _is_number(data.every, name)]
+    if not numbers and any(PARAMETERS in group.settings for group in data.every):
         numbers = [PARAMETERS]
         names = [name for name in names if name != "model"]
     elif len(names) > 2:
         return
     for name in numbers:
         others = [other for other in names if other != name]
-        if len(others) > 1 or (others and len(_values(subject.every, others[0])) > LINES):
+        if len(others) > 1 or (others and len(_values(data.every, others[0])) > LINES):
             continue
         by = others[0] if others else None
-        view = gap_against.compute(subject.every, subject.measure, name, by)
-        measure, lines = subject.measure, f", a line for each {by}" if by else ""
+        view = gap_against.compute(data.every, data.measure, name, by)
+        measure, lines = data.measure, f", a line for each {by}" if by else ""
         caption = (
             f"Left: mean gap of accuracy ({measure.gap_unit}) with its 95 % interval over {name}{lines}; dots "
-            f"are runs ({subject.n}). Right: training and {measure.split} accuracy (percent) that it lies between."
+            f"are runs ({data.n}). Right: training and {measure.split} accuracy (percent) that it lies between."
         )
-        alt = f"Gap of accuracy over {name}: {_extremes(subject.every, measure)}"
+        alt = f"Gap of accuracy over {name}: {_extremes(data.every, measure)}"
         yield Drawing(f"gap_against_{name.replace('.', '_')}", f"Gap against {name}", caption, alt,
                       partial(gap_against.draw, view))  # fmt: skip
 
 
-def _heat(subject: _Subject) -> Iterator[Drawing]:
-    names = _varied(subject.every)
+def _heat(data: _FigureData) -> Iterator[Drawing]:
+    names = _varied(data.every)
     if len(names) != 2:
         return
-    up, across = sorted(names, key=lambda name: (_is_number(subject.every, name), len(_values(subject.every, name))))
-    view = heat_map.compute(subject.every, subject.measure, across, up)
+    up, across = sorted(names, key=lambda name: (_is_number(data.every, name), len(_values(data.every, name))))
+    view = heat_map.compute(data.every, data.measure, across, up)
     caption = (
-        f"Mean gap of accuracy ({subject.measure.gap_unit}, {subject.n}) for each pair of {across} and {up}; darker is "
+        f"Mean gap of accuracy ({data.measure.gap_unit}, {data.n}) for each pair of {across} and {up}; darker is "
         "the larger gap."
     )
-    alt = f"Heat map of the gap by {across} and {up}: {_extremes(subject.every, subject.measure)}"
+    alt = f"Heat map of the gap by {across} and {up}: {_extremes(data.every, data.measure)}"
     yield Drawing("heat_map", f"Gap by {across} and {up}", caption, alt, partial(heat_map.draw, view))
 
 
-def _front(subject: _Subject) -> Iterator[Drawing]:
-    known = [group for group in subject.few if group.gap.by_seed and group.held_out.by_seed]
-    if len(known) < 2 or subject.scored_apart:  # accuracies on different images make no front; the table has each one's
+def _front(data: _FigureData) -> Iterator[Drawing]:
+    known = [group for group in data.few if group.gap.by_seed and group.held_out.by_seed]
+    if len(known) < 2 or data.scored_apart:  # accuracies on different images have no common front
         return
-    measure = subject.measure
-    view = pareto.compute(subject.few, measure)
-    front = [standing.label for standing in view.standings if standing.on_front]
-    resampled = any(not math.isnan(standing.share) for standing in view.front)
+    measure = data.measure
+    view = pareto.compute(data.few, measure)
+    front = [point.label for point in view.points if point.on_front]
+    resampled = any(not math.isnan(point.share) for point in view.front)
     chance = " That may be chance: a point is fainter the fewer resamples put it there." if resampled else ""
     caption = (
-        f"Mean {measure.split} accuracy (percent) against mean gap ({measure.gap_unit}), {subject.n}, with 95 % "
-        f"intervals. No other row is better than a numbered one in both.{chance}{subject.left_out}"
+        f"Mean {measure.split} accuracy (percent) against mean gap ({measure.gap_unit}), {data.n}, with 95 % "
+        f"intervals. No other row is better than a numbered one in both.{chance}{data.left_out}"
     )
     alt = f"Scatter of accuracy against gap; on the front: {', '.join(front[:6])}"
     yield Drawing("pareto", "Accuracy against gap: the Pareto front", caption, alt, partial(pareto.draw, view))
 
 
-def _parallel(subject: _Subject) -> Iterator[Drawing]:
-    names = _varied(subject.few)
-    if len(subject.few) < 3 or len(names) < 2:
+def _parallel(data: _FigureData) -> Iterator[Drawing]:
+    names = _varied(data.few)
+    if len(data.few) < 3 or len(names) < 2:
         return
-    view = parallel_coordinates.compute(subject.few, subject.measure, names)
-    measure = subject.measure
+    view = parallel_coordinates.compute(data.few, data.measure, names)
+    measure = data.measure
     caption = (
-        f"A line is a configuration ({subject.n}), from its settings to its mean {measure.split} accuracy (percent) "
-        f"and its mean gap ({measure.gap_unit}), which colours it.{subject.left_out}"
+        f"A line is a configuration ({data.n}), from its settings to its mean {measure.split} accuracy (percent) "
+        f"and its mean gap ({measure.gap_unit}), which colours it.{data.left_out}"
     )
-    alt = f"Parallel coordinates of {', '.join(names)}, accuracy and gap: {_extremes(subject.few, measure)}"
+    alt = f"Parallel coordinates of {', '.join(names)}, accuracy and gap: {_extremes(data.few, measure)}"
     yield Drawing("parallel_coordinates", "Settings, accuracy and gap", caption, alt,
                   partial(parallel_coordinates.draw, view))  # fmt: skip
 
@@ -314,7 +316,7 @@ def _curves_of(row: Row, series: Series) -> GroupRuns:
 
 
 def _intervals(runs: Mapping[str, Mapping[str, Mapping[int, float]]]) -> dict[str, dict[int, tuple[float, float]]]:
-    """The t interval at each epoch that all runs have; epochs with a value that is not finite have none."""
+    """The t interval at each epoch that all runs have, except epochs with a value that is not finite."""
     found: dict[str, dict[int, tuple[float, float]]] = {}
     for name in set.intersection(*(set(run) for run in runs.values())):
         epochs = set.intersection(*(set(run[name]) for run in runs.values()))

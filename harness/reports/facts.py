@@ -1,4 +1,4 @@
-"""The facts of a report: question, settings, data, code, machine and commands."""
+"""The facts in a report: question, settings, data, code, machine and commands."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.analysis.rows import DRAWS
 from harness.analysis.settings import ABSENT, SEED, headings, sortable
 from harness.images import DATASET_TAG
 from harness.records import VARIANT_PARAMETER, RunRecord
-from harness.reports.content import Again, Fact
+from harness.reports.content import Fact, Rerun
 from harness.reports.sentences import by_size, say
 from harness.text import requoted, shell
 from harness.tracking.access import shown_uri
@@ -25,13 +25,13 @@ from harness.untrusted import read_text
 
 VALUES_NAMED = 12
 _COMMAND = "harness.command"
-_TAG_LIMIT = 5_000  # a longer command was cut where it was recorded
+_TAG_LIMIT = 5_000  # a longer command was cut when it was recorded
 _MODULE = re.compile(r"^(?:-m harness|\S*harness)(?= )")
 _HEAD = re.compile(r"^#\s*(\w+):\s*(.*)$")
 
 
 def question(comparison: Comparison, parent: RunRecord | None) -> tuple[str, str]:
-    """What the sweep asks and what was expected: as its experiment's file says, else made from what was varied."""
+    """The question and the expected result, from the head of the experiment's file or made from the varied settings."""
     said = _head_of_experiment(parent)
     asked = said.get("Question", "") or generated_question(comparison)
     return asked[:1].upper() + asked[1:], said.get("Expected", "")
@@ -44,11 +44,11 @@ def generated_question(comparison: Comparison) -> str:
     on = f" on {dataset}" if dataset else ""
     if not names:
         return f"How large is the overfitting gap{on}, and how much does it change with the seed?"
-    return f"How {'does' if len(names) == 1 else 'do'} {_and(names)} change the overfitting gap{on}?"
+    return f"How {'does' if len(names) == 1 else 'do'} {_enumerated(names)} change the overfitting gap{on}?"
 
 
 def head_of(text: str) -> dict[str, str]:
-    """The remarks that a study's file opens with, by their first word; each may go on over several lines."""
+    """The comments at the head of an experiment's file (`# Question: ...`), by their first word, lines joined."""
     found: dict[str, str] = {}
     name = ""
     for line in text.splitlines():
@@ -74,7 +74,7 @@ def _head_of_experiment(parent: RunRecord | None) -> dict[str, str]:
         return {}
     recorded = re.findall(r"(?:--config-dir|-cd)[= ](\S+)", parent.tags.get(_COMMAND, ""))
     now = [word.rpartition("=")[2] for word in sys.orig_argv]
-    typed = [folder for folder in recorded if folder in now]  # a folder that only a record names is not read
+    typed = [folder for folder in recorded if folder in now]  # a folder that is only recorded, not typed, is not read
     folders = [*(Path(folder).expanduser() / "experiments" for folder in typed), paths.experiments_directory()]
     files = (folder / f"{named[0]}.yaml" for folder in folders if ".." not in Path(named[0]).parts)
     file = next((file for file in files if file.is_file()), None)
@@ -82,7 +82,7 @@ def _head_of_experiment(parent: RunRecord | None) -> dict[str, str]:
 
 
 def varied(comparison: Comparison) -> tuple[Fact, ...]:
-    """Each setting that tells rows apart, with its values; what was varied to repeat."""
+    """Each setting that differs between rows, with its values, then the settings of replicates (draws and seeds)."""
     short = headings(comparison.settings)
     facts = []
     for key in comparison.settings:
@@ -95,13 +95,13 @@ def varied(comparison: Comparison) -> tuple[Fact, ...]:
 
 
 def seeds(comparison: Comparison) -> list[str]:
-    """Every seed that a run had."""
+    """The seeds of all runs."""
     found = {run.parameters.get(SEED, ABSENT) for row in comparison.rows for run in row.runs}
     return sorted(found, key=sortable)
 
 
 def shared(comparison: Comparison) -> tuple[Fact, ...]:
-    """What all runs have in common, and what follows from what was varied."""
+    """The settings that all runs share."""
     facts = []
     for line in context(comparison):
         name, _, value = line.partition(": ")
@@ -110,17 +110,21 @@ def shared(comparison: Comparison) -> tuple[Fact, ...]:
 
 
 def origin(runs: Sequence[RunRecord], parent: RunRecord | None = None) -> tuple[Fact, ...]:
-    """Data, engine, versions, machine and code, as the runs recorded them; what they did not record is left out. And
-    how many were not trained by the sweep that is reported, `parent`."""
+    """Data, engine, versions, machine and code, as the runs recorded them, and how many of them the sweep reuses.
+
+    What no run recorded is left out. `parent` is the run of the sweep that is reported.
+    """
     recorded = [_recorded(run) for run in runs]
     known = {
-        name: _kinds([", ".join(filter(None, (say(f"[{part}]", **of) for part in parts))) for of in recorded])
+        name: _shared_or_frequent(
+            [", ".join(filter(None, (say(f"[{part}]", **of) for part in parts))) for of in recorded]
+        )
         for name, parts in ORIGIN.items()
     }
-    known["code"] = known["code"] or "of no commit: not run from a git checkout"
+    known["code"] = known["code"] or "no commit (not run from a git checkout)"
     known["trained"] = _when(runs)
     reused = sum(run.parent_id != parent.run_id for run in runs) if parent is not None else 0
-    known["reused"] = f"{reused} of {len(runs)} runs, which earlier commands had trained" if reused else ""
+    known["reused"] = f"{reused} of {len(runs)} runs, trained by earlier commands" if reused else ""
     return tuple(Fact(name, value) for name, value in known.items() if value)
 
 
@@ -135,11 +139,11 @@ ORIGIN = {
     "machine": ("{platform}", "{cpus:CPU}"),
     "code": ("commit {commit}, {state}",),
 }  # fmt: skip
-"""What a report says of where runs come from, part by part, of what they recorded; see `sentences.SENTENCES`."""
+"""Patterns of `origin`'s facts, filled in with what a run recorded. A part without a value is left out."""
 
 
 def _recorded(run: RunRecord) -> dict[str, object]:
-    """Its tags of the harness by their short names, and what else `ORIGIN` names."""
+    """The values for `ORIGIN`: the run's tags `harness.*` without this prefix, and the others by name."""
     dirty = run.tags.get("harness.git.dirty") == "true"
     return {
         **{name.removeprefix("harness."): value for name, value in run.tags.items() if value},
@@ -153,8 +157,8 @@ def _recorded(run: RunRecord) -> dict[str, object]:
     }
 
 
-def _kinds(texts: Sequence[str]) -> str:
-    """What all say; where they differ the most frequent ones, each with the number of runs."""
+def _shared_or_frequent(texts: Sequence[str]) -> str:
+    """The text that all runs share; if they differ, the most frequent texts, each with its number of runs."""
     counts = Counter(filter(None, texts))
     if len(counts) < 2:
         return next(iter(counts), "")
@@ -172,8 +176,8 @@ def _when(runs: Sequence[RunRecord]) -> str:
     return f"{started:%Y-%m-%d %H:%M} to {last:{'%H:%M' if last.date() == started.date() else '%Y-%m-%d %H:%M'}} UTC"
 
 
-def again(comparison: Comparison, parent: RunRecord | None, runs: Sequence[RunRecord], report: str) -> Again:
-    """The commands that make the runs and this report again; `report` is what stands behind `harness report`."""
+def rerun(comparison: Comparison, parent: RunRecord | None, runs: Sequence[RunRecord], report: str) -> Rerun:
+    """The commands that reproduce the runs and this report; `report` are the arguments of `harness report`."""
     commands, notes = [], []
     commits = Counter(recorded_commit(run.tags) for run in runs)
     commit = commits.most_common(1)[0][0] if commits else ""
@@ -185,25 +189,25 @@ def again(comparison: Comparison, parent: RunRecord | None, runs: Sequence[RunRe
             "checkout."
         )
     if parent is not None:
-        commands.append((shown_uri(_command(parent)), "the runs; what is finished in the store is not trained again"))
+        commands.append((shown_uri(_command(parent)), "the runs; finished runs in the store are not trained again"))
     else:
-        notes.append("These runs are of an experiment, not of one sweep: the tag harness.command of each has its own.")
+        notes.append("These runs are not of one sweep: the tag harness.command of each run has its command.")
     commands.append((requoted(f"harness report {report}"), "this report"))
     notes.append(
         f"Seeds: {shortened(seeds(comparison), VALUES_NAMED)}. The same seed on the same versions, engine and number "
         "of threads gives the same numbers; elsewhere the last digits may differ."
     )
-    return Again(tuple(commands), tuple(notes))
+    return Rerun(tuple(commands), tuple(notes))
 
 
 def _command(parent: RunRecord) -> str:
-    """What was typed, as a shell takes it; of a command that was cut when it was recorded, its settings."""
+    """The sweep's command line, quoted for a shell. If it was cut when recorded, it is made from the overrides."""
     typed = parent.tags.get(_COMMAND, "")
     if _MODULE.match(typed) and (" sweep" in typed or CONFIRMS_TAG in parent.tags) and len(typed) < _TAG_LIMIT:
         return requoted(_MODULE.sub("harness", typed))
     return shell(["harness", "sweep", *parent.tags.get(OVERRIDES_TAG, "").split()])
 
 
-def _and(names: Iterable[str]) -> str:
+def _enumerated(names: Iterable[str]) -> str:
     *most, last = names
     return f"{', '.join(most)} and {last}" if most else last

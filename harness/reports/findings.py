@@ -33,14 +33,14 @@ from harness.reports.testing import Tested, name_of, reference, setting_name, su
 from harness.tracking.selection import Series
 
 LISTED = 4
-"""So many values of a setting are told in full in one sentence; of more only the one that differs most."""
+"""The most values of a setting that one sentence lists in full. For more, only the largest difference is given."""
 NAMED = 6
 CLAIMED_AT_ONCE = 2
 _LOSSES = ("train/loss", "val/loss")
 
 
 def answer(comparison: Comparison, tests: Tested) -> str:
-    """The report in one line: which differences in the gap of accuracy are shown, or that none is."""
+    """The report in one line: the differences in the gap of accuracy that are shown, or that none is shown."""
     measure, rows = f"gap_{comparison.held_out}_accuracy", len(comparison.rows)
     in_words, n, tested = measure_in_words(measure), seeds_in_words(comparison), tests.families.get(measure, 0)
     scored = [row for row in comparison.rows if measure in row.scores]
@@ -67,14 +67,14 @@ def answer(comparison: Comparison, tests: Tested) -> str:
 def findings(
     comparison: Comparison, tests: Tested, compared: str = "", series: Series | None = None
 ) -> tuple[str, ...]:
-    """The sentences of a report: the tests, then the ranking, then what the training curves showed.
+    """The sentences of a report about the tests, the ranking and the training curves, in this order.
 
-    `compared` is what stands behind `harness compare` to compare the same runs; empty where there is no such command.
-    `series` has the curves of the runs for which they were read.
+    `compared` are the arguments of `harness compare` for the same runs; empty if there is no such command. `series` has
+    the curves that were read.
     """
     runs = [run for row in comparison.rows for run in row.finished_runs]
     return (
-        *(sentence for block in tests.blocks for sentence in _of_block(block)),
+        *(sentence for block in tests.blocks for sentence in _block_sentences(block)),
         *dict.fromkeys(sentence for block in tests.blocks for sentence in two_seeds(block)),
         *_chosen_baseline(comparison, tests),
         *tests.untested,
@@ -86,7 +86,7 @@ def findings(
 
 
 def _is_shown_together(finding: Finding) -> bool:
-    """Whether a difference is claimed by its simultaneous interval too: that of the least p-value always is."""
+    """Whether a difference is shown, and its simultaneous interval excludes 0 too."""
     interval = finding.simultaneous
     return is_shown(finding) and interval is not None and not interval.low <= 0 <= interval.high
 
@@ -106,7 +106,7 @@ def _claim(block: Findings, finding: Finding) -> str:
     )
 
 
-def _of_block(block: Findings) -> list[str]:
+def _block_sentences(block: Findings) -> list[str]:
     """The sentences about one setting, or about the rows compared with the baseline."""
     sentences = []
     for measure in block.measures:
@@ -117,7 +117,7 @@ def _of_block(block: Findings) -> list[str]:
 
 
 def _one(block: Findings, family: Sequence[Finding], measure: str) -> str:
-    """What was compared, the verdict, the measure with its split, the difference, its interval and n."""
+    """The sentence for a single finding."""
     [finding] = family
     known = {"about": subject(block, finding), "verdict": finding.verdict, "measure": measure}
     if finding.difference is None:
@@ -132,14 +132,14 @@ def _one(block: Findings, family: Sequence[Finding], measure: str) -> str:
 
 
 def _alone(finding: Finding) -> str:
-    """For a reader who sees an interval without 0 and yet no claim."""
+    """A remark if the interval excludes 0 but the difference is not claimed after the correction."""
     assert finding.difference is not None
     alone = finding.difference.p_value
     return say("not after correction", p=p_in_words(alone)) if alone < ALPHA and not is_shown(finding) else ""
 
 
 def _listed(block: Findings, family: Sequence[Finding], measure: str) -> str:
-    """A few findings of one measure, each with its difference and interval; those of one verdict stand together."""
+    """The sentence for a few findings of one measure, grouped by verdict."""
     counts = {count_in_words(finding) for finding in family if finding.difference is not None}
     same = len(counts) == 1
     verdicts: dict[str, list[str]] = {}
@@ -167,7 +167,7 @@ def _verdict(finding: Finding) -> str:
 
 
 def _summary(block: Findings, family: Sequence[Finding], measure: str) -> str:
-    """Many findings at once: how many are shown either way, and the greatest in full."""
+    """The sentence for many findings: those that are shown by direction, and the largest difference in full."""
     shown = [finding for finding in family if is_shown(finding)]
     known = shown or [finding for finding in family if math.isfinite(_mean(finding))]
     noun = "rows" if block.effect is None else f"values of {setting_name(block)}"
@@ -191,14 +191,14 @@ def _mean(finding: Finding) -> float:
 
 
 def _chosen_baseline(comparison: Comparison, tests: Tested) -> list[str]:
-    """For a baseline that ranks first, perhaps because it was chosen for that."""
+    """A warning if the baseline ranks first, because it may have been chosen for that."""
     first = comparison.rows[0]
-    luck = tests.baseline is not None and comparison.ranked and first.label == tests.baseline and not first.underfit
-    return [say("chosen baseline")] * luck
+    ranks_first = tests.baseline is not None and comparison.ranked and first.label == tests.baseline
+    return [say("chosen baseline")] if ranks_first and not first.underfit else []
 
 
 def _rankings(comparison: Comparison, compared: str) -> list[str]:
-    """The ranking of each group of rows that are scored on the same images."""
+    """A ranking for each group of rows that are scored on the same images."""
     groups: dict[str, list[Row]] = {}
     for row in comparison.rows:
         groups.setdefault(row.scored_on, []).append(row)
@@ -207,7 +207,7 @@ def _rankings(comparison: Comparison, compared: str) -> list[str]:
 
 
 def _ranking(comparison: Comparison, rows: Sequence[Row], compared: str) -> Iterable[str]:
-    """Which row comes first and what that is worth; which are underfit; which are on the front."""
+    """The sentences about the first row, underfit rows and the Pareto front."""
     split, gap = comparison.held_out, f"gap_{comparison.held_out}_accuracy"
     scored = [row for row in rows if gap in row.scores and math.isfinite(row.scores[gap].mean)]
     if len(rows) < 2 or not scored:
@@ -246,11 +246,11 @@ def _share(row: Row) -> str:
 
 
 def rises(comparison: Comparison, series: Series) -> list[str]:
-    """Which rows' validation loss rises, from where, and of which no rise is shown: row by row, since epochs of
-    different lengths are not one.
+    """The sentence about rising validation losses: which rows show a rise, and from which epoch on.
 
-    A row is told by its mean curve where `series` has its runs and they are of equal length, else by its single runs.
-    Nothing is said of runs that the harness did not write: they have not been looked at.
+    Rows are described one by one, because their epochs may have different lengths. A row is described by its mean curve
+    if `series` has its runs and they have equal length, otherwise by its runs. External runs are left out, because
+    their curves have not been analysed.
     """
     rows = [
         (row, runs)
@@ -270,13 +270,13 @@ def rises(comparison: Comparison, series: Series) -> list[str]:
 
 
 def _rise(row: Row, runs: Sequence[RunRecord], series: Series) -> str:
-    """What one row shows, empty for nothing."""
+    """The rise of one row in words; empty if none is shown."""
     turns = _values(runs, "overfit/onset_epoch")
     epochs, curves = _mean_curves(runs, series)
     of_mean = onset(*curves) if epochs else None
     if not turns and of_mean is None:
         return ""
-    # Runs of earlier versions did not record by when it is shown.
+    # Runs of earlier versions did not record `onset_by_epoch`.
     by, growth = _values(runs, "overfit/onset_by_epoch"), _values(runs, "overfit/growth")
     return say(
         "rise",
@@ -299,7 +299,7 @@ def _values(runs: Sequence[RunRecord], metric: str) -> list[float]:
 
 
 def _mean_curves(runs: Sequence[RunRecord], series: Series) -> tuple[list[int], list[np.ndarray]]:
-    """Epochs, and the mean training and validation loss at each; none for a single run, or of different lengths."""
+    """Epochs, and the mean training and validation loss; empty for a single run or runs of different lengths."""
     found = [series.get(run.run_id, {}).get(name, {}) for run in runs for name in _LOSSES]
     epochs = sorted(found[0])
     if len(runs) < 2 or any(sorted(curve) != epochs for curve in found):
@@ -309,7 +309,7 @@ def _mean_curves(runs: Sequence[RunRecord], series: Series) -> tuple[list[int], 
 
 
 def _restored(comparison: Comparison, runs: Sequence[RunRecord]) -> list[str]:
-    """What the weights that early stopping restored changed."""
+    """The sentence about how early stopping's restored weights changed the gap."""
     measure = f"gap_{comparison.held_out}_accuracy"
     final, last = f"final/{measure}", f"last/{measure}"
     changes = [

@@ -1,4 +1,4 @@
-"""Builds a report from a comparison: its text, tables and figures."""
+"""Builds the text, tables and figures of a report from a comparison."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def gather(
     words: str = "",
     series: Series | None = None,
 ) -> Report:
-    """Everything that a report says, without its figures; see `with_figures`.
+    """The report without its figures; see `with_figures`.
 
     Args:
         comparison: ranked by its gap.
-        parent: the run that stands for the sweep; None where an experiment is reported.
+        parent: the parent run of the sweep; None for a report of an experiment.
         baseline: the row that the others are compared with; None: each setting's values are compared with its first.
-        words: what stands behind `harness report` to make this one again.
+        words: the arguments of `harness report` that make this report again.
         series: `CURVES` of the runs that `curve_runs` names.
 
     Raises:
@@ -58,7 +58,7 @@ def gather(
         tests=tables.tests(comparison, made),
         stages=tables.stages(comparison),
         failures=tables.failures(runs),
-        again=facts.again(comparison, parent, runs, words),
+        rerun=facts.rerun(comparison, parent, runs, words),
         method=_method(comparison),
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
     )
@@ -73,13 +73,13 @@ def with_figures(report: Report, comparison: Comparison, series: Series, baselin
 
 
 def curve_runs(comparison: Comparison, most: int) -> Sequence[str]:
-    """The ids of the finished runs of the first `most` rows that have one: those whose curves are drawn."""
+    """The ids of the runs whose curves are drawn: finished runs of the first `most` rows with a finished run."""
     rows = [row for row in comparison.rows if row.finished][:most]
     return [run.run_id for row in rows for run in row.runs if run.state is RunState.FINISHED]
 
 
 def _compared(comparison: Comparison, parent: RunRecord | None) -> str:
-    """What names the same runs for `harness compare`; empty for runs that the harness cannot train again."""
+    """The arguments of `harness compare` for the same runs; empty for external runs, which cannot be trained again."""
     if comparison.reading.keys is not None or not comparison.rows:
         return ""
     if parent is not None:
@@ -93,25 +93,23 @@ def _method(comparison: Comparison) -> tuple[str, ...]:
     if comparison.reading.running:
         sides = f"Training figures (‡) rest on {comparison.reading.running}"
     elif comparison.reading.keys is not None:
-        sides = (
-            "How the training figures of these runs were measured is not known to the harness, which did not make them."
-        )
+        sides = "The harness did not make these runs, so it does not know how their training figures were measured."
     return (
         f"A gap is training minus {split} accuracy (points), or {split} minus training loss (nats): positive means "
         f"overfitting. {sides}",
-        "Replicates (seeds, or draws of the data) form a row; intervals of means are Student's t at 95 %. Differences "
-        "are paired by seed, with one variance for all rows of the same seeds where none varies more than the others; "
-        "where few seeds are common, Welch's test is used. p-values are two-sided and corrected by Holm's method "
-        "within a measure.",
-        "An interval over seeds holds what another seed changes on these held-out images; the one with images also "
-        "what other images of the same kind would change. Neither holds other training images, where these were not "
-        'drawn again, nor the luck of what was picked. Few seeds show little: "no difference shown" does not mean that '
-        "there is none.",
+        "A row is the mean of its replicates (seeds, or draws of the data), with Student's t interval at 95 %. "
+        "Differences are paired by seed. Rows with the same seeds share one variance, unless one row varies more than "
+        "the others. Rows with few seeds in common are compared by Welch's test. p-values are two-sided and corrected "
+        "by Holm's method within a measure.",
+        "An interval over seeds covers what another seed would change on these held-out images. An interval with "
+        "images also covers what other images of the same kind would change. Neither covers other training images "
+        "(unless they were drawn again), nor the luck of a row that was picked because it is best. With few seeds, "
+        'only large differences can be shown: "no difference shown" does not mean that there is none.',
     )
 
 
 def _promise(made: testing.Tested) -> str:
-    """What the claims of the page promise, in a line."""
+    """One line that says how reliable the claims of the page are."""
     families = {measure: count for measure, count in made.families.items() if count}
     if not families:
         return ""

@@ -1,6 +1,6 @@
-"""A report as one HTML page that needs nothing else, or as Markdown with its figures as files beside it.
+"""Writes a report as one self-contained HTML page, or as Markdown with its figures as files beside it.
 
-Both are templates/report.jinja; html.jinja and markdown.jinja write its parts.
+Both use templates/report.jinja, which takes its macros from html.jinja or markdown.jinja.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from harness.text import markdown as markdown_line
 
 
 def html(report: Report) -> str:
-    """The page: style, script and figures are inside it. It asks no network, which its Content-Security-Policy also
-    forbids it."""
+    """The HTML page, with style, script and figures inside. Its Content-Security-Policy forbids network access."""
     environment = _environment()
     environment.filters["base64"] = lambda content: base64.b64encode(content).decode()
     environment.filters["tied"] = _prose
@@ -28,7 +27,7 @@ def html(report: Report) -> str:
 
 
 def markdown(report: Report, folder: str) -> str:
-    """The text. Its figures are the files `folder`/NAME.png, by a path relative to the text."""
+    """The Markdown text. Its figures are the files `folder`/NAME.png, relative to the text."""
 
     def image(figure: ReportFigure) -> Markup:
         alt = markdown_line(figure.alt).replace("[", "(").replace("]", ")")
@@ -38,7 +37,7 @@ def markdown(report: Report, folder: str) -> str:
     environment.finalize = lambda value: value if isinstance(value, Markup) else Markup(clean(str(value)))
     environment.filters |= {"image": image, "rows": lambda table: Markup(table.plain.markdown())}
     text = environment.get_template("report.jinja").render(report=report, parts="markdown.jinja")
-    own = {*map(image, report.figures), *(command for command, _ in report.again.commands)}
+    own = {*map(image, report.figures), *(command for command, _ in report.rerun.commands)}
     lines = re.sub(r"\n{3,}", "\n\n", text.rstrip("\n")).split("\n")
     return "\n".join(line if line in own else markdown_line(line) for line in lines) + "\n"
 
@@ -51,6 +50,6 @@ def _environment() -> Environment:
 
 
 def _prose(text: str) -> str:
-    """A sentence whose numbers stay with their units; what stands between backticks as code."""
+    """Make HTML of a sentence: numbers are not broken from their units, and text in backticks becomes code."""
     tied = text.replace(" %", "\u00a0%").replace("p = ", "p\u00a0=\u00a0")
     return do_mark_safe(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(do_forceescape(tied))))

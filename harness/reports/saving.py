@@ -1,4 +1,4 @@
-"""Saves a report with its sweep's parent run, or to a file."""
+"""Saves a report as artifacts of the sweep's parent run, or to a file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.tracking.reading import read_series
 from harness.tracking.store import Store
 
 PAGE, TEXT, FIGURES = "report.html", "report.md", "report_figures"
-"""The artifacts of a sweep's own run."""
+"""The artifacts of the parent run."""
 SUFFIXES = (".html", ".md")
 _ROWS_WITH_CURVES = 6
 
@@ -25,10 +25,10 @@ _ROWS_WITH_CURVES = 6
 def make(
     store: Store, comparison: Comparison, parent: RunRecord | None = None, baseline: str | None = None, words: str = ""
 ) -> Report:
-    """A whole report; see `gather` for the arguments. Reads the curves of the first rows from the store.
+    """A report with its figures; see `gather` for the arguments. Reads the curves of the first rows from the store.
 
     Raises:
-        RequestError: no row answers to `baseline`.
+        RequestError: no row matches `baseline`.
         StoreError: the store cannot be read.
     """
     runs = curve_runs(comparison, _ROWS_WITH_CURVES)
@@ -37,11 +37,11 @@ def make(
     return with_figures(report, comparison, series, baseline)
 
 
-def keep(store: Store, run_id: str, report: Report) -> None:
-    """Put the page, the text and the figures among the artifacts of a run, in place of earlier ones.
+def save(store: Store, run_id: str, report: Report) -> None:
+    """Save the page, the text and the figures as artifacts of a run. Earlier ones are replaced.
 
     Raises:
-        StoreError: the store does not take them.
+        StoreError: the store cannot be written.
     """
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -52,12 +52,12 @@ def keep(store: Store, run_id: str, report: Report) -> None:
 
 
 def write(report: Report, target: Path) -> list[Path]:
-    """Write the report in the form that `target` ends in; figures of Markdown go into a folder beside it.
+    """Write the report as HTML or Markdown, by the suffix of `target`. Markdown has its figures in a folder beside it.
 
-    Returns what was written, `target` first.
+    Returns the written paths, `target` first.
 
     Raises:
-        RequestError: see `check_target`; or it cannot be written.
+        RequestError: see `check_target`; or the file cannot be written.
     """
     check_target(target)
     try:

@@ -1,4 +1,4 @@
-"""The tables of a report: the ranked rows, the tests, and the runs one by one with three sets of weights."""
+"""The tables of a report: the ranked rows, the tests, the runs with three sets of weights, and failed runs."""
 
 from __future__ import annotations
 
@@ -17,38 +17,42 @@ from harness.analysis.rows import Row
 from harness.analysis.settings import SEED
 from harness.analysis.statistics import ALPHA, Interval
 from harness.records import RunRecord, RunState
-from harness.reports.content import Cell, Column, Key, ReportRow, ReportTable
+from harness.reports.content import Cell, Column, ReportRow, ReportTable, SortKey
 from harness.reports.sentences import by_size, label, these_images
 from harness.reports.testing import Tested, setting_name, subject
 from harness.tracking.access import shown_uri
 from harness.tracking.selection import ERROR_TAG, TRIES_TAG
 
 ROWS = 300
-"""So many rows a table has at most: a page is to be read, and `harness compare --format csv` has them all."""
+"""The most rows of a table, so that the page stays readable. `harness compare --format csv` has all rows."""
 RUNS = 150
 FAILURES = 30
 _REASON = 300
 _LEGEND = (
-    "difference: the first minus the second, so that a negative difference of gaps overfits less. A difference is "
-    "claimed where its p after Holm, corrected within the measure, is below {alpha}."
+    "difference: the first minus the second. If a difference of gaps is negative, the first overfits less. A "
+    "difference is claimed if its p after Holm, corrected within the measure, is below {alpha}."
 )
-_INTERVAL = "95 % interval (t), of each difference by itself: would another {repeated} show it too, on {images}?"
-_WIDER = "with other images: would other images of the same kind show it too?"
+_INTERVAL = (
+    "95 % interval (t): of each difference alone, without correction. It covers what another {repeated} would change "
+    "on {images}."
+)
+_WIDER = "with other images: this interval also covers what other images of the same kind would change."
 _CONFIGURATIONS = (
-    "configurations: the least and the greatest mean difference in one of them, and in how many it has the sign of the "
-    "whole, which is their mean under each {repeated}. They differ in the setting only."
+    "configurations: the pairs of rows that differ only in this setting. Given are the least and the greatest mean "
+    "difference of a pair, and how many pairs have the sign of the overall difference, which is their mean under each "
+    "{repeated}."
 )
-_WELCH = "n and n: few {repeated}s in common, or none; all of both sides, by Welch's test."
+_WELCH = "n and n: both sides have few {repeated}s in common, or none, so all their runs are compared by Welch's test."
 _FLIPS = (
-    "p of flips: by the sign-flip test of the pairs, which does not suppose normal scores; not corrected. Where only "
-    "one of it and p is below {alpha}, do not build on either."
+    "p of flips: from the sign-flip test of the pairs, which does not assume normal scores; not corrected. If only one "
+    "of p and p of flips is below {alpha}, do not rely on either."
 )
 _STAGES = {"last": "last epoch", "best": "best epoch", "final": "kept"}
 _UNITS = {"gap val": "points", "gap test": "points", "loss gap": "nats"}
 
 
 def ranking(comparison: Comparison) -> ReportTable:
-    """The rows in their order, with means, intervals, counts and marks."""
+    """The ranked rows, with means, intervals, counts and marks."""
     columns = table_columns(comparison)
     shown = comparison.rows[:ROWS]
     lines = [
@@ -69,8 +73,8 @@ def ranking(comparison: Comparison) -> ReportTable:
             for line, of in zip(lines, wider, strict=True)
         ]
         notes.append(
-            f"± with images: over {what_is_repeated(comparison)}s and held-out images: with what other images of the "
-            "same kind would change."
+            f"± with images: the interval over {what_is_repeated(comparison)}s and held-out images, which also covers "
+            "what other images of the same kind would change."
         )
     notes += images_not_kept(comparison)
     if left_out := len(comparison.rows) - len(shown):
@@ -97,7 +101,7 @@ def _with_unit(heading: str) -> str:
     return f"{heading}, {found}" if found else heading
 
 
-def _key(row: Row, name: str, text: str) -> Key:
+def _key(row: Row, name: str, text: str) -> SortKey:
     if name in row.settings:
         return _setting_key(row.settings[name])
     if name == COUNT:
@@ -109,7 +113,7 @@ def _key(row: Row, name: str, text: str) -> Key:
 
 
 def tests(comparison: Comparison, made: Tested) -> ReportTable | None:
-    """Every test of the page; None where there is none."""
+    """Every test of the report; None if there is none."""
     every = [(block, finding) for block in made.blocks for finding in block.findings]
     if not every:
         return None
@@ -128,9 +132,9 @@ def tests(comparison: Comparison, made: Tested) -> ReportTable | None:
     notes += [_WELCH] * any(of.difference and of.difference.kind == "welch" for _, of in every) + [_FLIPS] * flips
     notes = [note.format(**words) for note in notes] + _pooling(made) + images_not_kept(comparison)
     if left_out := len(every) - len(shown):
-        notes.insert(0, f"{left_out:,} more tests are left out here, but counted in the correction.")
+        notes.insert(0, f"{left_out:,} more tests are left out here, but the correction includes them.")
     if apart:
-        notes.append(f"Not compared: {counted(apart, 'row')} scored on other {comparison.images_in_words}.")
+        notes.append(f"Not compared: {counted(apart, 'row')} scored on different {comparison.images_in_words}.")
     lines = tuple(ReportRow(_test_cells(block, finding, several, wider, flips)) for block, finding in shown)
     return ReportTable("Every test of this page, corrected within its measure.", tuple(columns), lines, tuple(notes))
 
@@ -169,7 +173,7 @@ def _interval(measure: str, interval: Interval | None) -> Cell:
     return Cell(from_to(measure, interval), None if interval is None else _finite(interval.low))
 
 
-def _setting_key(value: str) -> Key:
+def _setting_key(value: str) -> SortKey:
     kind, number, text = by_size(value)
     return number if kind == 0 and math.isfinite(number) else text
 
@@ -183,7 +187,7 @@ def _p(value: float) -> Cell:
 
 
 def stages(comparison: Comparison) -> ReportTable | None:
-    """Each finished run with three sets of weights side by side: of the last epoch, of the best, and those it kept."""
+    """Each finished run with its scores under three sets of weights: last epoch, best epoch, and kept."""
     runs = [(row, run) for row in comparison.rows for run in row.runs if run.state is RunState.FINISHED]
     if not runs:
         return None
@@ -213,13 +217,13 @@ def stages(comparison: Comparison) -> ReportTable | None:
     if left_out := len(runs) - len(lines):
         notes.append(f"{left_out:,} more runs are left out here; MLflow has their metrics under the same names.")
     if same:
-        notes.append("No run kept other weights than those of its last epoch.")
+        notes.append("Every run kept the weights of its last epoch.")
     if "best" in kept:
         notes.append(
-            "best epoch: that of the least loss on validation, by which it was selected: its figures on validation "
-            "flatter it. kept: the weights that the run's model has."
+            "best epoch: the epoch with the least validation loss. Its validation figures are too good, because it was "
+            "selected by them. kept: the weights that the run's model has."
         )
-    return ReportTable("Each run, with the weights by which it is scored.", tuple(columns), tuple(lines), tuple(notes))
+    return ReportTable("Each run, with the scores of its sets of weights.", tuple(columns), tuple(lines), tuple(notes))
 
 
 _MORE = (
@@ -261,13 +265,13 @@ def _scaled(run: RunRecord, metric: str, form: str) -> Cell:
 
 
 def failures(runs: Sequence[RunRecord]) -> ReportTable | None:
-    """The runs that did not finish; None where there is none."""
+    """The runs that did not finish; None if there is none."""
     found = [run for run in runs if run.state is not RunState.FINISHED]
     if not found:
         return None
     texts = [(f"{run.name} ({run.run_id})", run.state.lower(), _reason(run), _log(run)) for run in found[:FAILURES]]
     return ReportTable(
-        "Runs that did not finish; they are in no mean. The logs are artifacts of the run.",
+        "Runs that did not finish. No mean includes them. The logs are artifacts of the run.",
         (Column("run"), Column("state"), Column("reason", wraps=True), Column("log")),
         tuple(ReportRow(tuple(Cell(text, text) for text in cells)) for cells in texts),
         (f"And {len(found) - FAILURES:,} more.",) if len(found) > FAILURES else (),
@@ -277,12 +281,12 @@ def failures(runs: Sequence[RunRecord]) -> ReportTable | None:
 def _reason(run: RunRecord) -> str:
     line = shown_uri(run.tags.get(ERROR_TAG, "")).partition("\n")[0]
     if not line:
-        return "not recorded" if run.state in (RunState.FAILED, RunState.KILLED) else "it has not ended"
+        return "not recorded" if run.state in (RunState.FAILED, RunState.KILLED) else "the run has not ended"
     return line if len(line) <= _REASON else f"{line[:_REASON]}…"
 
 
 def _log(run: RunRecord) -> str:
-    """Its artifacts that say more."""
+    """The artifacts of the run that say more about its failure."""
     tries = run.tags.get(TRIES_TAG, "1")
     folder = "logs" if tries == "1" else f"logs/try_{tries}"
     return f"{folder}/run.log, traceback.txt" if run.state in (RunState.FAILED, RunState.KILLED) else ""

@@ -1,4 +1,4 @@
-"""The tests of a report. All tests of one measure on one page are corrected together."""
+"""The tests of a report. All tests of one measure in a report are corrected together."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from harness.reports.sentences import by_size, label
 
 @dataclass(frozen=True)
 class Tested:
-    """Blocks of tests: each varied setting's effect, or the rows compared with one baseline.
+    """Blocks of tests: the effect of each varied setting, or all rows compared with one baseline.
 
-    `untested` names the settings whose effect cannot be told, with the reason. `baseline` is the label of the row that
-    the others are compared with, if one was asked for.
+    `untested` has a sentence for each setting whose effect cannot be tested, with the reason. `baseline` is the label
+    of the row that the others are compared with, if the user named one.
     """
 
     blocks: tuple[Findings, ...]
@@ -27,12 +27,12 @@ class Tested:
 
     @property
     def tests(self) -> int:
-        """How many p-values there are."""
+        """The number of p-values."""
         return sum(block.tests for block in self.blocks)
 
     @property
     def families(self) -> dict[str, int]:
-        """How many p-values there are of each measure, each corrected by itself."""
+        """The number of p-values of each measure. Each measure is corrected separately."""
         measures = dict.fromkeys(measure for block in self.blocks for measure in block.measures)
         return {
             measure: sum(of.difference is not None and of.difference.testable for _, of in self.of(measure))
@@ -45,10 +45,10 @@ class Tested:
 
 
 def all_tests(comparison: Comparison, baseline: str | None = None) -> Tested:
-    """Every row compared with `baseline`; without one, each value of a varied setting with the first, all else matched.
+    """Test each row against `baseline`, or each value of a varied setting against its first, with all else equal.
 
     Raises:
-        RequestError: no row answers to `baseline`, or it is the only one.
+        RequestError: no row matches `baseline`, or it is the only row.
     """
     if baseline is not None:
         row = find_row(comparison, baseline)
@@ -62,14 +62,16 @@ def all_tests(comparison: Comparison, baseline: str | None = None) -> Tested:
     for key in comparison.settings:
         if not (together := values_together(comparison, key)):
             untested.append(
-                f"The effect of {short[key]} is not tested: each value is scored on other {comparison.images_in_words}."
+                f"The effect of {short[key]} is not tested: each value is scored on different "
+                f"{comparison.images_in_words}."
             )
             continue
         try:
             block = effects(comparison, key, min(together, key=by_size))
         except RequestError:
             untested.append(
-                f"The effect of {short[key]} cannot be told: no two finished runs of one seed differ in it alone."
+                f"The effect of {short[key]} cannot be tested: no two finished runs with the same seed differ only in "
+                "this setting."
             )
             continue
         place = {measure: number for number, measure in enumerate(block.measures)}
@@ -79,19 +81,19 @@ def all_tests(comparison: Comparison, baseline: str | None = None) -> Tested:
 
 
 def subject(block: Findings, finding: Finding) -> str:
-    """What is compared with what: `optimizer sgd rather than adam`, `cnn sgd rather than cnn adam`."""
+    """The comparison in words: `optimizer sgd rather than adam`, `cnn sgd rather than cnn adam`."""
     if block.effect is None:
         return f"{name_of(block, finding)} rather than {reference(block)}"
     return f"{setting_name(block)} {name_of(block, finding)} rather than {reference(block)}"
 
 
 def name_of(block: Findings, finding: Finding) -> str:
-    """What is compared with the block's reference: a row's label, or a value of the setting."""
+    """The compared side of a finding: a row's label, or a value of the setting."""
     return label(finding.cells) if block.effect is None else finding.cells[block.effect]
 
 
 def reference(block: Findings) -> str:
-    """What the others of a block are compared with: a row's label, or a value of the setting."""
+    """The side that all others of a block are compared with: a row's label, or a value of the setting."""
     if block.effect is None:
         row = next(row for row in block.comparison.rows if row.label == block.baseline)
         return label(row.settings)
@@ -105,6 +107,6 @@ def setting_name(block: Findings) -> str:
 
 
 def _together(blocks: Sequence[Findings]) -> tuple[Findings, ...]:
-    """The blocks with p-values corrected over all of them, measure by measure."""
+    """The blocks, with p-values corrected over all blocks, separately for each measure."""
     every = iter(corrected([finding for block in blocks for finding in block.findings]))
     return tuple(replace(block, findings=tuple(next(every) for _ in block.findings)) for block in blocks)

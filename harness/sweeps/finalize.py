@@ -111,7 +111,7 @@ def store_report(store: Store, parent_id: str, comparison: Comparison) -> bool:
         from harness.reports import saving
 
         [parent] = read_runs(store, run_ids=[parent_id], include_parents=True)
-        saving.keep(store, parent_id, saving.make(store, comparison, parent, words=parent_id))
+        saving.save(store, parent_id, saving.make(store, comparison, parent, words=parent_id))
     except Exception as error:  # noqa: BLE001 - no error of the report may fail a finished sweep
         log.warning(
             "The report was not made (%s: %s). `harness report %s` makes it.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -108,13 +107,18 @@ def test_a_run_shows_what_it_has(notebook: Notebook) -> None:
 def test_the_notebook_stays_as_it_was(notebook: Notebook) -> None:
     plotted = notebook.run("import matplotlib.pyplot as plt; plt.plot([1, 2]);")
     assert any("image/png" in data for data in plotted.shown)
-    said = notebook.run("import signal; print(oct(os.umask(0o22)), sys.argv[0][-20:], 'agg' in os.environ['MPLBACKEND'])")
+    said = notebook.run(
+        "import signal; print(oct(os.umask(0o22)), sys.argv[0][-20:], 'agg' in os.environ['MPLBACKEND'])"
+    )
     assert said.text.split()[0] == "0o22"
     assert said.text.split()[-1] == "False"
 
 
 def test_an_interrupted_sweep_is_resumed_in_the_same_kernel(notebook: Notebook) -> None:
-    cell = "sweep = harness.sweep(*small, 'regime.epochs=150', seed=range(3), figures='none', **{'hydra.launcher.workers': 2}); sweep"
+    cell = (
+        "sweep = harness.sweep(*small, 'regime.epochs=150', 'hydra.launcher.workers=2', seed=range(3), figures='none')\n"
+        "sweep"
+    )
     stopped = notebook.run(cell, interrupt_at="/150")
     assert stopped.error.startswith("KeyboardInterrupt")
     assert "Interrupted." in stopped.text
@@ -127,7 +131,8 @@ def test_an_interrupted_sweep_is_resumed_in_the_same_kernel(notebook: Notebook) 
 def test_a_cell_may_train_in_a_thread(notebook: Notebook) -> None:
     answer = notebook.run(
         "import threading\nfound = []\n"
-        "one = threading.Thread(target=lambda: found.append(harness.train(*small, 'regime.epochs=1', figures='none')))\n"
+        "train = lambda: found.append(harness.train(*small, 'regime.epochs=1', figures='none'))\n"
+        "one = threading.Thread(target=train)\n"
         "one.start(); one.join(); print(found[0].state)"
     )
     assert answer.text.endswith("FINISHED\n")

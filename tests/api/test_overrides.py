@@ -47,9 +47,7 @@ def test_what_is_no_value_of_a_setting_is_refused(value: Any) -> None:
         overrides([], {"seed": value})
 
 
-@pytest.mark.parametrize(
-    "text", ["1.10", "null", "True", "a, b", "it's", "back\\slash", "end\\", "${x}", "[a]", "ü $1"]
-)
+@pytest.mark.parametrize("text", ["1.10", "null", "True", "a, b", "it's", "back\\slash", "end\\", "[a]", "ü $1"])
 def test_a_text_stays_what_it_is(text: str) -> None:
     words = as_written(overrides([], {"tracking.experiment": text}))
     assert compose_config(words).tracking.experiment == text

@@ -1,4 +1,4 @@
-"""Comparisons and reports for the tests of what is said of them."""
+"""Comparisons and reports for tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOISE = (0.0, 0.001, -0.001, 0.002, -0.002)
 
 
 def runs(effect: float = 0.05, seeds: int = 5, widths: Sequence[int] = (8, 64)) -> list[RunRecord]:
-    """Two models by widths by seeds; each further width overfits `effect` more, at an equal test accuracy."""
+    """Runs of two models, `widths` and `seeds`. Each next width adds `effect` to the gap, at equal test accuracy."""
     return [
         run(
             0.82 + effect * place + NOISE[seed] * (1 + place),
@@ -36,13 +36,13 @@ def comparison(records: Sequence[RunRecord] | None = None, title: str = "a study
 
 
 def failed(reason: str, seed: int = 0, **settings: object) -> RunRecord:
-    """A run that failed for this reason."""
+    """A run that failed with this reason."""
     record = run(metrics={}, state=RunState.FAILED, seed=seed, **settings)
     return replace(record, tags={**record.tags, "harness.error": reason})
 
 
 def parent(overrides: str = "", command: str = "") -> RunRecord:
-    """The run that stands for a sweep."""
+    """The parent run of a sweep."""
     record = run(metrics={})
     tags = {"harness.kind": "sweep", "harness.overrides": overrides, "harness.command": command}
     return replace(record, tags=tags)

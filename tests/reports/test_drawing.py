@@ -12,25 +12,25 @@ from tests.reports.reports import comparison, runs
 
 
 def named(**options: object) -> dict[str, str]:
-    """The captions of the figures of a comparison by name."""
+    """The captions of a comparison's figures by name."""
     compared = comparison(**options)  # type: ignore[arg-type]
     return {picture.name: picture.caption for picture in drawing.pictures(compared, {})}
 
 
-def test_two_settings_one_of_them_a_number_bring_every_figure_but_curves() -> None:
+def test_two_settings_with_one_number_give_every_figure_but_curves() -> None:
     assert list(named(records=runs(widths=(8, 64, 512)))) == [
         "gap_bars", "gap_bars_loss", "train_against_held_out", "gap_against_width", "heat_map", "pareto",
         "parallel_coordinates",
     ]  # fmt: skip
 
 
-def test_rows_on_different_images_have_no_common_front() -> None:
+def test_rows_scored_on_different_images_have_no_common_front() -> None:
     elsewhere = [replace(one, parameters={**one.parameters, "dataset.name": "fashion_mnist"}) for one in runs()]
     assert "pareto" in named(records=runs())
     assert "pareto" not in named(records=[*runs(), *elsewhere])
 
 
-def test_sizes_of_models_stand_for_a_number_where_none_was_swept() -> None:
+def test_model_size_is_the_x_axis_if_no_number_was_swept() -> None:
     records = [
         run(0.9, 0.8, seed=seed, model__name=name, optimizer__name=optimizer)
         for name in ("small", "large")
@@ -49,7 +49,7 @@ def test_a_group_has_a_value_for_each_run_even_where_a_seed_was_run_twice() -> N
     assert group.gap.mean == compared.rows[0].scores["gap_test_accuracy"].mean
 
 
-def test_more_rows_than_can_be_read_are_left_out_and_counted() -> None:
+def test_too_many_rows_are_left_out_and_counted() -> None:
     records = [run(0.9 + width / 10_000, 0.8, model__width=width) for width in range(drawing.GROUPS + 3)]
     captions = named(records=records)
     assert captions["gap_bars"].endswith("Only the first 50 rows of the table are drawn, 3 more are left out.")
@@ -68,7 +68,7 @@ def test_curves_are_drawn_with_the_runs_that_have_them() -> None:
     assert "n=12" in last.caption
 
 
-def test_a_picture_knows_its_size() -> None:
+def test_a_figure_has_the_width_and_height_of_its_png() -> None:
     first = next(drawing.pictures(comparison(), {}))
     with Image.open(io.BytesIO(first.png)) as picture:
         assert picture.size == (first.width, first.height)

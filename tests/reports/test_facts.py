@@ -20,13 +20,13 @@ regime:
 """
 
 
-def test_a_study_opens_with_its_question_which_may_take_several_lines() -> None:
+def test_the_question_at_the_head_of_a_study_may_have_several_lines() -> None:
     assert facts.head_of(STUDY) == {
         "Question": "does it rain?", "Command": "harness sweep experiments=rain", "Expected": "It does."
     }  # fmt: skip
 
 
-def test_a_sweep_of_a_study_asks_its_question_and_any_other_one_of_its_settings(repository: Path) -> None:
+def test_a_report_asks_the_studys_question_or_one_made_from_the_settings(repository: Path) -> None:
     question, expected = facts.question(comparison(), parent("experiments=demo seed=1,2"))
     assert question.startswith("Does the optimizer or the width of a network decide")
     assert expected.startswith("Adam trains to a higher accuracy")
@@ -35,7 +35,7 @@ def test_a_sweep_of_a_study_asks_its_question_and_any_other_one_of_its_settings(
     assert facts.question(comparison(), None) == (made, "")
 
 
-def test_a_study_in_a_folder_of_its_own_is_found_where_the_folder_is_named_again(
+def test_a_study_in_config_dir_is_found_if_the_folder_is_given_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "experiments").mkdir()
@@ -48,12 +48,12 @@ def test_a_study_in_a_folder_of_its_own_is_found_where_the_folder_is_named_again
     assert "rain" not in facts.question(comparison(), outside)[0]
 
 
-def test_what_was_varied_is_named_with_its_values_by_size() -> None:
+def test_varied_settings_are_listed_with_values_sorted_by_size() -> None:
     found = {fact.name: fact.value for fact in facts.varied(comparison(runs(widths=(100, 9))))}
     assert found == {"model": "a, b", "width": "9, 100", "seed": "0, 1, 2, 3, 4"}
 
 
-def test_runs_of_two_commits_are_not_told_as_one() -> None:
+def test_runs_of_two_commits_are_listed_apart() -> None:
     one, other, *_ = runs()
     records = [
         replace(one, tags={"mlflow.source.git.commit": "a" * 40, "harness.git.dirty": "false"}),
@@ -68,17 +68,17 @@ def test_runs_of_two_commits_are_not_told_as_one() -> None:
     "typed",
     ["harness sweep 'seed=range(3)' model=a,b", "-m harness sweep 'seed=range(3)' model=a,b"],
 )
-def test_the_command_that_was_typed_runs_it_again(typed: str) -> None:
-    again = facts.again(comparison(), parent("seed=range(3) model=a,b", typed), runs(), "abc")
-    assert [command for command, _ in again.commands] == [
+def test_the_typed_command_is_given_to_run_the_sweep_again(typed: str) -> None:
+    found = facts.rerun(comparison(), parent("seed=range(3) model=a,b", typed), runs(), "abc")
+    assert [command for command, _ in found.commands] == [
         "harness sweep 'seed=range(3)' model=a,b", "harness report abc"
     ]  # fmt: skip
     cut = parent("seed=range(3) model=a,b", f"harness sweep {'x' * 5000}")
-    assert facts.again(comparison(), cut, runs(), "").commands[0][0] == "harness sweep 'seed=range(3)' model=a,b"
+    assert facts.rerun(comparison(), cut, runs(), "").commands[0][0] == "harness sweep 'seed=range(3)' model=a,b"
 
 
-def test_uncommitted_changes_are_said_where_the_commit_alone_would_mislead() -> None:
+def test_uncommitted_changes_are_mentioned_beside_the_commit() -> None:
     records = [replace(run, tags={"mlflow.source.git.commit": "c" * 40, "harness.git.dirty": "true"}) for run in runs()]
-    again = facts.again(comparison(records), parent(command="harness sweep a=1,2"), records, "")
-    assert again.commands[0][0] == f"git checkout {'c' * 40}"
-    assert "code/uncommitted.diff" in again.notes[0]
+    found = facts.rerun(comparison(records), parent(command="harness sweep a=1,2"), records, "")
+    assert found.commands[0][0] == f"git checkout {'c' * 40}"
+    assert "code/uncommitted.diff" in found.notes[0]

@@ -23,7 +23,7 @@ def test_the_answer_names_metric_split_interval_and_n_of_a_difference_that_is_sh
     assert said.endswith(", n=5 seeds).")
 
 
-def test_without_an_effect_the_words_are_no_difference_shown() -> None:
+def test_without_an_effect_the_report_says_no_difference_shown() -> None:
     records = [run(0.85 + NOISE[(seed + shift) % 5], 0.8, seed=seed, model__name=name)
                for name, shift in (("a", 0), ("b", 2)) for seed in range(5)]  # fmt: skip
     compared = comparison(records)
@@ -36,14 +36,14 @@ def test_without_an_effect_the_words_are_no_difference_shown() -> None:
     assert not any(word in told for word in ("smaller", "larger", "overfits"))
 
 
-def test_one_seed_each_is_said_to_be_too_few() -> None:
+def test_one_seed_per_row_is_too_few_to_test() -> None:
     compared = comparison([run(0.9, 0.8, model__name="a"), run(0.95, 0.8, model__name="b")])
     assert "cannot be tested (one seed each): more seeds are needed" in answer(compared, all_tests(compared))
     told = " ".join(findings(compared, all_tests(compared)))
     assert "too few seeds (n=1)" in told
 
 
-def test_a_difference_that_only_the_correction_takes_back_is_not_claimed_but_explained() -> None:
+def test_a_difference_lost_by_the_correction_is_not_claimed_but_explained() -> None:
     shifts = (0.002, 0.004, 0.001, 0.005, 0.0035)
     records = [
         run(0.85 + shifts[seed] * (name == "b") + NOISE[(seed + ord(name)) % 5], 0.8, seed=seed, model__name=name)
@@ -58,7 +58,7 @@ def test_a_difference_that_only_the_correction_takes_back_is_not_claimed_but_exp
     assert "no difference shown for any" in told[0]
 
 
-def test_all_tests_of_a_measure_on_a_page_share_one_correction() -> None:
+def test_all_tests_of_a_measure_are_corrected_together() -> None:
     records = [
         run(0.9 + 0.004 * (width == 65) + NOISE[(seed + width + ord(name)) % 5], 0.8, seed=seed, model__name=name,
             model__width=width)
@@ -76,7 +76,7 @@ def test_all_tests_of_a_measure_on_a_page_share_one_correction() -> None:
     assert tests.tests == sum(tests.families.values())
 
 
-def test_values_of_a_setting_are_held_to_the_smallest_number_in_order_of_size() -> None:
+def test_values_of_a_setting_are_compared_with_the_smallest_in_order_of_size() -> None:
     records = [
         run(0.8 + width / 10_000 + NOISE[seed], 0.8, seed=seed, model__hidden=f"[{width}]")
         for width in (512, 64, 8)
@@ -98,7 +98,7 @@ def test_a_smaller_gap_of_an_underfit_model_is_not_praised() -> None:
     assert "Its lead" not in told
 
 
-def test_a_baseline_holds_every_other_row_to_one() -> None:
+def test_every_other_row_is_compared_with_the_baseline() -> None:
     compared = comparison()
     tests = all_tests(compared, "model=a,width=8")
     assert [block.baseline for block in tests.blocks] == ["a 8"]
@@ -107,10 +107,11 @@ def test_a_baseline_holds_every_other_row_to_one() -> None:
         all_tests(compared, "nothing")
 
 
-def test_an_effect_that_nothing_matches_is_said_not_to_be_told() -> None:
+def test_an_effect_without_matching_runs_is_not_tested() -> None:
     records = [run(0.9, 0.8, model__name="a", model__width=8), run(0.9, 0.8, model__name="b", model__width=64)]
     told = all_tests(comparison(records)).untested
-    assert told[0] == "The effect of model cannot be told: no two finished runs of one seed differ in it alone."
+    reason = "no two finished runs with the same seed differ only in this setting."
+    assert told[0] == f"The effect of model cannot be tested: {reason}"
 
 
 def test_nothing_finished_is_the_answer_where_it_is_so() -> None:
@@ -122,7 +123,7 @@ def test_nothing_finished_is_the_answer_where_it_is_so() -> None:
     findings(compared, tests)
 
 
-def test_each_group_of_rows_on_the_same_images_has_a_ranking_of_its_own() -> None:
+def test_each_group_of_rows_on_the_same_images_has_its_own_ranking() -> None:
     few, every = {"dataset__test_size": 100, **data("t", "few")}, data("t", "all")
     gaps = {"a": 0.02, "b": 0.03}
     records = [
@@ -136,7 +137,7 @@ def test_each_group_of_rows_on_the_same_images_has_a_ranking_of_its_own() -> Non
     assert sum(sentence.startswith("Least mean gap of accuracy on test among all 2") for sentence in told) == 2
     assert any("scored on different test images" in sentence for sentence in told)
     assert any(
-        "The effect of test_size is not tested: each value is scored on other test images" in one for one in told
+        "The effect of test_size is not tested: each value is scored on different test images" in one for one in told
     )
 
 
@@ -152,8 +153,8 @@ def test_a_setting_with_values_on_the_same_images_is_tested_among_these() -> Non
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
-def test_no_empty_brackets_and_no_wrong_reason_stand_behind_a_difference(seeds: int) -> None:
-    """Three models, of which one has no partner of equal width, and one shares no seed in all widths."""
+def test_a_difference_has_no_empty_brackets_and_no_wrong_reason(seeds: int) -> None:
+    """Three models: one has no partner of equal width, and one has no seed in common for all widths."""
     records = [
         run(0.9 + 0.01 * place + NOISE[seed], 0.88, seed=seed, model__name=name, model__width=width)
         for place, name in enumerate(("a", "b", "c"))
@@ -169,7 +170,7 @@ def test_no_empty_brackets_and_no_wrong_reason_stand_behind_a_difference(seeds: 
     assert "no seed in all configurations for d" in told
 
 
-def test_the_headline_has_an_interval_that_allows_for_having_been_picked() -> None:
+def test_the_headline_has_a_simultaneous_interval() -> None:
     records = [
         run(0.85 + 0.02 * place + NOISE[(seed + place) % 5], 0.8, seed=seed, model__name=name)
         for place, name in enumerate("abcd") for seed in range(5)
@@ -189,8 +190,8 @@ def test_the_headline_has_an_interval_that_allows_for_having_been_picked() -> No
     assert "standard deviations" not in said
 
 
-def test_a_difference_that_other_images_might_not_show_is_said_to_hold_for_these_only() -> None:
-    """Without predictions the formula stands in for the images: of 100 images it is wide."""
+def test_a_difference_not_shown_on_other_images_is_limited_to_these() -> None:
+    """Without predictions, a formula gives the interval over images, which is wide for 100 images."""
     records = [
         run(0.9 + step + NOISE[seed], 0.8, seed=seed, model__name=name,
             metrics={**scores(0.9 + step * (1 + seed / 20) + NOISE[seed], 0.8), "data/test_images": 100.0})
@@ -203,7 +204,7 @@ def test_a_difference_that_other_images_might_not_show_is_said_to_hold_for_these
     assert "with other images -" in told
 
 
-def test_the_first_row_is_said_to_be_flattered_and_how_to_confirm_it() -> None:
+def test_the_report_says_that_the_first_row_looks_too_good_and_how_to_confirm_it() -> None:
     sweep = parent()
     told = " ".join(gather(comparison(), sweep).findings)
     assert "which flatters it, as its figures of other splits do" in told
@@ -211,8 +212,8 @@ def test_the_first_row_is_said_to_be_flattered_and_how_to_confirm_it() -> None:
     assert "`harness compare --experiment main --confirm 5`" in " ".join(gather(comparison()).findings)
 
 
-def test_intervals_that_other_images_leave_as_they_are_are_not_told_twice() -> None:
-    """Each draw holds out images of its own: their luck is in the spread over draws already."""
+def test_equal_intervals_with_and_without_images_are_given_once() -> None:
+    """Each draw has its own held-out images, so the spread over draws already includes their effect."""
     records = [
         run(0.85 + 0.02 * (name == "b") + NOISE[draw] * (2 + (name == "b")), 0.8, val=0.8, model__name=name,
             regime__validation__seed=draw, **data(f"train {draw}", "test", f"val {draw}"))
@@ -223,19 +224,19 @@ def test_intervals_that_other_images_leave_as_they_are_are_not_told_twice() -> N
     assert "with other images +" not in told
 
 
-def test_what_the_harness_did_not_train_it_does_not_offer_to_train_again() -> None:
+def test_no_command_is_given_to_train_external_runs_again() -> None:
     theirs = compare(runs(), reading=Reading(keys=("model.name", "model.width")))
     assert "--confirm" not in " ".join(gather(theirs).findings)
 
 
-def test_a_baseline_that_ranks_first_is_said_to_flatter_itself() -> None:
+def test_the_report_warns_of_a_baseline_that_ranks_first() -> None:
     compared = comparison()
     first, other = compared.rows[0].label, compared.rows[1].label
     assert "The baseline ranks first here" in " ".join(findings(compared, all_tests(compared, first)))
     assert "The baseline ranks first here" not in " ".join(findings(compared, all_tests(compared, other)))
 
 
-def test_places_on_the_front_have_the_share_of_resamples_that_put_them_there() -> None:
+def test_rows_on_the_front_have_their_share_of_resamples() -> None:
     records = [
         run(0.9 + place * 0.02 + NOISE[seed], 0.8 + place * 0.01 + NOISE[-seed], seed=seed, model__name=name)
         for place, name in enumerate("abc") for seed in range(5)
@@ -247,7 +248,7 @@ def test_places_on_the_front_have_the_share_of_resamples_that_put_them_there() -
 
 
 def varied(steps: dict[str, float], seeds: int = 5, luck: int = 0, **settings: object) -> list[RunRecord]:
-    """Runs of models whose gaps are 5 points and this much more, with the noise of `luck`."""
+    """Runs of models with these gaps above 5 points, and with the noise `luck`."""
     noise = np.random.default_rng(luck).normal(0, 0.002, (len(steps), seeds))
     return [
         run(0.85 + step + noise[place, seed], 0.8, seed=seed, model__name=name, **settings)
@@ -270,19 +271,19 @@ def test_intervals_of_one_baseline_are_dunnetts_and_those_of_several_settings_bo
             assert finding.simultaneous.half_width == pytest.approx(reach)
 
 
-def test_gaps_that_do_not_vary_are_not_said_to_want_seeds() -> None:
+def test_gaps_that_do_not_vary_do_not_need_more_seeds() -> None:
     compared = comparison([run(0.9, 0.8, seed=seed, model__name=name) for name in "ab" for seed in range(3)])
     assert answer(compared, all_tests(compared)).endswith("cannot be tested (3 seeds each): nothing varies.")
 
 
-def test_two_seeds_are_said_to_show_next_to_nothing() -> None:
+def test_the_report_warns_that_two_seeds_show_little() -> None:
     few, more = (comparison(varied({"a": 0.0, "b": 0.01}, seeds)) for seeds in (2, 3))
     assert "Two seeds show next to nothing" in " ".join(findings(few, all_tests(few)))
     assert "next to nothing" not in " ".join(findings(more, all_tests(more)))
 
 
-def test_a_row_that_may_be_underfit_is_told_from_one_that_is() -> None:
-    """Both lie below the floor of 2 points; the seeds of one of them lie far apart."""
+def test_underfit_and_perhaps_underfit_rows_are_distinguished() -> None:
+    """Both are less accurate than the limit of 2 points allows; one of them has very different seeds."""
     accuracies = {"a": (0.9, 0.901, 0.899), "b": (0.86, 0.861, 0.859), "c": (0.86, 0.9, 0.85)}
     compared = comparison(
         [run(0.95, of[seed], seed=seed, model__name=name) for name, of in accuracies.items() for seed in range(3)]
@@ -303,7 +304,7 @@ def test_a_collapsed_run_is_named_and_counts() -> None:
     assert [line.cells[1].text for line in made.ranking.lines] == ["6", "6"]
 
 
-def test_draws_of_the_data_are_what_is_counted_and_their_parts_are_shown() -> None:
+def test_n_counts_draws_of_the_data_and_their_variances_are_shown() -> None:
     records = [
         run(0.85 + 0.02 * (name == "b") + NOISE[draw] * 3 + NOISE[(draw + seed * ord(name)) % 5], 0.8, seed=seed,
             model__name=name, dataset__seed=draw, **data(f"train {draw}", "test"))

@@ -1,4 +1,4 @@
-"""What a report says of the epoch at which the validation loss turned."""
+"""The report's sentence about the epoch from which the validation loss rises."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def validated(model: str, seed: int, last: float = EPOCHS, **overfit: float) -> 
 
 
 def curve(turn: int, seed: int, epochs: int = EPOCHS, first: int = 1) -> dict[str, dict[int, float]]:
-    """Falls by a hundredth an epoch until the epoch `turn`, and then rises."""
+    """A loss that falls by 0.01 per epoch until the epoch `turn`, and then rises."""
     at = range(first, first + epochs)
     validation = {epoch: 0.01 * abs(epoch - turn) + NOISE[(seed + epoch) % 5] for epoch in at}
     return {"train/loss": {epoch: 1 / epoch for epoch in at}, "val/loss": validation}
@@ -32,7 +32,7 @@ def told(records: list[RunRecord], series: Series | None = None) -> str:
     return " ".join(rises(comparison(records), series or {}))
 
 
-def test_a_rise_is_told_row_by_row_with_its_range_and_the_growth_of_the_gap() -> None:
+def test_a_rise_is_described_row_by_row_with_range_and_growth() -> None:
     records = [
         *[validated("a", seed, onset_epoch=12 + seed, onset_by_epoch=16 + seed, growth=0.01) for seed in range(3)],
         *[validated("b", seed, onset_epoch=3, onset_by_epoch=4, growth=0.5) for seed in range(2)], validated("b", 2),
@@ -46,7 +46,7 @@ def test_a_rise_is_told_row_by_row_with_its_range_and_the_growth_of_the_gap() ->
     assert "In 1 other no rise of the validation loss is shown; the gap of loss may have grown" in said
 
 
-def test_where_every_row_shows_a_rise_nothing_is_said_of_others() -> None:
+def test_no_other_rows_are_mentioned_if_every_row_shows_a_rise() -> None:
     assert "no rise" not in told([validated("a", seed, onset_epoch=12) for seed in range(2)])
 
 
@@ -77,11 +77,11 @@ def test_runs_of_different_lengths_have_no_mean_curve() -> None:
     assert "mean curve" not in told(records, series)
 
 
-def test_few_epochs_are_said_to_show_nothing() -> None:
+def test_few_epochs_cannot_show_a_rise() -> None:
     said = told([validated("a", seed, last=5) for seed in range(3)])
     assert said == "Fewer than 6 epochs cannot show whether the validation loss rises."
 
 
-def test_of_runs_that_the_harness_did_not_write_nothing_is_said() -> None:
+def test_rises_of_external_runs_are_not_described() -> None:
     theirs = compare([validated("a", seed) for seed in range(3)], reading=Reading(keys=("model.name",)))
     assert rises(theirs, {}) == []

@@ -17,7 +17,7 @@ VOID = {"meta", "img", "br", "link", "input", "hr"}
 
 
 class Checked(HTMLParser):
-    """Tags that are opened and closed in order, with their attributes, and the text."""
+    """Collects tags with their attributes, and the text. Checks that tags are closed in order."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ def made() -> Report:
     return report([*runs(widths=(8, 64, 512)), failed("it <broke>", model__name="b", model__width=8)], pictures=True)
 
 
-def test_the_page_holds_everything_itself_and_may_ask_for_nothing(made: Report) -> None:
+def test_the_page_is_self_contained_and_cannot_use_the_network(made: Report) -> None:
     page = html(made)
     parsed = Checked(page)
     assert len(page) < 3_000_000
@@ -60,7 +60,7 @@ def test_the_page_holds_everything_itself_and_may_ask_for_nothing(made: Report) 
     assert "://" not in re.sub(r"base64,[\w+/=]+", "", page)
 
 
-def test_sections_stand_in_the_order_in_which_they_are_read(made: Report) -> None:
+def test_sections_are_in_reading_order(made: Report) -> None:
     sections = [section["id"] for section in Checked(html(made)).all("section")]
     assert sections == [
         "question", "settings", "findings", "table", "figures", "runs", "failures", "again", "method"
@@ -69,7 +69,7 @@ def test_sections_stand_in_the_order_in_which_they_are_read(made: Report) -> Non
     assert len(headings) == len(sections)
 
 
-def test_tables_and_figures_can_be_read_without_seeing_them(made: Report) -> None:
+def test_tables_and_figures_are_accessible(made: Report) -> None:
     parsed = Checked(html(made))
     assert all(len(str(image["alt"])) > 20 for image in parsed.all("img"))
     assert all(heading["scope"] in ("col", "row", "colgroup") for heading in parsed.all("th"))
@@ -77,14 +77,14 @@ def test_tables_and_figures_can_be_read_without_seeing_them(made: Report) -> Non
     assert {heading["aria-sort"] for heading in parsed.all("th") if "aria-sort" in heading} == {"none"}
 
 
-def test_what_a_run_says_is_shown_as_text_never_as_markup(made: Report) -> None:
+def test_text_of_runs_is_never_shown_as_markup(made: Report) -> None:
     page = html(replace(made, title="<script>alert(1)</script>", answer="a < b & c"))
     assert "<script>alert" not in page
     assert "a &lt; b &amp; c" in page
     assert "it &lt;broke&gt;" in page
 
 
-def test_both_forms_say_the_same(made: Report) -> None:
+def test_html_and_markdown_have_the_same_content(made: Report) -> None:
     text = markdown(made, "my figures")
     words = " ".join("".join(Checked(html(made)).text).replace("\u00a0", " ").split())
     for sentence in (made.answer, made.question, *made.findings, *made.method):

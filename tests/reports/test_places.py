@@ -1,4 +1,4 @@
-"""What is said of a row beside the others is one word wherever it is said: in table, report, figures and note."""
+"""The place of a row (front, underfit) is the same in table, report, figures and note."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ from tests.calibration.real_runs import drawn, records, settings
 
 @pytest.fixture(scope="module", params=[2.0, 1.0, None])
 def compared(request: pytest.FixtureRequest) -> Comparison:
-    """Six configurations of real runs, five seeds each, of which two were made less accurate, with the least gaps: by
-    their points alone both are on the front."""
+    """Six configurations of real runs with five seeds each.
+
+    Two were made less accurate. They have the least gaps, so both would be on the front if underfit rows counted.
+    """
     values = dict(drawn(settings(), 5, np.random.default_rng(1)))
     for key, points in ((("mlp_128_128", "0.2"), 0.04), (("mlp_128", "0.2"), 0.015)):
         accuracies = np.array([points + 0.05, 0, points, 0, points, 0])  # of training, validation and test
@@ -35,7 +37,7 @@ def compared(request: pytest.FixtureRequest) -> Comparison:
     return compare(records(values), demand=Demand(within=within), swept=("model.name", "model.dropout"))
 
 
-def test_every_view_of_a_sweep_says_the_same_of_its_rows(compared: Comparison) -> None:
+def test_every_view_of_a_sweep_has_the_same_places(compared: Comparison) -> None:
     said = {row.label: row.place for row in compared.rows}
     assert Place.FRONT in said.values()
     assert any(place.is_underfit for place in said.values()) == (compared.demand.within is not None)
@@ -62,7 +64,7 @@ def test_the_report_and_its_figures_say_what_the_table_says(compared: Comparison
         for row in front:
             assert re.search(rf"{row.settings['model.name']}\W+dropout={row.settings['model.dropout']} ", sentence)
     groups = groups_of(compared, compared.rows)
-    drawn_front = [standing.label for standing in pareto.compute(groups, Measure("accuracy", "val")).front]
+    drawn_front = [point.label for point in pareto.compute(groups, Measure("accuracy", "val")).front]
     assert sorted(drawn_front) == sorted(group.label for group in groups if group.place is Place.FRONT)
     assert len(drawn_front) == len(front)
     bars = gap_bars.compute(groups, Measure("accuracy", "val")).bars
@@ -70,7 +72,7 @@ def test_the_report_and_its_figures_say_what_the_table_says(compared: Comparison
 
 
 def cells(text: str) -> dict[str, str]:
-    """The word of each row of a table in text or Markdown, without the share of resamples behind it."""
+    """The place of each row in a table (text or Markdown), without the share of resamples after it."""
     found = {}
     for line in text.splitlines():
         if match := re.match(r"\W*(mlp\S*)[\s|]+(0\.\d)\b", line):

@@ -47,7 +47,7 @@ def stage(name: str, gap: float) -> dict[str, float]:
     return {f"{name}/gap_test_accuracy": gap, f"{name}/gap_test_loss": gap, f"{name}/test_accuracy": 0.8}
 
 
-def test_last_best_and_kept_weights_stand_side_by_side() -> None:
+def test_last_best_and_kept_weights_are_shown_side_by_side() -> None:
     metrics = {**stage("last", 0.05), **stage("best", 0.02), **stage("final", 0.02), "final/val_loss": 1.0}
     table = tables.stages(comparison([run(metrics=metrics, model__name="a")]))
     assert table is not None
@@ -63,7 +63,7 @@ def test_weights_that_are_the_same_are_shown_once() -> None:
     table = tables.stages(comparison([run(metrics=metrics, model__name="a")]))
     assert table is not None
     assert [column.heading for column in table.columns][2:4] == ["last, kept", "last, kept"]
-    assert table.notes == ("No run kept other weights than those of its last epoch.",)
+    assert table.notes == ("Every run kept the weights of its last epoch.",)
 
 
 def test_a_failure_gives_reason_and_log_without_a_password() -> None:
@@ -75,14 +75,14 @@ def test_a_failure_gives_reason_and_log_without_a_password() -> None:
     assert tables.failures(runs()) is None
 
 
-def test_of_many_failures_the_rest_is_counted() -> None:
+def test_failures_beyond_the_limit_are_counted() -> None:
     table = tables.failures([failed("boom", seed=seed) for seed in range(tables.FAILURES + 2)])
     assert table is not None
     assert (len(table.lines), table.notes) == (tables.FAILURES, ("And 2 more.",))
 
 
 def of_noise(noise: dict[str, Sequence[float]], images: float | None = None) -> ReportTable:
-    """The table of tests of models whose gaps of accuracy are 5 points and this noise, a value a seed."""
+    """The table of tests for models with a gap of accuracy of 5 points plus this noise, one value for each seed."""
     more = {} if images is None else {"data/test_images": images}
     records = [
         run(metrics={**scores(0.85 + value, 0.8), **more}, seed=seed, model__name=name)
@@ -99,7 +99,7 @@ def drawn(rows: int, seeds: int, scale: float = 0.001) -> list[list[float]]:
 
 
 @pytest.mark.parametrize(("seeds", "shown"), [(5, False), (6, True)])
-def test_six_pairs_have_the_p_of_the_sign_flip_test_beside_that_of_t(seeds: int, shown: bool) -> None:
+def test_six_pairs_have_p_values_of_the_sign_flip_test_and_the_t_test(seeds: int, shown: bool) -> None:
     a, b = drawn(2, seeds)
     table = of_noise({"a": a, "b": [value + 0.01 for value in b]})
     headings = [column.heading for column in table.columns]
@@ -108,10 +108,10 @@ def test_six_pairs_have_the_p_of_the_sign_flip_test_beside_that_of_t(seeds: int,
         cell = table.lines[0].cells[headings.index("p of flips")]
         assert cell.key == pytest.approx(2 / 2**seeds)  # all pairs have one sign
         assert cell.text == "0.031"
-    assert any("does not suppose normal scores" in note for note in table.notes) == shown
+    assert any("does not assume normal scores" in note for note in table.notes) == shown
 
 
-def test_a_pooled_variance_is_said_and_so_is_why_it_was_not_pooled() -> None:
+def test_a_note_says_whether_the_variance_is_pooled_and_why_not() -> None:
     a, b, c = drawn(3, 6)
     alike, unlike = of_noise({"a": a, "b": b, "c": c}), of_noise({"a": a, "b": b, "c": [40 * of for of in c]})
     assert "6 seeds, pooled" in [cell.text for cell in alike.lines[0].cells]
@@ -123,7 +123,7 @@ def test_a_pooled_variance_is_said_and_so_is_why_it_was_not_pooled() -> None:
     )
 
 
-def test_on_what_intervals_over_images_rest_is_said_where_answers_were_not_kept() -> None:
+def test_a_note_says_how_intervals_over_images_are_computed_without_stored_predictions() -> None:
     a, b = drawn(2, 5)
     counted, unknown = of_noise({"a": a, "b": b}, images=400.0), of_noise({"a": a, "b": b})
     assert any("p (1 - p) / N stands in" in note for note in counted.notes)
@@ -132,7 +132,7 @@ def test_on_what_intervals_over_images_rest_is_said_where_answers_were_not_kept(
     assert [line.cells[6].text for line in of_loss] == ["-"], "of losses it is not known"
     assert any("what other images would change is not known" in note for note in unknown.notes)
     assert "with other images" not in [column.heading for column in unknown.columns]
-    assert any("would another seed show it too, on these 400 test images?" in note for note in counted.notes)
+    assert any("covers what another seed would change on these 400 test images." in note for note in counted.notes)
 
 
 def test_the_ranking_has_the_gap_over_seeds_and_over_seeds_and_images() -> None:
@@ -149,7 +149,7 @@ def test_the_ranking_has_the_gap_over_seeds_and_over_seeds_and_images() -> None:
     assert wider.half_width == pytest.approx(1.96 * np.sqrt(0.8 * 0.2 / 400), rel=0.02)
 
 
-def test_no_figure_is_a_negative_nothing() -> None:
+def test_no_number_is_a_negative_zero() -> None:
     metrics = {**stage("final", -1e-9), "overfit/growth": -1e-9, "final/gap_running_minus_clean": -1e-9}
     table = tables.stages(comparison([run(metrics=metrics, model__name="a")]))
     assert table is not None

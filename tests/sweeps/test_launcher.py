@@ -96,7 +96,7 @@ def test_what_another_launcher_would_not_heed_is_refused(config: Config) -> None
 
 @pytest.mark.parametrize("swept", ["timeout=5,6", "retries=0,1", "max_failures=1,2", "fail_fast=true,false"])
 def test_what_a_sweep_does_about_failures_cannot_be_swept(swept: str) -> None:
-    with pytest.raises(ConfigError, match=r": cannot be swept, since a sweep deals with all its jobs alike"):
+    with pytest.raises(ConfigError, match=r": cannot be swept, because it applies to the whole sweep"):
         check_sweep(expand_sweep([swept]))
 
 

@@ -1,5 +1,5 @@
 "use strict";
-// A click on a heading sorts by it, a second one the other way. Cells without a value come last in both.
+// A click on a heading sorts by it, a second click reverses the order. Cells without a value are last in both orders.
 document.querySelectorAll("table.sortable").forEach((table) => {
   const row = table.tHead.rows[table.tHead.rows.length - 1];
   const body = table.tBodies[0];
@@ -17,7 +17,7 @@ document.querySelectorAll("table.sortable").forEach((table) => {
     });
   });
 });
-// In MLflow's viewer, a sandboxed frame, a link to a place in the page leads nowhere by itself.
+// In MLflow's viewer (a sandboxed frame), links to places in the page do nothing by themselves.
 document.querySelectorAll("nav a").forEach((link) => {
   link.addEventListener("click", (event) => {
     event.preventDefault();
