@@ -14,7 +14,7 @@ from harness.api.chosen_runs import choose, whole_experiment
 from harness.api.comparing import baseline_row, compared, demanded
 from harness.api.overrides import overrides as as_overrides
 from harness.api.results import ComparisonTable, Run, Sweep, SweepReport, frame_of, read_record
-from harness.api.session import session
+from harness.api.session import session, training_session
 from harness.errors import RequestError
 from harness.tracking.models import find_run
 from harness.tracking.reading import cached_reads, read_runs
@@ -69,16 +69,14 @@ def train(
         ('FINISHED', 2)
     """
     others = [*as_overrides(overrides, settings), *_stored_in(store)]
-    with words_for(data, others) as words, session("harness", "train", *words):
+    with words_for(data, others) as words, training_session("harness", "train", *words):
         from harness.sweeps.launch import train_run
 
         opened, run_id = train_run(words, callbacks)
         return Run(opened, read_record(opened, run_id))
 
 
-def sweep(
-    *overrides: str, data: Data | None = None, store: str | Path | None = None, **settings: Any
-) -> Sweep:
+def sweep(*overrides: str, data: Data | None = None, store: str | Path | None = None, **settings: Any) -> Sweep:
     """Train a run for each combination of values, as `harness sweep` does; the same call resumes an interrupted sweep.
 
     A list, a range or a tuple has the values to try. The other arguments are those of `train`.
@@ -92,7 +90,7 @@ def sweep(
         4
     """
     others = [*as_overrides(overrides, settings, sweeps=True), *_stored_in(store)]
-    with words_for(data, others) as words, session("harness", "sweep", *words):
+    with words_for(data, others) as words, training_session("harness", "sweep", *words):
         from harness.sweeps.launch import train_sweep
 
         opened, parent_id = train_sweep(words, lambda comparison: None)

@@ -25,8 +25,8 @@ def words_for(data: Any, others: list[str]) -> Iterator[list[str]]:
     if data is None:
         yield others
         return
-    if chosen := next((word for word in others if word.startswith(("dataset=", "dataset.file=", "dataset.source="))), ""):
-        raise RequestError(f"data and {chosen}: each says which data to use. Leave one of them out.")
+    if chosen := [word for word in others if word.startswith(("dataset=", "dataset.file=", "dataset.source="))]:
+        raise RequestError(f"data and {chosen[0]}: each says which data to use. Leave one of them out.")
     arrays = _arrays(data)
     digest = hashlib.sha256()
     for name, array in arrays.items():
@@ -78,4 +78,3 @@ def _write(file: Path, arrays: dict[str, Any]) -> None:
                 np.savez(target, **arrays)
     except OSError as error:
         raise RequestError(f"data: {file} cannot be written ({error.strerror}).") from error
-
