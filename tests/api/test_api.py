@@ -20,6 +20,7 @@ import harness
 from harness import api
 from harness.errors import ConfigError, HarnessError, RequestError
 from harness.paths import _umask
+from tests.user_code import NETS, user_directory
 
 DATA = Path(__file__).parents[1] / "data"
 SMALL = (f"dataset.directory={DATA}", "dataset.train_size=100", "dataset.test_size=50", "regime.epochs=1")
@@ -176,7 +177,7 @@ def test_an_expected_error_has_the_message_of_the_command(place: Path) -> None:
     with pytest.raises(ConfigError, match="seed"):
         harness.train(*SMALL, "seed=0,1")
     with pytest.raises(RequestError, match="No run"):
-        harness.load("f00")
+        harness.load("no such run")
     assert len(harness.runs()) == runs
 
 
@@ -294,10 +295,14 @@ def test_arrays_that_are_refused_leave_nothing(place: Path) -> None:
     assert (sorted(place.glob("arrays/*")), len(harness.runs())) == before
 
 
-def test_a_function_of_a_module_builds_the_model(place: Path) -> None:
-    from tests import user_code
+def test_a_function_of_a_module_builds_the_model(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(place)
+    with user_directory(place, my_nets=NETS):
+        import my_nets  # type: ignore[import-not-found]
 
-    run = harness.train(*SMALL, model=user_code.build, figures="none")
-    assert run.settings["model.builder"] == "tests.user_code:build"
+        run = harness.train(*SMALL, model={"builder": my_nets.sequence, "options": {"units": 5}}, figures="none")
+        assert run.settings["model.builder"] == "my_nets:sequence"
+        assert run.settings["model.options.units"] == 5
+        assert harness.train(*SMALL, model=my_nets.sequence, figures="none").settings["model.options.units"] == 16
     with pytest.raises(ConfigError, match="%%writefile"):
         harness.train(*SMALL, model=type("Built", (), {"__module__": "__main__"}))
