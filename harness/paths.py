@@ -64,6 +64,11 @@ def checkpoint_file(run_id: str) -> Path:
     return checkpoint_directory() / f"{re.sub(r'[^0-9A-Za-z_-]', '_', run_id)}.npz"
 
 
+def array_file(digest: str) -> Path:
+    """The arrays with this digest that Python handed over (`harness.train(data=...)`)."""
+    return project_root() / ARRAYS / f"arrays_{digest}.npz"
+
+
 def default_store_uri() -> str:
     """MLflow's default store, in the project's root, so that a plain `mlflow ui` there finds every run."""
     return f"sqlite:///{project_root() / DATABASE}"
@@ -74,8 +79,8 @@ def default_artifact_directory() -> Path:
     return project_root() / "mlruns"
 
 
-OUTPUTS, DATABASE = "outputs", "mlflow.db"
-KEPT = (OUTPUTS, "outputs/runs", "outputs/sweeps", "checkpoints", "mlruns", DATABASE, "spool")
+OUTPUTS, DATABASE, ARRAYS = "outputs", "mlflow.db", "arrays"
+KEPT = (OUTPUTS, "outputs/runs", "outputs/sweeps", "checkpoints", "mlruns", DATABASE, "spool", ARRAYS)
 """What the harness keeps in the project's root."""
 _SHARED = stat.S_ISGID | stat.S_IWGRP
 _users_umask: int | None = None

@@ -47,6 +47,9 @@ MISLEADING = (
 )  # fmt: skip
 """Variables that do not change numbers, but which run is written, what is read, or whether warnings are errors."""
 
+in_effect: tuple[str, ...] = ()
+"""Variables with which somebody else imported TensorFlow in this process, before they could be taken out."""
+
 IGNORED_VARIABLE = "HARNESS_IGNORED"
 """The environment variable that tells workers which variables the command removed."""
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.analysis.metric_names import Naming
+from harness.api.arrays import words_for
 from harness.api.chosen_runs import choose, whole_experiment
 from harness.api.comparing import baseline_row, compared, demanded
 from harness.api.overrides import overrides as as_overrides
 from harness.api.results import ComparisonTable, Run, Sweep, SweepReport, frame_of, read_record
-from harness.api.session import session
+from harness.api.session import session, training_session
 from harness.errors import RequestError
 from harness.tracking.models import find_run
 from harness.tracking.reading import cached_reads, read_runs
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Data = tuple[tuple[Any, Any], tuple[Any, Any]]
+"""Arrays, or what NumPy makes arrays of: ((x_train, y_train), (x_test, y_test))."""
 Named = str | Run | Sweep
 """What names runs: a run's or a sweep's id or name, `latest`, `best`, or what this interface has returned."""
 
@@ -42,14 +45,20 @@ __all__ = [
 ]
 
 
-def train(*overrides: str, callbacks: Sequence[Any] = (), store: str | Path | None = None, **settings: Any) -> Run:
+def train(
+    *overrides: str, data: Data | None = None, callbacks: Sequence[Any] = (), store: str | Path | None = None,
+    **settings: Any,
+) -> Run:  # fmt: skip
     """Train one run, as `harness train` does, and return it.
 
     Args:
         overrides: Hydra's, as on the command line.
+        data: ((x_train, y_train), (x_test, y_test)), as Keras's own datasets are: images (n, *shape), labels (n,). They
+            are kept in the project's folder `arrays/`.
         callbacks: Keras callbacks that are added to those of the configuration.
         store: the MLflow store; by default MLFLOW_TRACKING_URI, else the project's own.
-        settings: further settings with Python values; a section is a dictionary.
+        settings: further settings with Python values; a section is a dictionary. `model` may be a function of a module,
+            as `model.builder` is.
 
     Raises:
         harness.errors.HarnessError: with the message that the command prints.
@@ -59,15 +68,15 @@ def train(*overrides: str, callbacks: Sequence[Any] = (), store: str | Path | No
         >>> run.state, len(run.history)
         ('FINISHED', 2)
     """
-    words = [*as_overrides(overrides, settings), *_stored_in(store)]
-    with session("harness", "train", *words):
+    others = [*as_overrides(overrides, settings), *_stored_in(store)]
+    with words_for(data, others) as words, training_session("harness", "train", *words):
         from harness.sweeps.launch import train_run
 
         opened, run_id = train_run(words, callbacks)
         return Run(opened, read_record(opened, run_id))
 
 
-def sweep(*overrides: str, store: str | Path | None = None, **settings: Any) -> Sweep:
+def sweep(*overrides: str, data: Data | None = None, store: str | Path | None = None, **settings: Any) -> Sweep:
     """Train a run for each combination of values, as `harness sweep` does; the same call resumes an interrupted sweep.
 
     A list, a range or a tuple has the values to try. The other arguments are those of `train`.
@@ -80,8 +89,8 @@ def sweep(*overrides: str, store: str | Path | None = None, **settings: Any) -> 
         >>> len(sweep.runs)
         4
     """
-    words = [*as_overrides(overrides, settings, sweeps=True), *_stored_in(store)]
-    with session("harness", "sweep", *words):
+    others = [*as_overrides(overrides, settings, sweeps=True), *_stored_in(store)]
+    with words_for(data, others) as words, training_session("harness", "sweep", *words):
         from harness.sweeps.launch import train_sweep
 
         opened, parent_id = train_sweep(words, lambda comparison: None)

@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.config.schema import Config, flatten
 from harness.errors import RequestError
+from harness.user_code import parse
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _WORDS = frozenset({"null", "none", "true", "false", "nan", "inf", "yes", "no", "on", "off"})
@@ -22,7 +23,9 @@ def overrides(words: Sequence[str], settings: Mapping[str, Any], sweeps: bool = 
     A dictionary is a section: `regime={"epochs": 5}` is `regime.epochs=5`. A value is exactly itself: the text "1.10"
     stays a text. In a sweep, a list, a range or a tuple has the values to try; for a setting that is a list itself
     (`model.hidden`) it is one value, and a list of lists has several. Raises `RequestError` for a flag, and for a value
-    that no setting can have.
+    that no setting can have; `ConfigError` for a function of a notebook's cell.
+
+    A function is its reference (`my_models:build`); as `model` it is `model.builder`.
 
     Example:
         >>> overrides(["model=cnn"], {"seed": range(3), "regime": {"epochs": 5}}, sweeps=True)
@@ -34,7 +37,17 @@ def overrides(words: Sequence[str], settings: Mapping[str, Any], sweeps: bool = 
                 f"{word!r}: give Hydra's overrides as texts ('model=cnn', 'regime.epochs=5') and other settings as "
                 "keywords (seed=1). Flags belong to the command line."
             )
-    return [*words, *(f"{key}={_text(key, value, sweeps)}" for key, value in _leaves(settings))]
+    given = (("model.builder" if _are_builders(key, value) else key, value) for key, value in _leaves(settings))
+    return [*words, *(f"{key}={_text(key, value, sweeps)}" for key, value in given)]
+
+
+def _are_builders(key: str, value: Any) -> bool:
+    """Whether the user gives functions that build models. Raises `RequestError` for some, and models by name."""
+    values = list(value) if _is_several(value) else [value]
+    functions = sum(map(callable, values))
+    if key == "model" and 0 < functions < len(values):
+        raise RequestError("model: give names of models, or functions, not both in one sweep.")
+    return key == "model" and functions > 0
 
 
 def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
@@ -71,6 +84,10 @@ def _value(key: str, value: Any) -> str:
         return repr(value)
     if isinstance(value, str | Path):
         return _quoted(str(value))
+    if callable(value) and hasattr(value, "__qualname__"):
+        reference = f"{value.__module__}:{value.__qualname__}"
+        parse(reference)
+        return _quoted(reference)
     if _is_several(value):
         return f"[{','.join(_value(key, each) for each in value)}]"
     raise RequestError(f"{key}={value!r}: a setting is a number, a text, true or false, a list of these, or None.")

@@ -18,8 +18,9 @@ import pytest
 
 import harness
 from harness import api
-from harness.errors import ConfigError, RequestError
+from harness.errors import ConfigError, HarnessError, RequestError
 from harness.paths import _umask
+from tests.user_code import NETS, user_directory
 
 DATA = Path(__file__).parents[1] / "data"
 SMALL = (f"dataset.directory={DATA}", "dataset.train_size=100", "dataset.test_size=50", "regime.epochs=1")
@@ -169,14 +170,14 @@ def test_a_call_is_recorded_as_the_command_that_does_the_same(run: harness.Run) 
     assert "regime.validation.size=20" in command
 
 
-def test_an_expected_error_has_the_message_of_the_command(place: Path) -> None:
+def test_an_expected_error_has_the_message_of_the_command(place: Path, run: harness.Run) -> None:
     runs = len(harness.runs())
     with pytest.raises(ConfigError, match="model=nope: must be one of"):
         harness.train("model=nope")
     with pytest.raises(ConfigError, match="seed"):
         harness.train(*SMALL, "seed=0,1")
     with pytest.raises(RequestError, match="No run"):
-        harness.load("f00")
+        harness.load("no such run")
     assert len(harness.runs()) == runs
 
 
@@ -222,3 +223,85 @@ def test_a_script_needs_no_guard_for_its_workers(place: Path) -> None:
     )
     said = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=300)
     assert said.stdout.split("\n")[:2] == ["once", "['FINISHED', 'FINISHED']"], said.stderr
+
+
+def test_random_states_and_settings_of_keras_stay(run: harness.Run) -> None:
+    import random
+
+    import keras
+    import tensorflow as tf
+
+    random.seed(5)
+    np.random.seed(5)
+    expected = random.random(), np.random.rand()
+    random.seed(5)
+    np.random.seed(5)
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    tf.config.run_functions_eagerly(True)
+    try:
+        again = harness.train(
+            *SMALL, "regime.validation.strategy=first", regime={"validation": {"size": 20}}, seed=3, figures="none"
+        )
+        assert (keras.config.floatx(), keras.config.dtype_policy().name) == ("float64", "mixed_bfloat16")
+        assert tf.config.functions_run_eagerly()
+    finally:
+        keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")
+        tf.config.run_functions_eagerly(False)
+    assert (random.random(), np.random.rand()) == expected
+    assert again.metrics["final/test_loss"] == run.metrics["final/test_loss"]
+
+
+def test_variables_that_reached_tensorflow_are_said_and_recorded(
+    run: harness.Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    late = harness.train(*SMALL, figures="none")
+    assert late._record.tags["harness.environment_in_effect"] == "TF_ENABLE_ONEDNN_OPTS"
+    assert "restart the kernel" in caplog.text
+    assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == "0"
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
+    assert "harness.environment_in_effect" not in harness.train(*SMALL, figures="none")._record.tags
+
+
+def test_arrays_are_a_dataset(place: Path) -> None:
+    images = np.random.default_rng(1).integers(0, 255, (60, 6, 5), np.uint8)
+    labels = np.array(["cat", "dog", "owl"])[np.arange(60) % 3]
+    data = (images[:40], labels[:40]), (images[40:], pd.Series(labels[40:]))
+    small = {"regime": {"epochs": 1}, "figures": "none"}
+    run = harness.train(data=data, dataset={"name": "pets"}, **small)
+    assert run.settings["dataset.name"] == "pets"
+    assert run.class_names == ("cat", "dog", "owl")
+    assert run.predict(images[0]).shape == (3,)
+    [file] = (place / "arrays").iterdir()
+    assert file.stat().st_mode & 0o077 == 0
+    assert harness.train(data=data, **small).settings["dataset.file"] == str(file)
+
+
+def test_arrays_that_are_refused_leave_nothing(place: Path) -> None:
+    images, labels = np.zeros((40, 6, 6), np.uint8), np.arange(40) % 4
+    before = sorted(place.glob("arrays/*")), len(harness.runs())
+    for data, said in (
+        (((images, labels[:30]), (images, labels)), "40 images and y_train 30 labels"),
+        (((images, labels), (np.full((4, 6, 6), np.nan), labels[:4])), "x_test.* nan"),
+        (((images, labels.astype(object)), (images, labels)), "y_train has Python objects"),
+        ((images, labels), "give .*x_train, y_train"),
+    ):
+        with pytest.raises(HarnessError, match=said):
+            harness.train(data=data, regime={"epochs": 1})  # type: ignore[arg-type]
+    with pytest.raises(RequestError, match="dataset=mnist"):
+        harness.train(data=((images, labels), (images, labels)), dataset="mnist")
+    assert (sorted(place.glob("arrays/*")), len(harness.runs())) == before
+
+
+def test_a_function_of_a_module_builds_the_model(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(place)
+    with user_directory(place, my_nets=NETS):
+        import my_nets  # type: ignore[import-not-found]
+
+        run = harness.train(*SMALL, model={"builder": my_nets.sequence, "options": {"units": 5}}, figures="none")
+        assert run.settings["model.builder"] == "my_nets:sequence"
+        assert run.settings["model.options.units"] == 5
+    with pytest.raises(ConfigError, match="%%writefile"):
+        harness.train(*SMALL, model=type("Built", (), {"__module__": "__main__"}))
