@@ -43,7 +43,17 @@ def validate(config: Config) -> None:
 
 
 def check_images(model: ModelConfig, image_shape: Sequence[int]) -> None:
-    """Raise `ConfigError` if images of this shape, (height, width) or (height, width, channels), are too small."""
+    """Raise `ConfigError` if a model cannot take images of this shape: (height, width), (height, width, channels), or
+    (features,) for vectors."""
+    if len(image_shape) == 1:
+        vectors = f"the data are vectors of {image_shape[0]:,} features, which are no pictures"
+        if model.filters:
+            raise ConfigError(
+                f"model.filters={model.filters}: {vectors}. Use model=mlp_128 or another without filters."
+            )
+        if model.shift:
+            raise ConfigError(f"model.shift={model.shift}: {vectors}. Use model.shift=0.")
+        return
     height, width = image_shape[:2]
     least, size = min(height, width), f"{height} x {width}"
     problems = []

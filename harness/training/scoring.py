@@ -38,7 +38,8 @@ def build_scorer(model: Any, head: str, jit_compile: bool) -> Scorer:
         def add(number: Any, loss: Any, right: Any) -> tuple[Any, Any, Any]:
             start = number * CHUNK
             more_loss, more_right = totals(
-                tf.slice(images, [start, 0, 0], [CHUNK, *images.shape[1:]]), tf.slice(labels, [start], [CHUNK])
+                tf.slice(images, [start] + [0] * (len(images.shape) - 1), [CHUNK, *images.shape[1:]]),
+                tf.slice(labels, [start], [CHUNK]),
             )
             return number + 1, loss + more_loss, right + more_right
 
