@@ -66,7 +66,7 @@ def _prepared() -> Iterator[None]:
         if "PYTHONWARNINGS" in before:  # `prepare` has dropped the filters that it asks for
             warnings.filters[:] = filters  # type: ignore[index]
         if not drawn and "matplotlib" in sys.modules:  # imported with the pinned MPLBACKEND
-            from harness.figures.style import restore_backend
+            from harness.figures.backend import restore_backend
 
             restore_backend(before.get("MPLBACKEND"))
 

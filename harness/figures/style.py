@@ -185,13 +185,6 @@ class _Figure(Figure):
         return picture.getvalue()
 
 
-def restore_backend(name: str | None) -> None:
-    """Give back the backend of pyplot that the variable MPLBACKEND (`name`) or else a matplotlibrc asks for, where
-    matplotlib was imported under another value of the variable."""
-    wanted = name or dict.__getitem__(matplotlib.rcParamsOrig, "backend")
-    dict.__setitem__(matplotlib.rcParams, "backend", wanted)
-
-
 def page_width(natural: float) -> float:
     """The width of a figure in inches: that of the page, or the `natural` one if the page has none."""
     return _PAGE.get().width or natural
