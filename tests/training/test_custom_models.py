@@ -10,14 +10,26 @@ import numpy as np
 import pytest
 
 from harness.errors import ConfigError, TrainingError
+from harness.metrics import summarize
+from harness.own_metrics import load_metrics
+from harness.run.evaluate import evaluate_stages
 from harness.training import choose_engine
 from harness.training.state import read_state, write_state
 from harness.user_code import allow
 from tests.training.test_state import same_bits
-from tests.training.training_runs import Watcher, train
+from tests.training.training_runs import VALIDATED, Watcher, train
 from tests.user_code import NETS, user_directory
+from tests.variants import CLOTHES
 
 pytestmark = pytest.mark.slow  # TensorFlow takes seconds to import
+
+METRIC = """
+
+def error(labels, probabilities):
+    return (probabilities.argmax(axis=1) != labels).mean()
+
+error.greater_is_better = False
+"""
 
 BRANCHING = """
 import keras
@@ -42,7 +54,7 @@ def unlooped(input_shape, classes): return keras.Sequential([layers.Flatten(), U
 
 @pytest.fixture(scope="module", autouse=True)
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with user_directory(tmp_path_factory.mktemp("user"), nets_t=NETS, branching_t=BRANCHING) as folder:
+    with user_directory(tmp_path_factory.mktemp("user"), nets_t=NETS + METRIC, branching_t=BRANCHING) as folder:
         allow([f"nets_t:{name}" for name in ("residual", "sequence", "subclassed")])
         yield folder
 
@@ -80,3 +92,20 @@ def test_what_no_engine_can_train_is_one_message() -> None:
     allow(["branching_t:deciding"])
     with pytest.raises(TrainingError, match="branching_t:deciding cannot be trained: OperatorNotAllowedInGraphError"):
         train("keras", "model.builder=branching_t:deciding", "regime.epochs=1")
+
+
+@pytest.mark.parametrize("engine", ["compiled", "keras"])
+def test_a_run_has_the_metrics_it_is_asked_for_of_every_split_and_stage_with_their_gaps(engine: str) -> None:
+    allow(["nets_t:error"])
+    trained = train(engine, "metrics=[nets_t:error,top_2_accuracy]", *VALIDATED, "regime.epochs=2")
+    asked_for, series = load_metrics(trained.config.metrics), trained.history.series
+    stages = evaluate_stages(trained.model, trained.fitted, trained.splits, CLOTHES.class_names, asked_for)
+    scalars = summarize(trained.history, stages, asked_for)
+    for split in ("train", "val"):
+        assert series[f"{split}/error"] == pytest.approx([1 - value for value in series[f"{split}/accuracy"]])
+        assert scalars[f"final/{split}_top_2_accuracy"] == pytest.approx(series[f"{split}/top_2_accuracy"][-1])
+    assert series["gap/error"] == pytest.approx(series["gap/accuracy"])
+    for stage in ("final", "last", "best"):
+        for split in ("val", "test"):
+            assert scalars[f"{stage}/gap_{split}_error"] == pytest.approx(scalars[f"{stage}/gap_{split}_accuracy"])
+            assert scalars[f"{stage}/{split}_top_2_accuracy"] > scalars[f"{stage}/{split}_accuracy"]
