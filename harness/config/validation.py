@@ -13,6 +13,8 @@ from typing import Any
 
 from harness.config.optimizers import COMMON_OPTIMIZER_OPTIONS, OPTIMIZERS
 from harness.config.schema import (
+    LOSSES,
+    SCHEDULES,
     Config,
     ModelConfig,
     OptimizerConfig,
@@ -23,13 +25,15 @@ from harness.config.schema import (
 )
 from harness.errors import ConfigError, suggestion
 from harness.own_metrics import metric_problems
-from harness.user_code import check_options
+from harness.user_code import check_options, is_reference
 
 EXPERIMENT_NAME_LIMIT, RUN_NAME_LIMIT = 256, 250
 """Characters, those of the columns in MLflow's tables."""
 NAME_SHOWN = 60
-BUILDER_ARGUMENTS = ("input_shape", "classes")
-"""What `model.builder` is called with, before its options."""
+BUILDER_ARGUMENTS, LOSS_ARGUMENTS, SCHEDULE_ARGUMENTS = (
+    ("input_shape", "classes"), ("y_true", "y_pred"), ("epoch", "epochs"),
+)  # fmt: skip
+"""What functions of the user's own are called with, before their options."""
 
 
 def validate(config: Config) -> None:
@@ -74,6 +78,8 @@ def _broken_rule(value: Any, rule: Mapping[str, Any]) -> str | None:
         return "must be a finite number."
     if not rule:
         return None
+    if rule["traits"].reference and is_reference(str(value)):
+        return None  # see `_code_problems`
     if rule["choices"] and value not in rule["choices"]:
         return f"must be one of {', '.join(rule['choices'])}.{suggestion(str(value), rule['choices'])}"
     checks: tuple[tuple[str, Callable[[Any, Any], bool], Any], ...] = (
@@ -148,11 +154,29 @@ def _custom_problems(model: ModelConfig, idle: set[str]) -> Iterator[str]:
 def _code_problems(config: Config) -> Iterator[str]:
     """What is wrong with references to the user's own code, as far as its source tells."""
     yield from metric_problems(config.metrics)
-    if config.model.builder is not None:
+    regime, schedule = config.regime, config.regime.schedule
+    uses: list[tuple[str, str | None, Mapping[str, Any], Sequence[str], str]] = [
+        ("model.builder", config.model.builder, config.model.options, BUILDER_ARGUMENTS, "model.options"),
+        ("regime.loss", regime.loss, regime.loss_options, LOSS_ARGUMENTS, "regime.loss_options"),
+        ("regime.schedule.name", schedule.name, schedule.options, SCHEDULE_ARGUMENTS, "regime.schedule.options"),
+        *(("regime.callbacks", callback, {}, (), "regime.callbacks") for callback in regime.callbacks),
+    ]
+    for key, reference, options, arguments, prefix in uses:
+        if reference is None or (reference in (*LOSSES, *SCHEDULES) and not options):
+            continue
         try:
-            check_options(config.model.builder, config.model.options, BUILDER_ARGUMENTS, "model.options")
+            if not is_reference(reference):
+                raise ConfigError(
+                    f"{prefix}={options}: only a function of your own has options, {key}=module:function."
+                )
+            check_options(reference, options, arguments, prefix)
         except ConfigError as error:
-            yield f"model.builder={error}" if str(error).startswith(config.model.builder) else str(error)
+            yield f"{key}={error}" if str(error).startswith(reference) else str(error)
+    if is_reference(regime.loss) and regime.label_smoothing:
+        yield (
+            f"regime.label_smoothing={regime.label_smoothing} with regime.loss={regime.loss}: it is part of the "
+            "harness's cross-entropy. Smooth labels in your own loss, or set it to 0."
+        )
 
 
 def _width_problems(model: ModelConfig, idle: set[str]) -> Iterator[str]:

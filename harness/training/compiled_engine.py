@@ -164,7 +164,7 @@ def _structure(model: Any, config: Config, size: int) -> Hashable:
     optimizer = {key: value for key, value in flatten(config.optimizer, "optimizer.").items() if key not in given}
     return repr((
         model.get_config(), optimizer, config.mixed_precision, labels_form(regime), regime.label_smoothing,
-        regime.batch_size, size, code_digests(config),
+        regime.batch_size, size, regime.loss, regime.loss_options, code_digests(config),
     ))  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from harness.config.schema import Config
+from harness.config.schema import Config, references
 from harness.errors import ConfigError, HarnessError, TrainingError
 from harness.records import Fitted, Split
 from harness.training import compiled_engine, keras_engine
@@ -79,6 +79,15 @@ def fit(
     except HarnessError:
         raise
     except Exception as error:  # whatever the user's layers raise
-        if config.model.builder is None:
+        if not (named := references(config)):
             raise
-        raise TrainingError(f"{config.model.builder} cannot be trained: {describe_error(error)}") from error
+        raise TrainingError(f"Training with {', '.join(named.values())} failed: {describe_error(error)}") from error
+
+
+def load_callbacks(config: Config) -> list[Any]:
+    """The callbacks of the user's own (`regime.callbacks`). Raises as `callbacks.own_callbacks`."""
+    if not config.regime.callbacks:
+        return []
+    from harness.training.callbacks import own_callbacks
+
+    return own_callbacks(config.regime.callbacks)
