@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from harness.run.evaluate import evaluate_stages
 from harness.training import choose_engine, load_callbacks
 from harness.training.state import read_state, write_state
 from harness.user_code import allow
+from tests.conftest import REPOSITORY
 from tests.training.test_state import same_bits
 from tests.training.training_runs import VALIDATED, Watcher, setting, train
 from tests.user_code import NETS, user_directory
@@ -79,6 +81,15 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with user_directory(tmp_path_factory.mktemp("user"), nets_t=NETS + METRIC, branching_t=BRANCHING) as folder:
         allow([f"nets_t:{name}" for name in ("residual", "sequence", "subclassed")])
         yield folder
+
+
+def test_the_residual_network_of_the_documents_trains(directory: Path) -> None:
+    (text,) = re.findall(r"^```python\n(.*?)^```", (REPOSITORY / "docs" / "models.md").read_text(), re.M | re.S)
+    (directory / "my_models.py").write_text(text)
+    allow(["my_models:residual"])
+    trained = train("compiled", "model.builder=my_models:residual", "model.options.width=4", "regime.epochs=1")
+    assert trained.history.series["train/accuracy"][-1] > 0.1
+    assert trained.model.get_layer("scale_1").factor.numpy() != pytest.approx(1)
 
 
 @pytest.mark.parametrize("name", ["residual", "subclassed"])
