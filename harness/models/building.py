@@ -34,7 +34,7 @@ def build_model(
     scaled = preprocessing_layer(preprocessing, training_images)(_shift(model.shift, inputs))
     if model.builder is not None:
         with _computing_in(mixed_precision):
-            answers = custom_outputs(model, _with_channel(scaled), data.classes)
+            answers = custom_outputs(model, _with_channel(scaled) if len(scaled.shape) > 2 else scaled, data.classes)
         whole = keras.Model(inputs, answers, name=_identifier(model.name))
         check_custom(whole, model, training_images)
         return whole
