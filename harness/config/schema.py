@@ -19,6 +19,10 @@ ARCHITECTURES = ("mlp", "cnn", "custom")
 ACTIVATIONS = (
     "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh", "sigmoid", "softplus", "linear",
 )  # fmt: skip
+INITIALIZERS = (
+    "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal", "orthogonal",
+)  # fmt: skip
+CONSTRAINTS = ("non_neg", "unit_norm")
 HEADS = ("logits", "softmax")
 VALIDATION_STRATEGIES = ("none", "first", "random", "stratified")
 LABELS = ("integers", "one_hot")
@@ -73,6 +77,10 @@ class ModelConfig:
     batch_norm: bool = setting(False, idle_with=_CUSTOM, weights=True, time="value")
     shift: int = setting(0, at_least=0, at_most=8, added=True, time="presence")
     head: str = setting("logits", choices=HEADS)
+    initializer: str | None = setting(None, choices=INITIALIZERS, added=True, idle_with=_CUSTOM, reference=True)
+    max_norm: float | None = setting(None, above=0, added=True, idle_with=_CUSTOM)
+    constraint: str | None = setting(None, choices=CONSTRAINTS, added=True, idle_with=_CUSTOM, reference=True)
+    augmentation: str | None = setting(None, choices=(), added=True, time="value", reference=True)
     builder: str | None = setting(None, added=True, weights=True, time="value", reference=True)
     options: dict[str, Any] = setting({}, time="value")
 

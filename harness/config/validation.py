@@ -13,6 +13,8 @@ from typing import Any
 
 from harness.config.optimizers import COMMON_OPTIMIZER_OPTIONS, OPTIMIZERS
 from harness.config.schema import (
+    CONSTRAINTS,
+    INITIALIZERS,
     LOSSES,
     SCHEDULES,
     Config,
@@ -34,6 +36,9 @@ BUILDER_ARGUMENTS, LOSS_ARGUMENTS, SCHEDULE_ARGUMENTS = (
     ("input_shape", "classes"), ("y_true", "y_pred"), ("epoch", "epochs"),
 )  # fmt: skip
 """What functions of the user's own are called with, before their options."""
+MADE_WITHOUT_ARGUMENTS = ("initializer", "constraint", "augmentation")
+"""Settings of a model whose functions return an object of Keras."""
+BUILT_IN = frozenset({*LOSSES, *SCHEDULES, *INITIALIZERS, *CONSTRAINTS})
 
 
 def validate(config: Config) -> None:
@@ -129,6 +134,8 @@ def _model_problems(model: ModelConfig) -> Iterator[str]:
     if model.builder is not None or model.options:
         given = "builder" if model.builder is not None else f"options={model.options}"
         yield f"model.{given}: only model=custom has it, and this has model.architecture={model.architecture}."
+    if model.max_norm is not None and model.constraint is not None:
+        yield f"model.max_norm={model.max_norm} with model.constraint={model.constraint}: a kernel has one constraint."
     yield from _width_problems(model, idle)
     if "model.filters" in idle and model.filters:
         yield (
@@ -159,10 +166,11 @@ def _code_problems(config: Config) -> Iterator[str]:
         ("model.builder", config.model.builder, config.model.options, BUILDER_ARGUMENTS, "model.options"),
         ("regime.loss", regime.loss, regime.loss_options, LOSS_ARGUMENTS, "regime.loss_options"),
         ("regime.schedule.name", schedule.name, schedule.options, SCHEDULE_ARGUMENTS, "regime.schedule.options"),
+        *((f"model.{name}", getattr(config.model, name), {}, (), f"model.{name}") for name in MADE_WITHOUT_ARGUMENTS),
         *(("regime.callbacks", callback, {}, (), "regime.callbacks") for callback in regime.callbacks),
     ]
     for key, reference, options, arguments, prefix in uses:
-        if reference is None or (reference in (*LOSSES, *SCHEDULES) and not options):
+        if reference is None or (reference in BUILT_IN and not options):
             continue
         try:
             if not is_reference(reference):

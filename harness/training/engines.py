@@ -18,6 +18,10 @@ Engine = Callable[[Any, Config, Split, Split | None, TrainingObserver, Sequence[
 ENGINES: Mapping[str, Engine] = {"compiled": compiled_engine.fit, "keras": keras_engine.fit}
 
 
+_TRACED = ("model.", "regime.loss")
+"""The beginnings of the settings whose functions are part of a compiled step."""
+
+
 def choose_engine(
     config: Config, callbacks: Sequence[Any] = (), model: Any = None, train: Split | None = None
 ) -> tuple[str, str]:
@@ -34,13 +38,13 @@ def choose_engine(
         )
     if watchers and config.engine == "auto":
         return "keras", f"auto: {', '.join(watchers)} must see every batch"
-    if config.model.builder is not None and config.engine != "keras" and model is not None and train is not None:
+    named = references(config)
+    own = ", ".join(named[key] for key in named if key.startswith(_TRACED))
+    if own and config.engine != "keras" and model is not None and train is not None:
         if (problem := compiled_engine.obstacle(model, config, train)) and config.engine == "compiled":
-            raise ConfigError(
-                f"engine=compiled: it cannot train {config.model.builder} ({problem}). Use engine=keras or engine=auto."
-            )
+            raise ConfigError(f"engine=compiled: it cannot train {own} ({problem}). Use engine=keras or engine=auto.")
         if problem:
-            return "keras", f"auto: the compiled engine cannot train {config.model.builder} ({problem})"
+            return "keras", f"auto: the compiled engine cannot train {own} ({problem})"
     if config.engine != "auto":
         return config.engine, "asked for"
     return "compiled", "auto: nothing must see every batch"

@@ -263,7 +263,8 @@ def _progress(archive: Any) -> Progress:
 def state_of_model(file: Path, objects: Mapping[str, Any] | None = None) -> TrainingState:
     """The weights of a saved Keras model, and its optimizer's state if it was saved with one.
 
-    How many epochs lie behind them is not in the file: 0. `objects` are classes of the user's own by name. Raises `RequestError` if it cannot be read.
+    How many epochs lie behind them is not in the file: 0. `objects` are classes of the user's own by name. Raises
+    `RequestError` if it cannot be read.
     """
     import keras
 
