@@ -22,9 +22,14 @@ ARCHITECTURES = ("mlp", "cnn", "custom")
 ACTIVATIONS = (
     "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh", "sigmoid", "softplus", "linear",
 )  # fmt: skip
+INITIALIZERS = (
+    "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal", "orthogonal",
+)  # fmt: skip
+CONSTRAINTS = ("non_neg", "unit_norm")
 HEADS = ("logits", "softmax")
 VALIDATION_STRATEGIES = ("none", "first", "random", "stratified")
 LABELS = ("integers", "one_hot")
+LOSSES = ("cross_entropy",)
 SCHEDULES = ("constant", "step", "exponential", "cosine", "plateau")
 MONITORS = ("val/loss", "val/accuracy", "train/loss", "train/accuracy", "fit/loss", "fit/accuracy")
 ENGINES = ("auto", "compiled", "keras")
@@ -97,6 +102,10 @@ class ModelConfig:
     batch_norm: bool = setting(False, idle_with=_CUSTOM, weights=True, time="value")
     shift: int = setting(0, at_least=0, at_most=8, added=True, time="presence")
     head: str = setting("logits", choices=HEADS)
+    initializer: str | None = setting(None, choices=INITIALIZERS, added=True, idle_with=_CUSTOM, reference=True)
+    max_norm: float | None = setting(None, above=0, added=True, idle_with=_CUSTOM)
+    constraint: str | None = setting(None, choices=CONSTRAINTS, added=True, idle_with=_CUSTOM, reference=True)
+    augmentation: str | None = setting(None, choices=(), added=True, time="value", reference=True)
     builder: str | None = setting(None, added=True, weights=True, time="value", reference=True)
     options: dict[str, Any] = setting({}, time="value")
 
@@ -189,7 +198,7 @@ def _all_but(*users: str) -> tuple[str, tuple[str, ...]]:
 class ScheduleConfig:
     """The learning rate by epoch, as a factor on `optimizer.learning_rate` (see training/schedules.py)."""
 
-    name: str = setting("constant", choices=SCHEDULES)
+    name: str = setting("constant", choices=SCHEDULES, reference=True)
     warmup_epochs: int = setting(0, at_least=0, idle_with=("name", ("plateau",)))
     factor: float = setting(0.1, above=0, below=1, idle_with=_all_but("step", "plateau"))
     every_epochs: int = setting(10, at_least=1, idle_with=_all_but("step"))
@@ -197,6 +206,7 @@ class ScheduleConfig:
     final_fraction: float = setting(0.0, at_least=0, at_most=1, idle_with=_all_but("cosine"))
     monitor: str = setting("val/loss", choices=MONITORS, idle_with=_all_but("plateau"))
     patience: int = setting(5, at_least=0, idle_with=_all_but("plateau"))
+    options: dict[str, Any] = setting({})
 
 
 @dataclass
@@ -208,6 +218,9 @@ class RegimeConfig:
     shuffle: bool = True
     labels: str = setting("integers", choices=LABELS)
     label_smoothing: float = setting(0.0, at_least=0, below=1, added=True)
+    loss: str = setting("cross_entropy", choices=LOSSES, added=True, reference=True)
+    loss_options: dict[str, Any] = setting({})
+    callbacks: list[str] = setting([], added=True, reference=True)
     continue_from: str | None = setting(
         None, by_name="a name whose meaning changes; the fingerprint of what is continued stands for it"
     )
