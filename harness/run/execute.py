@@ -39,6 +39,7 @@ from harness.training import (
     fit,
     import_tensorflow,
     intra_op_threads,
+    load_callbacks,
     seed_everything,
     weight_shapes,
 )
@@ -115,6 +116,7 @@ def execute(
 
         images, preprocessing = splits.train.images, config.dataset.preprocessing
         model = build_model(config.model, preprocessing, spec, images, config.mixed_precision)
+        callbacks = [*callbacks, *load_callbacks(config)]
         engine, reason = choose_engine(config, callbacks, model, splits.train)
         log.info("engine %s (%s), %d parameters", engine, reason, model.count_params())
         tracked.set_tags(

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.config.fingerprint import code_digests
 from harness.config.schema import Config, flatten, settings_with
 from harness.records import Fitted, Split
 from harness.training.compiling import build_accuracy, build_loss, build_optimizer, labels_form
@@ -163,7 +164,7 @@ def _structure(model: Any, config: Config, size: int) -> Hashable:
     optimizer = {key: value for key, value in flatten(config.optimizer, "optimizer.").items() if key not in given}
     return repr((
         model.get_config(), optimizer, config.mixed_precision, labels_form(regime), regime.label_smoothing,
-        regime.batch_size, size,
+        regime.batch_size, size, regime.loss, regime.loss_options, code_digests(config),
     ))  # fmt: skip
 
 
