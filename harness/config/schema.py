@@ -7,11 +7,11 @@ Hydra's structured-config schema is made of these classes, and `composing` turns
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from harness.config.optimizers import OPTIMIZERS
-from harness.config.traits import Traits, setting
+from harness.config.traits import Traits, setting, traits_of
 
 DATASETS = ("fashion_mnist", "mnist")
 PUBLISHED_SOURCE = "published"
@@ -42,22 +42,14 @@ SAVED = (MODEL_SUFFIX, STATE_SUFFIX)
 """How the names of files end that `regime.continue_from` takes; what ends otherwise names a run."""
 
 
-_READING: Mapping[str, Any] = {
-    "added": True, "operational": "where the data lies; the dataset's digest says what is in it",
-}  # fmt: skip
-
-
-def _only(*sources: str) -> Mapping[str, Any]:
-    """Traits of a setting that only these sources read."""
-    return {"added": True, "idle_with": ("source", tuple(name for name in SOURCES if name not in sources))}
+_READING: Mapping[str, Any] = {"added": True, "operational": "where the data lies; its digest says what is in it"}
+_FOLDER: Mapping[str, Any] = {"added": True, "idle_with": ("source", ("published", "npz", "idx", "python"))}
 
 
 @dataclass
 class DatasetConfig:
-    """Which images, how they are scaled inside the model, how many of them, and how many labels are wrong.
-
-    `source` says how they are read; the settings behind it say where they lie. Data of one's own is known by its
-    digest, so none of these decides a number; its `name` is a label."""
+    """Which images, how they are scaled inside the model, how many of them, and how many labels are wrong. Of data of
+    one's own `source` says how it is read, and `name` is a label."""
 
     name: str = setting("fashion_mnist", time="value")
     source: str = setting(PUBLISHED_SOURCE, choices=SOURCES, added=True)
@@ -67,10 +59,10 @@ class DatasetConfig:
     loader: str | None = setting(None, reference=True, **_READING)
     options: dict[str, Any] = setting({})
     class_names: list[str] | None = setting(None, **_READING)
-    image_size: list[int] | None = setting(None, at_least=1, at_most=8192, time="value", **_only("image_folder"))
-    colour: str | None = setting(None, choices=COLOURS, time="value", **_only("image_folder"))
-    test_fraction: float = setting(0.2, above=0, below=1, **_only("image_folder"))
-    test_seed: int = setting(0, at_least=0, **_only("image_folder"))
+    image_size: list[int] | None = setting(None, at_least=1, at_most=8192, time="value", **_FOLDER)
+    colour: str | None = setting(None, choices=COLOURS, time="value", **_FOLDER)
+    test_fraction: float = setting(0.2, above=0, below=1, **_FOLDER)
+    test_seed: int = setting(0, at_least=0, **_FOLDER)
     train_size: int | None = setting(None, at_least=1, time="value")
     test_size: int | None = setting(None, at_least=1, time="value")
     label_noise: float = setting(0.0, at_least=0, below=1, added=True)
@@ -306,17 +298,7 @@ def _options(given: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]
             yield f"{prefix}{key}", value
 
 
-def _traits(node: Any, prefix: str = "") -> Iterator[tuple[str, Traits]]:
-    for item in fields(node):
-        traits, value = item.metadata.get("traits", Traits()), getattr(node, item.name)
-        is_section = hasattr(value, "__dataclass_fields__")
-        several = is_section or isinstance(value, dict)
-        yield (f"{prefix}{item.name}." if several else f"{prefix}{item.name}"), traits
-        if is_section:
-            yield from _traits(value, f"{prefix}{item.name}.")
-
-
-TRAITS: Mapping[str, Traits] = dict(_traits(Config()))
+TRAITS: Mapping[str, Traits] = dict(traits_of(Config()))
 """The traits of each setting by its dotted name, and of each section by the beginning of the names in it (`model.`)."""
 
 

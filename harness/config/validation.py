@@ -228,24 +228,15 @@ def _custom_problems(model: ModelConfig, idle: set[str]) -> Iterator[str]:
 def _code_problems(config: Config) -> Iterator[str]:
     """What is wrong with references to the user's own code, as far as its source tells."""
     yield from metric_problems(config.metrics)
-    model, dataset = config.model, config.dataset
-    for key, reference, options, arguments in (
-        ("model.builder", model.builder, model.options, BUILDER_ARGUMENTS),
-        ("dataset.loader", dataset.loader, dataset.options, ()),
-    ):
-        if reference is None or (
-            key == "dataset.loader" and (dataset.source != "python" or not is_reference(reference))
-        ):
-            continue  # an installed loader is looked up by its name where data is loaded
-        try:
-            check_options(reference, options, arguments, f"{key.partition('.')[0]}.options")
-        except ConfigError as error:
-            yield f"{key}={error}" if str(error).startswith(reference) else str(error)
+    loader = config.dataset.loader if config.dataset.source == "python" else None
+    if loader is not None and not is_reference(loader):
+        loader = None  # the name of an installed one, which is looked up where data is loaded
     regime, schedule = config.regime, config.regime.schedule
     uses: list[tuple[str, str | None, Mapping[str, Any], Sequence[str], str]] = [
         ("model.builder", config.model.builder, config.model.options, BUILDER_ARGUMENTS, "model.options"),
         ("regime.loss", regime.loss, regime.loss_options, LOSS_ARGUMENTS, "regime.loss_options"),
         ("regime.schedule.name", schedule.name, schedule.options, SCHEDULE_ARGUMENTS, "regime.schedule.options"),
+        ("dataset.loader", loader, config.dataset.options, (), "dataset.options"),
         *((f"model.{name}", getattr(config.model, name), {}, (), f"model.{name}") for name in MADE_WITHOUT_ARGUMENTS),
         *(("regime.callbacks", callback, {}, (), "regime.callbacks") for callback in regime.callbacks),
     ]
