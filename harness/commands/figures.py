@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
-from harness.commands.store_option import store_option
+from harness.commands.store_option import import_option, store_option
 from harness.errors import RequestError, suggestion
 from harness.figures import SELECTIONS
 from harness.figures.files import FORMATS, figure_folder, write_figure
 from harness.records import RunRecord
 from harness.text import clean
 from harness.tracking.models import find_run
-from harness.tracking.reading import cached_reads, read_series
+from harness.tracking.reading import cached_reads
 from harness.tracking.selection import is_sweep
 from harness.tracking.store import Store
 
@@ -46,6 +46,7 @@ SWEEP_FEW = ("gap_bars", "train_against_held_out", "curves")
 )
 @click.option("--dpi", type=click.IntRange(30, 1200), default=120, show_default=True, help="Dots per inch.")
 @click.option("--title", metavar="TEXT", help="Title of each figure; '' for none.  [default: the name of RUN]")
+@import_option
 @store_option
 def command(
     run: str, names: tuple[str, ...], every: bool, output: Path, form: str, width: float | None, font_size: float,
@@ -106,22 +107,15 @@ def _of_sweep(store: Store, record: RunRecord, title: str | None) -> dict[str, C
     """The figures that a report of the sweep has."""
     from functools import partial
 
-    from harness.analysis.comparison import compare
-    from harness.commands.chosen_runs import whole_sweep
-    from harness.commands.compare import predictions_of
-    from harness.report.drawing import drawings
-    from harness.report.gathering import CURVES, curve_runs
+    from harness.api.chosen_runs import whole_sweep
+    from harness.api.comparing import compared, comparison_figures
 
     with cached_reads(store):
         chosen = whole_sweep(store, record)
-    comparison = compare(
-        chosen.runs, swept=chosen.swept, title=chosen.title, predictions=predictions_of(store, chosen.runs)
-    )  # fmt: skip
-    runs = curve_runs(comparison, 6)
-    series = read_series(store, runs, CURVES) if runs else {}
+    comparison = compared(store, chosen, lambda line: click.echo(line, err=True))
     words = record.name if title is None else title
     found: dict[str, Callable[[], Any]] = {
-        each.name: partial(each.draw, words) for each in drawings(comparison, series)
+        name: partial(each.draw, words) for name, each in comparison_figures(store, comparison).items()
     }
     if not found:
         raise RequestError(f"The sweep {record.name} ({record.run_id}) has no finished run: there is nothing to draw.")

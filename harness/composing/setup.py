@@ -1,10 +1,11 @@
-"""Hydra made ready: our schema, our experiments as a group, our resolvers, and where it looks for groups."""
+"""Prepares Hydra: registers our schema, resolvers and experiments, and where Hydra looks for groups."""
 
 from __future__ import annotations
 
 import math
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import IConfigRepository
@@ -25,16 +26,19 @@ from harness.composing.hydra_versions import register_resolver, set_version_base
 from harness.composing.words import TEXTS
 from harness.config.optimizers import OPTIMIZERS
 from harness.config.schema import Config
+from harness.config.validation import NAME_SHOWN
 from harness.errors import ConfigError
 
 CONFIG_NAME = "config"
 EXPERIMENTS = "experiments"
+INCOMPLETE = frozenset({"model=custom"})
+"""Options that need a setting besides."""
 OPTIMIZER = "optimizer"
-"""The group whose options are no files: they are made of `harness.config.optimizers`."""
+"""The group whose options are not files: they are made from `harness.config.optimizers`."""
 
 
 class ExperimentsSource(FileConfigSource):
-    """`experiments/` as a config group. A plain search path on its parent would show every folder beside it."""
+    """`experiments/` as a config group. With its parent as a plain search path, every folder would become a group."""
 
     @staticmethod
     def scheme() -> str:
@@ -53,8 +57,7 @@ class ExperimentsSource(FileConfigSource):
 
 
 class OptimizersSource(ConfigSource):
-    """The options of the group `optimizer`. In Hydra's `ConfigStore` they would be taken for schemas of files of the
-    same name."""
+    """The options of the group `optimizer`. In `ConfigStore`, Hydra would use them as schemas of files of that name."""
 
     @staticmethod
     def scheme() -> str:
@@ -83,7 +86,12 @@ class OptimizersSource(ConfigSource):
 
 
 class Loader(ConfigLoaderImpl):
-    """Hydra's composer, which refuses files in which YAML has read a text as something else."""
+    """Hydra's composer, which refuses files in which YAML has read a text as something else. `glob(*)` takes no option
+    that does not stand alone."""
+
+    def get_group_options(self, group_name: str, *arguments: Any, **options: Any) -> list[str]:
+        found = super().get_group_options(group_name, *arguments, **options)
+        return [option for option in found if f"{group_name}={option}" not in INCOMPLETE]
 
     def _load_single_config(self, default: ResultDefault, repo: IConfigRepository) -> ConfigResult:
         loaded = super()._load_single_config(default, repo)
@@ -91,14 +99,14 @@ class Loader(ConfigLoaderImpl):
             value = OmegaConf.select(loaded.config, key, throw_on_resolution_failure=False)
             if isinstance(value, bool | int | float):
                 raise ConfigError(
-                    f"{default.config_path}.yaml: {key} is a text, and YAML reads what is written there as {value!r}. "
-                    "Put it into quotes, so that its characters stay."
+                    f"{default.config_path}.yaml: {key} is a text, but YAML reads the value as {value!r}. "
+                    "Put it in quotes to keep its characters."
                 )
         return loaded
 
 
 class ExperimentsSearchPath(SearchPathPlugin):
-    """Puts the optimizers and `experiments/` behind `conf/`."""
+    """Adds the optimizers and `experiments/` to the search path, after `conf/`."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         search_path.append("harness", f"{OptimizersSource.scheme()}://harness.config")
@@ -107,12 +115,13 @@ class ExperimentsSearchPath(SearchPathPlugin):
 
 @lru_cache
 def register() -> None:
-    """Make Hydra know our schema, our experiments and `${harness_...:}`; once a process."""
+    """Register our schema, our experiments and `${harness_...:}` with Hydra, once in each process."""
     ConfigStore.instance().store(name="harness_schema", node=Config, provider="harness")
     for name, resolver in {
         "harness_root": lambda: str(paths.project_root()),
         "harness_first": lambda *found: next(item for item in found if item is not None),
         "harness_epochs": _epochs,
+        "harness_label": _label,
     }.items():
         register_resolver(name, resolver, replace=True)
     Plugins.instance().register(ExperimentsSource)
@@ -121,36 +130,48 @@ def register() -> None:
 
 
 def _epochs(steps: int, images: int | None, batch_size: int) -> int:
-    """`${harness_epochs:STEPS,${dataset.train_size},${regime.batch_size}}`: the epochs that come nearest to STEPS.
+    """`${harness_epochs:STEPS,${dataset.train_size},${regime.batch_size}}`: the number of epochs closest to STEPS.
 
-    For studies in which the size of the training set differs from run to run and the length of training must not.
+    For studies with training sets of different sizes, in which every run takes the same number of steps.
     """
     if images is None:
         raise ConfigError(
-            f"dataset.train_size=null: this study sets its epochs so that every run takes {steps:,} steps, and has to "
-            "know the size. Give it as a number."
+            f"dataset.train_size=null: this study computes its epochs so that every run takes {steps:,} steps. Give "
+            "dataset.train_size as a number."
         )
     if images < 1 or batch_size < 1:
-        return 1  # either is refused, in its own words, by `validate`
+        return 1  # `validate` refuses either, with its own message
     return max(1, round(steps / math.ceil(images / batch_size)))
 
 
+def _label(place: str | None) -> str:
+    """`${harness_label:${dataset.file}}`: what data of one's own is called unless `dataset.name` says it: by its file
+    (without what follows the dot), its folder, or the loader's function."""
+    module, colon, function = str(place or "own").partition(":")
+    if colon and "/" not in str(place):
+        name = module.rpartition(".")[2] if function in ("load", "load_data") else function
+    else:
+        path = Path(str(place or "own")).expanduser().absolute()
+        name = path.stem if path.suffix == ".npz" else path.name
+    return name[:NAME_SHOWN] or "own"
+
+
 def added_folder(config_dir: str) -> Path:
-    """The folder that `--config-dir` names. Raises `ConfigError` where there is none."""
+    """The folder that `--config-dir` names. Raises `ConfigError` if it does not exist."""
     folder = Path(config_dir).expanduser().absolute()
     if not folder.is_dir():
         what = "that is a file" if folder.is_file() else "there is no such folder"
         raise ConfigError(
-            f"--config-dir {config_dir}: {what}. Name a folder FOLDER that holds folders of options, such as "
+            f"--config-dir {config_dir}: {what}. Name a folder with options of groups, such as "
             f"FOLDER/model/wide.yaml or FOLDER/{EXPERIMENTS}/mine.yaml."
         )
     return folder
 
 
 def config_loader(config_dir: str | None) -> Loader:
-    """Hydra's composer; it looks into `--config-dir` as it does when it is given the flag itself.
+    """Hydra's config loader. It searches `config_dir` as Hydra searches the folder of its flag `--config-dir`.
 
-    Raises `ConfigError` where there is no such folder.
+    Raises `ConfigError` if there is no such folder.
     """
     register()
     setup_globals()

@@ -33,7 +33,7 @@ def replace_labels(labels: UInt8Array, order: IntArray, share: float, classes: i
     steps = random.integers(1, classes, len(labels))
     images = np.sort(order[points < share])
     published = labels[images]
-    given = ((published + steps[images]) % classes).astype(np.uint8)
+    given = ((published + steps[images]) % classes).astype(labels.dtype)
     for array in (images, published, given):
         array.flags.writeable = False  # runs share them
     return ReplacedLabels(images, published, given)

@@ -149,7 +149,7 @@ def count_active(model: Any, layers: Sequence[Layer], images: UInt8Array) -> dic
         return {}
     inner = _up_to(model, layers)
 
-    @tf.function(input_signature=[tf.TensorSpec(model.inputs[0].shape, tf.uint8)])  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=[tf.TensorSpec(model.inputs[0].shape, model.inputs[0].dtype)])  # type: ignore[untyped-decorator]
     def counted(chunk: Any) -> dict[str, Any]:
         return {name: _times_active(output) for name, output in inner(chunk, training=False).items()}
 
