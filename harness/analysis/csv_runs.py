@@ -66,9 +66,11 @@ def read_csv(files: Sequence[Path], naming: Naming, stage: Stage = "final") -> l
 
 
 def staged(runs: Sequence[RunRecord], stage: Stage) -> list[RunRecord]:
-    """Adapted runs of CSV files with their scores under the name of `stage`."""
+    """Adapted runs, those of CSV files with their scores under the name of `stage`."""
     return [
         replace(run, metrics={name.replace("final/", f"{stage}/", 1): value for name, value in run.metrics.items()})
+        if run.experiment_id == CSV
+        else run
         for run in runs
     ]
 

@@ -12,20 +12,13 @@ from harness.analysis.by_image import ByImage, by_image
 from harness.analysis.comparison import Comparison
 from harness.analysis.comparison_table import print_table, render
 from harness.analysis.confirmation import Confirmation
-from harness.analysis.csv_runs import staged
 from harness.analysis.difference_tables import Shown as OnRequest
 from harness.analysis.differences import Findings, find_row
 from harness.analysis.power import Power, power
-<<<<<<< HEAD
-from harness.analysis.ranking import WITHIN, Demand
-from harness.analysis.rows import INTERVALS, STAGES, IntervalOver, Stage, named_replicates
-from harness.commands.chosen_runs import choose, with_csv
-=======
 from harness.analysis.ranking import WITHIN
 from harness.analysis.rows import INTERVALS, STAGES, IntervalOver, Stage
-from harness.api.chosen_runs import choose
+from harness.api.chosen_runs import choose, with_csv
 from harness.api.comparing import baseline_row, compared, demanded, tested
->>>>>>> main
 from harness.commands.confirming import check_request, confirmed
 from harness.commands.external_runs import naming_of, naming_options
 from harness.commands.store_option import import_option, store_option
@@ -190,43 +183,18 @@ def command(
         raise RequestError("--by-image compares rows, and --effect the values of a setting. Use one of them.")
     if points is not None and (images or baseline or effect):
         raise RequestError("--power is about all rows together. Leave out --baseline, --effect and --by-image.")
-<<<<<<< HEAD
     if files:
         _check_csv(images, interval, confirm)
         chosen = with_csv(store, runs, experiment, sweep, files, naming, stage)
     else:
         with cached_reads(store):
             chosen = choose(store, runs, experiment, sweep)
-    runs_read, reading = adapt(chosen.runs, naming)
-    needed = images or interval != "seeds"
-    read = not files and (needed or tested or points is not None)
-    predictions = predictions_of(store, runs_read, needed) if read else {}
-    if files:
-        runs_read = staged(runs_read, stage)
-    comparison = compare(
-        runs_read, sort_by=sort_by, ascending=not descending, swept=chosen.swept, title=chosen.title, demand=demand,
-        only_front=pareto, stage=stage, reading=reading, replicates=draws, predictions=predictions, interval=interval,
-    )  # fmt: skip
-    if not comparison.scores and stage != "final" and comparison.finished:
-        raise RequestError(
-            f"--at {stage}: no run here has such scores. Only a run with a validation split (regime.validation) has "
-            "an epoch of least validation loss, and runs of earlier versions of the harness have neither."
-        )
-    if pareto and comparison.scores and not comparison.rows:
-        raise RequestError(
-            "--pareto: no row is accurate enough to be on the front. Ask for less: --min-accuracy, --within."
-        )
-    if effect is None and baseline is not None and not files:
-=======
-    with cached_reads(store):
-        chosen = choose(store, runs, experiment, sweep)
     comparison = compared(
-        store, chosen, lambda line: click.echo(line, err=True), has_tests or points is not None, naming=naming,
-        stage=stage, interval=interval, replicates=replicates, sort_by=sort_by, ascending=not descending,
+        store, chosen, lambda line: click.echo(line, err=True), not files and (has_tests or points is not None),
+        naming=naming, stage=stage, interval=interval, replicates=replicates, sort_by=sort_by, ascending=not descending,
         demand=demand, only_front=pareto,
     )  # fmt: skip
-    if effect is None and baseline is not None:
->>>>>>> main
+    if effect is None and baseline is not None and not files:
         baseline = baseline_row(store, comparison, baseline)
     how = OnRequest(simultaneous, effect_size)
     if confirm is not None:

@@ -100,11 +100,7 @@ def predicted_images(split: Split, evaluation: Evaluation, indices: Iterable[int
 
 
 def first_images(split: Split, evaluation: Evaluation, count: int) -> tuple[PredictedImage, ...]:
-<<<<<<< HEAD
-    """The first `count` images, or all of a smaller split: not chosen, so they make no model look better."""
-=======
     """The first `count` images, or all of a smaller split. They are not selected, so they favour no model."""
->>>>>>> main
     return predicted_images(split, evaluation, range(min(count, len(split))))
 
 
