@@ -14,6 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 UInt8Array = npt.NDArray[np.uint8]
+ImageArray = npt.NDArray[np.uint8 | np.float32]
+"""Images (n, height, width), (n, height, width, channels) or vectors (n, features), or one of these without the n."""
+LabelArray = npt.NDArray[np.uint8 | np.uint16]
+"""Classes counted from 0, of the smallest type that has them all: `label_type`."""
 Weights = tuple[npt.NDArray[Any], ...]
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -22,6 +26,11 @@ WHITE = int(np.iinfo(np.uint8).max)
 """The greatest value of a pixel; the least is 0."""
 LEVELS = WHITE + 1
 """How many values a pixel can have."""
+
+
+def label_type(classes: int) -> np.dtype[np.uint8 | np.uint16]:
+    """The smallest unsigned integer type that counts so many classes from 0: uint8 up to 256, uint16 beyond."""
+    return np.dtype(np.min_scalar_type(classes - 1))
 
 
 DIGEST_PARAMETERS: Mapping[str, str] = {split: f"data.{split}_digest" for split in ("train", "val", "test")}
@@ -34,6 +43,9 @@ PUBLISHED = "published"
 @dataclass(frozen=True)
 class DatasetSpec:
     """What the data is: images of `image_shape` and `dtype`, each of one of the classes `class_names`, by label.
+
+    `image_shape` is (height, width), (height, width, channels) or, of vectors,
+    (features,). `dtype` is uint8 or float32.
 
     `digests` are those of the splits (`Split.digest`) under "train", "val" (where there is one) and "test", as they are
     given to a run: after subset, wrong labels and validation split. Two runs with the same digest saw the same images.
@@ -50,13 +62,18 @@ class DatasetSpec:
         """How many classes there are."""
         return len(self.class_names)
 
+    @property
+    def is_vectors(self) -> bool:
+        """Whether the "images" are plain vectors, of which there are no pictures."""
+        return len(self.image_shape) == 1
+
 
 @dataclass(frozen=True)
 class Split:
-    """Some images and their labels: `images` (n, *image_shape) uint8, `labels` (n,) uint8 from 0."""
+    """Some images and their labels: `images` (n, *image_shape) uint8 or float32, `labels` (n,) of `label_type`."""
 
-    images: UInt8Array
-    labels: UInt8Array
+    images: ImageArray
+    labels: LabelArray
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -87,7 +104,8 @@ class Dataset:
     def spec(self) -> DatasetSpec:
         """What the data is, with the digests of the whole training and test set."""
         shape = self.train.images.shape[1:]
-        return DatasetSpec(self.name, shape, self.class_names, {"train": self.train.digest, "test": self.test.digest})
+        digests = {"train": self.train.digest, "test": self.test.digest}
+        return DatasetSpec(self.name, shape, self.class_names, digests, str(self.train.images.dtype))
 
 
 @dataclass(frozen=True)
@@ -96,8 +114,8 @@ class ReplacedLabels:
     training set, ascending; `published` their labels there, `given` what is trained on instead."""
 
     images: IntArray
-    published: UInt8Array
-    given: UInt8Array
+    published: LabelArray
+    given: LabelArray
 
     def __len__(self) -> int:
         return len(self.images)
@@ -197,8 +215,8 @@ class Predictions:
     """What a model answers for each of n images, in the order of their split. Arrays (n,): the true class `labels`,
     the class `predicted`, and `losses`, the cross-entropy in nats with three digits (float16)."""
 
-    labels: UInt8Array
-    predicted: UInt8Array
+    labels: LabelArray
+    predicted: LabelArray
     losses: npt.NDArray[np.float16]
 
     def __len__(self) -> int:
@@ -223,7 +241,7 @@ class Evaluation(Score):
     calibration_error: float
     brier: float
     probabilities: FloatArray
-    labels: UInt8Array
+    labels: LabelArray
     losses: FloatArray
     confusion: IntArray
     per_class: tuple[ClassScore, ...]
@@ -243,7 +261,7 @@ class Evaluation(Score):
         """The answer for each image, in the form that is kept."""
         with np.errstate(over="ignore"):  # beyond float16 a loss is infinite
             losses = self.losses.astype(np.float16)
-        return Predictions(self.labels, self.predictions.astype(np.uint8), losses)
+        return Predictions(self.labels, self.predictions.astype(label_type(len(self.confusion))), losses)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from harness.figures import style
-from harness.records import WHITE, FloatArray, IntArray, Split, UInt8Array
+from harness.records import WHITE, FloatArray, ImageArray, IntArray, Split
 
 COLUMNS = 5
 _DOTS = 5
@@ -46,7 +46,7 @@ class Grid:
 
 
 def grid_of(
-    images: Sequence[UInt8Array], columns: int, cell: float, above: float = 0.0, below: float = 0.0, middle: bool = True
+    images: Sequence[ImageArray], columns: int, cell: float, above: float = 0.0, below: float = 0.0, middle: bool = True
 ) -> Grid:
     """Cells that are `cell` inches wide at least, the image in their `middle` or at their left; fewer columns where the
     page has no room for so many."""
@@ -67,7 +67,7 @@ def whole_dots(inches: float) -> float:
 
 
 def paste(
-    figure: Figure, grid: Grid, images: Sequence[UInt8Array], left: float, bottom: float, cmap: str = "binary"
+    figure: Figure, grid: Grid, images: Sequence[ImageArray], left: float, bottom: float, cmap: str = "binary"
 ) -> Axes:
     """Axes in inches with an image in each cell, its lower left corner at (`left`, `bottom`) of the figure."""
     (wide, high), total = grid.size, figure.get_size_inches()
@@ -81,7 +81,7 @@ def paste(
 
 
 def new_sheet(
-    grid: Grid, images: Sequence[UInt8Array], title: str, heading: str, least: float, cmap: str = "binary"
+    grid: Grid, images: Sequence[ImageArray], title: str, heading: str, least: float, cmap: str = "binary"
 ) -> Axes:
     """A figure of such a grid below a title and a heading, `least` inches wide at least so that words have room."""
     wide, high = grid.size
@@ -91,7 +91,7 @@ def new_sheet(
 
 
 @style.look
-def draw_image(image: UInt8Array, note: str, title: str, cmap: str = "viridis", bar: bool = True) -> Figure:
+def draw_image(image: ImageArray, note: str, title: str, cmap: str = "viridis", bar: bool = True) -> Figure:
     """One image (height, width) uint8 in the colours of the matplotlib map `cmap`, pixels counted along its sides, and,
     unless `bar` is false, what colour stands for which grey value."""
     width = style.page_width(5.0 if bar else 4.2)
@@ -136,7 +136,7 @@ class PixelValues:
     brightest: tuple[int, float]
 
 
-def compute_pixel_values(image: UInt8Array, pixel_scale: FloatArray) -> PixelValues:
+def compute_pixel_values(image: ImageArray, pixel_scale: FloatArray) -> PixelValues:
     """`pixel_scale` (LEVELS,) is what preprocessing makes of each grey value."""
     values, counts = np.unique(image, return_counts=True)
     corner, greatest = int(image[0, 0]), int(values[-1])

@@ -14,7 +14,7 @@ from matplotlib.ticker import PercentFormatter
 from harness.figures import style
 from harness.figures.image_sheets import COLUMNS, grid_of, new_sheet
 from harness.figures.view import PredictedImage
-from harness.records import WHITE, FloatArray, UInt8Array
+from harness.records import WHITE, FloatArray, ImageArray
 from harness.text import clean
 
 _LABEL = 22  # characters of a file's name that are shown
@@ -161,7 +161,7 @@ def draw_prediction(
     return figure
 
 
-def _draw_picture(axes: Axes, image: UInt8Array) -> None:
+def _draw_picture(axes: Axes, image: ImageArray) -> None:
     axes.imshow(image, cmap="binary", vmin=0, vmax=WHITE)
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)

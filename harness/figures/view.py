@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from harness.records import Evaluation, FloatArray, History, Score, Split, UInt8Array
+from harness.records import Evaluation, FloatArray, History, ImageArray, Score, Split
 
 
 class Drawable(Protocol):
@@ -66,7 +66,7 @@ class PredictedImage:
     of a file), and `index` is its place in the split, if it is of one.
     """
 
-    image: UInt8Array
+    image: ImageArray
     probabilities: FloatArray
     true: int | None
     label: str

@@ -9,14 +9,14 @@ from typing import Any
 
 from harness.config.schema import ModelConfig
 from harness.models.preprocessing import preprocessing_layer
-from harness.records import DatasetSpec, UInt8Array
+from harness.records import DatasetSpec, ImageArray
 
 
 def build_model(
     model: ModelConfig,
     preprocessing: str,
     data: DatasetSpec,
-    training_images: UInt8Array,
+    training_images: ImageArray,
     mixed_precision: str = "none",
 ) -> Any:
     """A fresh, uncompiled `keras.Model` with weights drawn from Keras's global seed.

@@ -158,7 +158,7 @@ def _epoch(model: Any, optimizer: Any, config: Config, size: int, jit_compile: b
     steps, rest = divmod(size, batch_size)
 
     def train_on(images: Any, labels: Any, count: int) -> tuple[Any, Any]:
-        targets = labels if form == "integers" else tf.one_hot(labels, model.outputs[0].shape[-1])
+        targets = labels if form == "integers" else tf.one_hot(tf.cast(labels, tf.int32), model.outputs[0].shape[-1])
         with tf.GradientTape() as tape:
             outputs = model(images, training=True)
             loss = measure(targets, outputs)

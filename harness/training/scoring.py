@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from harness.records import Split, UInt8Array
+from harness.records import ImageArray, LabelArray, Split
 
 CHUNK = 2_000
 """Images in one forward pass: large enough to be fast, small enough for a convolution's memory."""
@@ -34,9 +34,9 @@ def build_scorer(model: Any, head: str, jit_compile: bool) -> Scorer:
 
         def add(number: Any, loss: Any, right: Any) -> tuple[Any, Any, Any]:
             start = number * CHUNK
-            more_loss, more_right = totals(
-                tf.slice(images, [start, 0, 0], [CHUNK, *images.shape[1:]]), tf.slice(labels, [start], [CHUNK])
-            )
+            beginning = [start, *[0] * (len(images.shape) - 1)]
+            chunk = tf.slice(images, beginning, [CHUNK, *images.shape[1:]])
+            more_loss, more_right = totals(chunk, tf.slice(labels, [start], [CHUNK]))
             return number + 1, loss + more_loss, right + more_right
 
         loss, right = tf.constant(0.0), tf.constant(0)
@@ -59,7 +59,7 @@ def build_scorer(model: Any, head: str, jit_compile: bool) -> Scorer:
 _held: dict[int, Any] = {}
 
 
-def on_device(array: UInt8Array) -> Any:
+def on_device(array: ImageArray | LabelArray) -> Any:
     """`array` as a tensor; the same tensor for the same array object, which must not be written to meanwhile."""
     import tensorflow as tf
 
