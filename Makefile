@@ -49,8 +49,9 @@ test: $(STAMP) browser ## Run every test but the long ones, on every core
 test-fast: $(STAMP) ## Run the tests that take seconds
 	$(BIN)/pytest -m "not slow" $(PARALLEL) $(ARGS)
 
-test-long: $(STAMP) ## Kill a sweep and its workers 20 times at random moments; measure as the benchmarks do (15 minutes)
+test-long: $(STAMP) ## Kill a sweep and its workers 20 times at random moments; damage 100,000 data files; measure (45 minutes)
 	HARNESS_KILLS=20 $(BIN)/pytest tests/integration/test_kills.py $(ARGS)
+	HARNESS_FUZZ=100000 $(BIN)/pytest tests/dataset/test_fuzzing.py $(ARGS)
 	$(BIN)/pytest -m long $(ARGS)
 
 lint: $(STAMP) ## Check style, types and which module may import which

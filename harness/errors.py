@@ -5,7 +5,8 @@
     │   ├── ConfigError     a setting has a wrong name, type or value
     │   └── UnknownRun      no run answers to what was given
     ├── DataError           a dataset cannot be had or is damaged
-    │   └── NoDataFolder    the folder that is named for it is not there; nothing was started     exit code 2
+    │   ├── NoDataFolder    the folder that is named for it is not there; nothing was started     exit code 2
+    │   └── UnusableData    data of the user's own cannot be trained on; nothing was started      exit code 2
     ├── StoreError          the tracking store cannot be used
     │   ├── OutsideStore    a store names a place for artifacts that is not its own; nothing was started
     │   └── NotInStore      a run was trained, but its results wait in a spool
@@ -56,6 +57,13 @@ class NoDataFolder(DataError):
     """The folder that `dataset.directory` names is not there."""
 
     exit_code = 2
+
+
+class UnusableData(DataError):
+    """Data of the user's own is missing, damaged, or nothing that can be trained on."""
+
+    exit_code = 2
+    lasting = True
 
 
 class StoreError(HarnessError):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from harness.own_metrics import Metric
 from harness.records import ClassScore, Evaluation, FloatArray, History, IntArray, Score, Stages
 
 Labels = npt.NDArray[np.integer]
@@ -284,7 +285,7 @@ def _ratio(part: int, whole: int) -> float:
     return float(part / whole) if whole else 0.0
 
 
-def summarize(history: History, stages: Stages) -> dict[str, float]:
+def summarize(history: History, stages: Stages, asked_for: Sequence[Metric] = ()) -> dict[str, float]:
     """The scalars that are logged once for a run, by their names in the store.
 
     `history` holds the series of every epoch, `stages` what the weights of each stage score. `final/*` differs from
@@ -294,7 +295,7 @@ def summarize(history: History, stages: Stages) -> dict[str, float]:
     """
     scalars = {f"final/fit_{name}": history.last(f"fit/{name}") for name in ("loss", "accuracy")}
     for stage, scores in stages.named():
-        scalars |= _scored(stage, scores)
+        scalars |= _scored(stage, scores, asked_for)
     scalars |= {
         f"{unit}/gap_{split}_{name}": round(100 * scalars[f"final/gap_{split}_{name}"], 2)
         for split in stages.held_out for name, unit in FOR_CHARTS.items()
@@ -311,15 +312,19 @@ def summarize(history: History, stages: Stages) -> dict[str, float]:
     return scalars | _summarize_overfitting(history)
 
 
-def _scored(stage: str, scores: Mapping[str, Score]) -> dict[str, float]:
-    """Losses, accuracies and gaps of one set of weights."""
+def _scored(stage: str, scores: Mapping[str, Score], asked_for: Sequence[Metric]) -> dict[str, float]:
+    """Losses, accuracies, the metrics `asked_for`, and gaps of one set of weights."""
     scalars: dict[str, float] = {}
     for split, score in scores.items():
         scalars |= {f"{stage}/{split}_loss": score.loss, f"{stage}/{split}_accuracy": score.accuracy}
+        scalars |= {f"{stage}/{split}_{name}": value for name, value in score.others.items()}
     train = scores["train"]
     for split in scores.keys() & {"val", "test"}:
         scalars[f"{stage}/gap_{split}_loss"] = gap_loss(train.loss, scores[split].loss)
         scalars[f"{stage}/gap_{split}_accuracy"] = gap_accuracy(train.accuracy, scores[split].accuracy)
+        for metric in asked_for:
+            gap = metric.gap(train.others[metric.name], scores[split].others[metric.name])
+            scalars[f"{stage}/gap_{split}_{metric.name}"] = gap
     return scalars
 
 

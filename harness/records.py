@@ -192,11 +192,13 @@ class Fitted:
 class Score:
     """A model on one split, in inference mode.
 
-    `loss` is the mean cross-entropy in nats (regularisation penalties left out), `accuracy` a fraction.
+    `loss` is the mean cross-entropy in nats (regularisation penalties left out), `accuracy` a fraction; `others` are
+    the metrics that the run was asked for, by name.
     """
 
     loss: float
     accuracy: float
+    others: Mapping[str, float] = field(default_factory=dict, kw_only=True)
 
 
 @dataclass(frozen=True)

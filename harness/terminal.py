@@ -14,7 +14,7 @@ import select
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -83,6 +83,22 @@ def doing(what: str, screen: Console | None = None) -> Iterator[None]:
 
     with Live(console=screen, transient=True, get_renderable=line):
         yield
+
+
+@contextmanager
+def counting(what: str, total: int) -> Iterator[Callable[[], None]]:
+    """Tell on stderr how much of `total` is done while the block lasts: it calls what it is given after each one."""
+    screen = console(stderr=True)
+    if not screen.is_interactive:
+        with doing(f"{what} ({total:,})", screen):
+            yield lambda: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(None), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=screen, transient=True, expand=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda: progress.advance(task)
 
 
 @contextmanager

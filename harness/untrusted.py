@@ -7,6 +7,7 @@ import io
 import math
 import os
 import stat
+import tokenize
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,13 +25,15 @@ TEXT_BYTES = 256_000
 UNPACKED_BYTES, UNPACKED_RATIO = 2**26, 20
 """What a packed file may hold: 64 MiB, or so many times its own size where that is more."""
 SHARING = "Use a folder of your own, or one that is shared with a group: chgrp GROUP FOLDER; chmod g+rwxs,o-w FOLDER."
+HEADER_ERRORS = (tokenize.TokenError, SyntaxError, TypeError, RecursionError, MemoryError)
+"""What NumPy raises besides `ValueError` for a damaged header of an array, which is a text that Python reads."""
 _WEIGHTS = "model.weights.h5"
 _MEMBERS = {"config.json", "metadata.json", _WEIGHTS}
 
 
-def most_unpacked(packed: int) -> int:
+def most_unpacked(packed: int, ratio: int = UNPACKED_RATIO) -> int:
     """How many bytes may come out of a file of `packed` bytes."""
-    return max(UNPACKED_BYTES, UNPACKED_RATIO * packed)
+    return max(UNPACKED_BYTES, ratio * packed)
 
 
 def check_root() -> None:
@@ -119,9 +122,10 @@ def plain_yaml(text: str, source: str) -> Any:
         raise RequestError(f"{source} is no plain YAML{where}: tags, aliases and deep nesting are refused.") from None
 
 
-def unpack_gzip(file: Path) -> bytes:
-    """What is in a gzip file, counted while it is unpacked. Raises `RequestError` for too much, and as `gzip` does."""
-    most = most_unpacked(check_regular(file))
+def unpack_gzip(file: Path, ratio: int = UNPACKED_RATIO, memory: float = math.inf) -> bytes:
+    """What is in a gzip file, counted while it is unpacked. Raises `RequestError` for more than its size (`ratio`) or
+    the `memory` in bytes allows, and as `gzip` does."""
+    most = int(min(most_unpacked(check_regular(file), ratio), memory))
     with gzip.open(file) as stream:
         content = stream.read(most + 1)
     if len(content) > most:
@@ -129,29 +133,40 @@ def unpack_gzip(file: Path) -> bytes:
     return content
 
 
-def check_archive(file: Path) -> None:
+def check_archive(file: Path, ratio: int = UNPACKED_RATIO) -> None:
     """Make sure, by its headers, that a zip archive (`.npz`, `.keras`) holds no more than its size allows. Where they
     lie, `zipfile` may unpack more of what is read as a whole. Raises `RequestError`, and as `zipfile` does."""
-    most = most_unpacked(check_regular(file))
+    most = most_unpacked(check_regular(file), ratio)
     with zipfile.ZipFile(file) as archive:
         if sum(member.file_size for member in archive.infolist()) > most:
             raise RequestError(f"{file} unpacks to more than {most:,} bytes, so it is not read.")
 
 
-@contextmanager
-def open_arrays(file: Path) -> Iterator[Any]:
-    """NumPy's archive (`.npz`) as `np.load` opens it, without pickled objects. NumPy reads arrays part by part, as long
-    as they have its usual header. Raises as `check_archive`, and `RequestError` for an array that is larger than what
-    is there of it."""
-    check_archive(file)
+def array_headers(file: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """The shape and type of each array in NumPy's archive (`.npz`), by its name. Raises as `zipfile`
+    does, `ValueError` for a member that is no array, and `RequestError` for one larger than what is there of it."""
+    headers = {}
     with zipfile.ZipFile(file) as archive:
         for member in archive.infolist():
             with archive.open(member) as stream:
                 if np.lib.format.read_magic(stream) != (1, 0):
                     raise RequestError(f"{file} has an array in it that was written in an unusual way.")
-                shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-            if math.prod(shape) * dtype.itemsize > member.file_size:
+                try:
+                    shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+                except HEADER_ERRORS as error:
+                    raise ValueError("an array in it has a damaged header") from error
+            if not dtype.hasobject and math.prod(shape) * dtype.itemsize > member.file_size:
                 raise RequestError(f"{file} has an array in it that is larger than what is there of it.")
+            headers[member.filename.removesuffix(".npy")] = (shape, dtype)
+    return headers
+
+
+@contextmanager
+def open_arrays(file: Path, ratio: int = UNPACKED_RATIO) -> Iterator[Any]:
+    """NumPy's archive (`.npz`) as `np.load` opens it, without pickled objects. NumPy reads arrays part by part, as long
+    as they have its usual header. Raises as `check_archive` and `array_headers`."""
+    check_archive(file, ratio)
+    array_headers(file)
     with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
         yield arrays
 

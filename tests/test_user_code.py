@@ -6,13 +6,30 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from harness.errors import ConfigError
-from harness.user_code import check_options, find_source, load, parse, source_digest, source_files
+from harness.errors import ConfigError, RequestError
+from harness.user_code import (
+    allow,
+    check_options,
+    find_source,
+    parse,
+    remember,
+    source_digest,
+    source_files,
+    trust,
+)
+from harness.user_code import load as load_allowed
 
 Write = Callable[..., Path]
+
+
+def load(reference: str, *arguments: Any) -> Any:
+    """Of a user who has named the reference."""
+    allow([reference])
+    return load_allowed(reference, *arguments)
 
 
 @pytest.fixture
@@ -170,3 +187,22 @@ def test_a_file_that_another_user_may_have_put_there_is_not_imported(write: Writ
     tmp_path.chmod(0o777)
     with pytest.raises(ConfigError, match="is not imported: everybody may write"):
         load("nets_j:build")
+
+
+def test_a_reference_that_nobody_named_is_imported_only_where_the_user_trained_with_this_source(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(trust, "_allowed", set())
+    write("nets_k.py", "from parts_k import x\ndef build(): return x\ndef other(): ...\n")
+    write("parts_k.py", "x = 1\n")
+    with pytest.raises(RequestError, match="--import nets_k:build"):
+        load_allowed("nets_k:build")
+    assert "nets_k" not in sys.modules
+    remember(["nets_k:build"])
+    assert load_allowed("nets_k:build")() == 1
+    with pytest.raises(RequestError, match="--import nets_k:other"):
+        load_allowed("nets_k:other")
+    write("parts_k.py", "raise SystemExit\n")
+    with pytest.raises(RequestError, match="not trained with this code as it is now"):
+        load_allowed("nets_k:build")

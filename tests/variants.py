@@ -44,4 +44,4 @@ def joined(*splits: Split) -> Split:
 def forget_data() -> None:
     """What a process has read stays in its memory, whatever becomes of the files."""
     loading._load.cache_clear()
-    loading._load_splits.cache_clear()
+    loading._splits.clear()

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from harness.analysis.external_runs import Reading
 from harness.analysis.held_out import HeldOutImages, HeldOutPredictions
 from harness.analysis.ranking import COUNT, Demand, collapsed_runs, column_named, in_order, mean_of
-from harness.analysis.rows import SCORES, HeldOut, IntervalOver, Row, Stage, make_row, repeated_draws, units_of
+from harness.analysis.rows import HeldOut, IntervalOver, Row, Stage, make_row, repeated_draws, score_names, units_of
 from harness.analysis.selection_bias import selected_on
 from harness.analysis.settings import (
     ABSENT,
@@ -185,7 +185,7 @@ def compare(
     rows = [replace(row, collapsed=of) for row, of in zip(rows, collapsed, strict=True)]
     rows, floors = placed(rows, [of_run[row.runs[0].run_id] for row in rows], chosen, demand, held_out_images, interval)
     names = tuple(settings[0]) if settings else ()
-    found = tuple(name for name in SCORES if any(name in row.scores for row in rows))
+    found = tuple(name for name in score_names(every, stage) if any(name in row.scores for row in rows))
     column = _ranking(chosen, found) if sort_by is None else column_named(sort_by, names, found)
     ordered = in_order(rows, column, names, ascending)
     if sort_by is None:

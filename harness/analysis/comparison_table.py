@@ -19,7 +19,7 @@ from harness.analysis.comparison import Comparison
 from harness.analysis.legend import context, headline, legend, warnings
 from harness.analysis.measures import amount, is_gap
 from harness.analysis.ranking import COUNT
-from harness.analysis.rows import SCORES, IntervalOver, MeanScore, Row
+from harness.analysis.rows import SCORES, IntervalOver, MeanScore, Row, heading_of
 from harness.analysis.settings import SEED, headings
 from harness.analysis.statistics import LEVEL, Interval, bca_intervals
 from harness.records import Place, RunState
@@ -120,7 +120,7 @@ def _heading(comparison: Comparison, name: str) -> str:
     """A score's heading; with † if its split was used for a selection, with ‡ if it is a running average."""
     selected = any(split in comparison.selected_on for split in name.split("_"))
     running = comparison.reading.running and name.startswith(("train_", "gap_"))
-    return SCORES[name] + ("†" if selected else "") + ("‡" if running else "")
+    return heading_of(name) + ("†" if selected else "") + ("‡" if running else "")
 
 
 def table_columns(comparison: Comparison) -> list[ShownColumn]:
@@ -145,7 +145,8 @@ def table_columns(comparison: Comparison) -> list[ShownColumn]:
 
 def _expendable(comparison: Comparison, columns: Sequence[ShownColumn]) -> list[str]:
     other = "test" if comparison.held_out == "val" else "val"
-    order = [f"gap_{other}_loss", f"gap_{comparison.held_out}_loss", _PLACE]
+    order = [name for name in comparison.scores if name not in SCORES]
+    order += [f"gap_{other}_loss", f"gap_{comparison.held_out}_loss", _PLACE]
     order += [f"gap_{other}_accuracy", f"{other}_accuracy", _UNFINISHED, "train_accuracy"]
     present = {column.name for column in columns} - {comparison.sorted_by}
     return [name for name in order if name in present]

@@ -23,7 +23,7 @@ from dataclasses import replace
 import numpy as np
 
 from harness.analysis.contrasts import Difference
-from harness.analysis.rows import Row
+from harness.analysis.rows import SCORES, Row
 from harness.images import Images
 from harness.records import FloatArray, Predictions, RunRecord
 
@@ -48,7 +48,8 @@ class HeldOutImages:
         """The row with the `image_error` of its scores filled in."""
         scores = {}
         for name, score in row.scores.items():
-            variance = 0.0 if name.startswith("train_") else self._variance(row, name)
+            known = name in SCORES  # of others it is not known what an image counts
+            variance = 0.0 if name.startswith("train_") else self._variance(row, name) if known else None
             scores[name] = replace(score, image_error=None if variance is None else variance**0.5)
         return replace(row, scores=scores)
 

@@ -44,7 +44,7 @@ def amount(measure: str, value: float, fine: bool = True, sign: str = "+") -> st
     """A gap or a difference in points or nats, without the unit; `fine`: with one more decimal than means."""
     if not math.isfinite(value):
         return "not a number"
-    scale, decimals = (1, 3) if is_loss(measure) else (100, 1)
+    scale, decimals = (100, 1) if measure.endswith("accuracy") else (1, 3)
     return f"{scale * value:{sign}z.{decimals + fine}f}"
 
 

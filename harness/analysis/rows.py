@@ -43,6 +43,8 @@ SCORES: Mapping[str, str] = {
 }
 """The compared scores with their headings: a run's metric `STAGE/NAME`. Accuracies are fractions, losses in nats."""
 
+_OF_EVERY_RUN = frozenset({"accuracy", "loss", "accuracy_running"})
+
 Stage = Literal["final", "last", "best"]
 STAGES: Mapping[Stage, str] = {
     "final": "with the weights that each run ended with",
@@ -236,8 +238,22 @@ def make_row(
     repeats = sum(count for count in counts.values() if count > 1)
     own = {run.run_id: units[run.run_id] for run in members}
     row = Row(settings, tuple(ordered), {}, repeats, stage, own, over_draws)
-    scores = {name: _score(values) for name in SCORES if (values := row.values(name))}
+    scores = {name: _score(values) for name in score_names(members, stage) if (values := row.values(name))}
     return replace(row, scores=scores)
+
+
+def score_names(runs: Sequence[RunRecord], stage: Stage) -> list[str]:
+    """The compared scores: those of every run, then those that some runs were asked for (`Config.metrics`)."""
+    logged = set[str]().union(*(run.metrics for run in runs))
+    gaps = (key.removeprefix(f"{stage}/gap_") for key in logged if key.startswith(f"{stage}/gap_"))
+    names = sorted({name.partition("_")[2] for name in gaps if name.startswith(("val_", "test_"))} - _OF_EVERY_RUN)
+    forms = ("train_{}", "val_{}", "test_{}", "gap_val_{}", "gap_test_{}")
+    return [*SCORES, *(form.format(name) for name in names for form in forms)]
+
+
+def heading_of(score: str) -> str:
+    """The heading of a score in tables."""
+    return SCORES.get(score, score.replace("gap_val_", "gap val ").replace("gap_test_", "gap test "))
 
 
 def _score(values: Sequence[float]) -> MeanScore:

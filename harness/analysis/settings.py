@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
 
-from harness.config.schema import ADDED_LATER, OPERATIONAL, Config, flatten
+from harness.config.schema import ADDED_LATER, OPERATIONAL, OPTIONS, Config, flatten
 from harness.images import DECIDING
 from harness.records import PUBLISHED, VARIANT_PARAMETER
 
@@ -120,8 +120,9 @@ def swept_settings(swept: Iterable[str], known: Iterable[str]) -> tuple[str, ...
     """The parameters behind the keys of a sweep: the choice of a group (`model=mlp,cnn`) is that of `model.name`."""
     parameters = set(known)
     bare = [key.lstrip("+~").partition("@")[0].replace("/", ".") for key in swept]
-    found = [key if key in parameters else f"{key}.name" for key in bare]
-    return tuple(key for key in dict.fromkeys(found) if key in parameters and is_setting(key))
+    found = [key if key in parameters or key.startswith(OPTIONS) else f"{key}.name" for key in bare]
+    there = (key for key in dict.fromkeys(found) if key in parameters or key.startswith(OPTIONS))
+    return tuple(filter(is_setting, there))
 
 
 def distinguish(keys: Sequence[str], configurations: Sequence[Configuration], swept: Iterable[str] = ()) -> Distinction:

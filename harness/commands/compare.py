@@ -25,7 +25,7 @@ from harness.analysis.rows import INTERVALS, STAGES, IntervalOver, Stage, named_
 from harness.commands.chosen_runs import choose
 from harness.commands.confirming import check_request, confirmed
 from harness.commands.external_runs import naming_of, naming_options
-from harness.commands.store_option import store_option
+from harness.commands.store_option import import_option, store_option
 from harness.errors import RequestError
 from harness.records import RunRecord
 from harness.tabular import FORMATS
@@ -126,6 +126,7 @@ Shown = Comparison | Findings | Confirmation | ByImage | Power
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write to FILE instead."
 )
+@import_option
 @store_option
 def command(
     runs: tuple[str, ...],

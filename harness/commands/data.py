@@ -3,23 +3,46 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
+import numpy as np
 
 from harness import data
-from harness.commands.describing import Description, describe_dataset
-from harness.config.schema import PREPROCESSING, DatasetConfig
+from harness.commands.describing import Description, describe_dataset, description_lines
+from harness.config.schema import (
+    PREPROCESSING,
+    PUBLISHED_SOURCE,
+    SOURCES,
+    Config,
+    DatasetConfig,
+    flatten,
+)
 from harness.errors import DataError, RequestError
 from harness.figures.files import png_path, write_figure
-from harness.records import Dataset, Split
+from harness.records import WHITE, Dataset, Split
 from harness.tabular import json_text, text_table, wrapped
+from harness.terminal import doing
+
+OWN = tuple(name for name in SOURCES if name != PUBLISHED_SOURCE)
+"""The options of the group `dataset` for data of one's own."""
 
 COLOUR_MAPS = ("viridis", "binary", "gray", "gray_r")
 """matplotlib's names; `binary` and `gray_r` are dark on white."""
 LARGEST_GRID = 20
 _ONE, _GRID = "viridis", "binary"
+
+
+def _complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    settings = [f"{key}=" for key in flatten(Config()) if key.startswith("dataset.")]
+    return [word for word in (*data.PUBLICATIONS, *OWN, *settings) if word.startswith(incomplete)]
+
+
+_named_dataset = click.argument(
+    "words", metavar="DATASET [SETTING=VALUE]...", nargs=-1, required=True, shell_complete=_complete
+)
 
 
 @click.group(name="data")
@@ -30,11 +53,11 @@ def command() -> None:
 @command.command(name="list", short_help="Show the datasets and whether the cache has them.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def list_datasets(form: str) -> None:
-    """Show the datasets and whether the cache has them.
+    """Show the published datasets and whether the cache has them, and the loaders that installed packages offer.
 
     It looks only at the sizes of the files; `harness data verify` reads them.
     """
-    rows = []
+    rows: list[dict[str, object]] = []
     for published in data.PUBLICATIONS.values():
         state, folder = data.summary(published)
         rows.append({
@@ -47,15 +70,21 @@ def list_datasets(form: str) -> None:
             "state": state,
             "folder": str(folder),
         })  # fmt: skip
+    loaders = data.offered()
     if form == "json":
-        click.echo(json_text(rows), nl=False)
+        offers = [{"name": name, "state": "offered", "loader": found.value} for name, found in loaders.items()]
+        click.echo(json_text([*rows, *offers]), nl=False)
         return
     cells = [
         (published.name, f"{published.train_size:,} + {published.test_size:,}", str(len(published.class_names)),
          str(row["state"]), str(row["folder"]))
         for row, published in zip(rows, data.PUBLICATIONS.values(), strict=True)
     ]  # fmt: skip
+    cells += [(name, "", "", "offered", found.value) for name, found in loaders.items()]
     _print(text_table(("name", "images", "classes", "state", "where"), cells, {"images", "classes"}))
+    if loaders:
+        _print(["", "offered: dataset=python dataset.loader=NAME calls the function of an installed package."])
+    _print(["", *wrapped([f"Data of your own: {', '.join(f'dataset={name}' for name in OWN)} (docs/datasets.md)."])])
 
 
 @command.command(short_help="Download datasets into the cache and check them.")
@@ -115,7 +144,7 @@ _from_folder = click.option(
 
 
 @command.command(short_help="Draw one image, or the first ones.")
-@click.argument("name")
+@_named_dataset
 @click.option("--index", type=int, metavar="I", help="Draw image I, counted from 0; by default the first.")
 @click.option("--grid", metavar="ROWSxCOLUMNS", help="Draw the first images with the names of their classes (5x5).")
 @click.option("--split", type=click.Choice(["train", "test"]), default="train", show_default=True)
@@ -124,7 +153,7 @@ _from_folder = click.option(
 @click.option("--output", type=click.Path(path_type=Path), metavar="PNG", help="By default NAME_SPLIT_I.png.")
 @_from_folder
 def show(
-    name: str,
+    words: tuple[str, ...],
     index: int | None,
     grid: str | None,
     split: str,
@@ -133,20 +162,26 @@ def show(
     output: Path | None,
     directory: Path | None,
 ) -> None:
-    """Draw an image of the dataset NAME with a colour bar, or with --grid the first ones with their classes.
+    """Draw an image of a dataset with a colour bar, or with --grid the first ones with their classes.
 
-    If the cache lacks the dataset, it is downloaded.
+    DATASET is the name of a published one, which is downloaded if the cache lacks it, or npz, image_folder, idx or
+    python with their settings, as in dataset.file=F.npz.
     """
     if index is not None and grid is not None:
         raise RequestError("--index and --grid were given together. Draw one image with --index, or many with --grid.")
-    data.publication(name)
+    config = _configured(words, directory)
+    name = _in_file_names(config.name)
     rows, columns = (1, 1) if grid is None else _rows_and_columns(grid)
     which = f"{rows}x{columns}" if grid is not None else str(index or 0)
     target = png_path(output, f"{name}_{split}_{which}.png")
-    dataset = _loaded(name, directory)
-    images = dataset.train if split == "train" else dataset.test
+    dataset = data.load_dataset(config)
+    if len(dataset.spec.image_shape) == 1:
+        raise RequestError(
+            f"{config.name} has vectors of {dataset.spec.image_shape[0]} values, which are no images to draw."
+        )
+    images, bar = _as_drawn(dataset.train if split == "train" else dataset.test), bar and _is_grey(dataset)
     kind = "training" if split == "train" else "test"
-    held = f"{name} has {len(images):,} {kind} images"
+    held = f"{config.name} has {len(images):,} {kind} images"
     if not 0 <= (index or 0) < len(images):
         raise RequestError(f"--index {index}: {held}. Give a number from 0 to {len(images) - 1}.")
     if rows * columns > len(images):
@@ -154,7 +189,7 @@ def show(
 
     from harness.figures.image_sheets import draw_image, draw_images
 
-    title = data.publication(name).title
+    title = _title(config)
     if grid is None:
         chosen = index or 0
         note = f"{kind} image {chosen}: {dataset.class_names[images.labels[chosen]]}"
@@ -174,67 +209,100 @@ def _rows_and_columns(grid: str) -> tuple[int, int]:
     return rows, columns
 
 
-@command.command(short_help="Show shapes, classes, labels and pixel values.")
-@click.argument("name")
+@command.command(short_help="Show shapes, classes, labels, values and duplicates.")
+@_named_dataset
 @click.option(
     "--preprocessing", type=click.Choice(PREPROCESSING), default=PREPROCESSING[0], show_default=True,
     help="How pixel values are normalised.",
 )  # fmt: skip
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
-@click.option("--output", type=click.Path(path_type=Path), metavar="PNG", help="Also draw the pixel values.")
+@click.option("--output", type=click.Path(path_type=Path), metavar="PNG", help="Also draw what was found.")
 @_from_folder
-def describe(name: str, preprocessing: str, form: str, output: Path | None, directory: Path | None) -> None:
-    """Show the arrays of the dataset NAME, its classes and first labels, the one-hot encoding of the first one, and
-    the pixel values of the first training image before and after normalisation.
+def describe(
+    words: tuple[str, ...], preprocessing: str, form: str, output: Path | None, directory: Path | None
+) -> None:
+    """Show the arrays of a dataset, how many images each class has, the range of their values, images that are there
+    twice, and of grey images the pixel values before and after normalisation.
+
+    DATASET is the name of a published one, or npz, image_folder, idx or python with their settings, as on the command
+    line of harness train:
+
+    \b
+      harness data describe mnist
+      harness data describe npz dataset.file=digits.npz
+      harness data describe image_folder dataset.directory=pictures dataset.image_size=[32,32] --output pictures.png
 
     Normalisation is computed in float64, as in a notebook; a model computes it in float32.
     """
-    data.publication(name)
-    target = None if output is None else png_path(output, f"{name}_pixel_values.png")
-    dataset = _loaded(name, directory)
-    description = describe_dataset(dataset, preprocessing)
+    config = _configured(words, directory)
+    target = None if output is None else png_path(output, f"{_in_file_names(config.name)}_pixel_values.png")
+    dataset = data.load_dataset(config)
+    with doing(f"Looking at {config.name}"):
+        description = describe_dataset(dataset, preprocessing)
     if form == "json":
         click.echo(json_text(description.as_json()), nl=False)
     else:
-        _print_description(dataset, description)
+        _print(description_lines(description))
     if target is not None:
-        from harness.figures import image_sheets
-
-        label = dataset.class_names[dataset.train.labels[0]]
-        values = image_sheets.compute_pixel_values(dataset.train.images[0], description.pixel_scale)
-        title = f"{data.publication(name).title}, {preprocessing}"
-        write_figure(image_sheets.draw_pixel_values(values, f"First training image ({label})", title), target)
+        write_figure(_drawn(config, dataset, description), target)
         click.echo(f"Wrote {target}", err=form == "json")
 
 
-def _print_description(dataset: Dataset, description: Description) -> None:
-    cells = [(array.name, str(array.shape), array.dtype, f"{array.length:,}") for array in description.arrays]
-    names = dataset.class_names
-    numbered = [name if name == str(number) else f"{number} {name}" for number, name in enumerate(names)]
-    lines = [
-        f"Classes: {', '.join(numbered)}",
-        f"First training labels: {_words(description.first_labels)}",
-        f"First training label {description.first_labels[0]} as one-hot: {_words(description.one_hot)}",
-        f"Pixel values of the first training image: {len(description.before)}",
-        f"  before: {_words(description.before)}",
-        f"  after {description.preprocessing}: {' '.join(f'{value:.5f}' for value in description.after)}",
-        f"  first pixel (background): {description.background[0]} becomes {description.background[1]!r}",
-        f"  brightest pixel: {description.brightest[0]} becomes {description.brightest[1]!r}",
-    ]
-    table = text_table(("array", "shape", "type", "length"), cells, {"length"})
-    _print([f"{dataset.name}, from {dataset.source}", "", *table, "", *wrapped(lines)])
+def _drawn(config: DatasetConfig, dataset: Dataset, description: Description) -> Any:
+    """The figure of what was found."""
+    if config.source != PUBLISHED_SOURCE or description.pixel_scale is None:
+        from harness.figures import dataset_overview
+
+        return dataset_overview.draw(dataset_overview.compute(dataset), _title(config))
+    from harness.figures import image_sheets
+
+    label = dataset.class_names[dataset.train.labels[0]]
+    values = image_sheets.compute_pixel_values(dataset.train.images[0], description.pixel_scale)
+    title = f"{_title(config)}, {description.preprocessing}"
+    return image_sheets.draw_pixel_values(values, f"First training image ({label})", title)
 
 
 def _print(lines: Iterable[str]) -> None:
     click.echo("\n".join(lines))
 
 
-def _words(values: Iterable[float]) -> str:
-    return " ".join(map(str, values))
+def _configured(words: Sequence[str], directory: Path | None) -> DatasetConfig:
+    """The dataset that the words of a command line name: `mnist`, `dataset=mnist`, or `npz dataset.file=F.npz`."""
+    first = words[0].removeprefix("dataset=")
+    folder = None if directory is None else str(directory)
+    if len(words) == 1 and "=" not in first and first not in OWN:
+        return DatasetConfig(name=data.publication(first).name, directory=folder)
+    from harness.composing import compose_config
+    from harness.config.schema import references
+    from harness.user_code import allow
+
+    chosen = [] if "=" in first else [f"dataset={first}"]
+    named = [] if folder is None else [f"dataset.directory={folder}"]
+    config = compose_config([*chosen, *words[len(chosen) :], *named])
+    allow(references(config).values())
+    return config.dataset
 
 
-def _loaded(name: str, directory: Path | None) -> Dataset:
-    return data.load_dataset(DatasetConfig(name=name, directory=None if directory is None else str(directory)))
+def _is_grey(dataset: Dataset) -> bool:
+    """Whether its images have the 8-bit grey values that a colour bar shows."""
+    return dataset.train.images.dtype == np.uint8 and len(dataset.spec.image_shape) == 2
+
+
+def _as_drawn(split: Split) -> Split:
+    """Images of numbers that are no bytes from black, the least value of all, to white, the greatest."""
+    images = split.images
+    if images.dtype == np.uint8:
+        return split
+    low, high = float(images.min()), float(images.max())
+    return Split(((images - low) * (WHITE / ((high - low) or 1))).astype(np.uint8), split.labels)
+
+
+def _title(config: DatasetConfig) -> str:
+    return data.publication(config.name).title if config.source == PUBLISHED_SOURCE else config.name
+
+
+def _in_file_names(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "_", name)
 
 
 def _chosen(names: tuple[str, ...]) -> list[data.Publication]:

@@ -11,12 +11,12 @@ from typing import Any
 import click
 
 from harness import paths
-from harness.commands.store_option import store_option
+from harness.commands.store_option import import_option, store_option
 from harness.config.schema import Config
 from harness.errors import HarnessError, RequestError
-from harness.models import FORMATS, KERAS_FILE
+from harness.models import FORMATS, KERAS_FILE, check_classifier
 from harness.records import WHITE, RunRecord
-from harness.run.load import read_class_names, read_config, recorded_shape
+from harness.run.load import is_custom, load_saved, read_class_names, read_config, recorded_shape
 from harness.tracking.models import find_trained, model_folder
 from harness.tracking.store import Store
 from harness.training import import_tensorflow
@@ -31,6 +31,7 @@ WRITTEN = frozenset({ABOUT_FILE}).union(*(each.files for each in FORMATS.values(
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--format", "form", type=click.Choice(list(FORMATS)), default="keras", show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace an earlier export in DIR.")
+@import_option
 @store_option
 def command(run: str, directory: Path, form: str, overwrite: bool, store: Store) -> None:
     """Write the model of RUN into the folder DIR, completely or not at all.
@@ -51,10 +52,22 @@ def command(run: str, directory: Path, form: str, overwrite: bool, store: Store)
         if chosen.needs_tensorflow:
             import_tensorflow()
         about = _about(record, config, read_class_names(logged, config), form)
-        chosen.write(logged / KERAS_FILE, folder)
+        chosen.write(logged / KERAS_FILE, folder, lambda file: _checked(file, record, config))
         paths.write_text(folder / ABOUT_FILE, json.dumps(about, indent=2, ensure_ascii=False) + "\n")
     click.echo(f"Wrote {target}: {record.name} ({record.run_id}) as {form}")
     click.echo(f"use it: {chosen.use.format(folder=target)}")
+    if is_custom(config) and form == "keras":
+        module = str(config.model.builder).partition(":")[0]
+        click.echo(
+            f"If Keras cannot locate a class: import {module} first, where it is registered as serializable, else pass "
+            "it in custom_objects."
+        )
+
+
+def _checked(file: Path, record: RunRecord, config: Config) -> Any:
+    model = load_saved(file, record, config)
+    check_classifier(model, custom=is_custom(config))
+    return model
 
 
 def _refuse_what_is_in_the_way(target: Path, overwrite: bool) -> None:

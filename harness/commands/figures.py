@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from harness.commands.store_option import store_option
+from harness.commands.store_option import import_option, store_option
 from harness.errors import RequestError, suggestion
 from harness.figures import SELECTIONS
 from harness.figures.files import FORMATS, figure_folder, write_figure
@@ -46,6 +46,7 @@ SWEEP_FEW = ("gap_bars", "train_against_held_out", "curves")
 )
 @click.option("--dpi", type=click.IntRange(30, 1200), default=120, show_default=True, help="Dots per inch.")
 @click.option("--title", metavar="TEXT", help="Title of each figure; '' for none.  [default: the name of RUN]")
+@import_option
 @store_option
 def command(
     run: str, names: tuple[str, ...], every: bool, output: Path, form: str, width: float | None, font_size: float,

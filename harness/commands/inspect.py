@@ -25,7 +25,7 @@ from harness.commands.layer_views import (
     weights_document,
     weights_table,
 )
-from harness.commands.store_option import store_option
+from harness.commands.store_option import import_option, store_option
 from harness.config.schema import Config
 from harness.data.fitting import FITS
 from harness.errors import RequestError
@@ -58,6 +58,7 @@ from harness.tracking.store import Store
 @click.option("--weights", is_flag=True, help="Show the weights; the picture has those of the first layer.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), metavar="PNG", help="Draw outputs or weights.")
+@import_option
 @store_option
 def command(
     run: str,

@@ -17,7 +17,7 @@ from harness.models.inspection import BoolArray, Kernel, Layer, LayerOutput
 from harness.records import FloatArray
 from harness.tabular import Table, text_table
 
-CLASS_LAYERS = ("output", "probabilities")
+CLASS_LAYERS = ("output", "probabilities", "custom_logits", "custom_probabilities")
 """The layers whose units are the classes: the head, and the softmax that a head of logits is saved with."""
 
 _NUMBERS = ("parameters", "min", "mean", "max", "deviation")

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from harness.commands.chosen_images import Choice, ChosenImage, choose, load, told
-from harness.commands.store_option import store_option
+from harness.commands.store_option import import_option, store_option
 from harness.config.schema import PALETTES
 from harness.data.fitting import FITS
 from harness.errors import DataError, RequestError
@@ -94,6 +94,7 @@ class SheetRequest:
 @click.option(
     "--palette", type=click.Choice(PALETTES), help="Colours of right and wrong predictions.  [default: the run's]"
 )
+@import_option
 @store_option
 def command(
     run: str,

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from harness.analysis.reproducibility import Deviation, Repetition
-from harness.commands.store_option import store_option
+from harness.commands.store_option import import_option, store_option
 from harness.errors import HarnessError, RequestError
 from harness.tabular import json_text, text_table
 from harness.tracking.store import Store
@@ -20,6 +20,7 @@ SHOWN = 15
 @click.argument("run")
 @click.argument("named", nargs=-1, metavar="[KEY=PATH]...")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@import_option
 @store_option
 def command(run: str, named: tuple[str, ...], form: str, store: Store) -> None:
     """Train a recorded run again and compare every metric, bit for bit.
@@ -29,7 +30,7 @@ def command(run: str, named: tuple[str, ...], form: str, store: Store) -> None:
     ones. The result is a new run of the same experiment.
 
     If the run was continued from a file, name the file: regime.continue_from=FILE. If the images have moved:
-    dataset.directory=DIR.
+    dataset.directory=DIR or dataset.file=FILE.
 
     Exit code 0 if all metrics of every epoch are identical (except times), 1 if not.
     """
@@ -39,9 +40,10 @@ def command(run: str, named: tuple[str, ...], form: str, store: Store) -> None:
     from harness.sweep.progress import RunDisplay
 
     given = dict(word.partition("=")[::2] for word in named)
-    if wrong := [key for key, path in given.items() if key not in (CONTINUED, DATA) or not path]:
+    if wrong := [key for key, path in given.items() if key not in (CONTINUED, *DATA) or not path]:
         raise RequestError(
-            f"{wrong[0]}: a run is reproduced as it was. Only {CONTINUED}=FILE and {DATA}=DIR can be named."
+            f"{wrong[0]}: a run is reproduced as it was. Only {CONTINUED}=FILE and {DATA[0]}=DIR, or {DATA[1]}=FILE, "
+            "can be named."
         )
     recorded = find_recorded(store, run, given)
     close_dead(store)

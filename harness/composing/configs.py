@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.types import RunMode
@@ -15,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from harness.composing.explaining import explained, unknown_setting
 from harness.composing.setup import CONFIG_NAME, config_loader
 from harness.composing.words import as_written
-from harness.config.schema import SAVED, Config, flatten
+from harness.config.schema import OPTIONS, SAVED, Config, flatten
 from harness.config.validation import validate
 from harness.errors import ConfigError
 from harness.surroundings import is_ignored
@@ -59,9 +60,11 @@ def typed_config(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
 def with_absolute_paths(config: Config) -> Config:
     """The configuration with paths that mean the same in every working directory; relative ones are taken from that of
     this process. What is no path is left alone."""
-    directory, source = config.dataset.directory, config.regime.continue_from
-    if directory is not None and directory.strip():
-        config = replace(config, dataset=replace(config.dataset, directory=_absolute(directory)))
+    dataset, source = config.dataset, config.regime.continue_from
+    named = {"directory": dataset.directory, "file": dataset.file}
+    changed: dict[str, Any] = {key: _absolute(path) for key, path in named.items() if path is not None and path.strip()}
+    if changed:
+        config = replace(config, dataset=replace(dataset, **changed))
     if source is not None and Path(source).suffix in SAVED:
         config = replace(config, regime=replace(config.regime, continue_from=_absolute(source)))
     return config
@@ -120,7 +123,7 @@ def _refuse_unknown_keys(content: DictConfig, overrides: Sequence[str]) -> None:
     known = flatten(Config())
     groups = {key.rsplit(".", depth)[0] for key in known for depth in range(1, key.count(".") + 1)}
     for key in _leaves(content):
-        if key not in known and key not in groups:
+        if key not in known and key not in groups and not f"{key}.".startswith(OPTIONS):
             raise ConfigError(unknown_setting(key, overrides))
     needed = {item.name for item in dataclasses.fields(Config)}
     for word in overrides:  # the schema would put its own defaults there

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import IConfigRepository
@@ -25,10 +26,13 @@ from harness.composing.hydra_versions import register_resolver, set_version_base
 from harness.composing.words import TEXTS
 from harness.config.optimizers import OPTIMIZERS
 from harness.config.schema import Config
+from harness.config.validation import NAME_SHOWN
 from harness.errors import ConfigError
 
 CONFIG_NAME = "config"
 EXPERIMENTS = "experiments"
+INCOMPLETE = frozenset({"model=custom"})
+"""Options that need a setting besides."""
 OPTIMIZER = "optimizer"
 """The group whose options are no files: they are made of `harness.config.optimizers`."""
 
@@ -83,7 +87,12 @@ class OptimizersSource(ConfigSource):
 
 
 class Loader(ConfigLoaderImpl):
-    """Hydra's composer, which refuses files in which YAML has read a text as something else."""
+    """Hydra's composer, which refuses files in which YAML has read a text as something else. `glob(*)` takes no option
+    that does not stand alone."""
+
+    def get_group_options(self, group_name: str, *arguments: Any, **options: Any) -> list[str]:
+        found = super().get_group_options(group_name, *arguments, **options)
+        return [option for option in found if f"{group_name}={option}" not in INCOMPLETE]
 
     def _load_single_config(self, default: ResultDefault, repo: IConfigRepository) -> ConfigResult:
         loaded = super()._load_single_config(default, repo)
@@ -113,6 +122,7 @@ def register() -> None:
         "harness_root": lambda: str(paths.project_root()),
         "harness_first": lambda *found: next(item for item in found if item is not None),
         "harness_epochs": _epochs,
+        "harness_label": _label,
     }.items():
         register_resolver(name, resolver, replace=True)
     Plugins.instance().register(ExperimentsSource)
@@ -133,6 +143,18 @@ def _epochs(steps: int, images: int | None, batch_size: int) -> int:
     if images < 1 or batch_size < 1:
         return 1  # either is refused, in its own words, by `validate`
     return max(1, round(steps / math.ceil(images / batch_size)))
+
+
+def _label(place: str | None) -> str:
+    """`${harness_label:${dataset.file}}`: what data of one's own is called unless `dataset.name` says it: by its file
+    (without what follows the dot), its folder, or the loader's function."""
+    module, colon, function = str(place or "own").partition(":")
+    if colon and "/" not in str(place):
+        name = module.rpartition(".")[2] if function in ("load", "load_data") else function
+    else:
+        path = Path(str(place or "own")).expanduser().absolute()
+        name = path.stem if path.suffix == ".npz" else path.name
+    return name[:NAME_SHOWN] or "own"
 
 
 def added_folder(config_dir: str) -> Path:

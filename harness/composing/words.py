@@ -17,7 +17,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser, create_
 from hydra.errors import HydraException
 from hydra.grammar.gen.OverrideLexer import OverrideLexer
 
-from harness.config.schema import Config
+from harness.config.schema import OPTIONS, Config
 
 WORD = re.compile(r"\+{0,2}(?P<key>[\w.]+)=(?P<value>.*)", re.DOTALL)
 OPEN = re.compile(r"""[,'"\\$]""")
@@ -43,8 +43,13 @@ TEXTS = frozenset(_texts(Config))
 
 
 def as_written(words: Sequence[str]) -> list[str]:
-    """The overrides as Hydra is to be given them. Doing it twice changes nothing."""
-    return [_as_written(word) for word in words]
+    """The overrides as Hydra is to be given them. Doing it twice changes nothing.
+
+    A builder of the user's own makes the model a custom one, where no other was chosen.
+    """
+    keys = {word.lstrip("+").partition("=")[0] for word in words if not word.lstrip("+").endswith("=null")}
+    chosen = ["model=custom"] if "model.builder" in keys and "model" not in keys else []
+    return [*chosen, *(_as_written(word) for word in words)]
 
 
 def quoted(key: str, value: str) -> str:
@@ -59,6 +64,8 @@ def calls_function(value: str) -> bool:
 
 def _as_written(word: str) -> str:
     match = WORD.fullmatch(word)
+    if match is not None and match["key"].startswith(OPTIONS):
+        return f"++{word.lstrip('+')}"  # the user's own names: the schema does not have them
     if match is None or match["key"] not in TEXTS:
         return word
     try:

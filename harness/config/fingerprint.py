@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from harness.config.optimizers import OPTIMIZERS
-from harness.config.schema import ADDED_LATER, TRAITS, Config, flatten, without_effect
+from harness.config.schema import ADDED_LATER, PUBLISHED_SOURCE, TRAITS, Config, flatten, references, without_effect
+from harness.user_code import source_digest
 
 DIGITS = 32
 
@@ -48,13 +49,25 @@ def essential(config: Config) -> dict[str, Any]:
     }
     if kept["engine"] == "auto":
         kept["engine"] = "compiled"
-    return {key: _one_form(value) for key, value in {**kept, **_optimizer(config)}.items()}
+    return {key: _one_form(value) for key, value in {**kept, **_optimizer(config), **code_digests(config)}.items()}
+
+
+def code_digests(config: Config) -> dict[str, str]:
+    """The digest of the source of each reference to the user's own code, by a name of its own: `code.model.builder`; of
+    code that loads data, that data's digest says enough. Raises `ConfigError` where there is none."""
+    return {
+        f"code.{key}": source_digest(reference)[:DIGITS]
+        for key, reference in references(config).items()
+        if not key.startswith(tuple(LEFT_OUT))
+    }
 
 
 def _dropped(config: Config, settings: Mapping[str, Any]) -> set[str]:
     """The settings without effect on the numbers of this run."""
     dropped = without_effect(config) | {"model.width", "model.depth"}  # another way to write `model.hidden`
     dropped.update(key for key, before in ADDED_LATER.items() if settings[key] == before)
+    if config.dataset.source != PUBLISHED_SOURCE:
+        dropped.update(("dataset.name", "dataset.source"))  # a label, and how it is read: the digest says what it is
     if config.dataset.train_size is None and not config.dataset.label_noise:
         dropped.add("dataset.seed")
     if not settings["model.hidden"]:

@@ -6,21 +6,30 @@ Hydra's structured-config schema is made of these classes, and `composing` turns
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from harness.config.optimizers import OPTIMIZERS
+from harness.config.traits import Traits, setting, traits_of
 
 DATASETS = ("fashion_mnist", "mnist")
+PUBLISHED_SOURCE = "published"
+SOURCES = (PUBLISHED_SOURCE, "npz", "image_folder", "idx", "python")
+COLOURS = ("grey", "rgb")
 PREPROCESSING = ("unit_range", "standardize")
-ARCHITECTURES = ("mlp", "cnn")
+ARCHITECTURES = ("mlp", "cnn", "custom")
 ACTIVATIONS = (
     "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh", "sigmoid", "softplus", "linear",
 )  # fmt: skip
+INITIALIZERS = (
+    "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal", "orthogonal",
+)  # fmt: skip
+CONSTRAINTS = ("non_neg", "unit_norm")
 HEADS = ("logits", "softmax")
 VALIDATION_STRATEGIES = ("none", "first", "random", "stratified")
 LABELS = ("integers", "one_hot")
+LOSSES = ("cross_entropy",)
 SCHEDULES = ("constant", "step", "exponential", "cosine", "plateau")
 MONITORS = ("val/loss", "val/accuracy", "train/loss", "train/accuracy", "fit/loss", "fit/accuracy")
 ENGINES = ("auto", "compiled", "keras")
@@ -33,89 +42,64 @@ SAVED = (MODEL_SUFFIX, STATE_SUFFIX)
 """How the names of files end that `regime.continue_from` takes; what ends otherwise names a run."""
 
 
-@dataclass(frozen=True)
-class Traits:
-    """What other parts of the harness need to know of a setting; they ask `settings_with`.
-
-    Attributes:
-        operational: why the setting is no part of what is trained: it says where or how a run is carried out.
-        by_name: why it decides no number although it tells runs apart: it is a name.
-        added: runs of earlier versions do not have it, and were trained with its default. Their fingerprints stay as
-            they are: there the setting is left out where it has its default.
-        idle_with: another setting of its section, and the values of that under which this one has no effect. A choice
-            that is new counts as one under which it has.
-        weights: weights that were trained under another value have another meaning here, or no place.
-        time: whether the time of an epoch depends on its `value`, or on its `presence` (another value than zero).
-        data: a compiled program is given the value; so runs that differ in it can share one.
-        sweep: the jobs of a sweep must share it.
-        failures: what a sweep does about jobs that fail.
-    """
-
-    operational: str = ""
-    by_name: str = ""
-    added: bool = False
-    idle_with: tuple[str, tuple[Any, ...]] | None = None
-    weights: bool = False
-    time: str = ""
-    data: bool = False
-    sweep: bool = False
-    failures: bool = False
-
-
-def setting(
-    default: Any,
-    *,
-    choices: Sequence[str] = (),
-    at_least: float | None = None,
-    above: float | None = None,
-    at_most: float | None = None,
-    below: float | None = None,
-    **traits: Any,
-) -> Any:
-    """A dataclass field with the rule that its value obeys (for a list: that each element obeys) and its `Traits`."""
-    limits = {"at_least": at_least, "above": above, "at_most": at_most, "below": below}
-    rule = {"choices": tuple(choices), **limits, "traits": Traits(**traits)}
-    if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata=rule)
-    return field(default=default, metadata=rule)
+_READING: Mapping[str, Any] = {"added": True, "operational": "where the data lies; its digest says what is in it"}
+_FOLDER: Mapping[str, Any] = {"added": True, "idle_with": ("source", ("published", "npz", "idx", "python"))}
 
 
 @dataclass
 class DatasetConfig:
-    """Which images, how they are scaled inside the model, how many of them, and how many labels are wrong."""
+    """Which images, how they are scaled inside the model, how many of them, and how many labels are wrong. Of data of
+    one's own `source` says how it is read, and `name` is a label."""
 
-    name: str = setting("fashion_mnist", choices=DATASETS, time="value")
+    name: str = setting("fashion_mnist", time="value")
+    source: str = setting(PUBLISHED_SOURCE, choices=SOURCES, added=True)
     preprocessing: str = setting("unit_range", choices=PREPROCESSING, weights=True)
     directory: str | None = setting(None, operational="where the files lie; the dataset's digest says what is in them")
+    file: str | None = setting(None, **_READING)
+    loader: str | None = setting(None, reference=True, **_READING)
+    options: dict[str, Any] = setting({})
+    class_names: list[str] | None = setting(None, **_READING)
+    image_size: list[int] | None = setting(None, at_least=1, at_most=8192, time="value", **_FOLDER)
+    colour: str | None = setting(None, choices=COLOURS, time="value", **_FOLDER)
+    test_fraction: float = setting(0.2, above=0, below=1, **_FOLDER)
+    test_seed: int = setting(0, at_least=0, **_FOLDER)
     train_size: int | None = setting(None, at_least=1, time="value")
     test_size: int | None = setting(None, at_least=1, time="value")
     label_noise: float = setting(0.0, at_least=0, below=1, added=True)
     seed: int = setting(0, at_least=0)
 
 
-_MLP, _CNN = ("architecture", ("mlp",)), ("architecture", ("cnn",))
+_CUSTOM = ("architecture", ("custom",))
+_NOT_CNN, _NOT_MLP = ("architecture", ("mlp", "custom")), ("architecture", ("cnn", "custom"))
 
 
 @dataclass
 class ModelConfig:
     """An architecture and its settings; `name` is the label under which runs are compared.
 
-    `width` and `depth` say in two numbers what `hidden` says as a list, so that capacity can be swept and drawn."""
+    `width` and `depth` say in two numbers what `hidden` says as a list, so that capacity can be swept and drawn. A
+    `custom` model is what the user's function `builder` makes; `options` are its keywords."""
 
     name: str = setting("mlp", by_name="a label")
     architecture: str = setting("mlp", choices=ARCHITECTURES, weights=True, time="value")
-    hidden: list[int] = setting([128], at_least=1, weights=True, time="value")
-    width: int | None = setting(None, at_least=1, added=True, idle_with=_CNN, weights=True, time="value")
-    depth: int | None = setting(None, at_least=1, added=True, idle_with=_CNN, weights=True, time="value")
-    filters: list[int] = setting([], at_least=1, idle_with=_MLP, weights=True, time="value")
-    kernel_size: int = setting(3, at_least=1, idle_with=_MLP, weights=True, time="value")
-    pool_size: int = setting(2, at_least=1, idle_with=_MLP, weights=True, time="value")
-    activation: str = setting("relu", choices=ACTIVATIONS, weights=True)
-    dropout: float = setting(0.0, at_least=0, below=1, time="presence")
-    l2: float = setting(0.0, at_least=0, time="presence")
-    batch_norm: bool = setting(False, weights=True, time="value")
+    hidden: list[int] = setting([128], at_least=1, idle_with=_CUSTOM, weights=True, time="value")
+    width: int | None = setting(None, at_least=1, added=True, idle_with=_NOT_MLP, weights=True, time="value")
+    depth: int | None = setting(None, at_least=1, added=True, idle_with=_NOT_MLP, weights=True, time="value")
+    filters: list[int] = setting([], at_least=1, idle_with=_NOT_CNN, weights=True, time="value")
+    kernel_size: int = setting(3, at_least=1, idle_with=_NOT_CNN, weights=True, time="value")
+    pool_size: int = setting(2, at_least=1, idle_with=_NOT_CNN, weights=True, time="value")
+    activation: str = setting("relu", choices=ACTIVATIONS, idle_with=_CUSTOM, weights=True)
+    dropout: float = setting(0.0, at_least=0, below=1, idle_with=_CUSTOM, time="presence")
+    l2: float = setting(0.0, at_least=0, idle_with=_CUSTOM, time="presence")
+    batch_norm: bool = setting(False, idle_with=_CUSTOM, weights=True, time="value")
     shift: int = setting(0, at_least=0, at_most=8, added=True, time="presence")
     head: str = setting("logits", choices=HEADS)
+    initializer: str | None = setting(None, choices=INITIALIZERS, added=True, idle_with=_CUSTOM, reference=True)
+    max_norm: float | None = setting(None, above=0, added=True, idle_with=_CUSTOM)
+    constraint: str | None = setting(None, choices=CONSTRAINTS, added=True, idle_with=_CUSTOM, reference=True)
+    augmentation: str | None = setting(None, choices=(), added=True, time="value", reference=True)
+    builder: str | None = setting(None, added=True, weights=True, time="value", reference=True)
+    options: dict[str, Any] = setting({}, time="value")
 
     def hidden_units(self) -> list[int]:
         """The units of each fully connected hidden layer, however they were given."""
@@ -206,7 +190,7 @@ def _all_but(*users: str) -> tuple[str, tuple[str, ...]]:
 class ScheduleConfig:
     """The learning rate by epoch, as a factor on `optimizer.learning_rate` (see training/schedules.py)."""
 
-    name: str = setting("constant", choices=SCHEDULES)
+    name: str = setting("constant", choices=SCHEDULES, reference=True)
     warmup_epochs: int = setting(0, at_least=0, idle_with=("name", ("plateau",)))
     factor: float = setting(0.1, above=0, below=1, idle_with=_all_but("step", "plateau"))
     every_epochs: int = setting(10, at_least=1, idle_with=_all_but("step"))
@@ -214,6 +198,7 @@ class ScheduleConfig:
     final_fraction: float = setting(0.0, at_least=0, at_most=1, idle_with=_all_but("cosine"))
     monitor: str = setting("val/loss", choices=MONITORS, idle_with=_all_but("plateau"))
     patience: int = setting(5, at_least=0, idle_with=_all_but("plateau"))
+    options: dict[str, Any] = setting({})
 
 
 @dataclass
@@ -225,6 +210,9 @@ class RegimeConfig:
     shuffle: bool = True
     labels: str = setting("integers", choices=LABELS)
     label_smoothing: float = setting(0.0, at_least=0, below=1, added=True)
+    loss: str = setting("cross_entropy", choices=LOSSES, added=True, reference=True)
+    loss_options: dict[str, Any] = setting({})
+    callbacks: list[str] = setting([], added=True, reference=True)
     continue_from: str | None = setting(
         None, by_name="a name whose meaning changes; the fingerprint of what is continued stands for it"
     )
@@ -269,6 +257,7 @@ class Config:
     )
     seed: int = setting(0, at_least=0, at_most=2**32 - 1, data=True)
     engine: str = setting("auto", choices=ENGINES)
+    metrics: list[str] = setting([], added=True, reference=True)
     mixed_precision: str = setting("none", choices=MIXED_PRECISIONS, time="value")
     threads: int | None = setting(
         None,
@@ -294,21 +283,22 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     for key, value in vars(config).items():
         if hasattr(value, "__dataclass_fields__"):  # `is_dataclass`, at half the time
             flat.update(flatten(value, f"{prefix}{key}."))
+        elif isinstance(value, dict):
+            flat.update(_options(value, f"{prefix}{key}."))
         else:
             flat[f"{prefix}{key}"] = value
     return flat
 
 
-def _traits(node: Any, prefix: str = "") -> Iterator[tuple[str, Traits]]:
-    for item in fields(node):
-        traits, value = item.metadata.get("traits", Traits()), getattr(node, item.name)
-        is_section = hasattr(value, "__dataclass_fields__")
-        yield (f"{prefix}{item.name}." if is_section else f"{prefix}{item.name}"), traits
-        if is_section:
-            yield from _traits(value, f"{prefix}{item.name}.")
+def _options(given: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in given.items():
+        if isinstance(value, dict):
+            yield from _options(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
-TRAITS: Mapping[str, Traits] = dict(_traits(Config()))
+TRAITS: Mapping[str, Traits] = dict(traits_of(Config()))
 """The traits of each setting by its dotted name, and of each section by the beginning of the names in it (`model.`)."""
 
 
@@ -334,6 +324,27 @@ def without_effect(config: Config) -> set[str]:
         if traits.idle_with is not None
         and values[f"{key.rpartition('.')[0]}.{traits.idle_with[0]}"] in traits.idle_with[1]
     }
+
+
+def references(config: Config) -> dict[str, str]:
+    """The references to the user's own code in a configuration, by setting; of a list, `setting.module.function`."""
+    values, found = flatten(config), dict[str, str]()
+    for key in settings_with("reference"):
+        several = isinstance(values[key], list)
+        for text in values[key] if several else [values[key]]:
+            if isinstance(text, str) and ":" in text:
+                found[f"{key}.{text.replace(':', '.')}" if several else key] = text
+    return found
+
+
+_SINGLE = frozenset(flatten(Config()))
+OPTIONS = tuple(key for key in TRAITS if key.endswith(".") and not any(name.startswith(key) for name in _SINGLE))
+"""The beginnings of names that are free: keywords of the user's own functions."""
+
+
+def is_single(key: str) -> bool:
+    """Whether a dotted name is that of a single setting, or of an option of the user's own."""
+    return key in _SINGLE or key.startswith(OPTIONS)
 
 
 SWEEP_SETTINGS = settings_with("failures")

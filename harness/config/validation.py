@@ -13,18 +13,35 @@ from typing import Any
 
 from harness.config.optimizers import COMMON_OPTIMIZER_OPTIONS, OPTIMIZERS
 from harness.config.schema import (
+    CONSTRAINTS,
+    DATASETS,
+    INITIALIZERS,
+    LOSSES,
+    PUBLISHED_SOURCE,
+    SCHEDULES,
     Config,
+    DatasetConfig,
     ModelConfig,
     OptimizerConfig,
     RegimeConfig,
     TrackingConfig,
+    flatten,
     without_effect,
 )
 from harness.errors import ConfigError, suggestion
+from harness.own_metrics import metric_problems
+from harness.user_code import check_options, is_reference
 
 EXPERIMENT_NAME_LIMIT, RUN_NAME_LIMIT = 256, 250
 """Characters, those of the columns in MLflow's tables."""
 NAME_SHOWN = 60
+BUILDER_ARGUMENTS, LOSS_ARGUMENTS, SCHEDULE_ARGUMENTS = (
+    ("input_shape", "classes"), ("y_true", "y_pred"), ("epoch", "epochs"),
+)  # fmt: skip
+"""What functions of the user's own are called with, before their options."""
+MADE_WITHOUT_ARGUMENTS = ("initializer", "constraint", "augmentation")
+"""Settings of a model whose functions return an object of Keras."""
+BUILT_IN = frozenset({*LOSSES, *SCHEDULES, *INITIALIZERS, *CONSTRAINTS})
 
 
 def validate(config: Config) -> None:
@@ -69,6 +86,8 @@ def _broken_rule(value: Any, rule: Mapping[str, Any]) -> str | None:
         return "must be a finite number."
     if not rule:
         return None
+    if rule["traits"].reference and is_reference(str(value)):
+        return None  # see `_code_problems`
     if rule["choices"] and value not in rule["choices"]:
         return f"must be one of {', '.join(rule['choices'])}.{suggestion(str(value), rule['choices'])}"
     checks: tuple[tuple[str, Callable[[Any, Any], bool], Any], ...] = (
@@ -84,7 +103,9 @@ def _broken_rule(value: Any, rule: Mapping[str, Any]) -> str | None:
 
 
 def _cross_problems(config: Config) -> Iterator[str]:
+    yield from _dataset_problems(config.dataset)
     yield from _model_problems(config.model)
+    yield from _code_problems(config)
     yield from _optimizer_problems(config.optimizer)
     yield from _regime_problems(config.regime)
     yield from _average_problems(config)
@@ -109,8 +130,66 @@ def _tracking_problems(tracking: TrackingConfig) -> Iterator[str]:
             yield f"tracking.{key}={name!a}: must be a name of characters that can be shown, on one line."
 
 
+_LOCATED_BY: Mapping[str, tuple[str, str]] = {
+    "npz": ("file", "an archive with x_train, y_train, x_test and y_test"),
+    "image_folder": ("directory", "a folder with train/CLASS/ and test/CLASS/, or with CLASS/"),
+    "idx": ("directory", "a folder with the IDX files of training and test images and labels"),
+    "python": ("loader", "a function as package.module:function, or the name of an installed one"),
+}
+"""The setting that says where the data of each source lies, and what it names."""
+
+
+def _dataset_problems(dataset: DatasetConfig) -> Iterator[str]:
+    if dataset.source == PUBLISHED_SOURCE and dataset.name not in DATASETS:
+        yield (
+            f"dataset.name={dataset.name}: must be one of {', '.join(DATASETS)}.{suggestion(dataset.name, DATASETS)} "
+            f"Data of your own: dataset={', dataset='.join(_LOCATED_BY)}."
+        )
+    needed, what = _LOCATED_BY.get(dataset.source, (None, ""))
+    if needed is not None and not (getattr(dataset, needed) or "").strip():
+        yield f"dataset.{needed}={getattr(dataset, needed)}: dataset={dataset.source} needs {what}. Name it."
+        return
+    takes = {needed, "directory"} if needed is None else {needed}
+    for key in ("file", "directory", "loader"):
+        if (
+            getattr(dataset, key) is not None
+            and key not in takes
+            and dataset.source in (*_LOCATED_BY, PUBLISHED_SOURCE)
+        ):
+            readers = " or ".join(f"dataset={name}" for name, (by, _) in _LOCATED_BY.items() if by == key)
+            yield f"dataset.{key}={getattr(dataset, key)}: only {readers} reads it. Choose that, or leave it out."
+    if dataset.source != PUBLISHED_SOURCE:
+        yield from _label_problems(dataset)
+    elif dataset.class_names is not None:
+        yield f"dataset.class_names: those of {dataset.name} are known. Leave it out."
+    for key, reader in (("options", "python"), ("image_size", "image_folder"), ("colour", "image_folder")):
+        if dataset.source != reader and getattr(dataset, key):
+            yield f"dataset.{key}={getattr(dataset, key)}: only dataset={reader} has it. Leave it out."
+    if dataset.image_size is not None and len(dataset.image_size) != 2:
+        yield f"dataset.image_size={dataset.image_size}: must be [HEIGHT,WIDTH], such as [32,32]."
+
+
+def _label_problems(dataset: DatasetConfig) -> Iterator[str]:
+    name = dataset.name
+    if not name.strip() or not name.isprintable() or len(name) > NAME_SHOWN:
+        yield (
+            f"dataset.name={name[:NAME_SHOWN]!a}: must be a name of at most {NAME_SHOWN} characters that can be shown, "
+            "on one line. Give one: dataset.name=NAME."
+        )
+    if dataset.class_names is not None and len(dataset.class_names) < 2:
+        yield f"dataset.class_names={dataset.class_names}: must have at least two names."
+
+
 def _model_problems(model: ModelConfig) -> Iterator[str]:
     idle = without_effect(Config(model=model))
+    if model.architecture == "custom":
+        yield from _custom_problems(model, idle)
+        return
+    if model.builder is not None or model.options:
+        given = "builder" if model.builder is not None else f"options={model.options}"
+        yield f"model.{given}: only model=custom has it, and this has model.architecture={model.architecture}."
+    if model.max_norm is not None and model.constraint is not None:
+        yield f"model.max_norm={model.max_norm} with model.constraint={model.constraint}: a kernel has one constraint."
     yield from _width_problems(model, idle)
     if "model.filters" in idle and model.filters:
         yield (
@@ -119,6 +198,51 @@ def _model_problems(model: ModelConfig) -> Iterator[str]:
         )
     if model.architecture == "cnn" and not model.filters:
         yield "model.filters=[]: a cnn needs at least one convolution, for example model.filters=[32,64]."
+
+
+def _custom_problems(model: ModelConfig, idle: set[str]) -> Iterator[str]:
+    if model.builder is None:
+        yield "model=custom: say which function makes the model, model.builder=package.module:function."
+    usual = flatten(Config(model=ModelConfig(architecture="custom")))
+    for key, value in flatten(Config(model=model)).items():
+        if key in idle and value != usual.get(key, value):
+            yield (
+                f"{key}={value}: a model of your own does not have it. Give its function such a keyword, and set "
+                f"{key.replace('model.', 'model.options.')}."
+            )
+
+
+def _code_problems(config: Config) -> Iterator[str]:
+    """What is wrong with references to the user's own code, as far as its source tells."""
+    yield from metric_problems(config.metrics)
+    loader = config.dataset.loader if config.dataset.source == "python" else None
+    if loader is not None and not is_reference(loader):
+        loader = None  # the name of an installed one, which is looked up where data is loaded
+    regime, schedule = config.regime, config.regime.schedule
+    uses: list[tuple[str, str | None, Mapping[str, Any], Sequence[str], str]] = [
+        ("model.builder", config.model.builder, config.model.options, BUILDER_ARGUMENTS, "model.options"),
+        ("regime.loss", regime.loss, regime.loss_options, LOSS_ARGUMENTS, "regime.loss_options"),
+        ("regime.schedule.name", schedule.name, schedule.options, SCHEDULE_ARGUMENTS, "regime.schedule.options"),
+        ("dataset.loader", loader, config.dataset.options, (), "dataset.options"),
+        *((f"model.{name}", getattr(config.model, name), {}, (), f"model.{name}") for name in MADE_WITHOUT_ARGUMENTS),
+        *(("regime.callbacks", callback, {}, (), "regime.callbacks") for callback in regime.callbacks),
+    ]
+    for key, reference, options, arguments, prefix in uses:
+        if reference is None or (reference in BUILT_IN and not options):
+            continue
+        try:
+            if not is_reference(reference):
+                raise ConfigError(
+                    f"{prefix}={options}: only a function of your own has options, {key}=module:function."
+                )
+            check_options(reference, options, arguments, prefix)
+        except ConfigError as error:
+            yield f"{key}={error}" if str(error).startswith(reference) else str(error)
+    if is_reference(regime.loss) and regime.label_smoothing:
+        yield (
+            f"regime.label_smoothing={regime.label_smoothing} with regime.loss={regime.loss}: it is part of the "
+            "harness's cross-entropy. Smooth labels in your own loss, or set it to 0."
+        )
 
 
 def _width_problems(model: ModelConfig, idle: set[str]) -> Iterator[str]:
@@ -201,6 +325,6 @@ def _regime_problems(regime: RegimeConfig) -> Iterator[str]:
         )
     if schedule.warmup_epochs >= regime.epochs and schedule.warmup_epochs > 0:
         yield (
-            f"regime.schedule.warmup_epochs={schedule.warmup_epochs}: must be below regime.epochs={regime.epochs}, "
-            "or training ends before the warm-up does."
+            f"regime.schedule.warmup_epochs={schedule.warmup_epochs}: must be below regime.epochs={regime.epochs}, or "
+            "training ends before the warm-up does."
         )

@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from dataclasses import astuple
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-from harness.config.schema import DatasetConfig, ValidationConfig
+from harness.config.schema import PUBLISHED_SOURCE, DatasetConfig, ValidationConfig
 from harness.data import cache, idx
 from harness.data.catalogue import (
     TEST_IMAGES,
@@ -21,6 +20,7 @@ from harness.data.catalogue import (
     publication,
 )
 from harness.data.folder import SUMS_FILE, StoredFile, complete, demanded_sums, examine, locate, problems
+from harness.data.own import facts_of, load_own
 from harness.data.splits import check_sizes, split_dataset
 from harness.errors import ConfigError, DataError
 from harness.records import Dataset, Split, Splits, UInt8Array
@@ -31,18 +31,30 @@ logger = logging.getLogger(__name__)
 def load_dataset(config: DatasetConfig) -> Dataset:
     """The dataset that the configuration names, whole and untouched; read once a process.
 
-    It is read from `config.directory` if that is set, and from nowhere else then; otherwise from the cache, which
-    fetches what it lacks. The arrays are read-only. Raises `RequestError` for an unknown name and `DataError` if
-    the files cannot be had or are not what their SHA-256 sums say.
+    A published one is read from `config.directory` if that is set, and from nowhere else then; otherwise from the
+    cache, which fetches what it lacks. Data of one's own is read again where its files have changed. The arrays are
+    read-only. Raises `RequestError` for an unknown name, `DataError` if the files of a published dataset cannot be had
+    or are not what their SHA-256 sums say, and `UnusableData` for data of one's own that cannot be trained on.
     """
-    return _load(config.name, _named_folder(config), cache.default_root())
+    if config.source == PUBLISHED_SOURCE:
+        return _load(config.name, _named_folder(config), cache.default_root())
+    return load_own(config)
 
 
 def dataset_digest(config: DatasetConfig) -> str:
     """The digest of the dataset that `load_dataset` would return; nothing is fetched for it. Raises as that does."""
+    if config.source != PUBLISHED_SOURCE:
+        return facts_of(config).digest
     if _named_folder(config) is None:
         return digest(publication(config.name).sums)
     return load_dataset(config).digest
+
+
+def image_shape(config: DatasetConfig) -> tuple[int, ...]:
+    """The shape of an image of the dataset; a published one is not loaded for it. Raises as `load_dataset`."""
+    if config.source == PUBLISHED_SOURCE:
+        return publication(config.name).image_shape
+    return facts_of(config).image_shape
 
 
 def load_splits(config: DatasetConfig, validation: ValidationConfig) -> tuple[Dataset, Splits]:
@@ -52,7 +64,14 @@ def load_splits(config: DatasetConfig, validation: ValidationConfig) -> tuple[Da
     copies on a device) is made once. They are read-only; the last four that were asked for are kept. Raises what
     `load_dataset` and `split_dataset` raise.
     """
-    return _load_splits(_named_folder(config), cache.default_root(), astuple(config), astuple(validation))
+    dataset = load_dataset(config)
+    key = repr((dataset.digest, id(dataset), astuple(config), astuple(validation)))
+    if key not in _splits:
+        while len(_splits) >= _KEPT:
+            del _splits[next(iter(_splits))]
+        _splits[key] = dataset, split_dataset(dataset, config, validation)
+    _splits[key] = _splits.pop(key)  # the last that was asked for
+    return _splits[key]
 
 
 def check_data(config: DatasetConfig, validation: ValidationConfig) -> None:
@@ -60,13 +79,8 @@ def check_data(config: DatasetConfig, validation: ValidationConfig) -> None:
     check_sizes(load_dataset(config), config, validation)
 
 
-@lru_cache(maxsize=4)
-def _load_splits(
-    directory: Path | None, cache_root: Path, settings: tuple[Any, ...], validation: tuple[Any, ...]
-) -> tuple[Dataset, Splits]:
-    config = DatasetConfig(*settings)
-    dataset = _load(config.name, directory, cache_root)
-    return dataset, split_dataset(dataset, config, ValidationConfig(*validation))
+_KEPT = 4
+_splits: dict[str, tuple[Dataset, Splits]] = {}
 
 
 def _named_folder(config: DatasetConfig) -> Path | None:

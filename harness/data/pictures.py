@@ -9,6 +9,8 @@ import io
 import math
 import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from harness.data.fitting import FITS, SIDE, WHITE, looks_inverted
 from harness.errors import DataError, RequestError, suggestion
 from harness.records import WHITE as MOST
 from harness.records import FloatArray, UInt8Array
+from harness.untrusted import HEADER_ERRORS
 
 MAX_MEBIBYTES = 64
 MAX_PIXELS = 64_000_000
@@ -29,12 +32,22 @@ _DECODED = f"the {MAX_PIXELS // 10**6} million that are decoded. Save a smaller 
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "ICO")
 """Of Pillow's formats those that are common; some of the rest start programs (EPS) or take anything for a picture."""
+BY_SUFFIX = {
+    ".tga": "TGA", ".pcx": "PCX", ".sgi": "SGI", ".rgb": "SGI", ".bw": "SGI", ".dds": "DDS", ".qoi": "QOI",
+    ".psd": "PSD", ".icns": "ICNS", ".ras": "SUN", ".xbm": "XBM", ".xpm": "XPM", ".msp": "MSP", ".dib": "DIB",
+}  # fmt: skip
+"""Formats that are read of files with these names only, as their first bytes say little."""
+
+PLAIN_MODES = ("1", "L", "P", "RGB", "CMYK", "YCbCr", "HSV")
+"""Pillow's modes of 8 bits that are converted to RGB as they are, where nothing is transparent."""
 
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, TypeError, struct.error)
 """What Pillow raises for damaged files: it promises none, these are what it raised for 64,000 of them."""
 
 _NPY_MAGIC, _ZIP_MAGIC = b"\x93NUMPY", b"PK\x03\x04"
 _PER_16_BIT_STEP = 257.0
+_ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)
+"""The EXIF tag, and its values of a picture that is turned by a quarter."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +77,10 @@ def read_picture(file: Path, fit: str, shape: tuple[int, ...], invert: bool = Fa
     if fit not in FITS:
         raise RequestError(f"'{fit}' is no fit. The fits are {', '.join(FITS)}.{suggestion(fit, FITS)}")
     try:
-        content = _content(file)
+        content = picture_bytes(file)
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
-            grey = _grey(_decoded(content))
+            grey = grey_values(decoded(content, file.suffix))
         if invert:
             grey = WHITE - grey
         image = np.rint(grey).astype(np.uint8) if grey.shape == shape else _fitted(grey, fit, shape)
@@ -100,7 +113,8 @@ def _fitted(grey: FloatArray, fit: str, shape: tuple[int, ...]) -> UInt8Array:
     return FITS[fit](grey)
 
 
-def _content(file: Path) -> bytes:
+def picture_bytes(file: Path) -> bytes:
+    """What is in the file. Raises `DataError` for what is no regular file, empty or too large."""
     try:
         if file.is_dir():
             raise DataError("it is a folder. Name its files, as in FOLDER/*.png")
@@ -119,24 +133,60 @@ def _content(file: Path) -> bytes:
         raise DataError(f"it cannot be read ({error.strerror or error})") from error
 
 
-def _decoded(content: bytes) -> Image.Image:
-    """The picture in the file, upright."""
+def decoded(content: bytes, suffix: str) -> Image.Image:
+    """The picture in a file of this `content`, whose name ends with `suffix`, upright. Raises `DataError`."""
+    with _opened(content, suffix) as image:
+        image.load()
+        return ImageOps.exif_transpose(image)
+
+
+def picture_header(content: bytes, suffix: str) -> tuple[int, int, bool]:
+    """Height and width of the upright picture that `decoded` returns, and whether it can have no colours; nothing is
+    decoded. Raises `DataError`."""
+    with _opened(content, suffix) as image:
+        width, height = image.size
+        is_grey = image.mode in ("1", "L", "LA", "La", "F", "I") or image.mode.startswith("I;16")
+        if image.mode == "P":
+            palette = np.array(image.getpalette("RGB") or [0, 0, 0]).reshape(-1, 3)
+            is_grey = bool((palette == palette[:, :1]).all())
+        if image.getexif().get(_ORIENTATION) in _ON_ITS_SIDE:
+            height, width = width, height
+        return height, width, is_grey
+
+
+@contextmanager
+def _opened(content: bytes, suffix: str) -> Iterator[Image.Image]:
+    """The picture, not decoded yet; what Pillow raises in the block becomes a `DataError`."""
+    formats = (*FORMATS, BY_SUFFIX[suffix.lower()]) if suffix.lower() in BY_SUFFIX else FORMATS
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+        with Image.open(io.BytesIO(content), formats=formats) as opened:
             width, height = opened.size
             if width * height > MAX_PIXELS:
                 raise DataError(f"it has {width:,} x {height:,} pixels, more than {_DECODED}")
-            opened.load()
-            return ImageOps.exif_transpose(opened)
+            yield opened
     except UnidentifiedImageError as error:
-        raise DataError(f"it is no picture of a format that is read here: {', '.join(FORMATS)}") from error
+        raise DataError(f"it is no picture of a format that is read here: {', '.join(formats)}") from error
     except Image.DecompressionBombError as error:
         raise DataError(f"it promises more pixels than {_DECODED}") from error
     except _DAMAGED as error:
         raise DataError(f"it is damaged or cut short ({error or type(error).__name__})") from error
 
 
-def _grey(image: Image.Image) -> FloatArray:
+def rgb_values(image: Image.Image) -> FloatArray:
+    """(height, width, 3) in 0..255. Raises `DataError` as `grey_values`."""
+    if image.mode in ("F", "I") or image.mode.startswith("I;16"):
+        return np.repeat(_sixteen_bit(image)[..., None], 3, axis=2)
+    try:
+        colours = np.asarray(image.convert("RGB"), dtype=np.float64)
+        if not image.has_transparency_data:
+            return colours
+        opacity = np.asarray(image.convert("RGBA").getchannel("A"), dtype=np.float64) / WHITE
+    except ValueError as error:
+        raise DataError(f"its colours ({image.mode}) cannot be read. Save it in RGB") from error
+    return _laid_on_contrast(colours, opacity[..., None])
+
+
+def grey_values(image: Image.Image) -> FloatArray:
     """(height, width) in 0..255."""
     if image.mode in ("F", "I") or image.mode.startswith("I;16"):
         return _sixteen_bit(image)
@@ -167,7 +217,7 @@ def _laid_on_contrast(light: FloatArray, opacity: FloatArray) -> FloatArray:
     """Over black where the visible part is light on average, else over white: either way it can be seen."""
     if not opacity.any():
         raise DataError("it is wholly transparent")
-    ground = 0.0 if np.average(light, weights=opacity) > WHITE / 2 else WHITE
+    ground = 0.0 if np.average(light, weights=np.broadcast_to(opacity, light.shape)) > WHITE / 2 else WHITE
     return np.asarray(light * opacity + ground * (1.0 - opacity))
 
 
@@ -186,7 +236,7 @@ def _loaded(file: Path) -> npt.NDArray[np.generic]:
         return mapped
     except OSError as error:
         raise DataError(f"it cannot be read ({error.strerror or error})") from error
-    except (ValueError, EOFError, SyntaxError, OverflowError) as error:
+    except (ValueError, EOFError, OverflowError, *HEADER_ERRORS) as error:
         if "Python objects" in str(error) or "pickle" in str(error):
             raise DataError("it holds Python objects, which are not loaded. Save an array of numbers") from error
         raise DataError(f"it is damaged or cut short ({error})") from error

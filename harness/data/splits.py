@@ -4,14 +4,18 @@ images keep the order in which they were published, so shuffling is left to trai
 from __future__ import annotations
 
 import heapq
+import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from harness.config.schema import DatasetConfig, ValidationConfig
 from harness.data.label_noise import replace_labels
 from harness.errors import ConfigError, suggestion
-from harness.records import Dataset, DatasetSpec, IntArray, LabelArray, ReplacedLabels, Split, Splits
+from harness.records import Dataset, IntArray, LabelArray, ReplacedLabels, Split, Splits
+
+logger = logging.getLogger(__name__)
 
 
 def split_dataset(dataset: Dataset, config: DatasetConfig, validation: ValidationConfig) -> Splits:
@@ -37,10 +41,50 @@ def split_dataset(dataset: Dataset, config: DatasetConfig, validation: Validatio
     if replaced is not None:
         train = Split(train.images, _relabelled(train.labels, chosen, replaced))
     validated = _select(published, held_out) if len(held_out) else None
+    _warn_of_classes(dataset, config, validation, chosen)
     test = _select(dataset.test, np.arange(config.test_size or len(dataset.test)))
+    for words, split, source in (
+        (f"dataset.test_size={config.test_size}", test, dataset.test),
+        (f"regime.validation.strategy=first, size={validation.size}", validated, published),
+    ):
+        _warn_of_order(words, split, source)
     digests = {"train": train.digest, "test": test.digest} | ({"val": validated.digest} if validated else {})
-    spec = DatasetSpec(dataset.name, train.images.shape[1:], dataset.class_names, digests, str(train.images.dtype))
+    spec = replace(dataset.spec, digests=digests)
     return Splits(spec, train, validated, test, replaced)
+
+
+def _warn_of_classes(dataset: Dataset, config: DatasetConfig, validation: ValidationConfig, chosen: IntArray) -> None:
+    """Say which classes a split cannot give what it should: with thousands of them some have few images."""
+    names, labels = dataset.class_names, dataset.train.labels
+    counts = np.bincount(labels, minlength=len(names))
+    if validation.strategy == "stratified" and (alone := [names[label] for label in np.flatnonzero(counts == 1)]):
+        logger.warning(
+            "regime.validation.strategy=stratified: %s one training image, which cannot be in both splits.",
+            _listed(alone),
+        )
+    left = np.bincount(labels[chosen], minlength=len(names))
+    if absent := [names[label] for label in np.flatnonzero((left == 0) & (counts > 0))]:
+        logger.warning(
+            "%s no image to train on: dataset.train_size=%s is small, or the validation split has them all.",
+            _listed(absent), config.train_size,
+        )  # fmt: skip
+
+
+def _listed(names: Sequence[str]) -> str:
+    few = ", ".join(names[:3]) + ("" if len(names) <= 3 else ", ...")
+    return f"the class {few} has" if len(names) == 1 else f"{len(names):,} classes ({few}) have"
+
+
+def _warn_of_order(words: str, split: Split | None, source: Split) -> None:
+    """Of images that lie in the order of their classes the first ones are no fair sample."""
+    if split is None or len(split) == len(source) or not np.array_equal(split.labels, source.labels[: len(split)]):
+        return
+    has, had = len(np.unique(split.labels)), len(np.unique(source.labels))
+    if has < min(had, len(split)) / 2:
+        logger.warning(
+            "%s: the first %s images have %d of %d classes. Are they in the order of their classes? Shuffle them.",
+            words, f"{len(split):,}", has, had,
+        )  # fmt: skip
 
 
 def check_sizes(dataset: Dataset, config: DatasetConfig, validation: ValidationConfig) -> None:
@@ -112,9 +156,11 @@ def stratified_sample(labels: LabelArray, size: int, seed: int) -> IntArray:
 
 def largest_remainder(counts: IntArray, size: int) -> IntArray:
     """Divide `size` in proportion to `counts`: the whole part to each, then one more to the largest remainders (the
-    lower class first in a tie). `size` is at most the sum of `counts`."""
+    lower class first in a tie). `size` is at most the sum of `counts`.
+
+    A class that one more would take whole comes last: if its images are held out, none is left to train on."""
     whole, remainder = np.divmod(counts * size, counts.sum())
-    order = np.argsort(-remainder, kind="stable")
+    order = np.lexsort((-remainder, whole + 1 >= counts, remainder == 0))
     whole[order[: size - whole.sum()]] += 1
     return whole
 

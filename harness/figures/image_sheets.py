@@ -50,8 +50,9 @@ def grid_of(
 ) -> Grid:
     """Cells that are `cell` inches wide at least, the image in their `middle` or at their left; fewer columns where the
     page has no room for so many."""
-    scale = _SIDE * style.points("medium") / style.FONT_SIZE / max(images[0].shape)
-    high, wide = (pixels * scale for pixels in images[0].shape)
+    shape = images[0].shape[:2]
+    scale = _SIDE * style.points("medium") / style.FONT_SIZE / max(shape)
+    high, wide = (pixels * scale for pixels in shape)
     cell = whole_dots(max(cell, wide + 0.15))
     room = style.page_width(columns * cell + 2 * style.EDGE) - 2 * style.EDGE
     columns = max(1, min(columns, len(images), int(room / cell + 1e-6)))
@@ -98,7 +99,7 @@ def draw_image(image: ImageArray, note: str, title: str, cmap: str = "viridis", 
     figure = style.new_figure(width, width - 1.0 if bar else width - 0.2, title, note)
     axes = figure.subplots()
     shown = axes.imshow(image, cmap=cmap, vmin=0, vmax=WHITE)
-    down, across = image.shape
+    down, across = image.shape[:2]
     axes.set(xticks=range(0, across, 5), yticks=range(0, down, 5))
     axes.spines[:].set_visible(False)
     if bar:

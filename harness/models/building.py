@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from harness.config.schema import ModelConfig
+from harness.errors import ConfigError
+from harness.models.custom import check_custom, custom_outputs, own_or_named, register_objects
 from harness.models.preprocessing import preprocessing_layer
 from harness.records import DatasetSpec, ImageArray
 
@@ -24,18 +26,26 @@ def build_model(
     `data` says what goes in and how many classes come out; on `training_images` (n, *image_shape) uint8 the
     preprocessing is adapted. Layers have stable names
     (`shift`, `preprocessing`, `convolution_1`, `hidden_1`, `output`, ...). With `mixed_precision` the hidden layers
-    compute in float16 or bfloat16; their weights, what comes before them and the output stay float32.
+    compute in float16 or bfloat16; their weights, what comes before them and the output stay float32. A model of the
+    user's own (`model.builder`) is given images with channels. Raises `ConfigError` if it does not fit.
     """
     import keras
 
     inputs = keras.Input(data.image_shape, dtype=data.dtype, name="pixels")
-    scaled = preprocessing_layer(preprocessing, training_images)(_shift(model.shift, inputs))
+    register_objects(model)
+    scaled = preprocessing_layer(preprocessing, training_images)(_augmented(model, _shift(model.shift, inputs)))
+    if model.builder is not None:
+        with _computing_in(mixed_precision):
+            answers = custom_outputs(model, _with_channel(scaled) if len(scaled.shape) > 2 else scaled, data.classes)
+        whole = keras.Model(inputs, answers, name=_identifier(model.name))
+        check_custom(whole, model, training_images)
+        return whole
     with _computing_in(mixed_precision):
         features = ARCHITECTURES[model.architecture](model, scaled)
     outputs = keras.layers.Dense(
         data.classes,
         activation="softmax" if model.head == "softmax" else None,
-        kernel_regularizer=_penalty(model),
+        **_of_kernels(model),
         name="output",
     )(features)
     return keras.Model(inputs, outputs, name=_identifier(model.name))
@@ -89,7 +99,7 @@ def _cnn(model: ModelConfig, images: Any) -> Any:
     maps = _with_channel(images)
     for number, filters in enumerate(model.filters, start=1):
         convolution = keras.layers.Conv2D(
-            filters, model.kernel_size, padding="same", kernel_regularizer=_penalty(model), name=f"convolution_{number}"
+            filters, model.kernel_size, padding="same", **_of_kernels(model), name=f"convolution_{number}"
         )
         maps = _activate(model, convolution(maps), f"convolution_{number}")
         maps = keras.layers.MaxPooling2D(model.pool_size, name=f"pooling_{number}")(maps)
@@ -104,7 +114,7 @@ def _dense_stack(model: ModelConfig, features: Any) -> Any:
 
     for number, units in enumerate(model.hidden_units(), start=1):
         name = f"hidden_{number}"
-        dense = keras.layers.Dense(units, kernel_regularizer=_penalty(model), name=name)
+        dense = keras.layers.Dense(units, **_of_kernels(model), name=name)
         features = _activate(model, dense(features), name)
         if model.dropout:
             features = keras.layers.Dropout(model.dropout, name=f"{name}_dropout")(features)
@@ -119,10 +129,35 @@ def _activate(model: ModelConfig, values: Any, name: str) -> Any:
     return keras.layers.Activation(model.activation, name=f"{name}_{model.activation}")(values)
 
 
-def _penalty(model: ModelConfig) -> Any:
+def _of_kernels(model: ModelConfig) -> dict[str, Any]:
+    """What the kernel of each layer begins with, is penalized by and is held within."""
     import keras
 
-    return keras.regularizers.L2(model.l2) if model.l2 else None
+    given: dict[str, Any] = {"kernel_regularizer": keras.regularizers.L2(model.l2) if model.l2 else None}
+    if model.initializer is not None:
+        given["kernel_initializer"] = own_or_named(model.initializer, "initializer", keras.initializers.Initializer)
+    if model.constraint is not None:
+        given["kernel_constraint"] = own_or_named(model.constraint, "constraint", keras.constraints.Constraint)
+    if model.max_norm is not None:
+        given["kernel_constraint"] = keras.constraints.MaxNorm(model.max_norm)
+    return given
+
+
+def _augmented(model: ModelConfig, pixels: Any) -> Any:
+    """In training, what the user's own layer makes of raw pixels; of the same shape."""
+    import keras
+
+    if model.augmentation is None:
+        return pixels
+    layer = own_or_named(model.augmentation, "augmentation", keras.layers.Layer)
+    images = _with_channel(pixels) if len(pixels.shape) > 2 else pixels
+    changed = layer(images)
+    if changed.shape != images.shape:
+        raise ConfigError(
+            f"model.augmentation={model.augmentation} makes {changed.shape[1:]} of images of {images.shape[1:]}; they "
+            "must keep their shape."
+        )
+    return changed
 
 
 def _identifier(name: str) -> str:

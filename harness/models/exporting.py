@@ -16,32 +16,38 @@ EXPORTED_KERAS = "model.keras"
 
 @dataclass(frozen=True)
 class ExportFormat:
-    """`write(file, folder)` turns the `.keras` file that a run logged into files in `folder`, which is there and empty.
+    """`write(file, folder, load)` turns the `.keras` file that a run logged into files in `folder`, which is there and
+    empty; `load` reads the file and checks the model.
 
     `files` are the names of what it may leave there. `use` is Python, with a `{folder}` to be filled in, that turns
     `images` into `probabilities`. What is loaded has a name there, because the weights of a SavedModel go with the
     object.
     """
 
-    write: Callable[[Path, Path], None]
+    write: Callable[..., None]
     files: frozenset[str]
     use: str
     needs_tensorflow: bool
 
 
-def _copy_keras(file: Path, folder: Path) -> None:
+def _classifier(file: Path) -> Any:
+    model = load_model(file)
+    check_classifier(model)
+    return model
+
+
+def _copy_keras(file: Path, folder: Path, load: Callable[[Path], Any] = _classifier) -> None:
     if not file.is_file():
         raise RequestError(f"There is no model file {file}.")
     shutil.copyfile(file, folder / EXPORTED_KERAS)
 
 
-def _write_saved_model(file: Path, folder: Path) -> None:
+def _write_saved_model(file: Path, folder: Path, load: Callable[[Path], Any] = _classifier) -> None:
     """A TensorFlow SavedModel with the signature `serving_default` (also callable as `serve`).
 
     Input `pixels` uint8, output `probabilities` (n, classes) float32.
     """
-    model = load_model(file)
-    check_classifier(model)
+    model = load(file)
     import keras
     import tensorflow as tf
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.models.custom import LOGITS, PROBABILITIES
 from harness.records import FloatArray, ImageArray, Weights
 
 CHUNK = 2_000
@@ -58,7 +59,7 @@ def log_probabilities(model: Any, weights: Weights | None = None) -> Callable[[I
 
 
 def _program(model: Any) -> _Program:
-    structure = repr(model.get_config())
+    structure = repr((model.get_config(), [id(type(layer)) for layer in model._flatten_layers()]))  # code may change
     if structure in _programs:
         _programs.move_to_end(structure)
     else:
@@ -73,6 +74,15 @@ def _build(model: Any) -> _Program:
     import tensorflow as tf
 
     copy = keras.models.clone_model(model)
+    last = copy.layers[-1].name
+    if {LOGITS, PROBABILITIES} & {layer.name for layer in copy.layers}:
+
+        @tf.function(input_signature=[tf.TensorSpec(copy.inputs[0].shape, tf.uint8)])  # type: ignore[untyped-decorator]
+        def answered(images: Any) -> Any:
+            answers = copy(images, training=False)
+            return answers if last == LOGITS else _before_softmax(answers)
+
+        return _Program(copy, answered)
     output = copy.get_layer("output")
     features = keras.Model(copy.inputs, output.input)
 
@@ -81,6 +91,16 @@ def _build(model: Any) -> _Program:
         return tf.matmul(tf.cast(features(images, training=False), output.kernel.dtype), output.kernel) + output.bias
 
     return _Program(copy, logits)
+
+
+def _before_softmax(probabilities: Any) -> Any:
+    """Logits of a traced tensor of probabilities: those that a softmax was given, where one comes last."""
+    import tensorflow as tf
+
+    operation = probabilities.op
+    while operation.type in ("Identity", "Cast"):
+        operation = operation.inputs[0].op
+    return operation.inputs[0] if operation.type == "Softmax" else tf.math.log(probabilities)
 
 
 def _log_softmax(logits: FloatArray) -> FloatArray:

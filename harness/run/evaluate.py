@@ -12,6 +12,7 @@ from harness import metrics
 from harness.errors import TrainingError
 from harness.metrics import best_epoch
 from harness.models import log_probabilities
+from harness.own_metrics import Metric, scores_of
 from harness.records import Evaluation, Fitted, FloatArray, ImageArray, Score, Split, Splits, Stages, Weights
 from harness.training import weights_of
 
@@ -20,8 +21,10 @@ log = logging.getLogger(__name__)
 LogProbabilities = Callable[[ImageArray], FloatArray]
 
 
-def evaluate(log_probabilities: LogProbabilities, split: Split, class_names: Sequence[str]) -> Evaluation:
-    """Evaluate a model on a split.
+def evaluate(
+    log_probabilities: LogProbabilities, split: Split, class_names: Sequence[str], asked_for: Sequence[Metric] = ()
+) -> Evaluation:
+    """Evaluate a model on a split, with the metrics that the run was `asked_for` besides.
 
     `log_probabilities` takes images (n, ...) and returns natural-log probabilities (n, classes). Logarithms, because a
     probability near zero has lost the digits that the loss needs. A log-probability of -inf (probability 0) of the
@@ -54,10 +57,13 @@ def evaluate(log_probabilities: LogProbabilities, split: Split, class_names: Seq
         losses=losses,
         confusion=confusion,
         per_class=metrics.class_scores(confusion, class_names),
+        others=scores_of(asked_for, split.labels, probabilities),
     )
 
 
-def evaluate_stages(model: Any, fitted: Fitted, splits: Splits, class_names: Sequence[str]) -> Stages:
+def evaluate_stages(
+    model: Any, fitted: Fitted, splits: Splits, class_names: Sequence[str], asked_for: Sequence[Metric] = ()
+) -> Stages:
     """Evaluate a trained model; `model` has the weights that the run ends with.
 
     The test images are scored once with each set of weights, after all choices have been made. With the final weights,
@@ -70,9 +76,9 @@ def evaluate_stages(model: Any, fitted: Fitted, splits: Splits, class_names: Seq
             the log says so.
     """
     predict, ours, epochs = log_probabilities(model), weights_of(model), list(_epochs(fitted))
-    known = [_series_at(fitted, epoch)["train"] for _, epoch, weights in epochs if _same(ours, weights)][:1]
+    known = [_series_at(fitted, epoch, asked_for)["train"] for _, epoch, weights in epochs if _same(ours, weights)][:1]
     final: Mapping[str, Score] = {
-        name: known[0] if known and name == "train" else evaluate(predict, split, class_names)
+        name: known[0] if known and name == "train" else evaluate(predict, split, class_names, asked_for)
         for name, split in splits.named()
     }
     evaluated: list[tuple[Weights, Mapping[str, Score]]] = [(ours, final)]
@@ -81,11 +87,11 @@ def evaluate_stages(model: Any, fitted: Fitted, splits: Splits, class_names: Seq
         scores = next((scores for known, scores in evaluated if _same(known, weights)), None)
         if scores is None:
             try:
-                test = evaluate(log_probabilities(model, weights), splits.test, class_names)
+                test = evaluate(log_probabilities(model, weights), splits.test, class_names, asked_for)
             except TrainingError as error:
                 log.warning("no %s/* metrics (epoch %d): %s", stage, fitted.history.before + epoch, error)
                 continue
-            scores = _series_at(fitted, epoch) | {"test": test}
+            scores = _series_at(fitted, epoch, asked_for) | {"test": test}
             evaluated.append((weights, scores))
         stages[stage] = scores
     return Stages(final, stages.get("last"), stages.get("best"))
@@ -98,10 +104,14 @@ def _epochs(fitted: Fitted) -> Iterator[tuple[str, int, Weights]]:
         yield "best", best_epoch(fitted.history.series["val/loss"]), fitted.best
 
 
-def _series_at(fitted: Fitted, epoch: int) -> dict[str, Score]:
+def _series_at(fitted: Fitted, epoch: int, asked_for: Sequence[Metric]) -> dict[str, Score]:
     series = fitted.history.series
     return {
-        split: Score(series[f"{split}/loss"][epoch - 1], series[f"{split}/accuracy"][epoch - 1])
+        split: Score(
+            series[f"{split}/loss"][epoch - 1],
+            series[f"{split}/accuracy"][epoch - 1],
+            others={metric.name: series[f"{split}/{metric.name}"][epoch - 1] for metric in asked_for},
+        )
         for split in ("train", "val")
         if f"{split}/loss" in series
     }

@@ -19,8 +19,10 @@ from harness.errors import HarnessError
 from harness.figures import RunView, per_class_table, run_figures
 from harness.machine import available_cpus
 from harness.models import build_model, pixel_scale, probability_model
+from harness.own_metrics import load_metrics
 from harness.records import RunRecord, Split
 from harness.run.checkpoint import Checkpoint
+from harness.run.code import log_code
 from harness.run.evaluate import evaluate_stages
 from harness.run.log import RunObserver, data_counts, log_configuration, log_data, log_note, log_start, log_state
 from harness.run.warm_start import LOG_STATE, find_start, keeps_state, start_identity
@@ -37,6 +39,7 @@ from harness.training import (
     fit,
     import_tensorflow,
     intra_op_threads,
+    load_callbacks,
     seed_everything,
     weight_shapes,
 )
@@ -100,6 +103,7 @@ def execute(
     with tracked_run(store, identity, context.log_file, watching, resumed, config.tracking.diff) as tracked:
         log_configuration(tracked, config, context.overrides)
         validate(config)
+        log_code(tracked, config)
         import_tensorflow(config.threads)
         checkpoint = Checkpoint(tracked.run_id, config.tracking.checkpoint_seconds, tags.get(FINGERPRINT_TAG, ""))
         start = find_start(store, config, tracked.earlier.parameters)
@@ -112,7 +116,8 @@ def execute(
 
         images, preprocessing = splits.train.images, config.dataset.preprocessing
         model = build_model(config.model, preprocessing, spec, images, config.mixed_precision)
-        engine, reason = choose_engine(config, callbacks)
+        callbacks = [*callbacks, *load_callbacks(config)]
+        engine, reason = choose_engine(config, callbacks, model, splits.train)
         log.info("engine %s (%s), %d parameters", engine, reason, model.count_params())
         tracked.set_tags(
             {
@@ -130,7 +135,8 @@ def execute(
         fitted = fit(engine, model, config, splits.train, splits.validation, watched, callbacks, state)
         fit_seconds = time.perf_counter() - fit_started
 
-        stages = evaluate_stages(model, fitted, splits, spec.class_names)
+        asked_for = load_metrics(config.metrics)
+        stages = evaluate_stages(model, fitted, splits, spec.class_names, asked_for)
         history, test = fitted.history, stages.held_out["test"]
         if config.tracking.log_model:
             examples = Split(splits.test.images[:EXAMPLES], splits.test.labels[:EXAMPLES])
@@ -146,7 +152,7 @@ def execute(
         for name, figure in run_figures(view, config.figures or "few"):
             tracked.log_figure(name, figure)
 
-        scalars = metrics.summarize(history, stages) | {
+        scalars = metrics.summarize(history, stages, asked_for) | {
             **data_counts(splits),
             "model/parameters": float(model.count_params()),
             "time/fit_seconds": fit_seconds,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,13 +16,16 @@ from harness.config.schema import Config
 from harness.data import load_splits, publication
 from harness.errors import RequestError
 from harness.images import DATASET_TAG
-from harness.models import KERAS_FILE, check_classifier, load_model, log_probabilities
+from harness.models import KERAS_FILE, check_classifier, custom_objects, load_model, log_probabilities, own_parts
 from harness.records import DIGEST_PARAMETERS, Dataset, DatasetSpec, FloatArray, ImageArray, RunRecord, Split, Splits
+from harness.run.code import changed_code
 from harness.tracking.models import find_trained, model_folder, run_artifact
 from harness.tracking.selection import CLASS_NAMES
 from harness.tracking.store import Store
 from harness.training import import_tensorflow
 from harness.untrusted import read_text, read_yaml
+
+log = logging.getLogger(__name__)
 
 _COUNT, _SHAPE = re.compile(r"[0-9]{1,6}"), re.compile(r"[0-9]{1,6}(x[0-9]{1,6}){1,3}")
 _WORDS = {"train": "training", "val": "validation", "test": "test"}
@@ -65,13 +69,36 @@ def open_model(store: Store, record: RunRecord, config: Config) -> TrainedRun:
     """Load the run's model; `config` is the result of `read_config`. Raises as `open_run`."""
     with model_folder(store, record) as folder:
         import_tensorflow()
-        model = load_model(folder / KERAS_FILE)
+        model = load_saved(folder / KERAS_FILE, record, config)
         names = read_class_names(folder, config)
         shape = recorded_shape(record, config)[0]
-        check_classifier(model, shape, len(names))
+        check_classifier(model, shape, len(names), is_custom(config))
     digests = {split: record.parameters.get(key, "None") for split, key in DIGEST_PARAMETERS.items()}
     given = {split: digest for split, digest in digests.items() if digest != "None"}
     return TrainedRun(record, config, model, DatasetSpec(config.dataset.name, shape, names, given))
+
+
+def load_saved(file: Path, record: RunRecord, config: Config) -> Any:
+    """The run's model, which is in `file`. The module of a model of somebody's own is imported only if it has layers
+    that Keras does not know; a warning says if it is not the code that the run was trained with. Raises `RequestError`,
+    also for code that the user has not named (`user_code.check_allowed`)."""
+    if not own_parts(config.model):
+        return load_model(file)
+    try:
+        return load_model(file)
+    except RequestError:
+        objects = custom_objects(config.model)
+    if changed := [key for key in changed_code(record, config) if key.startswith("model.")]:
+        log.warning(
+            "The run %s (%s) was trained with another source of %s: its layers compute here as they are written now.",
+            *(record.name, record.run_id, ", ".join(changed)),
+        )
+    return load_model(file, objects)
+
+
+def is_custom(config: Config) -> bool:
+    """Whether the model is one of somebody's own (`model.builder`)."""
+    return config.model.builder is not None
 
 
 def read_class_names(folder: Path, config: Config) -> tuple[str, ...]:
@@ -122,19 +149,19 @@ def load_recorded(
 ) -> tuple[Dataset, Splits]:
     """Load the data of a recorded run; the splits `needed` (`train`, `val`, `test`) must be unchanged.
 
-    A folder that only the record names is read only if the record also has the digests of its images: whoever wrote
-    the record then had these images already.
+    A folder or file that only the record names is read only if the record also has the digests of its images: whoever
+    wrote the record then had these images already.
 
     Raises:
         DataError: the data cannot be loaded.
         RequestError: the images or labels of a needed split have changed, or the run recorded no digest of them.
     """
-    folder = config.dataset.directory
+    place = config.dataset.directory or config.dataset.file
     unknown = [split for split in needed if DIGEST_PARAMETERS[split] not in record.parameters]
-    if folder is not None and unknown:
+    if place is not None and unknown:
         raise RequestError(
-            f"The run {record.name} ({record.run_id}) names the folder {folder} for its data, but does not say which "
-            f"{_WORDS[unknown[0]]} images it used (no digest). A folder that only a record names is not read."
+            f"The run {record.name} ({record.run_id}) names {place} for its data, but does not say which "
+            f"{_WORDS[unknown[0]]} images it used (no digest). A place that only a record names is not read."
         )
     dataset, splits = load_splits(config.dataset, config.regime.validation)
     now = splits.spec.digests

@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from harness.analysis.reproducibility import Repetition, compare_values
 from harness.composing import with_absolute_paths
 from harness.config.schema import Config
 from harness.errors import RequestError
 from harness.records import RunRecord, RunState
+from harness.run.code import check_code
 from harness.run.execute import RunContext, RunResult, execute
 from harness.run.load import load_recorded, read_config, read_words
 from harness.run.warm_start import check_start, refuse_unnamed_file
@@ -41,15 +43,15 @@ class OriginalRun:
         return f"{self.record.name} again"
 
 
-CONTINUED, DATA = "regime.continue_from", "dataset.directory"
+CONTINUED, DATA = "regime.continue_from", ("dataset.directory", "dataset.file")
 """The settings of a record that can name a file or a folder on this machine."""
 
 
 def find_recorded(store: Store, text: str, named: Mapping[str, str] = MappingProxyType({})) -> OriginalRun:
     """Find the finished run that `text` names, ready to be reproduced: same data, same threads, same warm start.
 
-    `named` are the file (`regime.continue_from`) and the folder (`dataset.directory`) that the user names: a file that
-    only the record names is not read.
+    `named` are the file (`regime.continue_from`) and the place of the data (`dataset.directory` or `dataset.file`) that
+    the user names: a file to continue from that only the record names is not read.
 
     Nothing is written. Raises:
         RequestError: there is no such run; it is a sweep, did not finish or was written by another program; the run
@@ -69,9 +71,10 @@ def find_recorded(store: Store, text: str, named: Mapping[str, str] = MappingPro
         config = replace(config, regime=replace(config.regime, continue_from=named[CONTINUED]))
     else:
         refuse_unnamed_file(record, config, f"harness reproduce {record.run_id[:8]} {CONTINUED}=FILE")
-    if DATA in named:
-        config = replace(config, dataset=replace(config.dataset, directory=named[DATA]))
+    places: dict[str, Any] = {key.removeprefix("dataset."): named[key] for key in DATA if key in named}
+    config = replace(config, dataset=replace(config.dataset, **places))
     config = with_absolute_paths(config)
+    check_code(store, record, config)
     check_start(store, config)
     load_recorded(record, config)
     return OriginalRun(record, config, read_words(store, record))

@@ -14,6 +14,7 @@ from harness.config.schema import SAVED, STATE_SUFFIX, Config, flatten, settings
 from harness.data import load_splits, variant
 from harness.errors import ConfigError, DataError, RequestError
 from harness.images import DATASET_TAG
+from harness.models import custom_objects
 from harness.records import DIGEST_PARAMETERS, VARIANT_PARAMETER, Dataset, RunRecord, RunState, Splits
 from harness.run.load import read_config
 from harness.tracking.models import find_trained, run_artifact
@@ -66,7 +67,8 @@ def find_start(store: Store, config: Config, recorded: Mapping[str, str] = Mappi
         config = replace(config, regime=replace(config.regime, continue_from=before))
         named = before
     if (file := _file(named)) is not None:
-        state = read_state(file) if file.suffix == STATE_SUFFIX else state_of_model(file)
+        own = file.suffix == STATE_SUFFIX
+        state = read_state(file) if own else state_of_model(file, custom_objects(config.model))
         state = replace(state, progress=None, fingerprint="")  # of a checkpoint: another run's metrics and callbacks
         digest = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
         return Start(state, _parameters(str(file.resolve()), state, digest))
@@ -190,14 +192,16 @@ def _training_images(store: Store, named: str, run: RunRecord, config: Config, d
     theirs = read_config(store, run)
     given = theirs.dataset
     if run.tags.get(DATASET_TAG) == dataset.digest:  # the same files, even if they were in another folder
-        given = replace(given, directory=config.dataset.directory)
+        drawn = {key: getattr(given, key) for key in ("train_size", "test_size", "label_noise", "seed")}
+        given = replace(config.dataset, **drawn)
     try:
         train = load_splits(given, theirs.regime.validation)[1].train
         gone = train.digest != run.parameters.get(DIGEST_PARAMETERS["train"])
     except (DataError, ConfigError):
         gone = True
     if gone:
-        where = f"in {given.directory} " if given.directory is not None else ""
+        place = given.directory or given.file
+        where = f"in {place} " if place is not None else ""
         raise RequestError(
             f"{named}: the images that {run.name} ({run.run_id}) was trained on cannot be found {where}any more. "
             "So it cannot be known whether some of them are held out here. Bring the files back, or hold out the "
@@ -229,6 +233,7 @@ def _held_out_by(run: RunRecord) -> str:
     keys = ["dataset.name", "dataset.directory", "dataset.test_size", "regime.validation.strategy"]
     if (strategy := run.parameters.get(keys[-1])) != "none":
         keys += ["regime.validation.size", *(["regime.validation.seed"] if strategy != "first" else [])]
+    keys += [key for key in ("dataset.file", "dataset.loader") if run.parameters.get(key, "None") != "None"]
     found = {key: run.parameters.get(key, ABSENT) for key in keys}
     return " ".join(f"{key}={'null' if value == 'None' else value}" for key, value in found.items())
 

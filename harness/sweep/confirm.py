@@ -15,6 +15,7 @@ from harness.composing import compose_config
 from harness.config.schema import SWEEP_SETTINGS, Config, flatten, settings_with
 from harness.errors import ConfigError, RequestError
 from harness.records import RunRecord, RunState
+from harness.run.code import check_code
 from harness.run.load import load_recorded, read_config, read_words
 from harness.run.warm_start import SAME, refuse_unnamed_file
 from harness.sweep.launch import launch_jobs
@@ -112,6 +113,7 @@ def _recorded(store: Store, row: Row) -> _Recorded:
                 "seed should continue is not known. Train them with regime.continue_from=same:EPOCHS."
             )
         config = replace(config, regime=replace(config.regime, continue_from=sources.pop()))
+    check_code(store, record, config)
     refuse_unnamed_file(record, config, "harness sweep ... regime.continue_from=FILE with fresh seeds trains the same.")
     load_recorded(record, config)
     return _Recorded(record, config, read_words(store, record))
@@ -135,8 +137,10 @@ def _words(given: Sequence[str], wanted: Config) -> tuple[str, ...]:
     try:
         found = flatten(compose_config([*kept, seed]))
     except ConfigError:  # an option that was removed, or is in a --config-dir
+        found = {}
+    if not found or found.keys() - flatten(wanted).keys():
         kept, found = [], flatten(compose_config([seed]))
-    other = {key: value for key, value in flatten(wanted).items() if found[key] != value}
+    other = {key: value for key, value in flatten(wanted).items() if key not in found or found[key] != value}
     return (*kept, *(f"{key}={_text(value)}" for key, value in other.items()))
 
 

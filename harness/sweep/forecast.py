@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 
 from harness.analysis.settings import setting_of
-from harness.config.schema import flatten, settings_with
+from harness.config.schema import OPTIONS, flatten, settings_with
 from harness.records import RunRecord
 from harness.sweep.plan import PlannedJob
 from harness.tracking.selection import CONTINUED_EPOCHS, recorded_number
 
-STRUCTURE = settings_with("time")
+STRUCTURE = tuple(key for key in settings_with("time") if key not in OPTIONS)
 """Settings on which the time of an epoch depends; of dropout, penalties and the like only whether they are used."""
 _BY_PRESENCE = settings_with("time", "presence")
 
@@ -54,4 +54,8 @@ class Forecast:
 
 def _structure(settings: Mapping[str, str]) -> tuple[str, ...]:
     values = {key: setting_of(settings, key) for key in STRUCTURE}
-    return tuple(str(values[key] not in ("0", "0.0")) if key in _BY_PRESENCE else values[key] for key in STRUCTURE)
+    options = sorted(f"{key}={value}" for key, value in settings.items() if key.startswith(OPTIONS))
+    return (
+        *(str(values[key] not in ("0", "0.0")) if key in _BY_PRESENCE else values[key] for key in STRUCTURE),
+        *options,
+    )

@@ -16,6 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from harness.composing import typed_config
+from harness.config.schema import references
 from harness.errors import HarnessError, TakenOver
 from harness.run.execute import RunContext, execute
 from harness.sweep.run_names import group_name, run_name
@@ -24,6 +25,7 @@ from harness.tracking.reading import cached_reads, read_runs
 from harness.tracking.selection import recorded_settings
 from harness.tracking.store import Store, open_store
 from harness.training import TrainingState
+from harness.user_code import allow
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +53,7 @@ def run_job(composed: DictConfig) -> Failure | None:
 
 def _run_job(composed: DictConfig) -> None:
     config = typed_config(composed)
+    allow(references(config).values())  # the command has checked that the user named them
     assert config.tracking.parent_run is not None
     overrides = list(HydraConfig.get().overrides.task)
     store, parent = open_store(config.tracking.uri), config.tracking.parent_run

@@ -37,9 +37,9 @@ from harness.composing import (
     register,
     typed_config,
 )  # fmt: skip
-from harness.config.schema import Config, flatten
+from harness.config.schema import Config, flatten, references
 from harness.config.validation import check_images
-from harness.data import check_data, publication
+from harness.data import check_data, image_shape
 from harness.errors import RequestError
 from harness.run.execute import RunContext, execute
 from harness.run.warm_start import check_start
@@ -58,6 +58,7 @@ from harness.tracking.access import holds_secret, shown_uri
 from harness.tracking.reading import cached_reads
 from harness.tracking.store import Store, open_store
 from harness.untrusted import check_root
+from harness.user_code import allow, remember
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ Task = Callable[[DictConfig], Any]
 ShowPlan = Callable[[Outlook], None]
 
 URI_SETTING = "tracking.uri"
-PLAN, WATCH = "--plan", "--watch"
+PLAN, WATCH, IMPORT = "--plan", "--watch", "--import"
 """Flags of the harness, unknown to Hydra."""
 
 
@@ -99,11 +100,12 @@ def launch(
 def _train(request: argparse.Namespace, display: RunDisplay) -> None:
     with doing("Composing the configuration", display.console):
         config = compose_config(request.overrides, request.config_name or CONFIG_NAME, request.config_dir)
+    _allow_code([config])
     if holds_secret(config.tracking.uri):
         with _kept_secret(request, config.tracking.uri) as discreet:
             _train(discreet, display)
         return
-    check_images(config.model, publication(config.dataset.name).image_shape)
+    check_images(config.model, image_shape(config.dataset))
     _refuse_ties(config)
     store = open_store(config.tracking.uri)
     with doing("Checking the data and the store", display.console):
@@ -145,6 +147,7 @@ def _sweep(request: argparse.Namespace, report: Report, show_plan: ShowPlan) -> 
     with display.doing("Composing the jobs"):
         jobs = expand_sweep(request.overrides, *where)
         configs = check_sweep(jobs, *where)
+    _allow_code(configs)
     if holds_secret(configs[0].tracking.uri):
         with _kept_secret(request, configs[0].tracking.uri) as discreet:
             _sweep(discreet, report, show_plan)
@@ -169,7 +172,7 @@ def launch_jobs(jobs: Sequence[Sequence[str]], swept: Sequence[str], confirms: s
 
 def _planned(jobs: SweepJobs, configs: Sequence[Config], start: Callable[[Sequence[str]], None]) -> Sweep:
     for config in configs:
-        check_images(config.model, publication(config.dataset.name).image_shape)
+        check_images(config.model, image_shape(config.dataset))
     store = open_store(configs[0].tracking.uri)
     store.await_answer()
     check = partial(_check_surroundings, store, configs)
@@ -192,6 +195,13 @@ def _kept_secret(request: argparse.Namespace, uri: str | None) -> Iterator[argpa
     rest = [item for item in request.overrides if item.lstrip("+").partition("=")[0] != URI_SETTING]
     with environment(MLFLOW_TRACKING_URI=str(uri)):
         yield argparse.Namespace(**{**vars(request), "overrides": [*rest, f"{URI_SETTING}=null"]})
+
+
+def _allow_code(configs: Sequence[Config]) -> None:
+    """The user has typed these configurations, so the code that they name may be imported, now and later."""
+    if named := {reference for config in configs for reference in references(config).values()}:
+        allow(named)
+        remember(named)
 
 
 def _refuse_ties(config: Config) -> None:
@@ -220,6 +230,7 @@ def _check_surroundings(store: Store, configs: Sequence[Config]) -> None:
 
 def _parse(arguments: Sequence[str], multirun: bool) -> argparse.Namespace:
     """Parse the command line with Hydra's own parser; flags and overrides may come in any order."""
+    arguments = _without_imports(arguments)
     arguments, plan, watched = _own_flags(arguments)
     parser = get_args_parser()
     parser.error = _refuse_flag  # type: ignore[method-assign]
@@ -238,6 +249,19 @@ def _parse(arguments: Sequence[str], multirun: bool) -> argparse.Namespace:
     if (plan or watched is not None) and not request.multirun:
         raise RequestError(f"{PLAN if plan else WATCH}: only a sweep has it. Use `harness sweep`.")
     return request
+
+
+def _without_imports(arguments: Sequence[str]) -> list[str]:
+    """The arguments without `--import REFERENCE`, which lets the code of a run that is continued be imported."""
+    rest, named = list[str](), list[str]()
+    waiting = iter(arguments)
+    for word in waiting:
+        if word == IMPORT or word.startswith(f"{IMPORT}="):
+            named.append(word.partition("=")[2] or next(waiting, ""))
+        else:
+            rest.append(word)
+    allow(named)
+    return rest
 
 
 def _own_flags(arguments: Sequence[str]) -> tuple[list[str], bool, str | None]:

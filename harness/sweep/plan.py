@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import Any
 
 from harness import paths
-from harness.analysis.settings import setting_of, swept_settings
+from harness.analysis.settings import ABSENT, setting_of, swept_settings
 from harness.composing import SweepJobs
 from harness.config.fingerprint import combined, fingerprint
 from harness.config.schema import Config, flatten
@@ -258,7 +258,8 @@ def _kind_of_run(run: RunRecord, shown: Sequence[str]) -> Kind:
 
 
 def _kind_of_job(job: PlannedJob, shown: Sequence[str]) -> Kind:
-    return job._identity, tuple(str(attrgetter(key)(job.config)) for key in shown)
+    settings = flatten(job.config)
+    return job._identity, tuple(str(settings.get(key, ABSENT)) for key in shown)
 
 
 def _words_of(run: RunRecord) -> Identity:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from harness.analysis.settings import headings
-from harness.config.schema import OPERATIONAL, Config, flatten
+from harness.config.schema import OPERATIONAL, PUBLISHED_SOURCE, Config, is_single
 
 EXPERIMENTS = "experiments"
 UNNAMED = ("hydra.", "hydra/", *OPERATIONAL)
 """Settings that change no number, or only its last digits; they are not part of a name."""
-SINGLE = frozenset(flatten(Config()))
-"""The dotted names of single settings; any other key is a config group."""
+_CHOOSING_DATA = ("dataset", "dataset.name", "dataset.file", "dataset.directory", "dataset.loader")
 QUOTES = "'\""
 
 
@@ -29,10 +28,15 @@ def run_name(config: Config, overrides: Sequence[str], differing: Iterable[str] 
         named = chosen | {key: value for key, value in given.items() if key not in chosen}
     else:
         named = {key: given[key] for key in differing if key in given}
+    if config.dataset.source != PUBLISHED_SOURCE:  # its label says more than a path
+        named = {"dataset" if key in _CHOOSING_DATA else key: value for key, value in named.items()}
+        named |= {"dataset": config.dataset.name} if "dataset" in named else {}
     named = {key: value for key, value in named.items() if not key.startswith(UNNAMED)} or chosen
+    if differing is None and config.model.name == config.model.builder:
+        named.pop("model.builder", None)
     short = headings(list(named))
     # The option of a group (`mlp_128`) is clear without the group's name; a setting needs its name (`seed=0`).
-    return " ".join(f"{short[key]}={value.strip(QUOTES)}" if key in SINGLE else value for key, value in named.items())
+    return " ".join(f"{short[key]}={value.strip(QUOTES)}" if is_single(key) else value for key, value in named.items())
 
 
 def group_name(config: Config, overrides: Sequence[str], differing: Iterable[str]) -> str:

@@ -12,12 +12,14 @@ import keras
 import numpy as np
 
 from harness.config.schema import MONITORS, Config, RegimeConfig
-from harness.errors import TrainingError
+from harness.errors import ConfigError, TrainingError
 from harness.metrics import best_epoch, gap_accuracy, gap_loss
 from harness.records import Fitted, History, Split, Weights
 from harness.training.events import TrainingObserver
 from harness.training.schedules import learning_rate_factor
+from harness.training.scoring import Measures
 from harness.training.state import EpochSpan, Progress, TrainingState, capture, weights_of
+from harness.user_code import describe_error, load
 
 KEPT: Mapping[str, tuple[str, ...]] = {
     "EpochRecorder": ("best_weights",),
@@ -39,6 +41,7 @@ class EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]
         score: Callable[[Split], tuple[float, float]],
         observer: TrainingObserver,
         start: TrainingState | None = None,
+        measures: Measures = lambda splits: {},
     ) -> None:
         super().__init__()
         self.history = history_so_far(start)
@@ -46,6 +49,7 @@ class EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._last_weights: Weights = ()
         self._splits = splits
         self._score = score
+        self._measures = measures
         self._observer = observer
         self._started = 0.0
 
@@ -64,11 +68,13 @@ class EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]
         with evaluated_weights(self.model):
             for name, split in self._splits.items():
                 values[f"{name}/loss"], values[f"{name}/accuracy"] = self._score(split)
+            asked_for = self._measures(self._splits)
             if self._is_best(values.get("val/loss", math.nan)):
                 self.best_weights = list(weights_of(self.model))
         if "val" in self._splits:
             values["gap/loss"] = gap_loss(values["train/loss"], values["val/loss"])
             values["gap/accuracy"] = gap_accuracy(values["train/accuracy"], values["val/accuracy"])
+        values |= asked_for
         values["optimizer/learning_rate"] = float(self.model.optimizer.learning_rate)
         values["time/epoch_seconds"] = seconds
         self.history.append(values)
@@ -147,6 +153,25 @@ def stop_reason(history: History, span: EpochSpan) -> str:
     """Why training that was to go through `span` ended after the epochs in `history`, in words."""
     trained = history.last_epoch
     return "all epochs trained" if trained == span.last else f"stopped early after epoch {trained} of {span.last}"
+
+
+def own_callbacks(references: Sequence[str]) -> list[Any]:
+    """Callbacks of the user's own: what functions (or classes) without arguments return. Raises as `user_code.load`,
+    and `ConfigError` for what is no Keras callback."""
+    made = []
+    for reference in references:
+        function = load(reference, {}, (), "regime.callbacks")
+        try:
+            callback = function()
+        except Exception as error:  # whatever the user's code raises
+            raise ConfigError(f"regime.callbacks: {reference} failed: {describe_error(error)}") from error
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise ConfigError(
+                f"regime.callbacks: {reference} returns {type(callback).__name__}; a keras.callbacks.Callback is "
+                "wanted."
+            )
+        made.append(callback)
+    return made
 
 
 def regime_callbacks(config: Config, before: int = 0) -> list[Any]:

@@ -8,6 +8,7 @@ optimizer state are copied in, and what was trained is copied out.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
@@ -16,14 +17,20 @@ from typing import Any
 
 import numpy as np
 
+from harness.config.fingerprint import code_digests
 from harness.config.schema import Config, flatten, settings_with
 from harness.records import Fitted, Split
 from harness.training.compiling import build_accuracy, build_loss, build_optimizer, labels_form
 from harness.training.events import TrainingObserver
-from harness.training.scoring import Scorer, build_scorer, on_device
+from harness.training.scoring import Scorer, build_measures, build_scorer, on_device
 from harness.training.seeding import epoch_order
 from harness.training.state import TrainingState, begin, stopped_already
+from harness.user_code import describe_error
 
+log = logging.getLogger(__name__)
+
+_TRIED = 8
+"""Images on which a copy of a model is compared with it."""
 PROGRAMS_KEPT = 8
 """Structures whose programs a process keeps; the one unused for longest goes first."""
 
@@ -70,7 +77,9 @@ def fit(
     _copy(model.optimizer.variables, program.optimizer.variables)
 
     splits = {"train": train} if validation is None else {"train": train, "val": validation}
-    recorder = EpochRecorder(splits, program.score, observer, start)
+    recorder = EpochRecorder(
+        splits, program.score, observer, start, build_measures(program.model, config.metrics, config.model.head)
+    )
     asked_for = regime_callbacks(config, span.before)
     listeners = keras.callbacks.CallbackList(
         [recorder, *asked_for, *callbacks, StateKeeper([recorder, *asked_for], recorder.history, observer, start)],
@@ -101,12 +110,40 @@ def fit(
     return recorder.fitted()
 
 
+def obstacle(model: Any, config: Config, train: Split) -> str:
+    """Why a model of the user's own cannot be trained by this engine, in words; empty if it can.
+
+    It is copied, and its epoch is traced: `fit` uses what was made here.
+    """
+    from harness.training.random_layers import threefry_draws
+
+    try:
+        program = _program(model, config, len(train))
+        _copy(model.variables, program.model.variables)
+        tried = train.images[:_TRIED]
+        if not np.allclose(model(tried, training=False), program.model(tried, training=False), rtol=1e-4, atol=1e-5):
+            return "a copy of the model answers otherwise"
+        order = np.arange(len(train), dtype=np.int32)
+        with threefry_draws(program.model):
+            program.epoch.get_concrete_function(on_device(train.images), on_device(train.labels), order)
+    except Exception as error:  # whatever the user's layers raise
+        log.info("the compiled engine cannot train this model", exc_info=True)
+        return describe_error(error)
+    return ""
+
+
 def helped_by_xla(model: Any) -> bool:
-    """Whether XLA makes the model faster here: always on a GPU, not for convolutions on a CPU."""
+    """Whether XLA makes the model faster here: always on a GPU, not for convolutions on a CPU. It is not tried on
+    layers of the user's own."""
     import keras
     import tensorflow as tf
 
-    convolves = any(isinstance(layer, keras.layers.Conv2D) for layer in model.layers)
+    from harness.training.random_layers import every_layer
+
+    layers = every_layer(model)
+    if any(not type(layer).__module__.startswith("keras.") for layer in layers):
+        return False
+    convolves = any(isinstance(layer, keras.layers.Conv2D) for layer in layers)
     return bool(tf.config.list_physical_devices("GPU")) or not convolves
 
 
@@ -127,7 +164,7 @@ def _structure(model: Any, config: Config, size: int) -> Hashable:
     optimizer = {key: value for key, value in flatten(config.optimizer, "optimizer.").items() if key not in given}
     return repr((
         model.get_config(), optimizer, config.mixed_precision, labels_form(regime), regime.label_smoothing,
-        regime.batch_size, size,
+        regime.batch_size, size, regime.loss, regime.loss_options, code_digests(config),
     ))  # fmt: skip
 
 

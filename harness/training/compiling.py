@@ -6,6 +6,8 @@ from typing import Any
 
 from harness.config.optimizers import OPTIMIZERS
 from harness.config.schema import OptimizerConfig, RegimeConfig
+from harness.config.validation import LOSS_ARGUMENTS
+from harness.user_code import is_reference, load
 
 
 def build_optimizer(config: OptimizerConfig, mixed_precision: str = "none") -> Any:
@@ -25,12 +27,27 @@ def labels_form(regime: RegimeConfig) -> str:
 
 
 def build_loss(regime: RegimeConfig, head: str) -> Any:
-    """The cross-entropy that fits the form of the labels (`labels_form`) and the head of the model."""
+    """The cross-entropy that fits the form of the labels (`labels_form`) and the head of the model; or the mean of a
+    loss of the user's own, which is given labels of that form and what the model answers."""
     import keras
 
+    if is_reference(regime.loss):
+        return _own_loss(regime)
     if labels_form(regime) == "integers":
         return keras.losses.SparseCategoricalCrossentropy(from_logits=head == "logits")
     return keras.losses.CategoricalCrossentropy(from_logits=head == "logits", label_smoothing=regime.label_smoothing)
+
+
+def _own_loss(regime: RegimeConfig) -> Any:
+    import keras
+
+    own = load(regime.loss, regime.loss_options, LOSS_ARGUMENTS, "regime.loss_options")
+
+    class OwnLoss(keras.losses.Loss):  # type: ignore[misc]
+        def call(self, y_true: Any, y_pred: Any) -> Any:
+            return own(y_true, y_pred, **regime.loss_options)
+
+    return OwnLoss(dtype="float32")
 
 
 def build_accuracy(labels: str) -> Any:

@@ -12,7 +12,7 @@ from harness.config.schema import Config
 from harness.records import Fitted, Split
 from harness.training.compiling import build_accuracy, build_loss, build_optimizer, labels_form
 from harness.training.events import TrainingObserver
-from harness.training.scoring import build_scorer
+from harness.training.scoring import build_measures, build_scorer
 from harness.training.seeding import epoch_order
 from harness.training.state import TrainingState, begin, stopped_already
 
@@ -54,7 +54,8 @@ def fit(
         set_order(order)
 
     splits = {"train": train} if validation is None else {"train": train, "val": validation}
-    recorder = EpochRecorder(splits, build_scorer(model, config.model.head, jit_compile=False), observer, start)
+    measures = build_measures(model, config.metrics, config.model.head)
+    recorder = EpochRecorder(splits, build_scorer(model, config.model.head, False), observer, start, measures)
     asked_for = regime_callbacks(config, span.before)
     observer.training_started(span.due)
     with threefry_draws(model):

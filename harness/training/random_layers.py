@@ -20,7 +20,7 @@ import tensorflow as tf
 @contextmanager
 def threefry_draws(model: Any) -> Iterator[None]:
     """In the block, dropout and shifts of `model` draw from Threefry; layers and seeds stay Keras's own."""
-    replaced = [(layer, call) for layer in model.layers if (call := _replacement(layer)) is not None]
+    replaced = [(layer, call) for layer in every_layer(model) if (call := _replacement(layer)) is not None]
     for layer, call in replaced:
         layer.call = partial(call, layer)
     try:
@@ -32,14 +32,19 @@ def threefry_draws(model: Any) -> Iterator[None]:
 
 def compilable_by_xla(model: Any) -> bool:
     """Whether XLA can compile a training step of the model, in such a block."""
-    return all(layer.supports_jit or _replacement(layer) is not None for layer in model.layers)
+    return all(layer.supports_jit or _replacement(layer) is not None for layer in every_layer(model))
+
+
+def every_layer(model: Any) -> list[Any]:
+    """The layers of a model, and those inside them."""
+    return list(model._flatten_layers(include_self=False))
 
 
 def _replacement(layer: Any) -> Callable[..., Any] | None:
     if type(layer) is keras.layers.Dropout and layer.noise_shape is None:
         return _drop
-    if type(layer) is keras.layers.RandomTranslation and layer.interpolation == "nearest":
-        return _shift if (layer.fill_mode, layer.fill_value) == ("constant", 0) else None
+    if type(layer) is keras.layers.RandomTranslation and layer.name == "shift":  # the harness's own
+        return _shift
     return None
 
 

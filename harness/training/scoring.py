@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from harness.own_metrics import by_split, load_metrics, scores_of
 from harness.records import ImageArray, LabelArray, Split
 
 CHUNK = 2_000
@@ -13,6 +14,8 @@ CHUNK = 2_000
 
 Scorer = Callable[[Split], tuple[float, float]]
 """Mean cross-entropy in nats (penalties left out) and accuracy of a model's present weights, in inference mode."""
+Measures = Callable[[Mapping[str, Split]], dict[str, float]]
+"""The series of an epoch that a run is asked for besides (`Config.metrics`)."""
 
 
 def build_scorer(model: Any, head: str, jit_compile: bool) -> Scorer:
@@ -54,6 +57,37 @@ def build_scorer(model: Any, head: str, jit_compile: bool) -> Scorer:
         return float(loss), int(right) / len(split)
 
     return score
+
+
+def build_probabilities(model: Any, head: str) -> Callable[[Split], Any]:
+    """A function that returns what `model` answers with its present weights, as probabilities (n, classes) float64."""
+    import numpy as np
+    import tensorflow as tf
+
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
+    def answers(images: Any) -> Any:
+        outputs = tf.cast(model(images, training=False), tf.float32)
+        return tf.nn.softmax(outputs) if head == "logits" else outputs
+
+    def probabilities(split: Split) -> Any:
+        images = on_device(split.images)
+        chunks = [answers(images[start : start + CHUNK]).numpy() for start in range(0, len(split), CHUNK)]
+        return np.concatenate(chunks).astype(np.float64)
+
+    return probabilities
+
+
+def build_measures(model: Any, names: Sequence[str], head: str) -> Measures:
+    """A function that returns the metrics `names` of each split by the names of their series, and of their gaps."""
+    if not names:
+        return lambda splits: {}
+    metrics, probabilities = load_metrics(names), build_probabilities(model, head)
+
+    def measures(splits: Mapping[str, Split]) -> dict[str, float]:
+        scores = {name: scores_of(metrics, split.labels, probabilities(split)) for name, split in splits.items()}
+        return by_split(scores, metrics)
+
+    return measures
 
 
 _held: dict[int, Any] = {}

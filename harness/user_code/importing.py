@@ -6,6 +6,7 @@ import ast
 import hashlib
 import importlib
 import inspect
+import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -14,11 +15,17 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 from harness.errors import ConfigError, suggestion
 from harness.user_code.finding import UserSource, find_source, module_file, parse, parsed
 from harness.user_code.signatures import check_call, definition, written_signature
+from harness.user_code.trust import check_allowed
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_LONGEST = 240
+"""Characters of an error of the user's code that are shown."""
 
 
 def check_options(reference: str, options: Mapping[str, Any], positional: Sequence[str], setting: str = "") -> None:
@@ -49,9 +56,10 @@ def load(
     """Import the module of a reference, as its files are now, and return the function (or class).
 
     With `options` it is checked that the function takes them, as by `check_options`. Raises `ConfigError`, also for an
-    error in the module.
+    error in the module; and `RequestError` for a reference that is only recorded (`trust.check_allowed`).
     """
     module, name = parse(reference)
+    check_allowed(reference)
     source = find_source(reference)
     _finder.serve(source)
     try:
@@ -69,9 +77,21 @@ def load(
     return function
 
 
+def objects(reference: str) -> dict[str, Any]:
+    """The classes and functions of the modules of a reference that was loaded, by name."""
+    modules = [sys.modules[name] for name in find_source(reference).modules if name in sys.modules]
+    return {
+        name: found
+        for module in modules
+        for name, found in vars(module).items()
+        if isinstance(found, type | FunctionType) and found.__module__ == module.__name__
+    }
+
+
 def describe_error(error: BaseException) -> str:
     """An error of the user's code on one line, with the place where it arose."""
-    text = " ".join(str(error).split())
+    text = " ".join(_COLOURS.sub("", str(error)).split())
+    text = text if len(text) <= _LONGEST else f"{text[:_LONGEST].rstrip()} ..."
     said = f"{type(error).__name__}: {text}" if text else type(error).__name__
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in _finder.names()]
     if isinstance(error, SyntaxError) or not frames:

@@ -251,7 +251,7 @@ def test_options_that_do_not_go_together_are_refused(words: list[str], said: str
         (["hydra.sweeper.params={seed:[0,1]}"], r"params\.seed: \[0, 1\] is a list of YAML's, .* seed: 0,1$"),
         (["hydra.sweeper.params={model.hidden:[[8],[8,8]]}"], r"model\.hidden: '\[8\],\[8,8\]'$"),
         (["hydra.sweeper.params={regime.continue_from:2e5}"], "YAML reads this as 200000.0, .* Put it into quotes"),
-        (["model=cnn,mlpp"], "^model=mlpp: must be one of cnn, mlp, .* Did you mean 'mlp'"),
+        (["model=cnn,mlpp"], "^model=mlpp: must be one of cnn, custom, mlp, .* Did you mean 'mlp'"),
     ],
 )
 def test_what_is_no_grid_is_refused_with_its_name(words: list[str], said: str) -> None:

@@ -19,8 +19,9 @@ LIKE_NUMBERS = [
 
 def test_the_texts_are_the_settings_without_choices() -> None:
     assert {
-        "dataset.directory", "model.name", "regime.continue_from", "tracking.uri", "tracking.experiment",
-        "tracking.run_name", "tracking.parent_run",
+        "dataset.name", "dataset.directory", "dataset.file", "dataset.loader", "model.augmentation", "model.builder",
+        "model.name", "regime.continue_from", "tracking.uri", "tracking.experiment", "tracking.run_name",
+        "tracking.parent_run",
     } == TEXTS  # fmt: skip
 
 
@@ -79,3 +80,11 @@ def test_relative_paths_are_those_of_the_working_directory(tmp_path: Path, monke
     assert compose_config(["regime.continue_from=latest"]).regime.continue_from == "latest"
     found = check_sweep(expand_sweep(["dataset.directory=a,b", "seed=0,1"]))
     assert {config.dataset.directory for config in found} == {str(tmp_path / "a"), str(tmp_path / "b")}
+
+
+def test_options_of_the_users_own_need_no_plus_and_a_builder_chooses_its_group() -> None:
+    words = ["model.builder=my_models:build", "model.options.depth=3", "+model.options.width=1.10"]
+    expected = ["model=custom", words[0], "++model.options.depth=3", "++model.options.width=1.10"]
+    assert as_written(words) == as_written(expected) == expected
+    assert as_written(["model=mine", words[0]])[0] == "model=mine"
+    assert as_written(["model.builder=null"]) == ["model.builder=null"]

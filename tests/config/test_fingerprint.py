@@ -26,8 +26,11 @@ CNN = {"model.architecture": "cnn", "model.filters": [8]}
 HELD_OUT = {"regime.validation.strategy": "random"}
 STOPPING = {**HELD_OUT, "regime.early_stopping.enabled": True}
 
+FOLDER = ("image_size", "colour", "test_fraction", "test_seed")
+
 EFFECTIVE: dict[str, dict[str, Any]] = {
     "dataset.seed": {"dataset.train_size": 100},
+    **{f"dataset.{name}": {"dataset.source": "image_folder"} for name in FOLDER},
     "model.depth": {"model.width": 4},
     "model.filters": CNN,
     "model.kernel_size": CNN,
@@ -89,6 +92,8 @@ def values_of(key: str) -> st.SearchStrategy[Any]:
 
 def meaning(key: str, value: Any) -> Any:
     """Two values of one meaning are equal here."""
+    if key == "dataset.source":
+        return value == "published"  # of other data the digest says what it is
     return {"auto": "compiled"}.get(value, value) if key == "engine" else value
 
 

@@ -127,7 +127,9 @@ def test_under_a_choice_that_is_new_every_setting_has_an_effect() -> None:
     """A fingerprint that lacks a setting would have two different runs taken for one."""
     config = Config()
     assert {"model.filters", "regime.schedule.factor", "regime.validation.seed"} <= without_effect(config)
-    config.model.architecture = config.regime.schedule.name = config.regime.validation.strategy = "new"
+    config.dataset.source = config.model.architecture = config.regime.schedule.name = (
+        config.regime.validation.strategy
+    ) = "new"
     config.regime.early_stopping.enabled = True
     assert without_effect(config) == set()
 
@@ -173,7 +175,7 @@ def test_the_names_that_configuration_allows_are_those_that_code_has() -> None:
     from harness.training.schedules import SCHEDULES as FACTORS
 
     assert set(DATASETS) == set(PUBLICATIONS)
-    assert set(ARCHITECTURES) == set(BUILDERS)
+    assert set(ARCHITECTURES) == {*BUILDERS, "custom"}
     assert set(PREPROCESSING) == set(LAYERS)
     assert set(SCHEDULES) == set(FACTORS)
     assert set(ENGINES) == {"auto", *BUILT}

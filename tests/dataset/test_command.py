@@ -201,3 +201,60 @@ def test_fetch_into_a_folder_makes_one_that_runs_can_use(project: Path, tmp_path
     assert result.output.count("fetched from") == 2
     assert invoke("fetch", "--directory", str(tmp_path / "carried")).output.count("was there already") == 2
     assert invoke("verify", "--directory", str(tmp_path / "carried")).exit_code == 0
+
+
+def test_data_of_ones_own_is_described_in_numbers(project: Path) -> None:
+    images = np.arange(8 * 9, dtype=np.float64).reshape(8, 3, 3)
+    images[5] = images[0]
+    labels = np.array(["ant", "bee", "bee", "bee", "ant", "bee", "ant", "bee"])
+    np.savez("insects.npz", x_train=images[:6], y_train=labels[:6], x_test=images[[0, 7]], y_test=labels[[1, 7]])
+    for words in (["npz"], ["dataset=npz"]):
+        described = json.loads(invoke("describe", *words, "dataset.file=insects.npz", "--format", "json").output)
+        assert described["name"] == "insects"
+        assert described["counts"] == {"train": [2, 4], "test": [0, 2]}
+        assert described["values"]["train"] == {"least": 0, "greatest": 44, "mean": images[:6].mean()}
+        assert described["duplicates"] == {"train": 1, "test": 1, "pairs": [[0, 0]], "contradicting": 1}
+    result = invoke("describe", "npz", "dataset.file=insects.npz", "--output", "insects.png")
+    assert result.exception is None, result.exception
+    for words in ("(6, 3, 3)  float32", "ant                  2            0", "Values of training images: 0 to 44",
+                  "Test images that training has too: 1 (1 of them with another label; test 0 = train 0)"):  # fmt: skip
+        assert words in result.output
+    with Image.open("insects.png") as picture:
+        assert picture.width > picture.height
+
+
+def test_a_thousand_classes_are_described_in_a_screen(project: Path) -> None:
+    loader = "dataset.loader=tests.dataset.loaders:tiny"
+    result = invoke("describe", "python", loader, "dataset.options.classes=1000", "--output", "many.png")
+    assert result.exception is None, result.exception
+    assert len(result.output.splitlines()) < 40
+    assert "1,000 classes: 0, 1, 2, 3, 4 ... 998, 999" in result.output
+    assert "Training images of a class: 6 to 6, median 6" in result.output
+    assert Path("many.png").is_file()
+
+
+def test_own_images_are_shown_and_vectors_are_not(project: Path) -> None:
+    labels = np.array([0, 1] * 10)
+    np.savez("pictures.npz", x_train=np.zeros((20, 3, 3), np.uint8), y_train=labels, x_test=np.zeros((2, 3, 3), np.uint8), y_test=[0, 1])  # fmt: skip # noqa: E501
+    np.savez("vectors.npz", x_train=np.zeros((20, 3)), y_train=labels, x_test=np.zeros((2, 3)), y_test=[0, 1])
+    assert "Wrote pictures_train_2x3.png" in invoke("show", "npz", "dataset.file=pictures.npz", "--grid", "2x3").output
+    colours = np.random.default_rng(0).random((20, 4, 6, 3))
+    np.savez("colours.npz", x_train=colours, y_train=labels, x_test=colours[:2], y_test=[0, 1])
+    assert "Wrote colours_train_3x3.png" in invoke("show", "npz", "dataset.file=colours.npz", "--grid", "3x3").output
+    assert "Wrote colours_train_0.png" in invoke("show", "npz", "dataset.file=colours.npz").output
+    error = invoke("show", "npz", "dataset.file=vectors.npz").exception
+    assert "vectors has vectors of 3 values" in str(error)
+
+
+def test_loaders_of_installed_packages_are_listed(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about = tmp_path / "offering-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: offering\nVersion: 1\n")
+    (about / "entry_points.txt").write_text("[harness.datasets]\ntiny_pictures = tests.dataset.loaders:tiny\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert "tiny_pictures                            offered" in invoke("list").output
+    assert {"name": "tiny_pictures", "state": "offered", "loader": "tests.dataset.loaders:tiny"} in json.loads(
+        invoke("list", "--format", "json").output
+    )

@@ -93,7 +93,7 @@ def test_printers_colours_are_understood(tmp_path: Path) -> None:
 
 def test_colours_that_cannot_be_made_grey_are_refused() -> None:
     with pytest.raises(DataError, match=r"its colours \(La\) cannot be made grey. Save it in RGB"):
-        pictures._grey(Image.new("La", (50, 50)))
+        pictures.grey_values(Image.new("La", (50, 50)))
 
 
 @pytest.mark.parametrize("colour", [(255, 255, 255, 255), (230, 255), (255, 255, 0, 255)])

@@ -27,6 +27,9 @@ from harness.sweep.run_names import run_name, sweep_name
         (["seed=1", "dataset.seed=2"], "mlp_128 adam seed=1 dataset.seed=2"),
         (["dataset.seed=2"], "mlp_128 adam dataset.seed=2"),
         (["engine=keras", "debug=tiny"], "mlp_128 adam engine=keras tiny"),
+        (["dataset=npz", "dataset.file=/data/digits.npz", "seed=3"], "mlp_128 adam digits seed=3"),
+        (["dataset=npz", "dataset.file=a/digits.npz", "dataset.name=mine"], "mlp_128 adam mine"),
+        (["dataset=image_folder", "dataset.directory=cats", "dataset.colour=grey"], "mlp_128 adam cats colour=grey"),
         (['regime.continue_from="2e1354"'], "mlp_128 adam continue_from=2e1354"),
     ],
 )
@@ -37,6 +40,11 @@ def test_a_single_run_is_named_after_model_optimizer_and_overrides(overrides: li
 def test_a_run_of_a_sweep_is_named_after_what_was_swept() -> None:
     overrides = ["model=mlp_128", "optimizer=sgd", "seed=0", "regime.epochs=2", "tracking.run_name=study"]
     assert run_name(compose_config(overrides), overrides, ("model", "seed")) == "mlp_128 seed=0"
+
+
+def test_a_run_of_a_sweep_over_files_is_named_after_each() -> None:
+    overrides = ["dataset=npz", "dataset.file=a/digits.npz", "seed=0"]
+    assert run_name(compose_config(overrides), overrides, ("dataset.file", "seed")) == "digits seed=0"
 
 
 def test_a_sweep_is_named_after_its_experiment_and_keys() -> None:
