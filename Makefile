@@ -33,14 +33,14 @@ sweep: $(STAMP) ## Fetch Fashion-MNIST, run the demonstration sweep and compare 
 ui: $(STAMP) ## Open the MLflow UI on the project's runs
 	@$(BIN)/harness ui $(ARGS)
 
-browser: ## Install Chromium, which the tests of the MLflow UI look through, unless there is one
+browser: ## Install Chromium for the tests of the MLflow UI, unless there is one
 	@$(install_browser)
 
-sample: $(STAMP) ## Run the demonstration and write its output into README.md anew
+sample: $(STAMP) ## Run the demonstration and write its output into README.md
 	@$(BIN)/harness data fetch fashion_mnist
 	@$(BIN)/python -m tests.demonstration
 
-screenshots: $(STAMP) browser ## Take the pictures of the MLflow UI in docs/images anew
+screenshots: $(STAMP) browser ## Take the pictures of the MLflow UI in docs/images again
 	@$(BIN)/python -m tests.integration.screenshots $(ARGS)
 
 test: $(STAMP) browser ## Run every test but the long ones, on every core

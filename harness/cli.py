@@ -1,8 +1,8 @@
-"""The `harness` command: finds a subcommand, prints its errors, chooses the exit code.
+"""The `harness` command: finds a subcommand, prints its errors and chooses the exit code.
 
-A subcommand's module is imported when it is called and not before, so that `harness --help` answers at once.
+A subcommand's module is imported only when it is called, so that `harness --help` answers at once.
 
-Exit codes: 0 done; 1 the work failed; 2 the request was wrong; 130 Ctrl-C; 143 SIGTERM; 129 the terminal was closed.
+Exit codes: 0 success; 1 the work failed; 2 the request was wrong; 130 Ctrl-C; 143 SIGTERM; 129 the terminal was closed.
 """
 
 from __future__ import annotations
@@ -51,18 +51,18 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "data": ("harness.commands.data", "List, fetch, verify, show and describe the datasets."),
     "ui": ("harness.commands.ui", "Open the MLflow UI on the project's store."),
 }
-"""Each subcommand: the module whose `command` it is, and its line in `harness --help`."""
+"""The module of each subcommand (its click command is named `command`), and its line in `harness --help`."""
 
 INTERRUPTED = 130
 KEPT = frozenset({
     "train", "sweep", "figures", "guides", "reproduce", "report", "export", "register", "sync", "store", "delete",
     "tag", "gc",
 })  # fmt: skip
-"""Commands whose work is done where its result could not be printed. The others print, and have failed then."""
+"""Commands whose results are stored. The others only print, so they have failed if stdout cannot be written."""
 
 
 class LazyGroup(click.Group):
-    """A click group over `COMMANDS` that imports no module but the one it runs."""
+    """A click group of `COMMANDS` that only imports the module of the command that it runs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -102,11 +102,11 @@ def group() -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line (`sys.argv` by default) and return the exit code; a bug's exception is not caught."""
+    """Run one command line (`sys.argv` by default) and return its exit code. Exceptions of bugs are not caught."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
-    # Read when TensorFlow is imported: 2 leaves its errors, and hides the build's and the processor's features.
+    # TensorFlow reads it at import. 2 shows errors, but not the messages about its build and the processor.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.excepthook = _print_traceback
     with printing() as streams:
@@ -115,19 +115,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             return code
         if KEPT.intersection(arguments[:1]):
             click.echo(
-                f"Not everything could be printed ({lost.strerror}); recorded and written results are complete.",
+                f"Some output could not be printed ({lost.strerror}). Recorded and written results are complete.",
                 err=True,
             )
             return code
-        _print_error(f"What was printed could not be written: {lost.strerror}.")
+        _print_error(f"The output could not be written: {lost.strerror}.")
         return code or 1
 
 
 def _carry_out(arguments: list[str], debug: bool) -> int:
-    """One command line; what is expected to go wrong is printed. Returns the exit code."""
+    """Run one command line and print expected errors. Returns the exit code."""
     try:
-        told = {"HYDRA_FULL_ERROR": "1", "HARNESS_DEBUG": "1"} if debug else {}  # Hydra, and the workers of a sweep
-        with _signals_raise(), environment(**told), _clean_streams(), private_files():
+        debugging = {"HYDRA_FULL_ERROR": "1", "HARNESS_DEBUG": "1"} if debug else {}  # for Hydra and for workers
+        with _signals_raise(), environment(**debugging), _clean_streams(), private_files():
             prepare()
             return _dispatch(arguments)
     except HarnessError as error:
@@ -136,9 +136,9 @@ def _carry_out(arguments: list[str], debug: bool) -> int:
         _print_error(str(error))
         return error.exit_code
     except click.ClickException as error:
-        said = io.StringIO()
-        error.show(said)
-        click.echo(clean(shown_uri(said.getvalue()), lines=True), nl=False, err=True)
+        message = io.StringIO()
+        error.show(message)
+        click.echo(clean(shown_uri(message.getvalue()), lines=True), nl=False, err=True)
         return error.exit_code
     except Terminated as end:
         return end.exit_code
@@ -154,7 +154,7 @@ def _dispatch(arguments: list[str]) -> int:
     try:
         result = group.main(arguments, prog_name="harness", standalone_mode=False)
     except click.Abort as abort:
-        # click turns an interrupt into its own exception; which signal it was decides the exit code.
+        # click replaces an interrupt with its own exception, but the exit code depends on the signal.
         raise (abort.__cause__ or KeyboardInterrupt()) from None
     return result if isinstance(result, int) else 0
 
@@ -166,13 +166,13 @@ def _print_error(message: str) -> None:
 
 
 def _print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """As Python would, without the password that the address of a store may hold."""
+    """Print a traceback as Python does, without passwords in the addresses of stores."""
     sys.stderr.write(clean(shown_uri("".join(traceback.format_exception(kind, error, trace))), lines=True))
 
 
 @contextmanager
 def _clean_streams() -> Iterator[None]:
-    """What is printed comes from stores and files of anybody's: see `CleanStream`."""
+    """Clean all output, because it may contain text that others wrote in stores and files; see `CleanStream`."""
     usual = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (cast(TextIO, CleanStream(stream)) for stream in usual)
     try:
@@ -183,8 +183,10 @@ def _clean_streams() -> Iterator[None]:
 
 @contextmanager
 def _signals_raise() -> Iterator[None]:
-    """Make SIGTERM, and the SIGHUP of a terminal that is closed, unwind the stack as Ctrl-C does: a run which is told
-    to stop records that it was. Whoever started the command with SIGHUP ignored (`nohup`) lets it continue."""
+    """Make SIGTERM and SIGHUP (a closed terminal) unwind the stack as Ctrl-C does, so that a run records its end.
+
+    If the command was started with SIGHUP ignored (`nohup`), SIGHUP stays ignored.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -198,23 +200,25 @@ def _signals_raise() -> Iterator[None]:
     try:
         yield
     finally:
-        machine.told_to_end = 0
+        machine.received_signal = 0
         for number, handler in previous.items():
             signal.signal(number, handler)
 
 
 def _raise_terminated(number: int, frame: FrameType | None) -> NoReturn:
-    machine.told_to_end = number
+    machine.received_signal = number
     raise Terminated(number)
 
 
 def _hang_up(terminals: Sequence[int], number: int, frame: FrameType | None) -> NoReturn:
-    """The terminal has gone. Its shell and the system each say so: once is enough. What is printed would fail, and goes
-    nowhere from now on."""
-    machine.told_to_end = number
+    """The terminal is gone: ignore more SIGHUPs, discard further output (writing would fail) and unwind the stack.
+
+    Both the shell and the system may send SIGHUP.
+    """
+    machine.received_signal = number
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    null = os.open(os.devnull, os.O_WRONLY)
     for descriptor in terminals:
-        os.dup2(nowhere, descriptor)
-    os.close(nowhere)
+        os.dup2(null, descriptor)
+    os.close(null)
     raise Terminated(number)

@@ -3,20 +3,21 @@
     HarnessError            the work failed                                exit code 1
     ├── RequestError        the request was wrong; nothing was started     exit code 2
     │   ├── ConfigError     a setting has a wrong name, type or value
+    │   ├── NoPicture       a figure shows images, and the data are not pictures
     │   └── UnknownRun      no run answers to what was given
     ├── DataError           a dataset cannot be had or is damaged
     │   ├── NoDataFolder    the folder that is named for it is not there; nothing was started     exit code 2
     │   └── UnusableData    data of the user's own cannot be trained on; nothing was started      exit code 2
     ├── StoreError          the tracking store cannot be used
-    │   ├── OutsideStore    a store names a place for artifacts that is not its own; nothing was started
+    │   ├── OutsideStore    a store has artifacts at a location that is not allowed; nothing was started
     │   └── NotInStore      a run was trained, but its results wait in a spool
-    ├── TakenOver           another process has resumed the run; nothing more is written
-    ├── TrainingError       training broke down (for example: the loss became NaN)
-    └── SweepFailed         some runs of a sweep failed; the rest are recorded
-    Terminated              SIGTERM or SIGHUP, raised where KeyboardInterrupt would be (exit code 143 or 129)
+    ├── TakenOver           another process has resumed the run; this one writes nothing more
+    ├── TrainingError       training failed (for example: the loss became NaN)
+    └── SweepFailed         some runs of a sweep failed; the others are recorded
+    Terminated              SIGTERM or SIGHUP; unwinds the stack as KeyboardInterrupt does (exit code 143 or 129)
 
-The message of an expected error says what was given, what is allowed and what to do; `cli.py` prints it without
-a traceback.
+The message of an expected error says what was given, what is allowed and what to do. `cli.py` prints it without a
+traceback.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ class HarnessError(Exception):
 
     exit_code = 1
     lasting = False
-    """Whether the same request is sure to fail in the same way again."""
+    """Whether the same request would certainly fail in the same way again."""
 
 
 class RequestError(HarnessError):
-    """The request cannot be carried out as given; nothing was started."""
+    """The request is wrong as given; nothing was started."""
 
     exit_code = 2
     lasting = True
@@ -46,7 +47,11 @@ class ConfigError(RequestError):
 
 
 class UnknownRun(RequestError):
-    """No run has this id or name, nor an id that begins so."""
+    """No run has this id, name or beginning of an id."""
+
+
+class NoPicture(RequestError):
+    """A figure shows images, and the data are not pictures."""
 
 
 class DataError(HarnessError):
@@ -54,7 +59,7 @@ class DataError(HarnessError):
 
 
 class NoDataFolder(DataError):
-    """The folder that `dataset.directory` names is not there."""
+    """The folder that `dataset.directory` names does not exist."""
 
     exit_code = 2
 
@@ -71,28 +76,28 @@ class StoreError(HarnessError):
 
 
 class OutsideStore(StoreError):
-    """A store names a place for artifacts that is not its own, or a link: nothing is read, written or sent there."""
+    """A store has artifacts outside the allowed locations, or behind a link. Nothing is read or written there."""
 
     exit_code = 2
     lasting = True
 
 
 class NotInStore(StoreError):
-    """A run was trained to its end; what the store did not take is in a spool, for `harness sync`."""
+    """A run was trained to its end, but the store failed. Its results are in a spool, for `harness sync`."""
 
     lasting = True  # another try would only train it again
 
 
 class TakenOver(HarnessError):
-    """Another process has opened the run again: it is that one's now, and this one writes nothing more into it."""
+    """Another process has resumed the run, so this process writes nothing more to it."""
 
     lasting = True
 
 
 class TrainingError(HarnessError):
-    """Training cannot continue. The same seed gives the same numbers, and so the same end."""
+    """Training cannot continue."""
 
-    lasting = True
+    lasting = True  # the same seed gives the same numbers, and so the same failure
 
 
 class SweepFailed(HarnessError):
@@ -100,7 +105,7 @@ class SweepFailed(HarnessError):
 
 
 class Terminated(KeyboardInterrupt):
-    """The signal `number`, SIGTERM or SIGHUP, was received; unwinds the stack as Ctrl-C does."""
+    """The process received the signal `number`, SIGTERM or SIGHUP. Unwinds the stack as Ctrl-C does."""
 
     def __init__(self, number: int) -> None:
         why = "Its terminal was closed" if number == signal.SIGHUP else "It was asked to end"
@@ -109,7 +114,7 @@ class Terminated(KeyboardInterrupt):
 
 
 def suggestion(word: str, choices: Iterable[str]) -> str:
-    """` Did you mean 'adam'?` for a near miss of one of `choices`, otherwise the empty string."""
+    """` Did you mean 'adam'?` if `word` is close to one of `choices`, otherwise the empty string."""
     named = {choice.casefold(): choice for choice in choices}
     near = get_close_matches(word.casefold(), list(named), n=1, cutoff=0.6)
     return f" Did you mean '{named[near[0]]}'?" if near else ""

@@ -1,4 +1,4 @@
-"""Whether runs saw the same images: by the digests that they recorded, else by the settings that decide the images."""
+"""Finds which runs saw the same images: by recorded digests, otherwise by the settings that decide the images."""
 
 from __future__ import annotations
 
@@ -14,34 +14,37 @@ DECIDING: Mapping[str, tuple[str, ...]] = {
     "val": (DATASET, *VALIDATION),
     "test": (DATASET, "dataset.test_size"),
 }
-"""The settings that decide which images of a dataset's files, with which labels, each split has."""
+"""The settings that decide which images and labels of a dataset's files each split has."""
 
 DATASET_TAG = "harness.dataset_digest"
-"""On a run of the harness: the digest of the files that its dataset was read from (`Dataset.digest`)."""
+"""The tag with the digest of the files that a run's dataset was read from (`Dataset.digest`)."""
 _DIRECTORY = "dataset.directory"
 _UNSAID = (None, "None", "0.0")
-"""Values that are the same as none: runs of the first version had no `dataset.label_noise`."""
+"""Values that mean the same as a missing setting: runs of the first version had no `dataset.label_noise`."""
 
 
 class Images(NamedTuple):
-    """What tells the images of a run's splits apart from those of other runs: a digest of each; where none was
-    recorded, the settings that decide it, as text. `val` is "None" for a run without a validation split."""
+    """Identifies the images of a run's splits: equal texts mean the same images.
+
+    Each is a digest or, if none was recorded, the settings that decide the images, as text. `val` is "None" for a run
+    without a validation split.
+    """
 
     train: str
     val: str
     test: str
 
     def of(self, split: str) -> str:
-        """That of `train`, `val` or `test`."""
+        """The text of `train`, `val` or `test`."""
         return self[self._fields.index(split)]
 
 
 def images_of(runs: Sequence[RunRecord]) -> list[Images]:
-    """For each run its images, the same text for the same ones.
+    """The images of each run.
 
-    A run that recorded no digests is taken to have the images of a run that did, if the settings that decide them are
-    equal, and the files (their digest, or where they lay). External runs, of which nothing is known, count as trained
-    on the same images, and evaluated on the same if they name no other dataset.
+    A run without recorded digests gets those of a run with digests if both have equal settings in `DECIDING` and the
+    same files (equal digest of the files, or the same folder). External runs count as trained on the same images, and
+    as evaluated on the same images unless they name different datasets, because nothing else is known about them.
     """
     known: dict[tuple[str, ...], str] = {}
     if any(_unknown(run) for run in runs):
@@ -49,13 +52,15 @@ def images_of(runs: Sequence[RunRecord]) -> list[Images]:
             for split, parameter in DIGEST_PARAMETERS.items():
                 digest = run.parameters.get(parameter, "")
                 for key in _keys(run, split) if digest else ():
-                    known[key] = digest if known.get(key, digest) == digest else ""  # of several that fit, none
+                    known[key] = digest if known.get(key, digest) == digest else ""  # two digests fit: use neither
     return [_images(run, known) for run in runs]
 
 
 def without_draws(runs: Sequence[RunRecord], images: Sequence[Images], draws: Sequence[str]) -> list[Images]:
-    """For each run the images that it and its replicates were drawn from: a split that one of the settings `draws`
-    decides is told by its files and its other settings, in the place of its digest."""
+    """The images of each run, equal for replicates that differ only in the settings `draws`.
+
+    A split that depends on one of `draws` is identified by its files and its other settings, instead of its digest.
+    """
     if not draws:
         return list(images)
     words = files_in_words(runs)
@@ -78,8 +83,11 @@ def unrecorded(runs: Iterable[RunRecord]) -> int:
 
 
 def files_in_words(runs: Iterable[RunRecord]) -> dict[str, str]:
-    """From which files each run's dataset was read, by run id: `published`, `variant 1a2b3c4d`; of runs of earlier
-    versions `files 1a2b3c4d` where no other run has a word for these. Runs that do not tell are left out."""
+    """The files that each run's dataset was read from, by run id: `published` or `variant 1a2b3c4d`.
+
+    Runs of earlier versions did not record it: they get the word of a run with the same files, or `files 1a2b3c4d`.
+    Runs that recorded nothing about their files are left out.
+    """
     every = list(runs)
     words = {
         run.tags[DATASET_TAG]: run.parameters[VARIANT_PARAMETER]
@@ -115,7 +123,7 @@ def _unknown(run: RunRecord) -> bool:
 
 
 def _keys(run: RunRecord, split: str) -> list[tuple[str, ...]]:
-    """What decides a split: its settings with the digest of the files, where that is known, and with their folder."""
+    """What decides a split: its settings with the digest of the files (if known), and its settings with the folder."""
     settings = [f"{key}={value}" for key in DECIDING[split] if (value := run.parameters.get(key)) not in _UNSAID]
     files = [f"files={run.tags[DATASET_TAG]}"] if DATASET_TAG in run.tags else []
     return [(split, *settings, source) for source in (*files, f"folder={run.parameters.get(_DIRECTORY)}")]

@@ -1,6 +1,6 @@
-"""Scores computed from numbers alone: no framework, no state.
+"""Pure functions for scores: no framework, no state.
 
-Every gap is positive where the model overfits: `train - held-out` for accuracies, `held-out - train` for losses.
+Every gap is positive if the model overfits: `train - held-out` for accuracies, `held-out - train` for losses.
 Accuracies are fractions, losses are mean cross-entropies in nats, epochs count from 1.
 """
 
@@ -19,31 +19,31 @@ from harness.records import ClassScore, Evaluation, FloatArray, History, IntArra
 
 Labels = npt.NDArray[np.integer]
 
-# The validation loss counts as having risen where the mean of a window of epochs lies by so many standard errors above
-# the least such mean (which, being the least of many, is itself too low). Rates: tests/test_onset.py, docs/tracking.md.
+# The validation loss has risen if the mean of a window of epochs is this many standard errors above the least such mean
+# (so many, because the least of many means is biased low). Error rates: tests/test_onset.py, docs/tracking.md.
 ONSET_ERRORS = 4.5
 _WINDOW, _SHORT_WINDOW = 5, 3  # epochs; the short one for fewer than ten
 ONSET_EPOCHS = 2 * _SHORT_WINDOW
-"""Of fewer epochs than these nothing is said of a rise of the validation loss."""
-_NEIGHBOURHOOD = 8  # epochs on either side of a window's centre by which its noise is told
+"""The fewest epochs in which a rise of the validation loss can be found."""
+_NEIGHBOURHOOD = 8  # the noise of a window is estimated from this many epochs on each side of its centre
 
 NORMAL_QUANTILE = 1.959963984540054
-"""Between plus and minus this lies 95 % of a standard normal distribution."""
+"""95 % of a standard normal distribution lies between minus and plus this value."""
 
 
 _ROUNDING = 1e-12
 
 FOR_CHARTS: Mapping[str, str] = {"accuracy": "points", "loss": "x100"}
-"""In what the final gaps are logged once more (`points/gap_val_accuracy`): bars of the MLflow UI show two decimals."""
+"""Prefixes of the final gaps times 100 (`points/gap_val_accuracy`): charts of the MLflow UI show only two decimals."""
 RUNNING_MINUS_CLEAN = "final/gap_running_minus_clean"
 _OF_A_SPLIT = re.compile(r"(?:(?:final|last|best|points|x100)/(?:gap_)?)?(fit|train|val|test)[/_].+")
 _OF_VALIDATION = ("gap/", "overfit/")
 
 
 def split_of(metric: str) -> str | None:
-    """The split (`train`, `val` or `test`) that a metric scores, by its name in the store; None for one of no split.
+    """The split (`train`, `val` or `test`) of a metric with this name in the store, or None if it has no split.
 
-    A gap belongs to its held-out split: the series `gap/*` and `overfit/*` to the validation images.
+    A gap belongs to its held-out split, so `gap/*` and `overfit/*` belong to validation.
     """
     if metric.startswith(_OF_VALIDATION):
         return "val"
@@ -54,7 +54,7 @@ def split_of(metric: str) -> str | None:
 
 
 def cross_entropies(log_probabilities: FloatArray, labels: Labels) -> FloatArray:
-    """The cross-entropy of each image in nats (n,), from natural-log probabilities (n, classes) and labels (n,)."""
+    """The cross-entropy of each image in nats (n,), from log probabilities (n, classes) and labels (n,)."""
     chosen = np.take_along_axis(log_probabilities, labels.astype(np.int64)[:, None], axis=1)
     return -chosen[:, 0].astype(np.float64)
 
@@ -65,39 +65,39 @@ def accuracy(predictions: Labels, labels: Labels) -> float:
 
 
 def wilson_interval(right: int, n: int) -> tuple[float, float]:
-    """The 95 % interval (low, high) of an accuracy of which `right` of `n` images are the sample.
+    """The 95 % interval (low, high) of an accuracy, if `right` of `n` images were classified correctly.
 
-    The score interval (Wilson 1927, "Probable inference, the law of succession, and statistical inference", JASA 22):
-    it stays within 0 and 1, and covers near them too, where p +- 1.96 deviations shrinks to nothing (Newcombe 1998,
-    Statistics in Medicine 17, method 3).
+    The score interval (Wilson 1927, "Probable inference, the law of succession, and statistical inference", JASA 22).
+    It stays between 0 and 1, and has the right coverage near 0 and 1 too, where p +- 1.96 standard deviations shrinks
+    to nothing (Newcombe 1998, Statistics in Medicine 17, method 3).
 
     Raises:
-        ValueError: there is no image, or `right` is not among 0..n.
+        ValueError: there is no image, or `right` is not between 0 and n.
     """
     if not 0 <= right <= n or n == 0:
-        raise ValueError(f"{right} right of {n} images: from 0 to all of at least one image can be right")
+        raise ValueError(f"{right} of {n} images right: n must be at least 1, and right between 0 and n")
     share, squared = right / n, NORMAL_QUANTILE**2
     centre = share + squared / (2 * n)
     margin = NORMAL_QUANTILE * math.sqrt(share * (1 - share) / n + squared / (4 * n**2))
     scale = 1 + squared / n
-    # Exactly 0 and 1 at the ends, where the two terms are equal but for rounding.
+    # Exactly 0 and 1 at the ends, where the two terms differ by rounding only.
     low = 0.0 if right == 0 else (centre - margin) / scale
     high = 1.0 if right == n else (centre + margin) / scale
     return low, high
 
 
 def gap_accuracy(train: float, held_out: float) -> float:
-    """How much better the model does on what it was trained on: train minus held-out accuracy."""
+    """Train minus held-out accuracy: positive if the model is better on images that it was trained on."""
     return train - held_out
 
 
 def gap_loss(train: float, held_out: float) -> float:
-    """How much worse the model does on what it has not seen: held-out minus train loss."""
+    """Held-out minus train loss: positive if the model is worse on images that it has not seen."""
     return held_out - train
 
 
 def best_epoch(validation_loss: Sequence[float]) -> int:
-    """The epoch of the least validation loss, the first of equals. NaN and infinity are never the best.
+    """The epoch of the least validation loss, the first one of equals. NaN and infinity are never the best.
 
     Raises:
         ValueError: no epoch has a finite loss.
@@ -110,11 +110,11 @@ def best_epoch(validation_loss: Sequence[float]) -> int:
 
 
 def noise(series: Sequence[float] | FloatArray) -> float:
-    """The standard deviation of what makes a series jump from epoch to epoch, apart from its trend.
+    """The standard deviation of a series around its trend.
 
-    Second differences cancel any straight trend and scale white noise by sqrt(6), so it is their root mean square over
-    sqrt(6) (the estimator of Gasser, Sroka and Jennen-Steinmetz 1986). Curvature only makes it larger, and so does a
-    single wild epoch. 0.0 for fewer than three values.
+    It is the root mean square of the second differences, divided by sqrt(6): they cancel a straight trend, and scale
+    white noise by sqrt(6) (the estimator of Gasser, Sroka and Jennen-Steinmetz 1986). Curvature and single outliers
+    make it larger. 0.0 for fewer than three values.
     """
     values = np.asarray(series, dtype=np.float64)
     if values.size < 3:
@@ -124,11 +124,11 @@ def noise(series: Sequence[float] | FloatArray) -> float:
 
 @dataclass(frozen=True)
 class Onset:
-    """From about `epoch` on (from 1) the validation loss rises; `by_epoch` it is shown to have risen, and stays so.
+    """The onset of overfitting: the validation loss rises from about `epoch` on, which is shown by epoch `by_epoch`.
 
-    `by_epoch` is a bound from above: the turn lies before it in at least 97 % of simulated curves of each kind, for a
-    slow rise far before it. There is none from below: where the loss is flat before it rises, `epoch` may lie anywhere
-    on the flat part (tests/test_onset.py).
+    Both count from 1. `by_epoch` is an upper bound: the rise begins before it in at least 97 % of the simulated curves
+    of each kind, for a slow rise long before it. There is no lower bound: if the loss is flat before it rises, `epoch`
+    may be anywhere on the flat part (tests/test_onset.py).
     """
 
     epoch: int
@@ -136,16 +136,17 @@ class Onset:
 
 
 def onset(train_loss: Sequence[float] | FloatArray, validation_loss: Sequence[float] | FloatArray) -> Onset | None:
-    """Where the validation loss turned, or None: no rise of it is shown. The gap may grow without one.
+    """Where the validation loss begins to rise, or None if no rise is shown. The gap may grow without a rise.
 
-    The loss is averaged over windows of five epochs (three, of fewer than ten epochs). `epoch` is the centre of the
-    window of the least mean. It counts if the last window, which has no epoch in common with it, lies above it by more
-    than `ONSET_ERRORS` standard errors. `by_epoch` is the centre of the first window from which on all do. The noise
-    of a window is that of the epochs around it (`noise`), since it may shrink with the learning rate; it is taken to be
-    independent from epoch to epoch. The mean curves of runs of equal length may be given as well.
+    The loss is averaged over windows of five epochs (three if there are fewer than ten epochs). `epoch` is the centre
+    of the window with the least mean. It counts as the onset if the mean of the last window, which must not overlap
+    it, is higher by more than `ONSET_ERRORS` standard errors. `by_epoch` is the centre of the first window from which
+    on all windows are higher by as much. The noise of a window is estimated from the epochs around it (`noise`),
+    because it may shrink with the learning rate; it is assumed to be independent from epoch to epoch. The losses may
+    also be mean curves of several runs of equal length.
 
-    None also where the training loss ended higher than it was at the onset (training itself got worse, which is no
-    overfitting), and for fewer than six finite epochs. Epochs with a loss that is not finite are passed over.
+    The result is also None if the training loss ends higher than at the onset (training itself got worse, which is not
+    overfitting), and for fewer than six finite epochs. Epochs with a loss that is not finite are skipped.
     """
     train = np.asarray(train_loss, dtype=np.float64)
     validation = np.asarray(validation_loss, dtype=np.float64)
@@ -172,11 +173,11 @@ def _error_of_mean(series: FloatArray, centre: int, window: int) -> float:
 
 
 def gap_growth(train_loss: Sequence[float], validation_loss: Sequence[float], onset: int) -> float:
-    """How fast the gap of loss grows from epoch `onset` (from 1) on, in nats an epoch; negative where it shrinks.
+    """How fast the gap of loss grows from epoch `onset` (from 1) on, in nats per epoch; negative if it shrinks.
 
     The Theil-Sen slope (Sen 1968, "Estimates of the regression coefficient based on Kendall's tau", JASA 63): the
-    median of the slopes between all pairs of epochs, which single wild epochs do not move. Epochs with a loss that is
-    not finite are passed over.
+    median of the slopes between all pairs of epochs, which is robust to outliers. Epochs with a loss that is not finite
+    are skipped.
 
     Raises:
         ValueError: fewer than two epochs from the onset on are finite.
@@ -195,8 +196,8 @@ def gap_growth(train_loss: Sequence[float], validation_loss: Sequence[float], on
 class Calibration:
     """Images by the confidence of their prediction, in bins of equal width from 0 to 1.
 
-    `counts` (bins,) says how many images a bin has, `right` how many of them are right, `confidence` the sum of their
-    confidences.
+    Each array has the shape (bins,): `counts` the images in a bin, `right` those of them that were predicted correctly,
+    `confidence` the sum of their confidences.
     """
 
     counts: IntArray
@@ -223,22 +224,22 @@ def calibration(probabilities: FloatArray, labels: Labels, bins: int = 15) -> Ca
 
 
 def expected_calibration_error(probabilities: FloatArray, labels: Labels, bins: int = 15) -> float:
-    """How far confidence and accuracy lie apart, as a fraction.
+    """The expected calibration error, a fraction, from probabilities (n, classes) and labels (n,).
 
     The mean over images of |accuracy - mean confidence| of their bin (Guo, Pleiss, Sun and Weinberger 2017, "On
-    Calibration of Modern Neural Networks", equation 3), binned as `calibration` does.
+    Calibration of Modern Neural Networks", equation 3), with the bins of `calibration`.
     """
     return calibration(probabilities, labels, bins).error
 
 
 def calibration_error(probabilities: FloatArray, labels: Labels, bins: int = 15) -> float:
-    """How far confidence and accuracy lie apart, as a fraction, freed of the bias that few images make.
+    """The debiased calibration error, a fraction, from probabilities (n, classes) and labels (n,).
 
-    The root of the mean squared difference of accuracy and mean confidence over `bins` bins of equally many images by
-    confidence, less its expectation where both agree, p (1 - p) / (n - 1) of each bin's accuracy p (Kumar, Liang and Ma
-    2019, "Verified Uncertainty Calibration", section 4.1). 0.0 where that leaves nothing. Unlike
-    `expected_calibration_error` it is comparable between splits of different sizes. Probabilities (n, classes), labels
-    (n,); NaN for fewer than two images a bin.
+    Images are sorted by confidence into `bins` bins of equal size. The error is the root of the mean over bins of the
+    squared difference between accuracy and mean confidence. From each squared difference, its bias p (1 - p) / (n - 1)
+    is subtracted, for a bin of n images with accuracy p (Kumar, Liang and Ma 2019, "Verified Uncertainty Calibration",
+    section 4.1). The result is 0.0 if the mean becomes negative, and NaN for fewer than two images per bin. Unlike
+    `expected_calibration_error`, it is comparable between splits of different sizes.
     """
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
@@ -253,20 +254,23 @@ def calibration_error(probabilities: FloatArray, labels: Labels, bins: int = 15)
 
 
 def brier_score(probabilities: FloatArray, labels: Labels) -> float:
-    """The mean over images of the squared distance of the probabilities (n, classes) from 1 for the true class and 0
-    for the others: from 0 to 2 (Brier 1950, "Verification of forecasts expressed in terms of probability")."""
+    """The Brier score, from 0 (best) to 2, from probabilities (n, classes) and labels (n,).
+
+    The mean over images of the squared distance between the probabilities and the one-hot label (Brier 1950,
+    "Verification of forecasts expressed in terms of probability").
+    """
     true = np.take_along_axis(probabilities, labels.astype(np.int64)[:, None], axis=1)[:, 0]
     return float(((probabilities**2).sum(axis=1) - 2 * true + 1).mean())
 
 
 def confusion_matrix(predictions: Labels, labels: Labels, classes: int) -> IntArray:
-    """Counts (classes, classes): row i, column j holds the images of class i that were taken for class j."""
+    """Counts (classes, classes): row i, column j has the number of images of class i that were predicted as class j."""
     cells = labels.astype(np.int64) * classes + predictions.astype(np.int64)
     return np.bincount(cells, minlength=classes * classes).reshape(classes, classes).astype(np.int64)
 
 
 def class_scores(confusion: IntArray, class_names: Sequence[str]) -> tuple[ClassScore, ...]:
-    """Precision, recall, F1 and support of each class. A ratio of 0 to 0 (a class never predicted, say) is 0.0."""
+    """Precision, recall, F1 and support of each class. 0 divided by 0 (a class never predicted) is 0.0."""
     hits = np.diagonal(confusion)
     predicted, support = confusion.sum(axis=0), confusion.sum(axis=1)
     return tuple(
@@ -288,10 +292,10 @@ def _ratio(part: int, whole: int) -> float:
 def summarize(history: History, stages: Stages, asked_for: Sequence[Metric] = ()) -> dict[str, float]:
     """The scalars that are logged once for a run, by their names in the store.
 
-    `history` holds the series of every epoch, `stages` what the weights of each stage score. `final/*` differs from
-    `last/*` where early stopping restored earlier weights; `final/fit_*` always comes from the last epoch trained. What
-    cannot be computed is absent: everything of validation without such a split, `best/*` where no validation loss is
-    finite, `overfit/*` where `onset` finds none.
+    `history` has the series of every epoch, `stages` the scores of each set of weights. `final/*` differs from `last/*`
+    if early stopping restored earlier weights; `final/fit_*` is always from the last epoch. Scalars that cannot be
+    computed are left out: those of validation without such a split, `best/*` if no validation loss is finite, and
+    `overfit/*` if `onset` finds no rise.
     """
     scalars = {f"final/fit_{name}": history.last(f"fit/{name}") for name in ("loss", "accuracy")}
     for stage, scores in stages.named():
@@ -329,7 +333,7 @@ def _scored(stage: str, scores: Mapping[str, Score], asked_for: Sequence[Metric]
 
 
 def _trust_scores(prefix: str, evaluation: Evaluation) -> dict[str, float]:
-    """How far an accuracy and the model's own confidence can be trusted."""
+    """The interval of the accuracy, and the scores of calibration."""
     low, high = wilson_interval(evaluation.right, len(evaluation.labels))
     scores = {
         f"{prefix}_accuracy_low": low,

@@ -1,4 +1,4 @@
-"""Plain data that floors pass to each other. No behaviour beyond reading what is held."""
+"""Plain data that the floors (docs/structure.md) pass to each other."""
 
 from __future__ import annotations
 
@@ -23,9 +23,20 @@ IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
 WHITE = int(np.iinfo(np.uint8).max)
-"""The greatest value of a pixel; the least is 0."""
+"""The largest value of a pixel; the smallest is 0."""
 LEVELS = WHITE + 1
-"""How many values a pixel can have."""
+"""The number of values that a pixel can have."""
+PICTURE_CHANNELS = (1, 3, 4)
+
+
+def is_grey(images: npt.NDArray[Any]) -> bool:
+    """Whether `images` (n, height, width) have grey values in bytes, as the published datasets have."""
+    return images.ndim == 3 and images.dtype == np.uint8
+
+
+def are_pictures(images: npt.NDArray[Any]) -> bool:
+    """Whether `images` can be drawn: (n, height, width), or (n, height, width, channels) with colours."""
+    return images.ndim == 3 or (images.ndim == 4 and images.shape[-1] in PICTURE_CHANNELS)
 
 
 def label_type(classes: int) -> np.dtype[np.uint8 | np.uint16]:
@@ -34,9 +45,9 @@ def label_type(classes: int) -> np.dtype[np.uint8 | np.uint16]:
 
 
 DIGEST_PARAMETERS: Mapping[str, str] = {split: f"data.{split}_digest" for split in ("train", "val", "test")}
-"""The parameter of a run that has the digest of each split, "None" where the run has no such split."""
+"""The parameter of a run with the digest of each split; "None" if the run has no such split."""
 VARIANT_PARAMETER = "data.variant"
-"""The parameter of a run that says which files its dataset was read from: "published", or "variant 1a2b3c4d"."""
+"""The parameter of a run for the files that its dataset was read from: "published" or "variant 1a2b3c4d"."""
 PUBLISHED = "published"
 
 
@@ -110,8 +121,11 @@ class Dataset:
 
 @dataclass(frozen=True)
 class ReplacedLabels:
-    """Labels that were replaced by wrong ones, each array (k,): `images` are the numbers of the images in the published
-    training set, ascending; `published` their labels there, `given` what is trained on instead."""
+    """Labels that were replaced by wrong ones. Each array has the shape (k,).
+
+    `images` are indices into the published training set, ascending. `published` are their labels there, `given` the
+    wrong labels for training.
+    """
 
     images: IntArray
     published: LabelArray
@@ -123,10 +137,10 @@ class ReplacedLabels:
 
 @dataclass(frozen=True)
 class Splits:
-    """What one run trains on, chooses by, and is evaluated on. The three never share an image of the training set.
+    """The training, validation and test images of one run. Training and validation never share an image.
 
-    `spec` has the digests of these three. `replaced` are the labels of `train` that are wrong on purpose; None where
-    none were asked for.
+    `spec` has the digests of these splits. `replaced` are the labels of `train` that are wrong on purpose, or None if
+    the run has no label noise.
     """
 
     spec: DatasetSpec
@@ -137,11 +151,11 @@ class Splits:
 
     @property
     def noisy_labels(self) -> int:
-        """How many training labels were replaced."""
+        """The number of training labels that were replaced."""
         return 0 if self.replaced is None else len(self.replaced)
 
     def named(self) -> Iterator[tuple[str, Split]]:
-        """`train`, `val` (where there is one) and `test`, under the prefixes of their metrics."""
+        """The splits by the prefixes of their metrics: `train`, `val` (if there is one) and `test`."""
         yield "train", self.train
         if self.validation is not None:
             yield "val", self.validation
@@ -150,9 +164,9 @@ class Splits:
 
 @dataclass
 class History:
-    """Metrics by epoch: `series["fit/loss"][0]` belongs to epoch `before + 1`. All series have one value an epoch.
+    """Metrics by epoch. Each series has one value per epoch: `series["fit/loss"][0]` belongs to epoch `before + 1`.
 
-    `before` epochs had been trained already when this training began.
+    `before` is the number of epochs that had been trained before this training began.
     """
 
     series: dict[str, list[float]] = field(default_factory=dict)
@@ -164,7 +178,7 @@ class History:
 
     @property
     def epochs(self) -> int:
-        """How many epochs the series have."""
+        """The number of epochs in the series."""
         return max((len(values) for values in self.series.values()), default=0)
 
     @property
@@ -177,10 +191,10 @@ class History:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What training leaves behind besides the model: its history, and the weights of two epochs in Keras's order.
+    """The results of training besides the model: its history, and the weights of two epochs in Keras's order.
 
-    `last` are those after the last epoch trained, `best` those after the epoch of the least validation loss (None where
-    no validation loss was finite). Both are the weights with which the epoch was evaluated.
+    `last` are the weights after the last epoch, `best` those after the epoch of the least validation loss (None if no
+    validation loss was finite). Both are the weights that the epoch was evaluated with.
     """
 
     history: History
@@ -190,7 +204,7 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Score:
-    """A model on one split, in inference mode.
+    """The score of a model on one split, in inference mode.
 
     `loss` is the mean cross-entropy in nats (regularisation penalties left out), `accuracy` a fraction; `others` are
     the metrics that the run was asked for, by name.
@@ -203,7 +217,7 @@ class Score:
 
 @dataclass(frozen=True)
 class ClassScore:
-    """How one class fared: fractions, and `support`, the number of images that truly belong to it."""
+    """The scores of one class, as fractions; `support` is the number of images of this class."""
 
     name: str
     precision: float
@@ -214,8 +228,11 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model answers for each of n images, in the order of their split. Arrays (n,): the true class `labels`,
-    the class `predicted`, and `losses`, the cross-entropy in nats with three digits (float16)."""
+    """The predictions of a model for the n images of a split, in its order. Each array has the shape (n,).
+
+    `labels` are the true classes, `predicted` the predicted ones, `losses` the cross-entropies in nats (float16: three
+    digits).
+    """
 
     labels: LabelArray
     predicted: LabelArray
@@ -226,17 +243,17 @@ class Predictions:
 
     @cached_property
     def right(self) -> npt.NDArray[np.bool_]:
-        """Whether each image was taken for what it is, (n,)."""
+        """Whether each image was predicted correctly, (n,)."""
         return np.asarray(self.predicted == self.labels)
 
 
 @dataclass(frozen=True)
 class Evaluation(Score):
-    """A model scored on one split of n images.
+    """A model evaluated on one split of n images.
 
-    `ece` (expected calibration error), `calibration_error` (without its bias; NaN for very few images) and `brier` (the
-    Brier score) are as in metrics.py; `probabilities` is (n, classes); `losses` (n,) in nats, of which
-    `loss` is the mean; `confusion[i, j]` counts images of class i that were taken for class j.
+    `ece` (expected calibration error), `calibration_error` (debiased; NaN for very few images) and `brier` (Brier
+    score) are defined in metrics.py. `probabilities` has the shape (n, classes). `losses` (n,) are in nats; `loss` is
+    their mean. `confusion[i, j]` is the number of images of class i that were predicted as class j.
     """
 
     ece: float
@@ -255,24 +272,24 @@ class Evaluation(Score):
 
     @property
     def right(self) -> int:
-        """How many images were taken for what they are."""
+        """The number of images that were predicted correctly."""
         return int(np.trace(self.confusion))
 
     @property
     def by_image(self) -> Predictions:
-        """The answer for each image, in the form that is kept."""
-        with np.errstate(over="ignore"):  # beyond float16 a loss is infinite
+        """The prediction for each image, in the form that the store keeps."""
+        with np.errstate(over="ignore"):  # a loss too large for float16 becomes infinite
             losses = self.losses.astype(np.float16)
         return Predictions(self.labels, self.predictions.astype(label_type(len(self.confusion))), losses)
 
 
 @dataclass(frozen=True)
 class Stages:
-    """What three sets of weights score on `train`, `val` (where there is one) and `test`.
+    """The scores of three sets of weights on `train`, `val` (if there is one) and `test`.
 
-    `final` are those that the run ends with, `last` those after the last epoch trained, `best` those after the epoch of
-    the least validation loss. None: there are no such weights, or what they answer is no number. The final weights are
-    evaluated in full (`Evaluation`) on the held-out splits.
+    `final` are the weights that the run ends with, `last` those after the last epoch, `best` those after the epoch of
+    the least validation loss. None means that there are no such weights, or that their predictions are NaN. On the
+    held-out splits, the final weights have a full `Evaluation`.
     """
 
     final: Mapping[str, Score]
@@ -281,19 +298,19 @@ class Stages:
 
     @property
     def held_out(self) -> dict[str, Evaluation]:
-        """What the final weights score on `val` (where there is one) and `test`."""
+        """The evaluations of the final weights on `val` (if there is one) and `test`."""
         scores = self.final.items()
         return {split: score for split, score in scores if split != "train" and isinstance(score, Evaluation)}
 
     def named(self) -> Iterator[tuple[str, Mapping[str, Score]]]:
-        """Those that there are, under the prefixes of their metrics."""
+        """The sets of weights that have scores, by the prefixes of their metrics."""
         for name, scores in (("final", self.final), ("last", self.last), ("best", self.best)):
             if scores is not None:
                 yield name, scores
 
 
 class Place(StrEnum):
-    """What is said of a row of a comparison beside the others, in every table, figure and page."""
+    """The mark of a row in a comparison, the same in every table, figure and page."""
 
     NONE = ""
     FRONT = "front"
@@ -302,7 +319,7 @@ class Place(StrEnum):
 
     @property
     def is_underfit(self) -> bool:
-        """Whether its accuracy is too low for its gap to count."""
+        """Whether the accuracy is (perhaps) too low for a meaningful gap."""
         return self in (Place.UNDERFIT, Place.PERHAPS_UNDERFIT)
 
 
@@ -318,10 +335,10 @@ class RunState(StrEnum):
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run as the store has it: parameters as text, metrics at their last value, no history.
+    """One run as read from the store: parameters as text, and the last value of each metric.
 
-    `epochs` is the number of epochs trained so far, `artifacts` the URI of the run's artifacts. `reused_by` is the
-    sweep that was asked for where the run is one that an earlier command had trained.
+    `epochs` is the number of epochs trained so far, `artifacts` the URI of the run's artifacts. `reused_by` is the id
+    of the sweep that was read, if that sweep reuses this run of an earlier command.
     """
 
     run_id: str
@@ -344,12 +361,12 @@ class RunRecord:
 
     @property
     def sweeps(self) -> tuple[str, ...]:
-        """The ids of the sweeps that the run is known to belong to."""
+        """The ids of the known sweeps of this run: the one that trained it, and the one that reuses it."""
         return tuple(sweep for sweep in (self.parent_id, self.reused_by) if sweep is not None)
 
     @property
     def is_own(self) -> bool:
-        """Whether the harness made it."""
+        """Whether the harness made the run (otherwise it is an external run)."""
         return "harness.kind" in self.tags
 
 

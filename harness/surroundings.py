@@ -1,8 +1,7 @@
-"""What a person, a shell or a cluster has set around the command, made harmless before any library reads it.
+"""Removes or pins environment variables that would change a run's results, before any library reads them.
 
-A run's numbers come from its configuration, the images, the code, the libraries and the machine; nothing else may reach
-them. What decides numbers is pinned here or taken out of the environment, which worker processes inherit; what was
-taken out is remembered, and each run records it. docs/configuration.md says the same in prose.
+A run's numbers may depend on its configuration, images, code, libraries and machine only. Worker processes inherit the
+changed environment. Each run records the names of the variables that were removed. See docs/configuration.md.
 """
 
 from __future__ import annotations
@@ -17,27 +16,27 @@ from harness.errors import RequestError
 
 PINNED: Mapping[str, str] = {
     "KERAS_BACKEND": "tensorflow",
-    "MLFLOW_ENABLE_ASYNC_LOGGING": "false",  # what a call has written must be there when it returns
+    "MLFLOW_ENABLE_ASYNC_LOGGING": "false",  # data must be stored when a call returns
     "MPLBACKEND": "agg",
-    "PYTHONSAFEPATH": "1",  # processes are started with `python -c`, which imports from the working directory else
+    "PYTHONSAFEPATH": "1",  # otherwise `python -c`, which starts our processes, imports from the working directory
 }
-"""Variables that have one value here, whatever they had."""
+"""Variables that always get this value."""
 
 DECIDING = (
     "AUTOGRAPH_", "CUBLASLT_", "CUBLAS_", "CUDNN_", "DNNL_", "KERAS_", "NPY_DISABLE_CPU_FEATURES",
     "NPY_ENABLE_CPU_FEATURES", "NVIDIA_TF32_OVERRIDE", "ONEDNN_", "TENSORFLOW_", "TF_", "XLA_",
 )  # fmt: skip
-"""Variables, or the beginnings of their names, of libraries that compute: other kernels, threads, precision, epochs."""
+"""Variables (or prefixes of names) that change how libraries compute: kernels, threads, precision, epochs."""
 
 HARMLESS = frozenset({
-    "KERAS_HOME",  # its datasets are used; its `keras.json` is not read, see training/startup.py
+    "KERAS_HOME",  # datasets are read from there, but not `keras.json`; see training/startup.py
     "TF_CPP_MAX_VLOG_LEVEL", "TF_CPP_MIN_LOG_LEVEL", "TF_CPP_VMODULE",
     "TF_FORCE_GPU_ALLOW_GROWTH", "TF_FORCE_UNIFIED_MEMORY", "TF_GPU_ALLOCATOR", "TF_PER_DEVICE_MEMORY_LIMIT_MB",
 })  # fmt: skip
-"""Of `DECIDING`, those that say only where memory and files are, and how much is said."""
+"""Variables that match `DECIDING` but only concern memory, files or the amount of messages."""
 
 XLA_PLACES = "--xla_gpu_cuda_data_dir="
-"""The one flag of XLA that stays: where CUDA's files are."""
+"""The only XLA flag that is kept: the folder of CUDA."""
 
 MISLEADING = (
     "HYDRA_DEPRECATION_WARNINGS_AS_ERRORS", "HYDRA_MAIN_MODULE", "SELF_WARNING_AS_ERROR",
@@ -46,15 +45,18 @@ MISLEADING = (
     "MLFLOW_READ_REPLICA_BACKEND_STORE_URI", "MLFLOW_TESTING", "MLFLOW_TRUNCATE_LONG_VALUES",
     "PYTHONWARNINGS",
 )  # fmt: skip
-"""Variables that decide no number, but which run is written, what is read back, and whether a warning ends it all."""
+"""Variables that do not change numbers, but which run is written, what is read, or whether warnings are errors."""
+
+in_effect: tuple[str, ...] = ()
+"""Variables with which somebody else imported TensorFlow in this process, before they could be taken out."""
 
 IGNORED_VARIABLE = "HARNESS_IGNORED"
-"""In the environment of workers: what the command has taken out of it."""
+"""The environment variable that tells workers which variables the command removed."""
 
 
 @contextmanager
 def environment(**variables: str) -> Iterator[None]:
-    """Give variables of the environment a value while the block lasts; after it they are as they were before.
+    """Set environment variables inside a `with` block, and restore their old values after it.
 
     Example:
         >>> with environment(LC_ALL="C"):
@@ -74,9 +76,9 @@ def environment(**variables: str) -> Iterator[None]:
 
 
 def prepare() -> None:
-    """Pin or take out of this process's environment what must not reach a run. A second call costs nothing.
+    """Pin or remove environment variables of this process that must not reach a run. A second call changes nothing.
 
-    Raises `RequestError` for what cannot be undone once Python runs.
+    Raises `RequestError` if Python runs with `-OO`, which cannot be undone in a running process.
     """
     if sys.flags.optimize > 1:
         raise RequestError(
@@ -105,18 +107,21 @@ def prepare() -> None:
 
 
 def is_ignored(name: str) -> bool:
-    """Whether a variable has no say here."""
+    """Whether the harness pins or removes this variable."""
     return name in PINNED or (name.startswith((*DECIDING, *MISLEADING)) and name not in HARMLESS)
 
 
 def ignored() -> tuple[str, ...]:
-    """The names of what `prepare` took out or changed, here or in the command that started this process."""
+    """The variables that `prepare` removed or changed, in this process or in the command that started it."""
     return tuple(name for name in os.environ.get(IGNORED_VARIABLE, "").split(",") if name)
 
 
-def _usual_warnings(asked: str) -> None:
-    """Python's own filters, as it has them where PYTHONWARNINGS does not ask for others; for later processes too."""
-    for option in asked.split(","):
+def _usual_warnings(removed: str) -> None:
+    """Restore Python's default warning filters, here and in child processes, which get `sys.warnoptions`.
+
+    `removed` is the value that PYTHONWARNINGS had.
+    """
+    for option in removed.split(","):
         if option in sys.warnoptions:
             sys.warnoptions.remove(option)
     warnings.resetwarnings()

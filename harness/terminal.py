@@ -1,13 +1,14 @@
-"""What stands behind stdout and stderr, a terminal, a pipe or a file: what it can show, and printing that never fails.
+"""What stdout and stderr are (terminal, pipe, file), which characters they can show, and printing that never fails.
 
-The work is done when its result is printed. A reader who has gone, a full disk or an encoding without a character must
-not turn it into a failure.
+The work is done before its result is printed. So a closed pipe, a full disk or a character that the encoding does not
+have must not make the command fail.
 """
 
 from __future__ import annotations
 
 import codecs
 import errno
+import html
 import io
 import os
 import select
@@ -26,22 +27,28 @@ PLAIN: Mapping[str, str] = {
     "─": "-", "━": "#", "┄": "-", "│": "|", "├": "+", "└": "+", "…": "~", "±": "+-", "×": "x", "†": "*", "‡": "**",
     "▲": "^", "▼": "v", "▾": "v", "●": "*", "✓": "+", "✗": "x", "²": "^2", "⁴": "^4",
 }  # fmt: skip
-"""What is written instead where the encoding does not have a character."""
+"""Replacements for characters that the encoding does not have."""
 PATIENCE = 10.0
-"""Seconds after which what takes long is said also where no line can be drawn over."""
+"""On an output that cannot redraw a line, `doing` prints its message after this many seconds."""
 _REPLACING = "harness-plain"
 
 
 def console(stderr: bool = False) -> Console:
-    """A rich console on stdout or stderr. `is_terminal` where a person looks at it, whatever FORCE_COLOR says;
-    `is_interactive` where what was drawn can be drawn over, which a notebook's `!command` cannot."""
+    """A rich console on stdout or stderr.
+
+    `is_terminal` is true on a terminal only, also if FORCE_COLOR is set. `is_interactive` is true if lines can be
+    redrawn, which is not the case for `!command` in a notebook.
+    """
     from rich.console import Console
 
-    stream = sys.stderr if stderr else sys.stdout
+    kernel = in_kernel()
+    stream = sys.stderr if stderr and not kernel else sys.stdout  # a notebook shows stderr as if it were an error
     person = bool(getattr(stream, "isatty", lambda: False)())
     coloured = not person and os.environ.get("FORCE_COLOR", "0") not in ("", "0")
     return Console(
-        stderr=stderr,
+        stderr=stderr and not kernel,
+        width=_CELL if kernel else None,
+        force_jupyter=False,
         highlight=False,
         force_terminal=person,
         force_interactive=False if _only_appends() else None,
@@ -49,9 +56,46 @@ def console(stderr: bool = False) -> Console:
     )
 
 
+_CELL = 100
+"""Columns of text that the cell of a notebook shows."""
+
+
+def in_kernel() -> bool:
+    """Whether this process is the kernel of a notebook, where what is shown can be replaced (`replaceable`)."""
+    ipython: Any = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+
+
+@contextmanager
+def replaceable(frame: Callable[[], str]) -> Iterator[None]:
+    """Show in a notebook what `frame` says, always the newest, while the block lasts; nothing of it stays."""
+    display: Any = sys.modules["IPython"].display.display
+
+    def shown(text: str) -> dict[str, str]:
+        return {"text/plain": text, "text/html": f"<pre>{html.escape(text)}</pre>" if text else ""}
+
+    handle, ended = display(shown(frame()), raw=True, display_id=True), threading.Event()
+
+    def refresh() -> None:
+        while not ended.wait(_REFRESH):
+            handle.update(shown(frame()), raw=True)
+
+    refreshing = threading.Thread(target=refresh, daemon=True)
+    refreshing.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        refreshing.join()
+        handle.update(shown(""), raw=True)
+
+
+_REFRESH = 0.5
+"""Seconds between two frames in a notebook."""
+
 _NOTEBOOK = "JPY_PARENT_PID" in os.environ or "matplotlib_inline" in os.environ.get("MPLBACKEND", "")
-"""Whether a notebook's kernel started the command: it runs `!command` in a terminal, and shows every frame below the
-last. Asked once: the command sets MPLBACKEND itself, later."""
+"""Whether a notebook's kernel started the command: it runs `!command` in a terminal, but shows each redrawn line below
+the last. Checked at import, because the command itself sets MPLBACKEND later."""
 
 
 def _only_appends() -> bool:
@@ -60,7 +104,7 @@ def _only_appends() -> bool:
 
 @contextmanager
 def doing(what: str, screen: Console | None = None) -> Iterator[None]:
-    """Tell on stderr what is being waited for while the block lasts: `what`, and for how long; gone afterwards."""
+    """Show `what` and the elapsed seconds on stderr while the block runs, and remove the line afterwards."""
     screen = screen or console(stderr=True)
     if not screen.is_interactive:
         timer = threading.Timer(PATIENCE, lambda: screen.print(f"{what} ...", markup=False, soft_wrap=True))
@@ -103,12 +147,12 @@ def counting(what: str, total: int) -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def printing() -> Iterator[Streams]:
-    """Put streams that never fail in the place of stdout and stderr while the block lasts."""
+    """Replace stdout and stderr with streams that never fail, while the block runs."""
     _open_missing()
     kept = sys.stdout, sys.stderr
     codecs.register_error(_REPLACING, _replaced)
     if sys.stderr.isatty() and _has_size(sys.stderr):
-        for name in ("COLUMNS", "LINES"):  # exported once, they do not follow the window
+        for name in ("COLUMNS", "LINES"):  # if exported, they do not change with the size of the window
             os.environ.pop(name, None)
     streams = Streams(_unfailing(kept[0], sys.__stdout__), _unfailing(kept[1], sys.__stderr__))
     sys.stdout, sys.stderr = streams.out, streams.err
@@ -121,21 +165,20 @@ def printing() -> Iterator[Streams]:
 
 
 class Streams:
-    """Stdout and stderr as the command writes to them."""
+    """The stdout and stderr that the command writes to."""
 
     def __init__(self, out: TextIO, err: TextIO) -> None:
         self.out, self.err = out, err
 
     def lost(self) -> OSError | None:
-        """Why not all that was written to stdout has arrived; None where it has, or where its reader (`head`) had
-        enough and went."""
+        """The error by which output to stdout was lost; None without an error, or if the reader closed the pipe."""
         self.out.flush()
         error = self.out.outlet.lost if isinstance(self.out, _Stream) else None
         return None if error is not None and error.errno == errno.EPIPE else error
 
 
 class _Outlet(io.FileIO):
-    """A file descriptor to which writing always succeeds; `lost` is why what was written goes nowhere."""
+    """A file descriptor on which `write` never raises. After an error, kept in `lost`, output is discarded."""
 
     lost: OSError | None = None
 
@@ -145,7 +188,7 @@ class _Outlet(io.FileIO):
             return size
         try:
             written = super().write(data)
-            while written is None:  # it is full, and somebody has made it non-blocking
+            while written is None:  # a full pipe that another process made non-blocking
                 select.select([], [self.fileno()], [])
                 written = super().write(data)
             return written
@@ -155,9 +198,9 @@ class _Outlet(io.FileIO):
 
 
 class _Stream(io.TextIOWrapper):
-    """Text to an `_Outlet`, with what its encoding lacks replaced."""
+    """A text stream to an `_Outlet`. It replaces characters that the encoding does not have."""
 
-    buffer = None  # type: ignore[assignment]  # through which click would write UTF-8 to a stream that is ASCII
+    buffer = None  # type: ignore[assignment]  # click would use it to write UTF-8 to an ASCII stream
 
     def __init__(self, outlet: _Outlet, encoding: str, line_buffering: bool) -> None:
         super().__init__(io.BufferedWriter(outlet), encoding, _REPLACING, line_buffering=line_buffering)
@@ -165,25 +208,28 @@ class _Stream(io.TextIOWrapper):
 
 
 def _unfailing(stream: TextIO, own: TextIO | None) -> TextIO:
-    """The stream in a form that never fails, unless somebody has put another one in Python's own place (a test)."""
+    """The stream in a form that never fails. A stream that replaced Python's own (in a test) is returned as it is."""
     if stream is not own or not isinstance(stream, io.TextIOWrapper):
         return stream
-    with suppress(OSError):  # what others printed before; the outlet will see for itself
+    with suppress(OSError):  # text printed before; the outlet meets the same error when it writes
         stream.flush()
     outlet = _Outlet(stream.fileno(), "w", closefd=False)
     return _Stream(outlet, stream.encoding, stream.line_buffering or stream.isatty())
 
 
 def _open_missing() -> None:
-    """Give a command that was started without stdin, stdout or stderr (`>&-`) one that leads nowhere: else the next
-    file that is opened, a store, would get its number, and what libraries print."""
+    """Open /dev/null for each of stdin, stdout and stderr that is closed (`>&-`).
+
+    Otherwise the next file that is opened, such as a store, would get that descriptor, and with it the output of
+    libraries.
+    """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
-    nowhere = Path(os.devnull)
-    sys.stdout, sys.stderr = sys.stdout or nowhere.open("w"), sys.stderr or nowhere.open("w")
+    null = Path(os.devnull)
+    sys.stdout, sys.stderr = sys.stdout or null.open("w"), sys.stderr or null.open("w")
 
 
 def _has_size(stream: TextIO) -> bool:
@@ -191,7 +237,10 @@ def _has_size(stream: TextIO) -> bool:
 
 
 def _replaced(error: UnicodeError) -> tuple[str | bytes, int]:
-    """For what an encoding cannot write: a plain sign, the byte of a file's name that was no text, or its number."""
+    """The error handler for characters that an encoding cannot write.
+
+    It writes the replacement in `PLAIN` or an escape. A byte of a file name that was not text is written unchanged.
+    """
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end]

@@ -1,7 +1,7 @@
-"""Text that others wrote - names, settings, tags, file names, messages of servers - made safe to show.
+"""Makes text from others safe to show: names, settings, tags, file names, messages of servers.
 
-What a store holds may come from a stranger. `clean` is for every printing: tables, logs, errors, figures, pages. The
-others are for one reader each: a spreadsheet, a Markdown page, LaTeX, a shell.
+The content of a store may come from a stranger. `clean` is for every output: tables, logs, errors, figures, pages. The
+other functions are for one kind of output each: CSV, Markdown, LaTeX, a shell.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ _INVISIBLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
     "\U000e0000-\U000e0fff]"
 )
-"""Control characters, marks of the direction of writing, other marks that do not show, and halves of characters. The
-two joiners of Persian, Hindi and of many an emoji are none of them."""
+"""Control characters, direction marks, other invisible characters and surrogates. The two joiners U+200C and U+200D are
+allowed, because Persian, Hindi and many emoji need them."""
 _STYLE = re.compile(r"\x1b\[(?:[0-9;]{0,32}m|[0-9;]{0,8}[A-HJK]|\?25[hl])")
-"""Colours, and what a progress display moves the cursor with."""
+"""Escape sequences for colours, and for the cursor of a progress display."""
 _LINES = ("\n", "\t")
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""What a spreadsheet takes the beginning of a cell for a formula by, in both widths."""
+"""Characters that begin a formula in a spreadsheet, also in their full-width forms."""
 _MARKUP = re.compile(r"<(?=[A-Za-z/!?])|(?<=\])[(:]")
 _PIPE = re.compile(r"(\\*)\|")
-"""With the backslashes before it, which would otherwise undo the one that is put there."""
+"""A pipe with the backslashes before it: these must be doubled, or they would cancel the escape of the pipe."""
 _LATEX: Mapping[str, str] = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     **{mark: f"\\{mark}" for mark in "&%$#_{}"},
     "<": "$<$", ">": "$>$", "|": "$|$", '"': r"\char34{}",
-    "[": "{[}", "]": "{]}", "*": "{*}",  # after a row's end they would be read as options
+    "[": "{[}", "]": "{]}", "*": "{*}",  # after the end of a row, LaTeX would read them as options
     "±": r"$\pm$", "×": r"$\times$", "†": r"$^\dagger$", "‡": r"$^\ddagger$", "▲": r"$\uparrow$", "▼": r"$\downarrow$",
     "…": r"\dots{}", "\u2212": "$-$",
 }  # fmt: skip
 _LATEX_MARKS = re.compile(r"(?<![\w.])-(?=\d)|-(?=-)|" + "|".join(map(re.escape, _LATEX)))
-"""These, a minus, and what would become a dash."""
+"""The keys of `_LATEX`, a minus sign, and hyphens that LaTeX would join to a dash."""
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 
 
 def clean(text: str, lines: bool = False) -> str:
-    r"""`text` on one line, with every character that does not show as its escape.
+    r"""`text` on one line, with every invisible character as an escape.
 
-    `lines`: keep line breaks and tabs, for what may have several lines (a message, a note).
+    `lines`: keep line breaks and tabs, for texts that may have several lines (a message, a note).
 
         >>> clean("cnn\x1b]52;c;cm0=\x07 \u202egnp.exe\n")
         'cnn\\x1b]52;c;cm0=\\x07 \\u202egnp.exe\\n'
@@ -53,7 +53,7 @@ def clean(text: str, lines: bool = False) -> str:
 
 
 def markdown(text: str) -> str:
-    r"""A line of Markdown, put together from names of anybody's: without the HTML, links and pictures of theirs.
+    r"""A line of Markdown that contains text from others, with their HTML, links and pictures disabled.
 
     >>> markdown("<img onerror=x> [a](javascript:b)")
     '&lt;img onerror=x> [a]\\(javascript:b)'
@@ -62,7 +62,7 @@ def markdown(text: str) -> str:
 
 
 def markdown_page(text: str) -> str:
-    """Every line of a page as `markdown`; what it was put together from must have been on one line each."""
+    """Apply `markdown` to every line of a page. Each text from others in it must be on one line already."""
     return "\n".join(map(markdown, text.split("\n")))
 
 
@@ -72,7 +72,7 @@ def markdown_row(cells: Sequence[str]) -> str:
 
 
 def latex(text: str) -> str:
-    r"""Text that LaTeX prints as it stands.
+    r"""Text for LaTeX, which prints exactly these characters.
 
     >>> latex("val_loss: -0.5 %")
     'val\\_loss: $-$0.5 \\%'
@@ -86,8 +86,10 @@ def latex(text: str) -> str:
 
 
 def latex_fallbacks(text: str) -> list[str]:
-    """What must stand before `text` in LaTeX: pdfLaTeX stops at a letter that it has no font for. Where nothing else is
-    set up for it, its number is printed."""
+    """LaTeX lines that must come before `text`. They print the code of a character that pdfLaTeX has no font for.
+
+    Without them, pdfLaTeX stops at such a character.
+    """
     return [
         rf"\ifcsname u8:\detokenize{{{mark}}}\endcsname\else"
         rf"\expandafter\gdef\csname u8:\detokenize{{{mark}}}\endcsname{{U+{ord(mark):04X}}}\fi"
@@ -96,10 +98,10 @@ def latex_fallbacks(text: str) -> list[str]:
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
-    """A table as CSV whose cells no spreadsheet takes for formulas: one that begins like a formula, and is no number,
-    has an apostrophe before it, which spreadsheets do not show.
+    """A table as CSV that is safe to open in a spreadsheet.
 
-    What is not known, and no finite number, is empty.
+    A text that begins like a formula, and is not a number, gets an apostrophe before it: spreadsheets then read it as
+    text, and do not show the apostrophe. None, NaN and infinity become empty cells.
 
         >>> csv_text(["name", "gap"], [["=cmd|'/c calc'!A1", -0.5]])
         "name,gap\\n'=cmd|'/c calc'!A1,-0.5\\n"
@@ -112,35 +114,35 @@ def csv_text(header: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
 
 
 def shell(words: Iterable[str]) -> str:
-    """Words as a shell takes them, on one line."""
+    """Words quoted for a shell, on one line."""
     return clean(shlex.join(words))
 
 
 def requoted(command: str) -> str:
-    """A recorded command line with each of its words quoted, so that a shell makes no more of it than words."""
+    """A recorded command line with each word quoted, so that a shell cannot run anything else in it."""
     try:
         words = shlex.split(command)
-    except ValueError:  # it was cut, or is none
+    except ValueError:  # an unclosed quote: the command was cut when it was recorded
         words = command.split()
     return shell(words)
 
 
 def commit(text: str) -> str:
-    """A recorded commit, empty where the text is none."""
+    """`text` if it looks like a commit hash, otherwise the empty string."""
     return text if _COMMIT.fullmatch(text) else ""
 
 
 class CleanStream:
-    """A stream whose text is clean, but for colours and for what a progress display needs; else it is `stream`.
+    """A wrapper of `stream` that cleans all text, but keeps colours and the cursor movements of a progress display.
 
-    It stands behind every printing: what is printed from records is clean already.
+    It is a second defence: text from records should be clean before it is printed.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write the text; how long it was."""
+        """Write the cleaned text. Returns its length."""
         if not text.isprintable():
             pieces = _STYLE.split(text)
             marks = [*_STYLE.findall(text), ""]
@@ -148,7 +150,7 @@ class CleanStream:
         return self._stream.write(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
-        """Write each of them."""
+        """Write each of the lines."""
         for line in lines:
             self.write(line)
 
@@ -161,7 +163,7 @@ def _on_screen(text: str) -> str:
 
 
 def _shown_on_screen(found: re.Match[str]) -> str:
-    """The byte of a file's name that was no text is the encoding's to show: see `terminal`."""
+    """Escape an invisible character. Surrogates (bytes of a file name that were not text) are left to `terminal`."""
     return found[0] if found[0] in "\n\t\r" or "\ud800" <= found[0] <= "\udfff" else _escape(found[0])
 
 
@@ -177,7 +179,7 @@ def _cell(value: object) -> object:
 
 
 def _is_number(text: str) -> bool:
-    """Or the dash that stands for nothing."""
+    """Whether `text` is a number, or the dash for a missing value."""
     try:
         float(text)
     except ValueError:

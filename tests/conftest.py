@@ -1,4 +1,4 @@
-"""What tests share: a project of their own, the bundled images, and the real command."""
+"""Shared fixtures: a project for each test, the bundled images, and the real command."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ import pytest
 
 from tests import forking
 
-# Where pytest is started in the background, Ctrl-C is ignored, and what it starts would inherit that.
+# If pytest was started in the background, SIGINT is ignored, and child processes would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 LONGEST = ("test_kills", "test_faults", "test_interruption", "test_isolation", "test_surroundings", "test_state")
-"""Modules that take minutes: they begin first, so that nobody waits for them at the end."""
+"""Modules that take minutes. They start first, so that no worker waits for them at the end."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--shuffle", type=int, metavar="SEED", help="modules, and the tests of each, in a random order")
+    parser.addoption("--shuffle", type=int, metavar="SEED", help="run modules and their tests in a random order")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -44,7 +44,7 @@ def _place(file: Path) -> tuple[int, int]:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    forking.real = item.get_closest_marker("processes") is not None
+    forking.new_processes = item.get_closest_marker("processes") is not None
 
 
 class RunCommand(Protocol):
@@ -55,21 +55,21 @@ class RunCommand(Protocol):
 
 @pytest.fixture
 def repository() -> Path:
-    """The checkout that the tests are part of."""
+    """The checkout of these tests."""
     return REPOSITORY
 
 
 @pytest.fixture
 def subset() -> Path:
-    """The folder with a small real part of both datasets."""
+    """The folder with a small part of both datasets."""
     return REPOSITORY / "tests" / "data"
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The root of a project with nothing in it yet: its own store, outputs and cache.
+    """The root of an empty project with its own store, outputs and cache.
 
-    The working directory is another folder, so that a file written there instead of under the root is noticed.
+    The working directory is another folder, so that a file that is written there by mistake is noticed.
     """
     root, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
     root.mkdir()
@@ -89,13 +89,13 @@ def executable() -> str:
 
 @pytest.fixture
 def run_command(project: Path, executable: str, request: pytest.FixtureRequest) -> RunCommand:
-    """Start the real `harness` with these arguments in the test's project and wait for it; in slow tests as a fork."""
+    """Run the real `harness` in the test's project and wait for it. In slow tests, it is a fork (tests/forking.py)."""
     slow = request.node.get_closest_marker("slow") is not None
 
     def run(
         *arguments: str, timeout: float = 300, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        with (forking.kind(env or ()) if slow else subprocess.Popen)(
+        with (forking.popen_class(env or ()) if slow else subprocess.Popen)(
             [executable, *arguments],
             env={**os.environ, **(env or {})},
             stdin=subprocess.DEVNULL,

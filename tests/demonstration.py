@@ -1,7 +1,7 @@
-"""The sample output of `make sweep` in README.md, and the values of its runs.
+"""Makes the sample output of `make sweep` in README.md: `make sample`.
 
-`make sample` runs the demonstration and writes three things: the sample, its figure, and the values from which
-tests/test_sample.py makes the sample again.
+It runs the demonstration and writes three things: the sample, its figure, and the values of its runs. From these
+values, tests/test_sample.py makes the sample again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from harness import paths
 from harness.composing import check_sweep, expand_sweep
 from harness.config.schema import flatten
 from harness.records import RunRecord, RunState
-from harness.sweep.run_names import run_name
+from harness.sweeps.run_names import run_name
 from tests.conftest import REPOSITORY
 
 COMMAND = ["experiments=demo"]
@@ -32,7 +32,7 @@ STARTED = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def shown() -> str:
-    """The sample as the README has it, without the place of the report and what `make` itself says at the end."""
+    """The sample in the README, without the path of the report and the last line, which `make` prints."""
     found = SAMPLE.search(README.read_text(encoding="utf-8"))
     assert found is not None, "README.md has no output of `make sweep`"
     *lines, report, _ = found[2].splitlines()
@@ -41,14 +41,14 @@ def shown() -> str:
 
 
 def shortened(printed: str) -> str:
-    """What a sweep prints, with the first and the last of its runs, and without the notes below the table."""
+    """The output of a sweep, with only the first and the last run, and without the notes below the table."""
     runs = re.compile(r"(\[ *1/.*\n)(?:\[.*\n)+(\[.*\n)")
     notes = re.compile(r"\nGaps: .*?(?=The runs in the MLflow UI)", re.DOTALL)
     return notes.sub("...\n", runs.sub(r"\1...\n\2", printed))
 
 
 def recorded() -> list[RunRecord]:
-    """The runs of the demonstration as it is composed now, with the stored values."""
+    """The runs of the demonstration, with today's configuration and the stored values."""
     stored = json.loads(VALUES.read_text(encoding="utf-8"))
     sweep = expand_sweep(COMMAND)
     configs = check_sweep(sweep)
@@ -92,7 +92,7 @@ def main() -> None:
 
 
 def values(runs: list[Any]) -> dict[str, Any]:
-    """What is kept of MLflow's runs: which images they saw, and of each its job, its seconds and its final scores."""
+    """The values to store from MLflow's runs: their images, and for each run its job, times and final scores."""
     first = min(run.info.start_time for run in runs)
     return {
         "data": {key: value for key, value in runs[0].data.params.items() if key.startswith("data.")},

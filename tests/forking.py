@@ -1,11 +1,11 @@
-"""Commands as forks of one process that has imported TensorFlow, MLflow and the rest, which takes five seconds.
+"""Starts commands as forks of a server process that has imported TensorFlow and MLflow, which takes five seconds.
 
-`ForkedCommand` is a `Popen` whose process begins where the console script begins: with arguments, environment, folder
-and streams of its own, the libraries imported and nothing of them started. The workers of a sweep begin in the same
-way. What is read while a library is imported is that of the tests; a test that is about that, or about processes
-themselves, is marked `processes` and has every command started again.
+`ForkedCommand` is a `Popen` whose process begins like the console script, with its own arguments, environment, folder
+and streams, but with the libraries imported already. No library has started threads or devices in it. The first workers
+of a sweep begin in the same way. Variables that a library reads at import are those of the tests. So a test about such
+variables, or about processes themselves, has the mark `processes`, and its commands are new processes.
 
-Run as a program, this is the process that is forked.
+Run as a program, this module is the server process.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from typing import Any, NoReturn
 from harness.machine import MARK_VARIABLE
 
 MESSAGE = 2**18
-"""Bytes that arguments and environment may have."""
+"""The most bytes for arguments and environment."""
 WORKERS = 2
-"""Of those that a command starts, so many are forks; further ones are started again."""
+"""The number of a command's workers that are forks; further workers are new processes."""
 STARTERS = ("sweep", "guides", "compare")
 """Subcommands that may start workers."""
 LIBRARIES = ("matplotlib.pyplot", "mlflow.store.tracking.sqlalchemy_store", "mlflow.tracking.fluent")
-"""What a run comes to import, besides Keras and the modules of the subcommands."""
+"""Further imports of a run, besides Keras and the modules of the subcommands."""
 READ_LATE = ("COLUMNS", "HARNESS_", "MLFLOW_HTTP_", "MLFLOW_TRACKING_", "TERM", "TMPDIR")
-"""Variables, or the beginnings of their names, that are read when they are needed and not at import."""
+"""Variables (or prefixes of names) that are read when they are needed, and not at import."""
 FREE = 500
-"""No process here has files open above this number."""
+"""No process here uses file descriptors from this number on."""
 
 
 class ForkedCommand(subprocess.Popen[str]):
-    """The `harness` in `args[0]`, the rest are its arguments. Of Popen's options it knows `cwd`, `env` and streams."""
+    """A `harness` command with the arguments `args[1:]`. Of Popen's options, `cwd`, `env` and the streams work."""
 
     def _execute_child(
         self, args: Sequence[str], executable: Any, preexec: Any, close: Any, passed: Any, cwd: Any, env: Any,
@@ -60,7 +60,7 @@ class ForkedCommand(subprocess.Popen[str]):
             os.close(news)
             self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)
         number = os.read(self._news, 16)
-        assert number, f"the process that is forked has gone: {_server()[1].args}"
+        assert number, f"the server process has ended: {_server()[1].args}"
         self.pid = int(number)
         self._child_created = True
 
@@ -79,28 +79,28 @@ class ForkedCommand(subprocess.Popen[str]):
         return self.returncode
 
 
-real = False
-"""Whether the commands of the running test are processes of their own instead of forks; set by conftest.py."""
+new_processes = False
+"""Whether the commands of the running test are new processes instead of forks; set by conftest.py."""
 
 
-def kind(variables: Iterable[str] = ()) -> type[subprocess.Popen[str]]:
-    """How to start `harness` with these variables set: as a fork, where a fork heeds them all."""
+def popen_class(variables: Iterable[str] = ()) -> type[subprocess.Popen[str]]:
+    """The class that starts `harness` with these variables set: a fork, if it would read all of them."""
     late = all(name.startswith(READ_LATE) for name in variables)
-    return ForkedCommand if late and not real else subprocess.Popen
+    return ForkedCommand if late and not new_processes else subprocess.Popen
 
 
 @cache
 def _server() -> tuple[socket.socket, subprocess.Popen[bytes]]:
-    """The way to the process that is forked, which ends with this one."""
+    """The server process and a socket to it. The server ends when this process does."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # else it would inherit that it is ignored
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # otherwise it could inherit an ignored SIGINT
     process = subprocess.Popen(
         [sys.executable, __file__, str(theirs.fileno())],
         pass_fds=[theirs.fileno()],
         env={name: value for name, value in os.environ.items() if name != MARK_VARIABLE},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,  # what TensorFlow says at its start
+        stderr=subprocess.DEVNULL,  # messages of TensorFlow at its start
     )
     signal.signal(signal.SIGINT, handler)
     theirs.close()
@@ -108,7 +108,7 @@ def _server() -> tuple[socket.socket, subprocess.Popen[bytes]]:
 
 
 def _serve(orders: socket.socket) -> None:
-    """Fork until nobody is left who could order it. Returns in each command, at what the console script finds."""
+    """Fork a command for each order, until the socket is closed. Returns in each command only."""
     while True:
         order, passed, _, _ = socket.recv_fds(orders, MESSAGE, 4)
         if not order:
@@ -132,7 +132,7 @@ def _serve(orders: socket.socket) -> None:
 
 
 def _offer_workers() -> None:
-    """Have `multiprocessing` find its first new processes waiting, as children of this one, to be told what to do."""
+    """Fork waiting child processes, and make `multiprocessing` use them as its first new processes."""
     from multiprocessing import util
 
     waiting: list[tuple[socket.socket, int]] = []
@@ -178,7 +178,7 @@ def _surroundings(
 
 
 def _begin(given: Mapping[str, Any], descriptors: Mapping[int, int]) -> None:
-    """Take over what another process would have been started with; a descriptor gets the number that it had there."""
+    """Take over the arguments, folder, environment and file descriptors that a new process would get."""
     high = {place: fcntl.fcntl(own, fcntl.F_DUPFD_CLOEXEC, FREE) for place, own in descriptors.items()}
     _close(descriptors.values())
     for place, own in high.items():
@@ -197,8 +197,8 @@ def _close(descriptors: Iterable[int]) -> None:
 
 
 def _load() -> None:
-    """Import what takes long, and start nothing of it."""
-    sys.path[0] = str(Path(sys.executable).parent)  # that of the console script
+    """Import everything that is slow to import, without starting it."""
+    sys.path[0] = str(Path(sys.executable).parent)  # as in the console script
     from harness.surroundings import prepare
 
     prepare()
@@ -217,7 +217,7 @@ def _load() -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # whoever waits for a command ends by himself
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the processes that wait for commands end by themselves
     _load()
     _serve(socket.socket(fileno=int(sys.argv[1])))
     runpy.run_path(sys.argv[0], run_name="__main__")

@@ -135,7 +135,7 @@ def test_a_contender_that_is_not_installed_or_did_not_learn_has_its_reason_for_a
     assert "left out: training accuracy 0.10, below 0.8" in line(text, "JAX, one `lax.scan`")
 
 
-def test_each_goal_is_said_to_be_met_or_not() -> None:
+def test_the_page_says_whether_each_goal_is_met() -> None:
     results = {"epochs": epochs(), "grid": grid(), "scaling": scaling(), "single": single()}
     verdicts = {goal.aim.split(" ")[0]: (goal.measured, goal.met) for goal in goals(results)}
     assert [goal.met for goal in goals(results)] == [True, True, True, True, True, True]
@@ -149,7 +149,7 @@ def test_each_goal_is_said_to_be_met_or_not() -> None:
     assert [goal.met for goal in goals(results)] == [True, False, False, False, False, False]
 
 
-def test_the_page_shows_what_there_is_and_nothing_else(places: Places) -> None:
+def test_the_page_shows_only_existing_measurements(places: Places) -> None:
     places.write("single", False, single())
     render(places)
     text = places.page.read_text()
@@ -171,7 +171,7 @@ def test_the_whole_page_is_rendered_with_a_picture_that_is_small(places: Places)
     assert [line(text, size)[4] for size in ("12", "48", "192")] == ["", "0.50", "0.50"]
 
 
-def test_a_trial_is_marked_as_one(places: Places) -> None:
+def test_a_trial_measurement_is_marked(places: Places) -> None:
     places.write("single", True, single())
     assert "no measurement" in page(places.read(), places)
 
@@ -229,11 +229,11 @@ def test_a_task_scales_images_as_its_guide_does(tmp_path: Path, monkeypatch: pyt
     assert arrays["B"].std() == pytest.approx(1, abs=1e-4)
 
 
-def test_the_way_of_today_may_be_measured_on_parts_with_both_optimizers() -> None:
+def test_the_usual_way_can_be_measured_on_parts_with_both_optimizers() -> None:
     assert all(runs == models * seeds * 2 for runs, (models, seeds) in PARTS.items())
 
 
-def test_what_is_committed_is_a_measurement_and_the_page_is_made_of_it() -> None:
+def test_committed_results_are_a_measurement_and_the_page_is_made_from_them() -> None:
     kept = Places.of_the_project()
     results = kept.read()
     assert results
@@ -241,7 +241,7 @@ def test_what_is_committed_is_a_measurement_and_the_page_is_made_of_it() -> None
     assert kept.page.read_text() == page(results, kept)
 
 
-def test_comparing_many_runs_is_held_to_five_seconds(places: Places) -> None:
+def test_comparing_many_runs_must_take_at_most_five_seconds(places: Places) -> None:
     places.write("comparing", False, comparing())
     text = page(places.read(), places)
     assert line(text, "**`harness compare`**")[1:] == ["3.0", "2.0, 4.0", "10.0"]
@@ -251,7 +251,7 @@ def test_comparing_many_runs_is_held_to_five_seconds(places: Places) -> None:
     assert [goal.met for goal in goals({"comparing": late})] == [False]
 
 
-def test_planning_is_held_to_its_seconds_and_compared_with_hydras_composing(places: Places) -> None:
+def test_planning_has_a_time_limit_and_is_compared_with_composing_by_hydra(places: Places) -> None:
     places.write("planning", False, planning())
     text = page(places.read(), places)
     assert line(text, "10,000")[1:] == ["10.0", "8.000, 12.0", "1.00", "100.0", "90"]

@@ -101,7 +101,7 @@ def test_an_expected_error_is_one_message_and_its_own_exit_code(
 def test_debug_shows_the_traceback_wherever_it_stands(
     probe: Register, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "")  # main sets it; this puts it back afterwards
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "")  # `main` sets it; this restores it afterwards
     probe(raising(HarnessError("no luck")))
     assert cli.main(arguments) == 1
     message = capsys.readouterr().err
@@ -152,11 +152,11 @@ def test_a_reader_that_stops_reading_is_no_error(executable: str) -> None:
         assert process.wait() == 0
 
 
-def test_an_answer_that_could_not_be_written_is_an_error_in_one_line(executable: str) -> None:
+def test_output_that_could_not_be_written_is_an_error_in_one_line(executable: str) -> None:
     with open("/dev/full", "wb") as full:  # noqa: PTH123
         done = subprocess.run([executable, "data", "list"], stdout=full, stderr=subprocess.PIPE, check=False, text=True)
     assert done.returncode == 1
-    assert done.stderr == "error: What was printed could not be written: No space left on device.\n"
+    assert done.stderr == "error: The output could not be written: No space left on device.\n"
 
 
 def test_tensorflow_is_told_to_be_quiet_unless_the_user_says_otherwise(

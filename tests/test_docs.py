@@ -106,14 +106,14 @@ def _choices(node: object, prefix: str = "") -> Iterator[tuple[str, tuple[str, .
             yield f"{prefix}{item.name}", item.metadata["choices"]
 
 
-def test_the_options_of_optimizers_are_those_of_the_code() -> None:
+def test_documented_optimizer_options_are_those_of_the_code() -> None:
     cog = [sys.executable, "-m", "cogapp", "--check", "--diff", str(CONFIGURATION)]
     path = os.pathsep.join([str(REPOSITORY / "docs"), str(REPOSITORY)])
     done = subprocess.run(cog, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"`make options` writes it anew: {done.stdout}{done.stderr}"
 
 
-def test_the_groups_and_their_options_are_those_of_conf() -> None:
+def test_documented_groups_and_options_are_those_of_conf() -> None:
     groups = _first_table(CONFIGURATION)
     assert set(OPTIMIZERS) == set(re.findall(r"`([a-z0-9_]+)`", groups.pop("optimizer")))
     folders = [REPOSITORY / "experiments", *(item for item in (REPOSITORY / "conf").iterdir() if item.is_dir())]
@@ -146,7 +146,7 @@ def own_options(project: Path) -> Path:
 
 
 @pytest.mark.parametrize("words", commands("harness"), ids=" ".join)
-def test_a_command_that_is_shown_would_be_accepted(words: list[str], own_options: Path) -> None:
+def test_a_shown_command_is_accepted(words: list[str], own_options: Path) -> None:
     name, *arguments = words
     assert name in COMMANDS
     if name not in ("train", "sweep"):
@@ -171,14 +171,14 @@ def test_a_command_that_is_shown_would_be_accepted(words: list[str], own_options
 
 
 @pytest.mark.parametrize("words", commands("make"), ids=" ".join)
-def test_a_target_that_is_shown_is_in_the_makefile(words: list[str]) -> None:
+def test_a_shown_make_target_is_in_the_makefile(words: list[str]) -> None:
     makefile = (REPOSITORY / "Makefile").read_text()
     for target in (word for word in words if "=" not in word):
         assert re.search(rf"^{re.escape(target)}:", makefile, flags=re.MULTILINE), target
 
 
 @pytest.mark.parametrize("document", [*DOCUMENTS, *REPORTS], ids=named)
-def test_links_lead_somewhere(document: Path) -> None:
+def test_links_have_a_target(document: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
         if "://" not in target:
             path, _, anchor = target.partition("#")
@@ -242,7 +242,7 @@ def test_every_study_has_its_report_and_a_paragraph() -> None:
     assert set(re.findall(r"^\*\*.*\]\((\w+)\.md\)", text, flags=re.MULTILINE)) == asked
 
 
-def test_the_map_gives_each_module_the_floor_that_lint_holds_it_to() -> None:
+def test_the_map_gives_each_module_its_floor_in_lint() -> None:
     contracts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     [layers] = [contract["layers"] for contract in contracts if contract["id"] == "floors"]
     ranks = {name: rank for rank, layer in enumerate(reversed(layers)) for name in re.findall(r"\w+", layer)}

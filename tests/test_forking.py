@@ -27,7 +27,7 @@ def outcome(kind: type[subprocess.Popen[str]], executable: str, *arguments: str)
     ("arguments", "code"),
     [("--version", 0), ("data list", 0), ("list", 1), ("train nope", 2), ("train --cfg job", 0)],
 )
-def test_both_kinds_of_process_print_the_same_and_end_with_the_same_code(
+def test_forks_and_new_processes_have_the_same_output_and_exit_code(
     project: Path, executable: str, arguments: str, code: int
 ) -> None:
     real, forked = (outcome(kind, executable, *arguments.split()) for kind in KINDS)

@@ -1,4 +1,4 @@
-"""Whether runs saw the same images: by recorded digests, else by the settings that decide them."""
+"""Which runs saw the same images: by recorded digests, otherwise by the settings that decide the images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def of_files(record: RunRecord, digest: str) -> RunRecord:
     return replace(record, tags={**record.tags, DATASET_TAG: digest})
 
 
-def test_what_was_recorded_counts_whatever_the_settings() -> None:
+def test_recorded_digests_count_more_than_settings() -> None:
     one = run(dataset__seed=0, **data("t", "s"))
     other = run(dataset__seed=5, **data("t", "s", "v"))
     assert images_of([one, other]) == [Images("t", "None", "s"), Images("t", "v", "s")]
@@ -23,7 +23,7 @@ def test_a_run_without_digests_has_those_of_one_with_equal_settings_and_files() 
     known = of_files(
         run(dataset__name="mnist", dataset__train_size=5, dataset__label_noise="0.0", **data("t", "s")), "f"
     )
-    earlier = of_files(run(dataset__name="mnist", dataset__train_size=5), "f")  # of before label noise
+    earlier = of_files(run(dataset__name="mnist", dataset__train_size=5), "f")  # recorded before label noise existed
     noisy = of_files(run(dataset__name="mnist", dataset__train_size=5, dataset__label_noise=0.2), "f")
     variant = of_files(run(dataset__name="mnist", dataset__train_size=5), "g")
     seen = images_of([known, earlier, noisy, variant])
@@ -40,14 +40,14 @@ def test_a_job_that_failed_before_it_had_data_counts_with_the_others_of_its_sett
     assert seen[2] == seen[1]
 
 
-def test_a_folder_whose_files_changed_tells_nothing() -> None:
+def test_a_folder_whose_files_changed_identifies_no_images() -> None:
     before = of_files(run(dataset__directory="/a", **data("t", "s")), "f")
     after = of_files(run(dataset__directory="/a", **data("u", "r")), "g")
     seen = images_of([before, after, run(dataset__directory="/a")])
     assert seen[2].test not in ("s", "r")
 
 
-def test_validation_images_are_told_by_their_settings_and_none_is_none() -> None:
+def test_validation_images_are_identified_by_their_settings() -> None:
     strategy = {"regime__validation__strategy": "random", "regime__validation__size": 10}
     first, second = (run(**strategy, regime__validation__seed=seed) for seed in (0, 1))
     seen = images_of([first, second, run(regime__validation__strategy="none")])
@@ -56,7 +56,7 @@ def test_validation_images_are_told_by_their_settings_and_none_is_none() -> None
     assert seen[0].test == seen[1].test
 
 
-def test_files_are_called_by_the_word_that_any_run_has_for_them() -> None:
+def test_files_have_the_name_that_any_run_recorded_for_them() -> None:
     said = of_files(run(**data("t", "s", variant="published")), "f")
     earlier, odd = of_files(run(), "f"), of_files(run(), "1234567890")
     nothing = run()

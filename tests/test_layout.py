@@ -73,7 +73,7 @@ WRONG = {
 """What somebody could add to a module, and how lint reports it."""
 
 
-def test_imports_that_go_up_are_reported_by_lint(tmp_path: Path) -> None:
+def test_imports_from_a_higher_floor_are_reported_by_lint(tmp_path: Path) -> None:
     shutil.copytree(REPOSITORY / "harness", tmp_path / "harness", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
     for module, line in WRONG:

@@ -1,4 +1,4 @@
-"""What a container offers, and which processes are known to live when clocks are set and machines started again."""
+"""The limits of a container, and which processes count as alive if the clock is set or the machine restarted."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from harness.machine import available_cpus, available_memory, is_alive, is_gone,
 GIGABYTE = 2**30
 OFFERED = """
 from harness.machine import available_cpus, available_memory
-from harness.sweep.launcher import plan_workers
+from harness.sweeps.launcher import plan_workers
 print(available_cpus(), available_memory(), len(plan_workers(None, 64)))
 """
 
 
 @pytest.fixture
 def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A tree of control groups with nothing in it, in place of the system's; `own` says in which of them we are."""
+    """An empty tree of control groups that replaces the system's; `own` lists the groups of this process."""
     (tmp_path / "groups").mkdir()
     monkeypatch.setattr(machine, "CONTROL_GROUPS", tmp_path / "groups")
     monkeypatch.setattr(machine, "OWN_GROUPS", tmp_path / "own")
@@ -50,7 +50,7 @@ def test_the_quota_of_a_container_counts_and_not_the_cores_of_its_host(groups: P
     assert available_memory() <= 2 * GIGABYTE, "what it keeps of files can be had"
 
 
-def test_the_narrowest_of_nested_groups_decides(groups: Path) -> None:
+def test_the_strictest_of_nested_control_groups_counts(groups: Path) -> None:
     belongs_to(groups, "0::/lab.slice/user.slice/job.scope")
     write(groups / "lab.slice/user.slice/job.scope", cpu__max="max 100000", memory__max="max", memory__current="5")
     write(groups / "lab.slice/user.slice", cpu__max="800000 100000")
@@ -58,8 +58,8 @@ def test_the_narrowest_of_nested_groups_decides(groups: Path) -> None:
     assert available_cpus() == 3
 
 
-def test_groups_of_the_first_version_and_of_both_at_once(groups: Path) -> None:
-    """A container shows its own group as the outermost; the path is that of the host."""
+def test_control_groups_of_version_1_and_of_both_versions_are_read(groups: Path) -> None:
+    """A container shows its own group as the outermost one, but the path is that of the host."""
     belongs_to(groups, "3:memory:/docker/0123", "2:cpu,cpuacct:/docker/0123", "1:name=systemd:/", "0::/")
     write(groups / "unified", cgroup__procs="")
     write(groups / "cpu,cpuacct", cpu__cfs_quota_us="250000", cpu__cfs_period_us="50000")
@@ -77,15 +77,15 @@ def test_without_limits_all_cores_count(groups: Path, lines: tuple[str, ...]) ->
     assert available_memory() > 0
 
 
-def test_where_there_are_no_control_groups_all_cores_count(groups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on macOS, which has no affinities either."""
+def test_without_control_groups_all_cores_count(groups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on macOS, which does not have CPU affinity either."""
     monkeypatch.delattr(os, "sched_getaffinity")
     assert available_cpus() == os.cpu_count()
 
 
 @pytest.fixture
 def one_core() -> Iterator[tuple[str, ...]]:
-    """Makes a program start with one core and three gigabytes, in real control groups."""
+    """Start programs with one core and three gigabytes, in real control groups."""
     root = Path("/sys/fs/cgroup")
     first = (root / "cpu").is_dir()
     name = f"harness-test-{os.getpid()}"
@@ -111,15 +111,15 @@ def one_core() -> Iterator[tuple[str, ...]]:
             folder.rmdir()
 
 
-def test_a_command_in_a_real_group_starts_as_many_workers_as_that_may_have(one_core: tuple[str, ...]) -> None:
+def test_a_command_in_a_real_control_group_starts_as_many_workers_as_allowed(one_core: tuple[str, ...]) -> None:
     done = subprocess.run([*one_core, sys.executable, "-c", OFFERED], capture_output=True, text=True, check=True)
     cpus, memory, workers = map(int, done.stdout.split())
     assert (cpus, workers) == (1, 1)
     assert GIGABYTE < memory <= 3 * GIGABYTE
 
 
-def test_a_clock_that_is_set_makes_nobody_dead(tmp_path: Path) -> None:
-    """Linux says when the machine was started by the clock of the day: another start is another clock."""
+def test_setting_the_clock_does_not_make_a_process_count_as_dead(tmp_path: Path) -> None:
+    """Linux computes the time of the last boot from the system clock, so it changes when the clock is set."""
     text = Path("/proc/stat").read_text()
     (booted,) = (line for line in text.splitlines() if line.startswith("btime"))
     (tmp_path / "stat").write_text(text.replace(booted, f"btime {int(booted.split()[1]) + 5}"))
@@ -135,13 +135,13 @@ def test_a_clock_that_is_set_makes_nobody_dead(tmp_path: Path) -> None:
     assert done.stdout.split() == [f"{int(booted.split()[1]) + 5}.0", "True", "True", "False"], done.stderr
 
 
-def test_the_clock_of_a_run_goes_on_at_the_pace_of_the_others() -> None:
+def test_the_elapsed_clock_runs_at_the_same_speed_as_others() -> None:
     began, also = seconds_elapsed(), time.monotonic()
     time.sleep(0.05)
     assert seconds_elapsed() - began == pytest.approx(time.monotonic() - also, abs=0.05)
 
 
-def test_a_process_of_before_the_last_start_of_this_machine_is_gone() -> None:
+def test_a_process_from_before_the_last_boot_is_gone() -> None:
     place, number, started = this_process().rsplit(" ", 2)
     host, boot, _, own = place.split(":")
     if not (boot and own):

@@ -1,4 +1,4 @@
-"""Scores against values worked out manually."""
+"""Scores compared with values that were computed manually."""
 
 import math
 import re
@@ -79,8 +79,8 @@ def test_wilson_intervals_end_at_none_and_all() -> None:
 
 
 @pytest.mark.parametrize(("right", "n"), [(0, 0), (-1, 5), (6, 5)])
-def test_more_right_images_than_there_are_have_no_interval(right: int, n: int) -> None:
-    with pytest.raises(ValueError, match=f"{right} right of {n} images"):
+def test_an_interval_of_more_right_images_than_images_is_refused(right: int, n: int) -> None:
+    with pytest.raises(ValueError, match=f"{right} of {n} images right"):
         metrics.wilson_interval(right, n)
 
 
@@ -120,7 +120,7 @@ TURNING = np.concatenate([np.linspace(0.6, 0.3, 10), np.linspace(0.31, 0.6, 20)]
 
 
 def test_growth_is_the_slope_of_the_gap_from_the_onset_on() -> None:
-    # From epoch 10 on the validation loss rises by 0.3/20 or so, the training loss falls by 0.5/29 an epoch.
+    # From epoch 10 on, the validation loss rises by about 0.3/20 per epoch, and the training loss falls by 0.5/29.
     epochs = np.arange(30)
     train, validation = 0.6 - 0.01 * epochs, np.where(epochs < 9, 0.6 - 0.02 * epochs, 0.42 + 0.005 * (epochs - 9))
     assert metrics.gap_growth(train, validation, onset=10) == pytest.approx(0.015)
@@ -157,8 +157,10 @@ def test_the_brier_score_is_that_of_scikit_learn() -> None:
 
 
 def calibration_readings(off: float, images: int) -> np.ndarray:
-    """(draws, 2): `expected_calibration_error` and `calibration_error` of models that are right in `off` fewer cases
-    than they say."""
+    """(draws, 2): `expected_calibration_error` and `calibration_error` of overconfident models.
+
+    Their accuracy is lower than their confidence by `off`.
+    """
     rng = np.random.default_rng(RNG_SEED)
     readings = []
     for _ in range(200_000 // images + 300):
@@ -186,7 +188,7 @@ def test_calibration_reads_as_docs_say(line: int, off: float, place: int, images
 
 
 def test_the_calibration_error_is_that_of_the_authors_package() -> None:
-    """`lower_bound_scaling_top_ce(p=2, debias=True, num_bins=15)` of uncertainty-calibration 0.1.4, of these images."""
+    """Compared with `lower_bound_scaling_top_ce(p=2, debias=True, num_bins=15)` of uncertainty-calibration 0.1.4."""
     rng = np.random.default_rng(RNG_SEED)
     rough, labels = rng.dirichlet(np.ones(3), size=300), rng.integers(3, size=300)
     assert metrics.calibration_error(rough, labels) == pytest.approx(0.3343017164598078, rel=1e-12)
@@ -221,7 +223,7 @@ def test_calibration_error_weighs_each_bin_by_its_images() -> None:
 
 
 def test_a_bin_holds_its_upper_edge_and_not_its_lower_one() -> None:
-    # With 2 bins 0.5 belongs to (0, 0.5]: apart from 0.6, the two errors of opposite sign cannot cancel.
+    # With 2 bins, 0.5 belongs to (0, 0.5] and 0.6 to the other bin, so the errors of opposite sign cannot cancel.
     probabilities = np.array([[0.5, 0.3, 0.2], [0.6, 0.4, 0.0]])
     error = metrics.expected_calibration_error(probabilities, np.array([0, 1]), bins=2)
     assert error == pytest.approx((0.5 + 0.6) / 2)
@@ -257,7 +259,7 @@ def test_scores_agree_with_each_other_on_any_predictions(pairs: list[tuple[int, 
     assert all(0.0 <= value <= 1.0 for score in scores for value in (score.precision, score.recall, score.f1))
 
 
-def test_summary_without_a_validation_split_has_no_word_of_validation() -> None:
+def test_summary_without_a_validation_split_has_no_validation_metrics() -> None:
     run = history(fit_loss=[0.9, 0.5], fit_accuracy=[0.7, 0.85], train_loss=[0.6, 0.4], train_accuracy=[0.8, 0.9])
     final = {"train": evaluation(0.4, 0.9), "test": evaluation(0.45, 0.87, ece=0.02)}
     low, high = metrics.wilson_interval(87, 100)
@@ -288,7 +290,7 @@ def test_summary_without_a_validation_split_has_no_word_of_validation() -> None:
 
 
 def test_summary_sets_last_best_and_final_weights_side_by_side() -> None:
-    """Early stopping by accuracy has restored epoch 3 of 4; the least loss was that of epoch 2."""
+    """Early stopping by accuracy has restored epoch 3 of 4; the least loss is in epoch 2."""
     run = history(
         fit_loss=[0.9, 0.5, 0.3, 0.2],
         fit_accuracy=[0.7, 0.85, 0.9, 0.95],

@@ -1,4 +1,4 @@
-"""Where the validation loss turned: on curves of several kinds, with the rates that docs/tracking.md states."""
+"""The onset of overfitting on curves of several kinds, with the rates that docs/tracking.md states."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def flat(epochs: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def cosine(epochs: int, rng: np.random.Generator) -> np.ndarray:
-    """Flat, its noise shrinking to a fiftieth as the learning rate does."""
+    """Flat, with noise that shrinks to a fiftieth as the learning rate does."""
     rate = 0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * np.arange(epochs) / epochs))
     return np.asarray(rng.normal(size=epochs) * rate)
 
 
 def growing(epochs: int, rng: np.random.Generator) -> np.ndarray:
-    """Flat, its noise growing from a fiftieth."""
+    """Flat, with noise that grows from a fiftieth."""
     rate = 0.02 + 0.98 * 0.5 * (1 - np.cos(np.pi * np.arange(epochs) / epochs))
     return np.asarray(rng.normal(size=epochs) * rate)
 
@@ -41,38 +41,38 @@ def falling(epochs: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def correlated(epochs: int, rng: np.random.Generator, by: float) -> np.ndarray:
-    """Flat, its noise correlated by so much from one epoch to the next."""
+    """Flat, with noise that has this correlation between successive epochs."""
     steps = rng.normal(size=epochs) * math.sqrt(1 - by**2)
     steps[0] = rng.normal()
     return np.array([math.fsum(steps[k] * by ** (epoch - k) for k in range(epoch + 1)) for epoch in range(epochs)])
 
 
 def slow(epochs: int, rng: np.random.Generator) -> np.ndarray:
-    """Turns at epoch 15 and then rises by a quarter of the noise an epoch."""
+    """Turns at epoch 15, and then rises by a quarter of the noise per epoch."""
     after = np.maximum(0, np.arange(epochs) - 14)
     return 6 * np.exp(-np.arange(epochs) / 3) + 0.25 * after + rng.normal(size=epochs)
 
 
 def slower(epochs: int, rng: np.random.Generator) -> np.ndarray:
-    """Turns at epoch 14 and then rises by a fifth of the noise an epoch."""
+    """Turns at epoch 14, and then rises by a fifth of the noise per epoch."""
     after = np.maximum(0, np.arange(epochs) - 13)
     return 6 * np.exp(-np.arange(epochs) / 3) + 0.2 * after + rng.normal(size=epochs)
 
 
 def plateau(epochs: int, rng: np.random.Generator) -> np.ndarray:
-    """Falls until epoch 8 or so, is flat until 20, and then rises by the noise an epoch."""
+    """Falls until about epoch 8, is flat until 20, and then rises by the size of the noise per epoch."""
     after = np.maximum(0, np.arange(epochs) - 19)
     return np.asarray(6 * np.exp(-np.arange(epochs) / 2) + after + rng.normal(size=epochs))
 
 
 def quiet(epochs: int, rng: np.random.Generator) -> np.ndarray:
-    """Turns at epoch 44, and then rises by a sixteenth of the noise of the first epochs, which has shrunk by then."""
+    """Turns at epoch 44, and then rises by a sixteenth of the first epochs' noise. The noise has shrunk by then."""
     at = np.arange(epochs)
     return np.asarray(8 * np.exp(-at / 9) + np.maximum(0, at - 43) / 16 + cosine(epochs, rng))
 
 
 def sharp(epochs: int, rng: np.random.Generator) -> np.ndarray:
-    """Turns after a third and then rises by three times the noise an epoch."""
+    """Turns after a third of the epochs, and then rises by three times the noise per epoch."""
     after = np.maximum(0, np.arange(epochs) - epochs // 3)
     return 6 * np.exp(-np.arange(epochs) / 3) + 3 * after + rng.normal(size=epochs)
 
@@ -85,7 +85,7 @@ def found(curve: Curve, epochs: int, times: int = 300) -> list[Onset | None]:
 
 @pytest.mark.parametrize("curve", [flat, cosine, growing, decaying, falling])
 @pytest.mark.parametrize("epochs", [6, 8, 10, 15, 30, 60])
-def test_a_curve_that_does_not_rise_has_hardly_ever_an_onset(curve: Curve, epochs: int) -> None:
+def test_a_curve_that_does_not_rise_rarely_has_an_onset(curve: Curve, epochs: int) -> None:
     rate = sum(one is not None for one in found(curve, epochs)) / 300
     assert rate <= 0.02 + 3 * math.sqrt(0.02 * 0.98 / 300)
 
@@ -102,14 +102,14 @@ def test_a_rise_is_found_and_dated(curve: Curve, epochs: int, turn: int, share: 
     assert all(one.epoch <= one.by_epoch for one in onsets)
 
 
-def test_a_rise_is_held_to_the_noise_around_it() -> None:
-    """By the noise of the whole curve it would be found in none."""
+def test_a_rise_is_compared_with_the_noise_around_it() -> None:
+    """With the noise of the whole curve, no onset would be found."""
     onsets = [one for one in found(quiet, 60) if one is not None]
     assert len(onsets) >= 0.7 * 300
     assert all(one.by_epoch >= 44 for one in onsets)
 
 
-def test_a_rise_after_a_plateau_is_dated_from_above_only() -> None:
+def test_a_rise_after_a_plateau_has_only_an_upper_bound() -> None:
     onsets = [one for one in found(plateau, 30) if one is not None]
     assert len(onsets) >= 0.99 * 300
     assert sum(one.by_epoch >= 20 for one in onsets) >= 0.97 * len(onsets)
@@ -135,7 +135,7 @@ def test_the_mean_curve_of_real_runs_shows_the_rise_that_single_runs_often_do_no
     assert onset(*mean["falling"]) is None
 
 
-def test_onset_of_a_smooth_curve_is_its_least_epoch_but_for_the_window() -> None:
+def test_the_onset_of_a_smooth_curve_is_its_least_epoch_within_a_window() -> None:
     assert onset(FALLING, TURNING) == Onset(11, 13)  # it turns at 10, and falls more steeply than it rises
 
 
@@ -143,12 +143,12 @@ def test_a_falling_loss_has_no_onset() -> None:
     assert onset(FALLING, FALLING + 0.1) is None
 
 
-def test_a_turn_that_only_the_last_epochs_show_is_no_onset() -> None:
+def test_a_rise_in_the_last_epochs_only_is_no_onset() -> None:
     assert onset(FALLING[:13], TURNING[:13]) is None
     assert onset(FALLING[:18], TURNING[:18]) is not None
 
 
-def test_a_loss_that_comes_back_to_its_least_has_no_onset_before_that() -> None:
+def test_a_loss_that_returns_to_its_minimum_has_no_earlier_onset() -> None:
     bump = np.full(20, 0.3)
     bump[5:10] = 0.5
     assert onset(FALLING[:20], bump) is None

@@ -78,14 +78,14 @@ def test_a_changed_dependency_sets_up_again(checkout: Path, name: str) -> None:
     assert any(call.startswith("uv pip sync") for call in calls(checkout))
 
 
-def test_a_set_up_that_failed_starts_again(checkout: Path) -> None:
+def test_a_failed_set_up_is_repeated(checkout: Path) -> None:
     assert setup(checkout, failing="uv").returncode != 0
     calls(checkout)
     assert setup(checkout).returncode == 0
     assert any(call.startswith("uv pip sync") for call in calls(checkout))
 
 
-def test_no_fitting_python_is_one_message_that_says_what_to_do(checkout: Path) -> None:
+def test_a_missing_python_version_is_one_message_that_says_what_to_do(checkout: Path) -> None:
     done = setup(checkout, python="/no/such/python")
     assert done.returncode != 0
     assert "no Python 3.11, 3.12 or 3.13" in done.stderr
@@ -112,7 +112,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_the_configuration_and_the_experiments_travel_in_the_wheel(wheel: Path) -> None:
+def test_the_wheel_contains_configuration_and_experiments(wheel: Path) -> None:
     packed = set(zipfile.ZipFile(wheel).namelist())
     for folder in ("conf", "experiments"):
         files = list((REPOSITORY / folder).rglob("*.yaml"))
@@ -122,7 +122,7 @@ def test_the_configuration_and_the_experiments_travel_in_the_wheel(wheel: Path) 
 
 
 @pytest.mark.slow
-def test_the_templates_of_pages_travel_in_the_wheel(wheel: Path) -> None:
+def test_the_wheel_contains_the_templates_of_pages(wheel: Path) -> None:
     packed = set(zipfile.ZipFile(wheel).namelist())
     files = list((REPOSITORY / "harness").glob("**/templates/*"))
     assert {path.suffix for path in files} == {".html", ".jinja", ".css", ".js"}

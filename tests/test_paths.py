@@ -1,4 +1,4 @@
-"""Folders that are written whole or not at all."""
+"""Folders are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_block_that_fails_leaves_nothing_and_no_folder_above(tmp_path: Path) -
     assert listed(tmp_path) == []
 
 
-def test_what_was_there_is_replaced_whole(tmp_path: Path) -> None:
+def test_an_existing_folder_is_replaced_completely(tmp_path: Path) -> None:
     target = tmp_path / "model"
     (target / "old").mkdir(parents=True)
     with whole_folder(target) as folder:
@@ -43,7 +43,7 @@ def test_what_was_there_is_replaced_whole(tmp_path: Path) -> None:
     assert listed(tmp_path) == ["model", "model/new"]
 
 
-def test_what_was_there_stays_when_the_block_fails_or_the_new_one_cannot_follow(
+def test_an_existing_folder_stays_if_the_block_or_the_rename_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tmp_path / "model"

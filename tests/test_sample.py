@@ -9,8 +9,8 @@ from rich.console import Console
 from harness.analysis.comparison import compare
 from harness.analysis.comparison_table import render
 from harness.composing import expand_sweep
-from harness.sweep.progress import SweepDisplay
-from harness.sweep.run_names import sweep_name
+from harness.sweeps.progress import SweepDisplay
+from harness.sweeps.run_names import sweep_name
 from tests.conftest import REPOSITORY
 from tests.demonstration import COMMAND, README, SAMPLE, recorded, shortened, shown
 
@@ -27,7 +27,7 @@ def test_the_sample_in_the_readme_is_what_the_demonstration_prints() -> None:
     assert shown() == shortened(console.file.getvalue() + table), "`make sample` writes it again"
 
 
-def test_make_says_what_the_sample_ends_with() -> None:
+def test_make_prints_the_last_line_of_the_sample() -> None:
     found = SAMPLE.search(README.read_text(encoding="utf-8"))
     assert found is not None
     last = found[2].splitlines()[-1]

@@ -157,9 +157,9 @@ def paragraphs() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_what_is_said_of_a_study_is_on_its_page(name: str) -> None:
+def test_every_number_about_a_study_is_on_its_page(name: str) -> None:
     assert paragraphs()[name] == " ".join(STUDIES[name]())
 
 
-def test_every_study_is_told_and_has_a_page() -> None:
+def test_every_study_is_described_and_has_a_page() -> None:
     assert set(paragraphs()) == set(STUDIES) == {file.stem for file in FOLDER.glob("*.md")} - {"README"}

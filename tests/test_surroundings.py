@@ -1,4 +1,4 @@
-"""What is taken out of the environment, and what stays."""
+"""Which environment variables are removed, and which stay."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from harness.surroundings import environment, ignored, is_ignored, prepare
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An environment without what this machine's has."""
+    """An environment without the variables of this machine."""
     monkeypatch.setattr(os, "environ", os.environ.copy())
     for name in [name for name in os.environ if is_ignored(name)]:
         del os.environ[name]
     os.environ.pop(surroundings.IGNORED_VARIABLE, None)
 
 
-def test_a_variable_that_a_block_sets_is_afterwards_what_it_was() -> None:
+def test_a_variable_set_in_a_block_is_restored_after_it() -> None:
     os.environ["OTHER"] = "kept"
     os.environ.pop("GIVEN", None)
     with environment(GIVEN="1", OTHER="2"):
@@ -31,7 +31,7 @@ def test_a_variable_that_a_block_sets_is_afterwards_what_it_was() -> None:
     assert os.environ["OTHER"] == "kept"
 
 
-def test_what_decides_numbers_is_pinned_or_gone_and_remembered_once() -> None:
+def test_variables_that_change_numbers_are_pinned_or_removed_and_recorded_once() -> None:
     os.environ |= {"KERAS_BACKEND": "jax", "TF_ENABLE_ONEDNN_OPTS": "0", "MLFLOW_RUN_ID": "x", "MPLBACKEND": "agg"}
     prepare()
     prepare()
@@ -46,21 +46,21 @@ def test_what_decides_numbers_is_pinned_or_gone_and_remembered_once() -> None:
     ["TF_CPP_MIN_LOG_LEVEL", "TF_FORCE_GPU_ALLOW_GROWTH", "KERAS_HOME", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS",
      "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_TOKEN", "MLFLOW_HTTP_REQUEST_TIMEOUT", "HYDRA_FULL_ERROR"],
 )  # fmt: skip
-def test_what_decides_no_number_stays(name: str) -> None:
+def test_variables_that_change_no_number_stay(name: str) -> None:
     os.environ[name] = "1"
     prepare()
     assert os.environ[name] == "1"
     assert ignored() == ()
 
 
-def test_of_xlas_flags_only_the_place_of_cuda_stays() -> None:
+def test_of_the_xla_flags_only_the_folder_of_cuda_stays() -> None:
     os.environ["XLA_FLAGS"] = "--xla_cpu_enable_fast_math=true --xla_gpu_cuda_data_dir=/opt/cuda"
     prepare()
     assert os.environ["XLA_FLAGS"] == "--xla_gpu_cuda_data_dir=/opt/cuda"
     assert ignored() == ("XLA_FLAGS",)
 
 
-def test_warnings_that_were_to_be_errors_are_none_here_or_in_processes_started_from_here() -> None:
+def test_pythonwarnings_has_no_effect_here_or_in_child_processes() -> None:
     program = """
 import subprocess, sys, warnings
 from multiprocessing import util

@@ -24,14 +24,14 @@ TITLE = "Rows & <b> 100 %"
 
 
 def odd() -> Page:
-    """Cells that mean something to LaTeX or to a browser, everywhere that text can stand."""
+    """A page with special characters of LaTeX and HTML in every text."""
     rows = [[text, other, "-1.5"] for text, other in zip(ODD, reversed(ODD), strict=True)]
     table = Table(TITLE, ["[row]", "*", "n_1"], rows, "ll", parted=(2,))
     return Page(["a_study: 3 %", *ODD], [table, table], [*ODD])
 
 
 def read_latex(text: str) -> str:
-    """What LaTeX would print."""
+    """The text that LaTeX would print."""
     named = {"textbackslash": "\\", "textasciitilde": "~", "textasciicircum": "^", "char34": '"', "dots": "…"}
     marks = {r"$\pm$": "±", r"$\times$": "×", r"$^\dagger$": "†", r"$^\ddagger$": "‡", r"$\uparrow$": "▲",
              r"$\downarrow$": "▼", "$-$": "-", "$<$": "<", "$>$": ">", "$|$": "|", r"\kern0pt{}": "", "{[}": "[",
@@ -43,7 +43,7 @@ def read_latex(text: str) -> str:
     return token.sub(lambda match: meant.get(match[0], match[0][-1]), text)
 
 
-def test_latex_prints_every_text_as_it_stands() -> None:
+def test_latex_prints_every_text_literally() -> None:
     lines = odd().latex().splitlines()
     rows = [line.strip().removesuffix(r" \\").split(" & ") for line in lines if line.endswith(r" \\")]
     shown = [[read_latex(cell) for cell in row] for row in rows]
@@ -76,7 +76,7 @@ def test_latex_compiles(tmp_path: Path) -> None:
 
 
 class Read(HTMLParser):
-    """The tags of a page, and the text of each that holds text."""
+    """Collects the tags of a page, and the text inside them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class Read(HTMLParser):
             self.texts.append((self.tags[-1], data))
 
 
-def test_html_is_a_whole_page_that_shows_every_text_as_it_stands() -> None:
+def test_html_is_a_whole_page_that_shows_every_text_literally() -> None:
     text = odd().html()
     assert text.startswith("<!DOCTYPE html>")
     assert '<meta charset="utf-8">' in text
@@ -116,7 +116,7 @@ def test_text_is_as_wide_as_it_needs() -> None:
     assert [len(line) for line in text_table(cells, [cells])] == [302 * 400 - 2] * 3
 
 
-def test_a_narrow_terminal_goes_without_columns_in_their_order_and_folds_the_rest() -> None:
+def test_a_narrow_terminal_drops_columns_in_order_and_wraps_the_rest() -> None:
     table = Table("", ["name", "a", "b"], [["word " * 4, "1" * 8, "2" * 8]], "l")
     assert table.fitted(100, [1, 2]) == (table, [])
     smaller, left_out = table.fitted(30, [2, 1])
@@ -128,7 +128,7 @@ def test_a_narrow_terminal_goes_without_columns_in_their_order_and_folds_the_res
     assert console.file.getvalue().count("word") == 4
 
 
-def test_json_has_null_for_what_is_no_number_and_lists_for_intervals() -> None:
+def test_json_has_null_for_nan_and_lists_for_intervals() -> None:
     assert json.loads(json_text({"a": [math.nan, 1.5, (0, math.inf)], "b": iter([True, "x"])})) == {
         "a": [None, 1.5, [0, None]],
         "b": [True, "x"],

@@ -1,4 +1,4 @@
-"""What is printed where: terminals, pipes, files and notebooks; and that printing never fails."""
+"""Printing to terminals, pipes, files and notebooks, which never fails."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def run(code: str, *, stdout: int | None = None, **environment: str) -> subproce
         ("utf-8", "──── ±0.3 † mödel".encode() + b"\xff.png"),
     ],
 )
-def test_what_an_encoding_lacks_is_written_plainly(encoding: str, written: bytes) -> None:
+def test_characters_missing_in_an_encoding_are_replaced(encoding: str, written: bytes) -> None:
     code = "    import click; click.echo('──── ±0.3 † mödel\\udcff.png')"
     assert run(code, PYTHONIOENCODING=encoding).stdout.strip() == written
 
 
-def test_a_full_disk_fails_no_print_and_is_told_at_the_end() -> None:
+def test_printing_to_a_full_disk_does_not_raise_and_is_reported_at_the_end() -> None:
     with open("/dev/full", "wb") as full:  # noqa: PTH123
         done = run(
             "    for _ in range(9): print('x' * 99_999, flush=True)\n    print(streams.lost(), file=sys.stderr)",
@@ -46,7 +46,7 @@ def test_a_full_disk_fails_no_print_and_is_told_at_the_end() -> None:
     assert (done.returncode, done.stderr) == (0, b"[Errno 28] No space left on device\n")
 
 
-def test_a_reader_that_went_fails_no_print() -> None:
+def test_printing_to_a_closed_pipe_does_not_raise() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     done = run("    print('x' * 999_999)\n    print(streams.lost(), file=sys.stderr)", stdout=writer)
@@ -54,7 +54,7 @@ def test_a_reader_that_went_fails_no_print() -> None:
     assert (done.returncode, done.stderr) == (0, b"None\n")
 
 
-def test_a_pipe_that_is_full_and_does_not_block_is_waited_for() -> None:
+def test_printing_waits_for_a_full_nonblocking_pipe() -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     command = [sys.executable, "-c", PRINTS + "    print('x' * 999_999)"]
@@ -65,7 +65,7 @@ def test_a_pipe_that_is_full_and_does_not_block_is_waited_for() -> None:
     assert process.returncode == 0
 
 
-def test_without_stdout_the_next_file_does_not_get_its_number() -> None:
+def test_without_stdout_the_next_file_does_not_get_its_descriptor() -> None:
     command = f'exec "{sys.executable}" -c "$CODE" >&-'
     code = PRINTS + "    print('lost'); print(open('/dev/zero').fileno() > 2, file=sys.stderr)"
     done = subprocess.run(
@@ -85,7 +85,7 @@ def test_without_stdout_the_next_file_does_not_get_its_number() -> None:
         ({"TERM": "xterm-256color", "FORCE_COLOR": "1", "TTY_COMPATIBLE": "1"}, False, False),
     ],
 )
-def test_frames_are_drawn_only_where_they_can_be_drawn_over(
+def test_progress_is_drawn_only_where_lines_can_be_redrawn(
     environment: dict[str, str], person: bool, drawn: bool
 ) -> None:
     code = "from harness.terminal import console; c = console(); print(c.is_terminal, c.is_interactive)"
@@ -97,10 +97,10 @@ def test_frames_are_drawn_only_where_they_can_be_drawn_over(
         assert screen.readline().decode().split() == [str(person), str(drawn)]
 
 
-def test_signs_that_take_one_column_still_do_where_frames_are_drawn() -> None:
+def test_replacements_keep_the_width_of_progress_signs() -> None:
     assert all(len(terminal.PLAIN[sign]) == 1 for sign in "─━┄│├└…▲▼●✓✗")
 
 
-def test_decoding_is_no_business_of_the_handler() -> None:
+def test_the_error_handler_does_not_handle_decoding() -> None:
     with terminal.printing(), pytest.raises(UnicodeDecodeError):
         codecs.decode(b"\xff", "ascii", "harness-plain")

@@ -1,4 +1,4 @@
-"""Runs that are really trained, in the test's own process."""
+"""Trains real runs in the process of the test."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ class _Silence:
 
 
 def train(uri: str, name: str, *overrides: str, parent: str | None = None) -> str:
-    """The id of a run of one epoch without figures, named `name`, in the store `uri`; with a `parent`, of a sweep."""
+    """Train a run of one epoch without figures in the store `uri`, with `parent` as its sweep. Returns its id."""
     settings = (f"tracking.uri='{uri}'", "figures=none", "regime.epochs=1", *overrides)
     return execute(compose_config(settings), RunContext(name, settings, parent), _Silence()).run_id

@@ -1,4 +1,4 @@
-"""Folders that are variants of a dataset: other images under its name, with sums of their own."""
+"""Folders with variants of a dataset: other images with its name, and their own sums."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from harness.data.folder import SUMS_FILE
 from harness.records import DatasetSpec, Split
 
 CLOTHES = DatasetSpec("fashion_mnist", (28, 28), PUBLICATIONS["fashion_mnist"].class_names, {})
-"""Images of clothes, for who needs to know no more than their shape and classes."""
+"""The shape and classes of Fashion-MNIST, for tests that need nothing else."""
 
 
 def write_variant(folder: Path, train: Split, test: Split) -> str:
-    """The setting that names the new folder `folder` with these images."""
+    """Write these images into the new folder `folder`. Returns the setting that names it."""
     folder.mkdir()
     contents = {
         TRAIN_IMAGES: train.images, TRAIN_LABELS: train.labels, TEST_IMAGES: test.images, TEST_LABELS: test.labels,
@@ -32,16 +32,16 @@ def write_variant(folder: Path, train: Split, test: Split) -> str:
 
 
 def part(split: Split, start: int, stop: int) -> Split:
-    """Its images from `start` to before `stop`."""
+    """The images from `start` up to, but not including, `stop`."""
     return Split(split.images[start:stop], split.labels[start:stop])
 
 
 def joined(*splits: Split) -> Split:
-    """The images of several, one after the other."""
+    """The images of several splits, concatenated."""
     return Split(np.concatenate([each.images for each in splits]), np.concatenate([each.labels for each in splits]))
 
 
 def forget_data() -> None:
-    """What a process has read stays in its memory, whatever becomes of the files."""
+    """Clear the cache of datasets, because a process does not notice that the files have changed."""
     loading._load.cache_clear()
     loading._splits.clear()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -11,26 +9,22 @@ import click
 from harness import paths, terminal
 from harness.analysis import by_image_tables, confirmation, difference_tables, power_tables
 from harness.analysis.by_image import ByImage, by_image
-from harness.analysis.comparison import Comparison, compare
+from harness.analysis.comparison import Comparison
 from harness.analysis.comparison_table import print_table, render
 from harness.analysis.confirmation import Confirmation
 from harness.analysis.difference_tables import Shown as OnRequest
-from harness.analysis.differences import Findings, differences, find_row
-from harness.analysis.effects import effects
-from harness.analysis.external_runs import adapt
-from harness.analysis.held_out import HeldOutPredictions
+from harness.analysis.differences import Findings, find_row
 from harness.analysis.power import Power, power
-from harness.analysis.ranking import WITHIN, Demand
-from harness.analysis.rows import INTERVALS, STAGES, IntervalOver, Stage, named_replicates
-from harness.commands.chosen_runs import choose
+from harness.analysis.ranking import WITHIN
+from harness.analysis.rows import INTERVALS, STAGES, IntervalOver, Stage
+from harness.api.chosen_runs import choose
+from harness.api.comparing import baseline_row, compared, demanded, tested
 from harness.commands.confirming import check_request, confirmed
 from harness.commands.external_runs import naming_of, naming_options
 from harness.commands.store_option import import_option, store_option
 from harness.errors import RequestError
-from harness.records import RunRecord
 from harness.tabular import FORMATS
-from harness.tracking.models import find_trained
-from harness.tracking.predictions_file import read_predictions, readable_predictions
+from harness.tracking.predictions_file import read_predictions
 from harness.tracking.reading import cached_reads
 from harness.tracking.store import Store
 
@@ -168,17 +162,16 @@ def command(
     those of --group-by.
     """
     naming = naming_of(train_metric, held_out_metric, train_loss_metric, held_out_loss_metric, group_by)
-    demand = _demand(min_accuracy, within)
+    demand = demanded(min_accuracy, within)
     form = form or _form_of(output)
     if pareto and (baseline or effect):
         raise RequestError(
             "--pareto picks rows by the figures that --baseline and --effect would test. Use one of them."
         )
-    tested = baseline is not None or effect is not None
-    if (simultaneous or effect_size) and not tested:
+    has_tests = baseline is not None or effect is not None
+    if (simultaneous or effect_size) and not has_tests:
         flag = "--simultaneous" if simultaneous else "--effect-size"
         raise RequestError(f"{flag} is about differences. Add --baseline ROW or --effect SETTING.")
-    draws = None if replicates is None else named_replicates(replicates)
     if confirm is not None:
         check_request(confirm, effect, pareto, output)
     if images and effect:
@@ -187,22 +180,11 @@ def command(
         raise RequestError("--power is about all rows together. Leave out --baseline, --effect and --by-image.")
     with cached_reads(store):
         chosen = choose(store, runs, experiment, sweep)
-    runs_read, reading = adapt(chosen.runs, naming)
-    needed = images or interval != "seeds"
-    predictions = predictions_of(store, runs_read, needed) if needed or tested or points is not None else {}
-    comparison = compare(
-        runs_read, sort_by=sort_by, ascending=not descending, swept=chosen.swept, title=chosen.title, demand=demand,
-        only_front=pareto, stage=stage, reading=reading, replicates=draws, predictions=predictions, interval=interval,
+    comparison = compared(
+        store, chosen, lambda line: click.echo(line, err=True), has_tests or points is not None, naming=naming,
+        stage=stage, interval=interval, replicates=replicates, sort_by=sort_by, ascending=not descending,
+        demand=demand, only_front=pareto,
     )  # fmt: skip
-    if not comparison.scores and stage != "final" and comparison.finished:
-        raise RequestError(
-            f"--at {stage}: no run here has such scores. Only a run with a validation split (regime.validation) has "
-            "an epoch of least validation loss, and runs of earlier versions of the harness have neither."
-        )
-    if pareto and comparison.scores and not comparison.rows:
-        raise RequestError(
-            "--pareto: no row is accurate enough to be on the front. Ask for less: --min-accuracy, --within."
-        )
     if effect is None and baseline is not None:
         baseline = baseline_row(store, comparison, baseline)
     how = OnRequest(simultaneous, effect_size)
@@ -212,11 +194,11 @@ def command(
     shown: Shown
     if images:
         row = None if baseline is None else find_row(comparison, baseline)
-        shown = by_image(comparison, predictions, row, _class_names(comparison))
+        shown = by_image(comparison, read_predictions(store, chosen.runs), row, _class_names(comparison))
     elif points is not None:
         shown = power(comparison, points / 100)
     else:
-        shown = _tested(comparison, baseline, effect)
+        shown = tested(comparison, baseline, effect)
     _show(shown, form, output, how)
 
 
@@ -236,37 +218,6 @@ def _show(shown: Shown, form: str, output: Path | None, how: OnRequest) -> None:
         click.echo(_rendered(shown, form, how), nl=False)
 
 
-def _tested(comparison: Comparison, baseline: str | None, effect: str | None) -> Comparison | Findings:
-    if effect is not None:
-        return effects(comparison, effect, baseline)
-    if baseline is None:
-        return comparison
-    if len(comparison.rows) == 1:
-        raise RequestError(f"--baseline {baseline}: there is no other row to compare with it. Compare more runs.")
-    return differences(comparison, find_row(comparison, baseline))
-
-
-def baseline_row(store: Store, comparison: Comparison, text: str) -> str:
-    """A `--baseline` as `find_row` takes it: a run that only the store can tell (`best`) by its id.
-
-    Raises `RequestError` where no row answers to it.
-    """
-    try:
-        find_row(comparison, text)
-    except RequestError as unknown:
-        try:
-            run = find_trained(store, text)
-        except RequestError:
-            raise unknown from None
-        if not any(run.run_id == one.run_id for row in comparison.rows for one in row.runs):
-            raise RequestError(
-                f"--baseline {text}: the run {run.name} ({run.run_id}) of the experiment {run.experiment} is not among "
-                "those compared here. Name a row, or compare that run too."
-            ) from unknown
-        return run.run_id
-    return text
-
-
 def _class_names(comparison: Comparison) -> tuple[str, ...]:
     """Those of the dataset, where all runs name the same one."""
     from harness.data.catalogue import PUBLICATIONS
@@ -283,36 +234,3 @@ def _rendered(shown: Shown, form: str, how: OnRequest) -> str:
     if isinstance(shown, Power):
         return power_tables.render(shown, form)
     return render(shown, form) if isinstance(shown, Comparison) else difference_tables.render(shown, form, how)
-
-
-def predictions_of(store: Store, runs: Sequence[RunRecord], needed: bool = False) -> HeldOutPredictions:
-    """What runs answered for each held-out image. Raises `StoreError` where all are `needed` and one cannot be read."""
-    if needed:
-        return read_predictions(store, runs)
-    return readable_predictions(store, runs, lambda line: click.echo(line, err=True))
-
-
-def _demand(minimum: str | None, within: str | None) -> Demand:
-    least = None if minimum is None else _fraction(minimum)
-    if within is None:
-        return Demand(least, None if least is not None else WITHIN)
-    if within == "all":
-        return Demand(least, None)
-    points = _number(within.removesuffix("%"))
-    if not 0 <= points <= 100:
-        raise RequestError(f"--within {within}: give points of accuracy, from 0 to 100 (2.0), or all.")
-    return Demand(least, points / 100)
-
-
-def _fraction(text: str) -> float:
-    share = _number(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    if not 0 <= share <= 1:
-        raise RequestError(f"--min-accuracy {text}: give a fraction from 0 to 1 (0.88), or per cent (88%).")
-    return share
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan

@@ -52,7 +52,7 @@ def _known_to_hydra(words: list[str]) -> list[str]:
 
 
 def _ask_hydra(arguments: list[str]) -> int:
-    import harness.sweep.launch  # noqa: F401 - here, where nobody is told what takes long
+    import harness.sweeps.launch  # noqa: F401 - here, where nobody is told what takes long
     from harness.commands.train import run_hydra
 
     return run_hydra(arguments)

@@ -46,7 +46,7 @@ def confirmed(
 
     Raises `RequestError` where there is nothing to confirm; else as `sweep.confirming.train_again`.
     """
-    from harness.sweep.confirm import (
+    from harness.sweeps.confirm import (
         fresh_seeds,
         train_again,
     )  # imports Hydra, which a plain comparison does not need

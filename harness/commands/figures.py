@@ -15,7 +15,7 @@ from harness.figures.files import FORMATS, figure_folder, write_figure
 from harness.records import RunRecord
 from harness.text import clean
 from harness.tracking.models import find_run
-from harness.tracking.reading import cached_reads, read_series
+from harness.tracking.reading import cached_reads
 from harness.tracking.selection import is_sweep
 from harness.tracking.store import Store
 
@@ -107,22 +107,15 @@ def _of_sweep(store: Store, record: RunRecord, title: str | None) -> dict[str, C
     """The figures that a report of the sweep has."""
     from functools import partial
 
-    from harness.analysis.comparison import compare
-    from harness.commands.chosen_runs import whole_sweep
-    from harness.commands.compare import predictions_of
-    from harness.report.drawing import drawings
-    from harness.report.gathering import CURVES, curve_runs
+    from harness.api.chosen_runs import whole_sweep
+    from harness.api.comparing import compared, comparison_figures
 
     with cached_reads(store):
         chosen = whole_sweep(store, record)
-    comparison = compare(
-        chosen.runs, swept=chosen.swept, title=chosen.title, predictions=predictions_of(store, chosen.runs)
-    )  # fmt: skip
-    runs = curve_runs(comparison, 6)
-    series = read_series(store, runs, CURVES) if runs else {}
+    comparison = compared(store, chosen, lambda line: click.echo(line, err=True))
     words = record.name if title is None else title
     found: dict[str, Callable[[], Any]] = {
-        each.name: partial(each.draw, words) for each in drawings(comparison, series)
+        name: partial(each.draw, words) for name, each in comparison_figures(store, comparison).items()
     }
     if not found:
         raise RequestError(f"The sweep {record.name} ({record.run_id}) has no finished run: there is nothing to draw.")

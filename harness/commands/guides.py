@@ -49,7 +49,7 @@ def command(
     guides, to see whether the comparison notices it. Exit code 1 if a published number is outside the 99 % prediction
     interval of one more run, or a number of parameters differs; 0 also if there is no verdict.
     """
-    from harness.sweep.guide_runs import find_guides, read_reproduction, train_missing
+    from harness.sweeps.guide_runs import find_guides, read_reproduction, train_missing
 
     guides = find_guides(word for word in words if "=" not in word)
     overrides = [word for word in words if "=" in word]

@@ -8,8 +8,8 @@ from harness.analysis.comparison import compare
 from harness.analysis.power_tables import in_a_line
 from harness.analysis.settings import SEED
 from harness.records import RunState
-from harness.sweep.plan import PlannedJob, SweepPlan
-from harness.sweep.runner import Outlook
+from harness.sweeps.plan import PlannedJob, SweepPlan
+from harness.sweeps.runner import Outlook
 from harness.tabular import text_table
 
 MINUTE, HOUR = 60, 3600

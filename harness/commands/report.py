@@ -7,10 +7,8 @@ from pathlib import Path
 
 import click
 
-from harness.analysis.comparison import compare
-from harness.analysis.external_runs import adapt
-from harness.commands.chosen_runs import Chosen, whole_experiment, whole_sweep
-from harness.commands.compare import baseline_row, predictions_of
+from harness.api.chosen_runs import Chosen, whole_experiment, whole_sweep
+from harness.api.comparing import baseline_row, compared
 from harness.commands.external_runs import NAMING_FLAGS, naming_of, naming_options
 from harness.commands.store_option import store_option
 from harness.errors import RequestError
@@ -52,7 +50,7 @@ def command(
     the latest. The report is stored with that run as report.html and report.md, and the MLflow UI shows it.
     Experiments of other programs can be reported too, as with `harness compare`.
     """
-    from harness.report import saving  # Jinja2
+    from harness.reports import saving  # Jinja2
 
     if sweep and experiment:
         raise RequestError("SWEEP and --experiment were given together. Each says what to report: use one of them.")
@@ -64,10 +62,7 @@ def command(
     with cached_reads(store):
         parent, chosen = _choose(store, sweep, experiment)
     named = (train_metric, held_out_metric, train_loss_metric, held_out_loss_metric, group_by)
-    runs, reading = adapt(chosen.runs, naming_of(*named))
-    comparison = compare(
-        runs, swept=chosen.swept, title=chosen.title, reading=reading, predictions=predictions_of(store, runs),
-    )  # fmt: skip
+    comparison = compared(store, chosen, lambda line: click.echo(line, err=True), naming=naming_of(*named))
     if len(comparison.settings) > MOST_SETTINGS:
         raise RequestError(
             f"The runs differ in {len(comparison.settings):,} settings, and a report shows at most {MOST_SETTINGS}. "
@@ -84,7 +79,7 @@ def command(
         for place in saving.write(report, output):
             click.echo(f"Wrote {place}", err=True)
     if parent is not None and not no_log:
-        saving.keep(store, parent.run_id, report)
+        saving.save(store, parent.run_id, report)
         click.echo(f"Stored as {saving.PAGE} and {saving.TEXT} with the run {parent.run_id}: harness ui", err=True)
     click.echo(report.answer)
 

@@ -36,8 +36,8 @@ def command(run: str, named: tuple[str, ...], form: str, store: Store) -> None:
     """
     from harness.run.reproduce import CONTINUED, DATA, find_recorded
     from harness.run.reproduce import reproduce as run_again
-    from harness.sweep.lease import close_dead
-    from harness.sweep.progress import RunDisplay
+    from harness.sweeps.lease import close_dead
+    from harness.sweeps.progress import RunDisplay
 
     given = dict(word.partition("=")[::2] for word in named)
     if wrong := [key for key, path in given.items() if key not in (CONTINUED, *DATA) or not path]:

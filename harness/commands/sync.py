@@ -10,8 +10,8 @@ import click
 from harness import paths
 from harness.errors import StoreError
 from harness.records import RunState
-from harness.sweep.finalize import bring_up_to_date
-from harness.sweep.lease import close_dead
+from harness.sweeps.finalize import bring_up_to_date
+from harness.sweeps.lease import close_dead
 from harness.tracking.reading import read_runs
 from harness.tracking.selection import is_sweep
 from harness.tracking.spool import Spool, find_spools, held

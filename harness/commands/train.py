@@ -26,8 +26,8 @@ def run_hydra(arguments: Sequence[str], multirun: bool = False) -> int:
         from harness.analysis.comparison import Comparison
         from harness.analysis.comparison_table import print_table, render
         from harness.commands.plans import plan_lines
-        from harness.sweep.launch import launch
-        from harness.sweep.runner import Outlook
+        from harness.sweeps.launch import launch
+        from harness.sweeps.runner import Outlook
 
     def report(comparison: Comparison) -> None:
         console = console_on()

@@ -22,7 +22,7 @@ import click
 from harness import paths
 from harness.commands.store_option import store_option
 from harness.errors import RequestError, StoreError
-from harness.sweep.mlflow_views import show_experiment, show_sweep
+from harness.sweeps.mlflow_views import show_experiment, show_sweep
 from harness.terminal import doing
 from harness.tracking.access import shown_uri
 from harness.tracking.preflight import check_journal

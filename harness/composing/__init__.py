@@ -1,7 +1,6 @@
-"""Hydra at the edge: our schema and groups registered, overrides composed into a typed `Config`, a sweep into its jobs.
+"""All use of Hydra: registers schema and groups, composes overrides into a typed `Config`, expands a sweep into jobs.
 
-Everything that Hydra or OmegaConf find wrong with a request leaves here as a `ConfigError` that names the setting,
-the rule and the choices.
+Every error of Hydra or OmegaConf becomes a `ConfigError` that names the setting, its rule and the choices.
 """
 
 from harness.composing.configs import compose_config, recorded_config, typed_config, with_absolute_paths

@@ -1,4 +1,4 @@
-"""One configuration: from overrides, or from Hydra's composition, to a typed and checked `Config`."""
+"""Makes one typed and checked `Config`, from overrides or from what Hydra composed."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ def compose_config(
         content = composed(loader, config_name, words)
         config = typed_config(content, overrides)
     if OmegaConf.select(content, "hydra.mode") == RunMode.MULTIRUN:
-        raise ConfigError("hydra.mode=MULTIRUN makes a sweep of it. A sweep is started with `harness sweep`.")
+        raise ConfigError("hydra.mode=MULTIRUN would start a sweep. Start a sweep with `harness sweep`.")
     validate(config)
     return config
 
 
 def composed(loader: ConfigLoader, config_name: str, overrides: Sequence[str]) -> DictConfig:
-    """What Hydra composes of `overrides`, its own settings included. Raises what Hydra and OmegaConf raise."""
+    """What Hydra composes from `overrides`, with Hydra's own settings. Raises the errors of Hydra and OmegaConf."""
     return loader.load_configuration(config_name, list(overrides), RunMode.RUN, from_shell=False)
 
 
 def typed_config(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
-    """What Hydra composed as a `Config`: names and types are checked, values are not.
+    """Turn what Hydra composed into a `Config`: names and types are checked, values are not.
 
-    Raises `ConfigError`, in the words of `overrides`.
+    Raises `ConfigError`. Its message quotes `overrides` as the user wrote them.
     """
     with explained(overrides):
         _refuse_variables(composed)
@@ -75,19 +75,22 @@ def _absolute(path: str) -> str:
 
 
 def own_settings(composed: DictConfig) -> DictConfig:
-    """A copy of what Hydra composed, without Hydra's own settings."""
+    """A copy of a composed configuration without Hydra's own settings."""
     return OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
 
 
 def recorded_config(text: str) -> Config:
-    """The `Config` that a run recorded as YAML; settings that its version did not have yet are at their defaults.
+    """The `Config` that a run recorded as YAML. Settings that its version did not have yet get their defaults.
 
-    It is data: nothing in it is computed or looked up. Raises `RequestError` where it is no plain YAML, `ConfigError`
-    where it holds `${...}`, of which a recorded configuration has none left, or what this version does not know.
+    The text may come from a stranger, so `${...}` is refused and nothing is computed from it.
+
+    Raises:
+        RequestError: the text is not plain YAML.
+        ConfigError: it contains `${...}`, or a setting that this version does not know.
     """
     given = plain_yaml(text, "The recorded configuration")
     if not isinstance(given, dict):
-        raise ConfigError("The recorded configuration holds no settings.")
+        raise ConfigError("The recorded configuration has no settings.")
     _refuse_interpolations(given)
     with explained():
         content = OmegaConf.merge(OmegaConf.create(dataclasses.asdict(Config())), OmegaConf.create(given))
@@ -105,17 +108,20 @@ def _refuse_interpolations(given: object, key: str = "") -> None:
             _refuse_interpolations(value, key)
     elif isinstance(given, str) and "${" in given:
         raise ConfigError(
-            f"The recorded configuration has a value that would have to be computed ({key}). A recorded one holds "
-            "plain values only, so it is not used."
+            f"The recorded configuration has a value that would have to be computed ({key}). It may only have plain "
+            "values, so it is not used."
         )
 
 
 def _refuse_variables(composed: DictConfig) -> None:
-    """Hydra sets variables for the time of a job, and fails at its end if they are gone: they cannot be ignored."""
+    """Raise `ConfigError` if Hydra is to set an environment variable that the harness ignores.
+
+    It cannot simply be removed: Hydra fails at the end of a job if a variable that it set is gone.
+    """
     if names := [str(name) for name in OmegaConf.select(composed, "hydra.job.env_set") or () if is_ignored(str(name))]:
         raise ConfigError(
-            f"hydra.job.env_set: {', '.join(names)} may not be set for a run, since it is part of no configuration. "
-            "Take it out; docs/configuration.md says what is pinned and ignored."
+            f"hydra.job.env_set: {', '.join(names)} cannot be set for a run, because no configuration records it. "
+            "Remove it. docs/configuration.md lists the variables that are pinned or ignored."
         )
 
 
@@ -126,10 +132,10 @@ def _refuse_unknown_keys(content: DictConfig, overrides: Sequence[str]) -> None:
         if key not in known and key not in groups and not f"{key}.".startswith(OPTIONS):
             raise ConfigError(unknown_setting(key, overrides))
     needed = {item.name for item in dataclasses.fields(Config)}
-    for word in overrides:  # the schema would put its own defaults there
+    for word in overrides:  # without this check, a deleted group would get the schema's defaults
         group = re.split("[=@]", word.removeprefix("~"))[0]
         if word.startswith("~") and group in needed:
-            raise ConfigError(f"{word}: every run needs one of the group {group}; it cannot be taken out.")
+            raise ConfigError(f"{word}: every run needs an option of the group {group}, so it cannot be removed.")
 
 
 def _leaves(node: DictConfig, prefix: str = "") -> Iterator[str]:

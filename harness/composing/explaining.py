@@ -1,4 +1,4 @@
-"""Translates Hydra's and OmegaConf's errors: the setting, its rule and the choices."""
+"""Translates errors of Hydra and OmegaConf into messages that name the setting, its rule and the choices."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ from harness.errors import ConfigError, suggestion
 
 SIBLINGS_SHOWN = 12
 NO_OPTION = re.compile(r"null|true|false|[-+.\d].*|\{.*")
-"""Values that Hydra does not take for the name of a group's option."""
-
+"""Values that cannot be the name of a group's option for Hydra."""
 
 UNPACKED = re.compile(r"In '(?P<file>(?P<group>\w+)/[^']+)'.*: Key '(?P=group)' not in 'Config'")
-"""A file of a group that holds no settings of its own, without `# @package _global_`."""
+"""Hydra's message for a file without `# @package _global_` in a group that has no settings of its own."""
 CHOSEN_AS_SETTING = re.compile(
     r"In '(?P<file>[^']+)'.*: \w+ is not a subclass of (?P<section>\w+)Config\. value: (?P<option>\S+)"
 )
@@ -32,19 +31,19 @@ WRONG_IN_FILE = re.compile(
     r"In '(?P<file>[^']+)': (?P<kind>\w+) raised while composing config: (?P<reason>.*?)(?: full_key: (?P<key>\S*))?"
     r"(?: reference_type=\S+)?(?: object_type=\S+)?"
 )
-"""What Hydra says of a file that does not fit the schema."""
+"""Hydra's message for a file that does not fit the schema."""
 CHOSEN_TWICE = re.compile(
     r"Multiple values for (?P<group>\S+)\. To override a value use 'override (?P=group): (?P<option>.+)'"
 )
 NO_SUCH_GROUP = re.compile(r"In '(?P<file>[^']+)': Could not override '(?P<group>[^']+)'")
 GIVEN_VALUE = re.compile(r"Value '(?P<value>.*)' of type")
 ABBREVIATIONS = {"lr": "learning_rate", "bs": "batch_size", "wd": "weight_decay"}
-"""What others call settings of ours."""
+"""Common short names of our settings, for suggestions."""
 
 
 @contextmanager
 def explained(overrides: Sequence[str] = ()) -> Iterator[None]:
-    """Turn what Hydra and OmegaConf raise into a `ConfigError`; `overrides` are what the user gave."""
+    """Turn errors of Hydra and OmegaConf into a `ConfigError`; `overrides` are the words of the user."""
     try:
         yield
     except MissingConfigException as error:
@@ -52,38 +51,38 @@ def explained(overrides: Sequence[str] = ()) -> Iterator[None]:
     except OverrideParseException as error:
         raise ConfigError(_unreadable(error)) from error
     except (HydraException, OmegaConfBaseException) as error:
-        if (refusal := _refusal_of_ours(error)) is not None:
-            raise refusal from None
+        if (own := _own_error(error)) is not None:
+            raise own from None
         raise ConfigError(_explain(error, overrides)) from error
     except yaml.MarkedYAMLError as error:
         raise ConfigError(_unreadable_file(error)) from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"a file of the configuration is no UTF-8 ({error}). Save it as UTF-8.") from error
-    except ValueError as error:  # Hydra raises it bare for a group set to a number and the like
+        raise ConfigError(f"a file of the configuration is not UTF-8 ({error}). Save it as UTF-8.") from error
+    except ValueError as error:  # Hydra raises a plain one, for instance for a group set to a number
         raise ConfigError(_explain_text(str(error), overrides)) from error
 
 
-def _refusal_of_ours(error: BaseException | None) -> ConfigError | None:
-    """What a resolver of ours raised, around which OmegaConf has put errors of its own."""
+def _own_error(error: BaseException | None) -> ConfigError | None:
+    """The error that one of our resolvers raised, if any: OmegaConf wraps it in its own errors."""
     while error is not None and not isinstance(error, ConfigError):
         error = error.__context__
     return error
 
 
 def _unreadable(error: OverrideParseException) -> str:
-    """A word that is no override, and what to type instead."""
+    """The message for a word that cannot be read as an override, with what to type instead."""
     word = str(error.override)
     key, equals, value = word.partition("=")
     if not equals:
         name = key.lstrip("+~").rstrip(":")
         wanted = f"{name}=VALUE" if name in (*flatten(Config()), *group_names()) else "SETTING=VALUE"
-        return f"{word}: this is no setting with a value. Write {wanted}, without spaces around the =."
+        return f"{word}: this is not a setting with a value. Write {wanted}, without spaces around the =."
     if key.lstrip("+") in TEXTS and not calls_function(value):
         return f"{word}: Hydra cannot read this value. Quote it for Hydra and for the shell: {quoted(key, value)}"
     reason = "it ends in a comma" if value.endswith(",") else str(error).splitlines()[0].partition(" expecting {")[0]
     return (
-        f"{word}: this override cannot be read ({reason}). Write key=value, group=option or key=value1,value2, with no "
-        "space behind a comma; quote what the shell would take apart: 'model.hidden=[64,64]'."
+        f"{word}: this override cannot be read ({reason}). Write key=value, group=option or key=value1,value2, without "
+        "a space after a comma. Quote characters that the shell would interpret: 'model.hidden=[64,64]'."
     )
 
 
@@ -93,8 +92,8 @@ def _missing_option(error: MissingConfigException) -> str:
     head, _, inner = nested.partition("/")
     if head in group_names() and inner in group_names():
         return (
-            f"a file of {head} chooses {inner}: {option} in its defaults list as if it were a part of {head}. Write "
-            f"there: - override /{inner}: {option}"
+            f"a file of {head} chooses {inner}: {option} in its defaults list as if {inner} were a part of {head}. "
+            f"Write there: - override /{inner}: {option}"
         )
     group = next((one for one in group_names() if file.startswith(f"{one}/")), nested)
     option = file.removeprefix(f"{group}/")
@@ -114,7 +113,7 @@ def _explain(error: HydraException | OmegaConfBaseException, overrides: Sequence
     reason = str(cause.msg or cause).splitlines()[0]
     given = _given(key, overrides)
     if reason.endswith("does not support deletion"):
-        return f"{given}: a setting cannot be taken out; give it another value, or null where it may have none."
+        return f"{given}: a setting cannot be removed. Give it another value, or null if it can be empty."
     wanted = _expected_type(key.split("[")[0])
     if missing := re.search(r"Interpolation key '(.+)' not found", reason):
         word = next((word for word in overrides if missing[1] in word), f"${{{missing[1]}}}")
@@ -123,29 +122,29 @@ def _explain(error: HydraException | OmegaConfBaseException, overrides: Sequence
     if missing := re.search(r"Environment variable '(.+)' not found", reason):
         name = missing[1]
         return f"${{oc.env:{name}}}: the variable {name} is not set. Set it, or write ${{oc.env:{name},VALUE}}."
-    if not given:  # what a value refers to with ${...}
+    if not given:  # the error is in a setting that a value refers to with ${...}
         return f"{' '.join(word for word in overrides if '${' in word) or 'a setting'}: {reason}."
     return f"{given}: must be {wanted}.{_several(given)}" if wanted else f"{given}: {reason}."
 
 
 def _explain_text(text: str, overrides: Sequence[str]) -> str:
-    """Hydra's own message, for what it finds wrong without OmegaConf (for instance an unknown group)."""
+    """A clearer form of a message that Hydra raised without OmegaConf, for instance for an unknown group."""
     text = " ".join(text.split())
     if match := UNPACKED.search(text):
         return (
-            f"{match['file']}.yaml: its settings would be those of '{match['group']}', which has none. Make this its "
-            f"first line: # @package _global_"
+            f"{match['file']}.yaml: its settings would belong to '{match['group']}', which has no settings. Make this "
+            "the first line of the file: # @package _global_"
         )
     if match := CHOSEN_AS_SETTING.search(text):
         group = match["section"].lower()
         return (
-            f"{match['file']}.yaml: '{group}: {match['option']}' gives a group one value. An option is chosen in the "
-            f"defaults list of the file:  defaults:  - override /{group}: {match['option']}"
+            f"{match['file']}.yaml: '{group}: {match['option']}' sets a whole group to one value. Choose an option in "
+            f"the defaults list of the file:  defaults:  - override /{group}: {match['option']}"
         )
     if match := CHOSEN_TWICE.search(text):
         group, option = match["group"], match["option"]
         return (
-            f"{group}: {option} is chosen beside another option of {group}, in the defaults list of a file. Write "
+            f"{group}: a defaults list chooses {option} although another option of {group} is chosen already. Write "
             f"there: - override /{group}: {option}"
         )
     if match := NO_SUCH_GROUP.search(text):
@@ -156,7 +155,7 @@ def _explain_text(text: str, overrides: Sequence[str]) -> str:
             else "The groups are " + ", ".join(group_names())
         )
         near = suggestion(group, group_names())
-        return f"{match['file']}.yaml: 'override {match['group']}' names no group.{near} {wanted}."
+        return f"{match['file']}.yaml: 'override {match['group']}' does not name a group.{near} {wanted}."
     if match := WRONG_IN_FILE.fullmatch(text):
         return f"{match['file']}.yaml: {_wrong_in_file(match)}"
     for override in overrides:
@@ -164,7 +163,7 @@ def _explain_text(text: str, overrides: Sequence[str]) -> str:
         if f"'{key}'" in text and "Could not override" in text:
             return unknown_setting(key, overrides)
         if "Config group override" in text and key in group_names() and NO_OPTION.fullmatch(value):
-            return f"{override}: {key} is a group; it takes the name of an option. `harness train --help` lists them."
+            return f"{override}: {key} is a group, so its value is an option. `harness train --help` lists the options."
         if "Ambiguous value" in text and override in text:
             other = f"A list is written {key}=[...]."
             if key in TEXTS:
@@ -173,53 +172,53 @@ def _explain_text(text: str, overrides: Sequence[str]) -> str:
                 f"{override}: several values make a sweep: use `harness sweep` or `harness train --multirun`. {other}"
             )
         if not key and "must be a string or a list" in text:
-            return f"{override}: this names no setting. Write SETTING=VALUE."
+            return f"{override}: this does not name a setting. Write SETTING=VALUE."
     return text
 
 
 def _wrong_in_file(match: re.Match[str]) -> str:
     key, reason = match["key"] or "", match["reason"]
     if key.partition(".")[0] in ("params", "sweeper"):
-        return f"{key}: there is no such setting. Values to sweep over stand under  hydra:  sweeper:  params:"
+        return f"{key}: there is no such setting. Write values to sweep over under  hydra:  sweeper:  params:"
     if match["kind"] in ("ConfigKeyError", "ConfigAttributeError"):
         return unknown_setting(key)
     if "Cannot merge" in reason:
-        return "holds a list where settings with names are wanted: SETTING: VALUE, without a - in front."
+        return "contains a list where named settings are needed. Write SETTING: VALUE, without a - before it."
     wanted, value = _expected_type(key.split("[")[0]), GIVEN_VALUE.match(reason)
     if wanted is None:
         return f"{key}: {reason}." if key else reason
     given = f"{key}: {value['value']}" if value else key
-    several = " Several values stand under  hydra:  sweeper:  params:" if value and "," in value["value"] else ""
+    several = " Write several values under  hydra:  sweeper:  params:" if value and "," in value["value"] else ""
     return f"{given}: must be {wanted}.{several}"
 
 
 def _unreadable_file(error: yaml.MarkedYAMLError) -> str:
-    """A file that is no YAML: where, and what is wrong there."""
+    """The message for a file that is not YAML: the place and the problem."""
     mark = error.problem_mark or error.context_mark
     place = "a file" if mark is None else f"{mark.name}, line {mark.line + 1}"
     problem = str(error.problem or error.context)
-    tabs = " YAML is indented with spaces, not with tabs." if "\\t" in problem else ""
-    return f"{place}: this is no YAML ({problem}).{tabs}"
+    tabs = " Indent YAML with spaces, not with tabs." if "\\t" in problem else ""
+    return f"{place}: this is not YAML ({problem}).{tabs}"
 
 
 def _several(word: str) -> str:
-    """How to sweep over the values that `word` gives in the ways of others: `seed=[0,1,2]`, `seed=0..3`."""
+    """How to sweep over values that are written as in other tools: `seed=[0,1,2]`, `seed=0..3`."""
     key, _, value = word.lstrip("+").partition("=")
     if re.fullmatch(r"\[[^\[\]]+\]", value):
-        return f" For a run with each: harness sweep {key}={value[1:-1].replace(' ', '')}"
+        return f" For a run with each value: harness sweep {key}={value[1:-1].replace(' ', '')}"
     if between := re.fullmatch(r"(\d+)(?:\.\.|-|:)(\d+)", value):
-        return f" For a run with each from {between[1]} to {between[2]}: " + (
+        return f" For a run with each value from {between[1]} to {between[2]}: " + (
             f"harness sweep '{key}=range({between[1]},{int(between[2]) + 1})'"
         )
     if key in TEXTS:
-        return f" For these characters as the text: {quoted(key, value)}"
+        return f" To use exactly these characters: {quoted(key, value)}"
     return ""
 
 
 def unknown_setting(key: str, overrides: Sequence[str] = ()) -> str:
-    """What to say of a key that does not exist: its neighbours if they are few, the nearest name if there is one."""
+    """The message for a key that does not exist: the nearest name if there is one, its neighbours if they are few."""
     if key.startswith("hydra."):
-        return f"{_given(key, overrides)}: there is no such setting of Hydra's yet. To add it, put a + in front of it."
+        return f"{_given(key, overrides)}: Hydra's configuration has no such setting yet. To add it, put a + before it."
     known = [*flatten(Config()), *group_names()]
     parents = [key.rsplit(".", depth)[0] for depth in range(1, key.count(".") + 1)]
     head = next((parent for parent in parents if any(name.startswith(f"{parent}.") for name in known)), "")
@@ -233,7 +232,7 @@ def unknown_setting(key: str, overrides: Sequence[str] = ()) -> str:
 
 def _given(key: str, overrides: Sequence[str]) -> str:
     """The override that set `key`, as the user wrote it; the key alone if a file set it."""
-    last = reversed(overrides)  # of two that name one setting, the last holds
+    last = reversed(overrides)  # if two set the same key, the last one counts
     return next((item for item in last if item.lstrip("+~").split("=")[0] == key.split("[")[0]), key)
 
 
@@ -249,7 +248,7 @@ def _top_names() -> list[str]:
 
 
 def _expected_type(key: str) -> str | None:
-    """The type of a setting in words: `a whole number`, `true or false`."""
+    """The type of a setting in words, such as `a whole number`; None if there is no such setting."""
     node: Any = Config
     for part in key.split("."):
         hints = get_type_hints(node) if dataclasses.is_dataclass(node) else {}

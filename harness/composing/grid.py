@@ -1,7 +1,7 @@
-"""The jobs of a sweep: Hydra's grid, made once.
+"""Expands a sweep into its jobs, as Hydra's own sweeper does.
 
-Whoever needs the jobs afterwards (the plan, the launcher) is given these. A grid made a second time may be another one:
-`shuffle` draws again.
+This is done once, and the plan and the launcher get the same jobs. A second grid could differ, because `shuffle` would
+draw again.
 """
 
 from __future__ import annotations
@@ -26,15 +26,18 @@ from harness.config.schema import SWEEP_SETTINGS, Config, flatten
 from harness.errors import ConfigError
 
 GRID_SWEEPER = "hydra_plugins.harness.GridSweeper"
-"""Our sweeper. It carries out the jobs that it is given; another one makes a grid of its own."""
+"""Our sweeper. It runs the jobs that it is given; any other sweeper makes its own grid."""
 SWEEPER_SETTINGS = {"_target_", "max_batch_size", "params"}
 
 
 @dataclass(frozen=True)
 class SweepJobs:
-    """The jobs of a sweep in Hydra's order: each a list of overrides, without those of Hydra's own settings, which are
-    in `hydra` and hold for all. `swept` names what takes several values, `launcher` is the configuration of what
-    carries them out, and `sweeper` the class that Hydra makes the grid with."""
+    """The jobs of a sweep in Hydra's order.
+
+    `jobs` has the overrides of each job, and `hydra` those of Hydra's own settings, which are the same for all jobs.
+    `swept` names the settings and groups with several values. `launcher` is the configuration of Hydra's launcher,
+    `sweeper` the class of Hydra's sweeper.
+    """
 
     jobs: tuple[tuple[str, ...], ...]
     swept: tuple[str, ...]
@@ -44,10 +47,10 @@ class SweepJobs:
 
 
 def expand_sweep(overrides: Sequence[str], config_name: str = CONFIG_NAME, config_dir: str | None = None) -> SweepJobs:
-    """The grid that Hydra's sweeper makes of `overrides` and of `hydra.sweeper.params`.
+    """The grid that Hydra's sweeper makes from `overrides` and `hydra.sweeper.params`.
 
-    An option of a swept group may bring `hydra.sweeper.params` of its own, as experiments do: then there is one grid
-    for each option, one after the other. Raises `ConfigError` for what a grid cannot have.
+    An option of a swept group can have its own `hydra.sweeper.params`, as experiments do. Then each option has its own
+    grid, one after the other. Raises `ConfigError` for overrides that cannot be in a grid.
     """
     loader = config_loader(config_dir)
     with explained(overrides):
@@ -56,7 +59,7 @@ def expand_sweep(overrides: Sequence[str], config_name: str = CONFIG_NAME, confi
 
 @dataclass(frozen=True)
 class _SweepSettings:
-    """What Hydra's configuration says of the sweep itself."""
+    """The parts of Hydra's configuration that are about the sweep itself."""
 
     params: Mapping[str, str]
     launcher: Mapping[str, Any]
@@ -82,7 +85,7 @@ class _Expansion:
         return SweepJobs(tuple(jobs), tuple(swept), settings.launcher, target, tuple(self._hydra))
 
     def _expand(self, chosen: Mapping[str, str]) -> tuple[list[tuple[str, ...]], list[str]]:
-        """The jobs and the swept keys where the groups in `chosen` are set to these options."""
+        """The jobs and the swept keys, with the groups in `chosen` set to these options."""
         words = [f"{key}={option}" for key, option in chosen.items()]
         settings = self._settings(tuple(words))
         params = self._parser.parse_overrides(as_written([f"{key}={value}" for key, value in settings.params.items()]))
@@ -107,30 +110,30 @@ class _Expansion:
     def _options_with_grids(
         self, key: str, item: Override, words: tuple[str, ...], settings: _SweepSettings
     ) -> list[str]:
-        """The options that `item` sweeps over, if one of them brings a grid of its own; else none."""
+        """The options that `item` sweeps over, if at least one of them has its own grid; otherwise none."""
         if not item.is_choice_sweep() or not self._options(item.key_or_group):
             return []
-        options, brings = list(item.sweep_string_iterator()), False
+        options, any_grid = list(item.sweep_string_iterator()), False
         for option in options:
             if item.package is None and not self._reaches_hydra(f"{item.key_or_group}/{option}"):
                 continue
             found = self._settings((*words, f"{key}={option}"))
             if (found.launcher, found.sweeper) != (settings.launcher, settings.sweeper):
                 raise ConfigError(
-                    f"{key}={option}: sets Hydra's launcher or sweeper, which are those of the whole sweep. Give these "
-                    "settings on the command line, or sweep this option alone."
+                    f"{key}={option}: sets Hydra's launcher or sweeper, but all jobs of a sweep share these. Set them "
+                    "on the command line, or sweep this option alone."
                 )
-            brings = brings or found.params != settings.params
-        if brings and settings.sweeper.get("_target_") != GRID_SWEEPER:
+            any_grid = any_grid or found.params != settings.params
+        if any_grid and settings.sweeper.get("_target_") != GRID_SWEEPER:
             raise ConfigError(
-                f"{item.input_line}: options that bring a grid of their own (hydra.sweeper.params) are swept by "
-                "hydra/sweeper=grid only. Take another sweeper out, or sweep each option alone."
+                f"{item.input_line}: options with their own grid (hydra.sweeper.params) need hydra/sweeper=grid. "
+                "Remove the other sweeper, or sweep each option alone."
             )
-        return options if brings else []
+        return options if any_grid else []
 
     def _composed_settings(self, words: tuple[str, ...]) -> _SweepSettings:
         given = [str(item.input_line) for item in self._given]
-        # As Hydra itself composes the whole of a sweep: what takes several values is left out.
+        # Hydra composes the configuration of a sweep in the same way: without the settings that have several values.
         with explained([*self._hydra, *given, *words]):
             composed = self._loader.load_configuration(
                 self._config_name, [*self._hydra, *given, *words], RunMode.MULTIRUN, from_shell=False
@@ -140,19 +143,19 @@ class _Expansion:
         params = composed.hydra.sweeper.get("params") or {}
         if not isinstance(params, DictConfig | dict):
             raise ConfigError(
-                f"hydra.sweeper.params={params}: must have the values of each key, as in "
+                f"hydra.sweeper.params={params}: must give the values of each key, as in "
                 "'hydra.sweeper.params={seed:\"1,2\"}'."
             )
         if sweeper.get("_target_") == GRID_SWEEPER and (extra := sorted(sweeper.keys() - SWEEPER_SETTINGS)):
             raise ConfigError(
-                f"hydra.sweeper.{extra[0]}: the sweeper has no such setting. The values to sweep over stand one level "
+                f"hydra.sweeper.{extra[0]}: the sweeper has no such setting. Write the values to sweep over one level "
                 f"below: hydra.sweeper.params.{extra[0]}=..."
             )
         size = sweeper.get("max_batch_size")
         if size is not None and (type(size) is not int or size < 1):
             raise ConfigError(f"hydra.sweeper.max_batch_size={size}: must be a whole number, at least 1, or null.")
         for key, value in params.items_ex(resolve=False) if isinstance(params, DictConfig) else params.items():
-            _refuse_unwritten(str(key), value)
+            _refuse_misread(str(key), value)
         return _SweepSettings({str(key): str(value) for key, value in params.items()}, launcher, sweeper)
 
     def _options(self, group: str) -> list[str]:
@@ -163,7 +166,7 @@ class _Expansion:
         return f" The options there are {', '.join(options)}." if options else ""
 
     def _reaches_hydra(self, path: str) -> bool:
-        """Whether the file of an option can set anything of Hydra's. Composing tells for sure, but takes 0.1 s."""
+        """Whether the file of an option could change Hydra's own settings. Composing it would tell, but takes 0.1 s."""
         loaded = self._loader.repository.load_config(path)
         if loaded is None or loaded.header["package"] is not None:
             return True
@@ -179,7 +182,7 @@ class _Expansion:
 
 
 def _content(node: DictConfig) -> dict[str, Any]:
-    """What is written there: what it refers to (times of day, folders of jobs) is not looked up."""
+    """The settings as written: references such as the time or the folder of a job are not resolved."""
     content = OmegaConf.to_container(node)
     assert isinstance(content, dict)
     return {str(name): value for name, value in content.items()}
@@ -188,39 +191,38 @@ def _content(node: DictConfig) -> dict[str, Any]:
 LISTS = frozenset(key for key, value in flatten(Config()).items() if isinstance(value, list))
 
 
-def _refuse_unwritten(key: str, value: Any) -> None:
-    """Raise `ConfigError` for values of `hydra.sweeper.params` that YAML has read as something else than was meant."""
+def _refuse_misread(key: str, value: Any) -> None:
+    """Raise `ConfigError` for values of `hydra.sweeper.params` that YAML did not read as the user meant them."""
     named = f"hydra.sweeper.params.{key}"
     if isinstance(value, list | ListConfig):
         several = key not in LISTS or any(isinstance(item, list | ListConfig) for item in value)
         if several:
             written = ",".join(str(item).replace(" ", "") for item in value)
             raise ConfigError(
-                f"{named}: {value} is a list of YAML's, which would be one value. Write the values with commas "
-                f"between them: {key}: {written if key not in LISTS else repr(written)}"
+                f"{named}: {value} is a YAML list, which counts as one value. Separate the values with commas: "
+                f"{key}: {written if key not in LISTS else repr(written)}"
             )
     elif key in TEXTS and value is not None and not isinstance(value, str):
         raise ConfigError(
-            f"{named}: YAML reads this as {value}, and {key} is a text. Put it into quotes, so that its characters "
-            "stay."
+            f"{named}: YAML reads this as {value}, but {key} is a text. Put it in quotes to keep its characters."
         )
 
 
 def _refuse_unsweepable(item: Override) -> None:
-    """Raise `ConfigError` for a setting that is one for the whole sweep, and for values that are no grid."""
+    """Raise `ConfigError` for a setting that all jobs of a sweep share, and for values that are not a grid."""
     key, words = item.key_or_group, item.input_line
     if key.startswith("tracking."):
-        raise ConfigError(f"{key}: tracking cannot be swept, since the runs of a sweep are kept together.")
+        raise ConfigError(f"{key}: tracking cannot be swept, because the runs of a sweep are stored together.")
     if key.startswith("hydra.sweeper.params."):
         quoted = f"{item.get_key_element()}='{item.get_value_string()}'"
-        raise ConfigError(f'{words}: these values are a grid and no sweep over Hydra\'s settings: write "{quoted}".')
+        raise ConfigError(f'{words}: put the values of a grid in quotes: "{quoted}".')
     if item.is_hydra_override():
-        raise ConfigError(f"{key}: Hydra's own settings are those of the whole sweep. Give one value.")
+        raise ConfigError(f"{key}: all jobs of a sweep share Hydra's own settings. Give one value.")
     if key == "resume":
-        raise ConfigError("resume: says what the whole sweep does. Give one value.")
+        raise ConfigError("resume: applies to the whole sweep. Give one value.")
     if key == "threads":
-        raise ConfigError("threads: cannot be swept, since TensorFlow keeps in a process what it was started with.")
+        raise ConfigError("threads: cannot be swept, because TensorFlow cannot change it in a process once it runs.")
     if key in SWEEP_SETTINGS:
-        raise ConfigError(f"{key}: cannot be swept, since a sweep deals with all its jobs alike. Give one value.")
+        raise ConfigError(f"{key}: cannot be swept, because it applies to the whole sweep. Give one value.")
     if not item.is_discrete_sweep():
         raise ConfigError(f"{words}: a grid needs separate values. Use range(...), choice(...) or a list with commas.")

@@ -12,19 +12,19 @@ from omegaconf import DictConfig, OmegaConf
 
 BEFORE_1_4 = hydra.__version__.startswith("1.3.")
 VERSION_BASE: Mapping[str, str] = {"version_base": "1.3"} if BEFORE_1_4 else {}
-"""For Hydra's functions. Hydra 1.4 behaves as 1.3 does under this version, and warns of whoever names one."""
+"""Arguments for Hydra's functions. Hydra 1.4 behaves as 1.3 with this version, and warns if a version is given."""
 
 register_resolver: Any = getattr(OmegaConf, "register_new_resolver" if BEFORE_1_4 else "register_resolver")
 
 
 def set_version_base() -> None:
-    """Have Hydra behave as its version 1.3 where none of its functions is given `VERSION_BASE`."""
+    """Make Hydra behave as version 1.3, also where no function takes `VERSION_BASE`."""
     if BEFORE_1_4:
         version.setbase(VERSION_BASE["version_base"])
 
 
 def set_override_dirname(config: DictConfig, overrides: list[Override]) -> None:
-    """Give a job's configuration the name that follows from its overrides. In Hydra 1.4 a resolver computes it."""
+    """Set `hydra.job.override_dirname`, the name made from a job's overrides. In Hydra 1.4 a resolver computes it."""
     if BEFORE_1_4:
         from hydra._internal.config_loader_impl import get_overrides_dirname
 

@@ -1,5 +1,8 @@
-"""The configuration of every job of a sweep. Composing takes Hydra 0.1 s: of jobs that differ in plain values only, one
-is composed, and the values of the others are set on it, as Hydra would set them."""
+"""Makes the configuration of every job of a sweep.
+
+Hydra takes 0.1 s to compose a job. So only one of the jobs that differ in plain values is composed; the values of the
+others are then set on it, as Hydra would set them.
+"""
 
 from __future__ import annotations
 
@@ -34,11 +37,11 @@ SETTINGS = frozenset(flatten(Config()))
 
 REFERENCE = re.compile(r"\$\{([A-Za-z_][\w.]*)\}")
 CALL = re.compile(r"\$\{harness_\w+:[^${}]*\}")
-"""What refers to one setting, and a call of ours that was given such."""
+"""A reference to one setting (`${a.b}`), and a call of one of our resolvers (`${harness_...:...}`)."""
 
 
 def check_sweep(sweep: SweepJobs, config_name: str = CONFIG_NAME, config_dir: str | None = None) -> list[Config]:
-    """The configuration of every job, checked before any starts. Raises `ConfigError` for the first that is wrong."""
+    """The checked configuration of every job. Raises `ConfigError` for the first job that is wrong."""
     composer = JobComposer(config_loader(config_dir), config_name, sweep.hydra)
     configs = []
     for job in sweep.jobs:
@@ -51,22 +54,22 @@ def check_sweep(sweep: SweepJobs, config_name: str = CONFIG_NAME, config_dir: st
 
 
 def _refuse_differences(sweep: SweepJobs, configs: Sequence[Config]) -> None:
-    """Raise `ConfigError` where options of groups give the jobs what all of them must share."""
+    """Raise `ConfigError` if options of groups set different values for a setting that all jobs must share."""
     for key in SHARED:
         values = list(dict.fromkeys(map(attrgetter(key), configs)))
         if len(values) > 1:
             raise ConfigError(
-                f"{key}: the jobs of a sweep share it, and the options of {', '.join(sweep.swept)} set it to "
-                f"{' and '.join(str(value) for value in values)}. Give one value: {key}={values[0]}."
+                f"{key}: must be the same for all jobs of a sweep, but the options of {', '.join(sweep.swept)} set it "
+                f"to {' and '.join(str(value) for value in values)}. Give one value: {key}={values[0]}."
             )
 
 
 @dataclass(frozen=True)
 class _Override:
-    """An override as far as it matters to other jobs.
+    """An override, with what is needed to find jobs that differ in plain values only.
 
-    `key` is the setting that it touches; empty for the choice of a group. A `plain` one gives that setting the typed
-    `value`, and that is all. `form` is what the overrides of jobs have in common that differ in plain values only.
+    `key` is the setting that it changes; empty if it chooses an option of a group. A `plain` override does nothing but
+    set `key` to the typed `value`. `form` is equal for overrides that differ in a plain value only.
     """
 
     text: str
@@ -77,7 +80,7 @@ class _Override:
 
 
 class JobComposer:
-    """Composes the jobs of a sweep whose settings of Hydra's own are `hydra`."""
+    """Composes the jobs of a sweep; `hydra` has the overrides of Hydra's own settings."""
 
     def __init__(self, loader: ConfigLoader, config_name: str, hydra: Sequence[str]) -> None:
         self._loader, self._config_name, self._hydra = loader, config_name, hydra
@@ -85,7 +88,7 @@ class JobComposer:
         self.examples: dict[tuple[str, ...], _Example] = {}
 
     def config(self, job: Sequence[str]) -> Config:
-        """The configuration that Hydra would compose. Raises what it raises."""
+        """The configuration that Hydra would compose. Raises the errors of Hydra and OmegaConf."""
         form, values = self._forms.read(job)
         example = self.examples.get(form)
         if example is not None and example.sets_values:
@@ -97,7 +100,7 @@ class JobComposer:
 
 
 class SweepComposer:
-    """Hydra's `load_sweep_config` of one job after another, for whoever carries them out."""
+    """For the launcher: gives the same as Hydra's `load_sweep_config` for each job, but faster."""
 
     def __init__(self, loader: ConfigLoader, sweep: DictConfig) -> None:
         self._loader, self._sweep = loader, sweep
@@ -105,7 +108,7 @@ class SweepComposer:
         self._examples: dict[tuple[str, ...], DictConfig] = {}
 
     def config(self, job: Sequence[str]) -> DictConfig:
-        """The job's configuration, Hydra's own included. Raises what Hydra and OmegaConf raise."""
+        """The job's configuration, with Hydra's own settings. Raises the errors of Hydra and OmegaConf."""
         form, values = self._forms.read(job)
         if form not in self._examples:
             self._examples[form] = self._loader.load_sweep_config(self._sweep, list(job))
@@ -119,7 +122,7 @@ class SweepComposer:
 
 
 class _Forms:
-    """Tells which jobs differ in plain values only: they have the same form."""
+    """Finds which jobs differ in plain values only: these have the same form."""
 
     def __init__(self, loader: ConfigLoader, config_name: str, hydra: Sequence[str]) -> None:
         self._loader, self._config_name, self._hydra = loader, config_name, list(hydra)
@@ -149,7 +152,7 @@ class _Forms:
         simple = parsed.package is None and not parsed.is_delete() and not isinstance(value, dict)
         refers = "${" in str(value) or "???" in str(value)
         if key in SETTINGS and simple and not refers:
-            with suppress(OmegaConfBaseException):  # a wrong value: Hydra meets it again, and says so
+            with suppress(OmegaConfBaseException):  # a wrong value: composing the job raises it again, with a message
                 return _Override(text, parsed.get_key_element(), key, plain=True, value=_typed(key, value))
         return _Override(text, text, key)
 
@@ -158,7 +161,7 @@ class _Forms:
 
 
 def _tied(keys: Sequence[str]) -> frozenset[str]:
-    """The settings that several overrides touch, whole or in part: what becomes of them depends on the order."""
+    """The settings that several overrides change, whole or in part. Their result depends on the order."""
     pairs = combinations([key for key in keys if key], 2)
     return frozenset(key for pair in pairs if _overlap(*pair) for key in pair)
 
@@ -168,9 +171,9 @@ def _overlap(one: str, other: str) -> bool:
 
 
 class _Example:
-    """A composed job, on which other values can be set.
+    """A composed job, on which the values of other jobs can be set.
 
-    `content` is what Hydra composed, with whatever refers to other settings (`${...}`) left as it is written.
+    `content` is what Hydra composed, with references to other settings (`${...}`) not resolved.
     """
 
     def __init__(self, config: Config, content: DictConfig) -> None:
@@ -181,11 +184,11 @@ class _Example:
 
     @property
     def sets_values(self) -> bool:
-        """False where a whole section refers to another: then it cannot be told what a value would change."""
+        """False if a whole section refers to another: then the effect of a single value is not known."""
         return SETTINGS.issuperset(self._computed)
 
     def with_values(self, values: Mapping[str, Any]) -> Config:
-        """The configuration with these typed `values`; settings that are computed from others are so again."""
+        """The configuration with these typed `values`. Settings that depend on them are computed again."""
         needed = {key: value for key, value in values.items() if self._needs(key)}
         case = tuple(map(repr, needed.items()))
         if self._computed and case not in self._known:
@@ -200,7 +203,7 @@ class _Example:
 
 
 def _interpolated(node: DictConfig, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """What refers to other settings: its name, and how it is written."""
+    """The settings that refer to others: each name, and the text as written."""
     for key in map(str, node):
         child = node._get_node(key)
         assert isinstance(child, Node)
@@ -211,12 +214,12 @@ def _interpolated(node: DictConfig, prefix: str = "") -> Iterator[tuple[str, str
 
 
 def _references(text: str) -> list[str] | None:
-    """The settings that a value refers to; None where reading it does not tell."""
+    """The settings that a value refers to; None if the text alone does not show it."""
     return None if "${" in CALL.sub("", REFERENCE.sub("", text)) else REFERENCE.findall(text)
 
 
 def _typed(key: str, value: Any) -> Any:
-    """`value` as the setting `key` takes it. Raises OmegaConf's `ValidationError`."""
+    """`value` converted to the type of the setting `key`. Raises OmegaConf's `ValidationError`."""
     if OmegaConf.is_config(value):
         value = OmegaConf.to_container(value, resolve=True)
     OmegaConf.update(_schema(), key, value)
@@ -242,7 +245,7 @@ def _changed(config: Config, values: Mapping[str, Any]) -> Config:
 
 
 def _own(changed: dict[str, Any], section: str) -> Any:
-    """The copy of a section, made when it is first asked for."""
+    """The copy of a section, made at the first call for it."""
     if section not in changed:
         above, _, name = section.rpartition(".")
         parent = _own(changed, above)

@@ -1,4 +1,4 @@
-"""Hydra made ready: our schema, our experiments as a group, our resolvers, and where it looks for groups."""
+"""Prepares Hydra: registers our schema, resolvers and experiments, and where Hydra looks for groups."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ EXPERIMENTS = "experiments"
 INCOMPLETE = frozenset({"model=custom"})
 """Options that need a setting besides."""
 OPTIMIZER = "optimizer"
-"""The group whose options are no files: they are made of `harness.config.optimizers`."""
+"""The group whose options are not files: they are made from `harness.config.optimizers`."""
 
 
 class ExperimentsSource(FileConfigSource):
-    """`experiments/` as a config group. A plain search path on its parent would show every folder beside it."""
+    """`experiments/` as a config group. With its parent as a plain search path, every folder would become a group."""
 
     @staticmethod
     def scheme() -> str:
@@ -57,8 +57,7 @@ class ExperimentsSource(FileConfigSource):
 
 
 class OptimizersSource(ConfigSource):
-    """The options of the group `optimizer`. In Hydra's `ConfigStore` they would be taken for schemas of files of the
-    same name."""
+    """The options of the group `optimizer`. In `ConfigStore`, Hydra would use them as schemas of files of that name."""
 
     @staticmethod
     def scheme() -> str:
@@ -100,14 +99,14 @@ class Loader(ConfigLoaderImpl):
             value = OmegaConf.select(loaded.config, key, throw_on_resolution_failure=False)
             if isinstance(value, bool | int | float):
                 raise ConfigError(
-                    f"{default.config_path}.yaml: {key} is a text, and YAML reads what is written there as {value!r}. "
-                    "Put it into quotes, so that its characters stay."
+                    f"{default.config_path}.yaml: {key} is a text, but YAML reads the value as {value!r}. "
+                    "Put it in quotes to keep its characters."
                 )
         return loaded
 
 
 class ExperimentsSearchPath(SearchPathPlugin):
-    """Puts the optimizers and `experiments/` behind `conf/`."""
+    """Adds the optimizers and `experiments/` to the search path, after `conf/`."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         search_path.append("harness", f"{OptimizersSource.scheme()}://harness.config")
@@ -116,7 +115,7 @@ class ExperimentsSearchPath(SearchPathPlugin):
 
 @lru_cache
 def register() -> None:
-    """Make Hydra know our schema, our experiments and `${harness_...:}`; once a process."""
+    """Register our schema, our experiments and `${harness_...:}` with Hydra, once in each process."""
     ConfigStore.instance().store(name="harness_schema", node=Config, provider="harness")
     for name, resolver in {
         "harness_root": lambda: str(paths.project_root()),
@@ -131,17 +130,17 @@ def register() -> None:
 
 
 def _epochs(steps: int, images: int | None, batch_size: int) -> int:
-    """`${harness_epochs:STEPS,${dataset.train_size},${regime.batch_size}}`: the epochs that come nearest to STEPS.
+    """`${harness_epochs:STEPS,${dataset.train_size},${regime.batch_size}}`: the number of epochs closest to STEPS.
 
-    For studies in which the size of the training set differs from run to run and the length of training must not.
+    For studies with training sets of different sizes, in which every run takes the same number of steps.
     """
     if images is None:
         raise ConfigError(
-            f"dataset.train_size=null: this study sets its epochs so that every run takes {steps:,} steps, and has to "
-            "know the size. Give it as a number."
+            f"dataset.train_size=null: this study computes its epochs so that every run takes {steps:,} steps. Give "
+            "dataset.train_size as a number."
         )
     if images < 1 or batch_size < 1:
-        return 1  # either is refused, in its own words, by `validate`
+        return 1  # `validate` refuses either, with its own message
     return max(1, round(steps / math.ceil(images / batch_size)))
 
 
@@ -158,21 +157,21 @@ def _label(place: str | None) -> str:
 
 
 def added_folder(config_dir: str) -> Path:
-    """The folder that `--config-dir` names. Raises `ConfigError` where there is none."""
+    """The folder that `--config-dir` names. Raises `ConfigError` if it does not exist."""
     folder = Path(config_dir).expanduser().absolute()
     if not folder.is_dir():
         what = "that is a file" if folder.is_file() else "there is no such folder"
         raise ConfigError(
-            f"--config-dir {config_dir}: {what}. Name a folder FOLDER that holds folders of options, such as "
+            f"--config-dir {config_dir}: {what}. Name a folder with options of groups, such as "
             f"FOLDER/model/wide.yaml or FOLDER/{EXPERIMENTS}/mine.yaml."
         )
     return folder
 
 
 def config_loader(config_dir: str | None) -> Loader:
-    """Hydra's composer; it looks into `--config-dir` as it does when it is given the flag itself.
+    """Hydra's config loader. It searches `config_dir` as Hydra searches the folder of its flag `--config-dir`.
 
-    Raises `ConfigError` where there is no such folder.
+    Raises `ConfigError` if there is no such folder.
     """
     register()
     setup_globals()

@@ -1,7 +1,7 @@
-"""The words of a command line, so that a setting that is a text keeps the characters that were typed.
+"""Quotes overrides for Hydra, so that a text setting keeps the characters that were typed.
 
-Hydra reads `1.10` as a number, and the setting would get `1.1`: such a value is put into quotes of Hydra's before Hydra
-sees it. So is one that Hydra could not read at all (`dd (v2)`), where no comma or quote leaves its meaning open.
+Hydra reads `1.10` as a number, so a text setting would get `1.1`. Such a value is quoted before Hydra reads it. A value
+that Hydra cannot read at all (`dd (v2)`) is quoted too, unless a comma or a quote makes its meaning unclear.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from hydra.grammar.gen.OverrideLexer import OverrideLexer
 from harness.config.schema import OPTIONS, Config
 
 WORD = re.compile(r"\+{0,2}(?P<key>[\w.]+)=(?P<value>.*)", re.DOTALL)
-OPEN = re.compile(r"""[,'"\\$]""")
-"""What a value may hold that has a meaning of its own to Hydra, so that it is not taken as it stands."""
+SPECIAL = re.compile(r"""[,'"\\$]""")
+"""Characters with a special meaning for Hydra. A value that has one is not quoted."""
 FUNCTIONS = frozenset(create_functions().functions)
 TAKING_TEXTS = ("choice", "str")
-"""Hydra's functions whose arguments are values of the setting."""
+"""Functions of Hydra whose arguments are values of the setting."""
 
 
 def _texts(node: type, prefix: str = "") -> list[str]:
@@ -39,7 +39,7 @@ def _texts(node: type, prefix: str = "") -> list[str]:
 
 
 TEXTS = frozenset(_texts(Config))
-"""Settings that are any text."""
+"""Settings that can be any text."""
 
 
 def as_written(words: Sequence[str]) -> list[str]:
@@ -53,12 +53,12 @@ def as_written(words: Sequence[str]) -> list[str]:
 
 
 def quoted(key: str, value: str) -> str:
-    """An override as it is to be typed into a shell for Hydra to take `value` as it stands."""
+    """The override to type into a shell, so that Hydra uses exactly the characters of `value`."""
     return shlex.quote(f"{key}={_quoted(value)}")
 
 
 def calls_function(value: str) -> bool:
-    """Whether a value begins with a call of one of Hydra's functions."""
+    """Whether a value begins with a call of a function of Hydra."""
     return value.partition("(")[0].strip() in FUNCTIONS and "(" in value
 
 
@@ -71,15 +71,15 @@ def _as_written(word: str) -> str:
     try:
         OverridesParser.create().parse_override(word)
     except HydraException:
-        taken = not OPEN.search(match["value"]) and not calls_function(match["value"])
-        return word[: match.start("value")] + _quoted(match["value"]) if taken else word
-    for first, last, behind in reversed(_retyped(word)):
-        word = f'{word[:first]}"{word[first:last]}"{word[behind:]}'
+        literal = not SPECIAL.search(match["value"]) and not calls_function(match["value"])
+        return word[: match.start("value")] + _quoted(match["value"]) if literal else word
+    for start, end, following in reversed(_retyped(word)):
+        word = f'{word[:start]}"{word[start:end]}"{word[following:]}'
     return word
 
 
 def _retyped(word: str) -> list[tuple[int, int, int]]:
-    """Where in a word the values are that Hydra takes for numbers, or for true and false: first, last, what follows."""
+    """The places of values in a word that Hydra would read as a number or a boolean: start, end, start of the next."""
     lexer = OverrideLexer(InputStream(word))
     tokens = [token for token in lexer.getAllTokens() if token.type != OverrideLexer.WS]
     places = []
@@ -95,7 +95,7 @@ def _retyped(word: str) -> list[tuple[int, int, int]]:
 
 
 def _quoted(value: str) -> str:
-    """In quotes of Hydra's; inside, a backslash counts only before a quote."""
+    """`value` in Hydra's quotes. Inside them, a backslash is special only before a quote."""
     mark = "'" if '"' in value else '"'
     escaped = re.sub(rf"(\\*)({mark}|$)", lambda found: found[1] * 2 + (f"\\{mark}" if found[2] else ""), value)
     return f"{mark}{escaped}{mark}"

@@ -1,7 +1,7 @@
-"""What decides a run's numbers, brought to one form and hashed: the key by which a sweep finds what it has done.
+"""Hashes everything that decides a run's numbers. A sweep finds its earlier runs by this fingerprint.
 
-Two configurations that mean the same have the same fingerprint, however they were written: a setting without effect
-is dropped, and an option left to Keras stands for Keras's own default.
+Two configurations with the same meaning have the same fingerprint, however they are written: settings without an effect
+are left out, and an option that is not set counts as the default of Keras.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ DIGITS = 32
 LEFT_OUT: Mapping[str, str] = {
     key: reason for key, traits in TRAITS.items() if (reason := traits.operational or traits.by_name)
 }
-"""Settings, or the beginnings of their names, that decide no number, each with the reason."""
+"""Settings (or prefixes of their names) that do not change a run's numbers, each with the reason."""
 
 
 def fingerprint(config: Config, dataset_digest: str, continued: str = "") -> str:
-    """`DIGITS` hex digits that two runs share if, and only if, they are to have the same numbers.
+    """`DIGITS` hex digits. Two runs have the same ones exactly if they should have the same numbers.
 
-    `dataset_digest` says which images (`Dataset.digest`), `continued` which state training starts from (empty: none).
-    On the same machine and with the same number of threads the numbers are the same bit for bit.
+    `dataset_digest` identifies the images (`Dataset.digest`), `continued` the state that training starts from (empty:
+    none). On the same machine with the same number of threads, the numbers are equal bit for bit.
     """
     content = json.dumps([essential(config), dataset_digest, continued], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:DIGITS]
 
 
 def combined(fingerprints: Iterable[tuple[str, ...]]) -> str:
-    """`DIGITS` hex digits for a sweep: the same for the same jobs, in whatever order they come."""
+    """`DIGITS` hex digits for a sweep. The order of its jobs does not matter."""
     return hashlib.sha256(json.dumps(sorted(fingerprints)).encode()).hexdigest()[:DIGITS]
 
 
 def essential(config: Config) -> dict[str, Any]:
-    """The settings that have an effect on the numbers of this run, each in its one form."""
+    """The settings that have an effect on the numbers of this run, each normalized to one form."""
     settings = flatten(config) | {"model.hidden": config.model.hidden_units()}
     dropped = _dropped(config, settings)
     kept = {
@@ -72,26 +72,26 @@ def _dropped(config: Config, settings: Mapping[str, Any]) -> set[str]:
         dropped.add("dataset.seed")
     if not settings["model.hidden"]:
         dropped.add("model.dropout")
-        if "model.filters" in dropped:  # there is no hidden layer at all
+        if "model.filters" in dropped:  # the model has no hidden layer at all
             dropped.update(("model.activation", "model.batch_norm"))
     if config.regime.label_smoothing:
-        dropped.add("regime.labels")  # they are one-hot then
+        dropped.add("regime.labels")  # label smoothing always uses one-hot labels
     return dropped
 
 
 def _optimizer(config: Config) -> dict[str, Any]:
     name, given = config.optimizer.name, config.optimizer.options()
     options = {**OPTIMIZERS[name].defaults, **{key: given[key] for key in given if key in OPTIMIZERS[name].options}}
-    options["weight_decay"] = options["weight_decay"] or None  # Keras decays nothing either way
+    options["weight_decay"] = options["weight_decay"] or None  # for Keras, 0 and None both mean no decay
     if not options["use_ema"]:
         options["ema_momentum"] = options["ema_overwrite_frequency"] = None
     if name == "sgd" and not options["momentum"]:
-        options["nesterov"] = False  # there is no momentum to look ahead with
+        options["nesterov"] = False  # it has no effect without momentum
     return {"optimizer.name": name, **{f"optimizer.{key}": value for key, value in options.items()}}
 
 
 def _one_form(value: Any) -> Any:
-    """1 and 1.0 are one number; True is not one of them."""
+    """Write whole floats as integers, because 1 and 1.0 are the same number. True stays True."""
     if isinstance(value, list):
         return [_one_form(item) for item in value]
     if isinstance(value, float) and value.is_integer():

@@ -1,6 +1,6 @@
-"""What is wrong with a configuration: the rule of each setting, and what settings demand of each other.
+"""Checks a configuration: the rule of each setting, and the rules between settings.
 
-No heavy import is needed: a wrong value is refused before TensorFlow is loaded.
+It imports nothing heavy, so that a wrong value is refused before TensorFlow is imported.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from harness.own_metrics import metric_problems
 from harness.user_code import check_options, is_reference
 
 EXPERIMENT_NAME_LIMIT, RUN_NAME_LIMIT = 256, 250
-"""Characters, those of the columns in MLflow's tables."""
+"""The most characters that the columns of MLflow's tables can store."""
 NAME_SHOWN = 60
 BUILDER_ARGUMENTS, LOSS_ARGUMENTS, SCHEDULE_ARGUMENTS = (
     ("input_shape", "classes"), ("y_true", "y_pred"), ("epoch", "epochs"),
@@ -45,27 +45,37 @@ BUILT_IN = frozenset({*LOSSES, *SCHEDULES, *INITIALIZERS, *CONSTRAINTS})
 
 
 def validate(config: Config) -> None:
-    """Check every setting and what settings demand of each other; raise `ConfigError` naming all that is wrong."""
+    """Check every setting, and settings against each other. Raises one `ConfigError` that names every problem."""
     problems = [*_field_problems(config, ""), *_cross_problems(config)]
     if problems:
         raise ConfigError("\n".join(problems))
 
 
 def check_images(model: ModelConfig, image_shape: Sequence[int]) -> None:
-    """Raise `ConfigError` if a model has no use for images of this shape: (height, width), channels behind."""
+    """Raise `ConfigError` if a model cannot take images of this shape: (height, width), (height, width, channels), or
+    (features,) for vectors."""
+    if len(image_shape) == 1:
+        vectors = f"the data are vectors of {image_shape[0]:,} features, which are no pictures"
+        if model.filters:
+            raise ConfigError(
+                f"model.filters={model.filters}: {vectors}. Use model=mlp_128 or another without filters."
+            )
+        if model.shift:
+            raise ConfigError(f"model.shift={model.shift}: {vectors}. Use model.shift=0.")
+        return
     height, width = image_shape[:2]
     least, size = min(height, width), f"{height} x {width}"
     problems = []
     if model.filters:
         if model.kernel_size > least:
-            problems.append(f"model.kernel_size={model.kernel_size}: images have {size} pixels. Use {least} at most.")
+            problems.append(f"model.kernel_size={model.kernel_size}: images have {size} pixels. Use at most {least}.")
         if least // model.pool_size ** len(model.filters) < 1:
             problems.append(
                 f"model.filters={model.filters} with model.pool_size={model.pool_size}: {len(model.filters)} pools "
                 f"shrink an image of {size} to nothing. Use fewer filters or a smaller pool."
             )
     if model.shift >= least:
-        problems.append(f"model.shift={model.shift}: images have {size} pixels. Use {least - 1} at most.")
+        problems.append(f"model.shift={model.shift}: images have {size} pixels. Use at most {least - 1}.")
     if problems:
         raise ConfigError("\n".join(problems))
 
@@ -112,11 +122,14 @@ def _cross_problems(config: Config) -> Iterator[str]:
     yield from _precision_problems(config)
     yield from _tracking_problems(config.tracking)
     if config.fail_fast and config.max_failures not in (None, 1):
-        yield f"fail_fast=True with max_failures={config.max_failures}: it means max_failures=1. Set one of the two."
+        yield (
+            f"fail_fast=True with max_failures={config.max_failures}: fail_fast=True means max_failures=1. "
+            "Set only one of them."
+        )
 
 
 def _tracking_problems(tracking: TrackingConfig) -> Iterator[str]:
-    """Names that MLflow's tables, or files, cannot have."""
+    """Names that MLflow's tables, or files, cannot store."""
     for key, name, longest in (
         ("experiment", tracking.experiment, EXPERIMENT_NAME_LIMIT),
         ("run_name", tracking.run_name, RUN_NAME_LIMIT),
@@ -125,9 +138,9 @@ def _tracking_problems(tracking: TrackingConfig) -> Iterator[str]:
             continue
         shown = name if len(name) <= NAME_SHOWN else f"{name[:NAME_SHOWN]}..."
         if len(name) > longest:
-            yield f"tracking.{key}={shown}: has {len(name)} characters. Use {longest} at most."
+            yield f"tracking.{key}={shown}: has {len(name)} characters. Use at most {longest}."
         if not name.strip() or not name.isprintable():
-            yield f"tracking.{key}={name!a}: must be a name of characters that can be shown, on one line."
+            yield f"tracking.{key}={name!a}: must be a name of printable characters, on one line."
 
 
 _LOCATED_BY: Mapping[str, tuple[str, str]] = {
@@ -249,18 +262,18 @@ def _width_problems(model: ModelConfig, idle: set[str]) -> Iterator[str]:
     if model.width is None:
         if model.depth is not None:
             yield (
-                f"model.depth={model.depth}: it counts layers of model.width units, which is null. Set model.width "
-                "too, or list the layers in model.hidden."
+                f"model.depth={model.depth}: counts layers of model.width units, but model.width is null. Set "
+                "model.width too, or list the layers in model.hidden."
             )
     elif "model.width" in idle:
         yield (
-            f"model.width={model.width}: only an mlp has a width, this is a {model.architecture}. Set it to null and "
-            "give model.filters and model.hidden."
+            f"model.width={model.width}: only an mlp has a width, and this is a {model.architecture}. Set model.width "
+            "to null, and give model.filters and model.hidden."
         )
     elif model.hidden != ModelConfig().hidden:
         yield (
-            f"model.width={model.width} with model.hidden={model.hidden}: both say how many units the hidden layers "
-            "have. Leave model.hidden out and choose model=mlp, or set model.width to null."
+            f"model.width={model.width} with model.hidden={model.hidden}: both set the units of the hidden layers. "
+            "Leave model.hidden out and choose model=mlp, or set model.width to null."
         )
 
 
@@ -278,7 +291,7 @@ def _optimizer_problems(optimizer: OptimizerConfig) -> Iterator[str]:
             )
     clips = [name for name in ("clipnorm", "clipvalue", "global_clipnorm") if getattr(optimizer, name) is not None]
     if len(clips) > 1:
-        yield f"optimizer.{clips[0]} and optimizer.{clips[1]}: only one way of clipping can be set. Null the others."
+        yield f"optimizer.{clips[0]} and optimizer.{clips[1]}: only one kind of clipping can be set. Set one to null."
 
 
 def _average_problems(config: Config) -> Iterator[str]:
@@ -297,9 +310,9 @@ def _precision_problems(config: Config) -> Iterator[str]:
     for option in ("use_ema", "loss_scale_factor", "gradient_accumulation_steps"):
         if getattr(optimizer, option):
             yield (
-                f"mixed_precision=float16 with optimizer.{option}={getattr(optimizer, option)}: in float16 another "
-                "optimizer around this one scales the loss and does not pass that on. Set it to null, or use "
-                "mixed_precision=bfloat16, which needs no scaling."
+                f"mixed_precision=float16 with optimizer.{option}={getattr(optimizer, option)}: float16 needs an outer "
+                "optimizer that scales the loss, and Keras does not pass this option through it. Set the option to "
+                "null, or use mixed_precision=bfloat16, which needs no scaling."
             )
 
 
@@ -307,24 +320,25 @@ def _regime_problems(regime: RegimeConfig) -> Iterator[str]:
     stopping, schedule = regime.early_stopping, regime.schedule
     if regime.continue_from is not None and not regime.continue_from.strip():
         yield "regime.continue_from='': must name a run or a saved model, or be null."
-    watchers = []
+    monitors = []
     if stopping.enabled:
-        watchers.append(("regime.early_stopping.monitor", stopping.monitor))
+        monitors.append(("regime.early_stopping.monitor", stopping.monitor))
     if schedule.name == "plateau":
-        watchers.append(("regime.schedule.monitor", schedule.monitor))
-    for key, monitor in watchers:
+        monitors.append(("regime.schedule.monitor", schedule.monitor))
+    for key, monitor in monitors:
         if monitor.startswith("val/") and regime.validation.strategy == "none":
             yield (
-                f"{key}={monitor}: there is no validation split to watch. Set regime.validation.strategy to first, "
-                f"random or stratified, or watch {monitor.replace('val/', 'train/')}."
+                f"{key}={monitor}: there is no validation split to monitor. Set regime.validation.strategy to first, "
+                f"random or stratified, or monitor {monitor.replace('val/', 'train/')}."
             )
     if schedule.name == "plateau" and schedule.warmup_epochs:
         yield (
-            f"regime.schedule.warmup_epochs={schedule.warmup_epochs}: plateau lowers the rate itself and cannot be "
-            "combined with a warm-up. Set it to 0 or choose another regime.schedule.name."
+            f"regime.schedule.warmup_epochs={schedule.warmup_epochs}: the schedule plateau cannot have a warm-up, "
+            "because it sets the learning rate itself. Set warmup_epochs to 0, or choose another "
+            "regime.schedule.name."
         )
     if schedule.warmup_epochs >= regime.epochs and schedule.warmup_epochs > 0:
         yield (
-            f"regime.schedule.warmup_epochs={schedule.warmup_epochs}: must be below regime.epochs={regime.epochs}, or "
-            "training ends before the warm-up does."
+            f"regime.schedule.warmup_epochs={schedule.warmup_epochs}: must be below regime.epochs={regime.epochs}, "
+            "because training must not end before the warm-up."
         )

@@ -1,15 +1,18 @@
-"""Figures of runs and sweeps. One function computes what a figure shows, another draws it.
+"""Figures of runs and sweeps. For each, one function computes the data and another draws it.
 
-Importing this package is cheap: matplotlib is loaded when the first figure is drawn.
+This package is cheap to import: matplotlib is imported when the first figure is drawn.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from harness.errors import ConfigError, suggestion
+from harness.errors import ConfigError, NoPicture, suggestion
 from harness.figures.view import Drawable, PredictedImage, RunView, first_images, per_class_table, predicted_images
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,13 +46,13 @@ SELECTIONS: Mapping[str, tuple[str, ...]] = {
         "confusion_matrix.png",
     ),
 }
-"""The files that each choice of the setting `figures` makes; `builders.BUILDERS` draws them. `few` takes 0.2 s."""
+"""The files for each value of the setting `figures`; `builders.BUILDERS` draws them. `few` takes 0.2 s."""
 
 
 def run_figures(view: Drawable, selection: str) -> Iterator[tuple[str, Figure]]:
-    """The figures of one run as (file name, figure), each drawn when it is asked for.
+    """The figures of one run as (file name, figure), each drawn when the iterator reaches it.
 
-    `selection` is the setting `figures`.
+    `selection` is the value of the setting `figures`.
 
     Raises:
         ConfigError: `selection` is not one of `SELECTIONS`.
@@ -63,7 +66,12 @@ def run_figures(view: Drawable, selection: str) -> Iterator[tuple[str, Figure]]:
 
 
 def _drawn(view: Drawable, names: tuple[str, ...]) -> Iterator[tuple[str, Figure]]:
-    if names:
-        from harness.figures.builders import BUILDERS
+    if not names:
+        return
+    from harness.figures.builders import BUILDERS
 
-        yield from ((name, BUILDERS[name](view)) for name in names)
+    for name in names:
+        try:
+            yield name, BUILDERS[name](view)
+        except NoPicture as reason:
+            log.info("%s is not drawn: %s", name, reason)

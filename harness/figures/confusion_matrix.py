@@ -1,4 +1,4 @@
-"""The confusion matrix: which classes are predicted as which."""
+"""The confusion matrix."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from matplotlib.figure import Figure
 from harness.figures import style
 from harness.records import Evaluation, FloatArray, IntArray
 
-_CELL = 0.55  # inches that a cell takes
+_CELL = 0.55  # inches, the side of a cell
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """`counts[i, j]` images of class i taken for class j; `shares` the same as percentages of row i (0 if empty)."""
+    """`counts[i, j]` images of class i were predicted as class j; `shares` are percentages of row i (0 if empty)."""
 
     counts: IntArray
     shares: FloatArray
@@ -27,7 +27,7 @@ class Confusion:
 
 
 def compute(evaluation: Evaluation) -> Confusion:
-    """The confusion matrix with each row as percentages of its true class."""
+    """The confusion matrix, with each row also as percentages of its true class."""
     counts = evaluation.confusion
     support = counts.sum(axis=1, keepdims=True)
     shares = 100.0 * counts / np.maximum(support, 1)
@@ -36,7 +36,7 @@ def compute(evaluation: Evaluation) -> Confusion:
 
 @style.look
 def draw(confusion: Confusion, title: str) -> Figure:
-    """A square of counts. The square root of the share sets the colour, so that a few mistakes in 100 can be seen."""
+    """Draw the counts in a square. The colour shows the square root of the share, so that few mistakes are visible."""
     classes = len(confusion.class_names)
     names = [style.fitted(name, "small", 2.6, lines=1) for name in confusion.class_names]
     widest = max(map(style.text_width, names))
@@ -62,7 +62,7 @@ def draw(confusion: Confusion, title: str) -> Figure:
 
 def _write_counts(axes: Axes, confusion: Confusion, cell: float) -> None:
     if style.text_width(f"{confusion.counts.max():,}", bold=True) > cell:
-        return  # a page is too narrow: the colours say it
+        return  # the page is too narrow for counts; the colours remain
     for (row, column), count in np.ndenumerate(confusion.counts):
         colour = "white" if confusion.shares[row, column] > 30 else style.INK if count else style.FAINT
         weight = "bold" if row == column else "normal"

@@ -1,4 +1,4 @@
-"""Writes figures to files that a user asked for, and to bytes for a page."""
+"""Writes figures to the files that a user names, and to PNG bytes for a report."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _COLOURS = 128
 
 
 def png_path(given: Path | None, default: str) -> Path:
-    """Where a figure goes: where `--output` says, else `default` in the working directory.
+    """The file for a figure: the one that `--output` names, otherwise `default` in the working directory.
 
     Raises:
-        RequestError: the name does not end in .png, names a folder, or is in one that cannot be made or written to.
+        RequestError: the name does not end in .png or is a folder, or its folder cannot be made or written to.
     """
     target = Path(default) if given is None else given.expanduser()
     if target.suffix.lower() != ".png":
@@ -30,14 +30,14 @@ def png_path(given: Path | None, default: str) -> Path:
         raise RequestError(f"--output {target}: is a folder. Name a file in it, such as {target / default}.")
     folder = next(parent for parent in target.absolute().parents if parent.exists() or parent.is_symlink())
     if not folder.is_dir():
-        raise RequestError(f"--output {target}: {folder} is no folder. Name another file.")
+        raise RequestError(f"--output {target}: {folder} is not a folder. Name another file.")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise RequestError(f"--output {target}: the folder {folder} cannot be written to. Name another file.")
     return target
 
 
 def figure_folder(folder: Path) -> Path:
-    """The folder that `--output` names, for figures that are written there under names of their own.
+    """The folder that `--output` names, for several figures with names of their own.
 
     Raises:
         RequestError: a file has that name, or the folder cannot be made or written to.
@@ -46,7 +46,7 @@ def figure_folder(folder: Path) -> Path:
 
 
 def write_figure(figure: Figure, target: Path) -> None:
-    """Save a figure in the format that `target` ends in, one of `FORMATS`; folders that are missing are made.
+    """Save a figure in the format of `target`'s suffix, one of `FORMATS`. Missing folders are made.
 
     Raises:
         RequestError: the file cannot be written.
@@ -61,10 +61,10 @@ def write_figure(figure: Figure, target: Path) -> None:
 
 
 def png_bytes(figure: Figure, scale: float = 2.0) -> bytes:
-    """A figure as PNG with `scale` dots for each of its own, in a palette of few colours.
+    """A figure as PNG bytes, with `scale` times its dpi and a palette of `_COLOURS` colours.
 
-    Twice the dots are sharp on screens that have them. Figures have few colours: a palette takes a third of the bytes,
-    and no dot differs from its colour by more than can be seen. `MAXCOVERAGE` keeps white white; the octree does not.
+    Twice the dpi is sharp on high-resolution screens. The palette needs a third of the bytes, and its colours cannot
+    be told from the original ones. `MAXCOVERAGE` keeps white exactly white; the octree method does not.
     """
     from PIL import Image
 
@@ -72,5 +72,5 @@ def png_bytes(figure: Figure, scale: float = 2.0) -> bytes:
     figure.savefig(drawn, format="png", dpi=scale * figure.dpi, pil_kwargs={"compress_level": 0})
     picture = Image.open(drawn).convert("RGB")
     few = picture.quantize(_COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    few.save(packed, format="png")  # `optimize` saves a twelfth of the bytes for ten times the time
+    few.save(packed, format="png")  # `optimize` would save a twelfth of the bytes in ten times the time
     return packed.getvalue()

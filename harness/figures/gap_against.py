@@ -1,4 +1,4 @@
-"""The gap against a swept number: parameters, training images, noise, a learning rate."""
+"""The gap against a swept number, such as a learning rate, or the number of training images or parameters."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from harness.figures.groups import (
     value_text,
 )
 
-_WIDTH, _KEY, _HIGH = 11.0, 2.2, 4.0  # inches
-_ROOMY = 8.0  # inches of a figure, from which on the key stands beside the panels
-_MOST_NAMED = 24  # lines of the key
-_STEP, _BREADTH = 8.0, 24.0  # points between lines, whose intervals stand beside each other, and of them all
-_OWN = 0.5  # of the space between two numbers, which the lines at one of them may take
-_DOTS = 3.5  # points from a mean to its single runs
+_WIDTH, _LEGEND, _HEIGHT = 11.0, 2.2, 4.0  # inches: width of figure and legend, height
+_ROOMY = 8.0  # inches; a figure of this width or more has its legend beside the panels
+_MOST_NAMED = 24  # entries of the legend
+_STEP, _BREADTH = 8.0, 24.0  # points between two lines, which are shifted sideways, and between the outermost ones
+_OWN = 0.5  # the share of the space between two numbers that the lines at one number may use
+_DOTS = 3.5  # points from a mean to the dots of its runs
 
 
 @dataclass(frozen=True)
 class Point:
-    """One group at its number: gap in points or nats, both scores in percent or nats."""
+    """One group at the number `at`: its gap in points or nats, its scores in percent or nats."""
 
     at: float
     gap: Estimate
@@ -49,7 +49,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Line:
-    """The groups with one value of the second setting, by growing number; `joined` where each number comes once."""
+    """The groups with one value of the second setting, by increasing number.
+
+    Points are `joined` by a line if each number occurs only once.
+    """
 
     label: str
     points: tuple[Point, ...]
@@ -72,7 +75,7 @@ class GapAgainst:
 
 
 def compute(groups: Sequence[Group], measure: Measure, setting: str, by: str | None = None) -> GapAgainst:
-    """Points by the number that `setting` has in each group, a line for each value of the setting `by`.
+    """A point for each group at its number of `setting`, and a line for each value of the setting `by`.
 
     Raises:
         ValueError: no group has a number for `setting` and a finite gap.
@@ -96,7 +99,10 @@ def _second(group: Group, by: str | None) -> str:
 
 @style.look
 def draw(view: GapAgainst, title: str) -> Figure:
-    """Left the gap, right the two scores that it lies between; logarithmic where the numbers span many sizes."""
+    """Draw the gap on the left, and training and held-out scores on the right.
+
+    The x axis is logarithmic if the numbers span a wide range; see `groups.is_log`.
+    """
     measure, points = view.measure, [point for line in view.lines for point in line.points]
     heading = (
         f"{measure.gap_name.capitalize()}, by {view.setting}. Mean and its 95 % interval, "
@@ -109,10 +115,10 @@ def draw(view: GapAgainst, title: str) -> Figure:
     entries = _entries(view)
     beside = style.page_width(_WIDTH) >= _ROOMY
     lines = len(entries) + bool(view.by)
-    high = max(_HIGH, style.line_height() * 1.2 * lines + 0.5) if beside else _HIGH + 0.6 + 0.1 * lines
+    high = max(_HEIGHT, style.line_height() * 1.2 * lines + 0.5) if beside else _HEIGHT + 0.6 + 0.1 * lines
     figure = style.new_figure(_WIDTH, high, title, heading, measure.note)
     left, right = style.row_of_panels(figure, 2)
-    name = style.fitted(view.by, "small", _KEY) if view.by else ""
+    name = style.fitted(view.by, "small", _LEGEND) if view.by else ""
     style.legend_beside(right, entries, [str(entry.get_label()) for entry in entries], beside, name)
     gaps = [point.gap for point in points]
     both = [estimate for point in points for estimate in (point.train, point.held_out)]
@@ -132,7 +138,7 @@ def draw(view: GapAgainst, title: str) -> Figure:
 
 
 def _draw_lines(left: Axes, right: Axes, view: GapAgainst, wide: float) -> None:
-    """Every line in both panels; lines stand beside each other, but nearer to their own number than to the next."""
+    """Draw every line in both panels. Lines are shifted sideways, but stay closer to their number than to the next."""
     shares = axis_shares(left, sorted({point.at for line in view.lines for point in line.points}))
     apart = 72 * wide * min(np.diff(shares), default=1.0)
     step = min(_STEP, min(_BREADTH, _OWN * apart) / max(len(view.lines) - 1, 1))
@@ -155,7 +161,7 @@ def _ends(estimates: Sequence[Estimate]) -> list[float]:
 
 
 def _look(view: GapAgainst, index: int) -> tuple[str, str]:
-    """Colour and marker of a line; beyond twelve lines the colour says where it comes in the order."""
+    """Colour and marker of a line. With more than twelve lines, the colour shows the position in the order."""
     if len(view.lines) <= len(style.SERIES):
         return style.SERIES[index]
     shade = gap_colours([0.0, len(view.lines) - 1.0]).to_rgba(np.array([float(index)]))[0]
@@ -179,7 +185,7 @@ def _entries(view: GapAgainst) -> list[Line2D]:
 
 def _entry(label: str, colour: str, marker: str = "", dashes: str = "-", **look: Any) -> Line2D:
     look |= {"color": colour, "marker": marker, "linestyle": dashes, "markersize": 5.5}
-    return Line2D([], [], label=style.fitted(label, "small", _KEY - 0.5), **look)
+    return Line2D([], [], label=style.fitted(label, "small", _LEGEND - 0.5), **look)
 
 
 def _moved(axes: Axes, points: float) -> Any:
@@ -196,7 +202,7 @@ def _draw_line(
     aside: float,
     training: bool = False,
 ) -> None:
-    """Single runs as faint dots; means, joined, with their intervals. Training is dashed and hollow."""
+    """Draw single runs as faint dots, and joined means with their intervals. Training is dashed with open markers."""
     moved = _moved(axes, aside)
     places = [point.at for point in line.points]
     dots = [(at, value) for at, estimate in zip(places, estimates, strict=True) for value in estimate.values]

@@ -1,4 +1,4 @@
-"""The mean gap of each group as a bar, with its interval and its single runs."""
+"""The mean gap of each group as a bar, with its interval and single runs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from harness.figures.groups import Estimate, Group, Measure, count_text, limits
 from harness.records import Place
 
 _WIDTH = 10.0
-_LABELS = 3.6  # inches that labels take at most
-_ROOMY = 6.0  # inches of a figure, from which on intervals and runs are written out
+_LABELS = 3.6  # inches, the maximum width of labels
+_ROOMY = 6.0  # inches; a figure of this width or more has intervals and counts of runs in numbers
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One group: its label, its gap in points or nats, how many runs that rests on, whether it is the baseline, and
-    what the comparison says of it."""
+    """One group: `gap` in points or nats, `count` of its runs as text, and its `place` in the comparison."""
 
     label: str
     gap: Estimate
@@ -33,14 +32,14 @@ class Bar:
 
     @property
     def name(self) -> str:
-        """Its label and what must be known of it."""
+        """The label, with the marks `baseline` and `underfit`."""
         marks = ["baseline"] * self.baseline + [self.place] * self.place.is_underfit
         return f"{self.label} ({', '.join(marks)})" if marks else self.label
 
 
 @dataclass(frozen=True)
 class GapBars:
-    """Groups by growing mean gap, underfit ones below them as in the table, those without a gap last."""
+    """Groups by increasing mean gap, then the underfit ones (as in the table), then those without a gap."""
 
     bars: tuple[Bar, ...]
     measure: Measure
@@ -51,13 +50,13 @@ class GapBars:
 
 
 def compute(groups: Sequence[Group], measure: Measure, baseline: str | None = None) -> GapBars:
-    """One bar a group; `baseline` is the label of the group that the others are held against.
+    """A bar for each group. `baseline` is the label of the group that the others are compared with.
 
     Raises:
         ValueError: there is no group, or none with the label `baseline`.
     """
     if not groups:
-        raise ValueError("gap bars need one group of runs at least")
+        raise ValueError("gap bars need at least one group of runs")
     if baseline is not None and all(group.label != baseline for group in groups):
         raise ValueError(f"no group has the label of the baseline, {baseline!r}")
     bars = []
@@ -70,7 +69,7 @@ def compute(groups: Sequence[Group], measure: Measure, baseline: str | None = No
 
 @style.look
 def draw(view: GapBars, title: str) -> Figure:
-    """A row a group; bars from 0 to the mean, to the right of 0 the model overfits."""
+    """Draw a horizontal bar for each group, from 0 to its mean gap. Right of 0, the model overfits."""
     bars, measure = view.bars, view.measure
     width = style.page_width(_WIDTH)
     roomy = width >= _ROOMY
@@ -97,7 +96,7 @@ def draw(view: GapBars, title: str) -> Figure:
 
 
 def _write_values(axes: Axes, view: GapBars, roomy: bool) -> None:
-    """Right of the panel the mean of each bar, and, where there is room, its interval and its runs."""
+    """Write the mean of each bar at the right of the panel and, if there is room, its interval and count of runs."""
     values = [_value_text(bar, view.measure, roomy) for bar in view.bars]
     head = f"mean [95 % interval], {view.measure.gap_unit}"
     beside = 72 * max(map(style.text_width, [*values, head])) + 22

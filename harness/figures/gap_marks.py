@@ -18,23 +18,23 @@ from harness.figures.groups import Estimate, is_log, number_text
 from harness.records import FloatArray
 
 _MOST_TICKS = 12
-_DARK = 0.179  # the luminance from which on white letters have less contrast than black ones (WCAG 2.2)
+_DARK = 0.179  # below this luminance, white text has more contrast than black text (WCAG 2.2)
 
 GAPS = ListedColormap(colormaps["YlOrBr"](np.arange(80, 256))).with_extremes(bad=style.FAINT)
-"""Brewer's YlOrBr without its palest part, in the hue that gaps have everywhere. It only grows darker, so it keeps its
-order in grey and for colour-blind readers, and lines in it can be seen on white."""
+"""The colormap of gaps: Brewer's YlOrBr without its palest part, so that lines are visible on white. It becomes darker
+throughout, so its order is also visible in grey and to colour-blind readers."""
 
 
 def gap_colours(values: Iterable[float]) -> ScalarMappable:
-    """The colours from the least to the greatest finite value; a single value is in the middle, NaN is grey."""
+    """A colour scale from the least to the greatest finite value. A single value is in the middle; NaN is grey."""
     found = [value for value in values if math.isfinite(value)] or [0.0]
     low, high = min(found), max(found)
     beyond = 0.0 if high > low else 0.05 * abs(low) or 1.0
     return ScalarMappable(Normalize(low - beyond, high + beyond), GAPS)
 
 
-def ink(colour: Sequence[float] | FloatArray) -> str:
-    """The colour of letters upon a colour (red, green, blue, ...), each 0 to 1."""
+def text_colour(colour: Sequence[float] | FloatArray) -> str:
+    """The colour of text on a background `colour` (red, green, blue, ...), each from 0 to 1."""
     channels = np.asarray(colour[:3])
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
     return "white" if linear @ (0.2126, 0.7152, 0.0722) < _DARK else style.INK
@@ -48,8 +48,10 @@ def draw_intervals(
     colour: str = style.INK,
     **look: Any,
 ) -> None:
-    """The interval of each estimate `along` an axis (x or y), at its place on the other; one that is wider than the
-    panel runs out of it, without a cap."""
+    """Draw the interval of each estimate `along` an axis ("x" or "y"), at its place on the other axis.
+
+    An interval that is wider than the panel continues beyond the edge, without a cap.
+    """
     found = [(place, one.low, one.high) for place, one in zip(places, estimates, strict=True) if one.bounded]
     if not found:
         return
@@ -63,7 +65,7 @@ def draw_intervals(
 
 
 def swept_axis(axes: Axes, values: Iterable[float], inches: float) -> bool:
-    """Make the x axis, which is so many inches long, hold numbers that were swept; whether it is logarithmic."""
+    """Set limits and ticks of an x axis, `inches` long, for swept numbers. Returns whether it is logarithmic."""
     distinct = sorted({value for value in values if math.isfinite(value)})
     low, high, log = distinct[0], distinct[-1], is_log(distinct)
     if log:
@@ -72,23 +74,22 @@ def swept_axis(axes: Axes, values: Iterable[float], inches: float) -> bool:
     else:
         beyond = (high - low) * 0.06 or abs(low) * 0.05 or 0.5
         axes.set_xlim(low - beyond, high + beyond)
-    marks = swept_marks(distinct, log)
+    marks = swept_ticks(distinct, log)
     texts = [number_text(mark) for mark in marks]
-    step = thinning(axis_shares(axes, marks) * inches, [style.text_width(text) / 2 + 0.04 for text in texts])
+    step = tick_step(axis_shares(axes, marks) * inches, [style.text_width(text) / 2 + 0.04 for text in texts])
     axes.set_xticks(marks[::step], texts[::step])
     axes.minorticks_off()
     return log
 
 
 def axis_shares(axes: Axes, values: Sequence[float]) -> FloatArray:
-    """How far along the x axis each value lies, from 0 to 1."""
+    """The position of each value on the x axis, from 0 to 1."""
     low, high, *places = axes.xaxis.get_transform().transform(np.array([*axes.get_xlim(), *values]))
     return np.asarray((np.array(places) - low) / (high - low), dtype=np.float64)
 
 
-def swept_marks(distinct: Sequence[float], log: bool, swept: bool = True) -> list[float]:
-    """Few numbers are marked themselves; of many, and of those that were measured and not `swept`, the round ones in
-    their range. `distinct` are rising."""
+def swept_ticks(distinct: Sequence[float], log: bool, swept: bool = True) -> list[float]:
+    """Ticks for the sorted numbers `distinct`: the numbers themselves if they are few and `swept`, else round ones."""
     low, high = distinct[0], distinct[-1]
     if low == high or (swept and len(distinct) <= _MOST_TICKS):
         return list(distinct)
@@ -97,8 +98,11 @@ def swept_marks(distinct: Sequence[float], log: bool, swept: bool = True) -> lis
     return [float(tick) for tick in style.even_ticks().tick_values(low, high) if low <= tick <= high]
 
 
-def thinning(places: Sequence[float] | FloatArray, reach: Sequence[float]) -> int:
-    """Every how many marks leave room for labels that reach so far to both sides of their places."""
+def tick_step(places: Sequence[float] | FloatArray, reach: Sequence[float]) -> int:
+    """The smallest step, so that the labels of every step-th tick do not overlap.
+
+    A label reaches from `places - reach` to `places + reach`.
+    """
     ends = list(zip(places, reach, strict=True))
     return next(
         step for step in range(1, len(ends) + 2) if all(a + r <= b - s for (a, r), (b, s) in pairwise(ends[::step]))

@@ -1,4 +1,4 @@
-"""Learning curves of groups side by side: the mean over the seeds of each group, and its band."""
+"""Learning curves of groups side by side: the mean of each group, with a band."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from harness.figures.groups import counted, drawable, limits
 from harness.records import FloatArray
 
 MOST = 6
-"""Groups that are drawn; the others are left out, and the figure says how many."""
+"""The most groups that are drawn. The figure says how many are left out."""
 
 _MOST_STEPS = 1_000
 _SERIES: Mapping[str, tuple[str, str]] = {"train": (style.TRAIN, "-"), "val": (style.HELD_OUT, "--")}
 _QUANTITIES: Mapping[str, tuple[float, str]] = {"loss": (1.0, "loss (nats)"), "accuracy": (100.0, "accuracy (%)")}
 _COLUMNS = (1, 2, 3, 2, 3, 3)
-_WIDTH, _HIGH = 10.0, 1.45  # inches
+_WIDTH, _HEIGHT = 10.0, 1.45  # inches
 
 
 Series = Mapping[str, Mapping[int, float]]
@@ -32,10 +32,11 @@ Series = Mapping[str, Mapping[int, float]]
 
 @dataclass(frozen=True)
 class GroupRuns:
-    """The runs of one group by seed, with the series `train/*` and, where there is a validation split, `val/*`.
+    """The runs of one group by seed, with the series `train/*` and, if there is a validation split, `val/*`.
 
-    `onsets` says at which epoch the validation loss turns, for runs that show it. `intervals` may give (low, high) of a
-    series by epoch, in the numbers of the store. `asked` is how many runs there should be, 0: as many as there are.
+    `onsets` has the epoch at which the validation loss begins to rise, for runs with an onset. `intervals` may give
+    (low, high) of a series by epoch, in the units of the store. `asked` is the number of runs that were requested; 0
+    means as many as there are.
     """
 
     label: str
@@ -47,9 +48,9 @@ class GroupRuns:
 
 @dataclass(frozen=True)
 class Band:
-    """One series: mean and bounds at the `epochs` that all runs have, and each run as (epoch, value), (n, 2).
+    """One series in nats or percent: mean and bounds at the `epochs` that all runs have, and each run.
 
-    In nats and percent. A value that is not finite leaves a hole in its run, and in the mean.
+    A run is an array (n, 2) of epochs and values. A value that is not finite leaves a hole in its run and in the mean.
     """
 
     epochs: tuple[int, ...]
@@ -61,7 +62,7 @@ class Band:
 
 @dataclass(frozen=True)
 class GroupPanel:
-    """One group: bands by the names of their series; `onset` is the median over the runs that show one."""
+    """One group: bands by the names of their series. `onset` is the median over the runs that have one."""
 
     label: str
     bands: Mapping[str, Band]
@@ -73,7 +74,7 @@ class GroupPanel:
 
 @dataclass(frozen=True)
 class GroupCurves:
-    """At most `MOST` groups in the order given; `interval` says that the bands are intervals, not the range of runs."""
+    """At most `MOST` groups in the given order. `interval`: bands are intervals; otherwise they are ranges of runs."""
 
     panels: tuple[GroupPanel, ...]
     left_out: int
@@ -81,7 +82,7 @@ class GroupCurves:
 
 
 def compute(groups: Sequence[GroupRuns]) -> GroupCurves:
-    """Means over the epochs that all runs of a group have; bands are the given intervals or the range of the runs.
+    """Means at the epochs that all runs of a group have. Bands are the given intervals, or the ranges of the runs.
 
     Raises:
         ValueError: no group has a run with a series.
@@ -89,7 +90,7 @@ def compute(groups: Sequence[GroupRuns]) -> GroupCurves:
     panels = [_panel(group, all(each.intervals for each in groups)) for group in groups]
     found = [panel for panel in panels if panel.bands][:MOST]
     if not found:
-        raise ValueError("curves need one run with one epoch at least")
+        raise ValueError("curves need at least one run with one epoch")
     return GroupCurves(tuple(found), len(groups) - len(found), all(group.intervals for group in groups))
 
 
@@ -107,7 +108,7 @@ def _panel(group: GroupRuns, interval: bool) -> GroupPanel:
 
 
 def _thinned(runs: Sequence[Mapping[int, float]]) -> list[Mapping[int, float]]:
-    """Runs at no more steps than can be told apart, the same ones of all: of a long one matplotlib takes minutes."""
+    """Runs with at most `_MOST_STEPS` steps, the same for all runs: matplotlib needs minutes for long curves."""
     steps = sorted(set().union(*runs))
     kept = {*steps[:: len(steps) // _MOST_STEPS + 1], *steps[-1:]}
     return [{step: value for step, value in run.items() if step in kept} for run in runs]
@@ -130,7 +131,7 @@ def _finite(values: Sequence[object], scale: float) -> FloatArray:
 
 @style.look
 def draw(view: GroupCurves, title: str) -> Figure:
-    """A column of two panels a group, loss above accuracy; all share their axes. Dotted: where the loss turns."""
+    """Draw two panels for each group, loss above accuracy, with shared axes. A dotted line marks the onset."""
     columns = min(_COLUMNS[len(view.panels) - 1], max(1, int(style.page_width(_WIDTH) / 3.0)))
     rows = -(-len(view.panels) // columns)
     band = "95 % interval of the mean" if view.interval else "range of the runs"
@@ -144,7 +145,7 @@ def draw(view: GroupCurves, title: str) -> Figure:
     wide = (style.page_width(_WIDTH) - 0.7) / columns - 0.15
     labels = [style.fitted(panel.label, "medium", wide) for panel in view.panels]
     caption = style.line_height() + style.line_height("medium") * max(label.count("\n") + 1 for label in labels)
-    figure = style.new_figure(_WIDTH, rows * (caption + 2 * _HIGH + 0.65) + 0.3, title, heading)
+    figure = style.new_figure(_WIDTH, rows * (caption + 2 * _HEIGHT + 0.65) + 0.3, title, heading)
     grid = figure.subplots(2 * rows, columns, sharex=True, squeeze=False)
     first, last, extents = _shared(view)
     for index, axes in np.ndenumerate(grid):
@@ -180,7 +181,7 @@ def _entries(view: GroupCurves) -> list[Line2D]:
 
 
 def _shared(view: GroupCurves) -> tuple[int, int, dict[str, tuple[float, float]]]:
-    """The first and the last epoch, and the limits of both quantities, for all panels."""
+    """The first and the last epoch, and the limits of both quantities, over all panels."""
     bands = [(name, band) for panel in view.panels for name, band in panel.bands.items()]
     first = int(min(run[0, 0] for _, band in bands for run in band.runs))
     last = int(max(run[-1, 0] for _, band in bands for run in band.runs))
@@ -193,7 +194,7 @@ def _shared(view: GroupCurves) -> tuple[int, int, dict[str, tuple[float, float]]
 
 
 def _detail(panel: GroupPanel) -> str:
-    """On how many runs a group rests, and when overfitting sets in."""
+    """The number of runs of a group, and the onset of overfitting."""
     detail = f"n={panel.n}" if panel.n >= panel.asked else f"n={panel.n} of {panel.asked}"
     if panel.onset is not None:
         detail += f", turns at epoch {panel.onset:g} ({len(panel.onsets)} of {panel.n})"

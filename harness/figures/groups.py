@@ -1,7 +1,7 @@
-"""What the figures of a comparison are made from: groups of runs that differ in their seed only.
+"""The data for figures of a comparison: groups of runs that differ in their seed only.
 
-Means and intervals are statistics, and statistics are not made here: whoever calls gives them. Numbers come in as the
-store has them (accuracies and their gaps as fractions, losses in nats) and are drawn in percent, points and nats.
+The caller gives means and intervals, because statistics are not computed here. Input is in the units of the store
+(accuracies and their gaps as fractions, losses in nats); figures show percent, points and nats.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from typing import Literal
 from harness.records import Place
 
 LOG_DECADES = 1.5
-"""Positive numbers that span more than this are put on a logarithmic axis."""
-_ROOM = 0.06  # of an axis, beyond the outermost values
-_FINEST = 1e-9  # of a number that differences are drawn of
-_STRETCH = 0.75  # of the range of the values, by which intervals may widen it on either side
+"""Positive numbers that span more than this get a logarithmic axis."""
+_ROOM = 0.06  # margin on each side, as a share of the axis
+_FINEST = 1e-9  # the smallest relative difference that is drawn
+_STRETCH = 0.75  # intervals may widen an axis on each side by this share of the range of the values
 
 HeldOut = Literal["val", "test"]
 Quantity = Literal["accuracy", "loss"]
 _TINY = 1e-30
-"""What is less is drawn as 0, and what is more than one part of it is not drawn: axes count their steps in floats."""
+"""Smaller numbers are drawn as 0, and numbers above 1 / `_TINY` not at all, because ticks would overflow."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """One score of a group: a value a seed, their mean and its interval (low, high).
+    """One score of a group: the value of each run, their mean and its interval (low, high).
 
-    Keys tell runs apart, so a seed that was run twice needs two keys. Values may be NaN or infinite. Where no `mean`
-    is given it is that of the finite values; where no `interval` is given none is drawn.
+    The keys of `by_seed` identify runs, so a seed that was run twice needs two keys. Values may be NaN or infinite.
+    Without `mean`, the mean of the finite values is used; without `interval`, none is drawn.
     """
 
     by_seed: Mapping[str, float] = field(default_factory=dict)
@@ -41,11 +41,11 @@ class Scores:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that share their settings; `settings` holds those that tell groups apart, by name, as text or number.
+    """Runs with equal settings. `settings` has those that differ between groups, by name, as text or number.
 
-    `runs` is how many were asked for: with fewer finite gaps than that, the group is marked as incomplete. 0 stands for
-    as many as `gap` has. `place` is what the comparison says of the group beside the others: on the Pareto front, or
-    underfit; `front_share` is the share of resamples that put it on the front, NaN if not known.
+    `runs` is the number of requested runs; with fewer finite gaps, the group is marked as incomplete. 0 means as many
+    as `gap` has. `place` is the group's mark in the comparison: on the Pareto front, or underfit. `front_share` is the
+    share of resamples in which it is on the front, NaN if not known.
     """
 
     label: str
@@ -60,7 +60,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Measure:
-    """Which gap is drawn: of what, against which split. `note` is written on the figure ("selected on ...")."""
+    """Which gap is drawn: its quantity and its held-out split. `note` is written on the figure ("selected on ...")."""
 
     quantity: Quantity = "accuracy"
     held_out: HeldOut = "test"
@@ -68,12 +68,12 @@ class Measure:
 
     @property
     def split(self) -> str:
-        """The held-out split in a word."""
+        """The held-out split as a word."""
         return "validation" if self.held_out == "val" else "test"
 
     @property
     def scale(self) -> float:
-        """From the store's numbers to those that are drawn."""
+        """The factor from the units of the store to those of the figure."""
         return 100.0 if self.quantity == "accuracy" else 1.0
 
     @property
@@ -86,25 +86,25 @@ class Measure:
 
     @property
     def least_range(self) -> float:
-        """The least range of an axis that is worth drawing, where all values are nearly one."""
+        """The least range of an axis, for values that are almost equal."""
         return 1.0 if self.quantity == "accuracy" else 0.05
 
     @property
     def gap_name(self) -> str:
-        """What the gap is, with its sign: positive means overfitting."""
+        """The name of the gap with its definition, such as `gap of loss: test - training`."""
         sides = ("training", self.split)
         return f"gap of {self.quantity}: {' - '.join(sides if self.quantity == 'accuracy' else sides[::-1])}"
 
     def gap_text(self, gap: float) -> str:
-        """A gap as it is drawn, with its sign."""
+        """A gap in the units of the figure as text, with its sign."""
         return f"{gap:+z.1f}" if self.quantity == "accuracy" else _nats(gap, "+")
 
     def text(self, value: float) -> str:
-        """An accuracy or a loss as it is drawn."""
+        """An accuracy or a loss in the units of the figure as text."""
         return f"{value:.1f}" if self.quantity == "accuracy" else _nats(value, "")
 
     def estimate(self, scores: Scores) -> Estimate:
-        """The scores as they are drawn."""
+        """The scores in the units of the figure."""
         scaled = (drawable(value * self.scale) for value in scores.by_seed.values())
         values = tuple(value for value in scaled if math.isfinite(value))
         mean = math.nan if not values else math.fsum(values) / len(values)
@@ -115,12 +115,12 @@ class Measure:
 
 
 def _nats(value: float, sign: str) -> str:
-    return f"{value:{sign}z.3f}" if abs(value) < 100 else f"{value:{sign}.2g}"  # of a run that diverged
+    return f"{value:{sign}z.3f}" if abs(value) < 100 else f"{value:{sign}.2g}"  # large if a run diverged
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Finite values, their mean and its interval, in the numbers that are drawn; NaN stands for what there is not."""
+    """Finite values, their mean and its interval, in the units of the figure. What is missing is NaN."""
 
     values: tuple[float, ...]
     mean: float
@@ -133,12 +133,12 @@ class Estimate:
 
     @property
     def bounded(self) -> bool:
-        """Whether there is an interval."""
+        """Whether there is a finite interval."""
         return math.isfinite(self.low) and math.isfinite(self.high)
 
 
 def count_text(n: int, group: Group) -> str:
-    """How many runs a group's figures rest on: `n=5`, `n=3 of 5`, or why there are none."""
+    """The number of runs behind a group's scores: `n=5`, `n=3 of 5`, or why there is none."""
     if not n:
         return "no finite value" if group.gap.by_seed else "no finished run"
     return f"n={n}" if n >= group.runs else f"n={n} of {group.runs}"
@@ -153,14 +153,14 @@ def counts_text(counts: Iterable[int]) -> str:
 
 
 def drawable(value: float) -> float:
-    """A number as axes can hold it: NaN for one that is not finite or out of all reason, 0 for next to nothing."""
+    """`value`, or NaN if it is not finite or too large to draw, or 0 if it is too small."""
     if not abs(value) <= 1 / _TINY:
         return math.nan
     return value if abs(value) >= _TINY else 0.0
 
 
 def number(value: str | float | None) -> float:
-    """The number that a setting's value is, a list of one number (`[128]`) included; NaN for what is none."""
+    """A setting's value as a number, also from a list of one number (`[128]`); NaN if it is not a number."""
     if isinstance(value, str):
         value = re.sub(r"^\s*[\[(]([^,\[\]()]*),?\s*[\])]\s*$", r"\1", value)
     try:
@@ -171,42 +171,42 @@ def number(value: str | float | None) -> float:
 
 
 def value_text(value: str | float | None) -> str:
-    """A setting's value as it is written: a whole number without its `.0`, and a dash for none."""
+    """A setting's value as text: a whole number without `.0`, a dash for None."""
     if isinstance(value, float) and math.isfinite(value):
         return f"{value:g}" if value != round(value) else f"{value:.0f}"
     return "-" if value is None else str(value)
 
 
 def ordered(values: Iterable[str | float | None]) -> list[str]:
-    """The different values as text: numbers by size, then words as they come."""
+    """The distinct values as text: numbers by size, then other texts in the order given."""
     found = list(dict.fromkeys(value_text(value) for value in values))
     return sorted(found, key=lambda text: (math.isnan(number(text)), 0.0 if math.isnan(number(text)) else number(text)))
 
 
 def varied(groups: Sequence[Group]) -> tuple[str, ...]:
-    """The settings that take more than one value, in the order in which the groups name them."""
+    """The settings with more than one value, in the order of the groups' settings."""
     names = dict.fromkeys(name for group in groups for name in group.settings)
     return tuple(name for name in names if len({value_text(group.settings.get(name)) for group in groups}) > 1)
 
 
 def is_log(values: Iterable[float]) -> bool:
-    """Whether numbers belong on a logarithmic axis: all positive, and over more than `LOG_DECADES`."""
+    """Whether numbers get a logarithmic axis: all are positive and span more than `LOG_DECADES`."""
     found = [value for value in values if math.isfinite(value)]
     return bool(found) and min(found) > 0 and math.log10(max(found) / min(found)) > LOG_DECADES
 
 
 def number_text(value: float) -> str:
-    """A number as it stands at an axis: `0.0003`, `128`, `60,000`, `1.2e+06`."""
+    """A number as the label of a tick: `0.0003`, `128`, `60,000`, `1.2e+06`."""
     if value == round(value) and abs(value) < 1e6:
         return f"{value:,.0f}"
     return f"{value:.3g}" if abs(value) >= 1e6 or abs(value) < 1e-4 else f"{value:.6g}"
 
 
 def limits(values: Iterable[float], ends: Iterable[float] = (), least: float = 0.0) -> tuple[float, float]:
-    """The range of an axis: it holds every finite one of `values`, and `ends` of intervals as far as that is bearable.
+    """The limits of an axis for `values` and the `ends` of their intervals, at least `least` apart.
 
-    The interval of two runs can be ten times as wide as everything else; it widens the range on each side by three
-    quarters of the range of the values, and continues beyond the edge. The range is `least` wide at least.
+    All finite values are inside. Intervals may widen the range on each side only by three quarters of the range of the
+    values, and then continue beyond the edge, because the interval of two runs can be ten times as wide as all values.
     """
     found = [value for value in map(drawable, values) if math.isfinite(value)]
     if not found:

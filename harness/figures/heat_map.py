@@ -13,23 +13,23 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from harness.figures import style
-from harness.figures.gap_marks import GAPS, gap_colours, ink
+from harness.figures.gap_marks import GAPS, gap_colours, text_colour
 from harness.figures.groups import Group, Measure, counts_text, ordered, value_text, varied
 from harness.records import FloatArray, IntArray
 
-_LEAST, _MOST = 0.22, 0.85  # inches that a cell is wide
-_PANEL = 9.0  # inches that all cells take at most
-_HIGH = 0.46  # inches that a cell is high
-_BESIDE = 1.7  # inches for the scale of colours and the name of the rows
+_LEAST, _MOST = 0.22, 0.85  # inches, the width of a cell
+_PANEL = 9.0  # inches, the maximum width of all cells
+_HEIGHT = 0.46  # inches, the height of a cell
+_BESIDE = 1.7  # inches for the colour bar and the name of the rows
 _LABEL = 1.8
 
 
 @dataclass(frozen=True)
 class HeatMap:
-    """Cells (rows, columns) for the values of two settings, the first row that of the least value.
+    """Arrays (rows, columns) for the values of two settings. The first row has the least value.
 
-    `means` are gaps in points or nats, NaN where nothing finished; `n` counts runs with a finite gap, `runs` those
-    asked for; `groups` counts groups in the cell, and `averaged` names the settings in which those of one cell differ.
+    `means` are gaps in points or nats, NaN if no run finished. `n` counts runs with a finite gap, `runs` the requested
+    runs, `groups` the groups in a cell. `averaged` names the settings in which groups of one cell differ.
     """
 
     across: str
@@ -45,7 +45,7 @@ class HeatMap:
 
 
 def compute(groups: Sequence[Group], measure: Measure, across: str, up: str) -> HeatMap:
-    """The mean gap of each pair of values; of several groups in a cell, the mean of their means.
+    """The mean gap for each pair of values. For several groups in a cell, it is the mean of their means.
 
     Raises:
         ValueError: there is no group, or `across` and `up` are one setting or are set in no group.
@@ -76,7 +76,7 @@ def compute(groups: Sequence[Group], measure: Measure, across: str, up: str) -> 
 
 @style.look
 def draw(view: HeatMap, title: str) -> Figure:
-    """Cells darker with the gap, which is written in them; hatched where nothing finished, empty where not run."""
+    """Draw a cell for each pair: darker for a larger gap, hatched if no run finished, empty if none was requested."""
     measure, (rows, columns) = view.measure, view.means.shape
     names, labels = ([style.fitted(text, "small", _LABEL, 1) for text in texts] for texts in (view.columns, view.rows))
     texts = [_cell_text(view, row, column) for row, column in np.ndindex(rows, columns)]
@@ -87,7 +87,7 @@ def draw(view: HeatMap, title: str) -> Figure:
     written = cell >= widest
     wide = cell * columns
     turned = max(map(style.text_width, names)) if max(map(style.text_width, names)) > 0.9 * cell else 0.2
-    high = max((_HIGH if written else min(_HIGH, cell)) * rows, 1.2) + turned + 0.5
+    high = max((_HEIGHT if written else min(_HEIGHT, cell)) * rows, 1.2) + turned + 0.5
     heading = _heading(view, written)
     figure = style.new_figure(max(beside + wide, 6.4), high, title, heading, measure.note)
     axes = figure.subplots()
@@ -142,6 +142,6 @@ def _write_cells(axes: Axes, view: HeatMap, texts: Sequence[str]) -> None:
     shown = gap_colours(view.means.ravel())
     for (row, column), text in zip(np.ndindex(view.means.shape), texts, strict=True):
         if text:
-            colour = ink(shown.to_rgba(view.means[row, column]))
+            colour = text_colour(shown.to_rgba(view.means[row, column]))
             written = axes.text(column, row, text, size="small", ha="center", va="center", color=colour)
             written.set(linespacing=1.05, in_layout=False)

@@ -1,4 +1,4 @@
-"""Images of a dataset: one with the scale of its colours, many with their classes, and the pixel values of one."""
+"""Images of a dataset: one with a colour bar, many with their classes, and the pixel values of one."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from harness.figures import style
 from harness.records import WHITE, FloatArray, ImageArray, IntArray, Split
 
 COLUMNS = 5
 _DOTS = 5
-_SIDE = 28 * _DOTS / style.DPI  # inches of an image on a sheet: five dots for each pixel of the published datasets
+_SIDE = 28 * _DOTS / style.DPI  # inches, the side of an image: five dots for each pixel of the published datasets
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Cells of one size in reading order, in inches: in each an image (width, height), `inset` from its left side, with
-    room above and below it."""
+    """Cells of equal size in reading order, all lengths in inches.
+
+    Each cell has an image (width, height), which is `inset` from the left side, with room `above` and `below` it.
+    """
 
     count: int
     columns: int
@@ -63,28 +66,44 @@ def grid_of(
 
 
 def whole_dots(inches: float) -> float:
-    """So that images begin at whole dots, and their pixels are equal."""
+    """`inches` rounded up to whole dots. Images that begin at whole dots have pixels of equal size."""
     return math.ceil(inches * style.DPI - 1e-6) / style.DPI
 
 
 def paste(
     figure: Figure, grid: Grid, images: Sequence[ImageArray], left: float, bottom: float, cmap: str = "binary"
 ) -> Axes:
-    """Axes in inches with an image in each cell, its lower left corner at (`left`, `bottom`) of the figure."""
+    """Add axes with an image in each cell. Their units are inches; (`left`, `bottom`) is their corner in the figure."""
     (wide, high), total = grid.size, figure.get_size_inches()
     axes = figure.add_axes((left / total[0], bottom / total[1], wide / total[0], high / total[1]))
     axes.set_axis_off()
+    span = value_range(images)
     for image, (x, y) in zip(images, grid.corners, strict=True):
-        extent = (x, x + grid.image[0], y + grid.image[1], y)
-        axes.imshow(image, cmap=cmap, vmin=0, vmax=WHITE, extent=extent, aspect="auto")
+        draw_pixels(axes, image, span, cmap, extent=(x, x + grid.image[0], y + grid.image[1], y), aspect="auto")
     axes.set(xlim=(0, wide), ylim=(high, 0))
     return axes
+
+
+def value_range(images: Sequence[Any]) -> tuple[float, float]:
+    """The values that are drawn as the darkest and the lightest: those of a byte, or the least and greatest that
+    `images` have."""
+    if images[0].dtype == np.uint8:
+        return 0.0, float(WHITE)
+    return min(float(image.min()) for image in images), max(float(image.max()) for image in images)
+
+
+def draw_pixels(axes: Axes, image: Any, span: tuple[float, float], cmap: str, **how: Any) -> AxesImage:
+    """Draw an image (height, width) with a colormap, or (height, width, channels) in its colours."""
+    low, high = span
+    if image.ndim == 3 and image.shape[-1] > 1:
+        return axes.imshow(np.clip((image - low) / ((high - low) or 1.0), 0.0, 1.0), **how)
+    return axes.imshow(image.squeeze(-1) if image.ndim == 3 else image, cmap=cmap, vmin=low, vmax=high, **how)
 
 
 def new_sheet(
     grid: Grid, images: Sequence[ImageArray], title: str, heading: str, least: float, cmap: str = "binary"
 ) -> Axes:
-    """A figure of such a grid below a title and a heading, `least` inches wide at least so that words have room."""
+    """A figure with such a grid below a title and a heading, at least `least` inches wide. Returns its axes."""
     wide, high = grid.size
     figure = style.new_figure(max(wide + 2 * style.EDGE, least), high + style.EDGE, title, heading)
     figure.set_layout_engine(None)
@@ -93,17 +112,18 @@ def new_sheet(
 
 @style.look
 def draw_image(image: ImageArray, note: str, title: str, cmap: str = "viridis", bar: bool = True) -> Figure:
-    """One image (height, width) uint8 in the colours of the matplotlib map `cmap`, pixels counted along its sides, and,
-    unless `bar` is false, what colour stands for which grey value."""
+    """Draw one image with the colormap `cmap`, numbered pixels and, if `bar` and it has no colours, a colour bar."""
+    bar = bar and image.ndim == 2
+    span = value_range([image])
     width = style.page_width(5.0 if bar else 4.2)
     figure = style.new_figure(width, width - 1.0 if bar else width - 0.2, title, note)
     axes = figure.subplots()
-    shown = axes.imshow(image, cmap=cmap, vmin=0, vmax=WHITE)
+    shown = draw_pixels(axes, image, span, cmap)
     down, across = image.shape[:2]
     axes.set(xticks=range(0, across, 5), yticks=range(0, down, 5))
     axes.spines[:].set_visible(False)
     if bar:
-        style.colour_bar(axes, shown, "value", ticks=[*range(0, WHITE - 5, 50), WHITE])
+        style.colour_bar(axes, shown, "value", ticks=[*range(0, WHITE - 5, 50), WHITE] if span[1] == WHITE else None)
     return figure
 
 
@@ -111,7 +131,7 @@ def draw_image(image: ImageArray, note: str, title: str, cmap: str = "viridis", 
 def draw_images(
     split: Split, class_names: Sequence[str], note: str, title: str, columns: int = COLUMNS, cmap: str = "binary"
 ) -> Figure:
-    """Every image of `split`, `columns` in a row, with the name of its class below."""
+    """Draw every image of `split`, `columns` in a row, with the name of its class below."""
     names = [style.fitted(class_names[label], "small", 1.8) for label in split.labels]
     lines = max(name.count("\n") for name in names) + 1
     widest = max(map(style.text_width, names)) + 0.1
@@ -124,10 +144,9 @@ def draw_images(
 
 @dataclass(frozen=True)
 class PixelValues:
-    """The distinct grey values of an image, rising (n,); how many pixels have each; what each becomes.
+    """The distinct grey values of an image, sorted, `before` and `after` preprocessing, and `counts` of pixels: (n,).
 
-    `background` is the value of the first pixel (the upper left corner), `brightest` the greatest, each before and
-    after.
+    `background` is the value of the upper left pixel, `brightest` the greatest value, both as (before, after).
     """
 
     before: IntArray
@@ -138,7 +157,7 @@ class PixelValues:
 
 
 def compute_pixel_values(image: ImageArray, pixel_scale: FloatArray) -> PixelValues:
-    """`pixel_scale` (LEVELS,) is what preprocessing makes of each grey value."""
+    """`pixel_scale` (LEVELS,) has the value of each grey value after preprocessing."""
     values, counts = np.unique(image, return_counts=True)
     corner, greatest = int(image[0, 0]), int(values[-1])
     return PixelValues(
@@ -152,7 +171,7 @@ def compute_pixel_values(image: ImageArray, pixel_scale: FloatArray) -> PixelVal
 
 @style.look
 def draw_pixel_values(values: PixelValues, note: str, title: str) -> Figure:
-    """A line for each value, as high as the number of its pixels (on a logarithmic axis), before and after."""
+    """Draw a histogram of the values before and after preprocessing, with a logarithmic y axis."""
     figure = style.new_figure(10.0, 3.5, title)
     left, right = style.row_of_panels(figure, 2)
     ends = [values.background, values.brightest]

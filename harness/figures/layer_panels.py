@@ -1,7 +1,7 @@
-"""Layers drawn, a panel each.
+"""Draws layers, a panel each.
 
-One colour map serves all non-negative values, another, symmetric about 0, those of both signs; both stay apart for
-colour-blind readers. A unit of a ReLU that is exactly 0 is grey, and crossed where it is 0 for every test image.
+Values that are never negative have one colormap, values of both signs another one, symmetric about 0. Both are safe for
+colour-blind readers. A unit of a ReLU that is exactly 0 is grey; if it is 0 for every test image, it has a cross.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from harness.records import FloatArray
 SIGNED, POSITIVE = "RdBu_r", "YlGnBu"
 OFF = "#C4C4C4"
 
-_SMALL, _LARGE, _LARGEST = 2.5, 5.2, 9.0  # inches of a panel's longer side: of several, of the only one, of many cells
-_BESIDE = 1.3  # inches for the numbers of rows and the scale of colours
-_BARS_HIGH, _CLASSES_HIGH = 0.62, 0.9  # height of a panel of bars as a share of that side
+_SMALL, _LARGE, _LARGEST = 2.5, 5.2, 9.0  # inches, longer side of: one of several panels, a single one, a huge one
+_BESIDE = 1.3  # inches for the numbers of rows and the colour bar
+_BARS_HIGH, _CLASSES_HIGH = 0.62, 0.9  # height of a panel with bars, as a share of the longer side
 _MOST_COLUMNS = 4
 
 
 @style.look
 def draw(panels: Sequence[LayerPanel], title: str, note: str) -> Figure:
-    """The panels in rows of up to four in reading order, below a title and a `note`."""
+    """Draw the panels in rows of up to four, below a title and a `note`."""
     side = _SMALL if len(panels) > 1 else _alone(panels[0])
     columns = math.ceil(len(panels) / math.ceil(len(panels) / _MOST_COLUMNS))
     columns = min(columns, max(1, int(style.page_width(math.inf) / 2.6) if style.page_width(0.0) else columns))
@@ -58,13 +58,13 @@ def draw(panels: Sequence[LayerPanel], title: str, note: str) -> Figure:
 
 
 def _alone(panel: LayerPanel) -> float:
-    """Inches of the longer side of the only panel: two dots to a cell where that is not too much."""
+    """The longer side of a single panel in inches: two dots for each cell, if that is not too large."""
     cells = 0 if panel.sheet is None else max(panel.sheet.cells.shape)
     return min(max(_LARGE, 2 * cells / style.DPI), _LARGEST)
 
 
 def _high(panel: LayerPanel, side: float) -> float:
-    """Inches that what a panel shows is high."""
+    """The height of a panel's content in inches."""
     if panel.sheet is None:
         return side * (_CLASSES_HIGH if panel.labels else _BARS_HIGH)
     rows, columns = panel.sheet.cells.shape
@@ -72,7 +72,7 @@ def _high(panel: LayerPanel, side: float) -> float:
 
 
 def _shades(values: FloatArray) -> ScalarMappable:
-    """The colours from 0 to the largest value, or, where there are negative ones, from -a to a."""
+    """A colour scale from 0 to the largest value a, or from -a to a if there are negative values."""
     finite = values[np.isfinite(values)]
     largest = float(np.abs(finite).max(initial=0.0)) or 1.0
     signed = bool((finite < 0.0).any())
@@ -80,7 +80,7 @@ def _shades(values: FloatArray) -> ScalarMappable:
 
 
 def paint(panel: LayerPanel, sheet: Sheet) -> FloatArray:
-    """The sheet in its colours, (rows, columns, 3): white between the tiles, and grey where a ReLU is 0."""
+    """The colours of a sheet, (rows, columns, 3): white between the tiles, grey for a ReLU that is 0."""
     shades = _shades(panel.values)
     coloured = np.asarray(shades.cmap(shades.norm(np.nan_to_num(sheet.cells))))[..., :3]
     if panel.dead is not None:
@@ -90,9 +90,9 @@ def paint(panel: LayerPanel, sheet: Sheet) -> FloatArray:
 
 
 def _draw_sheet(axes: Axes, panel: LayerPanel, sheet: Sheet, dots: float) -> None:
-    """The sheet, with so many `dots` of the figure to a cell."""
+    """Draw a sheet whose cells are `dots` dots of the figure wide."""
     rows, columns = sheet.cells.shape
-    # Few dots to a cell cannot be shared out evenly: there matplotlib smooths.
+    # With few dots, cells would get different sizes; so matplotlib smooths.
     smoothing = "nearest" if dots >= 2 else "auto"
     axes.imshow(paint(panel, sheet), extent=(0, columns, rows, 0), interpolation=smoothing)
     axes.set_anchor("NW")
@@ -116,7 +116,7 @@ def _cross(axes: Axes, x: Any, y: Any, points: float) -> None:
 
 
 def _number(axes: Axes, sheet: Sheet) -> None:
-    """At each row of tiles the number of its first one; along a single tile those of its own rows and columns."""
+    """Number each row of tiles by its first tile; number the rows and columns of a single tile."""
     if len(sheet.corners) == 1:
         down, across = (range(0, side, 5) for side in sheet.tile)
         axes.set_xticks([place + 0.5 for place in across], [str(place) for place in across])
@@ -129,7 +129,7 @@ def _number(axes: Axes, sheet: Sheet) -> None:
 
 
 def _draw_bars(axes: Axes, panel: LayerPanel, room: float) -> None:
-    """Bars `room` points from one to the next; a grey dot where a ReLU is 0, a cross where it is dead."""
+    """Draw bars, `room` points apart, with a grey dot for a ReLU that is 0 and a cross for one that is dead."""
     units = np.arange(len(panel.values))
     axes.bar(units, panel.values, width=0.8, color=style.BLUE)
     axes.axhline(0.0, color=style.MUTED, linewidth=0.8)
@@ -147,7 +147,7 @@ def _draw_bars(axes: Axes, panel: LayerPanel, room: float) -> None:
 
 
 def _draw_classes(axes: Axes, panel: LayerPanel) -> None:
-    """A bar for each class, the largest in a colour of its own, the `marked` class in bold."""
+    """Draw a bar for each class, the largest in blue, and the name of the `marked` class in bold."""
     places = np.arange(len(panel.labels))
     colours = [style.FAINT] * len(places)
     colours[int(panel.values.argmax())] = style.BLUE

@@ -1,4 +1,4 @@
-"""What a layer puts out for one image, or its weights, laid out for one panel of a figure (see `layer_panels`)."""
+"""The output of a layer for one image, or its weights, arranged for one panel (drawn by `layer_panels`)."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from harness.records import FloatArray, IntArray
 BoolArray = npt.NDArray[np.bool_]
 
 MOST_BARS = 64
-"""Units that are drawn as bars; more of them are drawn as a heat map."""
+"""The most units that are drawn as bars; more are drawn as a heat map."""
 
-_GAP = 1  # cells of white between two tiles
+_GAP = 1  # white cells between two tiles
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """Tiles of equal size on one sheet: many axes would take long to draw.
+    """Tiles of equal size in one array, because many axes would be slow to draw.
 
-    `cells` (rows, columns) are NaN between and behind the tiles, whose upper left corners are `corners` (n, 2) as row
-    and column, each of `tile` cells (height, width), `columns` tiles to a row.
+    `cells` (rows, columns) has all tiles, with NaN between and after them. `corners` (n, 2) are row and column of each
+    tile's upper left cell, `tile` is its (height, width), `columns` the number of tiles in a row.
     """
 
     cells: FloatArray
@@ -35,10 +35,10 @@ class Sheet:
 
 @dataclass(frozen=True)
 class LayerPanel:
-    """What one panel shows under its title and lines: a sheet, or a bar for each of `values`.
+    """The content of one panel below its title and lines: a sheet, or a bar for each of `values`.
 
-    `labels` name the bars where they are classes, and `marked` is the class to be told apart. `dead` (tiles or bars,)
-    is given for a ReLU: which of them are crossed.
+    `labels` are the names of classes, if the bars are classes, and `marked` is the class to emphasize. `dead` (tiles or
+    bars,) is given for a ReLU and says which of them get a cross.
     """
 
     title: str
@@ -60,8 +60,8 @@ def compute_output(
 ) -> LayerPanel:
     """The panel of a layer's output for one image.
 
-    `values` are feature maps (height, width, channels), an image (height, width), or units (n,): bars up to
-    `MOST_BARS` of them, a heat map in reading order beyond. See `LayerPanel` for the rest.
+    `values` are feature maps (height, width, channels), an image (height, width), or units (n,). Up to `MOST_BARS`
+    units become bars; more become a heat map in reading order. See `LayerPanel` for the other arguments.
     """
     sheet = None
     if values.ndim == 1 and len(values) > MOST_BARS:
@@ -72,17 +72,17 @@ def compute_output(
 
 
 def compute_kernel(title: str, lines: Sequence[str], values: FloatArray, image_shape: tuple[int, ...]) -> LayerPanel:
-    """The panel of the weights that see the pixels: a tile for each unit or channel.
+    """The panel of the weights of the first layer: a tile for each unit or channel.
 
-    A dense kernel (pixels, units) gives images of `image_shape`, a convolution's (height, width, 1, channels) its own
-    size.
+    `values` is a dense kernel (pixels, units), with tiles of `image_shape`, or the kernel of a convolution (height,
+    width, 1, channels), with tiles of (height, width).
     """
     tiles = values.T.reshape(-1, *image_shape) if values.ndim == 2 else np.moveaxis(values[:, :, 0], -1, 0)
     return LayerPanel(title, tuple(lines), values, _sheet(tiles, gap=_GAP))
 
 
 def columns_of(count: int) -> int:
-    """How many tiles go into a row: so that rows are full and the sheet is not much wider than high, else a square."""
+    """The number of tiles in a row: one that fills all rows if the sheet is not too wide then, otherwise a square."""
     root = math.ceil(math.sqrt(count))
     return next((columns for columns in range(root, 2 * root + 1) if count % columns == 0), root)
 

@@ -1,4 +1,4 @@
-"""Loss and accuracy by epoch, with the gap between training and held-out data; and both in one panel from 0 to 1."""
+"""Learning curves: loss and accuracy by epoch with the gap, and both in one panel from 0 to 1 as guide D has them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness import metrics
 from harness.figures import style
 from harness.records import FloatArray, History, Score
 
-_MARKED_EPOCHS = 12  # with more points than this the markers touch, and the line says it all
+_MARKED_EPOCHS = 12  # with more epochs, markers would touch each other
 _UNIT: Mapping[str, tuple[str, str, str, str]] = {
     "fit/accuracy": ("training accuracy", style.TRAIN, "-", "o"),
     "val/accuracy": ("validation accuracy", style.HELD_OUT, "-", "D"),
@@ -25,10 +25,10 @@ _UNIT: Mapping[str, tuple[str, str, str, str]] = {
 
 @dataclass(frozen=True)
 class Curves:
-    """One panel: loss in nats, or accuracy and its gap in percent and points. Values that are not finite are NaN.
+    """One panel: loss in nats, or accuracy in percent and its gap in points. Values that are not finite are NaN.
 
-    `fit`, `train` and `validation` hold a value an epoch. `gap` is that of the last epoch, between `train` and
-    `validation`, or `test` where there is no validation split.
+    `fit`, `train` and `validation` have a value for each epoch. `gap` is the gap after the last epoch, between `train`
+    and `validation`, or `test` if there is no validation split.
     """
 
     fit: FloatArray
@@ -39,13 +39,13 @@ class Curves:
 
     @property
     def held_out(self) -> float:
-        """What `gap` compares the training curve with."""
+        """The held-out value of `gap`."""
         return self.test if self.validation is None else float(self.validation[-1])
 
 
 @dataclass(frozen=True)
 class LearningCurves:
-    """Both panels; `best_epoch` is that of the least validation loss, where there is one."""
+    """Both panels. `best_epoch` is the epoch of the least validation loss, or None."""
 
     loss: Curves
     accuracy: Curves
@@ -54,8 +54,7 @@ class LearningCurves:
 
 
 def compute(history: History, test: Score) -> LearningCurves:
-    """Read the curves from the series of a run that trained for one epoch at least; `test` is what its
-    final weights score."""
+    """The curves of a run of at least one epoch; `test` is the score of its final weights."""
     series = history.series
 
     def curves(name: str, test_value: float, scale: float) -> Curves:
@@ -82,7 +81,7 @@ def _finite(values: Sequence[float], scale: float) -> FloatArray:
 
 @style.look
 def draw(curves: LearningCurves, title: str) -> Figure:
-    """Two panels side by side under one title, with one legend for both."""
+    """Draw both panels side by side, with one legend."""
     figure = style.new_figure(10.0, 4.1, title)
     left, right = style.row_of_panels(figure, 2)
     _draw_panel(left, curves.loss, curves.epochs, curves.best_epoch, f"gap\n{_nats(curves.loss.gap)}")
@@ -96,7 +95,7 @@ def draw(curves: LearningCurves, title: str) -> Figure:
 
 
 def _nats(gap: float) -> str:
-    return f"{gap:+z.3f}" if abs(gap) < 1_000 else f"{gap:+.2g}"  # of a run that diverged
+    return f"{gap:+z.3f}" if abs(gap) < 1_000 else f"{gap:+.2g}"  # large if the run diverged
 
 
 def _draw_panel(axes: Axes, curves: Curves, epochs: range, best_epoch: int | None, gap_text: str) -> None:
@@ -111,7 +110,7 @@ def _draw_panel(axes: Axes, curves: Curves, epochs: range, best_epoch: int | Non
         axes.plot(epochs, curves.validation, color=colour, linewidth=1.8, label="validation", **shape)
         between: Any = {"color": style.GAP, "alpha": 0.22, "linewidth": 0}
         axes.fill_between(epochs, curves.train, curves.validation, label="gap", **between)
-    axes.margins(y=0.1)  # the text of a small gap at the upper end stays below the title
+    axes.margins(y=0.1)  # otherwise the text of a small gap at the top would touch the title
     axes.grid(axis="y")
     axes.set_xlabel("epoch")
     style.whole_numbers(axes, epochs)
@@ -124,7 +123,7 @@ def _draw_panel(axes: Axes, curves: Curves, epochs: range, best_epoch: int | Non
 
 
 def _draw_gap(axes: Axes, epochs: range, train: float, held_out: float, text: str) -> None:
-    """A bracket between the last values, in a margin kept free to the right of them."""
+    """Draw a bracket between the last values, in the free margin at their right."""
     first, last = epochs[0], epochs[-1]
     span = float(max(last - first, 1))
     before, after = (0.04, 0.25) if last > first else (0.6, 0.6)
@@ -137,9 +136,9 @@ def _draw_gap(axes: Axes, epochs: range, train: float, held_out: float, text: st
 
 @dataclass(frozen=True)
 class UnitCurves:
-    """Values an epoch by the name of their series: accuracies as fractions, losses in nats; not finite ones are NaN.
+    """Series by name: accuracies as fractions, losses in nats. Values that are not finite are NaN.
 
-    `beyond` has the greatest value of each series that leaves the panel (infinity where a loss was not finite).
+    `beyond` has the greatest value of each series that exceeds 1 (infinity if a loss was not finite).
     """
 
     series: dict[str, FloatArray]
@@ -148,7 +147,7 @@ class UnitCurves:
 
 
 def compute_unit(history: History) -> UnitCurves:
-    """What Keras's own history holds: running averages of training (`fit/*`), and validation where there is one."""
+    """The series of a Keras `History`: running averages of training (`fit/*`), and validation if there is one."""
     series = {name: np.asarray(history.series[name], dtype=np.float64) for name in _UNIT if name in history.series}
     greatest = {name: float(np.nan_to_num(values, nan=np.inf, posinf=np.inf).max()) for name, values in series.items()}
     return UnitCurves(
@@ -160,7 +159,7 @@ def compute_unit(history: History) -> UnitCurves:
 
 @style.look
 def draw_unit(curves: UnitCurves, title: str) -> Figure:
-    """Loss and accuracy in one panel from 0 to 1, as guide D draws them; what the panel cuts off is said above it."""
+    """Draw loss and accuracy in one panel from 0 to 1, as guide D does. The heading names series that exceed 1."""
     heading = "Accuracy (fraction) and loss (nats); training: running average of the epoch."
     if curves.beyond:
         cut = ", ".join(f"{_UNIT[name][0]} (up to {value:.3g})" for name, value in curves.beyond.items())

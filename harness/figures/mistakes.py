@@ -21,9 +21,9 @@ from harness.records import Evaluation, FloatArray, IntArray, Split
 SHOWN = 12
 COLUMNS = 4
 SURE = 0.9
-"""A prediction with more than this probability is counted as sure."""
+"""A prediction with more than this probability counts as sure."""
 
-_CHART = 4.3  # inches that the diagram is wide, with what stands beside it
+_CHART = 4.3  # inches, the width of the diagram with its labels
 _EXPLAINED = (
     "Reliability: the bars are the accuracy of the images of a bin, ● their mean confidence, the line "
     "between them the gap; on the dashed line confidence and accuracy are equal."
@@ -32,9 +32,12 @@ _EXPLAINED = (
 
 @dataclass(frozen=True)
 class Reliability:
-    """Bins of equal width from 0 to 1 by confidence: how many images each has (bins,), their mean confidence and their
-    accuracy as fractions (NaN in an empty bin). `error` is the expected calibration error, a fraction; `unbiased` is
-    `metrics.calibration_error`, NaN for very few images."""
+    """Images in bins of equal width from 0 to 1 by confidence.
+
+    Each array has the shape (bins,): counts of images, their mean confidence, and their accuracy as a fraction (NaN in
+    an empty bin). `error` is the expected calibration error, `unbiased` is `metrics.calibration_error` (NaN for very
+    few images).
+    """
 
     counts: IntArray
     confidence: FloatArray
@@ -45,7 +48,7 @@ class Reliability:
 
 @dataclass(frozen=True)
 class Mistakes:
-    """The wrong predictions of `total` images: the most confident ones, how many there are, and how many are `SURE`."""
+    """Wrong predictions: the most confident ones in `shown`, and counts: `wrong`, `sure` (see `SURE`) and `total`."""
 
     shown: tuple[PredictedImage, ...]
     wrong: int
@@ -55,7 +58,7 @@ class Mistakes:
 
 
 def compute(split: Split, evaluation: Evaluation, shown: int = SHOWN, bins: int = 15) -> Mistakes:
-    """From all images of the test split; with 15 bins the error is the metric `final/test_ece`."""
+    """The wrong predictions of the test split. With 15 bins, the error is the metric `final/test_ece`."""
     confidence = evaluation.probabilities.max(axis=1)
     wrong = np.flatnonzero(evaluation.predictions != split.labels)
     most_confident = wrong[np.argsort(-confidence[wrong], kind="stable")]
@@ -74,8 +77,7 @@ def compute(split: Split, evaluation: Evaluation, shown: int = SHOWN, bins: int 
 
 @style.look
 def draw(mistakes: Mistakes, class_names: Sequence[str], palette: str = "safe", title: str = "") -> Figure:
-    """Left the images with predicted class, probability, (true class) and index; right the reliability diagram over the
-    share of images in each bin."""
+    """Draw the images at the left, and the reliability diagram above the share of images in each bin at the right."""
     names = short_names(class_names, 1.2)
     captions = [
         f"✗ {names[image.predicted]} {image.confidence:.1%}\n({names[image.true or 0]})" for image in mistakes.shown
@@ -115,7 +117,7 @@ def _explained(mistakes: Mistakes) -> str:
 
 
 def _draw_reliability(axes: Axes, reliability: Reliability) -> None:
-    """A bar of accuracy for each bin; a line from it to the mean confidence, which lies on the diagonal."""
+    """Draw a bar of accuracy for each bin, and a line from it to the mean confidence, which is on the diagonal."""
     axes.plot([0.0, 1.0], [0.0, 1.0], "--", color=style.MUTED, linewidth=1.0)
     filled = reliability.counts > 0
     _draw_bars(axes, np.nan_to_num(reliability.accuracy), style.SKY)

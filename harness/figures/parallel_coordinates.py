@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from harness.figures import style
-from harness.figures.gap_marks import GAPS, gap_colours, swept_marks, thinning
+from harness.figures.gap_marks import GAPS, gap_colours, swept_ticks, tick_step
 from harness.figures.groups import (
     Group,
     Measure,
@@ -29,16 +29,18 @@ from harness.figures.groups import (
 )
 from harness.records import FloatArray
 
-_PANEL = 3.6  # inches that an axis is high
-_LEAST = 1.15  # inches between axes
-_ROOM = 7.6  # inches that all axes may take together, where they can
-_SPREAD = 0.5  # of the space between categories, over which the lines of one are spread
+_PANEL = 3.6  # inches, the height of an axis
+_LEAST = 1.15  # inches, the least distance of axes
+_ROOM = 7.6  # inches, the preferred width of all axes together
+_SPREAD = 0.5  # lines of one category are spread over this share of the space between categories
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One upright axis: its name, its marks (place from 0 to 1, text), and where each line crosses it, (lines,), NaN
-    for nowhere."""
+    """One vertical axis with its `ticks` (position from 0 to 1, text).
+
+    `places` (lines,) are the positions at which each line crosses the axis, NaN if it does not.
+    """
 
     name: str
     ticks: tuple[tuple[float, str], ...]
@@ -47,7 +49,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class ParallelCoordinates:
-    """Axes from left to right, the gap last; `gaps` (lines,) in points or nats, by falling gap, NaN first."""
+    """Axes from left to right, the gap last. `gaps` (lines,) in points or nats are decreasing, NaN first."""
 
     axes: tuple[Axis, ...]
     gaps: FloatArray
@@ -56,16 +58,16 @@ class ParallelCoordinates:
 
 
 def compute(groups: Sequence[Group], measure: Measure, settings: Sequence[str] | None = None) -> ParallelCoordinates:
-    """A line a group over `settings` (None: all that take more than one value), the held-out score, and the gap.
+    """A line for each group across `settings` (None: all with more than one value), the held-out score and the gap.
 
-    An axis is one of numbers where every group has a number there, else of words; the lines of one word are spread a
-    little, in the order of their gaps, so that they can be told apart.
+    An axis is numeric if every group has a number there. Otherwise it has categories, and the lines of one category are
+    spread a little in the order of their gaps, so that they are visible.
 
     Raises:
         ValueError: there is no group.
     """
     if not groups:
-        raise ValueError("parallel coordinates need one group of runs at least")
+        raise ValueError("parallel coordinates need at least one group of runs")
     chosen = varied(groups) if settings is None else tuple(settings)
     gap_of = {id(group): measure.estimate(group.gap) for group in groups}
     drawn = sorted(groups, key=lambda group: -_last(gap_of[id(group)].mean))
@@ -107,16 +109,16 @@ def _numbers(name: str, values: Sequence[float], swept: bool = True) -> Axis:
     def share(found: Sequence[float]) -> FloatArray:
         return (np.asarray(on(np.asarray(found, dtype=np.float64))) - low + beyond) / (high - low + 2 * beyond)
 
-    marks = swept_marks(distinct, log, swept)
+    marks = swept_ticks(distinct, log, swept)
     places = share(marks)
-    step = thinning(_PANEL * places, [0.5 * style.line_height()] * len(marks))
+    step = tick_step(_PANEL * places, [0.5 * style.line_height()] * len(marks))
     ticks = zip(places[::step].tolist(), map(number_text, marks[::step]), strict=True)
     return Axis(f"{name}{' (log)' if log else ''}", tuple(ticks), share(values))
 
 
 @style.look
 def draw(view: ParallelCoordinates, title: str) -> Figure:
-    """All lines as one collection, coloured by gap, the smallest gap on top; without a gap grey and dashed."""
+    """Draw the lines, coloured by gap, with the smallest gap on top. Lines without a gap are grey and dashed."""
     measure, count = view.measure, len(view.axes)
     heading = (
         f"{counted(len(view.gaps), 'group')} of runs across what was swept, {view.count}; "
@@ -159,7 +161,7 @@ def _draw_lines(axes: Axes, view: ParallelCoordinates) -> None:
 
 
 def _draw_strip(axes: Axes, places: FloatArray) -> None:
-    """The scale of colours along the last axis, which is that of the gap."""
+    """Draw the colour scale beside the last axis, the gap."""
     low, high = float(np.nanmin(places)), float(np.nanmax(places))
     if high - low < 0.02:
         low, high = low - 0.05, high + 0.05

@@ -1,6 +1,6 @@
-"""Which groups no other one beats: in how well they do on held-out images, and in how little they overfit.
+"""The Pareto front: groups that no other group beats in both held-out score and gap.
 
-Which those are the comparison says (`Group.place`), so that a figure shows the front that the table names.
+The comparison decides which groups these are (`Group.place`), so that figure and table agree.
 """
 
 from __future__ import annotations
@@ -21,17 +21,19 @@ from harness.figures.gap_marks import draw_intervals
 from harness.figures.groups import Estimate, Group, Measure, count_text, counted, limits
 from harness.records import FloatArray, Place
 
-_WIDTH, _HIGH, _KEY = 10.0, 4.9, 3.2  # inches
-_ROOMY = 7.0  # inches of a figure, from which on the names stand beside the panel
+_WIDTH, _HEIGHT, _LEGEND = 10.0, 4.9, 3.2  # inches
+_ROOMY = 7.0  # inches; a figure of this width or more has its legend beside the panel
 _FAINTEST = 0.25
 _AWAY = 11.0  # points from a point to its number
 _TURNS = np.radians([135, 45, 225, 315, 90, 180, 270, 0])
 
 
 @dataclass(frozen=True)
-class Standing:
-    """One group: its gap in points or nats and its held-out score in percent or nats; whether it is on the front or
-    underfit, and in which share of resamples it is on the front (NaN: not known)."""
+class ParetoPoint:
+    """One group: its gap in points or nats, its held-out score in percent or nats, and its place (front or underfit).
+
+    `share` is the share of resamples in which it is on the front, NaN if not known.
+    """
 
     label: str
     gap: Estimate
@@ -46,52 +48,52 @@ class Standing:
 
     @property
     def strength(self) -> float:
-        """How strongly a point of the front is drawn, from 0 to 1: fainter where it is there by chance."""
+        """The opacity of a point on the front: fainter the fewer resamples put it there."""
         return 1.0 if math.isnan(self.share) else max(_FAINTEST, self.share)
 
 
 @dataclass(frozen=True)
 class Pareto:
-    """Groups by growing gap; `left_out` counts those without both means."""
+    """Groups by increasing gap; `left_out` counts groups without both means."""
 
-    standings: tuple[Standing, ...]
+    points: tuple[ParetoPoint, ...]
     left_out: int
     measure: Measure
 
     @property
-    def front(self) -> tuple[Standing, ...]:
-        return tuple(standing for standing in self.standings if standing.on_front)
+    def front(self) -> tuple[ParetoPoint, ...]:
+        return tuple(point for point in self.points if point.on_front)
 
 
 def compute(groups: Sequence[Group], measure: Measure) -> Pareto:
-    """The groups by growing gap.
+    """The groups by increasing gap.
 
     Raises:
         ValueError: there is no group.
     """
     if not groups:
-        raise ValueError("a Pareto front needs one group of runs at least")
+        raise ValueError("a Pareto front needs at least one group of runs")
     pairs = [(group, measure.estimate(group.gap), measure.estimate(group.held_out)) for group in groups]
     known = [pair for pair in pairs if math.isfinite(pair[1].mean) and math.isfinite(pair[2].mean)]
     known.sort(key=lambda pair: (pair[1].mean, pair[2].mean))
-    standings = tuple(
-        Standing(group.label, gap, held_out, count_text(gap.n, group), group.place, group.front_share)
+    points = tuple(
+        ParetoPoint(group.label, gap, held_out, count_text(gap.n, group), group.place, group.front_share)
         for group, gap, held_out in known
     )
-    return Pareto(standings, len(groups) - len(known), measure)
+    return Pareto(points, len(groups) - len(known), measure)
 
 
 @style.look
 def draw(view: Pareto, title: str) -> Figure:
-    """The front as steps with numbered points, named at the right; all other groups muted, underfit ones hollow."""
+    """Draw the front as steps with numbered points and a legend, other groups in grey, underfit ones hollow."""
     measure, front = view.measure, view.front
     better = "upper" if measure.quantity == "accuracy" else "lower"
     heading = (
         f"{measure.split.capitalize()} {measure.quantity} against the {measure.gap_name}; means of "
-        f"{counted(len(view.standings), 'group')}. Grey: another group is better in one of them and "
+        f"{counted(len(view.points), 'group')}. Grey: another group is better in one of them and "
         f"no worse in the other (the {better} left is best). Crosses: 95 % intervals."
     )
-    if any(one.place.is_underfit for one in view.standings):
+    if any(one.place.is_underfit for one in view.points):
         heading += " Hollow: underfit, not accurate enough for the front."
     if any(not math.isnan(one.share) for one in front):
         heading += " The fainter a point of the front, the fewer resamples put it there."
@@ -99,12 +101,16 @@ def draw(view: Pareto, title: str) -> Figure:
         heading += f" Left out: {counted(view.left_out, 'group')} without a finished run."
     beside = style.page_width(_WIDTH) >= _ROOMY
     labels = [_name(number, one, measure) for number, one in enumerate(front, 1)]
-    key = sum(style.line_height() * (label.count("\n") + 1.3) for label in labels) + 0.3
+    legend = sum(style.line_height() * (label.count("\n") + 1.3) for label in labels) + 0.3
     figure = style.new_figure(
-        _WIDTH, max(_HIGH, key) if beside else style.page_height(_WIDTH, _HIGH) + key, title, heading, measure.note
+        _WIDTH,
+        max(_HEIGHT, legend) if beside else style.page_height(_WIDTH, _HEIGHT) + legend,
+        title,
+        heading,
+        measure.note,
     )
     axes = figure.subplots()
-    gaps, scores = [one.gap for one in view.standings], [one.held_out for one in view.standings]
+    gaps, scores = [one.gap for one in view.points], [one.held_out for one in view.points]
     for setter, shown, sure in (
         (axes.set_xlim, gaps, [one.gap for one in front]),
         (axes.set_ylim, scores, [one.held_out for one in front]),
@@ -115,7 +121,7 @@ def draw(view: Pareto, title: str) -> Figure:
     axes.set_ylabel(f"{measure.split} {measure.quantity} ({measure.unit})")
     axes.grid()
     for hollow, look in ((False, {"color": style.FAINT}), (True, {"color": style.MUTED, "fillstyle": "none"})):
-        off = [one for one in view.standings if not one.on_front and one.place.is_underfit is hollow]
+        off = [one for one in view.points if not one.on_front and one.place.is_underfit is hollow]
         _mark(axes, off, marker="o", markersize=5.0, zorder=2.0, **look)
     if front:
         handles = _draw_front(axes, front)
@@ -125,14 +131,14 @@ def draw(view: Pareto, title: str) -> Figure:
     return figure
 
 
-def _mark(axes: Axes, standings: Sequence[Standing], **look: Any) -> Line2D:
-    xs, ys = [one.gap.mean for one in standings], [one.held_out.mean for one in standings]
+def _mark(axes: Axes, points: Sequence[ParetoPoint], **look: Any) -> Line2D:
+    xs, ys = [one.gap.mean for one in points], [one.held_out.mean for one in points]
     [drawn] = axes.plot(xs, ys, linestyle="none", **look)
     return drawn
 
 
-def _draw_front(axes: Axes, front: Sequence[Standing]) -> list[Line2D]:
-    """The points of the front, upon their intervals and the steps that join them."""
+def _draw_front(axes: Axes, front: Sequence[ParetoPoint]) -> list[Line2D]:
+    """Draw the points of the front, their intervals, and the steps that join them. Returns the legend's handles."""
     gaps, scores = [one.gap for one in front], [one.held_out for one in front]
     xs, ys = [gap.mean for gap in gaps], [score.mean for score in scores]
     axes.step([*xs, axes.get_xlim()[1]], [*ys, ys[-1]], where="post", color=style.BLUE, linewidth=1.6, zorder=2.5)
@@ -144,12 +150,12 @@ def _draw_front(axes: Axes, front: Sequence[Standing]) -> list[Line2D]:
 
 
 def _number(axes: Axes, view: Pareto) -> None:
-    """A number beside each point of the front, where nothing else is; a thin line leads to one that stands far off."""
-    every = [(one.gap.mean, one.held_out.mean) for one in view.standings]
+    """Write a number beside each point of the front, at a free place. If it is far off, a thin line leads to it."""
+    every = [(one.gap.mean, one.held_out.mean) for one in view.points]
     figure: Any = axes.get_figure(root=True)
     taken = list(axes.transData.transform(every) * 72 / figure.dpi)
     edges = np.asarray(axes.get_window_extent().get_points()) * 72 / figure.dpi
-    front = [index for index, one in enumerate(view.standings) if one.on_front]
+    front = [index for index, one in enumerate(view.points) if one.on_front]
     for number, index in enumerate(front, 1):
         here = taken[index]
         choices = [ring * _AWAY * np.array([np.cos(turn), np.sin(turn)]) for ring in (1, 2, 3) for turn in _TURNS]
@@ -170,9 +176,9 @@ def _distance(place: FloatArray, taken: Sequence[FloatArray], own: int) -> float
     return min((float(np.hypot(*(place - other))) for other in others), default=math.inf)
 
 
-def _name(number: int, one: Standing, measure: Measure) -> str:
-    """The number, name and figures of a group on the front."""
+def _name(number: int, one: ParetoPoint, measure: Measure) -> str:
+    """The number, label and scores of a group on the front."""
     score = f"{measure.text(one.held_out.mean)} {measure.unit}"
     share = "" if math.isnan(one.share) else f", front {100 * one.share:.0f} %"
     detail = f"{score}, gap {measure.gap_text(one.gap.mean)} {measure.gap_unit}, {one.count}{share}"
-    return f"{style.fitted(f'{number}  {one.label}', 'small', _KEY)}\n{detail}"
+    return f"{style.fitted(f'{number}  {one.label}', 'small', _LEGEND)}\n{detail}"

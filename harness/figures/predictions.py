@@ -1,4 +1,4 @@
-"""Images with their predicted classes: as a sheet, and beside the probabilities of all classes."""
+"""Images with their predicted classes, on a sheet or beside the probabilities of all classes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import PercentFormatter
 
 from harness.figures import style
-from harness.figures.image_sheets import COLUMNS, grid_of, new_sheet
+from harness.figures.image_sheets import COLUMNS, draw_pixels, grid_of, new_sheet, value_range
 from harness.figures.view import PredictedImage
-from harness.records import WHITE, FloatArray, ImageArray
+from harness.records import FloatArray, ImageArray
 from harness.text import clean
 
-_LABEL = 22  # characters of a file's name that are shown
-_WIDEST = 1.5  # inches of the name of a class, or of a file
-_BAR = 0.125  # inches from one bar of a grid to the next
+_LABEL = 22  # the most characters of a file name
+_WIDEST = 1.5  # inches, the maximum width of a class name
+_BAR = 0.125  # inches from one bar to the next in a grid
 _EXPLAINED = {
     "percent": "✓ right or ✗ wrong, predicted class, its probability, (true class)",
     "names": "✓ right or ✗ wrong, predicted class (true class)",
@@ -37,7 +37,7 @@ def _names(image: PredictedImage, names: Sequence[str]) -> str:
 
 
 def _true(image: PredictedImage, names: Sequence[str]) -> str:
-    """The true class in brackets; of a picture that has none, which picture it is."""
+    """The true class in brackets, or the label of a picture whose class is not known."""
     return f"({names[image.true]})" if image.true is not None else style.shortened(clean(image.label), _LABEL)
 
 
@@ -48,7 +48,7 @@ def _indices(image: PredictedImage, names: Sequence[str]) -> str:
 
 
 def short_names(class_names: Sequence[str], inches: float = _WIDEST) -> list[str]:
-    """The names of classes on a line each, without their middle where they are too long for a caption."""
+    """Class names on one line each, shortened in the middle if they are too long for a caption."""
     return [style.fitted(name, "small", inches, lines=1) for name in class_names]
 
 
@@ -57,7 +57,7 @@ CAPTIONS: Mapping[str, Callable[[PredictedImage, Sequence[str]], str]] = {
     "names": _names,  # guide E
     "indices": _indices,  # guide B
 }
-"""What stands below an image, for each choice of captions."""
+"""The text below an image, for each value of `captions`."""
 
 
 @style.look
@@ -69,15 +69,16 @@ def draw_sheet(
     title: str = "",
     note: str = "",
 ) -> Figure:
-    """Any number of images, five in a row, dark on white, each with a caption of the kind `captions` (`CAPTIONS`).
+    """Draw any number of images, five in a row, dark on white, each with a caption of the kind `captions` (`CAPTIONS`).
 
-    A wrong prediction has a ✗, bold letters and a frame besides its colour. `note` replaces the line below the title.
+    A wrong prediction also has a ✗, bold text and a frame, so that colour is not the only sign. `note` replaces the
+    line below the title.
 
     Raises:
         ValueError: there is no image.
     """
     if not images:
-        raise ValueError("a sheet needs one image at least")
+        raise ValueError("a sheet needs at least one image")
     names = short_names(class_names)
     texts = [f"{style.mark(image.right)}{CAPTIONS[captions](image, names)}" for image in images]
     lines = max(text.count("\n") for text in texts) + 1
@@ -118,15 +119,17 @@ def _sheet_note(images: Sequence[PredictedImage], captions: str) -> str:
 
 
 def caption(image: PredictedImage, class_names: Sequence[str]) -> str:
-    """`✓ predicted 98% (true)`, after guide A; without mark and brackets where the true class is not known."""
+    """`✓ predicted 98% (true)`, as in guide A; without mark and brackets if the true class is not known."""
     truth = "" if image.true is None else f" ({class_names[image.true]})"
     return f"{style.mark(image.right)}{class_names[image.predicted]} {image.confidence:.0%}{truth}"
 
 
 def bar_colours(image: PredictedImage, palette: str) -> list[str]:
-    """The colour of each bar: grey, but the predicted one in the colour of wrong and then the true one in that of
-    right, so that a right prediction has one bar in the colour of right. Without a true class the predicted one is
-    dark."""
+    """The colour of each bar.
+
+    The bar of the true class has the palette's `right`, that of a wrong prediction `wrong`; the others are grey. If the
+    true class is not known, the predicted one is dark.
+    """
     colours = [style.FAINT] * len(image.probabilities)
     if image.true is None:
         colours[image.predicted] = style.INK
@@ -140,7 +143,7 @@ def bar_colours(image: PredictedImage, palette: str) -> list[str]:
 def draw_prediction(
     image: PredictedImage, class_names: Sequence[str], palette: str = "safe", title: str = ""
 ) -> Figure:
-    """One image with its caption, beside the bars of its probabilities over the names of the classes."""
+    """Draw one image with its caption beside a bar chart of its probabilities."""
     room = 0.4 * style.page_width(6.8)
     names = short_names(class_names)
     figure = style.new_figure(6.8, 3.1 + 0.7 * max(map(style.text_width, names)), title)
@@ -162,7 +165,7 @@ def draw_prediction(
 
 
 def _draw_picture(axes: Axes, image: ImageArray) -> None:
-    axes.imshow(image, cmap="binary", vmin=0, vmax=WHITE)
+    draw_pixels(axes, image, value_range([image]), "binary")
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
 
@@ -175,13 +178,13 @@ def draw_prediction_grid(
     palette: str = "safe",
     title: str = "",
 ) -> Figure:
-    """Any number of images, each beside its bars, `columns` pairs in a row; classes go by their numbers.
+    """Draw any number of images, each beside its bar chart, `columns` pairs in a row. Classes are numbered.
 
     Raises:
         ValueError: there is no image.
     """
     if not images:
-        raise ValueError("a grid of predictions needs one image at least")
+        raise ValueError("a grid of predictions needs at least one image")
     pictures, classes, names = [image.image for image in images], len(class_names), short_names(class_names)
     room = grid_of(pictures, 1, 0.0).image[0] + 0.12 + _BAR * classes
     captions = [style.fitted(caption(image, names), "small", max(room, 2.4), bold=True) for image in images]
@@ -203,7 +206,7 @@ def draw_prediction_grid(
 
 
 def _draw_bars(axes: Axes, image: PredictedImage, left: float, floor: float, high: float, palette: str) -> None:
-    """The bars of one image in a frame: `▾` above the true class, the numbers of classes below."""
+    """Draw the bars of one image in a frame, with `▾` above the true class and the class numbers below."""
     classes = len(image.probabilities)
     places = left + _BAR * (np.arange(classes) + 0.5)
     heights = 0.9 * high * image.probabilities
@@ -229,7 +232,7 @@ def _grid_note(images: Sequence[PredictedImage]) -> str:
 
 @style.look
 def draw_probability_line(image: PredictedImage, class_names: Sequence[str], title: str = "") -> Figure:
-    """The probabilities of one image as a line, after guide B, with the predicted and the true class named."""
+    """Draw the probabilities of one image as a line, as guide B does, and name the predicted and the true class."""
     figure = style.new_figure(
         6.6, style.page_height(6.6, 3.6), title, f"{style.shortened(clean(image.label), 50)}: probability of each class"
     )
@@ -251,7 +254,7 @@ def draw_probability_line(image: PredictedImage, class_names: Sequence[str], tit
 
 
 def _clear_side(probabilities: FloatArray, index: int) -> str:
-    """How a text above a point is aligned so that it runs away from a line that rises, and not over an edge."""
+    """The alignment of a text above a point, so that it crosses neither a rising line nor the edge of the panel."""
     last = len(probabilities) - 1
     if index == 0 or (index < last - 1 and probabilities[index - 1] > probabilities[index]):
         return "left"

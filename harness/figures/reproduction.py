@@ -1,4 +1,4 @@
-"""The published curves of a guide over the band of our runs."""
+"""The published curves of the guides over the band of our runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.figures import style
 
 @dataclass(frozen=True)
 class GuideBand:
-    """One series by epoch: what the guide printed, our mean, and the bounds of one further run. All of one length."""
+    """One series by epoch: the published values, our mean, and the bounds for one more run. All have one length."""
 
     guide: str
     score: str
@@ -26,7 +26,7 @@ class GuideBand:
 
     @property
     def outside(self) -> tuple[int, ...]:
-        """The positions of the published points that lie outside."""
+        """The indices of the published points outside the bounds."""
         return tuple(
             place
             for place, (low, value, high) in enumerate(zip(self.low, self.published, self.high, strict=True))
@@ -36,9 +36,9 @@ class GuideBand:
 
 @style.look
 def draw(bands: Sequence[GuideBand], title: str) -> Figure:
-    """A column a guide, a row a score: the published points as crosses upon our mean and the 99 % band of one more run.
+    """Draw a column for each guide and a row for each score: our mean, the 99 % band of one more run, published points.
 
-    A point outside is a filled square; the panel's title counts those inside.
+    Published points inside the band are crosses, those outside are squares. The title counts the points inside.
     """
     guides = list(dict.fromkeys(band.guide for band in bands))
     scores = list(dict.fromkeys(band.score for band in bands))

@@ -1,17 +1,18 @@
-"""The look that all figures share, and the page that they are drawn for.
+"""The look of all figures, and the size of the page that they are drawn for.
 
 Functions that draw are marked `@look`: within them, and whenever their figure is drawn or saved, matplotlib's settings
 are those of this module; what the rest of the process has set comes back afterwards. pyplot is left alone: it keeps
-every figure alive, and is not safe between threads. What a matplotlibrc says (in the working directory, at
-`$MATPLOTLIBRC`, in `~/.config/matplotlib`) is dropped before the first figure: it could ask for LaTeX or other fonts.
+every figure alive, and is not safe between threads. What else has been set (by a matplotlibrc, or in a notebook) has no
+effect on these figures: it could ask for LaTeX or other fonts.
 Text is drawn as it stands: a dollar sign in a name is no mathematics.
 
-The colours are those of Okabe and Ito ("Color Universal Design", 2008), which stay apart for colour-blind readers; no
-figure says a thing by colour only.
+The colours are those of Okabe and Ito ("Color Universal Design", 2008), which colour-blind readers can tell apart. No
+figure uses colour as the only sign.
 """
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,15 +32,18 @@ from matplotlib.ticker import MaxNLocator
 
 from harness.text import clean
 
-matplotlib.rcdefaults()
+_DEFAULTS = {
+    name: value for name, value in dict.items(matplotlib.rcParamsDefault) if not name.startswith(("backend", "webagg"))
+}
+"""matplotlib's own settings."""
 
 Given = ParamSpec("Given")
 
 DPI = 120
 FONT_SIZE = 10.0
 EDGE = 0.1  # inches from a text to the edge of a figure
-LINE = 1.25  # from one line of text to the next, in sizes of the font
-NARROW = 2.9  # inches of a panel, below which panels stand below each other
+LINE = 1.25  # from one line of text to the next, in font sizes
+NARROW = 2.9  # inches; panels narrower than this are placed below each other
 
 BLUE = "#0072B2"
 SKY = "#56B4E9"
@@ -60,7 +64,7 @@ _FAMILIES = (
     "Microsoft YaHei", "Hiragino Sans", "PingFang SC", "Noto Sans Arabic", "Noto Sans Devanagari", "Noto Sans Thai",
     "Arial Unicode MS",
 )  # fmt: skip
-"""Fonts that are asked for a character, the first one that has it; those that are not installed are passed over."""
+"""Fonts in order: each character uses the first installed font that has it."""
 
 
 @dataclass(frozen=True)
@@ -76,32 +80,32 @@ PALETTES: Mapping[str, Palette] = {
     "blue": Palette("#0000FF", "#FF0000"),  # guide A
     "green": Palette("#008000", "#FF0000"),  # guides B, C and E
 }
-"""The choices of the setting `palette`; only `safe` stays apart for colour-blind readers."""
+"""The choices of the setting `palette`. Only the colours of `safe` can be told apart by colour-blind readers."""
 
 SERIES: tuple[tuple[str, str], ...] = (
     (BLUE, "o"), (VERMILLION, "s"), ("#009E73", "^"), (ORANGE, "D"), ("#CC79A7", "v"), (SKY, "P"),
     (INK, "X"), (BLUE, "<"), (VERMILLION, ">"), ("#009E73", "p"), (ORANGE, "h"), ("#CC79A7", "*"),
 )  # fmt: skip
-"""A colour and a marker for each of up to twelve series; no marker comes twice."""
+"""A colour and a marker for each of up to twelve series. Each marker occurs once."""
 
 
 @dataclass(frozen=True)
 class PaperSize:
-    """What figures are drawn for: their width in inches (None: what each one needs) and the size of text in points."""
+    """The page for figures: their width in inches (None: the natural width of each), and the font size in points."""
 
     width: float | None = None
     font_size: float = FONT_SIZE
     dpi: float = DPI
 
 
-_LONGEST = 1_000  # characters of a text that is shortened anyway
+_LONGEST = 1_000  # longer texts are cut to this number of characters before they are measured
 _PLAIN = PaperSize()
 _PAGE = ContextVar("page", default=_PLAIN)
 
 
 @contextmanager
 def on_paper(page: PaperSize) -> Iterator[None]:
-    """Figures that are drawn inside are made for this page."""
+    """Inside the `with` block, figures are drawn for this page."""
     before = _PAGE.set(page)
     try:
         yield
@@ -130,19 +134,21 @@ def _settings(page: PaperSize) -> dict[str, Any]:
         "grid.color": RULE, "grid.linewidth": 0.7, "legend.frameon": False, "legend.fontsize": "small",
         "image.interpolation": "nearest", "figure.dpi": page.dpi, "savefig.dpi": "figure", "hatch.linewidth": 0.8,
         "pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "harness",
-        "text.hinting": "none",  # hinting takes a fifth of the time
+        "text.hinting": "none",  # hinting would take a fifth of the time
     }  # fmt: skip
 
 
 @contextmanager
 def _looking(settings: Any) -> Iterator[None]:
-    with matplotlib.rc_context(settings), warnings.catch_warnings():
+    now = dict(dict.items(matplotlib.rcParams))
+    usual = {name: value for name, value in _DEFAULTS.items() if now[name] is not value and now[name] != value}
+    with matplotlib.rc_context(usual | settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")  # a box is drawn instead
         yield
 
 
 def look(draw: Callable[Given, Figure]) -> Callable[Given, Figure]:
-    """A function that draws a figure, under the settings of this module."""
+    """Decorate a function that draws a figure, so that it uses the settings of this module."""
 
     @wraps(draw)
     def drawn(*args: Given.args, **kwargs: Given.kwargs) -> Figure:
@@ -153,7 +159,7 @@ def look(draw: Callable[Given, Figure]) -> Callable[Given, Figure]:
 
 
 class _Figure(Figure):
-    """Ticks are made, and fonts embedded, when a figure is drawn and saved: under the same settings."""
+    """A figure that keeps its settings, because ticks and fonts are made only when it is drawn or saved."""
 
     def __init__(self, page: PaperSize, **how: Any) -> None:
         self._settings = _settings(page)
@@ -167,39 +173,45 @@ class _Figure(Figure):
         with _looking(self._settings):
             if (engine := self.get_layout_engine()) is not None:
                 for axes in self.axes:
-                    axes.spines[:].set_in_layout(False)  # they lie upon the edge; measuring them takes a tenth
+                    axes.spines[:].set_in_layout(False)  # they need no room; to measure them takes a tenth of the time
                 engine.execute(self)
-                self.set_layout_engine(None)  # with it matplotlib would draw twice to save once
+                self.set_layout_engine(None)  # otherwise matplotlib would draw twice to save once
             super().savefig(fname, **how)
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows."""
+        picture = io.BytesIO()
+        self.savefig(picture, format="png")
+        return picture.getvalue()
 
 
 def page_width(natural: float) -> float:
-    """Inches that a figure is wide: those of the page, else what it needs by itself."""
+    """The width of a figure in inches: that of the page, or the `natural` one if the page has none."""
     return _PAGE.get().width or natural
 
 
 def page_height(width: float, height: float) -> float:
-    """Inches that a chart of this natural size is high on the page: less on a narrow one, but 0.6 of it at least."""
+    """The height in inches of a chart with this natural size: less on a narrow page, but at least 0.6 of it."""
     return height * min(1.0, max(0.6, page_width(width) / width))
 
 
 def points(size: str = "small") -> float:
-    """The size of text that matplotlib calls `small`, `medium` or `large`."""
+    """The size in points of text that matplotlib calls `small`, `medium` or `large`."""
     return FontProperties(size=size).get_size_in_points()
 
 
 def line_height(size: str = "small") -> float:
-    """Inches that a line of text takes."""
+    """The height of a line of text in inches."""
     return LINE * points(size) / 72
 
 
 def new_figure(
     width: float, height: float, title: str, heading: str = "", note: str = "", left: float = 0.0, bottom: float = 0.0
 ) -> Figure:
-    """An empty figure whose panels get `height` inches, below its title, a heading that says what is shown, and a note.
+    """An empty figure with a title, a heading that says what is shown, and a note; panels get `height` inches below.
 
-    Panels are laid out by matplotlib, to the right of `left` and above `bottom` inches. `width` is that of the page, if
-    there is one.
+    matplotlib lays the panels out, to the right of `left` and above `bottom` (inches). The page's width, if it has one,
+    replaces `width`.
     """
     page, width = _PAGE.get(), page_width(width)
     words = [(title, "large", "bold", INK), (heading, "medium", "normal", INK), (note, "small", "normal", MUTED)]
@@ -222,7 +234,7 @@ def new_figure(
 
 
 def row_of_panels(figure: Figure, count: int) -> list[Axes]:
-    """Panels beside each other; below each other where the figure is too narrow, which makes it higher."""
+    """Panels side by side, or below each other in a higher figure if it is too narrow."""
     wide, high = figure.get_size_inches()
     if wide / count >= NARROW:
         return list(figure.subplots(1, count, squeeze=False)[0])
@@ -237,7 +249,7 @@ def row_of_panels(figure: Figure, count: int) -> list[Axes]:
 
 
 def legend_below(figure: Figure, axes: Axes) -> None:
-    """The key to the series of `axes` along the lower edge, in as many columns as fit."""
+    """Draw the legend of `axes` at the lower edge of the figure, in as many columns as fit."""
     handles, labels = axes.get_legend_handles_labels()
     widths, room = [text_width(label) + 0.65 for label in labels], figure.get_size_inches()[0]
     columns = len(labels) if sum(widths) <= room else max(1, int(room / max(widths)))
@@ -247,8 +259,10 @@ def legend_below(figure: Figure, axes: Axes) -> None:
 def legend_beside(
     axes: Axes, handles: Sequence[Any], labels: Sequence[str], beside: bool, title: str = "", left: float = 1.02
 ) -> None:
-    """A key to the right of the last panel, `left` of its widths from its left side; or below all panels where there is
-    no room `beside`."""
+    """Draw a legend `beside` the last panel, or below all panels.
+
+    `left` is the legend's left side in widths of the panel.
+    """
     figure: Any = axes.get_figure(root=True)
     how: Any = {"title": title or None, "title_fontsize": "small", "alignment": "left", "labelspacing": 0.3}
     if beside:
@@ -258,7 +272,7 @@ def legend_beside(
 
 
 def colour_bar(axes: Axes, shown: ScalarMappable, title: str, **how: Any) -> None:
-    """The scale of colours beside `axes`, under its title."""
+    """Draw a colour bar with a title beside `axes`."""
     figure: Any = axes.get_figure(root=True)
     bar = figure.colorbar(shown, ax=axes, **how)
     bar.outline.set_visible(False)
@@ -266,12 +280,12 @@ def colour_bar(axes: Axes, shown: ScalarMappable, title: str, **how: Any) -> Non
 
 
 def even_ticks(most: int = 7) -> MaxNLocator:
-    """Marks at round numbers."""
+    """Ticks at round numbers."""
     return MaxNLocator(most, steps=[1, 2, 2.5, 5, 10])
 
 
 def whole_numbers(axes: Axes, values: Iterable[int]) -> None:
-    """Mark the x axis at whole numbers, the first of `values` among them: epochs."""
+    """Set ticks of the x axis (epochs) at whole numbers, including the first of `values`."""
     known = list(values)
     even = MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True).tick_values(known[0], known[-1])
     inside = {round(tick) for tick in even if known[0] <= tick <= known[-1] and tick == round(tick)}
@@ -279,7 +293,7 @@ def whole_numbers(axes: Axes, values: Iterable[int]) -> None:
 
 
 def captioned(axes: Axes, title: str, details: Sequence[str] = (), weight: str = "normal") -> None:
-    """A title at the left of a panel, and lines in grey between the two."""
+    """Set a title at the left of a panel, with lines of `details` in grey below it."""
     axes.set_title(title, weight=weight, pad=4 + 72 * line_height() * len(details))
     if details:
         how: Any = {"color": MUTED, "size": "small", "linespacing": LINE}
@@ -287,7 +301,7 @@ def captioned(axes: Axes, title: str, details: Sequence[str] = (), weight: str =
 
 
 def class_ticks(axes: Axes, names: Sequence[str], room: float) -> None:
-    """A mark for each class along x, over `room` inches: names that do not fit beside each other are turned."""
+    """Set a tick for each class along x, over `room` inches. Names that do not fit are rotated by 45 degrees."""
     turned = max(map(text_width, names)) > 0.9 * room / len(names)
     how: Any = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if turned else {}
     axes.set_xticks(range(len(names)), names, **how)
@@ -302,12 +316,12 @@ def _width(text: str, size: float, bold: bool) -> float:
 
 
 def text_width(text: str, size: str = "small", bold: bool = False) -> float:
-    """Inches that the longest line of `text` takes."""
+    """The width of the longest line of `text` in inches."""
     return max(_width(line, points(size), bold) for line in text.split("\n"))
 
 
 def wrapped(text: str, size: str, inches: float, bold: bool = False) -> list[str]:
-    """The words of `text` in lines of at most so many inches; a word that is longer loses its middle."""
+    """`text` wrapped into lines that are at most `inches` wide. A longer word is shortened in its middle."""
     lines: list[str] = []
     for word in (_shortened(word, size, inches, bold) for word in shortened(clean(text), _LONGEST).split()):
         if lines and text_width(f"{lines[-1]} {word}", size, bold) <= inches:
@@ -318,9 +332,9 @@ def wrapped(text: str, size: str, inches: float, bold: bool = False) -> list[str
 
 
 def fitted(text: str, size: str, inches: float, lines: int = 2, bold: bool = False) -> str:
-    """`text` in at most so many lines of at most so many inches; an ellipsis stands for what has no room.
+    """`text` in at most `lines` lines that are at most `inches` wide; an ellipsis replaces what does not fit.
 
-    What is too long loses its middle, for the end of a setting is its value.
+    Text is cut in the middle, because the end of a setting is its value.
     """
     found = wrapped(text, size, inches, bold)
     if len(found) > lines:
@@ -329,7 +343,7 @@ def fitted(text: str, size: str, inches: float, lines: int = 2, bold: bool = Fal
 
 
 def _shortened(text: str, size: str, inches: float, bold: bool) -> str:
-    """The longest shortening with room; a store's text may have any length, so as few as possible are measured."""
+    """The longest shortening that fits, found by bisection, because measuring is slow and texts may be long."""
     text = shortened(text, _LONGEST)
     few, many = 1, len(text)
     while few < many:
@@ -339,7 +353,7 @@ def _shortened(text: str, size: str, inches: float, bold: bool) -> str:
 
 
 def shortened(text: str, characters: int) -> str:
-    """`text` with an ellipsis in its middle where it is longer: the ending of a file's name stays."""
+    """`text`, with an ellipsis in its middle if it is too long, so that the suffix of a file name stays."""
     if len(text) <= characters:
         return text
     kept = characters - 1
@@ -347,10 +361,10 @@ def shortened(text: str, characters: int) -> str:
 
 
 def mark(right: bool | None) -> str:
-    """What stands before a prediction, so that its colour is not all that tells: `✓ `, `✗ `, or nothing."""
+    """The sign before a prediction, so that colour is not the only sign: `✓ `, `✗ ` or nothing."""
     return "" if right is None else "✓ " if right else "✗ "
 
 
 def verdict(right: bool | None, palette: str) -> str:
-    """The colour of a prediction; that of plain text where it is not known to be right."""
+    """The colour of a prediction; that of plain text if its true class is not known."""
     return INK if right is None else PALETTES[palette].right if right else PALETTES[palette].wrong

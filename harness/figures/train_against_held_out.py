@@ -16,13 +16,13 @@ from harness.figures.gap_marks import gap_colours
 from harness.figures.groups import Group, Measure, count_text, counted, limits
 from harness.records import FloatArray
 
-_WIDTH, _PANEL, _KEY = 9.6, 5.2, 3.3  # inches
-_ROOMY = 7.0  # inches of a figure, from which on the names stand beside the panel
+_WIDTH, _PANEL, _LEGEND = 9.6, 5.2, 3.3  # inches
+_ROOMY = 7.0  # inches; a figure of this width or more has its legend beside the panel
 
 
 @dataclass(frozen=True)
 class Cloud:
-    """The runs of one group with both scores, `points` (n, 2): training and held-out, in percent or nats; their gap."""
+    """The runs of one group: `points` (n, 2) with training and held-out score in percent or nats, and the mean gap."""
 
     label: str
     points: FloatArray
@@ -32,7 +32,7 @@ class Cloud:
 
 @dataclass(frozen=True)
 class Scatter:
-    """A cloud for each group that has a point, in the order given; `left_out` counts the other groups."""
+    """A cloud for each group with at least one point, in the given order; `left_out` counts the other groups."""
 
     clouds: tuple[Cloud, ...]
     left_out: int
@@ -40,13 +40,13 @@ class Scatter:
 
 
 def compute(groups: Sequence[Group], measure: Measure) -> Scatter:
-    """The single runs, their two scores matched by seed.
+    """A point for each run, with its two scores matched by seed.
 
     Raises:
         ValueError: there is no group.
     """
     if not groups:
-        raise ValueError("a scatter needs one group of runs at least")
+        raise ValueError("a scatter needs at least one group of runs")
     clouds = []
     for group in groups:
         train, held_out = group.train.by_seed, group.held_out.by_seed
@@ -60,9 +60,9 @@ def compute(groups: Sequence[Group], measure: Measure) -> Scatter:
 
 @style.look
 def draw(view: Scatter, title: str) -> Figure:
-    """A point a run. Up to twelve groups have a colour and a marker each; more are coloured by their mean gap.
+    """Draw a point for each run. Up to twelve groups have a colour and a marker each; more are coloured by mean gap.
 
-    Thin lines join points of equal gap; the diagonal, where there is none, is dashed.
+    Thin lines join points of equal gap. The diagonal (no gap) is dashed.
     """
     measure, by_group = view.measure, len(view.clouds) <= len(style.SERIES)
     runs = sum(len(cloud.points) for cloud in view.clouds)
@@ -73,11 +73,13 @@ def draw(view: Scatter, title: str) -> Figure:
     if view.left_out:
         heading += f" Left out: {counted(view.left_out, 'group')} without a finished run."
     beside = style.page_width(_WIDTH) >= _ROOMY
-    names = [style.fitted(f"{cloud.label} ({cloud.count})", "small", _KEY) for cloud in view.clouds] if by_group else []
-    key = sum(style.line_height() * (name.count("\n") + 1.3) for name in names) + 0.3
+    names = (
+        [style.fitted(f"{cloud.label} ({cloud.count})", "small", _LEGEND) for cloud in view.clouds] if by_group else []
+    )
+    legend = sum(style.line_height() * (name.count("\n") + 1.3) for name in names) + 0.3
     width = _WIDTH if by_group else _PANEL + 1.8
     figure = style.new_figure(
-        width, max(_PANEL, key) if beside else style.page_width(_PANEL) + key, title, heading, measure.note
+        width, max(_PANEL, legend) if beside else style.page_width(_PANEL) + legend, title, heading, measure.note
     )
     axes = figure.subplots()
     axes.set_box_aspect(1)
@@ -113,7 +115,7 @@ def draw(view: Scatter, title: str) -> Figure:
 
 
 def _set_limits(axes: Axes, view: Scatter) -> None:
-    """All points, and a piece of the diagonal, though no run may be near it."""
+    """Set limits that include all points and a part of the diagonal."""
     points = np.concatenate([cloud.points for cloud in view.clouds] or [np.empty((0, 2))])
     if not len(points):
         axes.set(xlim=(0, 100), ylim=(0, 100))
@@ -126,7 +128,7 @@ def _set_limits(axes: Axes, view: Scatter) -> None:
 
 
 def _draw_equal_gaps(axes: Axes, measure: Measure) -> None:
-    """Lines of equal gap across the panel, each with its gap where it leaves."""
+    """Draw lines of equal gap across the panel, each with its gap at its end."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     sign = 1.0 if measure.quantity == "accuracy" else -1.0  # gap = sign * (training - held-out)
     corners = [sign * (x - y) for x in (left, right) for y in (bottom, top)]

@@ -1,4 +1,4 @@
-"""The data from which the figures of one run are made; needs no matplotlib."""
+"""The data for the figures of one run; needs no matplotlib."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from harness.records import Evaluation, FloatArray, History, ImageArray, Score, 
 
 
 class Drawable(Protocol):
-    """What the figures of one run ask for; a part that none of them asks for need not be there.
+    """The data that figures of one run read. Each figure reads only some of it.
 
-    `test` is what the final weights score on the test images `split`, and `evaluation` all that they say of them;
-    `train` is what the run was trained on. `pixel_scale` (LEVELS,) is what the model's preprocessing makes of each grey
-    value; `palette` is the setting of that name; so many labels of `train` as `noisy_labels` says are wrong on purpose.
+    `split` has the test images, `test` and `evaluation` the scores of the final weights on them, `train` the training
+    images. `pixel_scale` (LEVELS,) has each grey value after the model's preprocessing (None for other
+    data). `palette` is the setting of
+    that name. `noisy_labels` is the number of labels in `train` that are wrong on purpose.
     """
 
     @property
@@ -28,7 +29,7 @@ class Drawable(Protocol):
     @property
     def train(self) -> Split: ...
     @property
-    def pixel_scale(self) -> FloatArray: ...
+    def pixel_scale(self) -> FloatArray | None: ...
     @property
     def class_names(self) -> Sequence[str]: ...
     @property
@@ -41,13 +42,13 @@ class Drawable(Protocol):
 
 @dataclass(frozen=True)
 class RunView:
-    """A run that has just been trained, with all of it in memory; see `Drawable`."""
+    """A run that has just been trained, with all data in memory; see `Drawable`."""
 
     history: History
     evaluation: Evaluation
     split: Split
     train: Split
-    pixel_scale: FloatArray
+    pixel_scale: FloatArray | None
     class_names: Sequence[str]
     title: str
     palette: str = "safe"
@@ -62,8 +63,8 @@ class RunView:
 class PredictedImage:
     """One image (height, width) uint8 and its probabilities (classes,).
 
-    `true` is its class, None for a picture that has none; `label` says which image it is ("test image 12", or the name
-    of a file), and `index` is its place in the split, if it is of one.
+    `true` is its class, or None if that is not known. `label` names the image ("test image 12", or a file name), and
+    `index` is its index in the split, if it is from a split.
     """
 
     image: ImageArray
@@ -84,12 +85,12 @@ class PredictedImage:
 
     @property
     def right(self) -> bool | None:
-        """Whether `predicted` is the true class; None where that is not known."""
+        """Whether `predicted` is the true class; None if that is not known."""
         return None if self.true is None else self.predicted == self.true
 
 
 def predicted_images(split: Split, evaluation: Evaluation, indices: Iterable[int]) -> tuple[PredictedImage, ...]:
-    """Images of the test split by their indices, with what `evaluation` of that split says of them."""
+    """Images of the test split by their indices, with their predictions from the `evaluation` of that split."""
     return tuple(
         PredictedImage(
             split.images[index], evaluation.probabilities[index], int(split.labels[index]), f"test image {index}", index
@@ -99,15 +100,15 @@ def predicted_images(split: Split, evaluation: Evaluation, indices: Iterable[int
 
 
 def first_images(split: Split, evaluation: Evaluation, count: int) -> tuple[PredictedImage, ...]:
-    """The first `count` images, or all of a smaller split: not chosen, so they flatter no model."""
+    """The first `count` images, or all of a smaller split. They are not selected, so they favour no model."""
     return predicted_images(split, evaluation, range(min(count, len(split))))
 
 
 def per_class_table(evaluation: Evaluation) -> dict[str, list[str | float | int]]:
-    """Columns of equal length, a row a class, in the order of the labels: what `mlflow.log_table` takes.
+    """Columns for `mlflow.log_table`, with a row for each class in the order of the labels.
 
-    `precision`, `recall` and `f1` are fractions; `support` counts the images of the class; `most_taken_for` names the
-    class that it is most often mistaken for, and is empty where there was no mistake.
+    `precision`, `recall` and `f1` are fractions; `support` is the number of images of the class. `most_taken_for` is
+    the class that is predicted most often instead, empty if there was no mistake.
     """
     scores = evaluation.per_class
     mistakes = evaluation.confusion.copy()

@@ -77,7 +77,7 @@ def _build(model: Any) -> _Program:
     last = copy.layers[-1].name
     if {LOGITS, PROBABILITIES} & {layer.name for layer in copy.layers}:
 
-        @tf.function(input_signature=[tf.TensorSpec(copy.inputs[0].shape, tf.uint8)])  # type: ignore[untyped-decorator]
+        @tf.function(input_signature=[tf.TensorSpec(copy.inputs[0].shape, copy.inputs[0].dtype)])  # type: ignore[untyped-decorator]
         def answered(images: Any) -> Any:
             answers = copy(images, training=False)
             return answers if last == LOGITS else _before_softmax(answers)

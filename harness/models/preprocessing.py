@@ -12,25 +12,43 @@ from typing import Any
 
 import numpy as np
 
-from harness.records import LEVELS, WHITE, FloatArray, ImageArray
+from harness.records import LEVELS, WHITE, FloatArray, ImageArray, is_grey
 
 _BLOCK = 1_000
 """Images whose squares are held at once: 1.5 MB, which stay in the processor's cache."""
 
 
-def _unit_range(images: ImageArray) -> Any:
-    """The share of white, 0 to 1."""
+def _unit_range(images: Any) -> Any:
+    """From 0 to 1: bytes as the share of white; other numbers by the least and the greatest one of `images`, for each
+    feature of vectors. A feature that is the same everywhere becomes 0."""
     import keras
 
-    return keras.layers.Rescaling(1 / WHITE, name="preprocessing")
+    if images.dtype == np.uint8 and images.ndim > 2:
+        return keras.layers.Rescaling(1 / WHITE, name="preprocessing")
+    axis = 0 if images.ndim == 2 else None
+    least, greatest = images.min(axis=axis).astype(np.float64), images.max(axis=axis).astype(np.float64)
+    scale = 1 / np.where(greatest > least, greatest - least, 1.0)
+    return keras.layers.Rescaling(scale.tolist(), (-least * scale).tolist(), name="preprocessing")
 
 
-def _standardize(images: ImageArray) -> Any:
-    """(pixel - mean) / standard deviation, both scalars over every pixel of `images` (population deviation)."""
+def _standardize(images: Any) -> Any:
+    """(value - mean) / standard deviation over `images` (population deviation): one mean and deviation for grey images,
+    one for each channel of others, and one for each feature of vectors."""
     import keras
 
-    mean, variance = pixel_moments(images)
-    return keras.layers.Normalization(axis=None, mean=mean, variance=variance, name="preprocessing")
+    if is_grey(images):
+        grey_mean, grey_variance = pixel_moments(images)
+        return keras.layers.Normalization(axis=None, mean=grey_mean, variance=grey_variance, name="preprocessing")
+    axes = None if images.ndim == 3 else tuple(range(images.ndim - 1))
+    mean = images.mean(axis=axes, dtype=np.float64)
+    squares = [
+        np.square(images[start : start + _BLOCK] - mean).sum(axis=axes) for start in range(0, len(images), _BLOCK)
+    ]
+    variance = sum(squares) / (images.size / mean.size)
+    variance = np.where(variance > 0, variance, 1.0)  # a feature that is the same everywhere becomes 0
+    return keras.layers.Normalization(
+        axis=None if axes is None else -1, mean=mean.tolist(), variance=variance.tolist(), name="preprocessing"
+    )
 
 
 def pixel_moments(images: ImageArray) -> tuple[float, float]:

@@ -75,7 +75,9 @@ def open_model(store: Store, record: RunRecord, config: Config) -> TrainedRun:
         check_classifier(model, shape, len(names), is_custom(config))
     digests = {split: record.parameters.get(key, "None") for split, key in DIGEST_PARAMETERS.items()}
     given = {split: digest for split, digest in digests.items() if digest != "None"}
-    return TrainedRun(record, config, model, DatasetSpec(config.dataset.name, shape, names, given))
+    return TrainedRun(
+        record, config, model, DatasetSpec(config.dataset.name, shape, names, given, str(model.inputs[0].dtype))
+    )
 
 
 def load_saved(file: Path, record: RunRecord, config: Config) -> Any:

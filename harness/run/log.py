@@ -116,8 +116,8 @@ class RunObserver:
 
     def epoch_completed(self, epoch: int, state: Callable[[], TrainingState]) -> None:
         try:
-            if machine.told_to_end:
-                raise Terminated(machine.told_to_end)
+            if machine.received_signal:
+                raise Terminated(machine.received_signal)
             self._watcher.epoch_completed(epoch, state)
         except KeyboardInterrupt:
             self._checkpoint.keep(state())

@@ -1,6 +1,6 @@
-"""Tables of text: laid out for a terminal by rich; written as CSV and LaTeX by pandas, as HTML by Jinja2, as Markdown.
+"""Tables of text, shown in a terminal (rich) or written as LaTeX (pandas), HTML (Jinja2), Markdown or JSON.
 
-Only rich is imported to show a table. pandas takes most of a second: it is imported where a file is written.
+A table is shown with rich alone. pandas takes most of a second to import, so it is only imported to write a file.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 USUAL_WIDTH = 100
 _SHORTEST = 12
 _BOX = "    \n    \n ── \n    \n ┄┄ \n    \n    \n    \n"
-"""A rule below the heading, a dashed one between parts, and nothing else."""
+"""For rich: a line below the header, a dashed line between parts, no other borders."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Cells below their `header`, under a `title`.
+    """Rows of cells with a `header` and a `title`.
 
-    `columns` has a letter for each column, `l` for text and `r` for numbers; those that it lacks are numbers. A line
-    parts the rows before each place in `parted` from the rest.
+    `columns` has a letter for each column: `l` for text, `r` for numbers. Columns beyond its length are numbers.
+    `parted` has indices of rows that begin a new part, with a line above them.
     """
 
     title: str
@@ -43,30 +43,32 @@ class Table:
 
     @property
     def kinds(self) -> str:
-        """A letter for every column."""
+        """`columns`, with a letter for every column."""
         return self.columns.ljust(len(self.header), "r")
 
     @property
     def parts(self) -> list[Sequence[Sequence[str]]]:
-        """The rows, parted."""
+        """The rows of each part."""
         ends = [0, *sorted(self.parted), len(self.rows)]
         return [self.rows[start:end] for start, end in pairwise(ends)]
 
     @property
     def widths(self) -> list[int]:
-        """What each column takes of a terminal if nothing is folded."""
+        """The width of each column in terminal cells, with no cell wrapped."""
         from rich.cells import cell_len
 
         return [max(map(cell_len, cells)) for cells in zip(self.header, *self.rows, strict=True)]
 
     @property
     def width(self) -> int:
-        """What the table takes then."""
+        """The width of the table in terminal cells, with no cell wrapped."""
         return sum(self.widths) + 2 * (len(self.header) - 1)
 
     def fitted(self, room: float, expendable: Sequence[int]) -> tuple[Table, list[int]]:
-        """The table without as many of the columns at `expendable`, in this order, as make it wider than `room`; and
-        which were left out."""
+        """The table without the columns that make it wider than `room`, and the indices of these columns.
+
+        Columns at the indices `expendable` are left out one by one, in this order, until the table fits.
+        """
         table, left_out = self, list[int]()
         for place in expendable:
             if table.width <= room:
@@ -78,8 +80,10 @@ class Table:
         return table, left_out
 
     def grid(self, bold: str | None = None, styles: Mapping[int, str] | None = None) -> rich.table.Table:
-        """The table for a rich console; the column of the heading `bold` is so, rows have the `styles` at their places.
-        Text that finds no room takes several lines."""
+        """The table for a rich console. Text that does not fit is wrapped.
+
+        The column with the heading `bold` is bold; `styles` has rich styles by row index.
+        """
         from rich.box import Box
         from rich.table import Table as Grid
         from rich.text import Text
@@ -97,10 +101,9 @@ class Table:
         return grid
 
     def lines(self, shorten: str = "") -> list[str]:
-        """As text, as wide as it needs. On a terminal that is too narrow for it the longest cells of the column
-        `shorten` are cut.
+        """The table as lines of text at full width. If the terminal is too narrow, the column `shorten` is cut.
 
-        Only the sizes are rich's: to lay out thousands of rows takes it seconds.
+        rich only measures the cells here, because it needs seconds to lay out thousands of rows.
         """
         from rich.cells import cell_len, set_cell_size
 
@@ -123,12 +126,12 @@ class Table:
         return [lines[0], "─" * whole, *lines[1:]]
 
     def markdown(self) -> str:
-        """As Markdown, without the title."""
+        """The table as Markdown, without the title."""
         rule = ["---" if kind == "l" else "---:" for kind in self.kinds]
         return "\n".join(map(markdown_row, (self.header, rule, *self.rows)))
 
     def latex(self) -> str:
-        """As the environment `tabular` with the rules of booktabs."""
+        """The table as a LaTeX `tabular` environment with the rules of booktabs."""
         import pandas
 
         frame = pandas.DataFrame([[*map(latex, row)] for row in self.rows], columns=[*map(latex, self.header)])
@@ -141,28 +144,28 @@ class Table:
 def text_table(
     header: Sequence[str], rows: Sequence[Sequence[str]], numbers: Collection[str] = (), shorten: str = ""
 ) -> list[str]:
-    """The lines of a table; the columns named in `numbers` are aligned at their right. `shorten`: see `Table.lines`."""
+    """The lines of a table. Columns named in `numbers` are right-aligned; `shorten`: see `Table.lines`."""
     kinds = "".join("r" if heading in numbers else "l" for heading in header)
     return Table("", header, rows, kinds).lines(shorten)
 
 
 @dataclass(frozen=True)
 class Page:
-    """What stands `above` and `below` some tables, a paragraph each; the first of `above` is the headline."""
+    """Tables with paragraphs `above` and `below` them. The first paragraph of `above` is the headline."""
 
     above: Sequence[str]
     tables: Sequence[Table]
     below: Sequence[str]
 
     def plain(self) -> str:
-        """As text, lines of prose broken at the usual width."""
+        """The page as text, with prose wrapped at `USUAL_WIDTH`."""
         lines = [*wrapped(self.above), ""]
         for table in self.tables:
             lines += [*wrapped([table.title]), *table.lines(), ""]
         return "\n".join([*lines, *wrapped(self.below)]) + "\n"
 
     def markdown(self) -> str:
-        """As Markdown, prose unbroken."""
+        """The page as Markdown, with prose not wrapped."""
         first, *rest = self.above
         parts = [f"**{first}**", *rest]
         for table in self.tables:
@@ -171,7 +174,7 @@ class Page:
         return markdown_page("\n\n".join([*parts, *self.below]) + "\n")
 
     def latex(self) -> str:
-        r"""As LaTeX to be read with `\input`: a float for each table. It needs the package booktabs."""
+        r"""The page as LaTeX for `\input`: a float for each table. It needs the package booktabs."""
         headline, *above = map(latex, self.above)
         floats = []
         for place, table in enumerate(self.tables):
@@ -187,34 +190,46 @@ class Page:
 
     def html(self) -> str:
         """As an HTML page that needs nothing else."""
+        return self._filled("page.html")
+
+    def cell(self) -> str:
+        """As a part of an HTML page, for the cell of a notebook."""
+        return self._filled("cell.html")
+
+    def _filled(self, template: str) -> str:
         from jinja2 import Environment, PackageLoader, StrictUndefined
 
         environment = Environment(
             loader=PackageLoader("harness.tabular"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
             keep_trailing_newline=True,
         )  # fmt: skip
-        return environment.get_template("page.html").render(page=self)
+        return environment.get_template(template).render(page=self)
 
 
 FORMATS = ("table", "json", "csv", "markdown", "latex", "html")
+CELL = "cell"
+"""The format in which a notebook shows tables; no command offers it."""
 
 
 def rendered(form: str, page: Callable[[], Page], files: Mapping[str, Callable[[], str]]) -> str:
-    """In one of `FORMATS`: what `files` has for it, else the page.
+    """In one of `FORMATS`, or as a `CELL`: what `files` has for it, else the page.
 
     Raises:
-        RequestError: another `form`.
+        RequestError: `form` is not one of `FORMATS`.
     """
-    if form not in FORMATS:
+    if form not in (*FORMATS, CELL):
         raise RequestError(f"Unknown format '{form}'.{suggestion(form, FORMATS)} Choose from {', '.join(FORMATS)}.")
     if form in files:
         return files[form]()
     whole = page()
-    return {"table": whole.plain, "markdown": whole.markdown, "latex": whole.latex, "html": whole.html}[form]()
+    forms = {
+        "table": whole.plain, "markdown": whole.markdown, "latex": whole.latex, "html": whole.html, CELL: whole.cell,
+    }  # fmt: skip
+    return forms[form]()
 
 
 def json_text(document: object) -> str:
-    """As JSON, which has no NaN and no infinity: null. A value of several, such as an interval, is a list."""
+    """`document` as JSON. NaN and infinity become null; tuples and other iterables become lists."""
     return json.dumps(_in_json(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -229,5 +244,5 @@ def _in_json(value: Any) -> Any:
 
 
 def wrapped(lines: Sequence[str]) -> list[str]:
-    """Lines broken where they are longer than a usual terminal is wide."""
+    """The lines, wrapped at `USUAL_WIDTH`."""
     return [part for line in lines for part in wrap(line, USUAL_WIDTH, subsequent_indent="  ", break_long_words=False)]

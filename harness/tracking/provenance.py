@@ -8,13 +8,15 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import distribution, distributions, version
 from pathlib import Path
 
-from harness import paths
+from harness import paths, surroundings
 from harness.machine import available_cpus, gpus, this_process
 from harness.surroundings import ignored
 from harness.tracking.selection import COMMIT_TAG, DIRTY_TAG, LIBRARIES, PROCESS_TAG, VERSION_TAG, recorded_commit
@@ -249,10 +251,26 @@ def machine_tags() -> dict[str, str]:
         "harness.command": typed_command(),
         PROCESS_TAG: this_process(),
         **({"harness.ignored_environment": ", ".join(names)} if (names := ignored()) else {}),
+        **({"harness.environment_in_effect": ", ".join(surroundings.in_effect)} if surroundings.in_effect else {}),
     }
+
+
+_called_as: ContextVar[tuple[str, ...]] = ContextVar("called_as", default=())
+
+
+@contextmanager
+def called_as(*words: str) -> Iterator[None]:
+    """In the block, `typed_command` is this command: the one that does the same as the call from Python."""
+    before = _called_as.set(words)
+    try:
+        yield
+    finally:
+        _called_as.reset(before)
 
 
 def typed_command() -> str:
     """The command as the user typed it; during a run, `sys.argv` is that of Hydra."""
+    if words := _called_as.get():
+        return shlex.join(words)
     program, *arguments = sys.orig_argv[1:] or [""]
     return shlex.join([Path(program).name, *arguments])

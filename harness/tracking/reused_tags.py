@@ -1,4 +1,4 @@
-"""The tags of a parent run that list the sweep's reused runs, written and read. `sweep/plan.py` chooses these runs.
+"""The tags of a parent run that list the sweep's reused runs, written and read. `sweeps/plan.py` chooses these runs.
 
 A reused run stays a child of its own parent, if it has one, and nothing is written to it: many sweeps can share a run.
 """

@@ -3,7 +3,7 @@
 from harness.training.engines import choose_engine, fit, load_callbacks
 from harness.training.events import TrainingObserver
 from harness.training.seeding import seed_everything
-from harness.training.startup import import_tensorflow, intra_op_threads
+from harness.training.startup import import_tensorflow, intra_op_threads, process_settings_restored
 from harness.training.state import TrainingState, capture, weight_shapes, weights_of, write_state
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "import_tensorflow",
     "intra_op_threads",
     "load_callbacks",
+    "process_settings_restored",
     "seed_everything",
     "weight_shapes",
     "weights_of",

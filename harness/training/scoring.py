@@ -37,9 +37,10 @@ def build_scorer(model: Any, head: str, jit_compile: bool) -> Scorer:
 
         def add(number: Any, loss: Any, right: Any) -> tuple[Any, Any, Any]:
             start = number * CHUNK
-            beginning = [start, *[0] * (len(images.shape) - 1)]
-            chunk = tf.slice(images, beginning, [CHUNK, *images.shape[1:]])
-            more_loss, more_right = totals(chunk, tf.slice(labels, [start], [CHUNK]))
+            more_loss, more_right = totals(
+                tf.slice(images, [start] + [0] * (len(images.shape) - 1), [CHUNK, *images.shape[1:]]),
+                tf.slice(labels, [start], [CHUNK]),
+            )
             return number + 1, loss + more_loss, right + more_right
 
         loss, right = tf.constant(0.0), tf.constant(0)

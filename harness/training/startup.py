@@ -6,11 +6,12 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import random
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import IO
+from typing import IO, Any
 
 from harness.errors import ConfigError
 from harness.machine import available_cpus
@@ -46,6 +47,40 @@ def intra_op_threads() -> int:
     return int(tf.config.threading.get_intra_op_parallelism_threads()) or available_cpus()
 
 
+@contextmanager
+def process_settings_restored() -> Iterator[None]:
+    """In a process that is not only the harness's: the random states of Python and NumPy, and Keras's global settings,
+    are after the block as they were. In it, Keras has its default settings."""
+    import numpy as np
+
+    states = random.getstate(), np.random.get_state()
+    keras, tf, kept = sys.modules.get("keras"), sys.modules.get("tensorflow"), None
+    if keras is not None and tf is not None:
+        kept = (
+            keras.config.floatx(), keras.config.epsilon(), keras.config.image_data_format(),
+            keras.config.dtype_policy(), tf.config.functions_run_eagerly(),
+        )  # fmt: skip
+        _set_keras("float32", 1e-7, "channels_last", "float32", False)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        if kept is not None:
+            _set_keras(*kept)
+
+
+def _set_keras(floatx: str, epsilon: float, image_format: str, policy: Any, eagerly: bool) -> None:
+    import keras
+    import tensorflow as tf
+
+    keras.config.set_floatx(floatx)
+    keras.config.set_epsilon(epsilon)
+    keras.config.set_image_data_format(image_format)
+    keras.config.set_dtype_policy(policy)
+    tf.config.run_functions_eagerly(eagerly)
+
+
 def _start(threads: int | None) -> None:
     prepare()
     # Processes that share a GPU each take the memory that they need, instead of all that there is.
@@ -60,10 +95,7 @@ def _start(threads: int | None) -> None:
             f"Keras was imported with the backend {backend} before the harness started in this process. The harness "
             "trains on TensorFlow: start it in a process of its own."
         )
-    # Of a Keras that somebody else has imported.
-    keras.config.set_floatx("float32")
-    keras.config.set_epsilon(1e-7)
-    keras.config.set_image_data_format("channels_last")
+    _set_keras("float32", 1e-7, "channels_last", "float32", False)  # somebody else may have imported Keras
     with suppress(RuntimeError):  # somebody else has started it: the caller is told if the numbers differ
         # Left alone, TensorFlow takes every core of the machine, also under a quota of two.
         tf.config.threading.set_intra_op_parallelism_threads(threads or available_cpus())

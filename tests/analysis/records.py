@@ -1,4 +1,4 @@
-"""Run records for tests of what is done with them."""
+"""Run records for tests of comparisons."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def run(
 
 
 def data(train: str, test: str, val: str = "None", variant: str = "published") -> dict[str, str]:
-    """The parameters of a run by which its images are told, for `run`."""
+    """Arguments for `run`: the parameters that identify a run's images."""
     return {
         "data__train_digest": train, "data__val_digest": val, "data__test_digest": test, "data__variant": variant,
     }  # fmt: skip

@@ -155,7 +155,7 @@ def test_the_table_reads_in_points_and_the_files_keep_fractions() -> None:
     assert len({line.count("|") for line in markdown}) == 1
 
 
-def test_a_baseline_that_ranks_first_is_said_to_flatter_itself() -> None:
+def test_the_report_warns_of_a_baseline_that_ranks_first() -> None:
     warned = "The baseline ranks first here"
     assert warned in render(held(usual(), "less"), "table")
     assert warned not in render(held(usual(), "base"), "table")

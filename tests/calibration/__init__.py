@@ -1,1 +1,1 @@
-"""How often the statistics of comparisons are right on real runs: `python -m tests.calibration` (make calibration)."""
+"""Measures how often the statistics of comparisons are right on real runs: `make calibration`."""

@@ -14,7 +14,7 @@ TIMES = 2000
 
 
 def table(rates: Sequence[Rate], times: int) -> str:
-    """Markdown: a line for each rate."""
+    """The rates as a Markdown table, a line for each."""
     lines = [
         f"{times:,} pseudo-sweeps for each line (intervals over images: {times // 4:,}).",
         "",
@@ -32,7 +32,7 @@ def table(rates: Sequence[Rate], times: int) -> str:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Measure, and print or write the table."""
+    """Measure the rates, and print the table or write it into a page."""
     numbers = [int(text) for text in arguments if text.isdecimal()]
     times, started, rates = (numbers or [TIMES])[0], time.perf_counter(), []
     for group in GROUPS:

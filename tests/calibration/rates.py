@@ -1,4 +1,4 @@
-"""The rates of the calibration table, each measured through the functions that a comparison uses."""
+"""The rates of the calibration table, each measured with the functions that a comparison uses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.analysis.effects import effects
 from harness.analysis.rows import Row
 from harness.metrics import onset
 from harness.records import Predictions, RunRecord
-from harness.report.testing import all_tests
+from harness.reports.testing import all_tests
 from tests.calibration.real_runs import (
     SEEDS,
     Values,
@@ -35,7 +35,7 @@ NS = (2, 3, 5, 10)
 
 @dataclass(frozen=True)
 class Rate:
-    """A measured share in per cent, or a figure in `unit`; `nominal` is what is promised, in words."""
+    """A measured share in percent, or a value in `unit`; `nominal` is the promised rate, in words."""
 
     group: str
     what: str
@@ -50,7 +50,7 @@ class Rate:
 
 
 def share(trial: Callable[[np.random.Generator], bool | None], times: int, seed: int = 0) -> float:
-    """How often a trial is true, in per cent of those that say anything (not None)."""
+    """How often a trial is true, in percent of the trials that are not None."""
     rng = np.random.default_rng(seed)
     told = [answer for _ in range(times) if (answer := trial(rng)) is not None]
     return 100 * float(np.mean(told)) if told else float("nan")
@@ -83,7 +83,7 @@ def row_intervals(times: int) -> Iterator[Rate]:
             )
 
     def collapsing(rng: np.random.Generator) -> bool:
-        """One run in ten has learnt nothing: both accuracies 10 %."""
+        """One run in ten has learnt nothing: all accuracies are 10 %."""
         values = drawn(some(settings(), 1), 5, rng)
         (key, of), lost = next(iter(values.items())), rng.random(5) < 0.1
         of = np.where(lost[:, None], [0.1, 2.3, 0.1, 2.3, 0.1, 2.3], of)
@@ -99,7 +99,7 @@ def row_intervals(times: int) -> Iterator[Rate]:
 
 
 def effect_alarms(times: int) -> Iterator[Rate]:
-    """`--effect` of a setting that does nothing: two levels that are other seeds of the same configurations."""
+    """`--effect` of a setting without effect: its two levels are different seeds of the same configurations."""
     for configurations in (1, 3, 6):
         for n in NS:
 
@@ -117,7 +117,7 @@ def effect_alarms(times: int) -> Iterator[Rate]:
 
 
 def baseline_alarms(times: int) -> Iterator[Rate]:
-    """`--baseline` where all rows are equal."""
+    """`--baseline` if all rows are equal."""
     equal = equalised(settings())
     for rows in (2, 3, 6):
         for n in NS:
@@ -152,7 +152,7 @@ def baseline_alarms(times: int) -> Iterator[Rate]:
 
 
 def power(times: int) -> Iterator[Rate]:
-    """How often a true difference of the gap of accuracy between one of six rows and the baseline is claimed."""
+    """How often a true difference in the gap of accuracy between one of six rows and the baseline is claimed."""
     equal = equalised(settings())
     deviation = float(np.mean([(of[:, 0] - of[:, 2]).std(ddof=1) for of in equal.values()]))
     for n in (3, 5, 10):
@@ -175,7 +175,7 @@ def power(times: int) -> Iterator[Rate]:
 
 
 def reports(times: int) -> Iterator[Rate]:
-    """The page of a report: a false claim where all rows are equal, and its headline where they are not."""
+    """A report: false claims if all rows are equal, and its headline if they are not."""
     equal = equalised(settings())
     for n in (3, 5, 10):
 
@@ -203,7 +203,7 @@ def reports(times: int) -> Iterator[Rate]:
 
 
 def few_common_seeds(times: int) -> Iterator[Rate]:
-    """Two rows of five seeds each of which few are common."""
+    """Two rows of five seeds each, with few seeds in common."""
     equal = some(equalised(settings()), 2)
     for common in (2, 4):
 
@@ -223,7 +223,7 @@ def few_common_seeds(times: int) -> Iterator[Rate]:
 
 
 def underfit(times: int) -> Iterator[Rate]:
-    """Rows that are called underfit although they are as accurate as the others, and one that is."""
+    """How often rows are called underfit, if they are as accurate as the others and if one is not."""
     equal = equalised(settings())
     for n in (3, 5):
         found = _pages(equal, n, times)
@@ -246,7 +246,7 @@ def underfit(times: int) -> Iterator[Rate]:
 
 
 def fronts(times: int) -> Iterator[Rate]:
-    """Whether rows that are shown on the front belong to it, by the share that is shown with them."""
+    """How many rows that are shown on the front belong to it, by the share that is shown with them."""
     means = {key: (truth(of, GAP), truth(of, ACCURACY)) for key, of in settings().items()}
     belongs = {
         key for key, (gap, accuracy) in means.items()
@@ -262,7 +262,7 @@ def fronts(times: int) -> Iterator[Rate]:
 
 
 def selection(times: int) -> Iterator[Rate]:
-    """By how much the first of equal rows is flattered on the split that ranked it, and on the other."""
+    """By how much the first of equal rows looks too good, on the split that ranked it and on the other."""
     equal = equalised(settings())
     rng = np.random.default_rng(5)
     for rows, n in ((6, 5), (24, 3)):
@@ -282,7 +282,7 @@ def selection(times: int) -> Iterator[Rate]:
 
 
 def images(times: int) -> Iterator[Rate]:
-    """Intervals where the 10,000 test images are all there are, and rows are evaluated by some of them."""
+    """Intervals of rows that are evaluated on a part of the 10,000 test images, which stand for all images."""
     group = "held-out images"
     for count in (500, 2000):
         for n in (3, 5, 10):
@@ -395,7 +395,7 @@ GROUPS = (
 
 
 def measure(times: int) -> list[Rate]:
-    """Every rate, each from so many pseudo-sweeps (intervals over images from a quarter of them)."""
+    """Every rate, each from `times` pseudo-sweeps (intervals over images from a quarter of them)."""
     return [rate for group in GROUPS for rate in group(times)]
 
 
@@ -414,7 +414,7 @@ def _key(row: Row) -> tuple[str, str]:
 
 
 def _true_effect(block: Findings, cells: object) -> float:
-    """The true mean difference of a level to the reference over the configurations at hand."""
+    """The true mean difference between a level and the reference, over all configurations."""
     assert isinstance(cells, dict)
     ((key, level),) = cells.items()
     reference = block.baseline.partition("=")[2]

@@ -1,8 +1,8 @@
 """The real runs of tests/data/real_runs, and pseudo-sweeps drawn from them.
 
-A pseudo-sweep has n of the forty seeds of each configuration, drawn without replacement, the same for all of them. A
-mean of n of forty lies nearer to the mean of the forty than that of n new seeds would; so the mean of each row is moved
-away from it by 1 / sqrt(1 - n/40), while its spread stays. Then everything has the first two moments of new seeds.
+A pseudo-sweep has n of the forty seeds, drawn without replacement, the same for each configuration. A mean of n of
+forty is closer to the mean of all forty than a mean of n new seeds would be. So the distance of each row's mean from
+the overall mean is divided by sqrt(1 - n/40), and its spread is kept. Mean and variance are then those of new seeds.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ SEEDS = 40
 Configuration = tuple[str, str]
 """Model and dropout."""
 Values = Mapping[Configuration, np.ndarray]
-"""(seeds, scores) of each configuration, the scores as in `SCORES`."""
+"""An array (seeds, scores) for each configuration, with the scores in the order of `SCORES`."""
 
 
 @cache
 def settings() -> Values:
-    """Six configurations under forty seeds."""
+    """Six configurations with forty seeds each."""
     return {key: np.array([values for _, values in rows]) for key, rows in _read("settings").items()}
 
 
 @cache
 def draws() -> Values:
-    """(draws, seeds, scores): twenty draws of the training images, three seeds each."""
+    """Arrays (draws, seeds, scores): twenty draws of the training images, three seeds each."""
     return {
         key: np.array([values for _, values in sorted(rows, key=lambda row: row[0])]).reshape(20, 3, -1)
         for key, rows in _read("draws").items()
@@ -57,7 +57,7 @@ def curves(sweep: str) -> list[tuple[np.ndarray, np.ndarray]]:
 
 @cache
 def right(dropout: str) -> np.ndarray:
-    """(seeds, images): which test images each run of the single-128 model had right."""
+    """(seeds, images): which test images each run of the model with one layer of 128 units predicted correctly."""
     with np.load(FOLDER / "right.npz") as arrays:
         return np.unpackbits(arrays[f"dropout_{dropout}"], axis=1).astype(bool)
 
@@ -73,13 +73,13 @@ def _read(sweep: str) -> dict[Configuration, list[tuple[tuple[int, int], list[fl
 
 
 def equalised(values: Values) -> Values:
-    """The same, every configuration moved to the means of the first: no difference between them is true."""
+    """The values, with every configuration shifted to the means of the first, so that there is no true difference."""
     first = next(iter(values.values())).mean(axis=0)
     return {key: of - of.mean(axis=0) + first for key, of in values.items()}
 
 
 def drawn(values: Values, n: int, rng: np.random.Generator) -> Values:
-    """n seeds of each configuration, the same of all."""
+    """A pseudo-sweep: n seeds, the same for each configuration; see the module."""
     chosen = rng.choice(SEEDS, size=n, replace=False)
     stretch = 1 / np.sqrt(1 - n / SEEDS) - 1
     found = {}
@@ -90,7 +90,7 @@ def drawn(values: Values, n: int, rng: np.random.Generator) -> Values:
 
 
 def records(values: Values, first_seed: int = 0, **extra: object) -> list[RunRecord]:
-    """Runs with these scores, under seeds from `first_seed` on."""
+    """Runs with these scores, and with seeds from `first_seed` on."""
     return [
         run(metrics=metrics(scores), seed=first_seed + seed, model__name=model, model__dropout=dropout,
             **data("train", "test", "val"), **extra)

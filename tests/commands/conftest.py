@@ -1,4 +1,4 @@
-"""A store of the project that tests may fill and empty: an empty one is made once and copied."""
+"""A store for each test to fill and empty: a copy of an empty store that is made once."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.tracking.stores import new_client, new_study, record, record_model, r
 
 HOUR = 3_600_000
 FIRST = 1_760_000_000_000
-"""When the first run of a test begins: in October 2025, in milliseconds."""
+"""The start of a test's first run, in October 2025, in milliseconds."""
 
 
 @dataclass
 class Filled:
-    """The project's store, and what tests put into it. Runs begin an hour apart."""
+    """The project's store, with methods to add runs. Runs start an hour apart."""
 
     root: Path
     client: MlflowClient
@@ -27,7 +27,7 @@ class Filled:
     runs: int = 0
 
     def run(self, name: str, state: str | None = "FINISHED", model: bool = False, **tags: str) -> str:
-        """The id of a run with an artifact of 1,000 bytes, a checkpoint of 10, and a model of 500 where it has one."""
+        """Add a run with an artifact of 1,000 bytes, a checkpoint of 10, and perhaps a model of 500. Returns its id."""
         self.runs += 1
         named = {key.replace("__", "."): value for key, value in tags.items()}
         run_id = record(
@@ -41,7 +41,7 @@ class Filled:
         return run_id
 
     def sweep(self, name: str, *jobs: str, model: bool = False) -> list[str]:
-        """The ids of a sweep and its runs."""
+        """Add a sweep with a run for each of `jobs`. Returns the ids of the sweep and its runs."""
         started = FIRST + self.runs * HOUR + HOUR // 2
         parent = record_sweep(self.client, self.experiment, name, started=started, swept=["seed"])
         return [parent, *(self.run(job, model=model, mlflow__parentRunId=parent) for job in jobs)]
@@ -50,7 +50,7 @@ class Filled:
         return self.root / "mlruns" / "study" / run_id
 
     def left(self) -> set[str]:
-        """Every file below the root but the database's own."""
+        """Every file below the root except those of the database."""
         files = (file for file in self.root.rglob("*") if file.is_file())
         return {str(file.relative_to(self.root)) for file in files if not file.name.startswith("mlflow.db")}
 

@@ -45,7 +45,7 @@ def draw(filled: Filled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dra
     return invoke
 
 
-def test_a_figure_of_a_run_is_drawn_for_a_column_of_a_paper(draw: Draw) -> None:
+def test_a_figure_of_a_run_is_drawn_in_the_width_of_a_column(draw: Draw) -> None:
     paper = ("$one$", "learning_curves", "--width", "3.3", "--font-size", "8", "--output", "paper")
     assert draw(*paper, "--dpi", "300").stdout == "Wrote paper/learning_curves.png\n"
     with Image.open("paper/learning_curves.png") as picture:
@@ -72,7 +72,7 @@ def test_text_and_marks_grow_with_the_font(draw: Draw) -> None:
     assert high[0] < high[1]
 
 
-def test_the_title_may_be_another_or_none(draw: Draw) -> None:
+def test_the_title_can_be_replaced_or_left_out(draw: Draw) -> None:
     draw("$one$", "learning_curves", "--format", "svg", "--title", "")
     assert "$one$" not in Path("figures/learning_curves.svg").read_text()
 

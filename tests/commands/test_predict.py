@@ -67,7 +67,7 @@ def enlarged(image: np.ndarray, invert: bool = True) -> Image.Image:
         (["--layout", "grid", "--palette", "blue"], "--layout and --palette: there is no picture to draw"),
         (["--output", "a.jpg"], "Give a name that ends in .png"),
         (["--output", "folder.png"], "is a folder"),
-        (["--output", "file/a.png"], "file is no folder"),
+        (["--output", "file/a.png"], "file is not a folder"),
         (["--output", "a.png", "--layout", "single"], "--layout single shows one image, and there are 25"),
         (["--output", "a.png", "--layout", "line", "--index", "0-1"], "--layout line shows one image, and there are 2"),
         (["--output", "a.png", "--columns", "3"], "only a grid has columns, and 25 images are drawn as sheet"),

@@ -51,18 +51,20 @@ def test_every_experiment_opens_with_question_command_duration_and_expectation(n
     [(100, 10, 4), (101, 10, 4), (160, 10, 2), (1000, 10, 1), (10, 100, 40)],
     ids=["exactly", "a last batch that is not full", "2.5 epochs", "less than an epoch", "one batch"],
 )
-def test_epochs_follow_from_a_number_of_steps(images: int, batch: int, epochs: int) -> None:
+def test_epochs_are_computed_from_a_number_of_steps(images: int, batch: int, epochs: int) -> None:
     asked = f"regime.epochs=${{harness_epochs:40,{images},{batch}}}"
     assert compose_config([asked]).regime.epochs == epochs
 
 
 def test_epochs_of_a_training_set_of_unknown_size_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"dataset.train_size=null: .* 4,000 steps.* Give it as a number\.$"):
+    with pytest.raises(
+        ConfigError, match=r"dataset.train_size=null: .* 4,000 steps.* dataset.train_size as a number\.$"
+    ):
         compose_config(["experiments=train_size", "dataset.train_size=null"])
 
 
 @pytest.mark.parametrize("wrong", ["dataset.train_size=0", "regime.batch_size=0"])
-def test_epochs_that_follow_from_steps_leave_a_wrong_size_to_its_own_rule(wrong: str) -> None:
+def test_a_wrong_size_is_refused_by_its_own_rule_when_epochs_are_computed(wrong: str) -> None:
     with pytest.raises(ConfigError, match=f"^{wrong}: must be at least 1"):
         compose_config(["experiments=train_size", wrong])
 
@@ -88,7 +90,7 @@ def test_a_line_in_the_table_of_optimizers_makes_a_new_one() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
-def test_an_optimizers_file_states_keras_own_defaults(name: str) -> None:
+def test_the_options_of_an_optimizer_state_the_defaults_of_keras(name: str) -> None:
     import keras
 
     from harness.training.compiling import build_optimizer
@@ -99,12 +101,12 @@ def test_an_optimizers_file_states_keras_own_defaults(name: str) -> None:
     assert {key for key in theirs if ours[key] != theirs[key]} - {"name"} == OPTIMIZERS[name].instead.keys()
 
 
-def test_parameters_have_the_same_keys_whatever_is_chosen() -> None:
+def test_every_choice_has_parameters_with_the_same_keys() -> None:
     keys = [list(flatten(compose_config(choice))) for choice in ([], ["model=cnn", "optimizer=sgd", "dataset=mnist"])]
     assert keys[0] == keys[1]
 
 
-def test_the_named_models_have_the_layers_that_they_are_named_after() -> None:
+def test_named_models_have_the_layers_in_their_name() -> None:
     assert compose_config(["model=mlp_128"]).model.hidden == [128]
     assert compose_config(["model=mlp_128_128"]).model.hidden == [128, 128]
     assert compose_config(["model=mlp_300_100"]).model.hidden == [300, 100]
@@ -128,17 +130,17 @@ def test_the_named_models_have_the_layers_that_they_are_named_after() -> None:
         (["optimizer=[1"], ["optimizer=[1", "cannot be read"]),
         (["tracking=5"], ["tracking=5", "a group"]),
         (["experiments=dem"], ["experiments=dem", "Did you mean 'demo'?"]),
-        (["~optimizer=adam"], ["~optimizer=adam: every run needs one of the group optimizer"]),
-        (["~model"], ["~model: every run needs one of the group model; it cannot be taken out"]),
+        (["~optimizer=adam"], ["~optimizer=adam: every run needs an option of the group optimizer"]),
+        (["~model"], ["~model: every run needs an option of the group model, so it cannot be removed"]),
         (["optimizer=SGD"], ["Did you mean 'sgd'?"]),
         (["optimizer.lr=0.1"], ["Did you mean 'optimizer.learning_rate'?"]),
-        (["seed"], ["seed: this is no setting with a value. Write seed=VALUE, without spaces"]),
-        (["=3"], ["=3: this names no setting"]),
-        (["model=cnn,"], ["it ends in a comma", "no space behind a comma"]),
+        (["seed"], ["seed: this is not a setting with a value. Write seed=VALUE, without spaces"]),
+        (["=3"], ["=3: this does not name a setting"]),
+        (["model=cnn,"], ["it ends in a comma", "without a space after a comma"]),
         (["seed=[0, 1]"], ["a whole number", "harness sweep seed=0,1"]),
         (["seed=0..3"], ["a whole number", "harness sweep 'seed=range(0,4)'"]),
         (["seed=${nope}"], ["seed=${nope}: there is no setting nope to refer to"]),
-        (["~model.l2"], ["~model.l2: a setting cannot be taken out; give it another value"]),
+        (["~model.l2"], ["~model.l2: a setting cannot be removed. Give it another value"]),
     ],
 )
 def test_a_wrong_request_is_explained(overrides: list[str], said: list[str]) -> None:
@@ -152,42 +154,45 @@ def test_a_wrong_request_is_explained(overrides: list[str], said: list[str]) -> 
 @pytest.mark.parametrize(
     ("study", "said"),
     [
-        ("seed: 3\n", "study.yaml: .* Make this its first line: # @package _global_$"),
+        ("seed: 3\n", "study.yaml: .* Make this the first line of the file: # @package _global_$"),
         ("# @package _global_\noptimizer: sgd\n", r"study.yaml: 'optimizer: sgd' .* - override /optimizer: sgd$"),
         ("# @package _global_\ndefaults: [{model: cnn}]\n", "Write there: - override /model: cnn$"),
-        ("# @package _global_\ntracking: {experiment: 1.10}\n", "tracking.experiment is a text, .* Put it into quotes"),
-        ("# @package _global_\ndefaults: [{/model: cnn}]\n", "model: cnn is chosen beside .* - override /model: cnn$"),
-        ("# @package _global_\ndefaults: [override /optimiser: sgd]\n", "names no group. Did you mean 'optimizer'?"),
+        ("# @package _global_\ntracking: {experiment: 1.10}\n", "tracking.experiment is a text, .* Put it in quotes"),
+        (
+            "# @package _global_\ndefaults: [{/model: cnn}]\n",
+            "model: a defaults list chooses cnn .* - override /model: cnn$",
+        ),
+        ("# @package _global_\ndefaults: [override /optimiser: sgd]\n", "not name a group. Did you mean 'optimizer'?"),
         ("# @package _global_\nparams: {seed: '0,1'}\n", "params: there is no such setting. .* sweeper:  params:$"),
         (
             "# @package _global_\nregime: {epochs: '5,10'}\n",
-            "regime.epochs: 5,10: must be a whole number. Several values",
+            "regime.epochs: 5,10: must be a whole number. Write several values",
         ),
         ("# @package _global_\nmodel: {hidden: 64}\n", r"study.yaml: model.hidden: must be a list of whole numbers"),
         (
             "# @package _global_\noptimizer: {lr: 1}\n",
             "study.yaml: optimizer.lr: .* Did you mean 'optimizer.learning_rate'?",
         ),
-        ("# @package _global_\n- seed: 1\n", "holds a list where settings with names are wanted"),
-        ("# @package _global_\nregime:\n\tepochs: 3\n", "study.yaml, line 3: this is no YAML .* not with tabs"),
-        ("# @package _global_\nseed: 1\nseed: 2\n", "study.yaml, line 3: this is no YAML .*duplicate key"),
+        ("# @package _global_\n- seed: 1\n", "contains a list where named settings are needed"),
+        ("# @package _global_\nregime:\n\tepochs: 3\n", "study.yaml, line 3: this is not YAML .* not with tabs"),
+        ("# @package _global_\nseed: 1\nseed: 2\n", "study.yaml, line 3: this is not YAML .*duplicate key"),
         (
             "# @package _global_\nseed: ${sed}\n",
             r"\$\{sed\}: there is no setting sed to refer to. Did you mean 'seed'",
         ),
         ("# @package _global_\nseed: ${oc.env:NOT_SET}\n", "the variable NOT_SET is not set"),
-        ("# @package _global_\nhydra: {mode: MULTIRUN}\n", "A sweep is started with `harness sweep`"),
-        ("# @package _global_\nmodel: {name: yes}\n", "model.name is a text, .* as True. Put it into quotes"),
+        ("# @package _global_\nhydra: {mode: MULTIRUN}\n", "Start a sweep with `harness sweep`"),
+        ("# @package _global_\nmodel: {name: yes}\n", "model.name is a text, .* as True. Put it in quotes"),
     ],
 )
-def test_a_study_in_the_ways_of_others_is_refused_with_what_to_write(tmp_path: Path, study: str, said: str) -> None:
+def test_a_wrongly_written_experiment_is_refused_with_what_to_write(tmp_path: Path, study: str, said: str) -> None:
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments" / "study.yaml").write_text(study)
     with pytest.raises(ConfigError, match=said):
         compose_config(["experiments=study"], config_dir=str(tmp_path))
 
 
-def test_a_folder_of_ones_own_adds_options(tmp_path: Path) -> None:
+def test_config_dir_adds_options(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "wide.yaml").write_text("defaults: [mlp]\nname: wide\nhidden: [2048]\n")
     assert compose_config(["model=wide"], config_dir=str(tmp_path)).model.hidden == [2048]
@@ -197,7 +202,7 @@ def test_a_folder_of_ones_own_adds_options(tmp_path: Path) -> None:
     assert (slow.name, slow.learning_rate, slow.momentum) == ("sgd", 1e-4, 0.0)
 
 
-def test_a_folder_of_ones_own_replaces_no_option(tmp_path: Path) -> None:
+def test_config_dir_does_not_replace_options(tmp_path: Path) -> None:
     for group, name in (("model", "cnn"), ("optimizer", "adam")):
         (tmp_path / group).mkdir()
         (tmp_path / group / f"{name}.yaml").write_text("name: other\n")
@@ -220,6 +225,6 @@ def test_a_recorded_configuration_without_a_later_setting_has_its_default() -> N
     assert recorded_config(yaml.safe_dump(recorded)) == compose_config(["seed=7", "model=cnn"])
 
 
-def test_of_two_words_for_one_setting_the_message_names_the_one_that_holds() -> None:
+def test_the_message_quotes_the_last_of_two_overrides_of_a_setting() -> None:
     with pytest.raises(ConfigError, match=r"^regime\.epochs=ten: must be a whole number"):
         compose_config(["regime.epochs=2", "regime.epochs=ten"])

@@ -1,4 +1,4 @@
-"""A sweep has the jobs that Hydra's own sweeper would make of it, or is refused."""
+"""A sweep has the jobs that Hydra's own sweeper would make, or is refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STUDIES = {"capacity": "model.width", "train_size": "dataset.train_size", "label
 
 
 class _Recorder(Launcher):
-    """Launches nothing; keeps what it was given."""
+    """A launcher that only keeps the jobs that it gets."""
 
     def __init__(self) -> None:
         self.batches: list[list[tuple[str, ...]]] = []
@@ -33,7 +33,7 @@ class _Recorder(Launcher):
 
 
 def hydras_batches(words: list[str], folder: Path, config_dir: str | None = None) -> list[list[tuple[str, ...]]]:
-    """What Hydra's own sweeper hands to a launcher, set up as `Hydra.multirun` sets it up."""
+    """The jobs that Hydra's own sweeper passes to a launcher, with the set-up of `Hydra.multirun`."""
     loader = config_loader(config_dir)
     config = loader.load_configuration(CONFIG_NAME, [*words, f"hydra.sweep.dir='{folder}'"], RunMode.MULTIRUN)
     context = HydraContext(config_loader=loader, callbacks=Callbacks(config))
@@ -41,7 +41,7 @@ def hydras_batches(words: list[str], folder: Path, config_dir: str | None = None
 
     class Unvalidated(BasicSweeper):
         def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-            """Composing every job is not what is compared here."""
+            """The sweeper without the check that composes every job, which is not tested here."""
 
     sweeper = Unvalidated(config.hydra.sweeper.max_batch_size, config.hydra.sweeper.params)
     sweeper.setup(hydra_context=context, task_function=lambda config: None, config=config)
@@ -124,7 +124,7 @@ def test_a_shuffled_group_has_every_option_once(project: Path) -> None:
     assert sorted(expand_sweep(["model=shuffle(mlp_128,cnn,mlp)"]).jobs) == sorted(batch)
 
 
-def test_options_of_a_folder_of_ones_own_are_found_by_a_pattern(project: Path, tmp_path: Path) -> None:
+def test_a_pattern_finds_options_of_config_dir(project: Path, tmp_path: Path) -> None:
     (tmp_path / "own" / "model").mkdir(parents=True)
     (tmp_path / "own" / "model" / "mlp_wide.yaml").write_text("defaults: [mlp]\nname: wide\nhidden: [2048]\n")
     where = str(tmp_path / "own")
@@ -144,14 +144,14 @@ def test_a_study_crosses_one_setting_with_at_least_five_seeds(name: str) -> None
     assert len(sweep.jobs) == len(seeds) * len(values)
 
 
-def test_what_is_swept_is_what_takes_several_values() -> None:
+def test_swept_settings_are_those_with_several_values() -> None:
     assert expand_sweep(["model=mlp_128,cnn", "optimizer=sgd", "seed=range(3)"]).swept == ("model", "seed")
     assert set(expand_sweep(["experiments=demo", "seed=range(3)", "optimizer=adam"]).swept) == {"model", "seed"}
 
 
 @pytest.fixture
 def studies(tmp_path: Path) -> str:
-    """A folder of one's own: experiments with grids, an option of another group with one, and one that sweeps those."""
+    """A folder for `--config-dir`: options with their own grids, and an experiment that sweeps them."""
     header = "# @package _global_\n"
     files = {
         "experiments/rates": "hydra: {sweeper: {params: {optimizer.learning_rate: '0.1,0.2', seed: range(2)}}}\n",
@@ -170,7 +170,7 @@ def studies(tmp_path: Path) -> str:
     return str(tmp_path / "own")
 
 
-def test_every_option_of_a_swept_group_has_the_grid_that_it_brings(studies: str) -> None:
+def test_each_option_of_a_swept_group_has_its_own_grid(studies: str) -> None:
     sweep = expand_sweep(["experiments=rates,widths,plain", "regime.epochs=1,2"], config_dir=studies)
     alone = [
         expand_sweep([f"experiments={name}", "regime.epochs=1,2"], config_dir=studies).jobs
@@ -182,7 +182,7 @@ def test_every_option_of_a_swept_group_has_the_grid_that_it_brings(studies: str)
     assert len(check_sweep(sweep, config_dir=studies)) == 14
 
 
-def test_a_grid_may_sweep_a_group_whose_options_bring_grids(studies: str) -> None:
+def test_a_grid_may_sweep_a_group_whose_options_have_grids(studies: str) -> None:
     jobs = expand_sweep(["experiments=both"], config_dir=studies).jobs
     assert jobs == (
         ("debug=short", "regime.epochs=1", "experiments=both"),
@@ -191,7 +191,7 @@ def test_a_grid_may_sweep_a_group_whose_options_bring_grids(studies: str) -> Non
     )
 
 
-def test_a_key_of_the_command_line_replaces_that_of_every_grid(studies: str) -> None:
+def test_the_command_line_replaces_a_key_of_every_grid(studies: str) -> None:
     jobs = expand_sweep(["experiments=rates,widths", "seed=9"], config_dir=studies).jobs
     assert len(jobs) == 4
     assert all("seed=9" in job for job in jobs)
@@ -206,15 +206,15 @@ def test_options_with_grids_may_be_given_in_any_way(words: list[str], studies: s
     ("words", "said"),
     [
         (["experiments=rates,crowded"], "experiments=crowded: sets Hydra's launcher or sweeper"),
-        (["experiments=rates,widths", "hydra/sweeper=basic"], "experiments=rates,widths: .* hydra/sweeper=grid only"),
+        (["experiments=rates,widths", "hydra/sweeper=basic"], "experiments=rates,widths: .* need hydra/sweeper=grid"),
         (
             ["experiments=plain,elsewhere"],
-            "tracking.experiment: the jobs of a sweep share it, .* and elsewhere",
+            "tracking.experiment: must be the same for all jobs of a sweep, .* and elsewhere",
         ),
         (["debug=tiny,long"], "tracking.experiment: .* options of debug set it to debug and harness. Give one value"),
     ],
 )
-def test_options_that_do_not_go_together_are_refused(words: list[str], said: str, studies: str) -> None:
+def test_options_that_cannot_be_swept_together_are_refused(words: list[str], said: str, studies: str) -> None:
     with pytest.raises(ConfigError, match=said):
         check_sweep(expand_sweep(words, config_dir=studies), config_dir=studies)
 
@@ -228,15 +228,15 @@ def test_options_that_do_not_go_together_are_refused(words: list[str], said: str
         (["tracking.experiment=a,b"], "tracking cannot be swept"),
         (['+hydra.sweeper.params={tracking.uri:"a,b"}'], r"tracking\.uri: tracking cannot be swept"),
         (["threads=1,2"], "threads: cannot be swept"),
-        (["resume=true,false"], "resume: says what the whole sweep does"),
+        (["resume=true,false"], "resume: applies to the whole sweep"),
         (["hydra.launcher.workers=1,2"], r"hydra\.launcher\.workers: .* Give one value"),
         (["hydra/launcher=basic,pool"], r"hydra/launcher: .* Give one value"),
-        (["+hydra.sweeper.params.seed=1,2"], r"write \"\+hydra\.sweeper\.params\.seed='1,2'\"\.$"),
+        (["+hydra.sweeper.params.seed=1,2"], r"grid in quotes: \"\+hydra\.sweeper\.params\.seed='1,2'\"\.$"),
         (
             ["hydra.sweeper.params.seed='1,2'"],
-            r"params\.seed='1,2': there is no such setting of Hydra's yet. .* put a \+",
+            r"params\.seed='1,2': Hydra's configuration has no such setting yet. .* put a \+",
         ),
-        (["hydra.sweeper.params=5"], r"hydra\.sweeper\.params=5: must have the values of each key"),
+        (["hydra.sweeper.params=5"], r"hydra\.sweeper\.params=5: must give the values of each key"),
         (["hydra.sweeper.max_batch_size=0", "seed=1,2"], r"max_batch_size=0: must be a whole number, at least 1"),
         (["hydra.sweeper.max_batch_size=two", "seed=1,2"], r"max_batch_size=two: must be a whole number"),
         (["seed=range(0)"], r"^seed=range\(0\): has no value\.$"),
@@ -246,24 +246,24 @@ def test_options_that_do_not_go_together_are_refused(words: list[str], said: str
         (["seed=range(0,4,0)"], "must not be zero"),
         (["seed=int(choice(a,b))"], "cannot be read"),
         (["model.name=str(range(2))"], r"^model\.name=str\(range\(2\)\): this override cannot be read"),
-        (["~optimizer.beta_1", "seed=1,2"], "^~optimizer.beta_1: a setting cannot be taken out; give it another value"),
-        (["debug=tiny,null"], "^debug=null: debug is a group; it takes the name of an option"),
-        (["hydra.sweeper.params={seed:[0,1]}"], r"params\.seed: \[0, 1\] is a list of YAML's, .* seed: 0,1$"),
+        (["~optimizer.beta_1", "seed=1,2"], "^~optimizer.beta_1: a setting cannot be removed. Give it another value"),
+        (["debug=tiny,null"], "^debug=null: debug is a group, so its value is an option"),
+        (["hydra.sweeper.params={seed:[0,1]}"], r"params\.seed: \[0, 1\] is a YAML list, .* seed: 0,1$"),
         (["hydra.sweeper.params={model.hidden:[[8],[8,8]]}"], r"model\.hidden: '\[8\],\[8,8\]'$"),
-        (["hydra.sweeper.params={regime.continue_from:2e5}"], "YAML reads this as 200000.0, .* Put it into quotes"),
+        (["hydra.sweeper.params={regime.continue_from:2e5}"], "YAML reads this as 200000.0, .* Put it in quotes"),
         (["model=cnn,mlpp"], "^model=mlpp: must be one of cnn, custom, mlp, .* Did you mean 'mlp'"),
     ],
 )
-def test_what_is_no_grid_is_refused_with_its_name(words: list[str], said: str) -> None:
+def test_an_override_that_is_not_a_grid_is_refused_by_name(words: list[str], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         expand_sweep(words)
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"--config-dir .*nowhere: there is no such folder\. Name a folder"):
         expand_sweep(["seed=1,2"], config_dir=str(tmp_path / "nowhere"))
 
 
-def test_values_to_sweep_over_that_stand_one_level_too_high_are_refused() -> None:
+def test_sweep_values_one_level_too_high_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"one level below: hydra\.sweeper\.params\.seed="):
         expand_sweep(["+hydra.sweeper.seed='0,1'"])

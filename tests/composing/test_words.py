@@ -17,7 +17,7 @@ LIKE_NUMBERS = [
 ]  # fmt: skip
 
 
-def test_the_texts_are_the_settings_without_choices() -> None:
+def test_text_settings_are_those_without_choices() -> None:
     assert {
         "dataset.name", "dataset.directory", "dataset.file", "dataset.loader", "model.augmentation", "model.builder",
         "model.name", "regime.continue_from", "tracking.uri", "tracking.experiment", "tracking.run_name",
@@ -32,7 +32,7 @@ def test_a_text_arrives_as_it_was_written(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ['"1.10"', "'1.10'", '"dd (v2), e"', "'it\\'s'", "a\\(b"])
-def test_quotes_and_escapes_mean_what_hydra_has_them_mean(text: str) -> None:
+def test_quotes_and_escapes_mean_the_same_as_in_hydra(text: str) -> None:
     assert as_written([f"model.name={text}"]) == [f"model.name={text}"]
 
 
@@ -42,7 +42,7 @@ def test_settings_with_a_type_and_null_are_read_as_hydra_reads_them() -> None:
     assert config.resume == "false"
 
 
-def test_doing_it_twice_changes_nothing() -> None:
+def test_quoting_twice_changes_nothing_more() -> None:
     words = [f"regime.continue_from={text}" for text in [*LIKE_NUMBERS, "dd (v2)", "1.10 , 2e5", "choice(1.10, 2e5)"]]
     assert as_written(as_written(words)) == as_written(words)
 
@@ -55,12 +55,12 @@ def test_each_value_of_a_sweep_keeps_its_characters(values: str, form: str) -> N
 
 
 @pytest.mark.parametrize("text", ["dd (v2), e", "it's (x)", 'say "x" (y)', "a (b) \\", "null", "1.10"])
-def test_what_a_message_says_to_type_arrives(text: str) -> None:
+def test_the_override_that_a_message_proposes_works(text: str) -> None:
     (word,) = shlex.split(quoted("tracking.experiment", text))
     assert compose_config([word]).tracking.experiment == text
 
 
-def test_a_text_that_means_two_things_is_refused_with_the_words_to_type() -> None:
+def test_an_ambiguous_text_is_refused_with_what_to_type() -> None:
     with pytest.raises(ConfigError) as refused:
         compose_config(["dataset.directory=dd (v2), e"])
     assert str(refused.value).endswith("""'dataset.directory="dd (v2), e"'""")
@@ -71,7 +71,7 @@ def test_a_text_that_means_two_things_is_refused_with_the_words_to_type() -> Non
         compose_config(["tracking.experiment=null"])
 
 
-def test_relative_paths_are_those_of_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_paths_start_at_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     config = compose_config(["dataset.directory=dd", "regime.continue_from=~/old.keras"])

@@ -1,4 +1,4 @@
-"""The fingerprint of a run: the same for what means the same, another for whatever decides a number."""
+"""The fingerprint of a run: equal for equivalent settings, different for every setting that changes a number."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ EFFECTIVE: dict[str, dict[str, Any]] = {
     "regime.schedule.monitor": {**HELD_OUT, "regime.schedule.name": "plateau"},
     "regime.schedule.patience": {**HELD_OUT, "regime.schedule.name": "plateau"},
 }
-"""What must be set for a setting to have an effect, where it has none by default."""
+"""The settings that give a setting an effect, if it has none by default."""
 
 
 def changed(config: Config, values: dict[str, Any]) -> Config:
-    """`config` with these settings, whatever they are."""
+    """`config` with these settings, without a check."""
     config = copy.deepcopy(config)
     for key, value in values.items():
         node: Any = config
@@ -74,7 +74,7 @@ def field_of(key: str) -> tuple[dataclasses.Field[Any], Any]:
 
 
 def values_of(key: str) -> st.SearchStrategy[Any]:
-    """Values that the setting may have, by its type and rule."""
+    """Allowed values of the setting, by its type and rule."""
     item, kind = field_of(key)
     if item.metadata.get("choices"):
         return st.sampled_from(item.metadata["choices"])
@@ -119,7 +119,7 @@ def test_every_setting_changes_the_fingerprint_or_is_named_as_left_out(key: str,
         assert same == (meaning(key, one) == meaning(key, other)), (one, other)
 
 
-def test_what_is_left_out_are_settings_each_with_a_reason() -> None:
+def test_settings_left_out_of_the_fingerprint_exist_and_have_a_reason() -> None:
     for beginning, reason in LEFT_OUT.items():
         assert any(key.startswith(beginning) for key in KEYS), beginning
         assert reason
@@ -154,7 +154,7 @@ def test_what_is_left_out_are_settings_each_with_a_reason() -> None:
     ],
     ids=str,
 )
-def test_what_means_the_same_has_the_same_fingerprint(one: list[str], other: list[str]) -> None:
+def test_equivalent_settings_have_the_same_fingerprint(one: list[str], other: list[str]) -> None:
     assert fingerprint(compose_config(one), DIGEST) == fingerprint(compose_config(other), DIGEST)
 
 
@@ -172,23 +172,23 @@ def test_what_means_the_same_has_the_same_fingerprint(one: list[str], other: lis
     ],
     ids=str,
 )
-def test_what_decides_a_number_has_another_fingerprint(one: list[str], other: list[str]) -> None:
+def test_a_setting_that_changes_numbers_changes_the_fingerprint(one: list[str], other: list[str]) -> None:
     assert fingerprint(compose_config(one), DIGEST) != fingerprint(compose_config(other), DIGEST)
 
 
-def test_the_images_and_what_is_continued_are_part_of_it() -> None:
+def test_the_fingerprint_depends_on_images_and_the_continued_run() -> None:
     config = compose_config()
     found = {fingerprint(config, DIGEST), fingerprint(config, "1" * 64), fingerprint(config, DIGEST, "a run")}
     assert len(found) == 3
     assert all(len(text) == 32 and int(text, 16) >= 0 for text in found)
 
 
-def test_it_is_the_same_tomorrow_and_on_another_machine() -> None:
+def test_a_fingerprint_is_the_same_on_every_day_and_machine() -> None:
     assert fingerprint(Config(), DIGEST) == "ddbe1400122aff1f98d35722c4e12443"
 
 
-def test_what_stores_have_from_earlier_versions_is_found_again() -> None:
-    """`fingerprints.json` was written before what decides a number was derived from the fields of the configuration."""
+def test_fingerprints_of_earlier_versions_stay_equal() -> None:
+    """`fingerprints.json` is from a version with a manual list of the settings that decide numbers."""
     recorded = json.loads((REPOSITORY / "tests" / "data" / "fingerprints.json").read_text())
     assert len(recorded) > 400
     for values, before, digest in recorded:
@@ -196,7 +196,7 @@ def test_what_stores_have_from_earlier_versions_is_found_again() -> None:
         assert (fingerprint(config, DIGEST), settings_digest(flatten(config))) == (before, digest), values
 
 
-def test_a_sweep_is_its_jobs_in_any_order_each_as_often_as_it_occurs() -> None:
+def test_a_sweeps_fingerprint_ignores_the_order_of_jobs_but_not_repeats() -> None:
     one, two = ("a", "mlp"), ("b", "mlp")
     assert combined([one, two]) == combined([two, one])
     assert combined([one, two]) != combined([one, one, two])
@@ -204,7 +204,7 @@ def test_a_sweep_is_its_jobs_in_any_order_each_as_often_as_it_occurs() -> None:
 
 
 @pytest.mark.slow
-def test_the_table_of_defaults_is_that_of_keras() -> None:
+def test_optimizer_defaults_are_those_of_keras() -> None:
     import keras
 
     for name, optimizer in OPTIMIZERS.items():

@@ -1,4 +1,4 @@
-"""The rules that settings obey, and what a refusal says."""
+"""The rules of settings, and the messages of refusals."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from harness.errors import ConfigError
 
 
 def refusal(**changes: object) -> str:
-    """What `validate` says of the default configuration with `group__key=value` changed."""
+    """The message of `validate` for the default configuration with `group__key=value` changed."""
     config = Config()
     for path, value in changes.items():
         *groups, key = path.split("__")
@@ -74,8 +74,8 @@ def test_the_defaults_are_valid() -> None:
         ({"model__filters": [8]}, ["model.filters=[8]", "model=cnn"]),
         ({"model__architecture": "cnn"}, ["model.filters=[]", "at least one convolution"]),
         ({"optimizer__momentum": 0.9}, ["adam has no option 'momentum'", "beta_1"]),
-        ({"optimizer__clipnorm": 1.0, "optimizer__clipvalue": 1.0}, ["only one way of clipping"]),
-        ({"regime__early_stopping__enabled": True}, ["no validation split to watch", "train/loss"]),
+        ({"optimizer__clipnorm": 1.0, "optimizer__clipvalue": 1.0}, ["only one kind of clipping"]),
+        ({"regime__early_stopping__enabled": True}, ["no validation split to monitor", "train/loss"]),
         ({"regime__schedule__name": "plateau"}, ["regime.schedule.monitor=val/loss", "no validation split"]),
         ({"regime__schedule__warmup_epochs": 5}, ["must be below regime.epochs=5"]),
         ({"seed": 2**32}, ["seed=4294967296", "at most 4294967295"]),
@@ -95,8 +95,8 @@ def test_every_problem_is_named_at_once() -> None:
 @pytest.mark.parametrize(
     ("key", "name", "said"),
     [
-        ("experiment", "e" * 300, "has 300 characters. Use 256 at most."),
-        ("run_name", "r" * 251, "has 251 characters. Use 250 at most."),
+        ("experiment", "e" * 300, "has 300 characters. Use at most 256."),
+        ("run_name", "r" * 251, "has 251 characters. Use at most 250."),
         ("experiment", "", "must be a name"),
         ("experiment", "two\nlines", "must be a name"),
         ("run_name", "  ", "must be a name"),
@@ -123,8 +123,8 @@ def test_width_and_depth_stand_for_a_list_of_hidden_layers() -> None:
         assert model.hidden_units() == units
 
 
-def test_under_a_choice_that_is_new_every_setting_has_an_effect() -> None:
-    """A fingerprint that lacks a setting would have two different runs taken for one."""
+def test_every_setting_has_an_effect_under_a_new_choice() -> None:
+    """Without this, two different runs could have the same fingerprint."""
     config = Config()
     assert {"model.filters", "regime.schedule.factor", "regime.validation.seed"} <= without_effect(config)
     config.dataset.source = config.model.architecture = config.regime.schedule.name = (
@@ -134,13 +134,13 @@ def test_under_a_choice_that_is_new_every_setting_has_an_effect() -> None:
     assert without_effect(config) == set()
 
 
-def test_traits_are_asked_for_by_name() -> None:
+def test_settings_are_found_by_the_name_of_a_trait() -> None:
     assert settings_with("failures") == ("timeout", "retries", "max_failures", "fail_fast")
     assert settings_with("time", "presence") == ("model.dropout", "model.l2", "model.shift")
     assert "tracking." in settings_with("operational")
 
 
-def test_flattening_names_every_leaf_once() -> None:
+def test_flatten_has_every_leaf_once() -> None:
     flat = flatten(Config())
     assert flat["dataset.name"] == "fashion_mnist"
     assert flat["regime.validation.strategy"] == "none"
@@ -166,7 +166,7 @@ def test_every_option_of_an_optimizer_has_a_field_with_its_rule_and_the_other_wa
     assert fields == set().union(*(optimizer.options for optimizer in OPTIMIZERS.values()))
 
 
-def test_the_names_that_configuration_allows_are_those_that_code_has() -> None:
+def test_allowed_names_are_those_in_the_code() -> None:
     from harness.data import PUBLICATIONS
     from harness.figures import SELECTIONS
     from harness.models.building import ARCHITECTURES as BUILDERS
@@ -195,11 +195,11 @@ def test_every_activation_is_one_of_keras() -> None:
     [
         ({"filters": [4] * 5}, (28, 28), "5 pools shrink an image of 28 x 28 to nothing. Use fewer filters"),
         ({"filters": [4] * 4}, (8, 20), "4 pools shrink an image of 8 x 20 to nothing"),
-        ({"filters": [4], "kernel_size": 9}, (8, 20), "model.kernel_size=9: images have 8 x 20 pixels. Use 8 at most"),
-        ({"filters": [4], "shift": 8}, (8, 20, 3), "model.shift=8: images have 8 x 20 pixels. Use 7 at most"),
+        ({"filters": [4], "kernel_size": 9}, (8, 20), "model.kernel_size=9: images have 8 x 20 pixels. Use at most 8"),
+        ({"filters": [4], "shift": 8}, (8, 20, 3), "model.shift=8: images have 8 x 20 pixels. Use at most 7"),
     ],
 )
-def test_a_model_that_images_are_too_small_for_is_named(
+def test_a_model_that_is_too_large_for_the_images_is_refused(
     changes: dict[str, Any], shape: tuple[int, ...], said: str
 ) -> None:
     model = ModelConfig(architecture="cnn", **changes)

@@ -1,12 +1,11 @@
 """Draw the bundled subsets from the published datasets: `python tests/data/make_subset.py [FOLDER]`.
 
-For each dataset 2,000 of the 60,000 training images and 500 of the 10,000 test images, classes in the published
-proportion, chosen by `stratified_subset` with seed 0 and kept in the published order. (Fashion-MNIST has as many of
-each class, hence 200 and 50 of each here; MNIST has not.) The published files are checked against their SHA-256 sums
-before anything is drawn.
+A subset has 2,000 of the 60,000 training images and 500 of the 10,000 test images, in the published order, chosen by
+`stratified_subset` with seed 0. Classes have the published proportions: in Fashion-MNIST all are equal, so a subset has
+200 and 50 images of each. The published files are checked against their SHA-256 sums first.
 
-Each folder gets four gzipped IDX files (no time stamp inside) and `SHA256SUMS` over the raw bytes. Compressed bytes can
-differ between versions of zlib; the raw bytes, and so the sums, do not.
+Each folder gets four gzipped IDX files (without a time stamp) and `SHA256SUMS` of the uncompressed bytes, because
+compressed bytes can differ between versions of zlib.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A dataset of a few images with sums of its own, published as far as the code under test can tell."""
+"""A dataset of a few images with its own sums. The code under test treats it as a published one."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def write(folder: Path) -> Path:
 
 
 def counting_source(journal: Path, *, delay: float = 0) -> Source:
-    """A source that works, and adds a line to `journal` each time it is used."""
+    """A source that works, and that adds a line to `journal` each time it is used."""
 
     def obtain(workspace: Path, limits: Limits) -> Path:
         with journal.open("a") as lines:
@@ -55,7 +55,7 @@ def counting_source(journal: Path, *, delay: float = 0) -> Source:
 
 
 def fetch_at_once(root: Path, journal: Path, start_at: float) -> None:
-    """What each process of the concurrency test runs; exits with an error if it does not get the dataset."""
+    """The code of each process in the concurrency test. It fails if the process does not get the dataset."""
     from harness.data.cache import obtain
 
     time.sleep(max(0.0, start_at - time.time()))

@@ -1,4 +1,4 @@
-"""Groups of runs for the tests of figures that compare them."""
+"""Groups of runs for tests of comparison figures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LONG = "model=mlp_300_100 optimizer=schedule_free_adamw $x$ regime.batch_size=12
 
 
 def scores(values: Sequence[float], half: float | None = 0.01) -> Scores:
-    """Values under the seeds 0, 1, ..., their mean, and an interval of so much on either side of it."""
+    """Values for the seeds 0, 1, ..., their mean, and the interval mean +- `half`."""
     finite = [value for value in values if math.isfinite(value)]
     mean = math.fsum(finite) / len(finite) if finite else math.nan
     interval = (mean - half, mean + half) if half is not None and len(finite) > 1 else None
@@ -19,7 +19,7 @@ def scores(values: Sequence[float], half: float | None = 0.01) -> Scores:
 
 
 def group(label: str, gaps: Sequence[float], held_out: float = 0.8, runs: int = 0, **settings: str | float) -> Group:
-    """Runs with these gaps (fractions) below a held-out accuracy that all share."""
+    """A group of runs with these gaps (fractions), and the same held-out accuracy for all."""
     return Group(label, settings, scores(gaps), scores([held_out + gap for gap in gaps]),
                  scores([held_out] * len(gaps)), runs)  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Looking at a drawn figure: the texts on it, and the pixels it is saved as."""
+"""Reads a drawn figure: its texts and the pixels of its PNG."""
 
 import io
 import itertools
@@ -12,7 +12,7 @@ from matplotlib.text import Text
 
 
 def shown(figure: Figure) -> list[Text]:
-    """Every text that is shown, those of axes, ticks and legends included."""
+    """Every visible text, including those of axes, ticks and legends."""
     figure.draw_without_rendering()
     found = [*figure.texts, *(text for legend in figure.legends for text in legend.findobj(Text))]
     axes = [*figure.axes, *(child for each in figure.axes for child in each.child_axes if isinstance(child, Axes))]
@@ -37,7 +37,7 @@ def texts(figure: Figure) -> list[str]:
 
 
 def colour_of(figure: Figure, wanted: str) -> str:
-    """The one colour, as #rrggbb, of all texts that read `wanted`."""
+    """The colour (#rrggbb) of the text `wanted`. All texts with these words must have the same colour."""
     [found] = {to_hex(text.get_color()) for text in shown(figure) if text.get_text() == wanted}
     return found.upper()
 
@@ -51,7 +51,7 @@ def pixels(figure: Figure) -> np.ndarray:
 
 
 def texts_beyond_the_edge(figure: Figure) -> list[str]:
-    """Texts that the figure's edge cuts."""
+    """Texts that are cut by the edge of the figure."""
     found, inside = shown(figure), figure.bbox.padded(1.5)
     boxes = [(text.get_text(), Text.get_window_extent(text)) for text in found]
     return [
@@ -60,7 +60,7 @@ def texts_beyond_the_edge(figure: Figure) -> list[str]:
 
 
 def overlapping(figure: Figure) -> list[tuple[str, str]]:
-    """Pairs of texts that lie over each other (turned ones are left out: their boxes are too large)."""
+    """Pairs of texts that overlap. Rotated texts are left out, because their bounding boxes are too large."""
     level = [text for text in shown(figure) if not text.get_rotation()]
     boxes = [(text.get_text(), Text.get_window_extent(text).padded(-1.0)) for text in level]
     return [(one, other) for (one, box), (other, second) in itertools.combinations(boxes, 2) if box.overlaps(second)]

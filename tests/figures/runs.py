@@ -1,4 +1,4 @@
-"""Small made-up runs for the figures' tests."""
+"""Small artificial runs for tests of figures."""
 
 import numpy as np
 
@@ -17,14 +17,14 @@ def split(size: int = 40) -> Split:
 
 
 def evaluation(evaluated: Split) -> Evaluation:
-    """A model that is 70% sure of the true class, but takes every fifth image for the next class."""
+    """A model with 70% confidence in the true class, except that it predicts the next class for every fifth image."""
     taken_for = (evaluated.labels + (np.arange(len(evaluated)) % 5 == 4)) % 3
     logs: FloatArray = np.log(np.where(np.arange(3) == taken_for[:, None], 0.7, 0.15))
     return evaluate(lambda images: logs, evaluated, CLASSES)
 
 
 def history(epochs: int, validation: bool) -> History:
-    """Training that gets better; a validation loss that is least at epoch 3."""
+    """A history with decreasing training loss, and with the least validation loss at epoch 3."""
     run = History()
     for epoch in range(1, epochs + 1):
         train = {"train/loss": 1.0 / epoch, "train/accuracy": 1.0 - 0.2 / epoch}
@@ -35,7 +35,7 @@ def history(epochs: int, validation: bool) -> History:
 
 
 def view(images: int = 40, epochs: int = 4, validation: bool = True, palette: str = "safe") -> RunView:
-    """A run that was trained and scored on as many images."""
+    """A run that was trained and evaluated on this number of images."""
     evaluated = split(images)
     unit = np.arange(256) / 255
     return RunView(
@@ -44,7 +44,7 @@ def view(images: int = 40, epochs: int = 4, validation: bool = True, palette: st
 
 
 def predicted(predicted: int, true: int | None, confidence: float = 0.7, label: str = "test image 3") -> PredictedImage:
-    """An image that is all grey 200, taken for class `predicted` of three."""
+    """A grey image (value 200) that is predicted as class `predicted` of three."""
     probabilities: FloatArray = np.full(3, (1 - confidence) / 2)
     probabilities[predicted] = confidence
     return PredictedImage(np.full((28, 28), 200, dtype=np.uint8), probabilities, true, label)

@@ -1,4 +1,4 @@
-"""The package as a run uses it."""
+"""The package `figures` as a run uses it."""
 
 import dataclasses
 import gc

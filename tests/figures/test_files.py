@@ -12,7 +12,7 @@ from tests.figures.comparisons import many
 from tests.figures.drawing import pixels
 
 
-def test_a_picture_for_a_page_has_twice_the_dots_few_bytes_and_the_colours_of_the_figure() -> None:
+def test_a_png_for_a_page_has_twice_the_dpi_few_bytes_and_the_same_colours() -> None:
     figure = gap_bars.draw(gap_bars.compute(many(12), Measure()), "a sweep")
     packed = png_bytes(figure)
     picture = Image.open(io.BytesIO(packed))
@@ -25,7 +25,7 @@ def test_a_picture_for_a_page_has_twice_the_dots_few_bytes_and_the_colours_of_th
     assert np.abs(sharp - np.asarray(Image.open(whole).convert("RGB"))).max() <= 16
 
 
-def test_a_figure_keeps_its_own_dots() -> None:
+def test_a_figure_keeps_its_own_dpi() -> None:
     figure = gap_bars.draw(gap_bars.compute(many(2), Measure()), "a sweep")
     before = pixels(figure)
     png_bytes(figure)

@@ -11,7 +11,7 @@ from tests.figures.comparisons import LONG, group, many
 from tests.figures.drawing import texts, texts_beyond_the_edge
 
 
-def test_points_stand_by_growing_number_and_lines_by_the_second_setting() -> None:
+def test_points_are_sorted_by_number_and_lines_by_the_second_setting() -> None:
     groups = [
         group("a", (0.03,), width="64", lr="0.01"),
         group("b", (0.01, 0.02), width="[8]", lr="0.01"),
@@ -42,7 +42,7 @@ def test_groups_without_a_number_or_a_gap_are_counted_not_drawn() -> None:
         gap_against.compute(groups[1:], Measure(), "width")
 
 
-def test_points_are_joined_only_where_each_number_comes_once() -> None:
+def test_points_are_joined_only_if_each_number_occurs_once() -> None:
     once = gap_against.compute([group("a", (0.1,), x="1"), group("b", (0.1,), x="2")], Measure(), "x")
     twice = gap_against.compute([group("a", (0.1,), x="1"), group("b", (0.2,), x="1")], Measure(), "x")
     assert (once.lines[0].joined, twice.lines[0].joined) == (True, False)
@@ -56,7 +56,7 @@ def test_axes_have_units_n_and_the_scale() -> None:
     assert any("n=2;" in text for text in shown)
 
 
-def test_numbers_of_one_size_are_on_a_linear_axis() -> None:
+def test_numbers_of_similar_size_have_a_linear_axis() -> None:
     groups = [group(str(share), (0.01, 0.02), noise=share) for share in (0.0, 0.1, 0.2, 0.4)]
     figure = gap_against.draw(gap_against.compute(groups, Measure(), "noise"), "a sweep")
     assert {axes.get_xscale() for axes in figure.axes} == {"linear"}
@@ -79,13 +79,13 @@ def test_losses_of_any_size_fit_beside_the_panels(gap: float) -> None:
     assert texts_beyond_the_edge(figure) == []
 
 
-def test_more_lines_than_markers_are_told_apart_by_shade() -> None:
+def test_more_lines_than_markers_are_distinguished_by_shade() -> None:
     groups = [group(str(index), (0.01, 0.02), x=index % 2, y=str(index // 2)) for index in range(60)]
     shown = texts(gap_against.draw(gap_against.compute(groups, Measure(), "x", "y"), "a sweep"))
     assert "and 6 more, darker" in shown
 
 
-def test_lines_stand_beside_each_other_but_nearer_to_their_own_number_than_to_the_next() -> None:
+def test_lines_are_shifted_sideways_but_stay_close_to_their_number() -> None:
     groups = [group(f"{x} {y}", (0.01, 0.02), x=x, y=str(y)) for x in range(20) for y in range(6)]
     figure = gap_against.draw(gap_against.compute(groups, Measure(), "x", "y"), "a sweep")
     axes = figure.axes[0]

@@ -12,14 +12,14 @@ from tests.figures.comparisons import LONG, group, many
 from tests.figures.drawing import overlapping, texts, texts_beyond_the_edge
 
 
-def test_groups_stand_by_growing_mean_gap_and_those_without_one_last() -> None:
+def test_groups_are_sorted_by_mean_gap_with_missing_gaps_last() -> None:
     bars = gap_bars.compute([group("b", (0.04,)), group("none", ()), group("a", (-0.01, -0.02))], Measure()).bars
     assert [bar.label for bar in bars] == ["a", "b", "none"]
     assert bars[0].gap.mean == pytest.approx(-1.5)
     assert math.isnan(bars[2].gap.mean)
 
 
-def test_the_baseline_is_found_by_its_label_and_must_be_there() -> None:
+def test_the_baseline_is_found_by_its_label_and_must_exist() -> None:
     groups = [group("a", (0.01,)), group("b", (0.02,))]
     baseline = gap_bars.compute(groups, Measure(), baseline="b").baseline
     assert baseline is not None
@@ -58,7 +58,7 @@ def test_losses_are_in_nats() -> None:
 
 @pytest.mark.parametrize("count", [1, 5, 50])
 @pytest.mark.parametrize("label", ["group", LONG])
-def test_no_text_is_cut_or_laid_over_another(count: int, label: str) -> None:
+def test_no_text_is_cut_or_overlaps_another(count: int, label: str) -> None:
     figure = gap_bars.draw(gap_bars.compute(many(count, label=label), Measure(note="a note " * 30)), label)
     assert texts_beyond_the_edge(figure) == []
     assert overlapping(figure) == []

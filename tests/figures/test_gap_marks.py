@@ -1,4 +1,4 @@
-"""Axes of swept numbers, the range of what is measured over them, and the colours of gaps."""
+"""Axes of swept numbers, the limits of axes of scores, and the colours of gaps."""
 
 import math
 from itertools import pairwise
@@ -10,7 +10,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from harness.figures import style
-from harness.figures.gap_marks import axis_shares, gap_colours, ink, swept_axis, swept_marks
+from harness.figures.gap_marks import axis_shares, gap_colours, swept_axis, swept_ticks, text_colour
 from harness.figures.groups import is_log, limits, number_text
 
 
@@ -19,7 +19,7 @@ from harness.figures.groups import is_log, limits, number_text
     [([1, 30], False), ([1, 32], True), ([0, 1000], False), ([-1, 1000], False), ([5], False), ([], False),
      ([0.0001, 0.1, math.nan], True)],
 )  # fmt: skip
-def test_positive_numbers_over_more_than_a_decade_and_a_half_are_on_a_logarithmic_axis(
+def test_positive_numbers_over_more_than_one_and_a_half_decades_have_a_logarithmic_axis(
     values: list[float], log: bool
 ) -> None:
     assert is_log(values) is log
@@ -35,7 +35,7 @@ def marks(axes: Axes) -> list[str]:
     return [label.get_text() for label in axes.get_xticklabels()]
 
 
-def test_swept_numbers_are_marked_themselves_at_equal_steps_where_they_double() -> None:
+def test_swept_numbers_are_ticks_at_equal_steps_if_they_double() -> None:
     axes = axis_of([8, 32, 128, 512, 8], inches=4.0)
     assert marks(axes) == ["8", "32", "128", "512"]
     shares = axis_shares(axes, [8, 32, 128, 512]).tolist()
@@ -43,14 +43,14 @@ def test_swept_numbers_are_marked_themselves_at_equal_steps_where_they_double() 
     assert all(0 < share < 1 for share in shares)
 
 
-def test_every_second_mark_is_left_out_where_neighbours_would_touch() -> None:
+def test_every_second_tick_is_left_out_if_labels_would_touch() -> None:
     values = [2.0**power for power in range(3, 13)]
     assert marks(axis_of(values, inches=3.0)) == ["8", "32", "128", "512", "2,048"]
 
 
-def test_many_or_measured_numbers_are_marked_at_round_ones() -> None:
+def test_many_or_measured_numbers_have_round_ticks() -> None:
     assert marks(axis_of([0.1 * step for step in range(31)], inches=4.0))[:2] == ["0", "0.5"]
-    assert swept_marks([71.234, 74.9], log=False, swept=False)[0] == 72.0
+    assert swept_ticks([71.234, 74.9], log=False, swept=False)[0] == 72.0
 
 
 def test_one_number_makes_an_axis_too() -> None:
@@ -65,7 +65,7 @@ def test_colours_go_from_the_least_gap_to_the_greatest_and_grow_darker() -> None
     assert (np.diff(brightness) < 0).all()
     assert to_hex(shown.to_rgba(np.ma.masked_invalid([math.nan]))[0]).upper() == style.FAINT
     assert gap_colours([5.0]).norm(5.0) == 0.5
-    assert (ink(shown.to_rgba(3.0)), ink(shown.to_rgba(-1.0))) == ("white", style.INK)
+    assert (text_colour(shown.to_rgba(3.0)), text_colour(shown.to_rgba(-1.0))) == ("white", style.INK)
 
 
 @pytest.mark.parametrize(
@@ -76,20 +76,20 @@ def test_numbers_are_written_as_people_write_them(value: float, text: str) -> No
     assert number_text(value) == text
 
 
-def test_limits_hold_every_value_and_ordinary_intervals() -> None:
+def test_limits_include_every_value_and_ordinary_intervals() -> None:
     low, high = limits([1.0, 3.0, math.nan], ends=[0.5, 3.5])
     assert low < 0.5
     assert high > 3.5
 
 
-def test_a_huge_interval_does_not_press_the_values_together() -> None:
+def test_a_huge_interval_does_not_squeeze_the_values() -> None:
     low, high = limits([1.0, 3.0], ends=[-100.0, 100.0])
     assert -1.5 < low < 1.0
     assert 3.0 < high < 5.5
 
 
 @pytest.mark.parametrize("values", [[], [math.nan], [0.0], [81.0], [-3.0, -3.0]])
-def test_limits_of_little_are_a_range(values: list[float]) -> None:
+def test_limits_of_equal_values_are_a_range(values: list[float]) -> None:
     low, high = limits(values, least=1.0)
     assert high - low >= 1.0
     assert all(low < value < high for value in values if math.isfinite(value))

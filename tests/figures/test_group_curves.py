@@ -29,7 +29,7 @@ def test_a_band_is_the_range_of_the_runs_about_their_mean() -> None:
     assert view.interval is False
 
 
-def test_an_interval_that_is_given_is_the_band() -> None:
+def test_a_given_interval_is_the_band() -> None:
     names = [f"{split}/{quantity}" for split in ("train", "val") for quantity in ("loss", "accuracy")]
     given = {name: {1: (0.4, 0.6), 2: (0.1, 0.9)} for name in names}
     view = group_curves.compute([GroupRuns("a", {"0": run(2)}, intervals=given)])
@@ -37,7 +37,7 @@ def test_an_interval_that_is_given_is_the_band() -> None:
     assert any("95 % interval" in text for text in texts(group_curves.draw(view, "a sweep")))
 
 
-def test_a_mean_ends_with_the_shortest_run_and_the_runs_go_on() -> None:
+def test_a_mean_ends_with_the_shortest_run_and_longer_runs_continue() -> None:
     view = group_curves.compute([GroupRuns("a", {"0": run(3), "1": run(7)})])
     band = view.panels[0].bands["val/loss"]
     assert len(band.mean) == 3
@@ -71,7 +71,7 @@ def test_six_groups_are_drawn_and_the_others_counted() -> None:
     assert len({axes.get_xlim() for axes in figure.axes}) == 1
 
 
-def test_without_a_run_or_a_validation_split() -> None:
+def test_curves_without_a_validation_split_are_drawn_and_without_a_run_refused() -> None:
     with pytest.raises(ValueError, match="one run"):
         group_curves.compute([GroupRuns("a", {})])
     view = group_curves.compute([GroupRuns("none", {}), GroupRuns("a", {"0": run(1, validation=False)})])

@@ -1,4 +1,4 @@
-"""Groups of runs in the numbers that are drawn."""
+"""Groups of runs in the units of figures."""
 
 import math
 
@@ -16,18 +16,18 @@ def test_accuracies_are_drawn_in_points_and_losses_in_nats() -> None:
     assert Measure("loss").estimate(scores).mean == pytest.approx(0.02)
 
 
-def test_a_mean_that_is_given_is_not_computed_again() -> None:
+def test_a_given_mean_is_not_computed_again() -> None:
     assert Measure("loss").estimate(Scores({"0": 1.0, "1": 3.0}, mean=2.5)).mean == 2.5
     assert Measure("loss").estimate(Scores({"0": 1.0, "1": 3.0})).mean == 2.0
     assert math.isnan(Measure("loss").estimate(Scores({"0": 1.0}, mean=math.nan)).mean)
 
 
-def test_values_that_are_not_finite_are_no_runs_of_the_figure() -> None:
+def test_values_that_are_not_finite_do_not_count_as_runs() -> None:
     estimate = Measure("loss").estimate(Scores({"0": math.nan, "1": math.inf, "2": 1.0}))
     assert (estimate.values, estimate.n, estimate.bounded) == ((1.0,), 1, False)
 
 
-def test_the_sign_of_a_gap_is_that_of_overfitting_in_both_quantities() -> None:
+def test_a_positive_gap_means_overfitting_for_both_quantities() -> None:
     assert Measure("accuracy", "val").gap_name == "gap of accuracy: training - validation"
     assert Measure("loss", "test").gap_name == "gap of loss: test - training"
 
@@ -56,11 +56,11 @@ def test_numbers_are_found_in_settings(value: str | float, expected: float) -> N
 
 
 @pytest.mark.parametrize("value", ["adam", "[300, 100]", "None", "", "inf", None])
-def test_what_is_no_number_is_nan(value: str | None) -> None:
+def test_text_that_is_not_a_number_is_nan(value: str | None) -> None:
     assert math.isnan(number(value))
 
 
-def test_values_stand_in_the_order_of_numbers_and_words_after_them() -> None:
+def test_values_are_sorted_as_numbers_before_words() -> None:
     assert ordered(["1000", "8", "adam", 64.0, "8", None]) == ["8", "64", "1000", "adam", "-"]
     assert (value_text(0.0003), value_text(2.0), value_text(math.nan)) == ("0.0003", "2", "nan")
 

@@ -20,7 +20,7 @@ def grid() -> heat_map.HeatMap:
     return heat_map.compute(groups, Measure(), "x", "y")
 
 
-def test_cells_hold_mean_gaps_in_the_order_of_the_settings() -> None:
+def test_cells_have_mean_gaps_in_the_order_of_the_settings() -> None:
     view = grid()
     assert (view.columns, view.rows) == (("8", "128"), ("adam", "sgd"))
     assert view.means[0].tolist() == pytest.approx([10.0, 2.0])
@@ -29,7 +29,7 @@ def test_cells_hold_mean_gaps_in_the_order_of_the_settings() -> None:
     assert view.groups.tolist() == [[1, 1], [1, 0]]
 
 
-def test_groups_of_one_cell_are_averaged_and_the_figure_says_over_what() -> None:
+def test_groups_in_one_cell_are_averaged_and_the_heading_says_over_what() -> None:
     groups = [group("a", (0.01,), x="1", y="1", lr="0.1"), group("b", (0.03,) * 3, x="1", y="1", lr="0.2")]
     view = heat_map.compute(groups, Measure(), "x", "y")
     assert view.means.tolist() == [[pytest.approx(2.0)]]
@@ -47,7 +47,7 @@ def test_incomplete_cells_say_so_and_those_without_a_run_are_hatched() -> None:
     assert hatched.get_xy() == (-0.48, 0.52)
 
 
-def test_letters_stand_out_from_the_shade_below_them() -> None:
+def test_text_contrasts_with_the_cell_below_it() -> None:
     figure = heat_map.draw(grid(), "a sweep")
     assert (colour_of(figure, "+10.0\nn=1 of 2"), colour_of(figure, "+2.0")) == ("#FFFFFF", "#222222")
 
@@ -60,7 +60,7 @@ def test_two_different_settings_are_needed() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 4, 50])
-def test_no_text_is_cut_or_laid_over_another(count: int) -> None:
+def test_no_text_is_cut_or_overlaps_another(count: int) -> None:
     view = heat_map.compute(many(count), Measure("loss", note="a note " * 30), "width", "optimizer")
     figure = heat_map.draw(view, LONG)
     assert texts_beyond_the_edge(figure) == []

@@ -1,4 +1,4 @@
-"""The set of pixel values of an image, before and after."""
+"""The pixel values of an image, before and after preprocessing."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from tests.figures.drawing import texts, texts_beyond_the_edge
 
 
 def image(*values: int) -> np.ndarray:
-    """One pixel of each value, the rest 0."""
+    """An image with one pixel of each value; all other pixels are 0."""
     pixels = np.zeros((28, 28), dtype=np.uint8)
     pixels.flat[1 : len(values) + 1] = values
     return pixels

@@ -1,4 +1,4 @@
-"""What a panel shows of a layer: which cell is which unit, and what is grey, crossed or white."""
+"""The panel of a layer: the place of each unit, and which cells are grey, crossed or white."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def paint(panel: layers.LayerPanel) -> FloatArray:
 @pytest.mark.parametrize(
     ("count", "columns"), [(1, 1), (10, 5), (32, 8), (64, 8), (100, 10), (128, 16), (300, 20), (784, 28), (37, 7)]
 )
-def test_rows_are_full_where_that_is_not_too_wide(count: int, columns: int) -> None:
+def test_rows_of_tiles_are_full_if_that_is_not_too_wide(count: int, columns: int) -> None:
     assert columns_of(count) == columns
 
 
@@ -74,7 +74,7 @@ def test_zeros_of_a_relu_are_grey_and_those_of_others_are_not() -> None:
     np.testing.assert_allclose(relu[0, 1:3], other[0, 1:3])
 
 
-def test_what_lies_between_tiles_is_white() -> None:
+def test_the_space_between_tiles_is_white() -> None:
     painted = paint(compute_output("maps", [], np.ones((2, 2, 7))))
     assert painted.shape == (8, 8, 3)
     assert (painted[2] == 1.0).all()
@@ -121,7 +121,7 @@ def test_the_true_class_is_bold_and_the_largest_value_blue() -> None:
     assert bold == ["Dress"]
 
 
-def test_every_form_is_drawn_with_its_words_inside_the_figure() -> None:
+def test_every_kind_of_panel_has_its_text_inside_the_figure() -> None:
     rng = np.random.default_rng(0)
     dead = np.zeros(32, dtype=bool)
     dead[3] = True

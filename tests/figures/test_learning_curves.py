@@ -92,12 +92,12 @@ def test_one_epoch_shows_its_points() -> None:
     assert pixels(figure).min() < 0.5
 
 
-def test_a_name_that_looks_like_mathematics_is_written_as_it_stands() -> None:
+def test_a_name_that_looks_like_a_formula_is_drawn_literally() -> None:
     title = r"model=$\frac$"
     assert title in texts(learning_curves.draw(learning_curves.compute(runs.history(2, validation=True), TEST), title))
 
 
-def test_the_epochs_of_a_continued_run_are_counted_on() -> None:
+def test_a_continued_run_continues_the_count_of_epochs() -> None:
     run = runs.history(10, validation=True)
     run.before = 40
     curves = learning_curves.compute(run, TEST)

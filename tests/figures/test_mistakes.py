@@ -12,7 +12,7 @@ from tests.figures.drawing import overlapping, texts, texts_beyond_the_edge
 
 
 def evaluated(size: int) -> tuple[Split, Evaluation]:
-    """Random confidences; about half of the images are taken for another class."""
+    """Random confidences; about half of the predictions are wrong."""
     held = runs.split(size)
     logits = np.random.default_rng(1).normal(scale=3.0, size=(size, 3))
     logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))

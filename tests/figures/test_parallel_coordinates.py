@@ -12,11 +12,11 @@ from tests.figures.comparisons import LONG, group, many
 from tests.figures.drawing import texts, texts_beyond_the_edge
 
 
-def test_axes_are_what_was_varied_then_the_score_and_the_gap() -> None:
+def test_axes_are_the_varied_settings_then_score_and_gap() -> None:
     groups = [group("a", (0.01,), 0.7, x="1", y="adam", z="1"), group("b", (0.03,), 0.8, x="100", y="sgd", z="1")]
     view = parallel_coordinates.compute(groups, Measure("accuracy", "val"))
     assert [axis.name for axis in view.axes] == ["x (log)", "y", "validation accuracy (%)", "gap (points)"]
-    assert view.gaps.tolist() == pytest.approx([3.0, 1.0])  # the smallest is drawn last, upon the others
+    assert view.gaps.tolist() == pytest.approx([3.0, 1.0])  # the smallest gap is drawn last, on top of the others
     assert [text for _, text in view.axes[0].ticks] == ["1", "100"]
     assert [text for _, text in view.axes[1].ticks] == ["adam", "sgd"]
     assert view.axes[1].places.tolist() == pytest.approx([0.75, 0.25])
@@ -26,7 +26,7 @@ def test_axes_are_what_was_varied_then_the_score_and_the_gap() -> None:
         parallel_coordinates.compute([], Measure())
 
 
-def test_lines_of_one_word_are_spread_in_the_order_of_their_gaps() -> None:
+def test_lines_of_one_category_are_spread_in_the_order_of_their_gaps() -> None:
     groups = [group(str(gap), (gap,), y="adam") for gap in (0.03, 0.01, 0.02)] + [group("s", (0.0,), y="sgd")]
     places = parallel_coordinates.compute(groups, Measure()).axes[0].places
     assert places[0] > places[1] > places[2]

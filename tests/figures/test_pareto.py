@@ -21,11 +21,11 @@ def front(label: str, gap: float, accuracy: float, share: float = math.nan) -> G
 
 
 def test_the_front_is_the_one_that_the_comparison_names() -> None:
-    """Not what the points alone would make of it: `low` is beaten by none, but underfit."""
+    """The figure does not compute the front itself: `low` is beaten by no group, but it is underfit."""
     groups = [placed(group("low", (0.01,), 0.5), Place.UNDERFIT), placed(group("lower", (0.02,), 0.4), Place.NONE),
               front("small", 0.05, 0.8), front("large", 0.1, 0.9)]  # fmt: skip
     view = pareto.compute(groups, Measure())
-    assert [standing.label for standing in view.front] == ["small", "large"]
+    assert [point.label for point in view.front] == ["small", "large"]
     figure = pareto.draw(view, "")
     assert "Hollow: underfit, not accurate enough for the front" in " ".join(" ".join(texts(figure)).split())
     [hollow] = [line for line in figure.axes[0].get_lines() if line.get_fillstyle() == "none"]
@@ -35,13 +35,13 @@ def test_the_front_is_the_one_that_the_comparison_names() -> None:
 
 def test_groups_without_both_means_are_left_out() -> None:
     view = pareto.compute([group("a", (0.1,)), group("none", ()), group("nan", (math.nan,))], Measure())
-    assert [standing.label for standing in view.standings] == ["a"]
+    assert [point.label for point in view.points] == ["a"]
     assert view.left_out == 2
     with pytest.raises(ValueError, match="one group"):
         pareto.compute([], Measure())
 
 
-def test_groups_on_the_front_are_numbered_and_named_with_their_figures() -> None:
+def test_groups_on_the_front_are_numbered_and_named_with_their_scores() -> None:
     groups = [placed(group("small", (0.01, 0.02), 0.8, runs=3), Place.FRONT), front("large", 0.1, 0.9),
               group("bad", (0.2,), 0.7)]  # fmt: skip
     shown = texts(pareto.draw(pareto.compute(groups, Measure("accuracy", "val", "a note")), "a sweep"))
@@ -55,7 +55,7 @@ def test_groups_on_the_front_are_numbered_and_named_with_their_figures() -> None
 
 @pytest.mark.parametrize("count", [1, 12, 50])
 @pytest.mark.parametrize("quantity", ["accuracy", "loss"])
-def test_no_text_is_cut_or_laid_over_another(count: int, quantity: str) -> None:
+def test_no_text_is_cut_or_overlaps_another(count: int, quantity: str) -> None:
     measure = Measure("accuracy" if quantity == "accuracy" else "loss", note="a note " * 30)
     figure = pareto.draw(pareto.compute([placed(of, Place.FRONT) for of in many(count, label=LONG)], measure), LONG)
     assert texts_beyond_the_edge(figure) == []
@@ -72,7 +72,7 @@ def test_a_sweep_of_failures_is_still_drawn() -> None:
     assert texts(pareto.draw(pareto.compute([group("a", ())], Measure()), "a sweep"))
 
 
-def test_a_place_on_the_front_that_few_resamples_show_is_fainter_and_has_its_share() -> None:
+def test_a_point_on_the_front_in_few_resamples_is_fainter_and_has_its_share() -> None:
     groups = [front("sure", 0.01, 0.8, share=1.0), front("by chance", 0.1, 0.9, share=0.3)]
     figure = pareto.draw(pareto.compute(groups, Measure()), "")
     shown = " ".join(texts(figure))

@@ -8,7 +8,7 @@ from harness.figures import per_class_table
 from tests.figures import runs
 
 
-def test_the_table_has_a_row_a_class_and_names_its_commonest_mistake() -> None:
+def test_the_table_has_a_row_for_each_class_with_its_most_frequent_mistake() -> None:
     evaluated = runs.split(30)
     table = per_class_table(runs.evaluation(evaluated))
     assert table["class"] == list(runs.CLASSES)

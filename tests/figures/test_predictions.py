@@ -10,7 +10,7 @@ from tests.figures import runs
 from tests.figures.drawing import colour_of, overlapping, texts, texts_beyond_the_edge
 
 
-def test_the_first_images_come_with_what_they_are_taken_for() -> None:
+def test_the_first_images_have_their_predictions() -> None:
     evaluated = runs.split(40)
     images = first_images(evaluated, runs.evaluation(evaluated), 25)
     assert len(images) == 25
@@ -39,7 +39,7 @@ def test_right_and_wrong_differ_by_mark_colour_and_frame() -> None:
         ("indices", "✓ i=4, pred=2, gt=2", "shoe.png, pred=2"),
     ],
 )
-def test_captions_are_ours_or_those_of_the_guides(captions: str, right: str, unlabelled: str) -> None:
+def test_captions_are_those_of_the_harness_or_of_the_guides(captions: str, right: str, unlabelled: str) -> None:
     evaluated = runs.split(9)
     [fifth] = first_images(evaluated, runs.evaluation(evaluated), 9)[8:]
     assert (fifth.predicted, fifth.true) == (2, 2)
@@ -50,7 +50,7 @@ def test_captions_are_ours_or_those_of_the_guides(captions: str, right: str, unl
 
 @pytest.mark.parametrize("captions", CAPTIONS)
 @pytest.mark.parametrize("size", [1, 3, 27])
-def test_captions_are_neither_cut_nor_laid_over_each_other(size: int, captions: str) -> None:
+def test_captions_are_neither_cut_nor_overlap(size: int, captions: str) -> None:
     evaluated = runs.split(size)
     names = ("Ankle boot, brown", "$x$ Ankle boot", "T-shirt/top, long")
     images = first_images(evaluated, runs.evaluation(evaluated), size)

@@ -57,7 +57,7 @@ def test_bars_of_a_grid_are_as_high_as_their_probabilities() -> None:
 
 
 @pytest.mark.parametrize(("count", "columns", "wide"), [(15, 3, 3), (12, 3, 3), (2, 3, 2), (1, 4, 1), (7, 2, 2)])
-def test_a_grid_has_the_columns_asked_for_and_cuts_nothing(count: int, columns: int, wide: int) -> None:
+def test_a_grid_has_the_requested_columns_and_cuts_nothing(count: int, columns: int, wide: int) -> None:
     images = [of_ten(9, 0, 1.0, f"test image {index}") for index in range(count)]
     figure = draw_prediction_grid(images, FASHION, columns, title="a run")
     assert texts_beyond_the_edge(figure) == []

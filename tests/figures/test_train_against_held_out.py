@@ -58,7 +58,7 @@ def test_axes_have_units_and_the_heading_counts_runs() -> None:
 
 @pytest.mark.parametrize("count", [1, 3, 12, 50])
 @pytest.mark.parametrize("quantity", ["accuracy", "loss"])
-def test_no_text_is_cut_or_laid_over_another(count: int, quantity: str) -> None:
+def test_no_text_is_cut_or_overlaps_another(count: int, quantity: str) -> None:
     measure = Measure("accuracy" if quantity == "accuracy" else "loss", note="a note " * 30)
     figure = train_against_held_out.draw(train_against_held_out.compute(many(count, 1, LONG), measure), LONG)
     assert texts_beyond_the_edge(figure) == []

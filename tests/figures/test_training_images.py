@@ -1,4 +1,4 @@
-"""Images of a dataset as they are."""
+"""Images of a dataset without predictions."""
 
 import numpy as np
 import pytest

@@ -16,7 +16,7 @@ def test_the_curves_are_what_the_notebook_plots() -> None:
     assert list(learning_curves.compute_unit(runs.history(10, validation=False)).series) == ["fit/accuracy", "fit/loss"]
 
 
-def test_what_lies_above_one_is_named_with_its_greatest_value() -> None:
+def test_series_above_one_are_named_with_their_greatest_value() -> None:
     curves = learning_curves.compute_unit(runs.history(10, validation=True))
     assert curves.beyond == {"fit/loss": 1.5, "val/loss": pytest.approx(1.2)}
     figure = learning_curves.draw_unit(curves, "a run")
@@ -24,7 +24,7 @@ def test_what_lies_above_one_is_named_with_its_greatest_value() -> None:
     assert figure.axes[0].get_ylim() == (0.0, 1.0)
 
 
-def test_nothing_is_said_where_all_is_shown() -> None:
+def test_nothing_is_named_if_all_values_are_shown() -> None:
     run = runs.history(5, validation=False)
     run.series["fit/loss"] = [0.9, 0.5, 0.4, 0.3, 0.2]
     curves = learning_curves.compute_unit(run)
@@ -42,7 +42,7 @@ def test_a_loss_that_is_not_finite_leaves_a_hole_and_is_named() -> None:
 
 @pytest.mark.parametrize("epochs", [1, 2, 30, 200])
 @pytest.mark.parametrize("validation", [True, False])
-def test_names_stand_beside_their_curves_and_not_over_each_other(epochs: int, validation: bool) -> None:
+def test_names_are_beside_their_curves_and_do_not_overlap(epochs: int, validation: bool) -> None:
     run = runs.history(epochs, validation)
     run.series = {name: [0.99] * epochs for name in run.series}
     figure = learning_curves.draw_unit(learning_curves.compute_unit(run), "a $run$")

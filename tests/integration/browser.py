@@ -1,4 +1,4 @@
-"""A headless Chromium that may talk to this machine only, and the MLflow UI as a person starts it."""
+"""A headless Chromium that can only connect to this machine, and the MLflow UI as a user starts it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ FLAGS = (
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 SIZE = {"width": 1400, "height": 900}
-PATIENCE = 60_000  # milliseconds: a machine that is busy with other tests draws slowly
+PATIENCE = 60_000  # milliseconds; a page is slow while other tests use the machine
 CLOSE_ASSISTANT = '[data-component-id="mlflow.assistant.chat_panel.close"]'
 
 
 def chromium() -> str:
-    """The installed browser. Its absence fails the tests: what people see is not known to work without."""
+    """The installed browser. Without one the tests fail, because only a browser shows that the pages work."""
     found = next(filter(None, map(shutil.which, NAMES)), None)
     assert found, f"No browser: none of {', '.join(NAMES)} is on PATH. Run `make browser`, or install Chromium."
     return found
@@ -34,17 +34,17 @@ def chromium() -> str:
 
 @dataclass
 class Browser:
-    """A page, and what it asked for outside this machine, which it was not given."""
+    """A page, and in `refused` the addresses outside this machine that it asked for."""
 
     page: Page
     refused: list[str] = field(default_factory=list)
     chat_closed: bool = False
 
     def open(self, address: str) -> Page:
-        """The page at `address`, without what an earlier one left in memory, and without MLflow's chat beside it."""
+        """Open the page at `address`, without the state of an earlier page and without MLflow's chat panel."""
         self.page.goto("about:blank")
         self.page.goto(address)
-        if not self.chat_closed:  # it opens by itself at the first visit only
+        if not self.chat_closed:  # the panel opens by itself at the first visit only
             self.page.locator(CLOSE_ASSISTANT).click()
             self.chat_closed = True
         return self.page
@@ -73,7 +73,7 @@ def browsing() -> Iterator[Browser]:
 
 @contextmanager
 def serving(project: Project) -> Iterator[dict[str, str]]:
-    """`harness ui` on a project's store: the addresses that it prints, by what they are said to be."""
+    """Run `harness ui` on a project's store. Gives the addresses that it prints, by their names."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Real commands in a project of their own, each started once and looked at by many tests."""
+"""Real commands, each in its own project and run once for many tests."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ VALIDATED = (
 
 @dataclass(frozen=True)
 class Project:
-    """A project's root with nothing in it, and a working directory elsewhere, in which nothing should appear."""
+    """An empty project root, and a working directory elsewhere in which no file should appear."""
 
     folder: Path
 
@@ -58,14 +58,14 @@ class Project:
         environment: Mapping[str, str] | None = None,
         stderr: int = subprocess.PIPE,
     ) -> subprocess.Popen[str]:
-        """Start the real command, as a shell does that a person types into; as a fork where that is the same."""
+        """Start the real command as an interactive shell does, or as a fork where that makes no difference."""
         inherited = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
         own = {"HARNESS_ROOT": str(self.root), "HARNESS_CACHE": str(self.folder / "cache"), "COLUMNS": "200"}
-        own["TERM"] = "xterm-256color"  # a machine that runs tests may have none
-        # A process that inherits an ignored SIGINT (of a shell's background job) would never notice Ctrl-C.
+        own["TERM"] = "xterm-256color"  # it may not be set on a CI machine
+        # A process that inherits an ignored SIGINT (from a background job of a shell) would not notice Ctrl-C.
         handler = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
-            return (subprocess.Popen if program else forking.kind(environment or ()))(
+            return (subprocess.Popen if program else forking.popen_class(environment or ()))(
                 [*(program or (HARNESS,)), *arguments],
                 cwd=self.elsewhere,
                 env=inherited | own | dict(environment or {}),
@@ -95,7 +95,7 @@ class Project:
 
 
 def waited(process: subprocess.Popen[str], timeout: float = 300.0) -> subprocess.CompletedProcess[str]:
-    """The outcome of a started process, at its end, which must come within `timeout` seconds."""
+    """Wait for a started process, at most `timeout` seconds. Returns its exit code and output."""
     try:
         out, err = process.communicate(timeout=timeout)
     finally:
@@ -143,7 +143,7 @@ def empty(new_project: NewProject) -> Project:
 
 @pytest.fixture(scope="session")
 def ended(new_project: NewProject, tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, Outcome]:
-    """What `trained` and `swept` are, made once for all workers of pytest: nobody may change them."""
+    """The outcomes behind `trained` and `swept`, made once for all workers of pytest. Tests must not change them."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
         return _ended(new_project)
     kept = tmp_path_factory.getbasetemp().parent / "ended"
@@ -154,13 +154,13 @@ def ended(new_project: NewProject, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def _ended(new_project: NewProject) -> tuple[Outcome, Outcome]:
-    """Both side by side: each is busy with starting for most of its time. As processes of their own, not forks."""
+    """Run both commands at the same time, because each spends most of its time on start-up. They are not forks."""
     single, grid = new_project(), new_project()
     real = (HARNESS,)
     git = ["git", "-C", str(single.root), "-c", "user.name=t", "-c", "user.email=t@example.org"]
     for command in (["init", "-q", "-b", "trunk"], ["commit", "-q", "--allow-empty", "-m", "Not the harness's code"]):
         subprocess.run([*git, *command], check=True)
-    # A worker of the pool has one thread where there are as many jobs as cores: the number is part of the result.
+    # One thread for both, because results depend on it: a worker has one thread if there are as many jobs as cores.
     training = single.start("train", *VALIDATED, "seed=1", "threads=1", program=real)
     sweeping = grid.start("sweep", "optimizer=sgd,adam", *VALIDATED, "seed=range(2)", "threads=1", program=real)
     return Outcome(single, waited(training)), Outcome(grid, waited(sweeping))
@@ -168,11 +168,11 @@ def _ended(new_project: NewProject) -> tuple[Outcome, Outcome]:
 
 @pytest.fixture(scope="session")
 def trained(ended: tuple[Outcome, Outcome]) -> Outcome:
-    """One run with a validation split, in a project that is a git repository of somebody's own."""
+    """One run with a validation split, in a project that is another git repository."""
     return ended[0]
 
 
 @pytest.fixture(scope="session")
 def swept(ended: tuple[Outcome, Outcome]) -> Outcome:
-    """Two optimizers by two seeds, each with a validation split; `trained` is one of the four."""
+    """A sweep of two optimizers and two seeds with a validation split. `trained` has the settings of one of them."""
     return ended[1]

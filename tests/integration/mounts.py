@@ -1,4 +1,4 @@
-"""File systems of a test's own, to be filled or made read-only. They need root."""
+"""File systems for tests, to fill or to make read-only. Mounting them needs root."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def _mount(*arguments: str) -> None:
     if os.environ.get(WITHOUT):
         pytest.skip(f"{WITHOUT} is set: no file system can be mounted here")
     pytest.fail(
-        f"This test needs a file system of its own, and mounting one failed: {done.stderr.strip()}. Run it as root, or "
-        f"set {WITHOUT}=1 to go without."
+        f"This test needs its own file system, but mounting it failed: {done.stderr.strip()}. Run it as root, or "
+        f"set {WITHOUT}=1 to skip it."
     )
 
 
 @contextmanager
 def small_disk(folder: Path, megabytes: int) -> Iterator[None]:
-    """A disk of this size at `folder` while the block lasts."""
+    """Inside the `with` block, a disk of this size is mounted at `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     _mount("-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder))
     try:
@@ -38,11 +38,11 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[None]:
 
 @contextmanager
 def read_only(folder: Path) -> Iterator[None]:
-    """Nothing in `folder` can be opened for writing while the block lasts, by root either."""
+    """Inside the `with` block, no file in `folder` can be opened for writing, not even by root."""
     aside = folder.with_name(f"{folder.name}.aside")
     aside.mkdir()
     with ExitStack() as mounted:
-        # Made read-only beside it first: on the folder itself somebody might open a file before it is.
+        # Remounted at another place first: at `folder`, a process could open a file before it is read-only.
         _mount("--bind", str(folder), str(aside))
         mounted.callback(subprocess.run, ["umount", "--lazy", str(aside)], check=True)
         _mount("-o", "remount,ro,bind", str(aside))
@@ -52,7 +52,7 @@ def read_only(folder: Path) -> Iterator[None]:
 
 
 def fill(folder: Path) -> Path:
-    """A file that takes all the room that is left."""
+    """Fill the disk with one file, and return it."""
     filler = folder / "filler"
     with filler.open("wb", buffering=0) as file:
         try:

@@ -1,6 +1,6 @@
-"""Takes the pictures of the MLflow UI for docs/images: `make screenshots`.
+"""Takes screenshots of the MLflow UI for docs/images: `make screenshots`.
 
-Trains a small sweep in a project of its own (a minute), opens it with `harness ui`, and keeps what a person would see.
+It trains a small sweep in its own project (a minute), opens it with `harness ui`, and saves the pages as pictures.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SWEEP = (
     "sweep", "model=mlp_128,mlp_300_100", "optimizer=sgd,adam", "seed=range(3)", "dataset.train_size=5000",
     "regime.epochs=10", "regime.validation.strategy=stratified", "regime.validation.size=1000",
 )  # fmt: skip
-SETTLED = 4_000  # milliseconds: the page draws its charts one after the other
+SETTLED = 4_000  # milliseconds until the page has drawn all charts
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def picture(browser: Browser, project: Project, addresses: Mapping[str, str]) -> None:
-    """Every picture, of the UI at these addresses."""
+    """Take every picture of the UI at these addresses."""
     keep(browser.open(addresses["sweep"]), "ui_gap", "points/gap_test_accuracy", 900)
     keep(browser.open(addresses["sweep"].replace("CHART", "TABLE")), "ui_runs", "(underfit", 820)
     for key, name, text, height in (
@@ -55,7 +55,7 @@ def picture(browser: Browser, project: Project, addresses: Mapping[str, str]) ->
 
 
 def compare(browser: Browser, project: Project, host: str) -> None:
-    """Two runs side by side: the least gap and the greatest."""
+    """Take a picture of two runs side by side: those with the least and the greatest gap."""
     runs = [run for run in project.runs() if run.data.tags["harness.kind"] == "run"]
     runs.sort(key=lambda run: run.data.metrics["final/gap_val_accuracy"])
     identities = quote(json.dumps([runs[0].info.run_id, runs[-1].info.run_id]))
@@ -70,15 +70,15 @@ def compare(browser: Browser, project: Project, host: str) -> None:
 
 
 def report(browser: Browser, project: Project, host: str) -> None:
-    """The sweep's report, as the artifact viewer shows it."""
+    """Take a picture of the sweep's report in the artifact viewer."""
     [info] = [run.info for run in project.runs() if run.data.tags["harness.kind"] == "sweep"]
     page = browser.open(f"{host}/#/experiments/{info.experiment_id}/runs/{info.run_id}/artifacts/report.html")
-    page.get_by_text("Path: file").evaluate("element => { element.style.visibility = 'hidden' }")  # of this machine
+    page.get_by_text("Path: file").evaluate("element => { element.style.visibility = 'hidden' }")  # has a local path
     keep(page, "ui_report", "report.md", 1150)
 
 
 def keep(page: Page, name: str, text: str, height: int = 1000) -> None:
-    """A picture of the page once `text` is there, in few enough colours to be small."""
+    """Save a picture of the page when it shows `text`, with few colours so that the file is small."""
     from PIL import Image
 
     page.set_viewport_size({"width": 1400, "height": height})

@@ -36,7 +36,7 @@ DRIVER = """
 import sys
 from harness.composing import compose_config
 from harness.run.execute import RunContext, execute
-from harness.sweep.progress import RunDisplay
+from harness.sweeps.progress import RunDisplay
 from harness.tracking.reading import read_runs
 from harness.tracking.store import open_store
 

@@ -97,7 +97,7 @@ def test_its_table_is_that_of_a_sweep_that_trained_everything(grown: Grown, empt
         assert "2 of 4 jobs reused" in shown.stdout
     report = grown.project.run("report", "--output", "report.md", "--no-log")
     assert report.returncode == 0, report.stderr
-    assert "2 of 4 runs, which earlier commands had trained" in (grown.project.elsewhere / "report.md").read_text()
+    assert "2 of 4 runs, trained by earlier commands" in (grown.project.elsewhere / "report.md").read_text()
     (grown.project.elsewhere / "report.md").unlink()
 
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from harness.figures import SELECTIONS
-from harness.sweep import launch
+from harness.sweeps import launch
 from tests.integration.conftest import SGD, SMALL, NewProject, Outcome
 
 pytestmark = pytest.mark.slow

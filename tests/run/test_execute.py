@@ -76,7 +76,7 @@ def test_an_epoch_is_in_the_store_before_whoever_watches_hears_of_it(uri: str) -
 def test_a_signal_that_a_library_swallowed_ends_training_with_the_epoch(
     uri: str, subset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.machine.told_to_end", signal.SIGTERM)
+    monkeypatch.setattr("harness.machine.received_signal", signal.SIGTERM)
     config = compose_config([f"dataset.directory={subset}", "dataset.train_size=100", "regime.epochs=3"])
     with pytest.raises(Terminated, match="SIGTERM"):
         execute(config, RunContext("told"), Unwatched())
@@ -87,7 +87,7 @@ def test_a_signal_that_a_library_swallowed_ends_training_with_the_epoch(
 
 def test_settings_that_do_not_fit_each_other_are_a_recorded_failure(uri: str) -> None:
     config = Config(regime=RegimeConfig(schedule=ScheduleConfig(name="plateau", warmup_epochs=1)))
-    with pytest.raises(ConfigError, match="cannot be combined with a warm-up"):
+    with pytest.raises(ConfigError, match="cannot have a warm-up"):
         execute(config, RunContext("wrong"), Watcher(MlflowClient(uri), ""))
     client = MlflowClient(uri)
     (run,) = client.search_runs([client.get_experiment_by_name("harness").experiment_id])

@@ -1,4 +1,4 @@
-"""A stranger's store of each test's own, copied from one that is made once, and a user with secrets."""
+"""A stranger's store for each test, copied from one that is made once, and a user with secrets."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Stranger:
 def stranger(template: Stranger, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stranger:
     root = tmp_path / "stranger"
     shutil.copytree(template.root, root)
-    utils._artifact_repos_cache.clear()  # MLflow keeps a run's place by its id as long as a process lives
+    utils._artifact_repos_cache.clear()  # MLflow caches a run's location by its id
     uri = f"sqlite:///{root / 'mlflow.db'}"
     found = replace(template, root=root, uri=uri, client=MlflowClient(uri))
     for table, column in COLUMNS:
-        found.bend(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", str(template.root), str(root))
+        found.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", str(template.root), str(root))
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "the user's token")
     monkeypatch.setenv("SECRET", "the user's secret")
     return found
@@ -34,7 +34,7 @@ def stranger(template: Stranger, project: Path, tmp_path: Path, monkeypatch: pyt
 
 @pytest.fixture
 def private(tmp_path: Path) -> Path:
-    """A folder of the user's that no store has to do with."""
+    """A private folder of the user that belongs to no store."""
     folder = tmp_path / "home"
     folder.mkdir()
     (folder / "diary").write_text("root:x:private\n")

@@ -1,4 +1,4 @@
-"""A stranger's store for tests: made by MLflow, then bent by SQL, as an attacker would."""
+"""A stranger's store for tests: made by MLflow, then changed by SQL as an attacker would do it."""
 
 from __future__ import annotations
 
@@ -46,22 +46,22 @@ class Stranger:
 
     @property
     def artifacts(self) -> Path:
-        """Those of the run."""
+        """The artifacts of the run."""
         return self.root / "mlruns" / "study" / self.run / "artifacts"
 
-    def bend(self, statement: str, *values: object) -> None:
+    def execute(self, statement: str, *values: object) -> None:
         with closing(sqlite3.connect(self.database)) as connection, connection:
             connection.execute(statement, values)
 
     def add_parameter(self, key: str, value: str) -> None:
-        self.bend("INSERT INTO params (key, value, run_uuid) VALUES (?, ?, ?)", key, value, self.run)
+        self.execute("INSERT INTO params (key, value, run_uuid) VALUES (?, ?, ?)", key, value, self.run)
 
     def configure(self, text: str) -> None:
-        """Put another recorded configuration into the run's artifacts."""
+        """Replace the recorded configuration in the run's artifacts."""
         (self.artifacts / "config" / "config.yaml").write_text(text)
 
     def cut_off(self) -> Path:
-        """Leave what a writer leaves that is killed; the journal."""
+        """Leave the files of a writer that was killed. Returns the journal of SQLite."""
         subprocess.run([sys.executable, "-c", CUT_OFF, str(self.database)], check=False)
         journal = self.database.with_name("mlflow.db-journal")
         assert journal.stat().st_size

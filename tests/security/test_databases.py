@@ -32,8 +32,8 @@ ACTING = {
 @pytest.mark.parametrize("kind", ACTING)
 def test_what_computes_or_acts_in_a_database_is_refused(kind: str, stranger: Stranger) -> None:
     if kind == "trigger of another":
-        stranger.bend("DROP TRIGGER prevent_secrets_aad_mutation")
-    stranger.bend(ACTING[kind])
+        stranger.execute("DROP TRIGGER prevent_secrets_aad_mutation")
+    stranger.execute(ACTING[kind])
     store = open_store(stranger.uri)
     for use in (lambda: read_runs(store), lambda: take_inventory(stranger.database), lambda: store.client):
         with pytest.raises(StoreError, match="none of MLflow's"):
@@ -41,7 +41,7 @@ def test_what_computes_or_acts_in_a_database_is_refused(kind: str, stranger: Str
 
 
 def test_a_virtual_table_is_known_however_its_maker_wrote_it(stranger: Stranger) -> None:
-    stranger.bend("CREATE VIRTUAL TABLE more USING fts5(text)")
+    stranger.execute("CREATE VIRTUAL TABLE more USING fts5(text)")
     content = stranger.database.read_bytes()
     stranger.database.write_bytes(content.replace(b"CREATE VIRTUAL TABLE more", b"CREATE/**/VIRTUAL TABLE x"))
     with pytest.raises(StoreError, match=r"none of MLflow's|damaged|malformed"):
@@ -93,9 +93,9 @@ def test_a_table_whose_pages_name_each_other_has_no_end(stranger: Stranger) -> N
 
 def test_one_long_text_does_not_come_out_once_for_every_run(stranger: Stranger) -> None:
     """The name of an experiment stands beside each of its runs."""
-    stranger.bend("UPDATE experiments SET name = hex(zeroblob(5000000)) WHERE name = 'study'")
+    stranger.execute("UPDATE experiments SET name = hex(zeroblob(5000000)) WHERE name = 'study'")
     for place in range(40):
-        stranger.bend(
+        stranger.execute(
             "INSERT INTO runs (run_uuid, name, experiment_id, status, start_time, lifecycle_stage) "
             "SELECT ?, name, experiment_id, status, start_time, lifecycle_stage FROM runs LIMIT 1", f"{place:032x}",
         )  # fmt: skip
@@ -121,8 +121,8 @@ NAMES = (
 def test_a_name_is_no_sql(name: str, stranger: Stranger, capsys: pytest.CaptureFixture[str]) -> None:
     """Neither one that the user gives nor one in the store."""
     before = len(read_runs(open_store(stranger.uri), include_parents=True))
-    stranger.bend("UPDATE runs SET name = ? WHERE run_uuid = ?", name, stranger.run)
-    stranger.bend("UPDATE experiments SET name = ? WHERE name = 'study'", name)
+    stranger.execute("UPDATE runs SET name = ? WHERE run_uuid = ?", name, stranger.run)
+    stranger.execute("UPDATE experiments SET name = ? WHERE name = 'study'", name)
     for words in (("compare", name), ("compare", "--experiment", name), ("delete", name, "--dry-run"), ("list", name)):
         assert main([*words, "--store", stranger.uri]) in (0, 2)
     assert "Traceback" not in capsys.readouterr().err
@@ -131,8 +131,8 @@ def test_a_name_is_no_sql(name: str, stranger: Stranger, capsys: pytest.CaptureF
 
 @pytest.mark.parametrize("column", ['"1 OR run_uuid"', '"run_uuid"" OR 1 --"'])
 def test_a_column_is_no_sql_where_a_run_is_deleted(column: str, stranger: Stranger) -> None:
-    stranger.bend(f'CREATE TABLE "more\') --" ({column} TEXT REFERENCES runs (run_uuid), run_uuid TEXT)')
-    stranger.bend("INSERT INTO \"more') --\" VALUES (NULL, 'kept')")
+    stranger.execute(f'CREATE TABLE "more\') --" ({column} TEXT REFERENCES runs (run_uuid), run_uuid TEXT)')
+    stranger.execute("INSERT INTO \"more') --\" VALUES (NULL, 'kept')")
     store = open_store(stranger.uri)
     before = {run.run_id for run in read_runs(store, include_parents=True)}
     delete_runs(store, [find_run(store, stranger.run)])

@@ -26,13 +26,13 @@ def test_a_folder_elsewhere_is_not_deleted_for_a_run(
     victim = private / run_id
     victim.mkdir()
     (victim / "thesis").write_text("years of work")
-    stranger.bend("PRAGMA foreign_keys = OFF")
+    stranger.execute("PRAGMA foreign_keys = OFF")
     for table in ("tags", "params", "metrics", "latest_metrics", "runs"):
-        stranger.bend(f"UPDATE {table} SET run_uuid = ? WHERE run_uuid = ?", run_id, stranger.run)
-    stranger.bend("UPDATE experiments SET artifact_location = ?", private.as_uri())
-    stranger.bend("UPDATE runs SET artifact_uri = ?", victim.as_uri())
+        stranger.execute(f"UPDATE {table} SET run_uuid = ? WHERE run_uuid = ?", run_id, stranger.run)
+    stranger.execute("UPDATE experiments SET artifact_location = ?", private.as_uri())
+    stranger.execute("UPDATE runs SET artifact_uri = ?", victim.as_uri())
     if words[0] == "gc":
-        stranger.bend("UPDATE runs SET lifecycle_stage = 'deleted'")
+        stranger.execute("UPDATE runs SET lifecycle_stage = 'deleted'")
     main([run_id if word == "RUN" else word for word in words] + ["--store", stranger.uri])
     assert (victim / "thesis").read_text() == "years of work"
 

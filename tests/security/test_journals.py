@@ -74,8 +74,8 @@ def test_links_in_place_of_sqlites_own_files_are_refused(end: str, stranger: Str
 
 
 def test_a_view_without_end_is_refused_at_once(stranger: Stranger) -> None:
-    stranger.bend("ALTER TABLE params RENAME TO were")
-    stranger.bend(
+    stranger.execute("ALTER TABLE params RENAME TO were")
+    stranger.execute(
         "CREATE VIEW params AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
         "SELECT run_uuid, key || i AS key, value FROM were, n"
     )

@@ -282,7 +282,7 @@ def test_a_file_in_the_place_of_a_folder_is_told_before_anything_is_written(
     (place / name).parent.mkdir(exist_ok=True)
     os.mkfifo(place / name)
     assert main(["train", f"dataset.directory={subset}", "dataset.train_size=100", "dataset.test_size=100"]) == 2
-    assert f"{place / name} is no folder" in capsys.readouterr().err
+    assert f"{place / name} is not a folder" in capsys.readouterr().err
     assert not (place / "mlflow.db").exists()
 
 

@@ -72,7 +72,7 @@ def uses(stranger: Stranger) -> dict[str, Callable[[], object]]:
         RunWriter(store, RunIdentity("mine", "study")).log_text("report.md", "mine")
 
     def close() -> None:
-        stranger.bend("UPDATE runs SET status = 'RUNNING' WHERE run_uuid = ?", stranger.run)
+        stranger.execute("UPDATE runs SET status = 'RUNNING' WHERE run_uuid = ?", stranger.run)
         [running] = read_runs(store, run_ids=[stranger.run])
         close_abandoned(store, running, RunState.KILLED, "gone", "Gone", traceback="mine")
 
@@ -87,7 +87,7 @@ EVERY = ("artifact", "model", "attach", "log", "close")
 def test_a_folder_elsewhere_is_neither_read_nor_written(use: str, stranger: Stranger, private: Path) -> None:
     todo, before = uses(stranger), contents(private)
     for table, column in COLUMNS:
-        stranger.bend(f"UPDATE {table} SET {column} = ?", private.as_uri())
+        stranger.execute(f"UPDATE {table} SET {column} = ?", private.as_uri())
     with pytest.raises(OutsideStore, match=r"neither in its own folder nor on its own server.*HARNESS") as caught:
         todo[use]()
     assert caught.value.exit_code == 2
@@ -102,7 +102,7 @@ def test_a_place_that_mlflow_would_decode_is_neither_read_nor_written(
     """MLflow decodes %-escapes in a path: what looks like the store's own folder would be one elsewhere."""
     todo, before = uses(stranger), contents(private)
     for table, column in COLUMNS:
-        stranger.bend(f"UPDATE {table} SET {column} = ?", f"{stranger.root}/mlruns/%2e%2e/%2e%2e/{private.name}")
+        stranger.execute(f"UPDATE {table} SET {column} = ?", f"{stranger.root}/mlruns/%2e%2e/%2e%2e/{private.name}")
     with pytest.raises(OutsideStore):
         todo[use]()
     assert contents(private) == before
@@ -116,7 +116,7 @@ def test_nothing_is_sent_to_another_server(
     address, heard = attacker
     todo = uses(stranger)
     for table, column in COLUMNS:
-        stranger.bend(f"UPDATE {table} SET {column} = ?", f"{address.replace('http', scheme, 1)}/kept")
+        stranger.execute(f"UPDATE {table} SET {column} = ?", f"{address.replace('http', scheme, 1)}/kept")
     with pytest.raises(OutsideStore):
         todo[use]()
     assert heard == []

@@ -11,7 +11,7 @@ import pytest
 
 from harness.machine import MARK_VARIABLE, is_alive, is_gone, is_here, this_process
 from harness.records import RunRecord
-from harness.sweep.lease import close_dead, holder_of, take_over
+from harness.sweeps.lease import close_dead, holder_of, take_over
 from harness.tracking.reading import read_runs
 from harness.tracking.shared_writes import tag_run, write_once
 from harness.tracking.store import open_store

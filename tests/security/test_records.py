@@ -110,7 +110,7 @@ def test_only_regular_files_of_a_sane_size_are_read(name: str, kind: str, strang
 )
 def test_the_description_of_a_model_is_plain_data(text: str, tmp_path: Path) -> None:
     (tmp_path / "MLmodel").write_text(text)
-    with pytest.raises(RequestError, match="no plain YAML"):
+    with pytest.raises(RequestError, match="not plain YAML"):
         read_class_names(tmp_path, Config())
 
 
@@ -144,7 +144,7 @@ def test_files_that_are_named_again_take_the_place_of_the_recorded_ones(
     stranger.configure(yaml.safe_dump(settings(f"regime.continue_from={private}/theirs.npz")))
     (private / "mine.npz").touch()
     named = {"regime.continue_from": str(private / "mine.npz"), "dataset.directory": str(subset)}
-    stranger.bend("DELETE FROM params WHERE key LIKE 'data.%'")
+    stranger.execute("DELETE FROM params WHERE key LIKE 'data.%'")
     with pytest.raises(RequestError, match=r"does not say which training images"):
         find_recorded(open_store(stranger.uri), stranger.run, named)
 

@@ -131,7 +131,7 @@ def load_model_imports(tmp_path: Path) -> None:
 
 def test_an_array_larger_than_its_bytes_is_refused(tmp_path: Path) -> None:
     file = zipped(tmp_path / "state.npz", {"version.npy": npy((10**12,), b"12")})
-    with pytest.raises(RequestError, match="larger than what is there"), open_arrays(file):
+    with pytest.raises(RequestError, match="larger than its data"), open_arrays(file):
         pass
     with pytest.raises(RequestError, match=r"no training state|larger than"):
         read_state(file)
@@ -188,7 +188,7 @@ def test_a_layer_that_cannot_be_in_the_file_is_not_made(
 ) -> None:
     file = saved(tmp_path / "model.keras", change)
     for read in (load_model, state_of_model):
-        with pytest.raises(RequestError, match=r"cannot be in it|is incompatible"):
+        with pytest.raises(RequestError, match=r"too small for that|is incompatible"):
             read(file)
 
 
@@ -223,7 +223,7 @@ def test_weights_that_lie_about_their_size_or_lie_elsewhere_are_refused(kind: st
         members = {name: archive.read(name) for name in archive.namelist()}
     members["model.weights.h5"] = weights.getvalue()
     zipped(file, members)
-    refused = pytest.raises(RequestError, match=r"unpacks to more|names other files")
+    refused = pytest.raises(RequestError, match=r"unpacks to more|refers to other files")
     with refused, bounded_model(file, keras.layers.Layer):
         pass
 
@@ -233,7 +233,7 @@ def test_an_archive_with_other_parts_is_no_model(name: str, tmp_path: Path) -> N
     file = saved(tmp_path / "model.keras")
     with zipfile.ZipFile(file, "a") as archive:
         archive.writestr(name, b"x")
-    with pytest.raises(RequestError, match="none of its parts"):
+    with pytest.raises(RequestError, match="not a part of a Keras model"):
         load_model(file)
     assert not (tmp_path.parent / "evil").exists()
 
@@ -268,7 +268,7 @@ def test_a_recorded_shape_is_one(shape: str, stranger: Stranger) -> None:
     from harness.run.load import recorded_shape
 
     for key, value in (("data.image_shape", shape), ("data.classes", "10")):
-        stranger.bend("DELETE FROM params WHERE key = ?", key)
+        stranger.execute("DELETE FROM params WHERE key = ?", key)
         stranger.add_parameter(key, value)
     [run] = read_runs(open_store(stranger.uri), run_ids=[stranger.run])
     with pytest.raises(RequestError, match="which should be as 28x28"):

@@ -105,9 +105,9 @@ def test_a_store_that_says_it_was_moved_does_not_get_what_waits_for_another(
     (own / "mlflow.db").write_text("the user's own")
     origin = Origin(f"sqlite:///{own / 'mlflow.db'}", "1" * 32, "mine", "1")
     Spool.create(project / "spool", origin, 1).lock.release()
-    stranger.bend("UPDATE experiments SET artifact_location = ? WHERE name = 'study'", f"{own}/mlruns/study")
-    stranger.bend("UPDATE runs SET artifact_uri = NULL")
-    stranger.bend("UPDATE logged_models SET artifact_location = ''")
+    stranger.execute("UPDATE experiments SET artifact_location = ? WHERE name = 'study'", f"{own}/mlruns/study")
+    stranger.execute("UPDATE runs SET artifact_uri = NULL")
+    stranger.execute("UPDATE logged_models SET artifact_location = ''")
     move = plan(stranger.database)
     assert str(own / "mlruns") in move.places
     relocate(move)

@@ -1,4 +1,4 @@
-"""Real servers of MLflow, each with a process group of its own that is gone when the block ends."""
+"""Real MLflow servers, each in its own process group, which ends with the `with` block."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ START_SECONDS = 180
 STOP_SECONDS = 20
 HOST = "127.0.0.1"
 
-# No proxy is to be asked for an address of this machine.
+# Addresses of this machine are opened without a proxy.
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @contextmanager
 def mlflow_server(folder: Path, port: int | None = None) -> Iterator[str]:
-    """The address of an MLflow server that keeps everything in `folder` and hands artifacts out over HTTP."""
+    """Run an MLflow server that stores everything in `folder` and serves artifacts over HTTP. Gives its address."""
     store = [
         "--backend-store-uri",
         f"sqlite:///{folder / 'mlflow.db'}",
         "--artifacts-destination",
         str(folder / "kept"),
     ]
-    # No jobs (they serve language models): up in half the time.
+    # Without job execution (for language models), it starts in half the time.
     quick = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with running(["server", "--workers", "1", *store], folder, quick, port=port) as url:
         yield url
@@ -45,13 +45,13 @@ def running(
     ready: str = "/health",
     port: int | None = None,
 ) -> Iterator[str]:
-    """The address of `mlflow ARGUMENTS`, run in `folder`, once it answers at the path `ready`."""
+    """Run `mlflow ARGUMENTS` in `folder`, and wait until it answers at the path `ready`. Gives its address."""
     if port is None:
         with socket.socket() as probe:
             probe.bind((HOST, 0))
             port = probe.getsockname()[1]
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
-    # As in an activated environment: `mlflow models serve` starts the `uvicorn` that it finds there.
+    # As in an activated environment: `mlflow models serve` starts the `uvicorn` on PATH.
     inherited["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     log = folder / "server.log"
     with log.open("wb") as output:
@@ -80,7 +80,7 @@ def _wait(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             time.sleep(0.2)
     how = "did not answer in time" if process.poll() is None else f"ended with {process.returncode}"
-    raise AssertionError(f"{process.args} {how}; its log ends so:\n{log.read_text()[-3000:]}")
+    raise AssertionError(f"{process.args} {how}. The end of its log:\n{log.read_text()[-3000:]}")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
@@ -98,8 +98,8 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def alive(process: subprocess.Popen[bytes]) -> bool:
-    """Whether any process of the group is left."""
-    process.poll()  # a dead leader that nobody has waited for still counts as a member of its group
+    """Whether a process of the group is still alive."""
+    process.poll()  # otherwise an ended leader would still count as a member of its group
     try:
         os.killpg(process.pid, 0)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""Real MLflow stores for tests: written through `MlflowClient`, as the harness writes them."""
+"""Real MLflow stores for tests, written with `MlflowClient` as the harness writes them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def new_client(folder: Path) -> tuple[str, MlflowClient]:
 
 
 def new_study(client: MlflowClient, folder: Path, name: str = "study") -> str:
-    """The id of a new experiment whose artifacts lie in `folder`; by default they would in the working directory."""
+    """The id of a new experiment with its artifacts in `folder` (MLflow's default is the working directory)."""
     identity: str = client.create_experiment(name, artifact_location=(folder / "mlruns" / name).as_uri())
     return identity
 
@@ -38,9 +38,9 @@ def record(
     tags: Mapping[str, str] | None = None,
     inputs: Mapping[str, str] | None = None,
 ) -> str:
-    """The id of a run with the whole default configuration but for `settings`; state None leaves it running.
+    """Record a run with the default configuration changed by `settings`. Returns its id.
 
-    `inputs` are the digests of its dataset inputs by context ("training", ...).
+    With state None, the run stays running. `inputs` are the digests of its dataset inputs by context ("training", ...).
     """
     parameters = {**flatten(Config()), **(settings or {})}
     every = {"harness.kind": "run", **(tags or {})}
@@ -67,7 +67,7 @@ def record(
 
 
 def record_sweep(client: MlflowClient, experiment_id: str, name: str, *, started: int, swept: list[str]) -> str:
-    """The id of a sweep's parent run."""
+    """Record a sweep's parent run. Returns its id."""
     tags = {"harness.kind": "sweep", "harness.swept": json.dumps(swept)}
     return record(client, experiment_id, name, started=started, tags=tags)
 
@@ -84,7 +84,7 @@ def scores(train: float, test: float, val: float | None = None) -> dict[str, flo
 
 
 def record_model(client: MlflowClient, run_id: str, files: Mapping[str, str]) -> str:
-    """The id of a logged model of these files (text by path), as the output of the run."""
+    """Log a model with these files (text by path) as the output of a run. Returns its id."""
     experiment_id = client.get_run(run_id).info.experiment_id
     logged = client.create_logged_model(experiment_id, name="model", source_run_id=run_id)
     with tempfile.TemporaryDirectory() as folder:

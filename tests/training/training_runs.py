@@ -1,4 +1,4 @@
-"""Training on real images as a run does it, for the tests of both engines."""
+"""Trains on real images as a run does, for tests of both engines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VALIDATED = ("regime.validation.strategy=stratified", "regime.validation.size=40
 
 @dataclass
 class Watcher:
-    """Keeps what an engine reports, and the state after each epoch that it is asked for; may stop training there."""
+    """Keeps the reports of an engine, and with `keep_states` the state after each epoch. May stop training early."""
 
     epochs: list[tuple[int, Mapping[str, float]]] = field(default_factory=list)
     stop_after: int | None = None
@@ -48,7 +48,7 @@ class Watcher:
 
 @dataclass(frozen=True)
 class Trained:
-    """What came out, and what went in."""
+    """The result of a training, with its configuration and images."""
 
     fitted: Fitted
     model: Any
@@ -63,7 +63,7 @@ class Trained:
 
 @cache
 def setting(*overrides: str) -> tuple[Config, Splits]:
-    """A configuration, and 600 images of the bundled subset for it (the last batch of 32 is ragged)."""
+    """A configuration, and 600 images of the bundled subset (so the last batch of 32 is not full)."""
     config = compose_config([f"dataset.directory={SUBSET}", "dataset.train_size=600", *overrides])
     return config, split_dataset(load_dataset(config.dataset), config.dataset, config.regime.validation)
 
@@ -75,7 +75,7 @@ def train(
     start: TrainingState | None = None,
     watcher: Watcher | None = None,
 ) -> Trained:
-    """Train in that setting."""
+    """Train with the configuration and images of `setting`."""
     config, splits = setting(*overrides)
     seed_everything(config.seed)
     model = build_model(

@@ -1,0 +1,107 @@
+"""One job of a sweep, under any Hydra launcher: all that it needs is in its configuration and the store.
+
+A failing job is recorded and logged, and does not end the sweep.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import chdir, contextmanager, nullcontext
+from functools import lru_cache
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from harness.composing import typed_config
+from harness.config.schema import references
+from harness.errors import HarnessError, TakenOver
+from harness.run.execute import RunContext, execute
+from harness.sweeps.run_names import group_name, run_name
+from harness.sweeps.worker import LOG, Failure, stop_requested
+from harness.tracking.reading import cached_reads, read_runs
+from harness.tracking.selection import recorded_settings
+from harness.tracking.store import Store, open_store
+from harness.training import TrainingState
+from harness.user_code import allow
+
+log = logging.getLogger(__name__)
+
+PARENT_SETTING, JOB_SETTING = "tracking.parent_run", "tracking.job"
+TIES = (PARENT_SETTING, JOB_SETTING)
+"""Settings that connect a job with its sweep; the harness sets them, not the user."""
+DEBUG_VARIABLE = "HARNESS_DEBUG"
+
+
+def run_job(composed: DictConfig) -> Failure | None:
+    """Train and record the run that Hydra composed. Returns the reason of a failure, or None."""
+    try:
+        with command_directory():
+            _run_job(composed)
+        return None
+    except TakenOver as error:
+        log.warning("%s", error)
+        return None
+    except Exception as error:
+        # To the job's own log; the display reads the message from the store. On the screen only with --debug.
+        log.log(logging.ERROR if os.environ.get(DEBUG_VARIABLE) else logging.INFO, "the job failed", exc_info=True)
+        lasting = isinstance(error, HarnessError) and error.lasting
+        return Failure(str(error) or type(error).__name__, type(error).__name__, lasting)
+
+
+def _run_job(composed: DictConfig) -> None:
+    config = typed_config(composed)
+    allow(references(config).values())  # the command has checked that the user named them
+    assert config.tracking.parent_run is not None
+    overrides = list(HydraConfig.get().overrides.task)
+    store, parent = open_store(config.tracking.uri), config.tracking.parent_run
+    number = int(HydraConfig.get().job.num) if config.tracking.job is None else config.tracking.job
+    with cached_reads(store):
+        swept, earlier = _swept(store, parent), read_runs(store, parent_id=parent, job=number)
+    context = RunContext(
+        name=run_name(config, overrides, swept),
+        overrides=[item for item in overrides if item.partition("=")[0] not in TIES],
+        parent_id=parent,
+        job=number,
+        group=group_name(config, overrides, swept),
+        log_file=Path(HydraConfig.get().runtime.output_dir) / LOG,
+        earlier=earlier,
+    )
+    if not stop_requested():
+        execute(config, context, _Stoppable())
+
+
+@contextmanager
+def command_directory() -> Iterator[None]:
+    """Change to the command's working directory (`hydra.job.chdir` may have changed it), so that relative paths mean
+    what the user typed. On another machine this folder may not exist; then nothing is changed."""
+    folder = HydraConfig.get().runtime.cwd
+    with chdir(folder) if Path(folder).is_dir() else nullcontext():
+        yield
+
+
+@lru_cache(maxsize=8)
+def _swept(store: Store, parent_id: str) -> tuple[str, ...]:
+    """The settings that differ among the jobs, as recorded by the parent run."""
+    (parent,) = read_runs(store, run_ids=[parent_id], include_parents=True)
+    return recorded_settings(parent)
+
+
+class _Stoppable:
+    """A training observer that stops the job at the end of an epoch when the sweep stops, as Ctrl-C does."""
+
+    def training_started(self, epochs: range) -> None:
+        self._end_with_sweep()
+
+    def epoch_ended(self, epoch: int, metrics: Mapping[str, float]) -> None: ...
+
+    def epoch_completed(self, epoch: int, state: Callable[[], TrainingState]) -> None:
+        self._end_with_sweep()
+
+    def training_ended(self, reason: str) -> None: ...
+
+    def _end_with_sweep(self) -> None:
+        if stop_requested():
+            raise KeyboardInterrupt

@@ -1,0 +1,310 @@
+"""Runs a sweep from plan to table: find its earlier runs, take the lease, train the remaining jobs, compare.
+
+The store is the only record of what was done before. Earlier runs are found there by the fingerprints of the jobs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+
+from harness.composing import GRID_SWEEPER, SweepJobs, as_written
+from harness.config.schema import Config
+from harness.errors import HarnessError, NotInStore, RequestError, StoreError
+from harness.records import RunRecord, RunState
+from harness.sweeps.finalize import Report, finish_parent, in_words_spooled, print_result, raise_if_unfinished
+from harness.sweeps.forecast import Forecast
+from harness.sweeps.job import JOB_SETTING, PARENT_SETTING
+from harness.sweeps.launcher import ADDRESS, plan_workers, workers_for
+from harness.sweeps.lease import Holder, Lease, holder_of, is_held, new_parent, take_lease, take_over
+from harness.sweeps.lost_jobs import close_failed, end_runs, job_number, record_failure
+from harness.sweeps.plan import (
+    PlannedJob,
+    SweepPlan,
+    choosing_jobs,
+    earlier_sweeps,
+    one_a_job,
+    resumed,
+    reusing,
+)
+from harness.sweeps.progress import SweepDisplay
+from harness.sweeps.run_names import sweep_name
+from harness.sweeps.watch import follow, watched
+from harness.sweeps.worker import Failure
+from harness.sweeps.worker_pool import Record, WorkerPool
+from harness.tracking.access import WHILE_TRAINING, retries, shown_uri
+from harness.tracking.provenance import typed_command
+from harness.tracking.reading import cached_reads, read_runs, sweep_runs
+from harness.tracking.reused_tags import reused_runs, reused_tags
+from harness.tracking.selection import CONFIRMS_TAG, JOBS_TAG, SWEEP_FINGERPRINT_TAG, SWEPT_TAG, recorded_settings
+from harness.tracking.store import Store
+from harness.tracking.writing import RunIdentity, RunWriter
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a sweep would do: its plan, the jobs to train by their place in it, and how long they would take."""
+
+    plan: SweepPlan
+    due: Mapping[int, PlannedJob]
+    forecast: Forecast
+    workers: int
+    busy: Holder | None
+
+
+@dataclass(frozen=True)
+class SweepRequest:
+    """A requested sweep.
+
+    `work` is the plan in which all its jobs are new. `check` raises an error before anything starts if the sweep cannot
+    run; `start` lets Hydra run the jobs, with additional overrides.
+    """
+
+    store: Store
+    jobs: SweepJobs
+    work: SweepPlan
+    overrides: Sequence[str]
+    check: Callable[[], None]
+    start: Callable[[Sequence[str]], None]
+
+    @property
+    def config(self) -> Config:
+        """The configuration of any job, for the settings that all jobs share."""
+        return self.work.jobs[0].config
+
+    @property
+    def chooses_jobs(self) -> bool:
+        """Whether finished jobs can be skipped: only the harness's own Hydra sweeper can do that."""
+        return self.jobs.sweeper == GRID_SWEEPER
+
+    @property
+    def fresh(self) -> bool:
+        return self.config.resume == "false" or not self.chooses_jobs
+
+    def look_up(self) -> SweepPlan:
+        """The plan with the earlier runs that the store has."""
+        if self.fresh:
+            return self.work
+        with cached_reads(self.store):
+            earlier = earlier_sweeps(self.work, self.store)
+            return self.resuming(earlier[-1]) if earlier else reusing(self.work, self.store)
+
+    def resuming(self, parent: RunRecord) -> SweepPlan:
+        """The plan that resumes the sweep `parent`."""
+        return resumed(self.work, self.store, parent, recorded_settings(parent))
+
+    def identity(self, plan: SweepPlan) -> RunIdentity:
+        """The name and the tags of the parent run."""
+        name = self.config.tracking.run_name or sweep_name(plan.swept, self.overrides)
+        tags = {
+            "harness.kind": "sweep",
+            SWEPT_TAG: json.dumps(plan.swept),
+            SWEEP_FINGERPRINT_TAG: self.work.fingerprint,
+            JOBS_TAG: str(len(plan.jobs)),
+            **({CONFIRMS_TAG: plan.confirms} if plan.confirms else {}),
+            **reused_tags(plan.reused, plan.parent.tags if plan.parent is not None else {}),
+        }
+        return RunIdentity(
+            plan.parent.name if plan.parent else name,
+            self.config.tracking.experiment,
+            overrides=self.overrides,
+            tags=tags,
+        )
+
+    def outlook(self) -> Outlook:
+        """What `run_sweep` would do now; nothing is written. Raises as it does."""
+        with cached_reads(self.store):
+            plan = self.look_up()
+            known = [] if self.store.is_missing else read_runs(self.store)
+        due = plan.due(self.config.resume)
+        threads = self.config.threads or plan.threads
+        pooled = self.jobs.launcher.get("_target_") == ADDRESS
+        specs = plan_workers(self.jobs.launcher.get("workers"), max(len(due), 1), threads) if pooled else [None]
+        busy = holder_of(plan.parent) if plan.parent is not None and is_held(plan.parent) else None
+        return Outlook(plan, due, Forecast(known), len(specs), busy)
+
+
+def run_sweep(sweep: SweepRequest, display: SweepDisplay, report: Report) -> str:
+    """Train the remaining jobs of a sweep, or watch another command train them; `report` prints the comparison. Returns
+    the id of the parent run.
+
+    Raises `SweepFailed` if not every run finished, `RequestError` if there is nothing to resume.
+    """
+    if not sweep.chooses_jobs:
+        display.say(f"Every job runs: {sweep.jobs.sweeper} cannot skip finished jobs.")
+    while True:
+        with cached_reads(sweep.store):
+            with display.doing("Looking for earlier runs of these jobs"):
+                plan = sweep.look_up()
+            parent = plan.parent
+            held = parent is not None and is_held(parent)
+            if not held and _nothing_to_do(sweep, plan, display):
+                assert parent is not None
+                print_result(sweep.store, plan, report, display)
+                return parent.run_id
+        holder = holder_of(parent) if parent is not None else None
+        if parent is not None and held:
+            display.say(f"This sweep is already running in {holder}. Watching it; Ctrl-C ends only the watching.")
+            done = [run for run in plan.runs if run.state is RunState.FINISHED]
+            with display.live(parent.name, len(plan.jobs), done, reused=len(plan.reused)):
+                ended = follow(sweep.store, parent.run_id, display.show)
+            if ended:
+                print_result(sweep.store, plan, report, display)
+                return parent.run_id
+            display.say("The command that ran this sweep has gone. Resuming the sweep.")
+            plan = sweep.resuming(parent)
+        if parent_id := _work(sweep, plan, holder.number if holder is not None else 0, display, report):
+            return parent_id
+
+
+def _nothing_to_do(sweep: SweepRequest, plan: SweepPlan, display: SweepDisplay) -> bool:
+    resume, parent = sweep.config.resume, plan.parent
+    if resume == "only_failed" and parent is None:
+        raise RequestError(
+            f"resume=only_failed: the experiment {sweep.config.tracking.experiment} has no earlier sweep of these "
+            "jobs. Leave the setting out to start one."
+        )
+    if parent is None or plan.due(resume):
+        return False
+    if resume == "only_failed" and _reused_before(plan) == plan.reused:
+        display.say("No job has failed: nothing to do.")
+        return True
+    if parent.state is not RunState.FINISHED or _reused_before(plan) != plan.reused:
+        return False  # it was interrupted before its table was made, or other runs are reused in place of deleted ones
+    for remark in plan.remarks():
+        display.say(remark)
+    more = "" if plan.confirms else " resume=false would train them again."
+    display.say(f"All {len(plan.jobs)} jobs are finished already.{more}")
+    return True
+
+
+def _reused_before(plan: SweepPlan) -> dict[int, str]:
+    """The reused runs that the parent run has recorded, in the form of `SweepPlan.reused`."""
+    recorded = reused_runs(plan.parent.tags, plan.parent.run_id) if plan.parent is not None else {}
+    return {number: run_id for run_id, number in recorded.items()}
+
+
+def _work(sweep: SweepRequest, plan: SweepPlan, over: int, display: SweepDisplay, report: Report) -> str | None:
+    """Take the lease and train the jobs that are due. Returns the id of the parent run, or None if another command got
+    the lease first.
+
+    `over` is the number of the last lease, which has ended.
+    """
+    due, store = plan.due(sweep.config.resume), sweep.store
+    config = replace(sweep.config, threads=sweep.config.threads or plan.threads)
+    with workers_for(sweep.jobs.launcher, max(len(due), 1), config) as pool, _naming_spools(pool, len(plan.jobs)):
+        with display.doing("Starting workers, checking the data and the store"):
+            sweep.check()
+            parent: RunWriter | None = None
+            if plan.parent is None:
+                identity = sweep.identity(plan)
+                parent = RunWriter(store, identity) if sweep.fresh else new_parent(store, sweep.work, identity)
+                if parent is None:
+                    return None
+            parent_id = parent.run_id if parent is not None else plan.parent.run_id if plan.parent else ""
+            lease = take_lease(store, parent_id, over)
+        if lease is None:
+            return None
+        with lease:
+            if parent is None:
+                [record] = read_runs(store, run_ids=[parent_id], include_parents=True)
+                take_over(store, record, display.say, config.timeout)
+                plan = sweep.resuming(record)
+                parent = RunWriter(store, sweep.identity(plan), parent_id)
+            try:
+                runs = _carry_out(sweep, plan, parent, pool, lease, display, report)
+            except KeyboardInterrupt:
+                display.say(_how_to_resume(sweep))
+                raise
+    raise_if_unfinished(store, runs, len(plan.jobs))
+    return parent_id
+
+
+@contextmanager
+def _naming_spools(pool: WorkerPool | None, jobs: int) -> Iterator[None]:
+    """If the store is still down at the end, add to the error that the results of trained jobs are in a spool."""
+    try:
+        yield
+    except StoreError as error:
+        kept = [] if pool is None else [one for one in pool.failures.values() if one.kind == NotInStore.__name__]
+        if not kept:
+            raise
+        raise StoreError(f"{error}\n{in_words_spooled(len(kept), jobs)}") from error
+
+
+def _how_to_resume(sweep: SweepRequest) -> str:
+    if not sweep.chooses_jobs:
+        return f"Interrupted. {sweep.jobs.sweeper} cannot skip finished jobs: the same command starts again."
+    fresh = ", without resume=false," if sweep.config.resume == "false" else ""
+    return f"Interrupted. The same command{fresh} resumes this sweep:\n{shown_uri(typed_command())}"
+
+
+def _carry_out(
+    sweep: SweepRequest,
+    plan: SweepPlan,
+    parent: RunWriter,
+    pool: WorkerPool | None,
+    lease: Lease,
+    display: SweepDisplay,
+    report: Report,
+) -> list[RunRecord]:
+    """Train the jobs that are due and end the parent run; returns the sweep's runs."""
+    due = plan.due(sweep.config.resume)
+    before = plan.runs
+    for remark in plan.remarks():
+        display.say(remark)
+    jobs = plan.numbered(sweep.jobs)
+    if pool is not None:
+        pool.record = partial(_record, lease, partial(record_failure, parent, jobs, sweep.config))
+    state = RunState.FAILED
+    try:
+        with (
+            display.live(parent.name, len(plan.jobs), before, len(due), len(plan.reused)),
+            watched(parent.store, parent.run_id, display.show),
+        ):
+            try:
+                if due:
+                    (tie,) = as_written([f"{PARENT_SETTING}={parent.run_id}"])
+                    words = [[*job.overrides, tie, f"{JOB_SETTING}={job.number}"] for job in due.values()]
+                    with choosing_jobs(words if sweep.chooses_jobs else None), retries(WHILE_TRAINING):
+                        sweep.start([tie])
+                state = RunState.FINISHED
+            except KeyboardInterrupt:
+                state = RunState.KILLED
+                raise
+            finally:
+                if not lease.is_lost():
+                    failures = pool.failures if pool is not None else None
+                    if sweep.config.resume == "only_failed":
+                        jobs = replace(jobs, jobs=())  # those without a run were not asked for
+                    runs = sweep_runs(parent.store, parent.run_id)
+                    end_runs(parent, runs, jobs, sweep.config, failures, interrupted=state is RunState.KILLED)
+                    _record_unopened(parent, runs, before, failures or {})
+    finally:
+        if lease.is_lost():
+            raise HarnessError(
+                "This command was silent for a minute, and another command has taken over the sweep. "
+                "`harness sweep --watch` shows it."
+            )
+        runs = finish_parent(parent, plan, state, report, display)
+    return runs
+
+
+def _record(lease: Lease, record: Record, number: int, failure: Failure) -> None:
+    """Record a failure, unless another command has taken over the sweep."""
+    if not lease.is_lost():
+        record(number, failure)
+
+
+def _record_unopened(
+    parent: RunWriter, runs: Sequence[RunRecord], before: Sequence[RunRecord], failures: Mapping[int, Failure]
+) -> None:
+    """Record why a run that was to be resumed could not be opened."""
+    ended = {run.run_id: run.ended for run in before}
+    own = [run for run in runs if run.parent_id == parent.run_id]
+    for run in one_a_job(own).values():
+        if (failure := failures.get(job_number(run))) and ended.get(run.run_id, ...) == run.ended:
+            close_failed(parent.store, run, failure)

@@ -1,0 +1,117 @@
+"""Watches a sweep by reading the store while other processes train its jobs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from harness.errors import RequestError, StoreError
+from harness.records import RunRecord, RunState
+from harness.sweeps.finalize import Report, read_comparison
+from harness.sweeps.lease import LeaseWatch, holder_of, is_held
+from harness.sweeps.progress import SweepDisplay
+from harness.tracking.models import find_sweep
+from harness.tracking.reading import read_runs, read_sweeps, sweep_runs
+from harness.tracking.selection import JOBS_TAG, recorded_number, recorded_settings
+from harness.tracking.store import Store
+
+log = logging.getLogger(__name__)
+
+SHORTEST_PAUSE = 0.5
+"""Seconds between two reads of the store."""
+SHARE_OF_TIME = 0.05
+"""The largest share of one CPU core that reading may use; the workers need the rest."""
+
+LONGEST_WAIT = 5.0
+"""Seconds that the end of a sweep waits for a store that does not answer."""
+
+Show = Callable[[Sequence[RunRecord]], None]
+Read = Callable[[], Sequence[RunRecord]]
+
+
+@contextmanager
+def watched(store: Store, parent_id: str, show: Show) -> Iterator[None]:
+    """Call `show` with the sweep's runs repeatedly during the block, and once more at its end."""
+
+    def read() -> list[RunRecord]:
+        return sweep_runs(store, parent_id)
+
+    over = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(read, show, over), name="watcher", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join(LONGEST_WAIT)
+        _look(read, show)
+
+
+def _watch(read: Read, show: Show, over: threading.Event) -> None:
+    pause = SHORTEST_PAUSE
+    while not over.wait(pause):
+        started = time.perf_counter()
+        _look(read, show)
+        pause = max(SHORTEST_PAUSE, (time.perf_counter() - started) / SHARE_OF_TIME)
+
+
+def _look(read: Read, show: Show) -> None:
+    try:
+        show(read())
+    except StoreError as error:  # the store may come back; if it does not, the jobs report it
+        log.warning("The store could not be read for the display: %s", error)
+
+
+def follow(store: Store, parent_id: str, show: Show) -> bool:
+    """Call `show` with the runs of a sweep that another command trains, until it ends. Returns False if that command
+    died before the sweep ended."""
+    watch, pause = LeaseWatch(), SHORTEST_PAUSE
+    while True:
+        started = time.perf_counter()
+        [parent] = read_runs(store, run_ids=[parent_id], include_parents=True)
+        over = watch.is_over(parent)
+        _look(lambda: sweep_runs(store, parent_id), show)
+        if over:
+            holder = holder_of(parent)
+            return holder is None or holder.released
+        time.sleep(pause)
+        pause = max(SHORTEST_PAUSE, (time.perf_counter() - started - pause) / SHARE_OF_TIME)
+
+
+def watch(store: Store, named: str, display: SweepDisplay, report: Report) -> None:
+    """Show a sweep that another command trains until it ends, then call `report`. The sweep is the one `named`, or the
+    newest running one.
+
+    Raises `RequestError` if there is none, `UnknownRun`, or `StoreError`.
+    """
+    with display.doing("Looking for the sweep"):
+        parent = _sweep_named(store, named)
+    try:
+        done = [run for run in sweep_runs(store, parent.run_id) if run.state is RunState.FINISHED]
+        reused = sum(run.parent_id != parent.run_id for run in done)
+        jobs = recorded_number(parent, JOBS_TAG)
+        with display.live(parent.name, jobs, done, reused=reused):
+            ended = follow(store, parent.run_id, display.show)
+    except KeyboardInterrupt:
+        display.say("No longer watching; the sweep continues.")
+        raise
+    if not ended:
+        display.say("The command that ran this sweep has gone. The same `harness sweep ...` resumes it.")
+    comparison = read_comparison(store, parent.run_id, recorded_settings(parent), parent.name, jobs)
+    if comparison is not None:
+        report(comparison)
+
+
+def _sweep_named(store: Store, named: str) -> RunRecord:
+    if named:
+        return find_sweep(store, named)
+    at_work = [sweep for sweep in read_sweeps(store) if is_held(sweep)]
+    if not at_work:
+        raise RequestError(
+            "--watch: no sweep is running in this store. `harness compare` shows the last one; tracking.uri=... "
+            "names another store."
+        )
+    return at_work[-1]

@@ -1,0 +1,175 @@
+"""The worker pool of a sweep: assigns jobs to workers, retries failed jobs, and gives up after too many failures."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+
+from hydra.core.utils import JobReturn, JobStatus
+
+from harness.config.schema import Config
+from harness.errors import StoreError, SweepFailed
+from harness.machine import mark_children
+from harness.sweeps.spawning import WorkerContext
+from harness.sweeps.worker import Failure, Job, Shared, WorkerSpec
+from harness.sweeps.worker_process import WorkerProcess
+
+log = logging.getLogger(__name__)
+
+Record = Callable[[int, Failure], None]
+"""A callback for each failed try, with the job's number, called before a retry or the next job starts."""
+
+
+class WorkerPool:
+    """Worker processes, and the jobs that wait for them.
+
+    `config` is that of any job: `timeout`, `retries`, `max_failures` and `fail_fast` are the same for all.
+    """
+
+    def __init__(self, specs: Sequence[WorkerSpec], config: Config) -> None:
+        """Start the workers; they import the libraries while the command prepares the sweep."""
+        self.failures: dict[int, Failure] = {}
+        """Why a job failed in its last try, by its number."""
+        self.record: Record | None = None
+        self._config = config
+        self._waiting: list[Job] = []
+        self._kinds: dict[WorkerSpec, tuple[str, ...]] = {}
+        self._choosing = threading.Lock()
+        self._recording = threading.Lock()
+        self._in_a_row = 0
+        self._gave_up: str | None = None
+        self._errors: list[BaseException] = []
+        mark_children()
+        processes = WorkerContext()
+        self._stop: Shared = processes.Value("b", 0, lock=False)
+        with _interrupts_blocked():
+            self._workers = [WorkerProcess(spec, self._stop, processes) for spec in specs]
+
+    def work(self, jobs: Sequence[Job]) -> list[JobReturn]:
+        """Run every job; the reasons of failures are in `failures`.
+
+        After one interrupt it waits for the end of the epoch; after two it stops at once. It returns only when no job
+        is running. Raises `SweepFailed` if `max_failures` jobs in a row have failed.
+        """
+        self._waiting.extend(jobs)
+        feeders = [threading.Thread(target=self._feed, args=(worker,), daemon=True) for worker in self._workers]
+        interruptions: list[KeyboardInterrupt] = []
+        while True:
+            try:
+                with _interrupts_blocked():
+                    for feeder in feeders:
+                        if feeder.ident is None:
+                            feeder.start()
+                if len(interruptions) == 1:
+                    self._call_off()
+                    log.warning("Stopping at the end of the epoch. Ctrl-C again stops at once.")
+                if len(interruptions) > 1:
+                    for worker in self._workers:
+                        worker.cancel()
+                _wait(feeders)
+                if len(interruptions) > 1:
+                    self.end()
+                break
+            except KeyboardInterrupt as interruption:
+                interruptions.append(interruption)
+        for error in [*interruptions, *self._errors]:
+            raise error
+        if self._gave_up is not None:
+            raise SweepFailed(self._gave_up)
+        return [JobReturn(overrides=job.overrides, status=JobStatus.COMPLETED) for job in jobs]
+
+    def end(self) -> None:
+        """End the workers; a job that still runs is stopped at once."""
+        for worker in self._workers:
+            worker.end()
+
+    def _feed(self, worker: WorkerProcess) -> None:
+        """Give one worker job after job, until none is left (runs in the worker's own thread)."""
+        try:
+            while (job := self._next(worker.spec)) is not None:
+                self._count(self._see_through(worker, job))
+        except CancelledError:
+            pass  # stopped at once
+        except BaseException as error:  # noqa: BLE001 - raised again by `work`: it would end in this thread
+            self._errors.append(error)
+            self._call_off()
+
+    def _next(self, spec: WorkerSpec) -> Job | None:
+        """The next job for a worker: the first of the kind that it did last (its program is compiled); else the first
+        of a kind that no other worker is running; else the first."""
+        with self._choosing:
+            last = self._kinds.get(spec)
+            others = {kind for other, kind in self._kinds.items() if other is not spec}
+            ranked = [(job.kind != last, job.kind in others, place) for place, job in enumerate(self._waiting)]
+            if not ranked:
+                return None
+            job = self._waiting.pop(min(ranked)[2])
+            self._kinds[spec] = job.kind
+            return job
+
+    def _see_through(self, worker: WorkerProcess, job: Job) -> Failure | None:
+        """Run one job, with retries if they may help. Returns the reason of the last failure, or None."""
+        for left in range(self._config.retries, -1, -1):
+            failure = worker.carry_out(job, self._config.timeout)
+            if failure is None:
+                self.failures.pop(job.number, None)
+                return None
+            self.failures[job.number] = failure
+            self._tell(job, failure)
+            if failure.lasting or not left or self._stop.value:
+                break
+            log.warning("Job %d is tried again (%d more): %s", job.number, left, failure.reason)
+        return failure
+
+    def _tell(self, job: Job, failure: Failure) -> None:
+        if self.record is None:
+            return
+        try:
+            with self._recording:
+                self.record(job.number, failure)
+        except StoreError as error:  # the end of the sweep records it again (`lost_jobs.end_runs`)
+            log.warning("Why job %d failed could not be recorded yet: %s", job.number, error)
+
+    def _count(self, failure: Failure | None) -> None:
+        """Give up after too many failures in a row."""
+        limit = 1 if self._config.fail_fast else self._config.max_failures
+        with self._choosing:
+            self._in_a_row = self._in_a_row + 1 if failure is not None else 0
+            if failure is None or self._in_a_row != limit:
+                return
+            setting = "fail_fast=true" if self._config.fail_fast else f"max_failures={limit}"
+            failed = "A job" if limit == 1 else f"{limit} jobs in a row"
+            self._gave_up = (
+                f"{failed} failed, so the sweep was stopped ({setting}): running jobs ended with their epoch, and "
+                f"no further job was started. The last reason: {failure.reason}"
+            )
+        log.warning("%s failed: stopping at the end of the epoch (%s).", failed, setting)
+        self._call_off()
+
+    def _call_off(self) -> None:
+        """Start no further job and no retry; running jobs stop at the end of their epoch."""
+        with self._choosing:
+            self._waiting.clear()
+        self._stop.value = 1
+
+
+def _wait(threads: Sequence[threading.Thread]) -> None:
+    """Wait until all threads have ended; in short steps, because Python handles signals only between them."""
+    for thread in threads:
+        while thread.is_alive():
+            thread.join(0.2)
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Block SIGINT and SIGHUP in threads and processes that start in the block. Ctrl-C and a closed terminal signal
+    every process of the command, but only the launcher may react."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
