@@ -15,9 +15,7 @@ import numpy.typing as npt
 
 UInt8Array = npt.NDArray[np.uint8]
 ImageArray = npt.NDArray[np.uint8 | np.float32]
-"""Images (n, height, width), (n, height, width, channels) or vectors (n, features), or one of these without the n."""
-LabelArray = npt.NDArray[np.uint8 | np.uint16]
-"""Classes counted from 0, of the smallest type that has them all: `label_type`."""
+LabelArray = npt.NDArray[np.uint8 | np.uint16]  # uint16 beyond 256 classes
 Weights = tuple[npt.NDArray[Any], ...]
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -39,11 +37,6 @@ def are_pictures(images: npt.NDArray[Any]) -> bool:
     return images.ndim == 3 or (images.ndim == 4 and images.shape[-1] in PICTURE_CHANNELS)
 
 
-def label_type(classes: int) -> np.dtype[np.uint8 | np.uint16]:
-    """The smallest unsigned integer type that counts so many classes from 0: uint8 up to 256, uint16 beyond."""
-    return np.dtype(np.min_scalar_type(classes - 1))
-
-
 DIGEST_PARAMETERS: Mapping[str, str] = {split: f"data.{split}_digest" for split in ("train", "val", "test")}
 """The parameter of a run with the digest of each split; "None" if the run has no such split."""
 VARIANT_PARAMETER = "data.variant"
@@ -54,9 +47,6 @@ PUBLISHED = "published"
 @dataclass(frozen=True)
 class DatasetSpec:
     """What the data is: images of `image_shape` and `dtype`, each of one of the classes `class_names`, by label.
-
-    `image_shape` is (height, width), (height, width, channels) or, of vectors,
-    (features,). `dtype` is uint8 or float32.
 
     `digests` are those of the splits (`Split.digest`) under "train", "val" (where there is one) and "test", as they are
     given to a run: after subset, wrong labels and validation split. Two runs with the same digest saw the same images.
@@ -73,15 +63,10 @@ class DatasetSpec:
         """How many classes there are."""
         return len(self.class_names)
 
-    @property
-    def is_vectors(self) -> bool:
-        """Whether the "images" are plain vectors, of which there are no pictures."""
-        return len(self.image_shape) == 1
-
 
 @dataclass(frozen=True)
 class Split:
-    """Some images and their labels: `images` (n, *image_shape) uint8 or float32, `labels` (n,) of `label_type`."""
+    """Some images and their labels: `images` (n, *image_shape) uint8 or float32, `labels` (n,) from 0."""
 
     images: ImageArray
     labels: LabelArray
@@ -280,7 +265,7 @@ class Evaluation(Score):
         """The prediction for each image, in the form that the store keeps."""
         with np.errstate(over="ignore"):  # a loss too large for float16 becomes infinite
             losses = self.losses.astype(np.float16)
-        return Predictions(self.labels, self.predictions.astype(label_type(len(self.confusion))), losses)
+        return Predictions(self.labels, self.predictions.astype(self.labels.dtype), losses)
 
 
 @dataclass(frozen=True)
