@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 UInt8Array = npt.NDArray[np.uint8]
+ImageArray = npt.NDArray[np.uint8 | np.float32]
+LabelArray = npt.NDArray[np.uint8 | np.uint16]  # uint16 beyond 256 classes
 Weights = tuple[npt.NDArray[Any], ...]
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -64,10 +66,10 @@ class DatasetSpec:
 
 @dataclass(frozen=True)
 class Split:
-    """Some images and their labels: `images` (n, *image_shape) uint8, `labels` (n,) uint8 from 0."""
+    """Some images and their labels: `images` (n, *image_shape) uint8 or float32, `labels` (n,) from 0."""
 
-    images: UInt8Array
-    labels: UInt8Array
+    images: ImageArray
+    labels: LabelArray
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -111,8 +113,8 @@ class ReplacedLabels:
     """
 
     images: IntArray
-    published: UInt8Array
-    given: UInt8Array
+    published: LabelArray
+    given: LabelArray
 
     def __len__(self) -> int:
         return len(self.images)
@@ -217,8 +219,8 @@ class Predictions:
     digits).
     """
 
-    labels: UInt8Array
-    predicted: UInt8Array
+    labels: LabelArray
+    predicted: LabelArray
     losses: npt.NDArray[np.float16]
 
     def __len__(self) -> int:
@@ -243,7 +245,7 @@ class Evaluation(Score):
     calibration_error: float
     brier: float
     probabilities: FloatArray
-    labels: UInt8Array
+    labels: LabelArray
     losses: FloatArray
     confusion: IntArray
     per_class: tuple[ClassScore, ...]
@@ -263,7 +265,7 @@ class Evaluation(Score):
         """The prediction for each image, in the form that the store keeps."""
         with np.errstate(over="ignore"):  # a loss too large for float16 becomes infinite
             losses = self.losses.astype(np.float16)
-        return Predictions(self.labels, self.predictions.astype(np.uint8), losses)
+        return Predictions(self.labels, self.predictions.astype(self.labels.dtype), losses)
 
 
 @dataclass(frozen=True)

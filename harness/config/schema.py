@@ -29,6 +29,7 @@ CONSTRAINTS = ("non_neg", "unit_norm")
 HEADS = ("logits", "softmax")
 VALIDATION_STRATEGIES = ("none", "first", "random", "stratified")
 LABELS = ("integers", "one_hot")
+CLASS_WEIGHTS = ("none", "balanced")
 LOSSES = ("cross_entropy",)
 SCHEDULES = ("constant", "step", "exponential", "cosine", "plateau")
 MONITORS = ("val/loss", "val/accuracy", "train/loss", "train/accuracy", "fit/loss", "fit/accuracy")
@@ -93,6 +94,7 @@ class ModelConfig:
     l2: float = setting(0.0, at_least=0, idle_with=_CUSTOM, time="presence")
     batch_norm: bool = setting(False, idle_with=_CUSTOM, weights=True, time="value")
     shift: int = setting(0, at_least=0, at_most=8, added=True, time="presence")
+    flip: bool = setting(False, added=True, time="presence")
     head: str = setting("logits", choices=HEADS)
     initializer: str | None = setting(None, choices=INITIALIZERS, added=True, idle_with=_CUSTOM, reference=True)
     max_norm: float | None = setting(None, above=0, added=True, idle_with=_CUSTOM)
@@ -210,6 +212,7 @@ class RegimeConfig:
     shuffle: bool = True
     labels: str = setting("integers", choices=LABELS)
     label_smoothing: float = setting(0.0, at_least=0, below=1, added=True)
+    class_weights: str = setting("none", choices=CLASS_WEIGHTS, added=True)
     loss: str = setting("cross_entropy", choices=LOSSES, added=True, reference=True)
     loss_options: dict[str, Any] = setting({})
     callbacks: list[str] = setting([], added=True, reference=True)
@@ -309,7 +312,7 @@ def settings_with(trait: str, value: Any = None) -> tuple[str, ...]:
         >>> settings_with("failures")
         ('timeout', 'retries', 'max_failures', 'fail_fast')
         >>> settings_with("time", "presence")
-        ('model.dropout', 'model.l2', 'model.shift')
+        ('model.dropout', 'model.l2', 'model.shift', 'model.flip')
     """
     found = {key: getattr(traits, trait) for key, traits in TRAITS.items()}
     return tuple(key for key, has in found.items() if (has if value is None else has == value))

@@ -62,6 +62,8 @@ def check_images(model: ModelConfig, image_shape: Sequence[int]) -> None:
             )
         if model.shift:
             raise ConfigError(f"model.shift={model.shift}: {vectors}. Use model.shift=0.")
+        if model.flip:
+            raise ConfigError(f"model.flip={model.flip}: {vectors}. Use model.flip=false.")
         return
     height, width = image_shape[:2]
     least, size = min(height, width), f"{height} x {width}"

@@ -13,7 +13,7 @@ import numpy as np
 from harness.config.schema import DatasetConfig, ValidationConfig
 from harness.data.label_noise import replace_labels
 from harness.errors import ConfigError, suggestion
-from harness.records import Dataset, IntArray, ReplacedLabels, Split, Splits, UInt8Array
+from harness.records import Dataset, IntArray, LabelArray, ReplacedLabels, Split, Splits
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ def _select(split: Split, which: IntArray) -> Split:
     return Split(images, labels)
 
 
-def _relabelled(labels: UInt8Array, images: IntArray, replaced: ReplacedLabels) -> UInt8Array:
+def _relabelled(labels: LabelArray, images: IntArray, replaced: ReplacedLabels) -> LabelArray:
     """`labels` of `images` (both (n,), ascending) with those that are `replaced`."""
     relabelled = labels.copy()
     relabelled[np.searchsorted(images, replaced.images)] = replaced.given
@@ -140,15 +140,15 @@ def _relabelled(labels: UInt8Array, images: IntArray, replaced: ReplacedLabels) 
     return relabelled
 
 
-def _first(labels: UInt8Array, size: int, seed: int) -> IntArray:
+def _first(labels: LabelArray, size: int, seed: int) -> IntArray:
     return np.arange(size)
 
 
-def _random(labels: UInt8Array, size: int, seed: int) -> IntArray:
+def _random(labels: LabelArray, size: int, seed: int) -> IntArray:
     return np.sort(np.random.default_rng(seed).choice(len(labels), size, replace=False))
 
 
-def stratified_sample(labels: UInt8Array, size: int, seed: int) -> IntArray:
+def stratified_sample(labels: LabelArray, size: int, seed: int) -> IntArray:
     """`size` indices in ascending order, classes in the proportion that they have in `labels` (largest remainder)."""
     counts = largest_remainder(np.bincount(labels), size).tolist()
     return np.sort(np.concatenate(_first_of_each_class(labels, counts, seed)))
@@ -165,13 +165,13 @@ def largest_remainder(counts: IntArray, size: int) -> IntArray:
     return whole
 
 
-def stratified_subset(labels: UInt8Array, size: int, seed: int) -> IntArray:
+def stratified_subset(labels: LabelArray, size: int, seed: int) -> IntArray:
     """`size` indices in ascending order; less than one image off proportional in each class; for one seed a smaller
     subset is part of every larger one. `size` is at most the number of labels."""
     return np.sort(stratified_order(labels, size, seed))
 
 
-def stratified_order(labels: UInt8Array, size: int, seed: int) -> IntArray:
+def stratified_order(labels: LabelArray, size: int, seed: int) -> IntArray:
     """The first `size` indices of an order that the seed draws, every beginning of which has the classes in proportion.
 
     Image j (from 0) of a class of m among N must come after place floor(jN / m) and by place ceil((j + 1)N / m), and
@@ -199,14 +199,14 @@ def stratified_order(labels: UInt8Array, size: int, seed: int) -> IntArray:
     return order
 
 
-def _first_of_each_class(labels: UInt8Array, counts: Sequence[int], seed: int) -> list[IntArray]:
+def _first_of_each_class(labels: LabelArray, counts: Sequence[int], seed: int) -> list[IntArray]:
     """For each class c the indices of its first `counts[c]` images in a shuffled order of all images."""
     order = np.random.default_rng(seed).permutation(len(labels))
     shuffled = labels[order]
     return [order[np.flatnonzero(shuffled == label)[:count]] for label, count in enumerate(counts)]
 
 
-_CHOOSERS: Mapping[str, Callable[[UInt8Array, int, int], IntArray]] = {
+_CHOOSERS: Mapping[str, Callable[[LabelArray, int, int], IntArray]] = {
     "first": _first,
     "random": _random,
     "stratified": stratified_sample,

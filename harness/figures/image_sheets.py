@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from harness.figures import style
-from harness.records import WHITE, FloatArray, IntArray, Split, UInt8Array
+from harness.records import WHITE, FloatArray, ImageArray, IntArray, Split
 
 COLUMNS = 5
 _DOTS = 5
@@ -49,7 +49,7 @@ class Grid:
 
 
 def grid_of(
-    images: Sequence[UInt8Array], columns: int, cell: float, above: float = 0.0, below: float = 0.0, middle: bool = True
+    images: Sequence[ImageArray], columns: int, cell: float, above: float = 0.0, below: float = 0.0, middle: bool = True
 ) -> Grid:
     """Cells that are `cell` inches wide at least, the image in their `middle` or at their left; fewer columns where the
     page has no room for so many."""
@@ -71,7 +71,7 @@ def whole_dots(inches: float) -> float:
 
 
 def paste(
-    figure: Figure, grid: Grid, images: Sequence[UInt8Array], left: float, bottom: float, cmap: str = "binary"
+    figure: Figure, grid: Grid, images: Sequence[ImageArray], left: float, bottom: float, cmap: str = "binary"
 ) -> Axes:
     """Add axes with an image in each cell. Their units are inches; (`left`, `bottom`) is their corner in the figure."""
     (wide, high), total = grid.size, figure.get_size_inches()
@@ -101,7 +101,7 @@ def draw_pixels(axes: Axes, image: Any, span: tuple[float, float], cmap: str, **
 
 
 def new_sheet(
-    grid: Grid, images: Sequence[UInt8Array], title: str, heading: str, least: float, cmap: str = "binary"
+    grid: Grid, images: Sequence[ImageArray], title: str, heading: str, least: float, cmap: str = "binary"
 ) -> Axes:
     """A figure with such a grid below a title and a heading, at least `least` inches wide. Returns its axes."""
     wide, high = grid.size
@@ -111,7 +111,7 @@ def new_sheet(
 
 
 @style.look
-def draw_image(image: UInt8Array, note: str, title: str, cmap: str = "viridis", bar: bool = True) -> Figure:
+def draw_image(image: ImageArray, note: str, title: str, cmap: str = "viridis", bar: bool = True) -> Figure:
     """Draw one image with the colormap `cmap`, numbered pixels and, if `bar` and it has no colours, a colour bar."""
     bar = bar and image.ndim == 2
     span = value_range([image])
@@ -156,7 +156,7 @@ class PixelValues:
     brightest: tuple[int, float]
 
 
-def compute_pixel_values(image: UInt8Array, pixel_scale: FloatArray) -> PixelValues:
+def compute_pixel_values(image: ImageArray, pixel_scale: FloatArray) -> PixelValues:
     """`pixel_scale` (LEVELS,) has the value of each grey value after preprocessing."""
     values, counts = np.unique(image, return_counts=True)
     corner, greatest = int(image[0, 0]), int(values[-1])

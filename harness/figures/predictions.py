@@ -14,7 +14,7 @@ from matplotlib.ticker import PercentFormatter
 from harness.figures import style
 from harness.figures.image_sheets import COLUMNS, draw_pixels, grid_of, new_sheet, value_range
 from harness.figures.view import PredictedImage
-from harness.records import FloatArray, UInt8Array
+from harness.records import FloatArray, ImageArray
 from harness.text import clean
 
 _LABEL = 22  # the most characters of a file name
@@ -164,7 +164,7 @@ def draw_prediction(
     return figure
 
 
-def _draw_picture(axes: Axes, image: UInt8Array) -> None:
+def _draw_picture(axes: Axes, image: ImageArray) -> None:
     draw_pixels(axes, image, value_range([image]), "binary")
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)

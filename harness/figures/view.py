@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from harness.records import Evaluation, FloatArray, History, Score, Split, UInt8Array
+from harness.records import Evaluation, FloatArray, History, ImageArray, Score, Split
 
 
 class Drawable(Protocol):
@@ -67,7 +67,7 @@ class PredictedImage:
     `index` is its index in the split, if it is from a split.
     """
 
-    image: UInt8Array
+    image: ImageArray
     probabilities: FloatArray
     true: int | None
     label: str

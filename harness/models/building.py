@@ -11,14 +11,14 @@ from harness.config.schema import ModelConfig
 from harness.errors import ConfigError
 from harness.models.custom import check_custom, custom_outputs, own_or_named, register_objects
 from harness.models.preprocessing import preprocessing_layer
-from harness.records import DatasetSpec, UInt8Array
+from harness.records import DatasetSpec, ImageArray
 
 
 def build_model(
     model: ModelConfig,
     preprocessing: str,
     data: DatasetSpec,
-    training_images: UInt8Array,
+    training_images: ImageArray,
     mixed_precision: str = "none",
 ) -> Any:
     """A fresh, uncompiled `keras.Model` with weights drawn from Keras's global seed.
@@ -33,7 +33,9 @@ def build_model(
 
     inputs = keras.Input(data.image_shape, dtype=data.dtype, name="pixels")
     register_objects(model)
-    scaled = preprocessing_layer(preprocessing, training_images)(_augmented(model, _shift(model.shift, inputs)))
+    scaled = preprocessing_layer(preprocessing, training_images)(
+        _augmented(model, _flip(model.flip, _shift(model.shift, inputs)))
+    )
     if model.builder is not None:
         with _computing_in(mixed_precision):
             answers = custom_outputs(model, _with_channel(scaled) if len(scaled.shape) > 2 else scaled, data.classes)
@@ -78,6 +80,13 @@ def _shift(most: int, pixels: Any) -> Any:
     shares = [(most + 0.5) / side for side in pixels.shape[1:3]]
     move = keras.layers.RandomTranslation(*shares, fill_mode="constant", interpolation="nearest", name="shift")
     return move(_with_channel(pixels))
+
+
+def _flip(asked_for: bool, pixels: Any) -> Any:
+    """In training each image mirrored left to right, or not, equally likely."""
+    import keras
+
+    return keras.layers.RandomFlip("horizontal", name="flip")(_with_channel(pixels)) if asked_for else pixels
 
 
 def _with_channel(images: Any) -> Any:

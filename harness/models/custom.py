@@ -16,7 +16,7 @@ import numpy as np
 from harness.config.schema import ModelConfig
 from harness.config.validation import BUILDER_ARGUMENTS
 from harness.errors import ConfigError
-from harness.records import UInt8Array
+from harness.records import ImageArray
 from harness.user_code import describe_error, is_reference, load, objects
 
 LOGITS, PROBABILITIES = "custom_logits", "custom_probabilities"
@@ -55,7 +55,7 @@ def custom_outputs(model: ModelConfig, images: Any, classes: int) -> Any:
     return keras.layers.Activation("linear", dtype="float32", name=last)(answer)
 
 
-def check_custom(model: Any, config: ModelConfig, images: UInt8Array) -> None:
+def check_custom(model: Any, config: ModelConfig, images: ImageArray) -> None:
     """Make sure that the whole `model` answers what `model.head` says, tried on some of `images`, and that it can be
     loaded when it has been saved. Raises `ConfigError`."""
     import keras

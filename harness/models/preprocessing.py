@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.records import LEVELS, WHITE, FloatArray, UInt8Array, is_grey
+from harness.records import LEVELS, WHITE, FloatArray, ImageArray, is_grey
 
 _BLOCK = 1_000
 """Images whose squares are held at once: 1.5 MB, which stay in the processor's cache."""
@@ -51,7 +51,7 @@ def _standardize(images: Any) -> Any:
     )
 
 
-def pixel_moments(images: UInt8Array) -> tuple[float, float]:
+def pixel_moments(images: ImageArray) -> tuple[float, float]:
     """Mean and population variance over every pixel, from exact sums of whole numbers.
 
     NumPy's `var` would hold every pixel as float64, and take several times as long.
@@ -65,13 +65,13 @@ def pixel_moments(images: UInt8Array) -> tuple[float, float]:
     return total / count, (count * squares - total**2) / count**2
 
 
-PREPROCESSING: Mapping[str, Callable[[UInt8Array], Any]] = {
+PREPROCESSING: Mapping[str, Callable[[ImageArray], Any]] = {
     "unit_range": _unit_range,
     "standardize": _standardize,
 }
 
 
-def preprocessing_layer(name: str, training_images: UInt8Array) -> Any:
+def preprocessing_layer(name: str, training_images: ImageArray) -> Any:
     """The layer `name`, adapted on the training split (never on held-out images)."""
     return PREPROCESSING[name](training_images)
 
@@ -82,7 +82,7 @@ def pixel_scale(model: Any) -> FloatArray:
     return np.asarray(model.get_layer("preprocessing")(greys), dtype=np.float64).reshape(LEVELS)
 
 
-def float64_scale(name: str, training_images: UInt8Array) -> FloatArray:
+def float64_scale(name: str, training_images: ImageArray) -> FloatArray:
     """What preprocessing `name` makes of each grey value, (LEVELS,), in float64 and without Keras.
 
     It is what a notebook has that normalises its arrays itself, including guide B's 1e-10 beside the deviation.
@@ -90,12 +90,12 @@ def float64_scale(name: str, training_images: UInt8Array) -> FloatArray:
     return _SCALES[name](np.arange(LEVELS, dtype=np.float64), training_images)
 
 
-def _standardized(greys: FloatArray, training_images: UInt8Array) -> FloatArray:
+def _standardized(greys: FloatArray, training_images: ImageArray) -> FloatArray:
     mean, variance = pixel_moments(training_images)
     return (greys - mean) / (math.sqrt(variance) + 1e-10)
 
 
-_SCALES: Mapping[str, Callable[[FloatArray, UInt8Array], FloatArray]] = {
+_SCALES: Mapping[str, Callable[[FloatArray, ImageArray], FloatArray]] = {
     "unit_range": lambda greys, _: greys / WHITE,
     "standardize": _standardized,
 }

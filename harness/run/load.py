@@ -17,7 +17,7 @@ from harness.data import load_splits, publication
 from harness.errors import RequestError
 from harness.images import DATASET_TAG
 from harness.models import KERAS_FILE, check_classifier, custom_objects, load_model, log_probabilities, own_parts
-from harness.records import DIGEST_PARAMETERS, Dataset, DatasetSpec, FloatArray, RunRecord, Split, Splits, UInt8Array
+from harness.records import DIGEST_PARAMETERS, Dataset, DatasetSpec, FloatArray, ImageArray, RunRecord, Split, Splits
 from harness.run.code import changed_code
 from harness.tracking.models import find_trained, model_folder, run_artifact
 from harness.tracking.selection import CLASS_NAMES
@@ -45,7 +45,7 @@ class TrainedRun:
     def class_names(self) -> tuple[str, ...]:
         return self.spec.class_names
 
-    def probabilities(self, images: UInt8Array) -> FloatArray:
+    def probabilities(self, images: ImageArray) -> FloatArray:
         """The class probabilities (n, classes) of images (n, *image_shape) uint8; each row sums to 1."""
         return np.asarray(np.exp(log_probabilities(self.model)(images)))
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from harness.config.optimizers import OPTIMIZERS
 from harness.config.schema import OptimizerConfig, RegimeConfig
 from harness.config.validation import LOSS_ARGUMENTS
+from harness.records import FloatArray, LabelArray
 from harness.user_code import is_reference, load
 
 
@@ -24,6 +27,21 @@ def build_optimizer(config: OptimizerConfig, mixed_precision: str = "none") -> A
 def labels_form(regime: RegimeConfig) -> str:
     """The form in which labels meet the loss, `integers` or `one_hot`: a smoothed label is no whole number."""
     return "one_hot" if regime.label_smoothing else regime.labels
+
+
+def class_weights(regime: RegimeConfig, labels: LabelArray, classes: int) -> FloatArray | None:
+    """What an image of each class counts in the training loss, (classes,): n / (classes that occur * images of the
+    class), as scikit-learn's "balanced" (King and Zeng 2001). None where all count the same.
+
+    Example:
+        >>> import numpy as np
+        >>> class_weights(RegimeConfig(class_weights="balanced"), np.array([0, 0, 0, 1], np.uint8), 2).round(2).tolist()
+        [0.67, 2.0]
+    """
+    if regime.class_weights == "none":
+        return None
+    counts = np.bincount(labels, minlength=classes)
+    return np.asarray(len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1)), dtype=np.float64)
 
 
 def build_loss(regime: RegimeConfig, head: str) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from harness.own_metrics import by_split, load_metrics, scores_of
-from harness.records import Split, UInt8Array
+from harness.records import ImageArray, LabelArray, Split
 
 CHUNK = 2_000
 """Images in one forward pass: large enough to be fast, small enough for a convolution's memory."""
@@ -94,7 +94,7 @@ def build_measures(model: Any, names: Sequence[str], head: str) -> Measures:
 _held: dict[int, Any] = {}
 
 
-def on_device(array: UInt8Array) -> Any:
+def on_device(array: ImageArray | LabelArray) -> Any:
     """`array` as a tensor; the same tensor for the same array object, which must not be written to meanwhile."""
     import tensorflow as tf
 
