@@ -12,8 +12,8 @@ from harness.records import RunRecord
 from harness.report.content import Report
 from harness.report.gathering import CURVES, curve_runs, gather, with_figures
 from harness.report.rendering import html, markdown
-from harness.tracking.attaching import attach
 from harness.tracking.reading import read_series
+from harness.tracking.shared_writes import attach
 from harness.tracking.store import Store
 
 PAGE, TEXT, FIGURES = "report.html", "report.md", "report_figures"

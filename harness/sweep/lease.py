@@ -35,9 +35,9 @@ from harness.machine import (
 )
 from harness.records import RunRecord, RunState
 from harness.sweep.plan import SweepPlan, earlier_sweeps
-from harness.tracking import shared_writes
 from harness.tracking.reading import read_runs, read_sweeps, running_runs
 from harness.tracking.selection import PROCESS_TAG, is_sweep
+from harness.tracking.shared_writes import tag_run, write_once
 from harness.tracking.store import Store
 from harness.tracking.unfinished import close_abandoned
 from harness.tracking.writing import RunIdentity, RunWriter
@@ -135,10 +135,11 @@ class Lease:
         return self._lost
 
     def _is_followed(self) -> bool:
-        return f"claim.{self._number + 1}" in shared_writes.read_run(self._store, self._parent_id).data.params
+        with self._store.connected() as client:
+            return f"claim.{self._number + 1}" in client.get_run(self._parent_id).data.params
 
     def __enter__(self) -> Lease:
-        shared_writes.tag_run(self._store, self._parent_id, {HEARTBEAT_TAG: f"{time.time():.1f}"})
+        tag_run(self._store, self._parent_id, {HEARTBEAT_TAG: f"{time.time():.1f}"})
         self._thread.start()
         return self
 
@@ -146,7 +147,7 @@ class Lease:
         self._over.set()
         self._thread.join(BEAT_SECONDS)
         if not self.is_lost():
-            shared_writes.tag_run(self._store, self._parent_id, {RELEASED_TAG: str(self._number)})
+            tag_run(self._store, self._parent_id, {RELEASED_TAG: str(self._number)})
 
     def _beat(self) -> None:
         while not self._over.wait(BEAT_SECONDS):
@@ -155,7 +156,7 @@ class Lease:
                     self._lost = True
                     _thread.interrupt_main()
                     return
-                shared_writes.tag_run(self._store, self._parent_id, {HEARTBEAT_TAG: f"{time.time():.1f}"})
+                tag_run(self._store, self._parent_id, {HEARTBEAT_TAG: f"{time.time():.1f}"})
             except StoreError as error:  # the store may come back; jobs that cannot write report it themselves
                 log.info("no heartbeat: %s", error)
 
@@ -166,11 +167,7 @@ def take_lease(store: Store, parent_id: str, after: int = 0) -> Lease | None:
     Raises `StoreError`.
     """
     owner = f"{this_process()} {_proof(mark_children(), parent_id, uuid.uuid4().hex[:8])}"
-    return (
-        Lease(store, parent_id, after + 1)
-        if shared_writes.write_once(store, parent_id, f"claim.{after + 1}", owner)
-        else None
-    )
+    return Lease(store, parent_id, after + 1) if write_once(store, parent_id, f"claim.{after + 1}", owner) else None
 
 
 def _proof(mark: str, parent_id: str, salt: str) -> str:
@@ -194,7 +191,8 @@ def new_parent(store: Store, plan: SweepPlan, identity: RunIdentity) -> RunWrite
     time.sleep(SETTLING_SECONDS)
     if earlier_sweeps(plan, store)[0].run_id == own.run_id:  # the oldest of those begun in the same second stays
         return own
-    shared_writes.delete_run(store, own.run_id)
+    with store.connected() as client:
+        client.delete_run(own.run_id)
     return None
 
 

@@ -165,8 +165,7 @@ def _of_model(store: Store, text: str) -> RunRecord:
     """The run that a registered or a logged model comes from."""
     from mlflow.exceptions import MlflowException
 
-    client = store.client
-    with store.explained():
+    with store.connected() as client:
         try:
             run_id = _source_run(client, text)
         except MlflowException as error:
@@ -210,8 +209,7 @@ def model_folder(store: Store, run: RunRecord) -> Iterator[Path]:
     Raises `RequestError` if the run has no model.
     """
     model_id = logged_model_id(store, run)
-    client = store.client
-    with store.explained():
+    with store.connected() as client:
         location = client.get_logged_model(model_id).artifact_location
     with downloaded(store, location) as folder:
         yield folder
@@ -219,8 +217,7 @@ def model_folder(store: Store, run: RunRecord) -> Iterator[Path]:
 
 def logged_model_id(store: Store, run: RunRecord) -> str:
     """The id (`m-...`) of the model that the run logged last. Raises `RequestError` if it has none."""
-    client = store.client
-    with store.explained():
+    with store.connected() as client:
         outputs = client.get_run(run.run_id).outputs
         models = [] if outputs is None else outputs.model_outputs
         if len(models) > 1:  # the store gives them in any order
@@ -277,8 +274,7 @@ def _bounded(usual: Callable[[str | None], list[Any]], location: str) -> Callabl
 def run_artifact(store: Store, run: RunRecord, name: str) -> Iterator[Path]:
     """The run's artifact `name` as a local path. Raises `RequestError` if the run does not have it, and as
     `downloaded`."""
-    client = store.client
-    with store.explained():
+    with store.connected() as client:
         location = f"{client.get_run(run.run_id).info.artifact_uri.rstrip('/')}/{name}"
     if not run.is_own:  # an external run's artifacts may be anywhere
         there = False
@@ -286,7 +282,7 @@ def run_artifact(store: Store, run: RunRecord, name: str) -> Iterator[Path]:
         there = path.exists()
     else:
         folder = name.rpartition("/")[0]
-        with store.explained():
+        with store.connected() as client:
             there = any(item.path == name for item in client.list_artifacts(run.run_id, folder or None))
     if not there:
         if store.database is not None:

@@ -87,8 +87,7 @@ def register_model(store: Store, run: RunRecord, name: str, alias: str, descript
     if run.state is not RunState.FINISHED:
         raise RequestError(f"The run {run.name} ({run.run_id}) is {run.state}: only a finished run can be registered.")
     model_id = logged_model_id(store, run)
-    client = store.client
-    with store.explained():
+    with store.connected() as client:
         try:
             aliases = _aliases(client, name)
             version = _version_of(client, name, model_id)

@@ -19,6 +19,7 @@ from typing import Any
 from harness.errors import StoreError
 from harness.tracking.access import retry_insert
 from harness.tracking.reading import experiment_tags
+from harness.tracking.shared_writes import tag_run
 from harness.tracking.store import Store
 
 log = logging.getLogger(__name__)
@@ -86,10 +87,9 @@ def write_views(store: Store, experiment_id: str, views: Sequence[View], labels:
     changed = {key: value for key, value in wanted.items() if own.get(key) != value}
     surplus = _surplus(own | wanted)
     if changed or surplus or labels:
-        client = store.client  # importing MLflow takes seconds: only if there is something to write
-        with store.explained():
+        with store.connected() as client:  # importing MLflow takes seconds: only if there is something to write
             for run_id, tags in (labels or {}).items():
-                retry_insert(partial(client.log_batch, run_id, tags=_run_tags(tags)))
+                tag_run(store, run_id, tags)
             for key, value in changed.items():
                 retry_insert(partial(client.set_experiment_tag, experiment_id, key, value))
             for key in surplus & own.keys():
@@ -114,12 +114,6 @@ def page_version(store: Store) -> str:
         if answer.status_code != 200:
             raise StoreError(f"{store.shown} does not say which version of MLflow it is ({answer.status_code}).")
         return str(answer.text).strip()
-
-
-def _run_tags(tags: Mapping[str, str]) -> list[Any]:
-    from mlflow.entities import RunTag
-
-    return [RunTag(key, value) for key, value in tags.items()]
 
 
 def _surplus(values: Mapping[str, str]) -> set[str]:

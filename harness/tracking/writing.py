@@ -79,8 +79,7 @@ class RunWriter:
         self.store = store
         self.experiment_id = store.ensure_experiment(identity.experiment)
         if run_id is None:
-            client = store.client
-            with store.explained():
+            with store.connected() as client:
                 run = client.create_run(self.experiment_id, tags=_start_tags(identity), run_name=identity.name)
         self.run_id: str = run.info.run_id if run_id is None else run_id
         self.name = identity.name
@@ -108,17 +107,11 @@ class RunWriter:
         missing = {key: value for key, value in parameters.items() if key not in self.earlier.parameters}
         self._delivery.put(Parameters({key: str(value)[:PARAMETER_LIMIT] for key, value in missing.items()}))
 
-    def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Log the metrics of `epoch` (from 1) at once, so that the UI is live."""
-        self._log_metrics(metrics, step=epoch)
-
-    def log_metrics(self, metrics: Mapping[str, float]) -> None:
-        """Log scalars at step 0, linked to the model if one was logged before."""
-        self._log_metrics(metrics, step=0, of_model=self._has_model)
-
-    def _log_metrics(self, metrics: Mapping[str, float], step: int, of_model: bool = False) -> None:
+    def log_metrics(self, metrics: Mapping[str, float], epoch: int = 0) -> None:
+        """Log the metrics of an `epoch` (from 1) at once, so that the UI is live; or scalars at step 0, linked to the
+        model if one was logged before."""
         values = {key: float(value) for key, value in metrics.items()}
-        self._delivery.put(Metrics(values, step, _now(), of_model, self._datasets))
+        self._delivery.put(Metrics(values, epoch, _now(), self._has_model and not epoch, self._datasets))
 
     def log_text(self, name: str, text: str) -> None:
         self._delivery.put(Text(name, text))
