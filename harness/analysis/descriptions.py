@@ -62,7 +62,11 @@ def sweep_note(
     `reused`: its runs that earlier commands have trained.
     """
     failed = [run for row in comparison.rows for run in row.runs if run.state is not RunState.FINISHED]
-    lines = [f"- `{run.name}`: {run.state.lower()}{_first_line(errors.get(run.run_id, ''))}" for run in failed]
+    reasons = [errors.get(run.run_id, "").partition("\n")[0] for run in failed]
+    lines = [
+        f"- `{run.name}`: {run.state.lower()}" + (f": {clean(reason[:200])}" if reason else "")
+        for run, reason in zip(failed, reasons, strict=True)
+    ]
     if len(lines) > FAILURES_NAMED:
         lines = [*lines[:FAILURES_NAMED], f"- and {len(lines) - FAILURES_NAMED} more"]
     unfinished = ["**Not finished**", "", *lines, ""] if lines else []
@@ -104,11 +108,6 @@ def _differing(parameters: Mapping[str, Any], overrides: Sequence[str]) -> str:
 
 def _again(command: str, overrides: Sequence[str]) -> str:
     return f"The same again:\n```\n{shell(['harness', command, *overrides])}\n```\n"
-
-
-def _first_line(reason: str) -> str:
-    line = reason.partition("\n")[0]
-    return f": {clean(line[:200])}" if line else ""
 
 
 def _cut(text: str, length: int) -> str:

@@ -12,18 +12,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from statistics import median
 from typing import Literal
 
 import numpy as np
 
 from harness.analysis.comparison import Comparison
-from harness.analysis.contrasts import FEWEST_TO_POOL, POOLING_GUARD, Values, difference, pooled_variance, residuals
+from harness.analysis.contrasts import (
+    FEWEST_TO_POOL,
+    POOLING_GUARD,
+    Values,
+    deviations,
+    difference,
+    pooled_variance,
+    residuals,
+)
 from harness.analysis.rows import Row
 from harness.analysis.statistics import ALPHA, LEVEL, ROUNDING, Interval, mean_and_deviation
 from harness.errors import RequestError
-from harness.records import FloatArray
 
 WANTED = 0.80
 """The wanted power: the share of cases in which a difference is shown."""
@@ -31,7 +37,6 @@ WANTED = 0.80
 SEEDS = (2, 3, 4, 5, 6, 8, 10, 15, 20, 30)
 MOST = 1000
 """The largest number of seeds that is tried."""
-_POINTS = 128
 
 
 @dataclass(frozen=True)
@@ -158,18 +163,9 @@ def _power(noncentrality: float, degrees: int, alpha: float, least: float = 0.0)
     """
     from scipy.special import ndtr, stdtrit
 
-    deviations, weights = _deviations(degrees)
-    reach = float(stdtrit(degrees, 1 - alpha / 2)) * np.maximum(deviations, least)
+    estimated, weights = deviations(degrees)
+    reach = float(stdtrit(degrees, 1 - alpha / 2)) * np.maximum(estimated, least)
     return float(weights @ (ndtr(noncentrality - reach) + ndtr(-noncentrality - reach)))
-
-
-@lru_cache(maxsize=1024)
-def _deviations(degrees: int) -> tuple[FloatArray, FloatArray]:
-    """Estimated deviations (true value 1) with so many degrees of freedom, and weights to average over them."""
-    from scipy.special import gammaincinv
-
-    points, weights = np.polynomial.legendre.leggauss(_POINTS)
-    return np.sqrt(2 * gammaincinv(degrees / 2, (points + 1) / 2) / degrees), weights / 2
 
 
 @dataclass(frozen=True)

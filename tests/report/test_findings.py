@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from harness.analysis.comparison import compare
-from harness.analysis.contrasts import bonferroni_quantile, dunnett_quantile
+from harness.analysis.contrasts import dunnett_quantile
 from harness.analysis.external_runs import Reading
+from harness.analysis.statistics import t_quantile
 from harness.errors import RequestError
 from harness.records import RunRecord
 from harness.report.findings import answer, findings
@@ -260,13 +261,13 @@ def test_intervals_of_one_baseline_are_dunnetts_and_those_of_several_settings_bo
     one = all_tests(comparison(varied(steps)))
     two = [record for width in (8, 64) for record in varied(steps, luck=width, model__width=width)]
     several = all_tests(comparison(two))
-    for tests, quantile in ((one, dunnett_quantile), (several, bonferroni_quantile)):
+    for tests, quantile in ((one, dunnett_quantile), (several, t_quantile)):
         of_gap = [finding for _, finding in tests.of("gap_test_accuracy")]
         for finding in of_gap:
             assert finding.difference is not None
             assert finding.simultaneous is not None
             assert finding.difference.error is not None
-            reach = quantile(len(of_gap), finding.difference.degrees) * finding.difference.error
+            reach = quantile(finding.difference.degrees, len(of_gap)) * finding.difference.error
             assert finding.simultaneous.half_width == pytest.approx(reach)
 
 
