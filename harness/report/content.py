@@ -84,12 +84,8 @@ class ReportFigure:
     height: int
 
 
-@dataclass(frozen=True)
-class Fact:
-    """One thing that is known of the runs: what it is called, and what it is."""
-
-    name: str
-    value: str
+Facts = tuple[tuple[str, str], ...]
+"""What is known of the runs: names and values."""
 
 
 @dataclass(frozen=True)
@@ -113,9 +109,9 @@ class Report:
     answer: str
     question: str
     expected: str
-    varied: tuple[Fact, ...]
-    shared: tuple[Fact, ...]
-    origin: tuple[Fact, ...]
+    varied: Facts
+    shared: Facts
+    origin: Facts
     findings: tuple[str, ...]
     corrected: str
     warnings: tuple[str, ...]

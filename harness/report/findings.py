@@ -72,11 +72,11 @@ def findings(
     `compared` is what stands behind `harness compare` to compare the same runs; empty where there is no such command.
     `series` has the curves of the runs for which they were read.
     """
-    runs = [run for row in comparison.rows for run in row.finished_runs]
+    runs, first = [run for row in comparison.rows for run in row.finished_runs], comparison.rows[0]
     return (
         *(sentence for block in tests.blocks for sentence in _of_block(block)),
         *dict.fromkeys(sentence for block in tests.blocks for sentence in two_seeds(block)),
-        *_chosen_baseline(comparison, tests),
+        *[say("chosen baseline")] * (first.label == tests.baseline and comparison.ranked and not first.underfit),
         *tests.untested,
         *_rankings(comparison, compared),
         *rises(comparison, series or {}),
@@ -188,13 +188,6 @@ def _summary(block: Findings, family: Sequence[Finding], measure: str) -> str:
 
 def _mean(finding: Finding) -> float:
     return math.nan if finding.difference is None else finding.difference.mean
-
-
-def _chosen_baseline(comparison: Comparison, tests: Tested) -> list[str]:
-    """For a baseline that ranks first, perhaps because it was chosen for that."""
-    first = comparison.rows[0]
-    luck = tests.baseline is not None and comparison.ranked and first.label == tests.baseline and not first.underfit
-    return [say("chosen baseline")] * luck
 
 
 def _rankings(comparison: Comparison, compared: str) -> list[str]:

@@ -12,7 +12,7 @@ from harness.analysis.difference_tables import promise
 from harness.analysis.differences import find_row
 from harness.analysis.legend import warnings
 from harness.analysis.measures import SPLITS, measure_in_words
-from harness.records import RunRecord, RunState
+from harness.records import RunRecord
 from harness.report import facts, findings, tables, testing
 from harness.report.content import Report
 from harness.report.sentences import label
@@ -75,7 +75,7 @@ def with_figures(report: Report, comparison: Comparison, series: Series, baselin
 def curve_runs(comparison: Comparison, most: int) -> Sequence[str]:
     """The ids of the finished runs of the first `most` rows that have one: those whose curves are drawn."""
     rows = [row for row in comparison.rows if row.finished][:most]
-    return [run.run_id for row in rows for run in row.runs if run.state is RunState.FINISHED]
+    return [run.run_id for row in rows for run in row.finished_runs]
 
 
 def _compared(comparison: Comparison, parent: RunRecord | None) -> str:

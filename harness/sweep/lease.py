@@ -35,8 +35,8 @@ from harness.machine import (
 )
 from harness.records import RunRecord, RunState
 from harness.sweep.plan import SweepPlan, earlier_sweeps
-from harness.tracking.reading import read_runs, read_sweeps, running_runs
-from harness.tracking.selection import PROCESS_TAG, is_sweep
+from harness.tracking.reading import read_sweeps, select_runs
+from harness.tracking.selection import PROCESS_TAG, Selection, is_sweep
 from harness.tracking.shared_writes import tag_run, write_once
 from harness.tracking.store import Store
 from harness.tracking.unfinished import close_abandoned
@@ -215,7 +215,7 @@ def take_over(store: Store, parent: RunRecord, say: Callable[[str], None], timeo
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
             _outlast(hung, None)
-    for run in _running(store, parent.run_id):
+    for run in select_runs(store, Selection(parent_id=parent.run_id, running=True)):
         close_abandoned(store, run, RunState.KILLED, CUT_OFF, "ProcessDied")
 
 
@@ -225,7 +225,11 @@ def close_dead(store: Store) -> list[RunRecord]:
 
     Raises `StoreError`.
     """
-    dead = [run for run in running_runs(store) if (process := run.tags.get(PROCESS_TAG)) and is_gone(process)]
+    dead = [
+        run
+        for run in select_runs(store, Selection(running=True))
+        if (process := run.tags.get(PROCESS_TAG)) and is_gone(process)
+    ]
     sweeps = {run.run_id if is_sweep(run) else run.parent_id for run in dead}
     held = {sweep.run_id for sweep in read_sweeps(store) if is_held(sweep)} if sweeps - {None} else set()
     closed = [run for run in dead if held.isdisjoint((run.run_id, run.parent_id))]
@@ -262,7 +266,3 @@ def _lives(process: psutil.Process) -> bool:
     with suppress(psutil.NoSuchProcess):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False
-
-
-def _running(store: Store, parent_id: str) -> list[RunRecord]:
-    return [run for run in read_runs(store, parent_id=parent_id) if run.state is RunState.RUNNING]

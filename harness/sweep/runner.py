@@ -286,7 +286,8 @@ def _carry_out(
                 "This command was silent for a minute, and another command has taken over the sweep. "
                 "`harness sweep --watch` shows it."
             )
-        runs = finish_parent(parent, plan, state, report, display)
+        with cached_reads(parent.store):  # all jobs have ended: their runs do not change any more
+            runs = finish_parent(parent, plan, state, report, display)
     return runs
 
 

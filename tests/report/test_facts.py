@@ -49,7 +49,7 @@ def test_a_study_in_a_folder_of_its_own_is_found_where_the_folder_is_named_again
 
 
 def test_what_was_varied_is_named_with_its_values_by_size() -> None:
-    found = {fact.name: fact.value for fact in facts.varied(comparison(runs(widths=(100, 9))))}
+    found = dict(facts.varied(comparison(runs(widths=(100, 9)))))
     assert found == {"model": "a, b", "width": "9, 100", "seed": "0, 1, 2, 3, 4"}
 
 
@@ -59,7 +59,7 @@ def test_runs_of_two_commits_are_not_told_as_one() -> None:
         replace(one, tags={"mlflow.source.git.commit": "a" * 40, "harness.git.dirty": "false"}),
         replace(other, tags={"mlflow.source.git.commit": "b" * 40, "harness.git.dirty": "true"}),
     ]
-    code = {fact.name: fact.value for fact in facts.origin(records)}["code"]
+    code = dict(facts.origin(records))["code"]
     assert f"commit {'a' * 12}, nothing uncommitted (1 run)" in code
     assert f"commit {'b' * 12}, with uncommitted changes" in code
 

@@ -36,7 +36,7 @@ def test_each_sentence_has_brackets_in_pairs_and_a_name_for_each_gap(name: str) 
 def test_tags_of_any_name_and_value_tell_where_runs_come_from() -> None:
     record = run(dataset__name="mnist")
     tags = {"harness.engine": "{engine}", "harness.intra_op_threads": "many", "harness.which": "x", "harness.": "y"}
-    known = {fact.name: fact.value for fact in origin([record.__class__(**{**vars(record), "tags": tags})])}
+    known = dict(origin([record.__class__(**{**vars(record), "tags": tags})]))
     assert known["engine"] == "{engine}, many threads a run"
     assert known["data"] == "mnist"
     assert not {"machine", "versions"} & known.keys()
