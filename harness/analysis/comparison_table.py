@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from rich.console import Console
@@ -111,8 +112,8 @@ def _parted_at(comparison: Comparison) -> list[int]:
     marks = [(row.scored_on, row.underfit) for row in comparison.rows]
     return [
         place
-        for place in range(1, len(marks))
-        if marks[place][0] != marks[place - 1][0] or (marks[place][1] and not marks[place - 1][1])
+        for place, ((images, was_underfit), (others, is_underfit)) in enumerate(pairwise(marks), 1)
+        if images != others or (is_underfit and not was_underfit)
     ]
 
 

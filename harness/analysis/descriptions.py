@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from harness.analysis.comparison import Comparison
@@ -116,13 +117,8 @@ def _cut(text: str, length: int) -> str:
         return text
     lines = text.split("\n")
     rows = [place for place, line in enumerate(lines) if line.startswith("|")][2:]
-    kept = len(rows)
     more = "| and {} more: `comparison.csv` |"
-    while kept and sum(len(lines[place]) + 1 for place in rows[:kept]) > length - len(more) - sum(
-        len(line) + 1 for place, line in enumerate(lines) if place not in rows
-    ):
-        kept -= 1
-    left_out = set(rows[kept:])
-    done = [line for place, line in enumerate(lines) if place not in left_out]
-    done.insert(rows[0] + kept, more.format(len(left_out)))
-    return "\n".join(done)
+    room = length - len(more) - sum(len(line) + 1 for place, line in enumerate(lines) if place not in rows)
+    kept = sum(size <= room for size in accumulate(len(lines[place]) + 1 for place in rows))
+    lines[rows[0] + kept : rows[-1] + 1] = [more.format(len(rows) - kept)]
+    return "\n".join(lines)

@@ -10,6 +10,7 @@ t-distribution", Biometrika 31).
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
@@ -88,13 +89,10 @@ def spread(groups: Sequence[Values]) -> Spread | None:
 def _largest_block(groups: Sequence[Values]) -> tuple[list[Values], list[str]]:
     """The rows and seeds of the largest complete block (every row has every seed): the one with the most degrees of
     freedom among the sets of seeds that single rows have."""
-    found: tuple[list[Values], list[str]] = ([], [])
-    most = 0
-    for units in dict.fromkeys(frozenset(of) for of in groups if len(of) > 1):
-        block = [of for of in groups if units <= of.keys()]
-        if (degrees := (len(block) - 1) * (len(units) - 1)) > most:
-            found, most = (block, sorted(units)), degrees
-    return found
+    sets = dict.fromkeys(frozenset(of) for of in groups if len(of) > 1)
+    blocks = [([of for of in groups if units <= of.keys()], sorted(units)) for units in sets]
+    blocks = [(rows, units) for rows, units in blocks if len(rows) > 1]
+    return max(blocks, key=lambda block: (len(block[0]) - 1) * (len(block[1]) - 1), default=([], []))
 
 
 @dataclass(frozen=True)
@@ -139,15 +137,9 @@ class Design:
 
     def fewest(self, size: float, comparisons: int = 1) -> int | None:
         """The fewest seeds that show a difference of this `size` with probability `WANTED`; None if `MOST` do not."""
-        low, high = 1, 2
-        while self.power(size, high, comparisons) < WANTED:
-            if high >= MOST:
-                return None
-            low, high = high, min(2 * high, MOST)
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if self.power(size, middle, comparisons) >= WANTED else (middle, high)
-        return high
+        seeds = range(2, MOST + 1)
+        place = bisect_left(seeds, WANTED, key=lambda count: self.power(size, count, comparisons))
+        return seeds[place] if place < len(seeds) else None
 
     def at(self, deviation: float) -> Design:
         """The same design with another spread."""

@@ -4,6 +4,7 @@ rendering.py."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 
 from harness.tabular import Table
 
@@ -50,15 +51,9 @@ class ReportTable:
     @property
     def groups(self) -> list[tuple[str, int]]:
         """The upper headings and how many columns each spans; none where no column is in a group."""
-        found: list[tuple[str, int]] = []
-        if not any(column.group for column in self.columns):
-            return found
-        for column in self.columns:
-            if found and found[-1][0] == column.group and column.group:
-                found[-1] = (column.group, found[-1][1] + 1)
-            else:
-                found.append((column.group, 1))
-        return found
+        spans = [(group, len(list(of))) for group, of in groupby(self.columns, key=lambda column: column.group)]
+        single = [[(group, span)] if group else [("", 1)] * span for group, span in spans]
+        return [each for of in single for each in of] if any(group for group, _ in spans) else []
 
     @property
     def plain(self) -> Table:

@@ -137,16 +137,10 @@ def best_run(store: Store) -> RunRecord:
     images = dict(zip((run.run_id for run in runs), images_of(runs), strict=True))
     evaluated = images[latest.run_id]
     peers = [run for run in runs if images[run.run_id].test == evaluated.test]
-    metric = ranking_metric(peers)
-    if metric == _BY_VALIDATION:
-        peers = [run for run in peers if images[run.run_id].val == evaluated.val]
+    metric = "final/test_accuracy"
+    if all(_BY_VALIDATION in run.metrics for run in peers):
+        metric, peers = _BY_VALIDATION, [run for run in peers if images[run.run_id].val == evaluated.val]
     return max(peers, key=lambda run: run.metrics.get(metric, float("-inf")))
-
-
-def ranking_metric(runs: list[RunRecord]) -> str:
-    """The metric that `best_run` ranks by."""
-    validated = all(_BY_VALIDATION in run.metrics for run in runs)
-    return _BY_VALIDATION if validated else "final/test_accuracy"
 
 
 def _finished(store: Store) -> list[RunRecord]:
@@ -234,7 +228,7 @@ def logged_model_id(store: Store, run: RunRecord) -> str:
 def downloaded(store: Store, location: str) -> Iterator[Path]:
     """The artifact (a file or folder) at the URI `location` as a local path; not copied if it is on this machine.
 
-    Raises `OutsideStore` if it does not belong to the store, or contains links (`places.artifact_path`).
+    Raises `OutsideStore` if it does not belong to the store, or contains links (`allowed_locations.artifact_path`).
     """
     if (path := store.artifact_path(location)) is not None:
         if store.database is not None and not path.exists():

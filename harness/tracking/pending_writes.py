@@ -20,6 +20,7 @@ from harness.metrics import split_of
 from harness.records import RunState
 from harness.tracking.access import retry_insert
 from harness.tracking.selection import CONTEXT_TAG, ERROR_TAG, ERROR_TYPE_TAG, PARENT_TAG, TRIES_TAG
+from harness.tracking.shared_writes import tag_run
 from harness.tracking.store import Store
 
 PARAMETERS_A_BATCH = 100
@@ -177,7 +178,7 @@ class StoredRun:
                 case Parameters():
                     self._parameters(operation)
                 case Tags():
-                    self._tags(operation.values)
+                    tag_run(self.store, self.run_id, operation.values)
                 case Metrics():
                     self._metrics(operation)
                 case Text():
@@ -215,12 +216,6 @@ class StoredRun:
         entries = [Param(key, value) for key, value in operation.values.items()]
         for start in range(0, len(entries), PARAMETERS_A_BATCH):
             self._client.log_batch(self.run_id, params=entries[start : start + PARAMETERS_A_BATCH])
-
-    def _tags(self, values: Mapping[str, str]) -> None:
-        from mlflow.entities import RunTag
-
-        entries = [RunTag(key, value) for key, value in values.items()]
-        retry_insert(lambda: self._client.log_batch(self.run_id, tags=entries))
 
     def _metrics(self, operation: Metrics) -> None:
         from mlflow.entities import Metric

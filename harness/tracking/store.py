@@ -159,7 +159,7 @@ class Store:
     def artifact_path(self, location: str) -> Path | None:
         """The local path of artifacts at the recorded `location`; None if they are not on this machine.
 
-        Call it before they are read or written. Raises `OutsideStore` as `places.artifact_path`.
+        Call it before they are read or written. Raises `OutsideStore` for any other location.
         """
         return artifact_path(self.uri, self.database, location)
 

@@ -85,7 +85,10 @@ def write_views(store: Store, experiment_id: str, views: Sequence[View], labels:
     own = {key: value for key, value in present.items() if key.startswith(TAG + OWN)}
     wanted = {TAG + view.key: write(view) for view in views}
     changed = {key: value for key, value in wanted.items() if own.get(key) != value}
-    surplus = _surplus(own | wanted)
+    known = own | wanted
+    of_sweeps = [key for key in known if key.startswith(TAG + OF_SWEEP)]
+    of_sweeps.sort(key=lambda key: int(json.loads(known[key])["createdAt"]), reverse=True)
+    surplus = set(of_sweeps[MOST_SWEEPS:])
     if changed or surplus or labels:
         with store.connected() as client:  # importing MLflow takes seconds: only if there is something to write
             for run_id, tags in (labels or {}).items():
@@ -114,9 +117,3 @@ def page_version(store: Store) -> str:
         if answer.status_code != 200:
             raise StoreError(f"{store.shown} does not say which version of MLflow it is ({answer.status_code}).")
         return str(answer.text).strip()
-
-
-def _surplus(values: Mapping[str, str]) -> set[str]:
-    """The keys of the harness's views of the oldest sweeps beyond `MOST_SWEEPS`."""
-    of_sweeps = [key for key in values if key.startswith(TAG + OF_SWEEP)]
-    return set(sorted(of_sweeps, key=lambda key: int(json.loads(values[key])["createdAt"]), reverse=True)[MOST_SWEEPS:])
