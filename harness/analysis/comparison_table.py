@@ -174,13 +174,10 @@ def _score(name: str, over: IntervalOver, row: Row) -> str:
     score = row.scores.get(name)
     if score is None:
         return "-"
-    text = _value(name, over, score)
+    text = amount(name, score.mean, fine=False, sign="+" if is_gap(name) else "")
+    if (interval := score.interval_over(over)) is not None:
+        text += f" ± {amount(name, interval.half_width, fine=False, sign='')}"
     return text if score.n == row.replicates else f"{text} (n={score.n})"
-
-
-def _value(name: str, over: IntervalOver, score: MeanScore) -> str:
-    text, interval = amount(name, score.mean, fine=False, sign="+" if is_gap(name) else ""), score.interval_over(over)
-    return text if interval is None else f"{text} ± {amount(name, interval.half_width, fine=False, sign='')}"
 
 
 def _csv(comparison: Comparison) -> str:

@@ -15,7 +15,7 @@ from harness.figures.files import FORMATS, figure_folder, write_figure
 from harness.records import RunRecord
 from harness.text import clean
 from harness.tracking.models import find_run
-from harness.tracking.reading import cached_reads, read_series
+from harness.tracking.reading import cached_reads
 from harness.tracking.selection import is_sweep
 from harness.tracking.store import Store
 
@@ -110,18 +110,16 @@ def _of_sweep(store: Store, record: RunRecord, title: str | None) -> dict[str, C
     from harness.commands.chosen_runs import whole_sweep
     from harness.commands.compare import predictions_of
     from harness.report.drawing import drawings
-    from harness.report.gathering import CURVES, curve_runs
+    from harness.report.gathering import read_curves
 
     with cached_reads(store):
         chosen = whole_sweep(store, record)
     comparison = compare(
         chosen.runs, swept=chosen.swept, title=chosen.title, predictions=predictions_of(store, chosen.runs)
     )  # fmt: skip
-    runs = curve_runs(comparison, 6)
-    series = read_series(store, runs, CURVES) if runs else {}
     words = record.name if title is None else title
     found: dict[str, Callable[[], Any]] = {
-        each.name: partial(each.draw, words) for each in drawings(comparison, series)
+        each.name: partial(each.draw, words) for each in drawings(comparison, read_curves(store, comparison))
     }
     if not found:
         raise RequestError(f"The sweep {record.name} ({record.run_id}) has no finished run: there is nothing to draw.")

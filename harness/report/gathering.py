@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -16,9 +15,12 @@ from harness.records import RunRecord
 from harness.report import facts, findings, tables, testing
 from harness.report.content import Report
 from harness.report.sentences import label
+from harness.tracking.reading import read_series
 from harness.tracking.selection import Series
+from harness.tracking.store import Store
 
-CURVES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
+_CURVES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
+_ROWS_WITH_CURVES = 6
 
 
 def gather(
@@ -35,7 +37,7 @@ def gather(
         parent: the run that stands for the sweep; None where an experiment is reported.
         baseline: the row that the others are compared with; None: each setting's values are compared with its first.
         words: what stands behind `harness report` to make this one again.
-        series: `CURVES` of the runs that `curve_runs` names.
+        series: as by `read_curves`.
 
     Raises:
         RequestError: see `testing.all_tests`.
@@ -65,17 +67,18 @@ def gather(
 
 
 def with_figures(report: Report, comparison: Comparison, series: Series, baseline: str | None = None) -> Report:
-    """The report with its figures; `series` has `CURVES` of the runs that `curve_runs` names."""
+    """The report with its figures; `series` as by `read_curves`."""
     from harness.report.drawing import pictures  # matplotlib: a second
 
     row = None if baseline is None else label(find_row(comparison, baseline).settings)
     return replace(report, figures=tuple(pictures(comparison, series, row)))
 
 
-def curve_runs(comparison: Comparison, most: int) -> Sequence[str]:
-    """The ids of the finished runs of the first `most` rows that have one: those whose curves are drawn."""
-    rows = [row for row in comparison.rows if row.finished][:most]
-    return [run.run_id for row in rows for run in row.finished_runs]
+def read_curves(store: Store, comparison: Comparison) -> Series:
+    """The curves that are drawn: those of the finished runs of the first rows. Raises `StoreError`."""
+    rows = [row for row in comparison.rows if row.finished][:_ROWS_WITH_CURVES]
+    runs = [run.run_id for row in rows for run in row.finished_runs]
+    return read_series(store, runs, _CURVES) if runs else {}
 
 
 def _compared(comparison: Comparison, parent: RunRecord | None) -> str:
