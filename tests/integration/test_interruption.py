@@ -160,9 +160,11 @@ def test_a_terminal_shows_a_live_bar_and_ctrl_c_typed_there_ends_the_run_and_giv
     assert run.info.status == "KILLED"
 
 
-# The command with its standard error as controlling terminal, so that Ctrl-C typed there reaches it.
+# The command with its standard error as controlling terminal, so that Ctrl-C typed there reaches it; with the signals
+# of a terminal as they are there, also if these tests were started with nohup.
 ON_TERMINAL = """
-import fcntl, os, sys, termios
+import fcntl, os, signal, sys, termios
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 os.setsid()
 fcntl.ioctl(2, termios.TIOCSCTTY, 0)
 from harness.cli import main
@@ -178,6 +180,7 @@ def closed(project: Project, *command: str, shell: bool) -> int:
     process = project.start(*words, program=(sys.executable, "-c", IN_TERMINAL), stderr=side)
     os.close(side)
     over: list[bool] = []
+    family: list[psutil.Process] = []
     reader = threading.Thread(target=read_terminal, args=(terminal, lambda said: bool(over)), daemon=True)
     try:
         if shell:
@@ -194,11 +197,14 @@ def closed(project: Project, *command: str, shell: bool) -> int:
     finally:
         process.kill()
         process.communicate()
+        for left in psutil.wait_procs(family, timeout=0)[1]:
+            left.kill()
 
 
 # The command with its whole standard input and output on a controlling terminal.
 IN_TERMINAL = """
-import fcntl, os, sys, termios
+import fcntl, os, signal, sys, termios
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 os.setsid()
 fcntl.ioctl(2, termios.TIOCSCTTY, 0)
 os.dup2(2, 0)
