@@ -145,8 +145,11 @@ def by_image(
             "version: the same command with resume=false."
         )
     images = scored_on.most_common(1)[0][0]
-    chosen = [(row, _one_a_replicate(row, kept, exact, images)) for row in comparison.rows]
-    members = [(row, runs) for row, runs in chosen if runs]
+    members = []
+    for row in comparison.rows:
+        seen = [run for run in row.finished_runs if run.run_id in kept and exact[run.run_id] == images]
+        if latest := {row.units[run.run_id]: run for run in seen}:  # of each replicate only the latest run
+            members.append((row, list(latest.values())))
     labels = kept[members[0][1][0].run_id].labels.astype(np.int64)
     known = [kept[run.run_id] for _, runs in members for run in runs]
     classes = max(len(class_names), 1 + max(int(labels.max()), *(int(of.predicted.max()) for of in known)))
@@ -206,16 +209,6 @@ def _versus(row: Row, own: Sequence[Predictions], baseline: Sequence[Predictions
 def _share(runs: Sequence[Predictions]) -> FloatArray:
     """The share of the runs that classify each image correctly, (n,); equal shares are equal floats."""
     return np.asarray(np.mean([of.right for of in runs], axis=0, dtype=np.float64))
-
-
-def _one_a_replicate(
-    row: Row, kept: Mapping[str, Predictions], exact: Mapping[str, str], images: str
-) -> list[RunRecord]:
-    """The row's runs with predictions for these images; of each replicate only the latest run."""
-    latest = {
-        row.units[run.run_id]: run for run in row.finished_runs if run.run_id in kept and exact[run.run_id] == images
-    }
-    return list(latest.values())
 
 
 def _left_out(

@@ -71,17 +71,7 @@ def _confusion(found: ByImage) -> Table:
 
 def _versus(found: ByImage) -> Table:
     short = headings(found.comparison.settings)
-    header = [
-        *short.values(),
-        "runs",
-        "more often",
-        "less often",
-        "equal",
-        "difference",
-        "95 % interval",
-        "p",
-        "p Holm",
-    ]
+    numbers = ["runs", "more often", "less often", "equal", "difference", "95 % interval", "p", "p Holm"]
     rows = [
         [*(of.settings[key] for key in short), f"{of.runs} and {of.baseline_runs}", f"{of.more:,}", f"{of.less:,}",
          f"{of.equal:,}", amount("accuracy", of.difference),
@@ -89,7 +79,7 @@ def _versus(found: ByImage) -> Table:
         for of in found.versus
     ]  # fmt: skip
     title = f"Images that each row has right more or less often than {found.baseline}; accuracy in points"
-    return Table(title, header, rows, "l" * len(short))
+    return Table(title, [*short.values(), *numbers], rows, "l" * len(short))
 
 
 def _below(found: ByImage) -> list[str]:

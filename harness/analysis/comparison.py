@@ -23,6 +23,7 @@ from harness.analysis.settings import (
     DECIDES_IMAGES,
     Configuration,
     distinguish,
+    is_function,
     is_setting,
     settings_of,
     swept_settings,
@@ -165,7 +166,8 @@ def compare(
     settings = [{key: configuration[place[key]] for key in distinction.shown} for configuration, _ in groups]
     constants, follows = dict(distinction.constant), dict(distinction.follows)
     if reading.keys is None:
-        words = _files(list(groups.values()))
+        of_run = files_in_words(every)
+        words = [next((of_run[run.run_id] for run in of if run.run_id in of_run), "") for of in groups.values()]
         told = [tuple(value for key, value in of.items() if key in DECIDES_IMAGES) for of in settings]
         if shown := _data_in_words(told, [seen for _, seen in groups if seen is not None], words):
             settings = [{**of, VARIANT_PARAMETER: word} for of, word in zip(settings, shown, strict=True)]
@@ -180,21 +182,19 @@ def compare(
     rows = [held_out_images.with_errors(row) for row in rows]
     chosen: HeldOut = held_out if held_out is not None else _held_out(every, stage)
     demand = demand or Demand()
-    of_run = {run.run_id: seen for run, seen in zip(every, images, strict=True)}
+    images_by_run = {run.run_id: seen for run, seen in zip(every, images, strict=True)}
     collapsed = collapsed_runs(rows, f"{chosen}_accuracy")
     rows = [replace(row, collapsed=of) for row, of in zip(rows, collapsed, strict=True)]
-    rows, floors = placed(rows, [of_run[row.runs[0].run_id] for row in rows], chosen, demand, held_out_images, interval)
+    seen_by_row = [images_by_run[row.runs[0].run_id] for row in rows]
+    rows, floors = placed(rows, seen_by_row, chosen, demand, held_out_images, interval)
     names = tuple(settings[0]) if settings else ()
     found = tuple(name for name in score_names(every, stage) if any(name in row.scores for row in rows))
     column = _ranking(chosen, found) if sort_by is None else column_named(sort_by, names, found)
     ordered = in_order(rows, column, names, ascending)
     if sort_by is None:
-        groups_in_order = _groups_in_order(ordered)
-        ordered.sort(
-            key=lambda row: (
-                groups_in_order[row.scored_on], math.isnan(mean_of(row.scores.get(column))), row.underfit
-            )
-        )  # fmt: skip
+        largest_first = [scored_on for scored_on, _ in Counter(row.scored_on for row in ordered).most_common()]
+        order = {scored_on: place for place, scored_on in enumerate(largest_first)}
+        ordered.sort(key=lambda row: (order[row.scored_on], math.isnan(mean_of(row.scores.get(column))), row.underfit))
     return Comparison(
         title=title,
         rows=tuple(row for row in ordered if row.on_front or not only_front),
@@ -227,36 +227,19 @@ def _countable(run: RunRecord) -> RunRecord:
     return replace(run, metrics=values)
 
 
-def _files(groups: Sequence[Sequence[RunRecord]]) -> list[str]:
-    """The files from which each group's dataset was read, as text; empty if none of its runs recorded them."""
-    words = files_in_words(run for members in groups for run in members)
-    return [next((words[run.run_id] for run in members if run.run_id in words), "") for members in groups]
-
-
 def _data_in_words(told: Sequence[Configuration], images: Sequence[Images], files: Sequence[str]) -> list[str] | None:
     """Texts that distinguish the images of rows, for a column; None if the shown settings (`told`) already do.
 
     `files` describe each row's files; if these are equal too, the beginnings of digests are added.
     """
-    if _tell(told, images):
+    if is_function(images, told):
         return None
     words = [word or ABSENT for word in files]
     for split in DIGEST_PARAMETERS:
         digests = [seen.of(split) for seen in images]
-        if not _tell([(*of, word) for of, word in zip(told, words, strict=True)], digests):
+        if not is_function(digests, [(*of, word) for of, word in zip(told, words, strict=True)]):
             words = [f"{word} {split} {digest[:_DIGITS]}" for word, digest in zip(words, digests, strict=True)]
     return words
-
-
-def _tell(keys: Sequence[object], values: Sequence[object]) -> bool:
-    """Whether each value is a function of its key."""
-    return len(set(zip(keys, values, strict=True))) == len(set(keys))
-
-
-def _groups_in_order(rows: Iterable[Row]) -> dict[str, int]:
-    """The order of the groups of rows that are scored on the same images: the largest first."""
-    counts = Counter(row.scored_on for row in rows)
-    return {scored_on: place for place, (scored_on, _) in enumerate(counts.most_common())}
 
 
 def _held_out(runs: Sequence[RunRecord], stage: Stage) -> HeldOut:

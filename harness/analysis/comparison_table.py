@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from rich.console import Console
@@ -111,8 +112,8 @@ def _parted_at(comparison: Comparison) -> list[int]:
     marks = [(row.scored_on, row.underfit) for row in comparison.rows]
     return [
         place
-        for place in range(1, len(marks))
-        if marks[place][0] != marks[place - 1][0] or (marks[place][1] and not marks[place - 1][1])
+        for place, ((images, was_underfit), (others, is_underfit)) in enumerate(pairwise(marks), 1)
+        if images != others or (is_underfit and not was_underfit)
     ]
 
 
@@ -174,13 +175,10 @@ def _score(name: str, over: IntervalOver, row: Row) -> str:
     score = row.scores.get(name)
     if score is None:
         return "-"
-    text = _value(name, over, score)
+    text = amount(name, score.mean, fine=False, sign="+" if is_gap(name) else "")
+    if (interval := score.interval_over(over)) is not None:
+        text += f" ± {amount(name, interval.half_width, fine=False, sign='')}"
     return text if score.n == row.replicates else f"{text} (n={score.n})"
-
-
-def _value(name: str, over: IntervalOver, score: MeanScore) -> str:
-    text, interval = amount(name, score.mean, fine=False, sign="+" if is_gap(name) else ""), score.interval_over(over)
-    return text if interval is None else f"{text} ± {amount(name, interval.half_width, fine=False, sign='')}"
 
 
 def _csv(comparison: Comparison) -> str:

@@ -2,7 +2,7 @@
 
 The first of several rows is first partly by luck, and this luck is in its weights: its figures are too good, on the
 split that ranked the rows and on every other. Figures under fresh seeds, which were not used for the ranking, are
-unbiased (Cawley and Talbot 2010, see selected.py).
+unbiased (Cawley and Talbot 2010, see selection_bias.py).
 """
 
 from __future__ import annotations
@@ -155,14 +155,8 @@ def _tables(confirmation: Confirmation) -> list[Table]:
     for name in confirmation.rows:
         for measure in confirmation.measures:
             compared, fresh, change = (found[name, measure, seeds] for seeds in (COMPARED, FRESH, CHANGE))
-            cells = [
-                _value(compared),
-                str(compared.n),
-                _value(fresh),
-                str(fresh.n),
-                _signed(change),
-                from_to(measure, _interval(change)),
-            ]
+            cells = [_value(compared), str(compared.n), _value(fresh), str(fresh.n)]
+            cells += [_signed(change), from_to(measure, _interval(change))]
             means.append([name, _words(measure), *cells])
     tables = [Table("", ["row", "score", COMPARED, "n", FRESH, "n", CHANGE, "95 % interval"], means, "ll")]
     if confirmation.baseline is not None:

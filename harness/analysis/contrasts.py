@@ -32,7 +32,6 @@ from typing import Literal
 import numpy as np
 
 from harness.analysis.statistics import (
-    ALPHA,
     LEVEL,
     ROUNDING,
     Interval,
@@ -305,39 +304,35 @@ def simultaneous(differences: Sequence[Difference]) -> list[Interval | None]:
     """
     tested = [of for of in differences if of.testable]
     pooled = all(of.kind == "pooled" for of in tested) and len({(of.error, of.degrees) for of in tested}) == 1
-    together = pooled and len(tested) > 1
+    quantile = dunnett_quantile if pooled and len(tested) > 1 else t_quantile
     found: list[Interval | None] = []
     for of in differences:
-        if of.error is None:
-            found.append(None)
-            continue
-        quantile = (
-            dunnett_quantile(len(tested), of.degrees) if together else bonferroni_quantile(len(tested), of.degrees)
-        )
-        reach = quantile * of.error if of.error else 0.0
-        found.append(Interval(of.mean - reach, of.mean + reach))
+        reach = quantile(of.degrees, len(tested)) * of.error if of.error else 0.0
+        found.append(None if of.error is None else Interval(of.mean - reach, of.mean + reach))
     return found
 
 
-@lru_cache(maxsize=4096)
-def bonferroni_quantile(tests: int, degrees: float) -> float:
-    """The two-sided t quantile for Bonferroni's correction: |t| exceeds it with probability 5 % / `tests`."""
-    from scipy.special import stdtrit
+@lru_cache(maxsize=1024)
+def deviations(degrees: float) -> tuple[FloatArray, FloatArray]:
+    """Estimated standard deviations (true value 1) with so many degrees of freedom, and weights to average over
+    them."""
+    from scipy.special import gammaincinv
 
-    return float(stdtrit(degrees, 1 - ALPHA / max(tests, 1) / 2))
+    points, weights = np.polynomial.legendre.leggauss(128)
+    if math.isinf(degrees):
+        return np.ones(len(points)), weights / 2
+    return np.sqrt(2 * gammaincinv(degrees / 2, (points + 1) / 2) / degrees), weights / 2
 
 
 @lru_cache(maxsize=256)
-def dunnett_quantile(tests: int, degrees: float) -> float:
+def dunnett_quantile(degrees: float, tests: int) -> float:
     """Dunnett's two-sided quantile (1955): the largest |t| of `tests` numbers exceeds it with probability 5 %, if each
     two have the correlation 1/2, as the differences of groups of equal size to one baseline have.
     """
     from scipy.optimize import brentq
-    from scipy.special import gammaincinv, ndtr
+    from scipy.special import ndtr
 
-    points, weights = np.polynomial.legendre.leggauss(64)
-    shares, weights = (points + 1) / 2, weights / 2
-    scale = np.sqrt(2 * gammaincinv(degrees / 2, shares) / degrees) if math.isfinite(degrees) else np.ones(64)
+    scale, weights = deviations(degrees)
     shared, density = np.polynomial.hermite_e.hermegauss(64)
     density = density / density.sum()
 
@@ -346,4 +341,4 @@ def dunnett_quantile(tests: int, degrees: float) -> float:
         inside = ndtr(reach - shared) - ndtr(-reach - shared)  # given the common part and the deviation
         return float(weights @ (inside**tests @ density)) - LEVEL
 
-    return float(brentq(surplus, 1.0, 2 * bonferroni_quantile(tests, degrees)))
+    return float(brentq(surplus, 1.0, 2 * t_quantile(degrees, tests)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from harness.analysis.comparison import Comparison
@@ -62,7 +63,11 @@ def sweep_note(
     `reused`: its runs that earlier commands have trained.
     """
     failed = [run for row in comparison.rows for run in row.runs if run.state is not RunState.FINISHED]
-    lines = [f"- `{run.name}`: {run.state.lower()}{_first_line(errors.get(run.run_id, ''))}" for run in failed]
+    reasons = [errors.get(run.run_id, "").partition("\n")[0] for run in failed]
+    lines = [
+        f"- `{run.name}`: {run.state.lower()}" + (f": {clean(reason[:200])}" if reason else "")
+        for run, reason in zip(failed, reasons, strict=True)
+    ]
     if len(lines) > FAILURES_NAMED:
         lines = [*lines[:FAILURES_NAMED], f"- and {len(lines) - FAILURES_NAMED} more"]
     unfinished = ["**Not finished**", "", *lines, ""] if lines else []
@@ -106,24 +111,14 @@ def _again(command: str, overrides: Sequence[str]) -> str:
     return f"The same again:\n```\n{shell(['harness', command, *overrides])}\n```\n"
 
 
-def _first_line(reason: str) -> str:
-    line = reason.partition("\n")[0]
-    return f": {clean(line[:200])}" if line else ""
-
-
 def _cut(text: str, length: int) -> str:
     """A text with a table, shortened to `length` by removing the last rows of the table."""
     if len(text) <= length:
         return text
     lines = text.split("\n")
     rows = [place for place, line in enumerate(lines) if line.startswith("|")][2:]
-    kept = len(rows)
     more = "| and {} more: `comparison.csv` |"
-    while kept and sum(len(lines[place]) + 1 for place in rows[:kept]) > length - len(more) - sum(
-        len(line) + 1 for place, line in enumerate(lines) if place not in rows
-    ):
-        kept -= 1
-    left_out = set(rows[kept:])
-    done = [line for place, line in enumerate(lines) if place not in left_out]
-    done.insert(rows[0] + kept, more.format(len(left_out)))
-    return "\n".join(done)
+    room = length - len(more) - sum(len(line) + 1 for place, line in enumerate(lines) if place not in rows)
+    kept = sum(size <= room for size in accumulate(len(lines[place]) + 1 for place in rows))
+    lines[rows[0] + kept : rows[-1] + 1] = [more.format(len(rows) - kept)]
+    return "\n".join(lines)

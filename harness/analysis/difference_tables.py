@@ -292,12 +292,11 @@ def _intervals(findings: Findings, shown: Shown) -> list[str]:
 
 def _promise(findings: Findings) -> str:
     counts = {
-        _name(measure): sum(of.measure == measure and of.difference is not None and of.difference.testable
-                            for of in findings.findings)
+        _name(measure).lower(): sum(of.measure == measure and of.testable for of in findings.findings)
         for measure in findings.measures
-    }  # fmt: skip
+    }
     opening = f"p Holm: corrected within a measure; a difference is claimed where it is below {ALPHA}."
-    return promise(opening, {name.lower(): count for name, count in counts.items()}, ", not for all together")
+    return promise(opening, counts, ", not for all together")
 
 
 def promise(opening: str, tests: Mapping[str, int], together: str = "") -> str:

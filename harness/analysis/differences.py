@@ -44,6 +44,11 @@ class Finding:
     over_draws: bool = False
 
     @property
+    def testable(self) -> bool:
+        """Whether there is a p-value."""
+        return self.difference is not None and self.difference.testable
+
+    @property
     def wider_interval(self) -> Interval | None:
         """The interval over seeds and held-out images."""
         return None if self.wider is None else self.wider.interval
@@ -99,7 +104,7 @@ class Findings:
 
     @property
     def tests(self) -> int:
-        return sum(finding.difference is not None and finding.difference.testable for finding in self.findings)
+        return sum(finding.testable for finding in self.findings)
 
 
 def measures(comparison: Comparison) -> tuple[str, ...]:
@@ -161,17 +166,8 @@ def row_differences(comparison: Comparison, baseline: Row, rows: Sequence[Row], 
             units = [unit for unit in own if unit in by_unit]
             wider = comparison.held_out_images.widened(difference, [(row, baseline)], units, measure)
         shown = wider if comparison.interval == "seeds+images" and wider is not None else difference
-        found.append(
-            Finding(
-                row.settings,
-                measure,
-                shown,
-                max(len(by_unit), len(own)),
-                row.underfit,
-                wider=wider,
-                over_draws=row.over_draws,
-            )
-        )
+        seeds = max(len(by_unit), len(own))
+        found.append(Finding(row.settings, measure, shown, seeds, row.underfit, wider=wider, over_draws=row.over_draws))
     return found
 
 
@@ -184,7 +180,12 @@ def find_row(comparison: Comparison, text: str) -> Row:
     """
     rows = comparison.rows
     if "=" in text:
-        found = [row for row in rows if all(_has(row, *pair) for pair in _pairs(comparison, text))]
+        wanted = _pairs(comparison, text)
+
+        def has(row: Row, key: str, value: str) -> bool:
+            return same_value(row.settings.get(key) or setting_of(row.runs[0].parameters, key), value)
+
+        found = [row for row in rows if all(has(row, key, value) for key, value in wanted)]
     else:
         found = [row for row in rows if row.label == text] or [
             row for row in rows if any(text == run.name or run.run_id.startswith(text) for run in row.runs)
@@ -194,9 +195,9 @@ def find_row(comparison: Comparison, text: str) -> Row:
     labels = [row.label for row in (found or rows)]
     shown = "; ".join(labels[:_CHOICES_SHOWN]) + ("; ..." if len(labels) > _CHOICES_SHOWN else "")
     if found:
-        raise RequestError(
-            f"--baseline {text} means {len(found)} rows: {shown}. Name one, for example as {_as_settings(found[0])}."
-        )
+        short = headings(tuple(found[0].settings))
+        example = ",".join(f"{short[key]}={value}" for key, value in found[0].settings.items())
+        raise RequestError(f"--baseline {text} means {len(found)} rows: {shown}. Name one, for example as '{example}'.")
     raise RequestError(
         f"--baseline {text}: no row of this comparison is called so.{suggestion(text, labels)} "
         f"Give settings (key=value,key=value), a run, or one of: {shown}."
@@ -235,12 +236,3 @@ def _pairs(comparison: Comparison, text: str) -> list[tuple[str, str]]:
             )
         pairs.append((key, value))
     return pairs
-
-
-def _has(row: Row, key: str, value: str) -> bool:
-    return same_value(row.settings.get(key) or setting_of(row.runs[0].parameters, key), value)
-
-
-def _as_settings(row: Row) -> str:
-    short = headings(tuple(row.settings))
-    return "'" + ",".join(f"{short[key]}={value}" for key, value in row.settings.items()) + "'"

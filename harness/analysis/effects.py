@@ -192,7 +192,7 @@ def _varied(comparison: Comparison, setting: str) -> str:
 
 def _level(text: str, key: str, levels: list[str]) -> str:
     name, equals, value = text.rpartition("=")
-    for level in levels:
-        if same_value(level, value) and (not equals or setting_named(name, (key,)) == key):
-            return level
+    same = [level for level in levels if same_value(level, value)]
+    if same and (not equals or setting_named(name, (key,)) == key):
+        return same[0]
     raise RequestError(f"--baseline {text}: {key} has no such value here. Choose from {', '.join(levels)}.")

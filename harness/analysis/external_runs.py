@@ -92,7 +92,9 @@ def adapt(runs: Iterable[RunRecord], naming: Naming | None = None) -> tuple[list
     every, naming = list(runs), naming or Naming()
     check_pairs(naming)
     own = [run for run in every if OWN_TAG in run.tags]
-    external = _without_parents([run for run in every if OWN_TAG not in run.tags])
+    others = [run for run in every if OWN_TAG not in run.tags]
+    parents = {run.parent_id for run in others}  # hyperparameter searches record parent runs without scores
+    external = [run for run in others if run.run_id not in parents or recognised(run.metrics)]
     if not external:
         return _own(own, naming)
     if own and not naming.group_by:
@@ -180,12 +182,6 @@ def _read(
         remarks=tuple(remarks),
     )
     return found, reading
-
-
-def _without_parents(runs: list[RunRecord]) -> list[RunRecord]:
-    """The runs without parent runs, which hyperparameter searches record."""
-    parents = {run.parent_id for run in runs}
-    return [run for run in runs if run.run_id not in parents or recognised(run.metrics)]
 
 
 def _names(run: RunRecord, naming: Naming) -> Names:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -135,36 +133,27 @@ def _markdown(reproductions: Sequence[Reproduction]) -> str:
 
 
 def _json(reproductions: Sequence[Reproduction]) -> str:
-    return json_text({"level": LEVEL, "guides": [_json_guide(reproduction) for reproduction in reproductions]})
+    guides = [
+        {
+            "guide": of.guide.letter,
+            "experiment": of.guide.experiment,
+            "title": of.guide.title,
+            "verdict": verdict(of),
+            "consistent": of.consistent,
+            "false_rejection": of.false_rejection,
+            "parameters": {"published": of.guide.parameters, "measured": of.parameters},
+            "runs": [{"seed": seed, "run_id": run_id} for seed, run_id in zip(of.seeds, of.run_ids, strict=True)],
+            "figures": [vars(figure) for figure in of.figures],
+            "curves": [
+                {"metric": curve.metric, "inside": curve.inside, "epochs": [
+                    {"epoch": epoch, **vars(point)} for epoch, point in zip(curve.epochs, curve.points, strict=True)
+                ]}
+                for curve in of.curves
+            ],
+        }
+        for of in reproductions
+    ]  # fmt: skip
+    return json_text({"level": LEVEL, "guides": guides})
 
 
-def _json_guide(reproduction: Reproduction) -> dict[str, Any]:
-    guide = reproduction.guide
-    return {
-        "guide": guide.letter,
-        "experiment": guide.experiment,
-        "title": guide.title,
-        "verdict": verdict(reproduction),
-        "consistent": reproduction.consistent,
-        "false_rejection": reproduction.false_rejection,
-        "parameters": {"published": guide.parameters, "measured": reproduction.parameters},
-        "runs": [
-            {"seed": seed, "run_id": run_id}
-            for seed, run_id in zip(reproduction.seeds, reproduction.run_ids, strict=True)
-        ],
-        "figures": [dataclasses.asdict(figure) for figure in reproduction.figures],
-        "curves": [
-            {"metric": curve.metric, "inside": curve.inside, "epochs": [
-                {"epoch": epoch, **dataclasses.asdict(point)}
-                for epoch, point in zip(curve.epochs, curve.points, strict=True)
-            ]}
-            for curve in reproduction.curves
-        ],
-    }  # fmt: skip
-
-
-FORMATS: Mapping[str, Callable[[Sequence[Reproduction]], str]] = {
-    "table": _plain,
-    "json": _json,
-    "markdown": _markdown,
-}
+FORMATS: Mapping[str, Callable[[Sequence[Reproduction]], str]] = {"table": _plain, "json": _json, "markdown": _markdown}

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -37,49 +37,41 @@ SHOWN = ("final/fit_loss", "final/fit_accuracy", "final/test_loss", "final/test_
 class Guide:
     """One published walk-through; `experiment` names its configuration in experiments/.
 
-    `scalars` are its published figures under our metric names: the running averages of the last epoch, and the test
-    figures. `series` are those published by epoch, starting with epoch `before + 1`.
+    `loss` and `accuracy` are its published running averages by epoch, starting with epoch `before + 1`; the others are
+    None if they were not published.
     """
 
     letter: str
     experiment: str
     title: str
     parameters: int
-    scalars: Mapping[str, float] = field(default_factory=dict)
-    series: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    loss: tuple[float, ...] = ()
+    accuracy: tuple[float, ...] = ()
+    test_loss: float | None = None
+    test_accuracy: float | None = None
     before: int = 0
+    gap: float | None = None
 
     @property
     def name(self) -> str:
         return f"{self.letter} {self.experiment}"
 
+    @property
+    def series(self) -> Mapping[str, tuple[float, ...]]:
+        """The figures published by epoch, under our metric names."""
+        return {"fit/loss": self.loss, "fit/accuracy": self.accuracy} if self.loss else {}
 
-def _guide(
-    letter: str,
-    experiment: str,
-    title: str,
-    parameters: int,
-    loss: tuple[float, ...],
-    accuracy: tuple[float, ...],
-    test_loss: float,
-    test_accuracy: float,
-    before: int = 0,
-    gap: float | None = None,
-) -> Guide:
-    scalars = {
-        "final/fit_loss": loss[-1],
-        "final/fit_accuracy": accuracy[-1],
-        "final/test_loss": test_loss,
-        "final/test_accuracy": test_accuracy,
-    }
-    if gap is not None:
-        scalars["final/gap_test_accuracy_running"] = gap
-    series = {"fit/loss": loss, "fit/accuracy": accuracy}
-    return Guide(letter, experiment, title, parameters, scalars, series, before)
+    @property
+    def scalars(self) -> Mapping[str, float]:
+        """The published figures under our metric names: of the last epoch, and of the test images."""
+        last = {name.replace("/", "_"): values[-1] for name, values in self.series.items()}
+        known = {**last, "test_loss": self.test_loss, "test_accuracy": self.test_accuracy,
+                 "gap_test_accuracy_running": self.gap}  # fmt: skip
+        return {f"final/{name}": value for name, value in known.items() if value is not None}
 
 
 GUIDES = (
-    _guide(
+    Guide(
         "A",
         "fashion_single_128",
         "Fashion-MNIST, 128 units, Adam, 10 epochs",
@@ -90,7 +82,7 @@ GUIDES = (
         test_accuracy=0.8807,
         gap=0.0312,
     ),
-    _guide(
+    Guide(
         "B",
         "mnist_128_128",
         "MNIST, 128 and 128 units, SGD, 3 epochs",
@@ -100,7 +92,7 @@ GUIDES = (
         test_loss=0.1316,
         test_accuracy=0.9611,
     ),
-    _guide(
+    Guide(
         "C",
         "fashion_single_128_continued",
         "Fashion-MNIST, 128 units, Adam, batches of 200, epochs 41 to 60",
@@ -200,7 +192,7 @@ def compare_figure(metric: str, published: float | None, values: Sequence[float]
     """
     if len(values) < 2:
         raise RequestError(f"{len(values)} run has no standard deviation. Give --seeds 2 or more.")
-    from scipy.stats import t  # a second to import
+    from scipy.special import stdtr, stdtrit
 
     array = np.asarray(values, dtype=np.float64)
     if np.all(array == array[0]):  # the rounded mean may differ from the values
@@ -208,13 +200,13 @@ def compare_figure(metric: str, published: float | None, values: Sequence[float]
     else:
         mean, deviation = float(array.mean()), float(array.std(ddof=1))
     scale = deviation * math.sqrt(1 + 1 / array.size)
-    reach = float(t.ppf((1 + LEVEL) / 2, array.size - 1)) * scale
+    reach = float(stdtrit(array.size - 1, (1 + LEVEL) / 2)) * scale
     low, high = mean - reach, mean + reach
     detectable = scale * _noncentrality(array.size)
     if published is None:
         return ComparedFigure(metric, None, mean, deviation, low, high, None, None, detectable)
     if scale > 0:
-        percentile = 100 * float(t.cdf((published - mean) / scale, array.size - 1))
+        percentile = 100 * float(stdtr(array.size - 1, (published - mean) / scale))
     else:
         percentile = 50.0 if published == mean else 100.0 * (published > mean)
     inside = low <= published <= high

@@ -22,7 +22,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from harness.analysis.contrasts import Difference
+from harness.analysis.contrasts import Difference, residuals
 from harness.analysis.rows import SCORES, Row
 from harness.images import Images
 from harness.records import FloatArray, Predictions, RunRecord
@@ -70,9 +70,8 @@ class HeldOutImages:
         if values is not None:
             return difference.with_variance(max(0.0, float(values.var(ddof=1)) - rest) / len(values))
         parts = [self.by_formula(row, name) for rows in pairs for row in rows]
-        if any(part is None for part in parts):
-            return None
-        return difference.with_variance(sum(part for part in parts if part is not None) / len(pairs))
+        known = [part for part in parts if part is not None]
+        return difference.with_variance(sum(known) / len(pairs)) if len(known) == len(parts) else None
 
     def _between(
         self, pairs: Sequence[tuple[Row, Row]], units: Sequence[str], name: str
@@ -115,12 +114,8 @@ class HeldOutImages:
         return len({self._images[run.run_id].of(_split(name)) for run in row.finished_runs}) > 1
 
     def _by_image(self, row: Row, name: str, units: Sequence[str]) -> ByImage | None:
-        split = _split(name)
-        if (
-            not units
-            or not self.kept(row)
-            or any(split not in self._predictions[run.run_id] for run in row.finished_runs)
-        ):
+        split, kept = _split(name), self.kept(row)
+        if not units or not kept or any(split not in self._predictions[run.run_id] for run in row.finished_runs):
             return None
         found = row.runs_by_unit(name)
         rows = []
@@ -153,5 +148,4 @@ def _rest(by_image: ByImage) -> float:
     seeds, images = by_image.shape
     if seeds < 2:
         return 0.0
-    left = by_image - by_image.mean(axis=0) - by_image.mean(axis=1, keepdims=True) + by_image.mean()
-    return float((left**2).sum() / ((seeds - 1) * (images - 1)) / seeds)
+    return float((residuals(by_image) ** 2).sum() / ((seeds - 1) * (images - 1)) / seeds)

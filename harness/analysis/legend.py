@@ -122,7 +122,8 @@ def components(comparison: Comparison, name: str) -> dict[str, float]:
     within = [value for row in rows if (value := row.within_draws(name)) is not None]
     seeds = math.fsum(value**2 for value in within) / len(within) if within else 0.0
     spread = [
-        (row.scores[name].deviation or 0.0) ** 2 - seeds / _seeds_a_draw(row)
+        (row.scores[name].deviation or 0.0) ** 2
+        - seeds / len({row.units[run.run_id] for run in row.finished_runs}) * max(1, row.replicates)
         for row in rows if row.scores[name].deviation is not None
     ]  # fmt: skip
     images = [error**2 for row in rows if (error := row.scores[name].image_error) is not None]
@@ -134,10 +135,6 @@ def components(comparison: Comparison, name: str) -> dict[str, float]:
     if any(images):
         found["held-out images"] = math.sqrt(math.fsum(images) / len(images))
     return found
-
-
-def _seeds_a_draw(row: Row) -> float:
-    return len({row.units[run.run_id] for run in row.finished_runs}) / max(1, row.replicates)
 
 
 def _interval(comparison: Comparison, pairs: bool) -> str:

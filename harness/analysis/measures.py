@@ -25,11 +25,6 @@ def unit(measure: str) -> str:
     return "nats" if is_loss(measure) else "points"
 
 
-def split_of_measure(measure: str) -> str:
-    """The split of a score as a word: `validation` for `gap_val_loss`."""
-    return next(word for split, word in SPLITS.items() if split in measure.split("_"))
-
-
 def quantity_of(measure: str) -> str:
     """`gap of accuracy`, `loss`."""
     return f"{'gap of ' if is_gap(measure) else ''}{'loss' if is_loss(measure) else 'accuracy'}"
@@ -37,7 +32,8 @@ def quantity_of(measure: str) -> str:
 
 def measure_in_words(measure: str) -> str:
     """`gap of accuracy on test`, `accuracy on validation`."""
-    return f"{quantity_of(measure)} on {split_of_measure(measure)}"
+    split = next(word for split, word in SPLITS.items() if split in measure.split("_"))
+    return f"{quantity_of(measure)} on {split}"
 
 
 def amount(measure: str, value: float, fine: bool = True, sign: str = "+") -> str:

@@ -10,20 +10,27 @@ t-distribution", Biometrika 31).
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from statistics import median
 from typing import Literal
 
 import numpy as np
 
 from harness.analysis.comparison import Comparison
-from harness.analysis.contrasts import FEWEST_TO_POOL, POOLING_GUARD, Values, difference, pooled_variance, residuals
+from harness.analysis.contrasts import (
+    FEWEST_TO_POOL,
+    POOLING_GUARD,
+    Values,
+    deviations,
+    difference,
+    pooled_variance,
+    residuals,
+)
 from harness.analysis.rows import Row
 from harness.analysis.statistics import ALPHA, LEVEL, ROUNDING, Interval, mean_and_deviation
 from harness.errors import RequestError
-from harness.records import FloatArray
 
 WANTED = 0.80
 """The wanted power: the share of cases in which a difference is shown."""
@@ -31,7 +38,6 @@ WANTED = 0.80
 SEEDS = (2, 3, 4, 5, 6, 8, 10, 15, 20, 30)
 MOST = 1000
 """The largest number of seeds that is tried."""
-_POINTS = 128
 
 
 @dataclass(frozen=True)
@@ -83,13 +89,10 @@ def spread(groups: Sequence[Values]) -> Spread | None:
 def _largest_block(groups: Sequence[Values]) -> tuple[list[Values], list[str]]:
     """The rows and seeds of the largest complete block (every row has every seed): the one with the most degrees of
     freedom among the sets of seeds that single rows have."""
-    found: tuple[list[Values], list[str]] = ([], [])
-    most = 0
-    for units in dict.fromkeys(frozenset(of) for of in groups if len(of) > 1):
-        block = [of for of in groups if units <= of.keys()]
-        if (degrees := (len(block) - 1) * (len(units) - 1)) > most:
-            found, most = (block, sorted(units)), degrees
-    return found
+    sets = dict.fromkeys(frozenset(of) for of in groups if len(of) > 1)
+    blocks = [([of for of in groups if units <= of.keys()], sorted(units)) for units in sets]
+    blocks = [(rows, units) for rows, units in blocks if len(rows) > 1]
+    return max(blocks, key=lambda block: (len(block[0]) - 1) * (len(block[1]) - 1), default=([], []))
 
 
 @dataclass(frozen=True)
@@ -134,15 +137,9 @@ class Design:
 
     def fewest(self, size: float, comparisons: int = 1) -> int | None:
         """The fewest seeds that show a difference of this `size` with probability `WANTED`; None if `MOST` do not."""
-        low, high = 1, 2
-        while self.power(size, high, comparisons) < WANTED:
-            if high >= MOST:
-                return None
-            low, high = high, min(2 * high, MOST)
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if self.power(size, middle, comparisons) >= WANTED else (middle, high)
-        return high
+        seeds = range(2, MOST + 1)
+        place = bisect_left(seeds, WANTED, key=lambda count: self.power(size, count, comparisons))
+        return seeds[place] if place < len(seeds) else None
 
     def at(self, deviation: float) -> Design:
         """The same design with another spread."""
@@ -158,18 +155,9 @@ def _power(noncentrality: float, degrees: int, alpha: float, least: float = 0.0)
     """
     from scipy.special import ndtr, stdtrit
 
-    deviations, weights = _deviations(degrees)
-    reach = float(stdtrit(degrees, 1 - alpha / 2)) * np.maximum(deviations, least)
+    estimated, weights = deviations(degrees)
+    reach = float(stdtrit(degrees, 1 - alpha / 2)) * np.maximum(estimated, least)
     return float(weights @ (ndtr(noncentrality - reach) + ndtr(-noncentrality - reach)))
-
-
-@lru_cache(maxsize=1024)
-def _deviations(degrees: int) -> tuple[FloatArray, FloatArray]:
-    """Estimated deviations (true value 1) with so many degrees of freedom, and weights to average over them."""
-    from scipy.special import gammaincinv
-
-    points, weights = np.polynomial.legendre.leggauss(_POINTS)
-    return np.sqrt(2 * gammaincinv(degrees / 2, (points + 1) / 2) / degrees), weights / 2
 
 
 @dataclass(frozen=True)

@@ -227,7 +227,7 @@ def make_row(
     units: Mapping[str, Unit] | None = None,
     over_draws: bool = False,
 ) -> Row:
-    """The row of these runs with its shown `settings`; its place among other rows is filled in later (placing.py).
+    """The row of these runs with its shown `settings`; its place among other rows is filled in later (underfit.py).
 
     `units` maps each run id to the run's replicate (see `units_of`); None: each seed is a replicate.
     """

@@ -146,7 +146,7 @@ def distinguish(keys: Sequence[str], configurations: Sequence[Configuration], sw
     follows: dict[str, str] = {}
     for key in _by_importance((key for key in columns if key not in constant), on_purpose):
         among = () if key in on_purpose or key in FIRST else _evident(key, shown, recurring, columns)
-        source = next((other for other in among if _is_function(columns[key], columns[other])), None)
+        source = next((other for other in among if is_function(columns[key], columns[other])), None)
         if source is not None:
             follows[key] = source
             continue
@@ -199,7 +199,8 @@ def _group(key: str) -> str:
     return key.partition(".")[0]
 
 
-def _is_function(values: Sequence[str], of: Sequence[str]) -> bool:
+def is_function(values: Sequence[object], of: Sequence[object]) -> bool:
+    """Whether each value is a function of the one at the same place in `of`."""
     return len(set(zip(of, values, strict=True))) == len(set(of))
 
 

@@ -73,11 +73,12 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
 
 
 @lru_cache(maxsize=4096)
-def t_quantile(degrees: float) -> float:
-    """The two-sided t quantile: |t| with so many degrees of freedom exceeds it with probability 1 - `LEVEL`."""
+def t_quantile(degrees: float, tests: int = 1) -> float:
+    """The two-sided t quantile: |t| with so many degrees of freedom exceeds it with probability `ALPHA` / `tests`
+    (Bonferroni's correction)."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(degrees, (1 + LEVEL) / 2))
+    return float(stdtrit(degrees, 1 - ALPHA / max(tests, 1) / 2))
 
 
 def interval_around(middle: float, error: float, degrees: float) -> Interval:
@@ -116,18 +117,13 @@ def t_interval(values: Sequence[float]) -> Interval | None:
     return interval_around(mean, deviation / math.sqrt(len(values)), len(values) - 1)
 
 
-def bca_interval(values: Sequence[float], seed: int = 0) -> Interval | None:
-    """The bootstrap interval of the mean, bias-corrected and accelerated; None as for `t_interval`.
+def bca_intervals(groups: Sequence[Sequence[float]]) -> list[Interval | None]:
+    """The bootstrap interval of each group's mean, bias-corrected and accelerated; None as for `t_interval`.
 
     For the usual five runs it is too narrow (see docs/comparing.md), so it does not replace the t interval. It is shown
-    beside it because the two differ if the values are skewed.
+    beside it because the two differ if the values are skewed. Groups of equal size are resampled together with the same
+    indices; except for the rounding of ties, the result of a group does not depend on the others.
     """
-    return bca_intervals([values], seed)[0]
-
-
-def bca_intervals(groups: Sequence[Sequence[float]], seed: int = 0) -> list[Interval | None]:
-    """`bca_interval` of each group. Groups of equal size are resampled together with the same indices; except for the
-    rounding of ties, the result of a group does not depend on the others."""
     found: list[Interval | None] = [None] * len(groups)
     by_size: defaultdict[int, list[int]] = defaultdict(list)
     for place, values in enumerate(groups):
@@ -137,23 +133,18 @@ def bca_intervals(groups: Sequence[Sequence[float]], seed: int = 0) -> list[Inte
         elif deviation is not None:
             by_size[len(values)].append(place)
     for size, places in by_size.items():
+        from scipy.stats import bootstrap  # two thirds of a second to import
+
         step = max(1, _CHUNK // (RESAMPLES * size))
-        for start in range(0, len(places), step):
-            chunk = places[start : start + step]
-            for place, interval in zip(chunk, _bootstrap([groups[place] for place in chunk], seed), strict=True):
-                found[place] = interval
+        for chunk in (places[start : start + step] for start in range(0, len(places), step)):
+            array = np.array([groups[place] for place in chunk], dtype=np.float64)
+            limits = bootstrap(
+                (array,), np.mean, axis=-1, vectorized=True, n_resamples=RESAMPLES, confidence_level=LEVEL,
+                method="BCa", rng=np.random.default_rng(0),
+            ).confidence_interval  # fmt: skip
+            for place, low, high in zip(chunk, limits.low, limits.high, strict=True):
+                found[place] = Interval(float(low), float(high))
     return found
-
-
-def _bootstrap(groups: Sequence[Sequence[float]], seed: int) -> list[Interval]:
-    from scipy.stats import bootstrap  # two thirds of a second to import
-
-    done = bootstrap(
-        (np.asarray(groups, dtype=np.float64),), np.mean, axis=-1, vectorized=True, n_resamples=RESAMPLES,
-        confidence_level=LEVEL, method="BCa", rng=np.random.default_rng(seed),
-    )  # fmt: skip
-    limits = zip(done.confidence_interval.low, done.confidence_interval.high, strict=True)
-    return [Interval(float(low), float(high)) for low, high in limits]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -41,8 +41,10 @@ def placed(
         resampled = front_shares([row.by_unit(accuracy) for row in members], [row.by_unit(gap) for row in members])
         for place, on_front, share in zip(places, front, resampled, strict=True):
             fronts[place], shares[place] = on_front, share
-        shared = [(mark, place) for place in places for mark in _marks(rows[place], images[place])]
-        for peers in _by([mark for mark, _ in shared], [place for _, place in shared]).values():
+        # Rows share a floor if they share training images or a sweep.
+        marks = [({images[place].train}.union(*(run.sweeps for run in rows[place].runs)), place) for place in places]
+        shared = [(mark, place) for of_row, place in marks for mark in of_row]
+        for peers in _by(*zip(*shared, strict=True)).values():
             floor = demand.floor(means[place] for place in peers)
             below = [place for place in peers if is_underfit(means[place], floor)]
             sure = _shown_below([rows[place] for place in below], [rows[place] for place in peers], accuracy, demand,
@@ -99,11 +101,6 @@ def _shown_below(
     return shown
 
 
-def _marks(row: Row, images: Images) -> set[str]:
-    """The keys by which rows share a floor: their training images and their sweeps."""
-    return {images.train}.union(*(run.sweeps for run in row.runs))
-
-
 def _by(marks: Sequence[str], places: Sequence[int]) -> dict[str, list[int]]:
     """The indices of the rows with each mark."""
     found: defaultdict[str, list[int]] = defaultdict(list)
@@ -128,10 +125,6 @@ def _missing(rows: Sequence[Row]) -> list[tuple[str, ...]]:
         for place in had:
             expected[place] |= shared
     return [
-        tuple(str(unit) for unit in sorted(expected[place].difference(row.units.values()), key=_in_order))
+        tuple(map(str, sorted(expected[place].difference(row.units.values()), key=lambda unit: [*map(sortable, unit)])))
         for place, row in enumerate(rows)
     ]
-
-
-def _in_order(unit: Unit) -> list[tuple[int, float, str]]:
-    return [sortable(part) for part in unit]

@@ -19,14 +19,12 @@ from harness.api.chosen_runs import Chosen
 from harness.errors import RequestError
 from harness.tracking.models import find_trained
 from harness.tracking.predictions_file import read_predictions, readable_predictions
-from harness.tracking.reading import read_series
 from harness.tracking.store import Store
 
 if TYPE_CHECKING:
     from harness.reports.drawing import Drawing
 
 Say = Callable[[str], None]
-_ROWS_WITH_CURVES = 6
 
 
 def compared(
@@ -112,11 +110,9 @@ def baseline_row(store: Store, comparison: Comparison, text: str) -> str:
 def comparison_figures(store: Store, comparison: Comparison) -> Mapping[str, Drawing]:
     """The figures of a comparison by name, not yet drawn. Raises `StoreError`."""
     from harness.reports.drawing import drawings  # matplotlib
-    from harness.reports.gathering import CURVES, curve_runs
+    from harness.reports.gathering import read_curves
 
-    runs = curve_runs(comparison, _ROWS_WITH_CURVES)
-    series = read_series(store, runs, CURVES) if runs else {}
-    return {drawing.name: drawing for drawing in drawings(comparison, series)}
+    return {drawing.name: drawing for drawing in drawings(comparison, read_curves(store, comparison))}
 
 
 def demanded(minimum: str | float | None, within: str | float | None) -> Demand:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 
 from harness.tabular import Table
 
@@ -48,15 +49,9 @@ class ReportTable:
     @property
     def groups(self) -> list[tuple[str, int]]:
         """The upper headings with the number of columns that each spans; empty if no column has a group."""
-        found: list[tuple[str, int]] = []
-        if not any(column.group for column in self.columns):
-            return found
-        for column in self.columns:
-            if found and found[-1][0] == column.group and column.group:
-                found[-1] = (column.group, found[-1][1] + 1)
-            else:
-                found.append((column.group, 1))
-        return found
+        spans = [(group, len(list(of))) for group, of in groupby(self.columns, key=lambda column: column.group)]
+        single = [[(group, span)] if group else [("", 1)] * span for group, span in spans]
+        return [each for of in single for each in of] if any(group for group, _ in spans) else []
 
     @property
     def plain(self) -> Table:
@@ -82,12 +77,8 @@ class ReportFigure:
     height: int
 
 
-@dataclass(frozen=True)
-class Fact:
-    """One fact about the runs, such as `seed: 0, 1, 2`."""
-
-    name: str
-    value: str
+Facts = tuple[tuple[str, str], ...]
+"""Facts about the runs, such as `("seed", "0, 1, 2")`."""
 
 
 @dataclass(frozen=True)
@@ -111,9 +102,9 @@ class Report:
     answer: str
     question: str
     expected: str
-    varied: tuple[Fact, ...]
-    shared: tuple[Fact, ...]
-    origin: tuple[Fact, ...]
+    varied: Facts
+    shared: Facts
+    origin: Facts
     findings: tuple[str, ...]
     corrected: str
     warnings: tuple[str, ...]

@@ -27,7 +27,7 @@ from harness.figures import (
 from harness.figures.files import png_bytes
 from harness.figures.group_curves import GroupRuns
 from harness.figures.groups import Group, Measure, Quantity, Scores, number, ordered, value_text
-from harness.records import RunRecord, RunState
+from harness.records import RunRecord
 from harness.reports.content import ReportFigure
 from harness.reports.sentences import label, seeds_in_words
 
@@ -71,19 +71,10 @@ def groups_of(comparison: Comparison, rows: Sequence[Row], quantity: Quantity = 
         settings: dict[str, str | float] = {short[key]: value for key, value in row.settings.items()}
         if sized and size is not None:
             settings[PARAMETERS] = size
-        held_out = comparison.held_out
-        found.append(
-            Group(
-                label(row.settings),
-                settings,
-                gap=_scores(row, f"gap_{held_out}_{quantity}"),
-                train=_scores(row, f"train_{quantity}"),
-                held_out=_scores(row, f"{held_out}_{quantity}"),
-                runs=row.expected,
-                place=row.place,
-                front_share=row.front_share,
-            )
-        )
+        split = comparison.held_out
+        gap, train, held_out = (_scores(row, f"{name}_{quantity}") for name in (f"gap_{split}", "train", split))
+        standing = row.expected, row.place, row.front_share
+        found.append(Group(label(row.settings), settings, gap, train, held_out, *standing))
     return found
 
 
@@ -104,18 +95,17 @@ def _note(comparison: Comparison) -> str:
 
 
 def _parameters(row: Row) -> float | None:
-    found = {run.metrics.get("model/parameters") for run in row.runs if run.state is RunState.FINISHED}
+    found = {run.metrics.get("model/parameters") for run in row.finished_runs}
     return found.pop() if len(found) == 1 else None
 
 
 def _scores(row: Row, name: str) -> Scores:
-    finished = [run for run in row.runs if run.state is RunState.FINISHED and f"final/{name}" in run.metrics]
+    finished = [run for run in row.finished_runs if f"final/{name}" in run.metrics]
     values = {key: run.metrics[f"final/{name}"] for key, run in zip(_keys(finished), finished, strict=True)}
     score = row.scores.get(name)
     if score is None:
         return Scores(values)
-    interval = None if score.interval is None else (score.interval.low, score.interval.high)
-    return Scores(values, score.mean, interval)
+    return Scores(values, score.mean, None if score.interval is None else (score.interval.low, score.interval.high))
 
 
 def _keys(runs: Sequence[RunRecord]) -> list[str]:
@@ -168,8 +158,10 @@ def drawings(comparison: Comparison, series: Series, baseline: str | None = None
     data = _FigureData(
         every[:GROUPS], every, measure, seeds_in_words(comparison), left_out, drawn_baseline, comparison.scored_apart
     )
-    drawn = [_bars, _loss_bars(comparison, few, note), _scatter, _against, _heat, _front, _parallel]
-    for draw in drawn:
+    yield from _bars(data)
+    losses = groups_of(comparison, few, "loss")
+    yield from _bars(replace(data, few=losses, measure=Measure("loss", comparison.held_out, note)), "gap_bars_loss")
+    for draw in (_scatter, _against, _heat, _front, _parallel):
         yield from draw(data)
     yield from _curves(comparison, series)
 
@@ -185,16 +177,6 @@ def _bars(data: _FigureData, name: str = "gap_bars") -> Iterator[Drawing]:
         f"dots are single runs, right of 0 the model overfits.{data.left_out}"
     )
     yield Drawing(name, title, caption, f"Bars: {_extremes(data.few, measure)}", partial(gap_bars.draw, view))
-
-
-def _loss_bars(comparison: Comparison, rows: Sequence[Row], note: str) -> Callable[[_FigureData], Iterator[Drawing]]:
-    def draw(data: _FigureData) -> Iterator[Drawing]:
-        groups = groups_of(comparison, rows, "loss")
-        measure = Measure("loss", comparison.held_out, note)
-        of_loss = replace(data, few=groups, every=groups, measure=measure)
-        yield from _bars(of_loss, "gap_bars_loss")
-
-    return draw
 
 
 def _scatter(data: _FigureData) -> Iterator[Drawing]:
@@ -304,14 +286,11 @@ def _curves(comparison: Comparison, series: Series) -> Iterator[Drawing]:
 
 
 def _curves_of(row: Row, series: Series) -> GroupRuns:
-    finished = [run for run in row.runs if run.state is RunState.FINISHED and series.get(run.run_id)]
+    finished = [run for run in row.finished_runs if series.get(run.run_id)]
     keys = _keys(finished)
     runs = {key: series[run.run_id] for key, run in zip(keys, finished, strict=True)}
-    onsets = {
-        key: run.metrics["overfit/onset_epoch"]
-        for key, run in zip(keys, finished, strict=True)
-        if "overfit/onset_epoch" in run.metrics
-    }
+    turns = [run.metrics.get("overfit/onset_epoch") for run in finished]
+    onsets = {key: turn for key, turn in zip(keys, turns, strict=True) if turn is not None}
     return GroupRuns(label(row.settings), runs, onsets, asked=row.expected)
 
 

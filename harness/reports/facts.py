@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness import paths
@@ -16,7 +16,7 @@ from harness.analysis.rows import DRAWS
 from harness.analysis.settings import ABSENT, SEED, headings, sortable
 from harness.images import DATASET_TAG
 from harness.records import VARIANT_PARAMETER, RunRecord
-from harness.reports.content import Fact, Rerun
+from harness.reports.content import Facts, Rerun
 from harness.reports.sentences import by_size, say
 from harness.text import requoted, shell
 from harness.tracking.access import shown_uri
@@ -44,7 +44,9 @@ def generated_question(comparison: Comparison) -> str:
     on = f" on {dataset}" if dataset else ""
     if not names:
         return f"How large is the overfitting gap{on}, and how much does it change with the seed?"
-    return f"How {'does' if len(names) == 1 else 'do'} {_enumerated(names)} change the overfitting gap{on}?"
+    *most, last = names
+    listed = f"{', '.join(most)} and {last}" if most else last
+    return f"How {'do' if most else 'does'} {listed} change the overfitting gap{on}?"
 
 
 def head_of(text: str) -> dict[str, str]:
@@ -81,35 +83,33 @@ def _head_of_experiment(parent: RunRecord | None) -> dict[str, str]:
     return head_of(read_text(file)) if file is not None else {}
 
 
-def varied(comparison: Comparison) -> tuple[Fact, ...]:
+def varied(comparison: Comparison) -> Facts:
     """Each setting that differs between rows, with its values, then the settings of replicates (draws and seeds)."""
     short = headings(comparison.settings)
-    facts = []
-    for key in comparison.settings:
-        values = sorted({row.settings[key] for row in comparison.rows}, key=by_size)
-        facts.append(Fact(short[key], shortened(values, VALUES_NAMED)))
-    for key in comparison.replicates:
-        draws = {run.parameters.get(key, ABSENT) for row in comparison.rows for run in row.runs}
-        facts.append(Fact(f"{DRAWS[key]} (repeated)", shortened(sorted(draws, key=sortable), VALUES_NAMED)))
-    return (*facts, Fact("seed", shortened(seeds(comparison), VALUES_NAMED)))
+    facts = [
+        (short[key], shortened(sorted({row.settings[key] for row in comparison.rows}, key=by_size), VALUES_NAMED))
+        for key in comparison.settings
+    ]
+    facts += [(f"{DRAWS[key]} (repeated)", _values(comparison, key)) for key in comparison.replicates]
+    return (*facts, ("seed", _values(comparison, SEED)))
 
 
-def seeds(comparison: Comparison) -> list[str]:
-    """The seeds of all runs."""
-    found = {run.parameters.get(SEED, ABSENT) for row in comparison.rows for run in row.runs}
-    return sorted(found, key=sortable)
+def _values(comparison: Comparison, key: str) -> str:
+    """The values of a parameter in all runs."""
+    found = {run.parameters.get(key, ABSENT) for row in comparison.rows for run in row.runs}
+    return shortened(sorted(found, key=sortable), VALUES_NAMED)
 
 
-def shared(comparison: Comparison) -> tuple[Fact, ...]:
+def shared(comparison: Comparison) -> Facts:
     """The settings that all runs share."""
     facts = []
     for line in context(comparison):
         name, _, value = line.partition(": ")
-        facts.append(Fact("all runs" if name == "All" else name[0].lower() + name[1:], value))
+        facts.append(("all runs" if name == "All" else name[0].lower() + name[1:], value))
     return tuple(facts)
 
 
-def origin(runs: Sequence[RunRecord], parent: RunRecord | None = None) -> tuple[Fact, ...]:
+def origin(runs: Sequence[RunRecord], parent: RunRecord | None = None) -> Facts:
     """Data, engine, versions, machine and code, as the runs recorded them, and how many of them the sweep reuses.
 
     What no run recorded is left out. `parent` is the run of the sweep that is reported.
@@ -125,7 +125,7 @@ def origin(runs: Sequence[RunRecord], parent: RunRecord | None = None) -> tuple[
     known["trained"] = _when(runs)
     reused = sum(run.parent_id != parent.run_id for run in runs) if parent is not None else 0
     known["reused"] = f"{reused} of {len(runs)} runs, trained by earlier commands" if reused else ""
-    return tuple(Fact(name, value) for name, value in known.items() if value)
+    return tuple((name, value) for name, value in known.items() if value)
 
 
 ORIGIN = {
@@ -194,7 +194,7 @@ def rerun(comparison: Comparison, parent: RunRecord | None, runs: Sequence[RunRe
         notes.append("These runs are not of one sweep: the tag harness.command of each run has its command.")
     commands.append((requoted(f"harness report {report}"), "this report"))
     notes.append(
-        f"Seeds: {shortened(seeds(comparison), VALUES_NAMED)}. The same seed on the same versions, engine and number "
+        f"Seeds: {_values(comparison, SEED)}. The same seed on the same versions, engine and number "
         "of threads gives the same numbers; elsewhere the last digits may differ."
     )
     return Rerun(tuple(commands), tuple(notes))
@@ -206,8 +206,3 @@ def _command(parent: RunRecord) -> str:
     if _MODULE.match(typed) and (" sweep" in typed or CONFIRMS_TAG in parent.tags) and len(typed) < _TAG_LIMIT:
         return requoted(_MODULE.sub("harness", typed))
     return shell(["harness", "sweep", *parent.tags.get(OVERRIDES_TAG, "").split()])
-
-
-def _enumerated(names: Iterable[str]) -> str:
-    *most, last = names
-    return f"{', '.join(most)} and {last}" if most else last

@@ -72,11 +72,11 @@ def findings(
     `compared` are the arguments of `harness compare` for the same runs; empty if there is no such command. `series` has
     the curves that were read.
     """
-    runs = [run for row in comparison.rows for run in row.finished_runs]
+    runs, first = [run for row in comparison.rows for run in row.finished_runs], comparison.rows[0]
     return (
         *(sentence for block in tests.blocks for sentence in _block_sentences(block)),
         *dict.fromkeys(sentence for block in tests.blocks for sentence in two_seeds(block)),
-        *_chosen_baseline(comparison, tests),
+        *[say("chosen baseline")] * (first.label == tests.baseline and comparison.ranked and not first.underfit),
         *tests.untested,
         *_rankings(comparison, compared),
         *rises(comparison, series or {}),
@@ -188,13 +188,6 @@ def _summary(block: Findings, family: Sequence[Finding], measure: str) -> str:
 
 def _mean(finding: Finding) -> float:
     return math.nan if finding.difference is None else finding.difference.mean
-
-
-def _chosen_baseline(comparison: Comparison, tests: Tested) -> list[str]:
-    """A warning if the baseline ranks first, because it may have been chosen for that."""
-    first = comparison.rows[0]
-    ranks_first = tests.baseline is not None and comparison.ranked and first.label == tests.baseline
-    return [say("chosen baseline")] if ranks_first and not first.underfit else []
 
 
 def _rankings(comparison: Comparison, compared: str) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -12,13 +11,16 @@ from harness.analysis.difference_tables import promise
 from harness.analysis.differences import find_row
 from harness.analysis.legend import warnings
 from harness.analysis.measures import SPLITS, measure_in_words
-from harness.records import RunRecord, RunState
+from harness.records import RunRecord
 from harness.reports import facts, findings, tables, testing
 from harness.reports.content import Report
 from harness.reports.sentences import label
+from harness.tracking.reading import read_series
 from harness.tracking.selection import Series
+from harness.tracking.store import Store
 
-CURVES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
+_CURVES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
+_ROWS_WITH_CURVES = 6
 
 
 def gather(
@@ -35,7 +37,7 @@ def gather(
         parent: the parent run of the sweep; None for a report of an experiment.
         baseline: the row that the others are compared with; None: each setting's values are compared with its first.
         words: the arguments of `harness report` that make this report again.
-        series: `CURVES` of the runs that `curve_runs` names.
+        series: as by `read_curves`.
 
     Raises:
         RequestError: see `testing.all_tests`.
@@ -65,17 +67,18 @@ def gather(
 
 
 def with_figures(report: Report, comparison: Comparison, series: Series, baseline: str | None = None) -> Report:
-    """The report with its figures; `series` has `CURVES` of the runs that `curve_runs` names."""
+    """The report with its figures; `series` as by `read_curves`."""
     from harness.reports.drawing import pictures  # matplotlib: a second
 
     row = None if baseline is None else label(find_row(comparison, baseline).settings)
     return replace(report, figures=tuple(pictures(comparison, series, row)))
 
 
-def curve_runs(comparison: Comparison, most: int) -> Sequence[str]:
-    """The ids of the runs whose curves are drawn: finished runs of the first `most` rows with a finished run."""
-    rows = [row for row in comparison.rows if row.finished][:most]
-    return [run.run_id for row in rows for run in row.runs if run.state is RunState.FINISHED]
+def read_curves(store: Store, comparison: Comparison) -> Series:
+    """The curves that are drawn: those of the finished runs of the first rows. Raises `StoreError`."""
+    rows = [row for row in comparison.rows if row.finished][:_ROWS_WITH_CURVES]
+    runs = [run.run_id for row in rows for run in row.finished_runs]
+    return read_series(store, runs, _CURVES) if runs else {}
 
 
 def _compared(comparison: Comparison, parent: RunRecord | None) -> str:

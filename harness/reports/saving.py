@@ -10,16 +10,14 @@ from harness.analysis.comparison import Comparison
 from harness.errors import RequestError
 from harness.records import RunRecord
 from harness.reports.content import Report
-from harness.reports.gathering import CURVES, curve_runs, gather, with_figures
+from harness.reports.gathering import gather, read_curves, with_figures
 from harness.reports.rendering import html, markdown
-from harness.tracking.attaching import attach
-from harness.tracking.reading import read_series
+from harness.tracking.shared_writes import attach
 from harness.tracking.store import Store
 
 PAGE, TEXT, FIGURES = "report.html", "report.md", "report_figures"
 """The artifacts of the parent run."""
 SUFFIXES = (".html", ".md")
-_ROWS_WITH_CURVES = 6
 
 
 def make(
@@ -31,8 +29,7 @@ def make(
         RequestError: no row matches `baseline`.
         StoreError: the store cannot be read.
     """
-    runs = curve_runs(comparison, _ROWS_WITH_CURVES)
-    series = read_series(store, runs, CURVES) if runs else {}
+    series = read_curves(store, comparison)
     report = gather(comparison, parent, baseline, words, series)
     return with_figures(report, comparison, series, baseline)
 

@@ -128,9 +128,9 @@ def difference_in_words(finding: Finding, comparison: Comparison, *, n: bool = T
     return _sized(measure, difference.mean, parts)
 
 
-def gap_in_words(row: Row, comparison: Comparison, quantity: str = "accuracy") -> str:
+def gap_in_words(row: Row, comparison: Comparison) -> str:
     """`+2.5 points (95 % interval +1.7 to +3.3, n=2 seeds)` of a row that has a gap."""
-    measure = f"gap_{comparison.held_out}_{quantity}"
+    measure = f"gap_{comparison.held_out}_accuracy"
     score = row.scores[measure]
     parts = [
         *_intervals(measure, score.interval, score.wider, fine=False),
@@ -168,7 +168,7 @@ def count_in_words(finding: Finding) -> str:
 
 def is_shown(finding: Finding) -> bool:
     """Whether a difference is claimed."""
-    return finding.difference is not None and finding.difference.testable and finding.corrected < ALPHA
+    return finding.testable and finding.corrected < ALPHA
 
 
 def holds_here_only(finding: Finding) -> bool:

@@ -68,9 +68,10 @@ def ranking(comparison: Comparison) -> ReportTable:
     headings = [Column(_with_unit(column.heading), column.is_number) for column in columns]
     if beside and any(wider) and comparison.interval == "seeds":
         headings.insert(beside[0], Column("± with images", True))
+        widths = [Cell("-") if of is None else Cell(f"± {100 * of.half_width:.1f}", of.half_width) for of in wider]
         lines = [
-            replace(line, cells=(*line.cells[: beside[0]], _half_width(of), *line.cells[beside[0] :]))
-            for line, of in zip(lines, wider, strict=True)
+            replace(line, cells=(*line.cells[: beside[0]], cell, *line.cells[beside[0] :]))
+            for line, cell in zip(lines, widths, strict=True)
         ]
         notes.append(
             f"± with images: the interval over {what_is_repeated(comparison)}s and held-out images, which also covers "
@@ -82,22 +83,13 @@ def ranking(comparison: Comparison) -> ReportTable:
     what = measure_in_words(comparison.sorted_by)
     below = "; underfit rows below" if any(row.underfit for row in comparison.rows) else ""
     order = f", the least {what} first{below}" if len(comparison.rows) > 1 else ""
-    return ReportTable(
-        f"Means over {what_is_repeated(comparison)}s{order}.",
-        tuple(headings),
-        tuple(lines),
-        tuple(notes),
-    )
-
-
-def _half_width(interval: Interval | None) -> Cell:
-    return Cell("-") if interval is None else Cell(f"± {100 * interval.half_width:.1f}", interval.half_width)
+    caption = f"Means over {what_is_repeated(comparison)}s{order}."
+    return ReportTable(caption, tuple(headings), tuple(lines), tuple(notes))
 
 
 def _with_unit(heading: str) -> str:
-    found = _UNITS.get(heading.replace("†", "").removesuffix(" test").removesuffix(" val")) or _UNITS.get(
-        heading.replace("†", "")
-    )
+    bare = heading.replace("†", "")
+    found = _UNITS.get(bare.removesuffix(" test").removesuffix(" val")) or _UNITS.get(bare)
     return f"{heading}, {found}" if found else heading
 
 
@@ -130,18 +122,16 @@ def tests(comparison: Comparison, made: Tested) -> ReportTable | None:
     words = {"alpha": ALPHA, "repeated": what_is_repeated(comparison), "images": these_images(comparison)}
     notes = [_LEGEND, _INTERVAL, *[_WIDER] * wider, *[_CONFIGURATIONS] * several]
     notes += [_WELCH] * any(of.difference and of.difference.kind == "welch" for _, of in every) + [_FLIPS] * flips
-    notes = [note.format(**words) for note in notes] + _pooling(made) + images_not_kept(comparison)
+    pooled = [(block, line) for block in made.blocks for line in pooling(block)]
+    notes = [note.format(**words) for note in notes]
+    notes += [line if block.effect is None else f"{setting_name(block)}: {line}" for block, line in pooled]
+    notes += images_not_kept(comparison)
     if left_out := len(every) - len(shown):
         notes.insert(0, f"{left_out:,} more tests are left out here, but the correction includes them.")
     if apart:
         notes.append(f"Not compared: {counted(apart, 'row')} scored on different {comparison.images_in_words}.")
     lines = tuple(ReportRow(_test_cells(block, finding, several, wider, flips)) for block, finding in shown)
     return ReportTable("Every test of this page, corrected within its measure.", tuple(columns), lines, tuple(notes))
-
-
-def _pooling(made: Tested) -> list[str]:
-    found = [(block, line) for block in made.blocks for line in pooling(block)]
-    return [line if block.effect is None else f"{setting_name(block)}: {line}" for block, line in found]
 
 
 def _test_cells(block: Findings, finding: Finding, several: bool, wider: bool, flips: bool) -> tuple[Cell, ...]:
@@ -188,7 +178,7 @@ def _p(value: float) -> Cell:
 
 def stages(comparison: Comparison) -> ReportTable | None:
     """Each finished run with its scores under three sets of weights: last epoch, best epoch, and kept."""
-    runs = [(row, run) for row in comparison.rows for run in row.runs if run.state is RunState.FINISHED]
+    runs = [(row, run) for row in comparison.rows for run in row.finished_runs]
     if not runs:
         return None
     every = [run for _, run in runs]
@@ -209,7 +199,8 @@ def stages(comparison: Comparison) -> ReportTable | None:
     columns += [column for _, column, _ in more]
     lines = []
     for row, run in runs[:RUNS]:
-        cells = [Cell(label(row.settings), label(row.settings)), _seed(run)]
+        seed = run.parameters.get(SEED, "-")
+        cells = [Cell(label(row.settings), label(row.settings)), Cell(seed, _setting_key(seed))]
         cells += [_gap(run, metric, name) for metric, name in wanted]
         cells += [_scaled(run, metric, form) for metric, _, form in more]
         lines.append(ReportRow(tuple(cells), row.underfit))
@@ -242,11 +233,6 @@ _MORE = (
 def _same(run: RunRecord, names: Sequence[str]) -> bool:
     return all(run.metrics.get(f"last/{name}", run.metrics.get(f"final/{name}")) == run.metrics.get(f"final/{name}")
                for name in names)  # fmt: skip
-
-
-def _seed(run: RunRecord) -> Cell:
-    seed = run.parameters.get(SEED, "-")
-    return Cell(seed, _setting_key(seed))
 
 
 def _gap(run: RunRecord, metric: str, name: str) -> Cell:

@@ -26,18 +26,10 @@ class Tested:
     baseline: str | None = None
 
     @property
-    def tests(self) -> int:
-        """The number of p-values."""
-        return sum(block.tests for block in self.blocks)
-
-    @property
     def families(self) -> dict[str, int]:
         """The number of p-values of each measure. Each measure is corrected separately."""
         measures = dict.fromkeys(measure for block in self.blocks for measure in block.measures)
-        return {
-            measure: sum(of.difference is not None and of.difference.testable for _, of in self.of(measure))
-            for measure in measures
-        }
+        return {measure: sum(of.testable for _, of in self.of(measure)) for measure in measures}
 
     def of(self, measure: str) -> list[tuple[Findings, Finding]]:
         """The findings of one measure, each with its block."""

@@ -110,7 +110,7 @@ class RunObserver:
 
     def epoch_ended(self, epoch: int, values: Mapping[str, float]) -> None:
         if epoch > self._tracked.earlier.epochs:
-            self._tracked.log_epoch(epoch, values)
+            self._tracked.log_metrics(values, epoch)
         log.info("epoch %d: %s", epoch, {name: round(value, 4) for name, value in values.items()})
         self._watcher.epoch_ended(epoch, values)
 

@@ -18,12 +18,13 @@ from harness.models import custom_objects
 from harness.records import DIGEST_PARAMETERS, VARIANT_PARAMETER, Dataset, RunRecord, RunState, Splits
 from harness.run.load import read_config
 from harness.tracking.models import find_trained, run_artifact
-from harness.tracking.reading import cached_reads, read_runs, runs_named
+from harness.tracking.reading import cached_reads, read_runs, select_runs
 from harness.tracking.selection import (
     CONTINUED_EPOCHS,
     CONTINUED_FROM,
     CONTINUED_SETTINGS,
     FINGERPRINT_TAG,
+    Selection,
 )
 from harness.tracking.store import Store
 from harness.training.state import TrainingState, read_state, state_of_model
@@ -247,7 +248,7 @@ def with_variant(run: RunRecord) -> Mapping[str, str]:
 
 
 def _named(store: Store, named: str) -> RunRecord:
-    finished = [run for run in reversed(runs_named(store, named)) if run.state is RunState.FINISHED]
+    finished = [run for run in reversed(select_runs(store, Selection(name=named))) if run.state is RunState.FINISHED]
     return next(filter(_kept_state, finished), finished[0]) if finished else find_trained(store, named)
 
 

@@ -21,7 +21,7 @@ from harness.sweeps.plan import SweepPlan, one_a_job, reused_jobs
 from harness.sweeps.progress import SweepDisplay
 from harness.tracking.access import shown_uri
 from harness.tracking.predictions_file import readable_predictions
-from harness.tracking.reading import cached_reads, read_runs, sweep_runs
+from harness.tracking.reading import read_runs, sweep_runs
 from harness.tracking.relocation import local_path
 from harness.tracking.selection import (
     CONFIRMS_TAG,
@@ -53,34 +53,16 @@ def finish_parent(
 ) -> list[RunRecord]:
     """Log the comparison, end the parent run in `state` (FAILED if not every job finished), print, and name the file
     of the report. Returns the sweep's runs."""
-    with cached_reads(parent.store):  # all jobs have ended: their runs do not change any more
-        return _finish_parent(parent, plan, state, report, display)
-
-
-def _finish_parent(
-    parent: RunWriter, plan: SweepPlan, state: RunState, report: Report, display: SweepDisplay
-) -> list[RunRecord]:
     comparison = None
     drawn = any(job.config.figures != "none" for job in plan.jobs)
     reported = drawn and not plan.confirms and state is not RunState.KILLED  # --confirm prints its own comparison
     try:
         with display.doing("Comparing the runs"):
             runs = sweep_runs(parent.store, parent.run_id)
-            comparison = _compared(
-                runs,
-                parent.run_id,
-                plan.swept,
-                parent.name,
-                len(plan.jobs),
-                readable_predictions(parent.store, runs, log.warning),
-            )
+            predictions = readable_predictions(parent.store, runs, log.warning)
+            comparison = compared(runs, parent.run_id, plan.swept, parent.name, len(plan.jobs), predictions)
             finished = _states(runs).count(RunState.FINISHED)
-            if comparison is not None:
-                record_comparison(parent, comparison, reported)
-            parent.set_tags({"harness.finished": str(finished)})
-            with not_decisive(parent.name):
-                [record] = read_runs(parent.store, run_ids=[parent.run_id], include_parents=True)
-                show_sweep(parent.store, record)
+            _record(parent, comparison, finished, reported)
         if finished < len(plan.jobs) and state is RunState.FINISHED:
             state = RunState.FAILED
     except KeyboardInterrupt:
@@ -135,7 +117,7 @@ def print_result(store: Store, plan: SweepPlan, report: Report, display: SweepDi
     """Print the result of a sweep that another command has ended. Raises as `raise_if_unfinished`."""
     assert plan.parent is not None
     runs = sweep_runs(store, plan.parent.run_id)
-    comparison = _compared(runs, plan.parent.run_id, plan.swept, plan.parent.name, len(plan.jobs))
+    comparison = compared(runs, plan.parent.run_id, plan.swept, plan.parent.name, len(plan.jobs))
     if comparison is not None:
         report(comparison)
         print_locations(store, plan.parent.run_id, display)
@@ -208,16 +190,13 @@ def bring_up_to_date(store: Store, parent_id: str) -> bool:
     jobs, runs = recorded_number(record, JOBS_TAG), sweep_runs(store, parent_id)
     swept = recorded_settings(record)
     predictions = readable_predictions(store, runs, log.warning)
-    if (comparison := _compared(runs, parent_id, swept, record.name, jobs, predictions)) is None:
+    if (comparison := compared(runs, parent_id, swept, record.name, jobs, predictions)) is None:
         return False
     reported = CONFIRMS_TAG not in record.tags and any(run.parameters.get("figures") != "none" for run in runs)
     words = tuple(record.tags.get(OVERRIDES_TAG, "").split())
     identity = RunIdentity(record.name, record.experiment, overrides=words, tags=record.tags)
     parent, finished = RunWriter(store, identity, parent_id, adding=True), _states(runs).count(RunState.FINISHED)
-    record_comparison(parent, comparison, reported)
-    parent.set_tags({"harness.finished": str(finished)})
-    with not_decisive(record.name):
-        show_sweep(store, record)
+    _record(parent, comparison, finished, reported)
     if finished == jobs or record.state is RunState.RUNNING:
         parent.end(RunState.FINISHED if finished == jobs else RunState.FAILED)
     if reported:
@@ -225,40 +204,38 @@ def bring_up_to_date(store: Store, parent_id: str) -> bool:
     return True
 
 
-def read_comparison(
-    store: Store, parent_id: str, swept: Sequence[str], title: str, jobs: int | None = None
-) -> Comparison | None:
-    """Compare the sweep's runs so far; None if there is no run. `jobs`: the number of jobs, if it differs."""
-    return _compared(sweep_runs(store, parent_id), parent_id, swept, title, jobs)
-
-
-def _compared(
+def compared(
     runs: Sequence[RunRecord],
     parent_id: str,
     swept: Sequence[str],
     title: str,
-    jobs: int | None,
+    jobs: int | None = None,
     predictions: HeldOutPredictions | None = None,
 ) -> Comparison | None:
+    """The comparison of a sweep's runs; None if there is no run. `jobs`: the number of jobs, if it differs."""
     if reused := sum(run.parent_id != parent_id for run in runs):
         title = f"{title} ({reused_jobs(reused, jobs or len(runs))})"
     return compare(runs, swept=swept, title=title, predictions=predictions) if runs else None
 
 
-def record_comparison(parent: RunWriter, comparison: Comparison, reported: bool) -> None:
-    """Log the comparison with the parent run: a table for the UI, a CSV file and one figure."""
-    parent.log_text("comparison.csv", render(comparison, "csv"))
-    parent.log_table("comparison.json", _columns(comparison))
-    runs = [run for row in comparison.rows for run in row.runs]
-    errors = {run.run_id: run.tags.get(ERROR_TAG, "") for run in runs}
-    reused = [run for run in runs if run.parent_id != parent.run_id]
-    words = None if CONFIRMS_TAG in parent.identity.tags else parent.identity.overrides
-    note = sweep_note(comparison, errors, words, reported, reused)
-    parent.set_tags({NOTE_TAG: shown_uri(note)})
-    if comparison.rows:
+def _record(parent: RunWriter, comparison: Comparison | None, finished: int, reported: bool) -> None:
+    """Log the comparison with the parent run (a table for the UI, a CSV file and one figure), and update the views of
+    the UI."""
+    if comparison is not None:
+        parent.log_text("comparison.csv", render(comparison, "csv"))
+        parent.log_table("comparison.json", _columns(comparison))
+        runs = [run for row in comparison.rows for run in row.runs]
+        errors = {run.run_id: run.tags.get(ERROR_TAG, "") for run in runs}
+        reused = [run for run in runs if run.parent_id != parent.run_id]
+        words = None if CONFIRMS_TAG in parent.identity.tags else parent.identity.overrides
+        parent.set_tags({NOTE_TAG: shown_uri(sweep_note(comparison, errors, words, reported, reused))})
         from harness.reports.drawing import draw_gaps
 
         parent.log_figure("comparison.png", draw_gaps(comparison))
+    parent.set_tags({"harness.finished": str(finished)})
+    with not_decisive(parent.name):
+        [record] = read_runs(parent.store, run_ids=[parent.run_id], include_parents=True)
+        show_sweep(parent.store, record)
 
 
 def _columns(comparison: Comparison) -> dict[str, list[Any]]:

@@ -38,9 +38,8 @@ class Forecast:
 
     def job_seconds(self, job: PlannedJob) -> float | None:
         """The remaining seconds of a job; None if no earlier run has its structure."""
-        if (
-            found := self._medians.get(_structure({key: str(value) for key, value in flatten(job.config).items()}))
-        ) is None:
+        found = self._medians.get(_structure({key: str(value) for key, value in flatten(job.config).items()}))
+        if found is None:
             return None
         epoch, rest = found
         return rest + epoch * max(job.config.regime.epochs - job.epochs_kept, 0)

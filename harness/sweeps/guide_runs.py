@@ -14,9 +14,9 @@ from harness.errors import HarnessError, RequestError, suggestion
 from harness.records import VARIANT_PARAMETER, RunRecord, RunState
 from harness.run.warm_start import with_variant
 from harness.sweeps.launch import launch
-from harness.tracking.reading import open_reader, read_series
+from harness.tracking.reading import read_series, runs_of_experiment
 from harness.tracking.selection import CONTINUED_EPOCHS, CONTINUED_SETTINGS, Selection, is_sweep
-from harness.tracking.store import Store, open_store
+from harness.tracking.store import open_store
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,8 @@ def _missing(stage: Stage, seeds: Sequence[int]) -> tuple[int, ...]:
 def find_runs(stage: Stage, seeds: Sequence[int]) -> dict[int, RunRecord]:
     """The finished run of the stage by seed; if several have equal settings and data, the first."""
     config = stage.config()
-    runs = _finished(open_store(config.tracking.uri), config.tracking.experiment)
+    every = runs_of_experiment(open_store(config.tracking.uri), config.tracking.experiment, Selection())
+    runs = [run for run in every if run.state is RunState.FINISHED and not is_sweep(run)]
     if not runs:
         return {}
     digest = load_splits(config.dataset, config.regime.validation)[0].digest
@@ -90,16 +91,6 @@ def find_runs(stage: Stage, seeds: Sequence[int]) -> dict[int, RunRecord]:
         if given == settings and seed in seeds and run.tags.get("harness.dataset_digest") == digest:
             found.setdefault(seed, run)
     return found
-
-
-def _finished(store: Store, experiment: str) -> list[RunRecord]:
-    """The finished runs of an experiment; none if the experiment or the store does not exist yet."""
-    if store.is_missing:
-        return []
-    with open_reader(store) as reader:
-        identities = tuple(identity for identity, name in reader.experiments().items() if name == experiment)
-        runs = reader.select(Selection(identities)) if identities else []
-    return [run for run in runs if run.state is RunState.FINISHED and not is_sweep(run)]
 
 
 def _settings(stage: Stage) -> dict[str, str]:

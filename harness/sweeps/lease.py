@@ -35,9 +35,9 @@ from harness.machine import (
 )
 from harness.records import RunRecord, RunState
 from harness.sweeps.plan import SweepPlan, earlier_sweeps
-from harness.tracking import shared_writes
-from harness.tracking.reading import read_runs, read_sweeps, running_runs
-from harness.tracking.selection import PROCESS_TAG, is_sweep
+from harness.tracking.reading import read_sweeps, select_runs
+from harness.tracking.selection import PROCESS_TAG, Selection, is_sweep
+from harness.tracking.shared_writes import tag_run, write_once
 from harness.tracking.store import Store
 from harness.tracking.unfinished import close_abandoned
 from harness.tracking.writing import RunIdentity, RunWriter
@@ -135,10 +135,11 @@ class Lease:
         return self._lost
 
     def _is_followed(self) -> bool:
-        return f"claim.{self._number + 1}" in shared_writes.read_run(self._store, self._parent_id).data.params
+        with self._store.connected() as client:
+            return f"claim.{self._number + 1}" in client.get_run(self._parent_id).data.params
 
     def __enter__(self) -> Lease:
-        shared_writes.tag_run(self._store, self._parent_id, {HEARTBEAT_TAG: f"{time.time():.1f}"})
+        tag_run(self._store, self._parent_id, {HEARTBEAT_TAG: f"{time.time():.1f}"})
         self._thread.start()
         return self
 
@@ -146,7 +147,7 @@ class Lease:
         self._over.set()
         self._thread.join(BEAT_SECONDS)
         if not self.is_lost():
-            shared_writes.tag_run(self._store, self._parent_id, {RELEASED_TAG: str(self._number)})
+            tag_run(self._store, self._parent_id, {RELEASED_TAG: str(self._number)})
 
     def _beat(self) -> None:
         while not self._over.wait(BEAT_SECONDS):
@@ -155,7 +156,7 @@ class Lease:
                     self._lost = True
                     _thread.interrupt_main()
                     return
-                shared_writes.tag_run(self._store, self._parent_id, {HEARTBEAT_TAG: f"{time.time():.1f}"})
+                tag_run(self._store, self._parent_id, {HEARTBEAT_TAG: f"{time.time():.1f}"})
             except StoreError as error:  # the store may come back; jobs that cannot write report it themselves
                 log.info("no heartbeat: %s", error)
 
@@ -166,11 +167,7 @@ def take_lease(store: Store, parent_id: str, after: int = 0) -> Lease | None:
     Raises `StoreError`.
     """
     owner = f"{this_process()} {_proof(mark_children(), parent_id, uuid.uuid4().hex[:8])}"
-    return (
-        Lease(store, parent_id, after + 1)
-        if shared_writes.write_once(store, parent_id, f"claim.{after + 1}", owner)
-        else None
-    )
+    return Lease(store, parent_id, after + 1) if write_once(store, parent_id, f"claim.{after + 1}", owner) else None
 
 
 def _proof(mark: str, parent_id: str, salt: str) -> str:
@@ -194,7 +191,8 @@ def new_parent(store: Store, plan: SweepPlan, identity: RunIdentity) -> RunWrite
     time.sleep(SETTLING_SECONDS)
     if earlier_sweeps(plan, store)[0].run_id == own.run_id:  # the oldest of those begun in the same second stays
         return own
-    shared_writes.delete_run(store, own.run_id)
+    with store.connected() as client:
+        client.delete_run(own.run_id)
     return None
 
 
@@ -217,7 +215,7 @@ def take_over(store: Store, parent: RunRecord, say: Callable[[str], None], timeo
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
             _outlast(hung, None)
-    for run in _running(store, parent.run_id):
+    for run in select_runs(store, Selection(parent_id=parent.run_id, running=True)):
         close_abandoned(store, run, RunState.KILLED, CUT_OFF, "ProcessDied")
 
 
@@ -227,7 +225,11 @@ def close_dead(store: Store) -> list[RunRecord]:
 
     Raises `StoreError`.
     """
-    dead = [run for run in running_runs(store) if (process := run.tags.get(PROCESS_TAG)) and is_gone(process)]
+    dead = [
+        run
+        for run in select_runs(store, Selection(running=True))
+        if (process := run.tags.get(PROCESS_TAG)) and is_gone(process)
+    ]
     sweeps = {run.run_id if is_sweep(run) else run.parent_id for run in dead}
     held = {sweep.run_id for sweep in read_sweeps(store) if is_held(sweep)} if sweeps - {None} else set()
     closed = [run for run in dead if held.isdisjoint((run.run_id, run.parent_id))]
@@ -264,7 +266,3 @@ def _lives(process: psutil.Process) -> bool:
     with suppress(psutil.NoSuchProcess):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False
-
-
-def _running(store: Store, parent_id: str) -> list[RunRecord]:
-    return [run for run in read_runs(store, parent_id=parent_id) if run.state is RunState.RUNNING]

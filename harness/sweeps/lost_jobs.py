@@ -35,11 +35,12 @@ def record_failure(parent: RunWriter, jobs: SweepJobs, config: Config, number: i
     A job whose process survived has recorded all this itself, unless it failed before it had a run. `config` is that
     of any job. Raises `StoreError`.
     """
-    runs = _runs_of(parent, number)
-    if not runs:
-        RunWriter(parent.store, _identity(parent, jobs, config, number))
-        runs = _runs_of(parent, number)
-    for run in runs:
+    if not read_runs(parent.store, parent_id=parent.run_id, job=number):
+        overrides = jobs.jobs[number]
+        name = run_name(config, list(overrides), jobs.swept)
+        tags = {JOB_TAG: str(number), GROUP_TAG: group_name(config, list(overrides), jobs.swept)}
+        RunWriter(parent.store, RunIdentity(name, config.tracking.experiment, parent.run_id, overrides, tags))
+    for run in read_runs(parent.store, parent_id=parent.run_id, job=number):
         if run.state is RunState.RUNNING:
             close_failed(parent.store, run, failure)
 
@@ -83,17 +84,6 @@ def end_runs(
 def job_number(run: RunRecord) -> int:
     """The number of a run's job in its sweep; -1 if it is not known."""
     return recorded_number(run, JOB_TAG, -1)
-
-
-def _runs_of(parent: RunWriter, number: int) -> list[RunRecord]:
-    return read_runs(parent.store, parent_id=parent.run_id, job=number)
-
-
-def _identity(parent: RunWriter, jobs: SweepJobs, config: Config, number: int) -> RunIdentity:
-    overrides = jobs.jobs[number]
-    name = run_name(config, list(overrides), jobs.swept)
-    tags = {JOB_TAG: str(number), GROUP_TAG: group_name(config, list(overrides), jobs.swept)}
-    return RunIdentity(name, config.tracking.experiment, parent.run_id, overrides, tags)
 
 
 def _remains(failure: Failure) -> tuple[Path | None, str | None]:

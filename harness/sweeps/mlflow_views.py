@@ -11,8 +11,16 @@ from harness.errors import StoreError
 from harness.metrics import FOR_CHARTS
 from harness.records import RunRecord
 from harness.reports.sentences import label
-from harness.tracking.reading import runs_of_experiment, sweep_runs
-from harness.tracking.selection import GROUP_TAG, KIND_TAG, PARENT_TAG, ROW_TAG, is_sweep, recorded_settings
+from harness.tracking.reading import select_runs, sweep_runs
+from harness.tracking.selection import (
+    GROUP_TAG,
+    KIND_TAG,
+    PARENT_TAG,
+    ROW_TAG,
+    Selection,
+    is_sweep,
+    recorded_settings,
+)
 from harness.tracking.store import Store
 from harness.tracking.view_states import (
     ALL_SHOWN,
@@ -50,7 +58,7 @@ def show_sweep(store: Store, parent: RunRecord) -> None:
     swept = recorded_settings(parent)
     subject, labels = _subject(runs, condition, swept, f"{ROW_TAG}.{parent.run_id[:8]}", named=not reused)
     view = View(sweep_key(parent.run_id), parent.name, _milliseconds(parent), gap_and_curves(subject))
-    views, others = _of_experiment(runs_of_experiment(store, parent.experiment_id))
+    views, others = _of_experiment(select_runs(store, Selection((parent.experiment_id,))))
     every = {run_id: labels.get(run_id, {}) | others.get(run_id, {}) for run_id in labels.keys() | others.keys()}
     write_views(store, parent.experiment_id, [view, *views], every)
 
@@ -61,7 +69,7 @@ def show_experiment(store: Store, experiment_id: str, most: int | None = None) -
     A new run may be the first to differ in some setting; without an update the views would average it with other runs.
     For an experiment with more than `most` runs, the next sweep or `harness ui` updates them.
     """
-    runs = runs_of_experiment(store, experiment_id, newest=None if most is None else most + 1)
+    runs = select_runs(store, Selection((experiment_id,), newest=None if most is None else most + 1))
     if most is not None and len(runs) > most:
         log.info("more than %d runs: sweeps and `harness ui` bring the views of the MLflow UI up to date", most)
         return

@@ -64,10 +64,9 @@ class PlannedJob:
     @property
     def epochs_kept(self) -> int:
         """How many epochs need no training again (an estimate, without opening the checkpoint)."""
-        run = self.run
-        return (
-            run.epochs if run is not None and not self.finished and paths.checkpoint_file(run.run_id).is_file() else 0
-        )
+        if self.run is None or self.finished or not paths.checkpoint_file(self.run.run_id).is_file():
+            return 0
+        return self.run.epochs
 
     @property
     def _identity(self) -> Identity:
@@ -188,11 +187,15 @@ def resumed(plan: SweepPlan, store: Store, parent: RunRecord, swept: tuple[str, 
     """
     runs, known = one_a_job(read_runs(store, parent_id=parent.run_id)), one_a_job(sweep_runs(store, parent.run_id))
     shown, numbers = swept_settings(swept, flatten(Config())), dict[int, int]()
+
+    def words_of(run: RunRecord) -> Identity:  # of one that ended before it had a fingerprint
+        return () if FINGERPRINT_TAG in run.tags else _words(run.tags.get(OVERRIDES_TAG, ""))
+
     # First match by all swept values: jobs can differ in a setting without effect, and then have equal fingerprints.
     for key_of_run, key_of_job in (
         (lambda run: _kind_of_run(run, shown), lambda job: _kind_of_job(job, shown)),
         (_identity_of, attrgetter("_identity")),
-        (_words_of, lambda job: _words(" ".join(job.overrides))),
+        (words_of, lambda job: _words(" ".join(job.overrides))),
     ):
         waiting: defaultdict[Any, list[int]] = defaultdict(list)
         for number, run in known.items():
@@ -202,9 +205,9 @@ def resumed(plan: SweepPlan, store: Store, parent: RunRecord, swept: tuple[str, 
                 numbers[place] = place if place in found else found[0]
                 found.remove(numbers[place])
                 del known[numbers[place]]
-    free = iter(sorted(set(range(len(plan.jobs))) - set(numbers.values())))
-    kept = set(range(len(plan.jobs))) - set(numbers.values()) - set(numbers)
-    rest = iter([number for number in free if number not in kept])
+    free = set(range(len(plan.jobs))) - set(numbers.values())
+    kept = free - numbers.keys()
+    rest = iter(sorted(free - kept))
     for place in range(len(plan.jobs)):
         if place not in numbers:
             numbers[place] = place if place in kept else next(rest)
@@ -260,11 +263,6 @@ def _kind_of_run(run: RunRecord, shown: Sequence[str]) -> Kind:
 def _kind_of_job(job: PlannedJob, shown: Sequence[str]) -> Kind:
     settings = flatten(job.config)
     return job._identity, tuple(str(settings.get(key, ABSENT)) for key in shown)
-
-
-def _words_of(run: RunRecord) -> Identity:
-    """The overrides of a run that ended before it had a fingerprint; empty for one with a fingerprint."""
-    return () if FINGERPRINT_TAG in run.tags else _words(run.tags.get(OVERRIDES_TAG, ""))
 
 
 def one_a_job(runs: Sequence[RunRecord]) -> dict[int, RunRecord]:

@@ -36,12 +36,23 @@ WITHOUT_LOSSES = 59
 STANDING = {RunState.RUNNING: "running", RunState.FAILED: "failed", RunState.KILLED: "stopped"}
 
 
-class RunDisplay:
-    """The display of one run: a training observer that prints to `console` (stderr by default)."""
+class _Display:
+    """Prints to `console` (stderr by default)."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console if console is not None else console_on(stderr=True)
         self._bars: bars.Bars | None = None
+
+    def say(self, text: str) -> None:
+        """A line for the person who waits."""
+        _line(self.console, escape(text))
+
+
+class RunDisplay(_Display):
+    """The display of one run: a training observer."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        super().__init__(console)
         self._bar: bars.ProgressBar | None = None
         self._last = 0
         self._started = 0.0
@@ -55,14 +66,12 @@ class RunDisplay:
             finally:
                 self._bars = self._bar = None
 
-    def say(self, text: str) -> None:
-        """A line for the person who waits."""
-        _line(self.console, escape(text))
-
     def show_configuration(self, config: Config) -> None:
         """Print the resolved configuration as a tree, on a terminal; null values are left out."""
         if self.console.is_interactive:
-            self.console.print(_tree(config))
+            tree = Tree("[bold]configuration")
+            _grow(tree, config)
+            self.console.print(tree)
 
     def run_started(self, name: str) -> None:
         self._started = time.perf_counter()
@@ -107,20 +116,15 @@ class RunDisplay:
             _line(self.console, reason)
 
 
-class SweepDisplay:
+class SweepDisplay(_Display):
     """The display of a sweep: a line for each run that ended; on a terminal also a bar for each running run and one for
-    the whole sweep. Prints to `console` (stderr by default)."""
+    the whole sweep."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console if console is not None else console_on(stderr=True)
-        self._bars: bars.Bars | None = None
+        super().__init__(console)
         self._told: dict[str, datetime | None] = {}
         self._earlier: dict[str, datetime | None] = {}
         self._jobs = 0
-
-    def say(self, text: str) -> None:
-        """A line for the person who waits."""
-        _line(self.console, escape(text))
 
     def doing(self, what: str) -> AbstractContextManager[None]:
         """Show what the user is waiting for, during the block."""
@@ -283,12 +287,6 @@ def stage_lines(metrics: Mapping[str, float]) -> list[str]:
         cells = zip(found[stage], STAGE_COLUMNS.values(), strict=True)
         lines.append(f"{label:22}" + "".join(f"{scale * value:{form}}" for value, (scale, form) in cells))
     return lines
-
-
-def _tree(config: Config) -> Tree:
-    tree = Tree("[bold]configuration")
-    _grow(tree, config)
-    return tree
 
 
 def _grow(tree: Tree, node: Any) -> None:

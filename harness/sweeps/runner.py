@@ -34,7 +34,7 @@ from harness.sweeps.progress import SweepDisplay
 from harness.sweeps.run_names import sweep_name
 from harness.sweeps.watch import follow, watched
 from harness.sweeps.worker import Failure
-from harness.sweeps.worker_pool import Record, WorkerPool
+from harness.sweeps.worker_pool import WorkerPool
 from harness.tracking.access import WHILE_TRAINING, retries, shown_uri
 from harness.tracking.provenance import typed_command
 from harness.tracking.reading import cached_reads, read_runs, sweep_runs
@@ -107,12 +107,8 @@ class SweepRequest:
             **({CONFIRMS_TAG: plan.confirms} if plan.confirms else {}),
             **reused_tags(plan.reused, plan.parent.tags if plan.parent is not None else {}),
         }
-        return RunIdentity(
-            plan.parent.name if plan.parent else name,
-            self.config.tracking.experiment,
-            overrides=self.overrides,
-            tags=tags,
-        )
+        experiment = self.config.tracking.experiment
+        return RunIdentity(plan.parent.name if plan.parent else name, experiment, overrides=self.overrides, tags=tags)
 
     def outlook(self) -> Outlook:
         """What `run_sweep` would do now; nothing is written. Raises as it does."""
@@ -258,7 +254,8 @@ def _carry_out(
         display.say(remark)
     jobs = plan.numbered(sweep.jobs)
     if pool is not None:
-        pool.record = partial(_record, lease, partial(record_failure, parent, jobs, sweep.config))
+        record = partial(record_failure, parent, jobs, sweep.config)
+        pool.record = lambda number, failure: None if lease.is_lost() else record(number, failure)
     state = RunState.FAILED
     try:
         with (
@@ -289,14 +286,9 @@ def _carry_out(
                 "This command was silent for a minute, and another command has taken over the sweep. "
                 "`harness sweep --watch` shows it."
             )
-        runs = finish_parent(parent, plan, state, report, display)
+        with cached_reads(parent.store):  # all jobs have ended: their runs do not change any more
+            runs = finish_parent(parent, plan, state, report, display)
     return runs
-
-
-def _record(lease: Lease, record: Record, number: int, failure: Failure) -> None:
-    """Record a failure, unless another command has taken over the sweep."""
-    if not lease.is_lost():
-        record(number, failure)
 
 
 def _record_unopened(

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from harness.errors import RequestError, StoreError
 from harness.records import RunRecord, RunState
-from harness.sweeps.finalize import Report, read_comparison
+from harness.sweeps.finalize import Report, compared
 from harness.sweeps.lease import LeaseWatch, holder_of, is_held
 from harness.sweeps.progress import SweepDisplay
 from harness.tracking.models import find_sweep
@@ -29,38 +29,33 @@ LONGEST_WAIT = 5.0
 """Seconds that the end of a sweep waits for a store that does not answer."""
 
 Show = Callable[[Sequence[RunRecord]], None]
-Read = Callable[[], Sequence[RunRecord]]
 
 
 @contextmanager
 def watched(store: Store, parent_id: str, show: Show) -> Iterator[None]:
     """Call `show` with the sweep's runs repeatedly during the block, and once more at its end."""
-
-    def read() -> list[RunRecord]:
-        return sweep_runs(store, parent_id)
-
     over = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(read, show, over), name="watcher", daemon=True)
+
+    def watch() -> None:
+        pause = SHORTEST_PAUSE
+        while not over.wait(pause):
+            started = time.perf_counter()
+            _look(store, parent_id, show)
+            pause = max(SHORTEST_PAUSE, (time.perf_counter() - started) / SHARE_OF_TIME)
+
+    watcher = threading.Thread(target=watch, name="watcher", daemon=True)
     watcher.start()
     try:
         yield
     finally:
         over.set()
         watcher.join(LONGEST_WAIT)
-        _look(read, show)
+        _look(store, parent_id, show)
 
 
-def _watch(read: Read, show: Show, over: threading.Event) -> None:
-    pause = SHORTEST_PAUSE
-    while not over.wait(pause):
-        started = time.perf_counter()
-        _look(read, show)
-        pause = max(SHORTEST_PAUSE, (time.perf_counter() - started) / SHARE_OF_TIME)
-
-
-def _look(read: Read, show: Show) -> None:
+def _look(store: Store, parent_id: str, show: Show) -> None:
     try:
-        show(read())
+        show(sweep_runs(store, parent_id))
     except StoreError as error:  # the store may come back; if it does not, the jobs report it
         log.warning("The store could not be read for the display: %s", error)
 
@@ -73,7 +68,7 @@ def follow(store: Store, parent_id: str, show: Show) -> bool:
         started = time.perf_counter()
         [parent] = read_runs(store, run_ids=[parent_id], include_parents=True)
         over = watch.is_over(parent)
-        _look(lambda: sweep_runs(store, parent_id), show)
+        _look(store, parent_id, show)
         if over:
             holder = holder_of(parent)
             return holder is None or holder.released
@@ -100,7 +95,8 @@ def watch(store: Store, named: str, display: SweepDisplay, report: Report) -> No
         raise
     if not ended:
         display.say("The command that ran this sweep has gone. The same `harness sweep ...` resumes it.")
-    comparison = read_comparison(store, parent.run_id, recorded_settings(parent), parent.name, jobs)
+    runs = sweep_runs(store, parent.run_id)
+    comparison = compared(runs, parent.run_id, recorded_settings(parent), parent.name, jobs)
     if comparison is not None:
         report(comparison)
 

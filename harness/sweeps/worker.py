@@ -115,25 +115,21 @@ def _stop_at_once(number: int, frame: FrameType | None) -> None:
     os._exit(0)
 
 
+_composers: dict[str, SweepComposer] = {}
+"""By sweep: later jobs reuse what was composed for earlier ones."""
+
+
 def compose_job(job: Job) -> DictConfig:
     """The job's configuration, Hydra's own included. Raises what Hydra and OmegaConf raise."""
-    config = _composer(job).config(job.overrides)
-    with open_dict(config):
-        config.hydra.job.num, config.hydra.job.id = job.number, str(job.number)
-    return config
-
-
-_composers: dict[str, SweepComposer] = {}
-
-
-def _composer(job: Job) -> SweepComposer:
-    """The composer of the job's sweep: later jobs reuse what it has composed for earlier ones."""
     sweep = str(job.config.hydra.overrides)
     if sweep not in _composers:
         register()
         setup_globals()
         _composers[sweep] = SweepComposer(job.context.config_loader, job.config)
-    return _composers[sweep]
+    config = _composers[sweep].config(job.overrides)
+    with open_dict(config):
+        config.hydra.job.num, config.hydra.job.id = job.number, str(job.number)
+    return config
 
 
 def job_folder(config: DictConfig) -> Path:

@@ -8,7 +8,6 @@ after a move, is in `relocation.py`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -40,12 +39,14 @@ def artifact_path(uri: str, database: Path | None, location: str) -> Path | None
     path = local_path(location) if _is_plain(location) else None
     if path is not None and path.is_absolute():
         own = paths.default_artifact_directory() if database is None else artifact_root(database)
-        roots = [root.parent.resolve() / root.name for root in (own, *_of_link(database)) if not uri.startswith("http")]
+        owns = [own] if database is None else [own, artifact_root(database.resolve())]
+        roots = [root.parent.resolve() / root.name for root in owns if not uri.startswith("http")]
         named_roots = [found.resolve() for place in named if (found := local_path(place)) is not None]
         try:
             for root in (*named_roots, *roots):
                 if (below := _below(path, root)) is not None:
-                    _refuse_links(root, below)
+                    for part in (*reversed(below.parents), below):  # the root itself first
+                        _refuse_link(root / part)
                     return path
         except OSError as error:
             raise StoreError(f"The artifacts in {path} cannot be reached: {error.strerror}.") from error
@@ -90,11 +91,6 @@ def check_files(folder: Path) -> None:
             raise OutsideStore(f"The artifacts in {folder} are more than {MOST_FILES:,} files, so they are not read.")
 
 
-def _of_link(database: Path | None) -> Iterator[Path]:
-    if database is not None:
-        yield artifact_root(database.resolve())
-
-
 def _below(path: Path, root: Path) -> Path | None:
     """The part of `path` below `root`, even if the path is written through other links or mounts above `root`."""
     if path.is_relative_to(root):
@@ -103,12 +99,6 @@ def _below(path: Path, root: Path) -> Path | None:
         return None
     same = (place for place in (path, *path.parents) if place.exists() and place.samefile(root))
     return next((path.relative_to(place) for place in same), None)
-
-
-def _refuse_links(root: Path, below: Path) -> None:
-    _refuse_link(root)
-    for part in (*reversed(below.parents), below):
-        _refuse_link(root / part)
 
 
 def _refuse_link(place: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from mlflow import MlflowClient
@@ -66,12 +67,8 @@ class ClientReader:
         return next((dict(one.tags) for one in self._experiments() if one.experiment_id == experiment_id), {})
 
     def select(self, selection: Selection) -> list[RunRecord]:
-        experiments = self.experiments()
-        wanted = [
-            identity
-            for identity in experiments
-            if selection.experiment_ids is None or identity in selection.experiment_ids
-        ]
+        experiments, asked = self.experiments(), selection.experiment_ids
+        wanted = [identity for identity in experiments if asked is None or identity in asked]
         if not wanted:  # for MLflow an empty list is an error
             return []
         found = [run for text in _filters(selection) for run in self._search(wanted, text, selection.newest)]
@@ -93,27 +90,18 @@ class ClientReader:
         return found
 
     def _experiments(self) -> Iterator[Any]:
-        return self._pages(
-            lambda token: self._client.search_experiments(
-                view_type=ViewType.ACTIVE_ONLY, max_results=_PAGE, page_token=token
-            )
-        )
+        search = partial(self._client.search_experiments, view_type=ViewType.ACTIVE_ONLY, max_results=_PAGE)
+        return self._pages(lambda token: search(page_token=token))
 
     def _search(self, experiment_ids: list[str], text: str, newest: int | None) -> list[Any]:
-        def page(token: str | None, size: int = newest or _PAGE) -> Any:
-            return self._client.search_runs(
-                experiment_ids,
-                filter_string=text,
-                run_view_type=ViewType.ACTIVE_ONLY,
-                max_results=size,
-                order_by=["attributes.start_time DESC"],
-                page_token=token,
-            )
-
+        search = partial(
+            self._client.search_runs, experiment_ids, text, ViewType.ACTIVE_ONLY, newest or _PAGE,
+            ["attributes.start_time DESC"],
+        )  # fmt: skip
         if newest is not None:
             with self._store.explained():
-                return list(page(None))
-        return list(self._pages(page))
+                return list(search())
+        return list(self._pages(lambda token: search(page_token=token)))
 
     def _pages(self, page: Callable[[str | None], Any]) -> Iterator[Any]:
         token: str | None = None
@@ -172,7 +160,9 @@ def _record(run: Any, experiment: str) -> RunRecord | None:
     tags = {words[key]: texts[value] for key, value in run.data.tags.items()}
     if lacks_digests(tags, parameters):  # the dataset inputs were read with the run
         inputs = [] if run.inputs is None else run.inputs.dataset_inputs
-        parameters |= digest_parameters({_context(one): words[one.dataset.digest] for one in inputs})
+        contexts = [next((tag.value for tag in one.tags if tag.key == CONTEXT_TAG), "") for one in inputs]
+        digests = [words[one.dataset.digest] for one in inputs]
+        parameters |= digest_parameters(dict(zip(contexts, digests, strict=True)))
     # The run object has the steps of the last values, but MLflow has no public attribute for them.
     epochs = next((metric.step for metric in run.data._metric_objs if metric.key == EPOCH_METRIC), 0)
     metrics = {words[key]: value for key, value in run.data.metrics.items()}
@@ -180,7 +170,3 @@ def _record(run: Any, experiment: str) -> RunRecord | None:
         info.run_id, info.run_name, info.experiment_id, experiment, info.status, info.start_time, info.end_time,
         info.artifact_uri, parameters, tags, metrics, epochs,
     )  # fmt: skip
-
-
-def _context(dataset_input: Any) -> str:
-    return next((tag.value for tag in dataset_input.tags if tag.key == CONTEXT_TAG), "")

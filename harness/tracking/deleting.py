@@ -76,8 +76,7 @@ def collect(store: Store, garbage: Garbage) -> None:
         remove(path)
     _take_rows(store.database, "logged_models", models)
     for identity in garbage.experiments:
-        client = store.client
-        with store.explained():  # as `mlflow gc` does, which MLflow's client cannot
+        with store.connected() as client:  # as `mlflow gc` does, which MLflow's client cannot
             client._tracking_client.store._hard_delete_experiment(identity)
     if garbage.compact:
         with explained(store.database), closing(opened(store.database)) as connection:
@@ -90,9 +89,9 @@ def registered_models(store: Store, run_ids: Iterable[str]) -> Mapping[str, str]
     if store.database is not None:
         known = take_inventory(store.database).registered
         return {run_id: known[run_id] for run_id in run_ids if run_id in known}
-    client, found = store.client, {}
+    found = {}
     for run_id in run_ids:
-        with store.explained():
+        with store.connected() as client:
             for version in client.search_model_versions(f"run_id = '{run_id}'"):
                 found[run_id] = f"{version.name}, version {version.version}"
     return found
@@ -165,8 +164,7 @@ def _delete_from_server(store: Store, run: RunRecord) -> list[str]:
     """
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-    client = store.client
-    with store.explained():
+    with store.connected() as client:
         found = client.get_run(run.run_id)
         outputs = [] if found.outputs is None else found.outputs.model_outputs
         named = [client.get_logged_model(one.model_id) for one in outputs]
@@ -183,7 +181,7 @@ def _delete_from_server(store: Store, run: RunRecord) -> list[str]:
             with store.explained():
                 get_artifact_repository(location, tracking_uri=store.uri).delete_artifacts()
     _forget_here(run.run_id)
-    with store.explained():
+    with store.connected() as client:
         for model in models:
             client.delete_logged_model(model.model_id)
         if (view := TAG + sweep_key(run.run_id)) in client.get_experiment(run.experiment_id).tags:

@@ -15,7 +15,7 @@ import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -58,14 +58,15 @@ class _Model:
 class Inventory:
     """The recorded locations of a SQLite store at one moment, including runs that are only marked as deleted.
 
-    `registered` maps a run's id to the version of a registered model that comes from it.
+    `registered` maps a run's id to the version of a registered model that comes from it, `places` each folder in which
+    artifacts may be to the same without links.
     """
 
     database: Path
     runs: Mapping[str, _Run]
     models: Mapping[str, _Model]
     registered: Mapping[str, str]
-    places: tuple[Path, ...]
+    places: Mapping[Path, Path]
     deleted_experiments: tuple[str, ...]
     free: int
 
@@ -96,10 +97,6 @@ class Inventory:
         """The folder of a logged model; None if it must not be touched."""
         return self._own_folder(self.models[model_id].location, model_id)
 
-    @cached_property
-    def _resolved(self) -> Mapping[Path, Path]:
-        return {place: place.resolve() for place in self.places}
-
     def _own_folder(self, location: str, identity: str) -> Path | None:
         path = local_path(location)
         if path is None or not (RUN_ID.fullmatch(identity) or MODEL_ID.fullmatch(identity)):
@@ -107,12 +104,9 @@ class Inventory:
         folder = path.parent if path.name == "artifacts" else path
         if folder.name != identity:
             return None
-        inside = (
-            folder.resolve() == resolved / folder.relative_to(place)
-            for place, resolved in self._resolved.items()
-            if place in folder.parents
-        )
-        return folder if any(inside) else None
+        above = [(place, resolved) for place, resolved in self.places.items() if place in folder.parents]
+        inside = any(folder.resolve() == resolved / folder.relative_to(place) for place, resolved in above)
+        return folder if inside else None
 
 
 @dataclass(frozen=True)
@@ -160,9 +154,9 @@ def take_inventory(database: Path) -> Inventory:
         [free], [page] = (connection.execute(f"PRAGMA {of}").fetchone() for of in ("freelist_count", "page_size"))
         registered = dict(_registered(connection, models))
     recorded = (_named_place(database, location) for _, location, _ in experiments if location)
-    places = dict.fromkeys((artifact_root(database), *(place for place in recorded if place is not None)))
+    places = {place: place.resolve() for place in (artifact_root(database), *recorded) if place is not None}
     gone = tuple(str(identity) for identity, _, stage in experiments if stage == _DELETED)
-    return Inventory(database, runs, models, registered, tuple(places), gone, free * page)
+    return Inventory(database, runs, models, registered, places, gone, free * page)
 
 
 def _named_place(database: Path, location: str) -> Path | None:
@@ -188,19 +182,12 @@ def _registered(connection: sqlite3.Connection, models: Mapping[str, _Model]) ->
 
 def size_of(path: Path) -> int:
     """Bytes of a file, or of a folder's content. Links are not followed; files deleted meanwhile count as 0."""
-    total = 0
-    folders = [path] if path.is_dir() and not path.is_symlink() else []
-    try:
-        total += 0 if folders else path.lstat().st_size
-        while folders:
-            with os.scandir(folders.pop()) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(Path(entry.path))
-                    else:
-                        total += entry.stat(follow_symlinks=False).st_size
-    except FileNotFoundError:
-        pass
+    files, total = [path], 0
+    if path.is_dir() and not path.is_symlink():
+        files = [Path(folder, name) for folder, _, names in os.walk(path) for name in names]
+    for file in files:
+        with suppress(FileNotFoundError):
+            total += file.lstat().st_size
     return total
 
 
@@ -254,15 +241,9 @@ def find_garbage(database: Path) -> Garbage:
         "part of a file whose writer was killed": (len(parts), sizes(parts)),
         "database with free space inside": (int(compact), inventory.free * compact),
     }
-    return Garbage(
-        runs,
-        models,
-        experiments,
-        (*orphans, *finished, *parts),
-        compact,
-        {what: figures for what, figures in found.items() if figures[0]},
-        tuple(_remarks(inventory, len(gone) - len(runs), unknown)),
-    )
+    remarks = tuple(_remarks(inventory, len(gone) - len(runs), unknown))
+    found = {what: figures for what, figures in found.items() if figures[0]}
+    return Garbage(runs, models, experiments, (*orphans, *finished, *parts), compact, found, remarks)
 
 
 def _folders(root: Path) -> Iterator[Path]:

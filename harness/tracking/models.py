@@ -137,16 +137,10 @@ def best_run(store: Store) -> RunRecord:
     images = dict(zip((run.run_id for run in runs), images_of(runs), strict=True))
     evaluated = images[latest.run_id]
     peers = [run for run in runs if images[run.run_id].test == evaluated.test]
-    metric = ranking_metric(peers)
-    if metric == _BY_VALIDATION:
-        peers = [run for run in peers if images[run.run_id].val == evaluated.val]
+    metric = "final/test_accuracy"
+    if all(_BY_VALIDATION in run.metrics for run in peers):
+        metric, peers = _BY_VALIDATION, [run for run in peers if images[run.run_id].val == evaluated.val]
     return max(peers, key=lambda run: run.metrics.get(metric, float("-inf")))
-
-
-def ranking_metric(runs: list[RunRecord]) -> str:
-    """The metric that `best_run` ranks by."""
-    validated = all(_BY_VALIDATION in run.metrics for run in runs)
-    return _BY_VALIDATION if validated else "final/test_accuracy"
 
 
 def _finished(store: Store) -> list[RunRecord]:
@@ -165,8 +159,7 @@ def _of_model(store: Store, text: str) -> RunRecord:
     """The run that a registered or a logged model comes from."""
     from mlflow.exceptions import MlflowException
 
-    client = store.client
-    with store.explained():
+    with store.connected() as client:
         try:
             run_id = _source_run(client, text)
         except MlflowException as error:
@@ -210,8 +203,7 @@ def model_folder(store: Store, run: RunRecord) -> Iterator[Path]:
     Raises `RequestError` if the run has no model.
     """
     model_id = logged_model_id(store, run)
-    client = store.client
-    with store.explained():
+    with store.connected() as client:
         location = client.get_logged_model(model_id).artifact_location
     with downloaded(store, location) as folder:
         yield folder
@@ -219,8 +211,7 @@ def model_folder(store: Store, run: RunRecord) -> Iterator[Path]:
 
 def logged_model_id(store: Store, run: RunRecord) -> str:
     """The id (`m-...`) of the model that the run logged last. Raises `RequestError` if it has none."""
-    client = store.client
-    with store.explained():
+    with store.connected() as client:
         outputs = client.get_run(run.run_id).outputs
         models = [] if outputs is None else outputs.model_outputs
         if len(models) > 1:  # the store gives them in any order
@@ -237,7 +228,7 @@ def logged_model_id(store: Store, run: RunRecord) -> str:
 def downloaded(store: Store, location: str) -> Iterator[Path]:
     """The artifact (a file or folder) at the URI `location` as a local path; not copied if it is on this machine.
 
-    Raises `OutsideStore` if it does not belong to the store, or contains links (`places.artifact_path`).
+    Raises `OutsideStore` if it does not belong to the store, or contains links (`allowed_locations.artifact_path`).
     """
     if (path := store.artifact_path(location)) is not None:
         if store.database is not None and not path.exists():
@@ -277,8 +268,7 @@ def _bounded(usual: Callable[[str | None], list[Any]], location: str) -> Callabl
 def run_artifact(store: Store, run: RunRecord, name: str) -> Iterator[Path]:
     """The run's artifact `name` as a local path. Raises `RequestError` if the run does not have it, and as
     `downloaded`."""
-    client = store.client
-    with store.explained():
+    with store.connected() as client:
         location = f"{client.get_run(run.run_id).info.artifact_uri.rstrip('/')}/{name}"
     if not run.is_own:  # an external run's artifacts may be anywhere
         there = False
@@ -286,7 +276,7 @@ def run_artifact(store: Store, run: RunRecord, name: str) -> Iterator[Path]:
         there = path.exists()
     else:
         folder = name.rpartition("/")[0]
-        with store.explained():
+        with store.connected() as client:
             there = any(item.path == name for item in client.list_artifacts(run.run_id, folder or None))
     if not there:
         if store.database is not None:

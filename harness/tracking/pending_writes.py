@@ -19,8 +19,8 @@ from harness.machine import seconds_elapsed
 from harness.metrics import split_of
 from harness.records import RunState
 from harness.tracking.access import retry_insert
-from harness.tracking.attaching import check_targets
 from harness.tracking.selection import CONTEXT_TAG, ERROR_TAG, ERROR_TYPE_TAG, PARENT_TAG, TRIES_TAG
+from harness.tracking.shared_writes import tag_run
 from harness.tracking.store import Store
 
 PARAMETERS_A_BATCH = 100
@@ -140,8 +140,7 @@ class RunNow:
 
 def look(store: Store, run_id: str) -> RunNow:
     """Read a run's current state from the store. Raises `StoreError`."""
-    client = store.client
-    with store.explained():
+    with store.connected() as client:
         run = client.get_run(run_id)
     tags = run.data.tags
     return RunNow(RunState(run.info.status), int(tags.get(TRIES_TAG, "1")), tags.get(PARENT_TAG))
@@ -169,17 +168,17 @@ class StoredRun:
         location does not belong to the store.
         """
         if isinstance(operation, Text):
-            check_targets(self.store, self._location, [operation.name])
+            self.store.check_targets(self._location, [operation.name])
         elif isinstance(operation, File):
             name = Path(operation.path).name
-            check_targets(self.store, self._location, [f"{operation.folder}/{name}" if operation.folder else name])
+            self.store.check_targets(self._location, [f"{operation.folder}/{name}" if operation.folder else name])
         with self.store.explained():
             self._make_sure_of_it()
             match operation:
                 case Parameters():
                     self._parameters(operation)
                 case Tags():
-                    self._tags(operation.values)
+                    tag_run(self.store, self.run_id, operation.values)
                 case Metrics():
                     self._metrics(operation)
                 case Text():
@@ -217,12 +216,6 @@ class StoredRun:
         entries = [Param(key, value) for key, value in operation.values.items()]
         for start in range(0, len(entries), PARAMETERS_A_BATCH):
             self._client.log_batch(self.run_id, params=entries[start : start + PARAMETERS_A_BATCH])
-
-    def _tags(self, values: Mapping[str, str]) -> None:
-        from mlflow.entities import RunTag
-
-        entries = [RunTag(key, value) for key, value in values.items()]
-        retry_insert(lambda: self._client.log_batch(self.run_id, tags=entries))
 
     def _metrics(self, operation: Metrics) -> None:
         from mlflow.entities import Metric
@@ -280,7 +273,7 @@ class StoredRun:
         else:
             model = self._client.get_logged_model(model_id)
         names = (str(file.relative_to(folder)) for file in folder.rglob("*"))
-        check_targets(self.store, model.artifact_location, names)
+        self.store.check_targets(model.artifact_location, names)
         description = Model.load(str(folder))
         description.artifact_path = model.artifact_location
         description.run_id = self.run_id

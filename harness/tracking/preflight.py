@@ -61,7 +61,9 @@ def check_sqlite(database: Path, artifacts: Path) -> None:
     _check_space(database, database)
     check_artifacts(database, artifacts)
     if database.is_file() and database.stat().st_size:
-        _check_lock(database)
+        with explained(database), closing(opened(database)) as connection:  # the write lock: taken, and released
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
         check_made(database)
         _check_sound(database, database.stat().st_ino)
 
@@ -140,13 +142,6 @@ def _check_space(database: Path, path: Path) -> None:
             f"The disk of the tracking store {database} is full: {free:.0f} MB are free, and a run needs "
             f"{FREE_MEGABYTES} MB. Free some space in {folder}, or name a store elsewhere with tracking.uri=sqlite:////PATH."
         )
-
-
-def _check_lock(database: Path) -> None:
-    """Take the write lock, and release it."""
-    with explained(database), closing(opened(database)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("ROLLBACK")
 
 
 @lru_cache

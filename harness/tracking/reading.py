@@ -139,13 +139,13 @@ def read_runs(
     return [run for run in runs if include_parents or not is_sweep(run)]
 
 
-def running_runs(store: Store) -> list[RunRecord]:
-    """Every run that is RUNNING in the store, parent runs included; empty if there is no local store yet. Raises
-    `StoreError` as `open_reader`."""
+def select_runs(store: Store, selection: Selection) -> list[RunRecord]:
+    """The selected runs, parent runs included, oldest first; empty if there is no local store yet. Raises `StoreError`
+    as `open_reader`."""
     if store.is_missing:
         return []
     with open_reader(store) as reader:
-        return reader.select(Selection(running=True))
+        return reader.select(selection)
 
 
 def sweep_runs(store: Store, parent_id: str) -> list[RunRecord]:
@@ -169,20 +169,10 @@ def sweep_runs(store: Store, parent_id: str) -> list[RunRecord]:
 
 
 def runs_of_fingerprints(store: Store, experiment: str, fingerprints: Collection[str]) -> list[RunRecord]:
-    """The runs of an experiment with one of the fingerprints, oldest first, without those of `harness reproduce`; empty
-    if there is no such experiment, or no local store yet. Raises `StoreError`."""
-    found = _of_experiment(store, experiment, Selection(fingerprints=tuple(dict.fromkeys(fingerprints))))
-    return [run for run in found if REPRODUCES_TAG not in run.tags]
-
-
-def runs_of_experiment(store: Store, experiment_id: str, newest: int | None = None) -> list[RunRecord]:
-    """The runs of the experiment with this id (not with this name), parent runs included, oldest first.
-
-    `newest`: only so many of those that started last; the others are not read.
-    Raises `StoreError` as `open_reader`.
-    """
-    with open_reader(store) as reader:
-        return reader.select(Selection((experiment_id,), newest=newest))
+    """The runs of an experiment with one of the fingerprints, without those of `harness reproduce`, as by
+    `runs_of_experiment`."""
+    selection = Selection(fingerprints=tuple(dict.fromkeys(fingerprints)))
+    return [run for run in runs_of_experiment(store, experiment, selection) if REPRODUCES_TAG not in run.tags]
 
 
 def read_series(store: Store, run_ids: Sequence[str], metrics: Sequence[str]) -> Series:
@@ -197,55 +187,43 @@ def experiment_tags(store: Store, experiment_id: str) -> dict[str, str]:
         return reader.experiment_tags(experiment_id)
 
 
-def latest_run(store: Store, experiment: str | None = None) -> RunRecord | None:
+def latest_run(store: Store) -> RunRecord | None:
     """The run that started last, parent runs included; None if there is none. Runs of `harness compare --confirm` are
-    skipped (see `without_confirming`).
-
-    Raises:
-        RequestError, StoreError: as `read_runs`.
-    """
-    return _newest(store, experiment, sweeps_only=False)
+    skipped (see `without_confirming`). Raises `StoreError` as `open_reader`."""
+    return _newest(store, Selection())
 
 
-def latest_sweep(store: Store, experiment: str | None = None) -> RunRecord | None:
-    """The parent run of the sweep that started last; None if there is none. Confirming sweeps are skipped.
+def latest_sweep(store: Store) -> RunRecord | None:
+    """The parent run of the sweep that started last; None if there is none. Confirming sweeps are skipped."""
+    return _newest(store, Selection(sweeps_only=True))
 
-    Raises:
-        RequestError, StoreError: as `read_runs`.
-    """
-    return _newest(store, experiment, sweeps_only=True)
+
+def _newest(store: Store, selection: Selection) -> RunRecord | None:
+    with open_reader(store) as reader:
+        asked = 1
+        while True:
+            found = reader.select(replace(selection, newest=asked))
+            if left := without_confirming(store, found):
+                return left[-1]
+            if len(found) < asked:
+                return None
+            asked *= _MORE_ASKED
 
 
 def read_sweeps(store: Store, experiment: str | None = None) -> list[RunRecord]:
-    """The parent runs of sweeps, oldest first; empty if there is no such experiment, or no local store yet.
-
-    Raises:
-        StoreError: the store cannot be read.
-    """
-    return _of_experiment(store, experiment, Selection(sweeps_only=True))
+    """The parent runs of sweeps, as by `runs_of_experiment`; without an experiment those of the whole store."""
+    return runs_of_experiment(store, experiment, Selection(sweeps_only=True))
 
 
-def _of_experiment(store: Store, experiment: str | None, selection: Selection) -> list[RunRecord]:
-    """The selected runs of the experiment with this name (None: any); empty if it, or a local store, does not exist."""
+def runs_of_experiment(store: Store, experiment: str | None, selection: Selection) -> list[RunRecord]:
+    """The selected runs of the experiment with this name (None: any), oldest first; empty if there is no such
+    experiment, or no local store yet. Raises `StoreError` as `open_reader`."""
     if store.is_missing:
         return []
     with open_reader(store) as reader:
         known = reader.experiments()
         wanted = tuple(identity for identity, name in known.items() if experiment in (None, name))
         return reader.select(replace(selection, experiment_ids=wanted)) if wanted else []
-
-
-def _newest(store: Store, experiment: str | None, *, sweeps_only: bool) -> RunRecord | None:
-    with open_reader(store) as reader:
-        experiments = None if experiment is None else (_experiment_id(reader, experiment),)
-        asked = 1
-        while True:
-            found = reader.select(Selection(experiments, sweeps_only=sweeps_only, newest=asked))
-            if left := without_confirming(store, found):
-                return left[-1]
-            if len(found) < asked:
-                return None
-            asked *= _MORE_ASKED
 
 
 def without_confirming(store: Store, runs: Sequence[RunRecord]) -> list[RunRecord]:
@@ -256,12 +234,6 @@ def without_confirming(store: Store, runs: Sequence[RunRecord]) -> list[RunRecor
         parents = reader.select(Selection(run_ids=tuple(sorted(map(str, ids))))) if ids else []
     confirming = {run.run_id for run in (*runs, *parents) if CONFIRMS_TAG in run.tags}
     return [run for run in runs if not confirming.intersection((run.run_id, run.parent_id))]
-
-
-def runs_named(store: Store, name: str) -> list[RunRecord]:
-    """The runs with this name, oldest first. Raises `StoreError` as `open_reader`."""
-    with open_reader(store) as reader:
-        return reader.select(Selection(name=name))
 
 
 def resolve_run(store: Store, text: str) -> RunRecord:

@@ -87,11 +87,12 @@ def register_model(store: Store, run: RunRecord, name: str, alias: str, descript
     if run.state is not RunState.FINISHED:
         raise RequestError(f"The run {run.name} ({run.run_id}) is {run.state}: only a finished run can be registered.")
     model_id = logged_model_id(store, run)
-    client = store.client
-    with store.explained():
+    with store.connected() as client:
         try:
             aliases = _aliases(client, name)
-            version = _version_of(client, name, model_id)
+            versions = client.search_model_versions(f"name = '{name}'")
+            same = [int(one.version) for one in versions if one.source == f"models:/{model_id}"]
+            version = min(same, default=None)  # the first one, if there are several
             if new := version is None:
                 version = _create(store, client, run, name, model_id, description or described(run))
             elif description is not None:
@@ -128,25 +129,13 @@ def _aliases(client: Any, name: str) -> dict[str, int]:
     return {alias: int(version) for alias, version in model.aliases.items()}
 
 
-def _version_of(client: Any, name: str, model_id: str) -> int | None:
-    """The first version of `name` whose model is the logged model `model_id`."""
-    versions = client.search_model_versions(f"name = '{name}'")
-    same = [int(version.version) for version in versions if version.source == f"models:/{model_id}"]
-    return min(same, default=None)
-
-
 def _create(store: Store, client: Any, run: RunRecord, name: str, model_id: str, description: str) -> int:
     tags = {key: run.parameters[key] for key in SHOWN_PARAMETERS if key in run.parameters}
     tags |= {key: f"{run.metrics[key]:.6g}" for key in SHOWN_METRICS if key in run.metrics}
     # MLflow looks up the logged model behind a new version in the default store, whichever the client is for.
     with environment(MLFLOW_TRACKING_URI=store.uri):
         version = client.create_model_version(
-            name,
-            f"models:/{model_id}",
-            run_id=run.run_id,
-            tags=tags,
-            description=description,
-            model_id=model_id,
+            name, f"models:/{model_id}", run.run_id, tags, description=description, model_id=model_id
         )
     _list_version(client, model_id, name, int(version.version))
     return int(version.version)

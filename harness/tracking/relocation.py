@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,7 +109,11 @@ def plan(database: Path) -> Move:
         places[place] = present.as_uri() if place.startswith("file:") else str(present)
     with explained(database), closing(opened(database)) as connection:
         counts = {what: sum(_count(connection, what, place) for place in places) for what in _COLUMNS}
-        recorded = [location for what in ("runs", "models") for location in _recorded(connection, what)]
+        recorded = [
+            location
+            for table, column, _ in (_COLUMNS["runs"], _COLUMNS["models"])
+            for (location,) in connection.execute(f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL")
+        ]
     absent = []
     for location in recorded:
         for old, new in places.items():
@@ -184,12 +188,6 @@ def _locations(database: Path) -> list[tuple[str, str, bool]]:
             "SELECT name, artifact_location, EXISTS (SELECT 1 FROM runs WHERE runs.experiment_id = every.experiment_id)"
             " FROM experiments AS every ORDER BY experiment_id"
         ).fetchall()
-
-
-def _recorded(connection: sqlite3.Connection, what: str) -> Iterator[str]:
-    table, column, _ = _COLUMNS[what]
-    for (location,) in connection.execute(f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL"):
-        yield location
 
 
 def _count(connection: sqlite3.Connection, what: str, place: str) -> int:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 from harness.config.schema import OPERATIONAL
 from harness.records import RunRecord, RunState
-from harness.tracking.access import retry_insert
 from harness.tracking.provenance import libraries, other_libraries
 from harness.tracking.selection import EPOCH_METRIC, ERROR_TAG, ERROR_TYPE_TAG, FINGERPRINT_TAG, TRIES_TAG
+from harness.tracking.shared_writes import tag_run
 from harness.tracking.store import Store
 
 log = logging.getLogger(__name__)
@@ -68,8 +67,7 @@ def reopen(store: Store, run_id: str, tags: Mapping[str, str]) -> EarlierTries:
 
     Raises `StoreError`.
     """
-    client = store.client
-    with store.explained():
+    with store.connected() as client:
         run = client.get_run(run_id)
         points = client.get_metric_history(run_id, EPOCH_METRIC)
         tries = int(run.data.tags.get(TRIES_TAG, "1"))
@@ -77,8 +75,7 @@ def reopen(store: Store, run_id: str, tags: Mapping[str, str]) -> EarlierTries:
             if tag in run.data.tags:
                 client.set_tag(run_id, f"harness.try.{tries}.{tag.rpartition('.')[2]}", run.data.tags[tag])
                 client.delete_tag(run_id, tag)
-        for key, value in {**tags, TRIES_TAG: str(tries + 1)}.items():
-            retry_insert(partial(client.set_tag, run_id, key, value))
+        tag_run(store, run_id, {**tags, TRIES_TAG: str(tries + 1)})
         client.update_run(run_id, status="RUNNING")
     return EarlierTries(
         parameters=run.data.params,

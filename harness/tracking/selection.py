@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from typing import Any, Protocol
 
 from harness.errors import StoreError
@@ -106,30 +106,21 @@ class CachedReader:
     """A `Reader` that caches the results of another one, which `make` creates when it is first needed."""
 
     def __init__(self, make: Callable[[], Reader]) -> None:
-        self._make = make
-        self._selected: dict[Selection, list[RunRecord]] = {}
-
-    @cached_property
-    def _reader(self) -> Reader:
-        return self._make()
-
-    @cached_property
-    def _experiments(self) -> dict[str, str]:
-        return self._reader.experiments()
+        self._reader = cache(make)
+        self._experiments = cache(lambda: self._reader().experiments())
+        self._selected = cache(lambda selection: self._reader().select(selection))
 
     def experiments(self) -> dict[str, str]:
-        return dict(self._experiments)
+        return dict(self._experiments())
 
     def select(self, selection: Selection) -> list[RunRecord]:
-        if selection not in self._selected:
-            self._selected[selection] = self._reader.select(selection)
-        return list(self._selected[selection])
+        return list(self._selected(selection))
 
     def experiment_tags(self, experiment_id: str) -> dict[str, str]:
-        return self._reader.experiment_tags(experiment_id)
+        return self._reader().experiment_tags(experiment_id)
 
     def series(self, run_ids: Sequence[str], metrics: Sequence[str]) -> Series:
-        return self._reader.series(run_ids, metrics)
+        return self._reader().series(run_ids, metrics)
 
 
 def is_sweep(run: RunRecord) -> bool:

@@ -1,10 +1,10 @@
-"""The primitives for processes that share a store: write a parameter once, change tags, delete a duplicate run."""
+"""Writes to runs of a store that other processes may write too, or that have ended: a parameter once, tags,
+artifacts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import partial
-from typing import Any
+from pathlib import Path
 
 from harness.errors import RequestError
 from harness.tracking.access import retry_insert
@@ -18,8 +18,7 @@ def write_once(store: Store, run_id: str, key: str, value: str) -> bool:
     """
     from mlflow.exceptions import MlflowException
 
-    client = store.client
-    with store.explained():
+    with store.connected() as client:
         try:
             client.log_param(run_id, key, value)
         except MlflowException:
@@ -30,10 +29,11 @@ def write_once(store: Store, run_id: str, key: str, value: str) -> bool:
 
 def tag_run(store: Store, run_id: str, tags: Mapping[str, str]) -> None:
     """Set tags of a run. Raises `StoreError`."""
-    client = store.client
-    with store.explained():
-        for key, value in tags.items():
-            retry_insert(partial(client.set_tag, run_id, key, value))
+    from mlflow.entities import RunTag
+
+    with store.connected() as client:
+        entries = [RunTag(key, value) for key, value in tags.items()]
+        retry_insert(lambda: client.log_batch(run_id, tags=entries))
 
 
 def change_tags(store: Store, run_id: str, given: Mapping[str, str], removed: Iterable[str]) -> None:
@@ -44,8 +44,7 @@ def change_tags(store: Store, run_id: str, given: Mapping[str, str], removed: It
     from mlflow.entities import RunTag
     from mlflow.exceptions import MlflowException
 
-    client = store.client
-    with store.explained():
+    with store.connected() as client:
         try:
             client.log_batch(run_id, tags=[RunTag(key, value) for key, value in given.items()])
         except MlflowException as error:
@@ -56,15 +55,13 @@ def change_tags(store: Store, run_id: str, given: Mapping[str, str], removed: It
             client.delete_tag(run_id, key)
 
 
-def delete_run(store: Store, run_id: str) -> None:
-    """Delete a run as the UI does: it is only marked as deleted. Raises `StoreError`."""
-    client = store.client
-    with store.explained():
-        client.delete_run(run_id)
+def attach(store: Store, run_id: str, folder: Path) -> None:
+    """Log everything in `folder` as artifacts of a run, under the same names; existing artifacts are replaced.
 
-
-def read_run(store: Store, run_id: str) -> Any:
-    """Read a run through MLflow's client: one small request. Raises `StoreError`."""
-    client = store.client
-    with store.explained():
-        return client.get_run(run_id)
+    The run's state and times do not change. Raises `StoreError`, and `OutsideStore` as `Store.check_targets`.
+    """
+    store.check_writable()
+    with store.connected() as client:
+        location = client.get_run(run_id).info.artifact_uri
+        store.check_targets(location, (str(file.relative_to(folder)) for file in folder.rglob("*")))
+        client.log_artifacts(run_id, str(folder))

@@ -107,17 +107,19 @@ class SqliteReader:
         return {str(key): str(value) for key, value in rows}
 
     def select(self, selection: Selection) -> list[RunRecord]:
-        with _no_collection(), self._snapshot():  # runs and metrics of the same moment
-            return self._select(selection)
+        with _no_collection():
+            self._query("BEGIN")  # runs and metrics of the same moment
+            try:
+                return self._select(selection)
+            finally:
+                self._connection.rollback()
 
     def _select(self, selection: Selection) -> list[RunRecord]:
         rows = self._query(*_statement(selection))
         identities = json.dumps([row[0] for row in rows])
         words, texts = Texts(), Texts(lines=True)
-        parameters, tags = (
-            self._texts("params", identities, words, words),
-            self._texts("tags", identities, words, texts),
-        )
+        parameters = self._texts("params", identities, words, words)
+        tags = self._texts("tags", identities, words, texts)
         self._add_digests(parameters, tags, words)
         metrics, epochs = self._metrics(identities, words)
         found = (
@@ -179,14 +181,6 @@ class SqliteReader:
             if isinstance(value, (int, float)) and isinstance(step, int):  # `read_record` warns of malformed values
                 found.setdefault(identity, {}).setdefault(key, {})[step] = math.nan if is_nan else float(value)
         return found
-
-    @contextmanager
-    def _snapshot(self) -> Iterator[None]:
-        self._query("BEGIN")
-        try:
-            yield
-        finally:
-            self._connection.rollback()
 
     def _query(self, sql: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
         with self._explained():

@@ -24,7 +24,7 @@ from harness.tracking.preflight import check_artifacts, check_journal, check_mad
 from harness.tracking.relocation import artifact_root, check_in_place, experiment_folder, recorded_artifacts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from contextlib import AbstractContextManager
 
 OPTIONS = re.compile(r"\?[\w.-]+=[^&/]*(&[\w.-]+=[^&/]*)*")
@@ -132,6 +132,13 @@ class Store:
         """Use the store in the block: signals wait, and errors of MLflow and the database become a `StoreError`."""
         return access.explained(self.shown, self.is_server)
 
+    @contextmanager
+    def connected(self) -> Iterator[Any]:
+        """The `client`, to use in the block as by `explained`."""
+        client = self.client
+        with self.explained():
+            yield client
+
     def await_answer(self) -> None:
         """Check, once per process and before other requests, that a store that is no local file answers.
 
@@ -142,8 +149,7 @@ class Store:
         import mlflow  # noqa: F401 - takes seconds, which must not count as waiting for the store
 
         def ask() -> None:
-            client = self.client
-            with self.explained():
+            with self.connected() as client:
                 client.search_experiments(max_results=1)
 
         with access.retries(access.WHILE_TRAINING):
@@ -153,9 +159,17 @@ class Store:
     def artifact_path(self, location: str) -> Path | None:
         """The local path of artifacts at the recorded `location`; None if they are not on this machine.
 
-        Call it before they are read or written. Raises `OutsideStore` as `places.artifact_path`.
+        Call it before they are read or written. Raises `OutsideStore` for any other location.
         """
         return artifact_path(self.uri, self.database, location)
+
+    def check_targets(self, location: str, names: Iterable[str]) -> None:
+        """Before artifacts are written at `location` under these names: check that the location belongs to the store
+        and that no target is a link. A file with a second hard link is removed, so that the other name keeps its
+        content. Raises `OutsideStore` as `artifact_path`."""
+        for target in [self.artifact_path(f"{location.rstrip('/')}/{name}") for name in names]:
+            if target is not None and target.is_file() and target.stat().st_nlink > 1:
+                target.unlink()
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -208,8 +222,7 @@ class Store:
         Raises `StoreError` if it was deleted; see `check_writable`.
         """
         self.check_writable(name)
-        client = self.client
-        with self.explained(), self.exclusive():
+        with self.connected() as client, self.exclusive():
             found = client.get_experiment_by_name(name)
             if found is None:
                 return str(client.create_experiment(name, tags=EXPERIMENT_TAGS, **self._artifact_location(name)))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 from harness.records import RunRecord, RunState
 from harness.text import clean, markdown, shell
-from harness.tracking.access import retry_insert
-from harness.tracking.attaching import check_targets
 from harness.tracking.selection import ERROR_TAG, ERROR_TYPE_TAG, NOTE_TAG, OVERRIDES_TAG, PROCESS_TAG, TRIES_TAG
+from harness.tracking.shared_writes import tag_run
 from harness.tracking.store import Store
 
 STATES = {RunState.FAILED: "Failed", RunState.KILLED: "Stopped"}
@@ -29,21 +27,19 @@ def close_abandoned(
     A run that has ended meanwhile, or that another process has resumed, is not changed. Log and traceback are logged as
     the run itself would have done. Raises `StoreError`.
     """
-    client = store.client
     note = end_note(state, kind, reason, run.tags.get(OVERRIDES_TAG, ""))
-    with store.explained():
+    with store.connected() as client:
         now = client.get_run(run.run_id)
         if now.info.status != run.state or now.data.tags.get(PROCESS_TAG) != run.tags.get(PROCESS_TAG):
             return
-        for tag, value in ((ERROR_TAG, reason), (ERROR_TYPE_TAG, kind), (NOTE_TAG, note)):
-            retry_insert(partial(client.set_tag, run.run_id, tag, value))
+        tag_run(store, run.run_id, {ERROR_TAG: reason, ERROR_TYPE_TAG: kind, NOTE_TAG: note})
         if log_file is not None:
             tries = run.tags.get(TRIES_TAG, "1")
             folder = "logs" if tries == "1" else f"logs/try_{tries}"
-            check_targets(store, now.info.artifact_uri, [f"{folder}/{log_file.name}"])
+            store.check_targets(now.info.artifact_uri, [f"{folder}/{log_file.name}"])
             client.log_artifact(run.run_id, str(log_file), folder)
         if traceback is not None:
-            check_targets(store, now.info.artifact_uri, ["traceback.txt"])
+            store.check_targets(now.info.artifact_uri, ["traceback.txt"])
             client.log_text(run.run_id, traceback, "traceback.txt")
         client.set_terminated(run.run_id, status=str(state))
 

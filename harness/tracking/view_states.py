@@ -134,12 +134,6 @@ def _fit(names: Iterable[str], room: float) -> bool:
     return _lines((MARK + LETTER * len(name) for name in names), room) <= LEGEND_LINES
 
 
-def _name_width(names: Iterable[str]) -> int:
-    """Pixels of the column with the groups' names: `Group:`, its mark and the number of its runs beside each."""
-    longest = max((len(name.rstrip()) for name in names), default=0)
-    return round(min(max(NAME_WIDTH, 120 + LETTER * longest), MOST_WIDTH))
-
-
 def _lines(wide: Iterable[float], room: float) -> int:
     """How many lines items of these widths need."""
     lines, taken = 1, 0.0
@@ -208,6 +202,10 @@ def _state(
     scores = [f"metrics.`{name}`" for name in [*_present(subject, GAPS[:2]), *_present(subject, ACCURACIES)]]
     by_row = [f"tags.`{key}`" for mode, key in grouping if subject.rows and mode == "tag"]
     order = [*by_row, *scores, "attributes.start_time"][0]
+    # Beside each group's name the column has `Group:`, its mark and the number of its runs.
+    longest = max((len(name.rstrip()) for name in subject.rows), default=0)
+    width = round(min(max(NAME_WIDTH, 120 + LETTER * longest), MOST_WIDTH))
+    keys = [{"mode": mode, "groupByData": key} for mode, key in grouping]
     shown = [*scores, *(f"params.`{key}`" for key in subject.settings), "params.`seed`"]
     return {
         "searchFilter": subject.condition,
@@ -219,7 +217,7 @@ def _state(
         "datasetsFilter": [],
         "selectedColumns": shown,
         "columnOrder": ["attributes.`Run Name`", "attributes.`Created`", *shown],
-        "columnWidths": {"attributes.`Run Name`": _name_width(subject.rows), **dict.fromkeys(scores, SCORE_WIDTH)},
+        "columnWidths": {"attributes.`Run Name`": width, **dict.fromkeys(scores, SCORE_WIDTH)},
         "runsHiddenMode": "SHOW_ALL" if subject.count <= ALL_SHOWN else "FIRST_20_RUNS",
         "compareRunCharts": cards,
         "compareRunSections": sections,
@@ -227,7 +225,7 @@ def _state(
         "viewMaximized": False,
         "runListHidden": True,  # more room for the charts; a click shows the list
         "hideEmptyCharts": True,
-        "groupBy": _group_by(grouping),
+        "groupBy": {"aggregateFunction": "average", "groupByKeys": keys} if keys else None,
         "useGroupedValuesInCharts": True,
         "groupsExpanded": {},
         "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
@@ -245,8 +243,3 @@ def _section(name: str, unfolded: bool, columns: int = 2, height: int = 300) -> 
         "columns": columns,
         "cardHeight": height,
     }
-
-
-def _group_by(grouping: Grouping) -> State | None:
-    keys = [{"mode": mode, "groupByData": key} for mode, key in grouping]
-    return {"aggregateFunction": "average", "groupByKeys": keys} if keys else None

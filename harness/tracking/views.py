@@ -19,6 +19,7 @@ from typing import Any
 from harness.errors import StoreError
 from harness.tracking.access import retry_insert
 from harness.tracking.reading import experiment_tags
+from harness.tracking.shared_writes import tag_run
 from harness.tracking.store import Store
 
 log = logging.getLogger(__name__)
@@ -84,12 +85,14 @@ def write_views(store: Store, experiment_id: str, views: Sequence[View], labels:
     own = {key: value for key, value in present.items() if key.startswith(TAG + OWN)}
     wanted = {TAG + view.key: write(view) for view in views}
     changed = {key: value for key, value in wanted.items() if own.get(key) != value}
-    surplus = _surplus(own | wanted)
+    known = own | wanted
+    of_sweeps = [key for key in known if key.startswith(TAG + OF_SWEEP)]
+    of_sweeps.sort(key=lambda key: int(json.loads(known[key])["createdAt"]), reverse=True)
+    surplus = set(of_sweeps[MOST_SWEEPS:])
     if changed or surplus or labels:
-        client = store.client  # importing MLflow takes seconds: only if there is something to write
-        with store.explained():
+        with store.connected() as client:  # importing MLflow takes seconds: only if there is something to write
             for run_id, tags in (labels or {}).items():
-                retry_insert(partial(client.log_batch, run_id, tags=_run_tags(tags)))
+                tag_run(store, run_id, tags)
             for key, value in changed.items():
                 retry_insert(partial(client.set_experiment_tag, experiment_id, key, value))
             for key in surplus & own.keys():
@@ -114,15 +117,3 @@ def page_version(store: Store) -> str:
         if answer.status_code != 200:
             raise StoreError(f"{store.shown} does not say which version of MLflow it is ({answer.status_code}).")
         return str(answer.text).strip()
-
-
-def _run_tags(tags: Mapping[str, str]) -> list[Any]:
-    from mlflow.entities import RunTag
-
-    return [RunTag(key, value) for key, value in tags.items()]
-
-
-def _surplus(values: Mapping[str, str]) -> set[str]:
-    """The keys of the harness's views of the oldest sweeps beyond `MOST_SWEEPS`."""
-    of_sweeps = [key for key in values if key.startswith(TAG + OF_SWEEP)]
-    return set(sorted(of_sweeps, key=lambda key: int(json.loads(values[key])["createdAt"]), reverse=True)[MOST_SWEEPS:])

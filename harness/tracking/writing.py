@@ -79,8 +79,7 @@ class RunWriter:
         self.store = store
         self.experiment_id = store.ensure_experiment(identity.experiment)
         if run_id is None:
-            client = store.client
-            with store.explained():
+            with store.connected() as client:
                 run = client.create_run(self.experiment_id, tags=_start_tags(identity), run_name=identity.name)
         self.run_id: str = run.info.run_id if run_id is None else run_id
         self.name = identity.name
@@ -108,17 +107,11 @@ class RunWriter:
         missing = {key: value for key, value in parameters.items() if key not in self.earlier.parameters}
         self._delivery.put(Parameters({key: str(value)[:PARAMETER_LIMIT] for key, value in missing.items()}))
 
-    def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Log the metrics of `epoch` (from 1) at once, so that the UI is live."""
-        self._log_metrics(metrics, step=epoch)
-
-    def log_metrics(self, metrics: Mapping[str, float]) -> None:
-        """Log scalars at step 0, linked to the model if one was logged before."""
-        self._log_metrics(metrics, step=0, of_model=self._has_model)
-
-    def _log_metrics(self, metrics: Mapping[str, float], step: int, of_model: bool = False) -> None:
+    def log_metrics(self, metrics: Mapping[str, float], epoch: int = 0) -> None:
+        """Log the metrics of an `epoch` (from 1) at once, so that the UI is live; or scalars at step 0, linked to the
+        model if one was logged before."""
         values = {key: float(value) for key, value in metrics.items()}
-        self._delivery.put(Metrics(values, step, _now(), of_model, self._datasets))
+        self._delivery.put(Metrics(values, epoch, _now(), self._has_model and not epoch, self._datasets))
 
     def log_text(self, name: str, text: str) -> None:
         self._delivery.put(Text(name, text))
@@ -131,7 +124,10 @@ class RunWriter:
         """
         from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
-        rows = [[_json_value(value) for value in row] for row in zip(*columns.values(), strict=True)]
+        rows = [
+            [None if isinstance(value, float) and not math.isfinite(value) else value for value in row]
+            for row in zip(*columns.values(), strict=True)
+        ]
         self.log_text(name, json.dumps({"columns": list(columns), "data": rows}, ensure_ascii=False))
         self._tables[name] = {"path": name, "type": "table"}
         self._waiting |= {MLFLOW_LOGGED_ARTIFACTS: json.dumps(list(self._tables.values()))}
@@ -160,16 +156,12 @@ class RunWriter:
         from mlflow.data.sources import LocalArtifactDatasetSource
 
         origin = LocalArtifactDatasetSource(source)
-        self._datasets = {
-            key: {"dataset_name": f"{name}_{key}", "dataset_digest": split.digest} for key, split in splits.items()
-        }
-        described = tuple(
-            mlflow.data.from_numpy(
-                split.images, origin, split.labels, name=f"{name}_{key}", digest=split.digest
-            ).to_dict()
-            for key, split in splits.items()
-        )
-        self._delivery.put(Datasets(described, tuple(CONTEXTS[key] for key in splits)))
+        described = []
+        for key, split in splits.items():
+            named = {"name": f"{name}_{key}", "digest": split.digest}
+            self._datasets[key] = {f"dataset_{what}": value for what, value in named.items()}
+            described.append(mlflow.data.from_numpy(split.images, origin, split.labels, **named).to_dict())
+        self._delivery.put(Datasets(tuple(described), tuple(CONTEXTS[key] for key in splits)))
 
     def log_model(self, model: Any, data: DatasetSpec, example: Split) -> None:
         """Log `model` (raw images in, probabilities out) as an MLflow model with signature, input example, requirements
@@ -194,13 +186,9 @@ class RunWriter:
             folder = temporary / "model"
             folder.mkdir()
             mlflow.keras.save_model(
-                model,
-                str(folder),
-                signature=signature,
-                input_example=example.images,
-                pip_requirements=model_requirements(),
-                metadata={CLASS_NAMES: list(data.class_names)},
-            )
+                model, str(folder), signature=signature, input_example=example.images,
+                pip_requirements=model_requirements(), metadata={CLASS_NAMES: list(data.class_names)},
+            )  # fmt: skip
             self._delivery.put(TrainedModel(str(folder)))
         self._has_model = True
 
@@ -229,10 +217,6 @@ def _temporary_folder() -> Iterator[Path]:
 def _now() -> int:
     """Milliseconds since 1970."""
     return int(time.time() * 1000)
-
-
-def _json_value(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @contextmanager

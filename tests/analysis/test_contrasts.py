@@ -12,7 +12,6 @@ from statsmodels.formula.api import ols
 
 from harness.analysis.contrasts import (
     Values,
-    bonferroni_quantile,
     differences_to,
     dunnett_quantile,
     paired_difference,
@@ -21,7 +20,7 @@ from harness.analysis.contrasts import (
     simultaneous,
     welch_difference,
 )
-from harness.analysis.statistics import ALPHA, holm
+from harness.analysis.statistics import ALPHA, holm, t_quantile
 
 RNG = np.random.default_rng(20)
 
@@ -115,7 +114,7 @@ def test_few_common_seeds_leave_it_to_welch_on_all_runs() -> None:
 
 @pytest.mark.parametrize(("tests", "degrees", "published"), [(2, 5, 3.03), (2, 10, 2.57), (4, 20, 2.65), (9, 60, 2.77)])
 def test_dunnetts_quantile_is_that_of_his_table(tests: int, degrees: int, published: float) -> None:
-    assert dunnett_quantile(tests, degrees) == pytest.approx(published, abs=0.006)
+    assert dunnett_quantile(degrees, tests) == pytest.approx(published, abs=0.006)
 
 
 def test_dunnetts_quantile_is_the_one_by_which_scipy_makes_its_intervals() -> None:
@@ -124,7 +123,7 @@ def test_dunnetts_quantile_is_the_one_by_which_scipy_makes_its_intervals() -> No
     interval = done.confidence_interval(0.95)
     error = math.sqrt(2 * np.mean([values.var(ddof=1) for values in (control, *others)]) / 8)
     reach = (interval.high[0] - interval.low[0]) / 2
-    assert dunnett_quantile(4, 35) == pytest.approx(reach / error, rel=5e-3)
+    assert dunnett_quantile(35, 4) == pytest.approx(reach / error, rel=5e-3)
 
 
 def test_simultaneous_intervals_hold_all_at_once() -> None:
@@ -188,7 +187,7 @@ def test_differences_that_were_not_pooled_together_have_bonferronis_intervals() 
     for of, interval in zip(differences, simultaneous(differences), strict=True):
         assert interval is not None
         assert of.error is not None
-        assert interval.half_width == pytest.approx(bonferroni_quantile(4, of.degrees) * of.error)
+        assert interval.half_width == pytest.approx(t_quantile(of.degrees, 4) * of.error)
 
 
 def test_what_a_variance_is_pooled_over_is_told_and_where_one_group_forbids_it() -> None:

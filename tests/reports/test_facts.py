@@ -48,8 +48,8 @@ def test_a_study_in_config_dir_is_found_if_the_folder_is_given_again(
     assert "rain" not in facts.question(comparison(), outside)[0]
 
 
-def test_varied_settings_are_listed_with_values_sorted_by_size() -> None:
-    found = {fact.name: fact.value for fact in facts.varied(comparison(runs(widths=(100, 9))))}
+def test_what_was_varied_is_named_with_its_values_by_size() -> None:
+    found = dict(facts.varied(comparison(runs(widths=(100, 9)))))
     assert found == {"model": "a, b", "width": "9, 100", "seed": "0, 1, 2, 3, 4"}
 
 
@@ -59,7 +59,7 @@ def test_runs_of_two_commits_are_listed_apart() -> None:
         replace(one, tags={"mlflow.source.git.commit": "a" * 40, "harness.git.dirty": "false"}),
         replace(other, tags={"mlflow.source.git.commit": "b" * 40, "harness.git.dirty": "true"}),
     ]
-    code = {fact.name: fact.value for fact in facts.origin(records)}["code"]
+    code = dict(facts.origin(records))["code"]
     assert f"commit {'a' * 12}, nothing uncommitted (1 run)" in code
     assert f"commit {'b' * 12}, with uncommitted changes" in code
 

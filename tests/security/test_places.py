@@ -15,9 +15,9 @@ from harness.cli import main
 from harness.errors import HarnessError, OutsideStore
 from harness.records import RunState
 from harness.tracking.allowed_locations import artifact_path
-from harness.tracking.attaching import attach
 from harness.tracking.models import find_trained, model_folder, run_artifact
 from harness.tracking.reading import read_runs
+from harness.tracking.shared_writes import attach
 from harness.tracking.store import open_store
 from harness.tracking.unfinished import close_abandoned
 from harness.tracking.writing import RunIdentity, RunWriter

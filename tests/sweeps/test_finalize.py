@@ -9,8 +9,9 @@ import pytest
 from mlflow import MlflowClient
 from rich.console import Console
 
-from harness.sweeps.finalize import print_locations, read_comparison, store_report
+from harness.sweeps.finalize import compared, print_locations, store_report
 from harness.sweeps.progress import SweepDisplay
+from harness.tracking.reading import sweep_runs
 from harness.tracking.store import open_store
 from tests.tracking.stores import new_client, new_study, record, record_sweep, scores
 
@@ -31,7 +32,7 @@ def sweep(tmp_path: Path) -> tuple[str, MlflowClient, str]:
 
 def test_a_sweep_keeps_a_report_that_says_how_to_make_it_again(sweep: tuple[str, MlflowClient, str]) -> None:
     uri, client, parent = sweep
-    comparison = read_comparison(open_store(uri), parent, ["model"], "grid")
+    comparison = compared(sweep_runs(open_store(uri), parent), parent, ["model"], "grid")
     assert comparison is not None
     screen = io.StringIO()
     display = SweepDisplay(Console(file=screen))
@@ -50,7 +51,7 @@ def test_a_report_that_fails_is_said_and_fails_nothing(
     sweep: tuple[str, MlflowClient, str], caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     uri, _, parent = sweep
-    comparison = read_comparison(open_store(uri), parent, ["model"], "grid")
+    comparison = compared(sweep_runs(open_store(uri), parent), parent, ["model"], "grid")
     assert comparison is not None
     (tmp_path / "mlruns" / "study" / parent).mkdir(parents=True)
     (tmp_path / "mlruns" / "study" / parent / "artifacts").write_text("a file where MLflow wants a folder")

@@ -97,8 +97,7 @@ def test_sql_and_client_give_equal_records(store: Store, unknown_schema: str, mo
     through_client = [[plain(run) for run in read_runs(open_store(store.uri), **question)] for question in questions]
     newest = [
         latest_sweep(open_store(store.uri)),
-        latest_sweep(open_store(store.uri), "other"),
-        latest_run(open_store(store.uri), "main"),
+        latest_run(open_store(store.uri)),
     ]
     texts = ["it's odd", store.ids["odd"], store.ids["odd"][:12]]
     resolved = [resolve_run(open_store(store.uri), text).run_id for text in texts]
@@ -113,8 +112,7 @@ def test_sql_and_client_give_equal_records(store: Store, unknown_schema: str, mo
     assert [len(runs) for runs in through_sql] == [11, 9, 3, 3, 2, 1, 0]
     assert newest == [
         latest_sweep(open_store(store.uri)),
-        latest_sweep(open_store(store.uri), "other"),
-        latest_run(open_store(store.uri), "main"),
+        latest_run(open_store(store.uri)),
     ]
     assert read_series(open_store(store.uri), *asked) == series
     assert series == {store.ids["running"]: {"fit/loss": {0: 3.0, 1: 2.0, 2: 1.0}}}
@@ -179,7 +177,6 @@ def test_the_latest_sweep_is_the_one_that_started_last(store: Store) -> None:
     found = latest_sweep(open_store(store.uri))
     assert found is not None
     assert found.run_id == store.ids["sweep1"]
-    assert latest_sweep(open_store(store.uri), experiment="other") is None
 
 
 def test_a_name_that_several_runs_have_lists_them_newest_first(store: Store) -> None:

@@ -16,11 +16,11 @@ from mlflow.tracking._tracking_service import utils
 
 from harness.cli import main
 from harness.errors import OutsideStore, RequestError, StoreError
-from harness.tracking.attaching import attach
 from harness.tracking.models import downloaded, find_trained, model_folder, run_artifact
 from harness.tracking.pending_writes import Metrics, Text
 from harness.tracking.registry import register_model
 from harness.tracking.relocation import experiment_folder, moved, plan, relocate
+from harness.tracking.shared_writes import attach
 from harness.tracking.spool import Origin, Spool, find_spools
 from harness.tracking.store import Store, open_store
 from tests.tracking.stores import record, record_model

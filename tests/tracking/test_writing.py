@@ -125,9 +125,9 @@ def test_a_run_has_the_commit_of_the_code_and_its_difference_wherever_the_projec
 
 def test_epochs_are_in_the_store_as_they_end(uri: str) -> None:
     with tracked_run(open_store(uri), IDENTITY) as tracked:
-        tracked.log_epoch(1, {"train/loss": 2.0})
+        tracked.log_metrics({"train/loss": 2.0}, 1)
         assert read(uri, tracked.run_id).data.metrics == {"train/loss": 2.0}
-        tracked.log_epoch(2, {"train/loss": 1.0})
+        tracked.log_metrics({"train/loss": 1.0}, 2)
     history = MlflowClient(uri).get_metric_history(tracked.run_id, "train/loss")
     assert [(metric.step, metric.value) for metric in history] == [(1, 2.0), (2, 1.0)]
 
@@ -248,7 +248,7 @@ def test_a_signal_in_the_middle_of_a_write_waits_for_its_end_and_the_run_is_kill
             ids.append(tracked.run_id)
             event.listen(Engine, "after_cursor_execute", interrupt)
             try:
-                tracked.log_epoch(1, {"train/loss": 2.0})
+                tracked.log_metrics({"train/loss": 2.0}, 1)
             finally:
                 event.remove(Engine, "after_cursor_execute", interrupt)
 
@@ -270,14 +270,14 @@ def test_who_wakes_when_another_goes_on_with_the_run_writes_nothing_more_into_it
     def sleep_and_wake(error: BaseException | None) -> None:
         with tracked_run(open_store(uri), IDENTITY) as sleeper:
             ids.append(sleeper.run_id)
-            sleeper.log_epoch(1, {"fit/loss": 1.0})
+            sleeper.log_metrics({"fit/loss": 1.0}, 1)
             other = RunWriter(open_store(uri), IDENTITY, sleeper.run_id)
-            other.log_epoch(2, {"fit/loss": 0.5})
+            other.log_metrics({"fit/loss": 0.5}, 2)
             other.end(RunState.FINISHED)
             monkeypatch.setattr(pending_writes, "OURS_SECONDS", 0.0)  # as after a sleep of more than that
             if error is not None:
                 raise error
-            sleeper.log_epoch(2, {"fit/loss": 0.25})
+            sleeper.log_metrics({"fit/loss": 0.25}, 2)
 
     ids: list[str] = []
     for error in (None, KeyboardInterrupt(), TrainingError("broken")):
