@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.analysis.metric_names import Naming
-from harness.api.given_arrays import words_for
 from harness.api.chosen_runs import choose, whole_experiment
 from harness.api.comparing import baseline_row, compared, demanded
+from harness.api.given_arrays import words_for
 from harness.api.overrides import overrides as as_overrides
 from harness.api.results import ComparisonTable, Run, Sweep, SweepReport, frame_of, read_record
 from harness.api.session import session, training_session
