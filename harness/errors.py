@@ -3,6 +3,7 @@
     HarnessError            the work failed                                exit code 1
     ├── RequestError        the request was wrong; nothing was started     exit code 2
     │   ├── ConfigError     a setting has a wrong name, type or value
+    │   ├── NoPicture       a figure shows images, and the data are not pictures
     │   └── UnknownRun      no run answers to what was given
     ├── DataError           a dataset cannot be had or is damaged
     │   ├── NoDataFolder    the folder that is named for it is not there; nothing was started     exit code 2
@@ -47,6 +48,10 @@ class ConfigError(RequestError):
 
 class UnknownRun(RequestError):
     """No run has this id, name or beginning of an id."""
+
+
+class NoPicture(RequestError):
+    """A figure shows images, and the data are not pictures."""
 
 
 class DataError(HarnessError):

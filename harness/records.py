@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 UInt8Array = npt.NDArray[np.uint8]
+ImageArray = npt.NDArray[np.uint8 | np.float32]
+LabelArray = npt.NDArray[np.uint8 | np.uint16]  # uint16 beyond 256 classes
 Weights = tuple[npt.NDArray[Any], ...]
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -22,6 +24,17 @@ WHITE = int(np.iinfo(np.uint8).max)
 """The largest value of a pixel; the smallest is 0."""
 LEVELS = WHITE + 1
 """The number of values that a pixel can have."""
+PICTURE_CHANNELS = (1, 3, 4)
+
+
+def is_grey(images: npt.NDArray[Any]) -> bool:
+    """Whether `images` (n, height, width) have grey values in bytes, as the published datasets have."""
+    return images.ndim == 3 and images.dtype == np.uint8
+
+
+def are_pictures(images: npt.NDArray[Any]) -> bool:
+    """Whether `images` can be drawn: (n, height, width), or (n, height, width, channels) with colours."""
+    return images.ndim == 3 or (images.ndim == 4 and images.shape[-1] in PICTURE_CHANNELS)
 
 
 DIGEST_PARAMETERS: Mapping[str, str] = {split: f"data.{split}_digest" for split in ("train", "val", "test")}
@@ -53,10 +66,10 @@ class DatasetSpec:
 
 @dataclass(frozen=True)
 class Split:
-    """Some images and their labels: `images` (n, *image_shape) uint8, `labels` (n,) uint8 from 0."""
+    """Some images and their labels: `images` (n, *image_shape) uint8 or float32, `labels` (n,) from 0."""
 
-    images: UInt8Array
-    labels: UInt8Array
+    images: ImageArray
+    labels: LabelArray
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -100,8 +113,8 @@ class ReplacedLabels:
     """
 
     images: IntArray
-    published: UInt8Array
-    given: UInt8Array
+    published: LabelArray
+    given: LabelArray
 
     def __len__(self) -> int:
         return len(self.images)
@@ -206,8 +219,8 @@ class Predictions:
     digits).
     """
 
-    labels: UInt8Array
-    predicted: UInt8Array
+    labels: LabelArray
+    predicted: LabelArray
     losses: npt.NDArray[np.float16]
 
     def __len__(self) -> int:
@@ -232,7 +245,7 @@ class Evaluation(Score):
     calibration_error: float
     brier: float
     probabilities: FloatArray
-    labels: UInt8Array
+    labels: LabelArray
     losses: FloatArray
     confusion: IntArray
     per_class: tuple[ClassScore, ...]
@@ -252,7 +265,7 @@ class Evaluation(Score):
         """The prediction for each image, in the form that the store keeps."""
         with np.errstate(over="ignore"):  # a loss too large for float16 becomes infinite
             losses = self.losses.astype(np.float16)
-        return Predictions(self.labels, self.predictions.astype(np.uint8), losses)
+        return Predictions(self.labels, self.predictions.astype(self.labels.dtype), losses)
 
 
 @dataclass(frozen=True)

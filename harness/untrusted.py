@@ -150,13 +150,13 @@ def array_headers(file: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]
         for member in archive.infolist():
             with archive.open(member) as stream:
                 if np.lib.format.read_magic(stream) != (1, 0):
-                    raise RequestError(f"{file} has an array in it that was written in an unusual way.")
+                    raise RequestError(f"{file} contains an array with an unusual header, so it is not read.")
                 try:
                     shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
                 except HEADER_ERRORS as error:
                     raise ValueError("an array in it has a damaged header") from error
             if not dtype.hasobject and math.prod(shape) * dtype.itemsize > member.file_size:
-                raise RequestError(f"{file} has an array in it that is larger than what is there of it.")
+                raise RequestError(f"{file} contains an array that is larger than its data, so it is not read.")
             headers[member.filename.removesuffix(".npy")] = (shape, dtype)
     return headers
 

@@ -140,6 +140,8 @@ def own_options(project: Path) -> Path:
         target = folder / file
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(block)
+    for block in re.findall(r"^```python\n(.*?)^```", (REPOSITORY / "docs" / "models.md").read_text(), re.M | re.S):
+        Path(block.partition("\n")[0].removeprefix("# ")).write_text(block)  # in the working directory
     return folder
 
 

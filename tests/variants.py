@@ -44,4 +44,4 @@ def joined(*splits: Split) -> Split:
 def forget_data() -> None:
     """Clear the cache of datasets, because a process does not notice that the files have changed."""
     loading._load.cache_clear()
-    loading._load_splits.cache_clear()
+    loading._splits.clear()

@@ -40,7 +40,7 @@ def run_note(parameters: Mapping[str, Any], scores: Mapping[str, float], overrid
     lines = [f"**{_differing(parameters, overrides)}**", "", table.markdown()]
     lines += ["", "A gap is positive where the model does better on its training images.", ""]
     if selected:
-        lines += ["† chose the epoch or the learning rates of this run, so its figures flatter.", ""]
+        lines += ["† chose the epoch or the learning rates of this run, so its figures look too good.", ""]
     return markdown_page("\n".join(lines)) + "\n" + _again("train", overrides)
 
 

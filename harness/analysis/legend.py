@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from statistics import median
 
 from harness.analysis.comparison import Comparison
+from harness.analysis.csv_runs import CSV
 from harness.analysis.measures import counted, shortened
 from harness.analysis.rows import DRAWS, STAGES, Row
 from harness.analysis.settings import ABSENT, SEED, headings
@@ -90,7 +91,8 @@ def legend(comparison: Comparison) -> list[str]:
         lines.append(underfit_in_words(comparison))
     if comparison.scored_apart:
         lines.append(f"{apart_in_words(comparison)}.")
-    return [*lines, *marks(comparison), "The runs in the MLflow UI: harness ui"]
+    stored = any(run.experiment_id != CSV for row in comparison.rows for run in row.runs)
+    return [*lines, *marks(comparison), *(["The runs in the MLflow UI: harness ui"] if stored else [])]
 
 
 def what_is_repeated(comparison: Comparison) -> str:
@@ -191,7 +193,7 @@ def marks(comparison: Comparison) -> list[str]:
     """The meaning of † (figures that are too good because of a selection, and why) and of ‡ (running averages)."""
     lines = [f"‡ rests on {comparison.reading.running}"] if comparison.reading.running else []
     lines += [
-        f"† {split} figures flatter what was selected: {'; '.join(reasons)}."
+        f"† {split} figures make what was selected look too good: {'; '.join(reasons)}."
         for split, reasons in comparison.selected_on.items()
     ]
     return lines

@@ -30,6 +30,8 @@ _EPOCH = "_epoch"
 
 OWN_TAG = "harness.kind"
 """A tag that every run of the harness has from its start."""
+GAP_TAG = "harness.overfitting_gap"
+"""A tag of external runs whose `train/*` were measured by `harness.keras.OverfittingGap`, not averaged in training."""
 NAMED = 20
 
 Names = Mapping[str, str]
@@ -61,10 +63,14 @@ def recognised(metrics: Iterable[str]) -> Names:
         for name in names:
             train = _first(actual, [f"{prefix}{name}{end}" for end in (_EPOCH, "") for prefix in _PREFIXES[TRAIN]])
             train = train or actual.get(name)  # Keras's training metric has no prefix
+            mark = "/" if "/" in (train or "") else "_"  # train/loss goes with val/loss, though Keras has its val_loss
             held_out = {
-                split: _first(actual, [f"{prefix}{name}{end}" for end in (_EPOCH, "") for prefix in _PREFIXES[split]])
+                split: _first(actual, sorted(
+                    (f"{prefix}{name}{end}" for end in (_EPOCH, "") for prefix in _PREFIXES[split]),
+                    key=lambda candidate: mark not in candidate.removesuffix(name),
+                ))
                 for split in (VALIDATION, TEST)
-            }
+            }  # fmt: skip
             if train is not None and any(held_out.values()):
                 found[f"{TRAIN}_{quantity}"] = train
                 found |= {f"{split}_{quantity}": metric for split, metric in held_out.items() if metric is not None}
@@ -143,15 +149,22 @@ def unknown(runs: Sequence[RunRecord], chosen: Mapping[str, Names]) -> list[str]
         for run in runs
         if OWN_TAG not in run.tags
         for key, name in chosen.get(run.run_id, {}).items()
-        if key.startswith(TRAIN) and not _is_running(run, name)
+        if key.startswith(TRAIN) and not _is_running(run, name) and not _is_clean(run, name)
     }
     return list(used)
 
 
+def _is_clean(run: RunRecord, name: str) -> bool:
+    """Whether the harness's callback measured a training metric, with the weights at the end of the epoch."""
+    return GAP_TAG in run.tags and name.startswith("train/")
+
+
 def _is_running(run: RunRecord, name: str) -> bool:
-    """Whether a training metric is a running average: the harness evaluates training images again (`train/*`); other
-    programs log the averages of training itself."""
+    """Whether a training metric is a running average: the harness and its callback evaluate training images again
+    (`train/*`); other programs log the averages of training itself."""
     if OWN_TAG in run.tags:
         return name.startswith(("fit/", "final/fit_"))
+    if _is_clean(run, name):
+        return False
     lower = name.lower()
     return lower.startswith(_PREFIXES[TRAIN]) or any(lower in names for names in QUANTITIES.values())

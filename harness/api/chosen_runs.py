@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from harness.analysis.csv_runs import read_csv
+from harness.analysis.metric_names import Naming
+from harness.analysis.rows import Stage
 from harness.errors import RequestError
 from harness.records import RunRecord
+from harness.text import clean
 from harness.tracking.models import find_run, find_sweep
-from harness.tracking.reading import latest_run, latest_sweep, read_runs, sweep_runs
+from harness.tracking.reading import cached_reads, latest_run, latest_sweep, read_runs, sweep_runs
 from harness.tracking.reused_tags import reused_runs
 from harness.tracking.selection import CONFIRMS_TAG, REPRODUCES_TAG, is_sweep, recorded_settings
 from harness.tracking.store import Store
@@ -45,6 +50,25 @@ def choose(store: Store, named: Sequence[str], experiment: str | None, sweep: st
     if (newest := latest_run(store)) is None:
         raise RequestError("There are no runs to compare yet. Make some with `harness sweep` or `harness train`.")
     return whole_experiment(store, newest.experiment)
+
+
+def with_csv(
+    store: Store, named: Sequence[str], experiment: str | None, sweep: str | None, files: Sequence[Path],
+    naming: Naming, stage: Stage,
+) -> Chosen:  # fmt: skip
+    """The runs of CSV files, and those of the store that are named; the store is not read if none are.
+
+    Raises `RequestError` as `choose` and `read_csv` do.
+    """
+    runs = read_csv(files, naming, stage)
+    title = "Runs of " + ", ".join(clean(file.name) for file in files)
+    if not (named or experiment or sweep):
+        return Chosen(title, runs)
+    if stage != "final":
+        raise RequestError(f"--at {stage}: with --csv only without runs of the store, which have no row an epoch.")
+    with cached_reads(store):
+        chosen = choose(store, named, experiment, sweep)
+    return replace(chosen, title=f"{title}; {chosen.title}", runs=[*chosen.runs, *runs])
 
 
 def whole_sweep(store: Store, parent: RunRecord) -> Chosen:

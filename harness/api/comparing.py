@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from harness.analysis.comparison import Comparison, compare
+from harness.analysis.csv_runs import staged
 from harness.analysis.differences import Findings, differences, find_row
 from harness.analysis.effects import effects
 from harness.analysis.external_runs import adapt
@@ -50,6 +51,7 @@ def compared(
     """
     draws = None if replicates is None else named_replicates(replicates)
     runs, reading = adapt(chosen.runs, naming or Naming())
+    runs = staged(runs, stage)
     predictions: HeldOutPredictions = {}
     if interval != "seeds":
         predictions = read_predictions(store, runs)

@@ -13,7 +13,7 @@ from harness.config.schema import Config
 from harness.data.fitting import looks_inverted
 from harness.data.pictures import read_array, read_picture
 from harness.errors import DataError, RequestError
-from harness.records import RunRecord, Split, UInt8Array
+from harness.records import ImageArray, RunRecord, Split
 from harness.run.load import recorded_shape, test_images
 
 _SPAN = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
@@ -26,7 +26,7 @@ class ChosenImage:
     """An image (height, width) uint8, what to call it, and its class where it is known; `index` counts test images."""
 
     label: str
-    image: UInt8Array
+    image: ImageArray
     true: int | None = None
     index: int | None = None
 

@@ -17,7 +17,7 @@ from harness.analysis.differences import Findings, find_row
 from harness.analysis.power import Power, power
 from harness.analysis.ranking import WITHIN
 from harness.analysis.rows import INTERVALS, STAGES, IntervalOver, Stage
-from harness.api.chosen_runs import choose
+from harness.api.chosen_runs import choose, with_csv
 from harness.api.comparing import baseline_row, compared, demanded, tested
 from harness.commands.confirming import check_request, confirmed
 from harness.commands.external_runs import naming_of, naming_options
@@ -50,6 +50,10 @@ Shown = Comparison | Findings | Confirmation | ByImage | Power
 @click.command(name="compare")
 @click.argument("runs", nargs=-1)
 @click.option("--experiment", metavar="NAME", help="Every run of this experiment.")
+@click.option(
+    "--csv", "files", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+    help="Runs in a CSV file, with a row a run or a row an epoch. Give it several times for several files.",
+)  # fmt: skip
 @click.option(
     "--sweep", metavar="RUN", help="Every run of this sweep: its id, the beginning of it, its name, latest, or best."
 )
@@ -125,6 +129,7 @@ Shown = Comparison | Findings | Confirmation | ByImage | Power
 def command(
     runs: tuple[str, ...],
     experiment: str | None,
+    files: tuple[Path, ...],
     sweep: str | None,
     baseline: str | None,
     effect: str | None,
@@ -159,7 +164,7 @@ def command(
 
     External runs, which the harness did not write, are compared too. The metric names of Keras and Lightning are
     known; name others with the options below. Rows are formed by all parameters that differ, except seeds, or by
-    those of --group-by.
+    those of --group-by. Those of --csv need no store; with --experiment, --sweep or RUNS both are compared.
     """
     naming = naming_of(train_metric, held_out_metric, train_loss_metric, held_out_loss_metric, group_by)
     demand = demanded(min_accuracy, within)
@@ -178,14 +183,18 @@ def command(
         raise RequestError("--by-image compares rows, and --effect the values of a setting. Use one of them.")
     if points is not None and (images or baseline or effect):
         raise RequestError("--power is about all rows together. Leave out --baseline, --effect and --by-image.")
-    with cached_reads(store):
-        chosen = choose(store, runs, experiment, sweep)
+    if files:
+        _check_csv(images, interval, confirm)
+        chosen = with_csv(store, runs, experiment, sweep, files, naming, stage)
+    else:
+        with cached_reads(store):
+            chosen = choose(store, runs, experiment, sweep)
     comparison = compared(
-        store, chosen, lambda line: click.echo(line, err=True), has_tests or points is not None, naming=naming,
-        stage=stage, interval=interval, replicates=replicates, sort_by=sort_by, ascending=not descending,
+        store, chosen, lambda line: click.echo(line, err=True), not files and (has_tests or points is not None),
+        naming=naming, stage=stage, interval=interval, replicates=replicates, sort_by=sort_by, ascending=not descending,
         demand=demand, only_front=pareto,
     )  # fmt: skip
-    if effect is None and baseline is not None:
+    if effect is None and baseline is not None and not files:
         baseline = baseline_row(store, comparison, baseline)
     how = OnRequest(simultaneous, effect_size)
     if confirm is not None:
@@ -200,6 +209,17 @@ def command(
     else:
         shown = tested(comparison, baseline, effect)
     _show(shown, form, output, how)
+
+
+def _check_csv(images: bool, interval: IntervalOver, confirm: int | None) -> None:
+    """Raise `RequestError` for what a CSV file has nothing for."""
+    for flag, given, why in (
+        ("--by-image", images, "has no predictions for single images"),
+        (f"--interval {interval}", interval != "seeds", "has no predictions for single images"),
+        ("--confirm", confirm is not None, "does not say how to train a run again"),
+    ):
+        if given:
+            raise RequestError(f"{flag} cannot be used with --csv: a CSV file {why}. Leave one of them out.")
 
 
 def _show(shown: Shown, form: str, output: Path | None, how: OnRequest) -> None:

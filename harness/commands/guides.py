@@ -46,7 +46,7 @@ def command(
 
     GUIDE is a letter (A to E) or the name of an experiment; all five by default. Runs that the store does not have
     yet are trained, with seeds 0 to N - 1; fewer than five give no verdict. SETTING=VALUE changes a setting of the
-    guides, to see whether the comparison notices it. Exit code 1 if a published number is outside the 99 % prediction
+    guides, to see whether the comparison shows it. Exit code 1 if a published number is outside the 99 % prediction
     interval of one more run, or a number of parameters differs; 0 also if there is no verdict.
     """
     from harness.sweeps.guide_runs import find_guides, read_reproduction, train_missing

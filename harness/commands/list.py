@@ -168,7 +168,7 @@ def _summary(store: Store, runs: Sequence[RunRecord], part: str | None) -> str:
         return f"{where} The size of the store {store.shown} is known only to its server."
     parts = disk_usage(store.database)
     told = ", ".join(f"{what} {shown_size(size)}" for what, size in parts.items() if size)
-    line = f"{where} The store {store.database} weighs {shown_size(sum(parts.values()))}: {told}."
+    line = f"{where} The store {store.database} takes {shown_size(sum(parts.values()))}: {told}."
     try:
         garbage = find_garbage(store.database)
     except StoreError as error:  # of another store beside it

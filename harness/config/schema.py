@@ -7,11 +7,11 @@ Hydra's structured-config schema is made of these classes, and `composing` turns
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from harness.config.optimizers import OPTIMIZERS
-from harness.config.traits import Traits, setting
+from harness.config.traits import Traits, setting, traits_of
 
 DATASETS = ("fashion_mnist", "mnist")
 PUBLISHED_SOURCE = "published"
@@ -22,9 +22,15 @@ ARCHITECTURES = ("mlp", "cnn", "custom")
 ACTIVATIONS = (
     "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh", "sigmoid", "softplus", "linear",
 )  # fmt: skip
+INITIALIZERS = (
+    "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal", "orthogonal",
+)  # fmt: skip
+CONSTRAINTS = ("non_neg", "unit_norm")
 HEADS = ("logits", "softmax")
 VALIDATION_STRATEGIES = ("none", "first", "random", "stratified")
 LABELS = ("integers", "one_hot")
+CLASS_WEIGHTS = ("none", "balanced")
+LOSSES = ("cross_entropy",)
 SCHEDULES = ("constant", "step", "exponential", "cosine", "plateau")
 MONITORS = ("val/loss", "val/accuracy", "train/loss", "train/accuracy", "fit/loss", "fit/accuracy")
 ENGINES = ("auto", "compiled", "keras")
@@ -37,22 +43,14 @@ SAVED = (MODEL_SUFFIX, STATE_SUFFIX)
 """How the names of files end that `regime.continue_from` takes; what ends otherwise names a run."""
 
 
-_READING: Mapping[str, Any] = {
-    "added": True, "operational": "where the data lies; the dataset's digest says what is in it",
-}  # fmt: skip
-
-
-def _only(*sources: str) -> Mapping[str, Any]:
-    """Traits of a setting that only these sources read."""
-    return {"added": True, "idle_with": ("source", tuple(name for name in SOURCES if name not in sources))}
+_READING: Mapping[str, Any] = {"added": True, "operational": "where the data lies; its digest says what is in it"}
+_FOLDER: Mapping[str, Any] = {"added": True, "idle_with": ("source", ("published", "npz", "idx", "python"))}
 
 
 @dataclass
 class DatasetConfig:
-    """Which images, how they are scaled inside the model, how many of them, and how many labels are wrong.
-
-    `source` says how they are read; the settings behind it say where they lie. Data of one's own is known by its
-    digest, so none of these decides a number; its `name` is a label."""
+    """Which images, how they are scaled inside the model, how many of them, and how many labels are wrong. Of data of
+    one's own `source` says how it is read, and `name` is a label."""
 
     name: str = setting("fashion_mnist", time="value")
     source: str = setting(PUBLISHED_SOURCE, choices=SOURCES, added=True)
@@ -62,10 +60,10 @@ class DatasetConfig:
     loader: str | None = setting(None, reference=True, **_READING)
     options: dict[str, Any] = setting({})
     class_names: list[str] | None = setting(None, **_READING)
-    image_size: list[int] | None = setting(None, at_least=1, at_most=8192, time="value", **_only("image_folder"))
-    colour: str | None = setting(None, choices=COLOURS, time="value", **_only("image_folder"))
-    test_fraction: float = setting(0.2, above=0, below=1, **_only("image_folder"))
-    test_seed: int = setting(0, at_least=0, **_only("image_folder"))
+    image_size: list[int] | None = setting(None, at_least=1, at_most=8192, time="value", **_FOLDER)
+    colour: str | None = setting(None, choices=COLOURS, time="value", **_FOLDER)
+    test_fraction: float = setting(0.2, above=0, below=1, **_FOLDER)
+    test_seed: int = setting(0, at_least=0, **_FOLDER)
     train_size: int | None = setting(None, at_least=1, time="value")
     test_size: int | None = setting(None, at_least=1, time="value")
     label_noise: float = setting(0.0, at_least=0, below=1, added=True)
@@ -96,7 +94,12 @@ class ModelConfig:
     l2: float = setting(0.0, at_least=0, idle_with=_CUSTOM, time="presence")
     batch_norm: bool = setting(False, idle_with=_CUSTOM, weights=True, time="value")
     shift: int = setting(0, at_least=0, at_most=8, added=True, time="presence")
+    flip: bool = setting(False, added=True, time="presence")
     head: str = setting("logits", choices=HEADS)
+    initializer: str | None = setting(None, choices=INITIALIZERS, added=True, idle_with=_CUSTOM, reference=True)
+    max_norm: float | None = setting(None, above=0, added=True, idle_with=_CUSTOM)
+    constraint: str | None = setting(None, choices=CONSTRAINTS, added=True, idle_with=_CUSTOM, reference=True)
+    augmentation: str | None = setting(None, choices=(), added=True, time="value", reference=True)
     builder: str | None = setting(None, added=True, weights=True, time="value", reference=True)
     options: dict[str, Any] = setting({}, time="value")
 
@@ -189,7 +192,7 @@ def _all_but(*users: str) -> tuple[str, tuple[str, ...]]:
 class ScheduleConfig:
     """The learning rate by epoch, as a factor on `optimizer.learning_rate` (see training/schedules.py)."""
 
-    name: str = setting("constant", choices=SCHEDULES)
+    name: str = setting("constant", choices=SCHEDULES, reference=True)
     warmup_epochs: int = setting(0, at_least=0, idle_with=("name", ("plateau",)))
     factor: float = setting(0.1, above=0, below=1, idle_with=_all_but("step", "plateau"))
     every_epochs: int = setting(10, at_least=1, idle_with=_all_but("step"))
@@ -197,6 +200,7 @@ class ScheduleConfig:
     final_fraction: float = setting(0.0, at_least=0, at_most=1, idle_with=_all_but("cosine"))
     monitor: str = setting("val/loss", choices=MONITORS, idle_with=_all_but("plateau"))
     patience: int = setting(5, at_least=0, idle_with=_all_but("plateau"))
+    options: dict[str, Any] = setting({})
 
 
 @dataclass
@@ -208,6 +212,10 @@ class RegimeConfig:
     shuffle: bool = True
     labels: str = setting("integers", choices=LABELS)
     label_smoothing: float = setting(0.0, at_least=0, below=1, added=True)
+    class_weights: str = setting("none", choices=CLASS_WEIGHTS, added=True)
+    loss: str = setting("cross_entropy", choices=LOSSES, added=True, reference=True)
+    loss_options: dict[str, Any] = setting({})
+    callbacks: list[str] = setting([], added=True, reference=True)
     continue_from: str | None = setting(
         None, by_name="a name whose meaning changes; the fingerprint of what is continued stands for it"
     )
@@ -293,17 +301,7 @@ def _options(given: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]
             yield f"{prefix}{key}", value
 
 
-def _traits(node: Any, prefix: str = "") -> Iterator[tuple[str, Traits]]:
-    for item in fields(node):
-        traits, value = item.metadata.get("traits", Traits()), getattr(node, item.name)
-        is_section = hasattr(value, "__dataclass_fields__")
-        several = is_section or isinstance(value, dict)
-        yield (f"{prefix}{item.name}." if several else f"{prefix}{item.name}"), traits
-        if is_section:
-            yield from _traits(value, f"{prefix}{item.name}.")
-
-
-TRAITS: Mapping[str, Traits] = dict(_traits(Config()))
+TRAITS: Mapping[str, Traits] = dict(traits_of(Config()))
 """The traits of each setting by its dotted name, and of each section by the beginning of the names in it (`model.`)."""
 
 
@@ -314,7 +312,7 @@ def settings_with(trait: str, value: Any = None) -> tuple[str, ...]:
         >>> settings_with("failures")
         ('timeout', 'retries', 'max_failures', 'fail_fast')
         >>> settings_with("time", "presence")
-        ('model.dropout', 'model.l2', 'model.shift')
+        ('model.dropout', 'model.l2', 'model.shift', 'model.flip')
     """
     found = {key: getattr(traits, trait) for key, traits in TRAITS.items()}
     return tuple(key for key, has in found.items() if (has if value is None else has == value))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 
@@ -54,3 +54,14 @@ def setting(
     if isinstance(default, list | dict):
         return field(default_factory=default.copy, metadata=rule)
     return field(default=default, metadata=rule)
+
+
+def traits_of(node: Any, prefix: str = "") -> Iterator[tuple[str, Traits]]:
+    """The traits of each setting below a section, by its dotted name, and of the sections in it (`model.`)."""
+    for item in fields(node):
+        traits, value = item.metadata.get("traits", Traits()), getattr(node, item.name)
+        is_section = hasattr(value, "__dataclass_fields__")
+        several = is_section or isinstance(value, dict)
+        yield (f"{prefix}{item.name}." if several else f"{prefix}{item.name}"), traits
+        if is_section:
+            yield from traits_of(value, f"{prefix}{item.name}.")

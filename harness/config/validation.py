@@ -13,8 +13,12 @@ from typing import Any
 
 from harness.config.optimizers import COMMON_OPTIMIZER_OPTIONS, OPTIMIZERS
 from harness.config.schema import (
+    CONSTRAINTS,
     DATASETS,
+    INITIALIZERS,
+    LOSSES,
     PUBLISHED_SOURCE,
+    SCHEDULES,
     Config,
     DatasetConfig,
     ModelConfig,
@@ -31,8 +35,13 @@ from harness.user_code import check_options, is_reference
 EXPERIMENT_NAME_LIMIT, RUN_NAME_LIMIT = 256, 250
 """The most characters that the columns of MLflow's tables can store."""
 NAME_SHOWN = 60
-BUILDER_ARGUMENTS = ("input_shape", "classes")
-"""What `model.builder` is called with, before its options."""
+BUILDER_ARGUMENTS, LOSS_ARGUMENTS, SCHEDULE_ARGUMENTS = (
+    ("input_shape", "classes"), ("y_true", "y_pred"), ("epoch", "epochs"),
+)  # fmt: skip
+"""What functions of the user's own are called with, before their options."""
+MADE_WITHOUT_ARGUMENTS = ("initializer", "constraint", "augmentation")
+"""Settings of a model whose functions return an object of Keras."""
+BUILT_IN = frozenset({*LOSSES, *SCHEDULES, *INITIALIZERS, *CONSTRAINTS})
 
 
 def validate(config: Config) -> None:
@@ -43,7 +52,19 @@ def validate(config: Config) -> None:
 
 
 def check_images(model: ModelConfig, image_shape: Sequence[int]) -> None:
-    """Raise `ConfigError` if images of this shape, (height, width) or (height, width, channels), are too small."""
+    """Raise `ConfigError` if a model cannot take images of this shape: (height, width), (height, width, channels), or
+    (features,) for vectors."""
+    if len(image_shape) == 1:
+        vectors = f"the data are vectors of {image_shape[0]:,} features, which are no pictures"
+        if model.filters:
+            raise ConfigError(
+                f"model.filters={model.filters}: {vectors}. Use model=mlp_128 or another without filters."
+            )
+        if model.shift:
+            raise ConfigError(f"model.shift={model.shift}: {vectors}. Use model.shift=0.")
+        if model.flip:
+            raise ConfigError(f"model.flip={model.flip}: {vectors}. Use model.flip=false.")
+        return
     height, width = image_shape[:2]
     least, size = min(height, width), f"{height} x {width}"
     problems = []
@@ -77,6 +98,8 @@ def _broken_rule(value: Any, rule: Mapping[str, Any]) -> str | None:
         return "must be a finite number."
     if not rule:
         return None
+    if rule["traits"].reference and is_reference(str(value)):
+        return None  # see `_code_problems`
     if rule["choices"] and value not in rule["choices"]:
         return f"must be one of {', '.join(rule['choices'])}.{suggestion(str(value), rule['choices'])}"
     checks: tuple[tuple[str, Callable[[Any, Any], bool], Any], ...] = (
@@ -180,6 +203,8 @@ def _model_problems(model: ModelConfig) -> Iterator[str]:
     if model.builder is not None or model.options:
         given = "builder" if model.builder is not None else f"options={model.options}"
         yield f"model.{given}: only model=custom has it, and this has model.architecture={model.architecture}."
+    if model.max_norm is not None and model.constraint is not None:
+        yield f"model.max_norm={model.max_norm} with model.constraint={model.constraint}: a kernel has one constraint."
     yield from _width_problems(model, idle)
     if "model.filters" in idle and model.filters:
         yield (
@@ -205,19 +230,34 @@ def _custom_problems(model: ModelConfig, idle: set[str]) -> Iterator[str]:
 def _code_problems(config: Config) -> Iterator[str]:
     """What is wrong with references to the user's own code, as far as its source tells."""
     yield from metric_problems(config.metrics)
-    model, dataset = config.model, config.dataset
-    for key, reference, options, arguments in (
-        ("model.builder", model.builder, model.options, BUILDER_ARGUMENTS),
-        ("dataset.loader", dataset.loader, dataset.options, ()),
-    ):
-        if reference is None or (
-            key == "dataset.loader" and (dataset.source != "python" or not is_reference(reference))
-        ):
-            continue  # an installed loader is looked up by its name where data is loaded
+    loader = config.dataset.loader if config.dataset.source == "python" else None
+    if loader is not None and not is_reference(loader):
+        loader = None  # the name of an installed one, which is looked up where data is loaded
+    regime, schedule = config.regime, config.regime.schedule
+    uses: list[tuple[str, str | None, Mapping[str, Any], Sequence[str], str]] = [
+        ("model.builder", config.model.builder, config.model.options, BUILDER_ARGUMENTS, "model.options"),
+        ("regime.loss", regime.loss, regime.loss_options, LOSS_ARGUMENTS, "regime.loss_options"),
+        ("regime.schedule.name", schedule.name, schedule.options, SCHEDULE_ARGUMENTS, "regime.schedule.options"),
+        ("dataset.loader", loader, config.dataset.options, (), "dataset.options"),
+        *((f"model.{name}", getattr(config.model, name), {}, (), f"model.{name}") for name in MADE_WITHOUT_ARGUMENTS),
+        *(("regime.callbacks", callback, {}, (), "regime.callbacks") for callback in regime.callbacks),
+    ]
+    for key, reference, options, arguments, prefix in uses:
+        if reference is None or (reference in BUILT_IN and not options):
+            continue
         try:
-            check_options(reference, options, arguments, f"{key.partition('.')[0]}.options")
+            if not is_reference(reference):
+                raise ConfigError(
+                    f"{prefix}={options}: only a function of your own has options, {key}=module:function."
+                )
+            check_options(reference, options, arguments, prefix)
         except ConfigError as error:
             yield f"{key}={error}" if str(error).startswith(reference) else str(error)
+    if is_reference(regime.loss) and regime.label_smoothing:
+        yield (
+            f"regime.label_smoothing={regime.label_smoothing} with regime.loss={regime.loss}: it is part of the "
+            "harness's cross-entropy. Smooth labels in your own loss, or set it to 0."
+        )
 
 
 def _width_problems(model: ModelConfig, idle: set[str]) -> Iterator[str]:

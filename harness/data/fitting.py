@@ -22,7 +22,7 @@ from PIL import Image
 
 from harness import records
 from harness.errors import DataError
-from harness.records import FloatArray, UInt8Array
+from harness.records import FloatArray, ImageArray, UInt8Array
 
 SIDE = 28
 WHITE = float(records.WHITE)
@@ -35,7 +35,7 @@ _NEAR = 0.05 * WHITE
 _LEAST_CONTRAST = 8.0
 
 
-def looks_inverted(picture: FloatArray | UInt8Array) -> bool:
+def looks_inverted(picture: FloatArray | ImageArray) -> bool:
     """Whether the background of `picture` (height, width) in 0..255 is bright: the median along its four edges.
 
     On the 10,000 test images of either dataset it is never wrong, as published or negated.
@@ -87,7 +87,7 @@ FITS: Mapping[str, Callable[[FloatArray], UInt8Array]] = {
 """Ways to 28 x 28. Each dataset has one of its own name, which suits the models trained on it."""
 
 
-def _edges(picture: FloatArray | UInt8Array) -> FloatArray | UInt8Array:
+def _edges(picture: FloatArray | ImageArray) -> FloatArray | ImageArray:
     return np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
 
 

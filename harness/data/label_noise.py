@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.records import IntArray, ReplacedLabels, UInt8Array
+from harness.records import IntArray, LabelArray, ReplacedLabels
 
 _STREAM = 1
 """Key of the random numbers here, apart from those of `dataset.seed` that draw the images."""
@@ -16,7 +16,7 @@ _STREAM = 1
 _GOLDEN = (5**0.5 - 1) / 2
 
 
-def replace_labels(labels: UInt8Array, order: IntArray, share: float, classes: int, seed: int) -> ReplacedLabels:
+def replace_labels(labels: LabelArray, order: IntArray, share: float, classes: int, seed: int) -> ReplacedLabels:
     """Replace `share` (in 0..1) of the labels of the images in `order`, each by one of the other `classes` - 1 classes,
     all equally likely.
 

@@ -13,7 +13,7 @@ import numpy as np
 from harness.config.schema import DatasetConfig, ValidationConfig
 from harness.data.label_noise import replace_labels
 from harness.errors import ConfigError, suggestion
-from harness.records import Dataset, IntArray, ReplacedLabels, Split, Splits, UInt8Array
+from harness.records import Dataset, IntArray, LabelArray, ReplacedLabels, Split, Splits
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def _warn_of_classes(dataset: Dataset, config: DatasetConfig, validation: Valida
     counts = np.bincount(labels, minlength=len(names))
     if validation.strategy == "stratified" and (alone := [names[label] for label in np.flatnonzero(counts == 1)]):
         logger.warning(
-            "regime.validation.strategy=stratified: %s one training image, which is trained on. Validation has none.",
+            "regime.validation.strategy=stratified: %s one training image, which cannot be in both splits.",
             _listed(alone),
         )
     left = np.bincount(labels[chosen], minlength=len(names))
@@ -132,7 +132,7 @@ def _select(split: Split, which: IntArray) -> Split:
     return Split(images, labels)
 
 
-def _relabelled(labels: UInt8Array, images: IntArray, replaced: ReplacedLabels) -> UInt8Array:
+def _relabelled(labels: LabelArray, images: IntArray, replaced: ReplacedLabels) -> LabelArray:
     """`labels` of `images` (both (n,), ascending) with those that are `replaced`."""
     relabelled = labels.copy()
     relabelled[np.searchsorted(images, replaced.images)] = replaced.given
@@ -140,44 +140,38 @@ def _relabelled(labels: UInt8Array, images: IntArray, replaced: ReplacedLabels) 
     return relabelled
 
 
-def _first(labels: UInt8Array, size: int, seed: int) -> IntArray:
+def _first(labels: LabelArray, size: int, seed: int) -> IntArray:
     return np.arange(size)
 
 
-def _random(labels: UInt8Array, size: int, seed: int) -> IntArray:
+def _random(labels: LabelArray, size: int, seed: int) -> IntArray:
     return np.sort(np.random.default_rng(seed).choice(len(labels), size, replace=False))
 
 
-def stratified_sample(labels: UInt8Array, size: int, seed: int) -> IntArray:
-    """`size` indices in ascending order, classes in the proportion that they have in `labels` (largest remainder).
-
-    No class is taken whole, unless so many are asked for that it cannot be helped."""
-    counts = np.bincount(labels)
-    taken = largest_remainder(counts, size)
-    whole = np.flatnonzero((taken == counts) & (counts > 0))
-    if size <= len(labels) - np.count_nonzero(counts):
-        taken[whole] -= 1
-        for _ in whole:  # the class that has most left gives one more
-            taken[np.argmax(counts - taken)] += 1
-    return np.sort(np.concatenate(_first_of_each_class(labels, taken.tolist(), seed)))
+def stratified_sample(labels: LabelArray, size: int, seed: int) -> IntArray:
+    """`size` indices in ascending order, classes in the proportion that they have in `labels` (largest remainder)."""
+    counts = largest_remainder(np.bincount(labels), size).tolist()
+    return np.sort(np.concatenate(_first_of_each_class(labels, counts, seed)))
 
 
 def largest_remainder(counts: IntArray, size: int) -> IntArray:
     """Divide `size` in proportion to `counts`: the whole part to each, then one more to the largest remainders (the
-    lower class first in a tie). `size` is at most the sum of `counts`."""
+    lower class first in a tie). `size` is at most the sum of `counts`.
+
+    A class that one more would take whole comes last: if its images are held out, none is left to train on."""
     whole, remainder = np.divmod(counts * size, counts.sum())
-    order = np.argsort(-remainder, kind="stable")
+    order = np.lexsort((-remainder, whole + 1 >= counts, remainder == 0))
     whole[order[: size - whole.sum()]] += 1
     return whole
 
 
-def stratified_subset(labels: UInt8Array, size: int, seed: int) -> IntArray:
+def stratified_subset(labels: LabelArray, size: int, seed: int) -> IntArray:
     """`size` indices in ascending order; less than one image off proportional in each class; for one seed a smaller
     subset is part of every larger one. `size` is at most the number of labels."""
     return np.sort(stratified_order(labels, size, seed))
 
 
-def stratified_order(labels: UInt8Array, size: int, seed: int) -> IntArray:
+def stratified_order(labels: LabelArray, size: int, seed: int) -> IntArray:
     """The first `size` indices of an order that the seed draws, every beginning of which has the classes in proportion.
 
     Image j (from 0) of a class of m among N must come after place floor(jN / m) and by place ceil((j + 1)N / m), and
@@ -205,14 +199,14 @@ def stratified_order(labels: UInt8Array, size: int, seed: int) -> IntArray:
     return order
 
 
-def _first_of_each_class(labels: UInt8Array, counts: Sequence[int], seed: int) -> list[IntArray]:
+def _first_of_each_class(labels: LabelArray, counts: Sequence[int], seed: int) -> list[IntArray]:
     """For each class c the indices of its first `counts[c]` images in a shuffled order of all images."""
     order = np.random.default_rng(seed).permutation(len(labels))
     shuffled = labels[order]
     return [order[np.flatnonzero(shuffled == label)[:count]] for label, count in enumerate(counts)]
 
 
-_CHOOSERS: Mapping[str, Callable[[UInt8Array, int, int], IntArray]] = {
+_CHOOSERS: Mapping[str, Callable[[LabelArray, int, int], IntArray]] = {
     "first": _first,
     "random": _random,
     "stratified": stratified_sample,

@@ -5,11 +5,14 @@ This package is cheap to import: matplotlib is imported when the first figure is
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from harness.errors import ConfigError, suggestion
+from harness.errors import ConfigError, NoPicture, suggestion
 from harness.figures.view import Drawable, PredictedImage, RunView, first_images, per_class_table, predicted_images
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,7 +66,12 @@ def run_figures(view: Drawable, selection: str) -> Iterator[tuple[str, Figure]]:
 
 
 def _drawn(view: Drawable, names: tuple[str, ...]) -> Iterator[tuple[str, Figure]]:
-    if names:
-        from harness.figures.builders import BUILDERS
+    if not names:
+        return
+    from harness.figures.builders import BUILDERS
 
-        yield from ((name, BUILDERS[name](view)) for name in names)
+    for name in names:
+        try:
+            yield name, BUILDERS[name](view)
+        except NoPicture as reason:
+            log.info("%s is not drawn: %s", name, reason)

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from harness.figures import style
-from harness.records import WHITE, FloatArray, IntArray, Split, UInt8Array
+from harness.records import WHITE, FloatArray, ImageArray, IntArray, Split
 
 COLUMNS = 5
 _DOTS = 5
@@ -48,7 +49,7 @@ class Grid:
 
 
 def grid_of(
-    images: Sequence[UInt8Array], columns: int, cell: float, above: float = 0.0, below: float = 0.0, middle: bool = True
+    images: Sequence[ImageArray], columns: int, cell: float, above: float = 0.0, below: float = 0.0, middle: bool = True
 ) -> Grid:
     """Cells that are `cell` inches wide at least, the image in their `middle` or at their left; fewer columns where the
     page has no room for so many."""
@@ -70,21 +71,37 @@ def whole_dots(inches: float) -> float:
 
 
 def paste(
-    figure: Figure, grid: Grid, images: Sequence[UInt8Array], left: float, bottom: float, cmap: str = "binary"
+    figure: Figure, grid: Grid, images: Sequence[ImageArray], left: float, bottom: float, cmap: str = "binary"
 ) -> Axes:
     """Add axes with an image in each cell. Their units are inches; (`left`, `bottom`) is their corner in the figure."""
     (wide, high), total = grid.size, figure.get_size_inches()
     axes = figure.add_axes((left / total[0], bottom / total[1], wide / total[0], high / total[1]))
     axes.set_axis_off()
+    span = value_range(images)
     for image, (x, y) in zip(images, grid.corners, strict=True):
-        extent = (x, x + grid.image[0], y + grid.image[1], y)
-        axes.imshow(image, cmap=cmap, vmin=0, vmax=WHITE, extent=extent, aspect="auto")
+        draw_pixels(axes, image, span, cmap, extent=(x, x + grid.image[0], y + grid.image[1], y), aspect="auto")
     axes.set(xlim=(0, wide), ylim=(high, 0))
     return axes
 
 
+def value_range(images: Sequence[Any]) -> tuple[float, float]:
+    """The values that are drawn as the darkest and the lightest: those of a byte, or the least and greatest that
+    `images` have."""
+    if images[0].dtype == np.uint8:
+        return 0.0, float(WHITE)
+    return min(float(image.min()) for image in images), max(float(image.max()) for image in images)
+
+
+def draw_pixels(axes: Axes, image: Any, span: tuple[float, float], cmap: str, **how: Any) -> AxesImage:
+    """Draw an image (height, width) with a colormap, or (height, width, channels) in its colours."""
+    low, high = span
+    if image.ndim == 3 and image.shape[-1] > 1:
+        return axes.imshow(np.clip((image - low) / ((high - low) or 1.0), 0.0, 1.0), **how)
+    return axes.imshow(image.squeeze(-1) if image.ndim == 3 else image, cmap=cmap, vmin=low, vmax=high, **how)
+
+
 def new_sheet(
-    grid: Grid, images: Sequence[UInt8Array], title: str, heading: str, least: float, cmap: str = "binary"
+    grid: Grid, images: Sequence[ImageArray], title: str, heading: str, least: float, cmap: str = "binary"
 ) -> Axes:
     """A figure with such a grid below a title and a heading, at least `least` inches wide. Returns its axes."""
     wide, high = grid.size
@@ -94,17 +111,19 @@ def new_sheet(
 
 
 @style.look
-def draw_image(image: UInt8Array, note: str, title: str, cmap: str = "viridis", bar: bool = True) -> Figure:
-    """Draw one image (height, width) uint8 with the colormap `cmap`, numbered pixels and, if `bar`, a colour bar."""
+def draw_image(image: ImageArray, note: str, title: str, cmap: str = "viridis", bar: bool = True) -> Figure:
+    """Draw one image with the colormap `cmap`, numbered pixels and, if `bar` and it has no colours, a colour bar."""
+    bar = bar and image.ndim == 2
+    span = value_range([image])
     width = style.page_width(5.0 if bar else 4.2)
     figure = style.new_figure(width, width - 1.0 if bar else width - 0.2, title, note)
     axes = figure.subplots()
-    shown = axes.imshow(image, cmap=cmap, vmin=0, vmax=WHITE)
+    shown = draw_pixels(axes, image, span, cmap)
     down, across = image.shape[:2]
     axes.set(xticks=range(0, across, 5), yticks=range(0, down, 5))
     axes.spines[:].set_visible(False)
     if bar:
-        style.colour_bar(axes, shown, "value", ticks=[*range(0, WHITE - 5, 50), WHITE])
+        style.colour_bar(axes, shown, "value", ticks=[*range(0, WHITE - 5, 50), WHITE] if span[1] == WHITE else None)
     return figure
 
 
@@ -137,7 +156,7 @@ class PixelValues:
     brightest: tuple[int, float]
 
 
-def compute_pixel_values(image: UInt8Array, pixel_scale: FloatArray) -> PixelValues:
+def compute_pixel_values(image: ImageArray, pixel_scale: FloatArray) -> PixelValues:
     """`pixel_scale` (LEVELS,) has the value of each grey value after preprocessing."""
     values, counts = np.unique(image, return_counts=True)
     corner, greatest = int(image[0, 0]), int(values[-1])

@@ -12,9 +12,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import PercentFormatter
 
 from harness.figures import style
-from harness.figures.image_sheets import COLUMNS, grid_of, new_sheet
+from harness.figures.image_sheets import COLUMNS, draw_pixels, grid_of, new_sheet, value_range
 from harness.figures.view import PredictedImage
-from harness.records import WHITE, FloatArray, UInt8Array
+from harness.records import FloatArray, ImageArray
 from harness.text import clean
 
 _LABEL = 22  # the most characters of a file name
@@ -164,8 +164,8 @@ def draw_prediction(
     return figure
 
 
-def _draw_picture(axes: Axes, image: UInt8Array) -> None:
-    axes.imshow(image, cmap="binary", vmin=0, vmax=WHITE)
+def _draw_picture(axes: Axes, image: ImageArray) -> None:
+    draw_pixels(axes, image, value_range([image]), "binary")
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
 

@@ -26,16 +26,12 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, fontManager
+from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import MaxNLocator
 
+from harness.figures.backend import font_families, users_settings_undone
 from harness.text import clean
-
-_DEFAULTS = {
-    name: value for name, value in dict.items(matplotlib.rcParamsDefault) if not name.startswith(("backend", "webagg"))
-}
-"""matplotlib's own settings."""
 
 Given = ParamSpec("Given")
 
@@ -58,13 +54,6 @@ TRAIN = BLUE
 HELD_OUT = VERMILLION
 RUNNING = SKY
 GAP = ORANGE
-
-_FAMILIES = (
-    "DejaVu Sans", "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans SC", "WenQuanYi Zen Hei", "Droid Sans Fallback",
-    "Microsoft YaHei", "Hiragino Sans", "PingFang SC", "Noto Sans Arabic", "Noto Sans Devanagari", "Noto Sans Thai",
-    "Arial Unicode MS",
-)  # fmt: skip
-"""Fonts in order: each character uses the first installed font that has it."""
 
 
 @dataclass(frozen=True)
@@ -113,12 +102,6 @@ def on_paper(page: PaperSize) -> Iterator[None]:
         _PAGE.reset(before)
 
 
-@lru_cache
-def _families() -> list[str]:
-    installed = {font.name for font in fontManager.ttflist}
-    return [name for name in _FAMILIES if name in installed]
-
-
 def _settings(page: PaperSize) -> dict[str, Any]:
     ticks = {
         f"{axis}tick.{name}": value
@@ -126,7 +109,7 @@ def _settings(page: PaperSize) -> dict[str, Any]:
         for name, value in (("labelsize", "small"), ("color", MUTED), ("labelcolor", INK), ("major.size", 3.0))
     }
     return ticks | {
-        "font.family": _families(), "font.size": page.font_size, "text.parse_math": False, "text.color": INK,
+        "font.family": font_families(), "font.size": page.font_size, "text.parse_math": False, "text.color": INK,
         "axes.titlelocation": "left", "axes.titlesize": "medium", "axes.titley": 1.0, "axes.labelcolor": INK,
         "axes.edgecolor": MUTED,
         "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True,
@@ -140,9 +123,7 @@ def _settings(page: PaperSize) -> dict[str, Any]:
 
 @contextmanager
 def _looking(settings: Any) -> Iterator[None]:
-    now = dict(dict.items(matplotlib.rcParams))
-    usual = {name: value for name, value in _DEFAULTS.items() if now[name] is not value and now[name] != value}
-    with matplotlib.rc_context(usual | settings), warnings.catch_warnings():
+    with matplotlib.rc_context(users_settings_undone() | settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")  # a box is drawn instead
         yield
 
@@ -309,7 +290,7 @@ def class_ticks(axes: Axes, names: Sequence[str], room: float) -> None:
 
 @lru_cache(maxsize=4_000)
 def _width(text: str, size: float, bold: bool) -> float:
-    font = FontProperties(family=_families(), size=size, weight="bold" if bold else "normal")
+    font = FontProperties(family=font_families(), size=size, weight="bold" if bold else "normal")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
         return float(text_to_path.get_text_width_height_descent(text, font, False)[0]) / 72

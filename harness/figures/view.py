@@ -6,14 +6,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from harness.records import Evaluation, FloatArray, History, Score, Split, UInt8Array
+from harness.records import Evaluation, FloatArray, History, ImageArray, Score, Split
 
 
 class Drawable(Protocol):
     """The data that figures of one run read. Each figure reads only some of it.
 
     `split` has the test images, `test` and `evaluation` the scores of the final weights on them, `train` the training
-    images. `pixel_scale` (LEVELS,) has each grey value after the model's preprocessing. `palette` is the setting of
+    images. `pixel_scale` (LEVELS,) has each grey value after the model's preprocessing (None for other
+    data). `palette` is the setting of
     that name. `noisy_labels` is the number of labels in `train` that are wrong on purpose.
     """
 
@@ -28,7 +29,7 @@ class Drawable(Protocol):
     @property
     def train(self) -> Split: ...
     @property
-    def pixel_scale(self) -> FloatArray: ...
+    def pixel_scale(self) -> FloatArray | None: ...
     @property
     def class_names(self) -> Sequence[str]: ...
     @property
@@ -47,7 +48,7 @@ class RunView:
     evaluation: Evaluation
     split: Split
     train: Split
-    pixel_scale: FloatArray
+    pixel_scale: FloatArray | None
     class_names: Sequence[str]
     title: str
     palette: str = "safe"
@@ -66,7 +67,7 @@ class PredictedImage:
     `index` is its index in the split, if it is from a split.
     """
 
-    image: UInt8Array
+    image: ImageArray
     probabilities: FloatArray
     true: int | None
     label: str

@@ -1,7 +1,7 @@
 """Keras models that take raw uint8 images: preprocessing is part of the model."""
 
 from harness.models.building import build_model
-from harness.models.custom import custom_objects
+from harness.models.custom import custom_objects, own_parts
 from harness.models.exporting import FORMATS, ExportFormat
 from harness.models.prediction import log_probabilities, probability_model
 from harness.models.preprocessing import float64_scale, pixel_scale
@@ -17,6 +17,7 @@ __all__ = [
     "float64_scale",
     "load_model",
     "log_probabilities",
+    "own_parts",
     "pixel_scale",
     "probability_model",
 ]

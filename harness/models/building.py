@@ -8,16 +8,17 @@ from contextlib import contextmanager
 from typing import Any
 
 from harness.config.schema import ModelConfig
-from harness.models.custom import check_custom, custom_outputs
+from harness.errors import ConfigError
+from harness.models.custom import check_custom, custom_outputs, own_or_named, register_objects
 from harness.models.preprocessing import preprocessing_layer
-from harness.records import DatasetSpec, UInt8Array
+from harness.records import DatasetSpec, ImageArray
 
 
 def build_model(
     model: ModelConfig,
     preprocessing: str,
     data: DatasetSpec,
-    training_images: UInt8Array,
+    training_images: ImageArray,
     mixed_precision: str = "none",
 ) -> Any:
     """A fresh, uncompiled `keras.Model` with weights drawn from Keras's global seed.
@@ -31,10 +32,13 @@ def build_model(
     import keras
 
     inputs = keras.Input(data.image_shape, dtype=data.dtype, name="pixels")
-    scaled = preprocessing_layer(preprocessing, training_images)(_shift(model.shift, inputs))
+    register_objects(model)
+    scaled = preprocessing_layer(preprocessing, training_images)(
+        _augmented(model, _flip(model.flip, _shift(model.shift, inputs)))
+    )
     if model.builder is not None:
         with _computing_in(mixed_precision):
-            answers = custom_outputs(model, _with_channel(scaled), data.classes)
+            answers = custom_outputs(model, _with_channel(scaled) if len(scaled.shape) > 2 else scaled, data.classes)
         whole = keras.Model(inputs, answers, name=_identifier(model.name))
         check_custom(whole, model, training_images)
         return whole
@@ -43,7 +47,7 @@ def build_model(
     outputs = keras.layers.Dense(
         data.classes,
         activation="softmax" if model.head == "softmax" else None,
-        kernel_regularizer=_penalty(model),
+        **_of_kernels(model),
         name="output",
     )(features)
     return keras.Model(inputs, outputs, name=_identifier(model.name))
@@ -78,6 +82,13 @@ def _shift(most: int, pixels: Any) -> Any:
     return move(_with_channel(pixels))
 
 
+def _flip(asked_for: bool, pixels: Any) -> Any:
+    """In training each image mirrored left to right, or not, equally likely."""
+    import keras
+
+    return keras.layers.RandomFlip("horizontal", name="flip")(_with_channel(pixels)) if asked_for else pixels
+
+
 def _with_channel(images: Any) -> Any:
     """(n, height, width, channels), as layers for images want them."""
     import keras
@@ -97,7 +108,7 @@ def _cnn(model: ModelConfig, images: Any) -> Any:
     maps = _with_channel(images)
     for number, filters in enumerate(model.filters, start=1):
         convolution = keras.layers.Conv2D(
-            filters, model.kernel_size, padding="same", kernel_regularizer=_penalty(model), name=f"convolution_{number}"
+            filters, model.kernel_size, padding="same", **_of_kernels(model), name=f"convolution_{number}"
         )
         maps = _activate(model, convolution(maps), f"convolution_{number}")
         maps = keras.layers.MaxPooling2D(model.pool_size, name=f"pooling_{number}")(maps)
@@ -112,7 +123,7 @@ def _dense_stack(model: ModelConfig, features: Any) -> Any:
 
     for number, units in enumerate(model.hidden_units(), start=1):
         name = f"hidden_{number}"
-        dense = keras.layers.Dense(units, kernel_regularizer=_penalty(model), name=name)
+        dense = keras.layers.Dense(units, **_of_kernels(model), name=name)
         features = _activate(model, dense(features), name)
         if model.dropout:
             features = keras.layers.Dropout(model.dropout, name=f"{name}_dropout")(features)
@@ -127,10 +138,35 @@ def _activate(model: ModelConfig, values: Any, name: str) -> Any:
     return keras.layers.Activation(model.activation, name=f"{name}_{model.activation}")(values)
 
 
-def _penalty(model: ModelConfig) -> Any:
+def _of_kernels(model: ModelConfig) -> dict[str, Any]:
+    """What the kernel of each layer begins with, is penalized by and is held within."""
     import keras
 
-    return keras.regularizers.L2(model.l2) if model.l2 else None
+    given: dict[str, Any] = {"kernel_regularizer": keras.regularizers.L2(model.l2) if model.l2 else None}
+    if model.initializer is not None:
+        given["kernel_initializer"] = own_or_named(model.initializer, "initializer", keras.initializers.Initializer)
+    if model.constraint is not None:
+        given["kernel_constraint"] = own_or_named(model.constraint, "constraint", keras.constraints.Constraint)
+    if model.max_norm is not None:
+        given["kernel_constraint"] = keras.constraints.MaxNorm(model.max_norm)
+    return given
+
+
+def _augmented(model: ModelConfig, pixels: Any) -> Any:
+    """In training, what the user's own layer makes of raw pixels; of the same shape."""
+    import keras
+
+    if model.augmentation is None:
+        return pixels
+    layer = own_or_named(model.augmentation, "augmentation", keras.layers.Layer)
+    images = _with_channel(pixels) if len(pixels.shape) > 2 else pixels
+    changed = layer(images)
+    if changed.shape != images.shape:
+        raise ConfigError(
+            f"model.augmentation={model.augmentation} makes {changed.shape[1:]} of images of {images.shape[1:]}; they "
+            "must keep their shape."
+        )
+    return changed
 
 
 def _identifier(name: str) -> str:

@@ -16,8 +16,8 @@ import numpy as np
 from harness.config.schema import ModelConfig
 from harness.config.validation import BUILDER_ARGUMENTS
 from harness.errors import ConfigError
-from harness.records import UInt8Array
-from harness.user_code import describe_error, load, objects
+from harness.records import ImageArray
+from harness.user_code import describe_error, is_reference, load, objects
 
 LOGITS, PROBABILITIES = "custom_logits", "custom_probabilities"
 _RESERVED = frozenset({"pixels", "shift", "channel", "preprocessing", "probabilities", LOGITS, PROBABILITIES})
@@ -55,7 +55,7 @@ def custom_outputs(model: ModelConfig, images: Any, classes: int) -> Any:
     return keras.layers.Activation("linear", dtype="float32", name=last)(answer)
 
 
-def check_custom(model: Any, config: ModelConfig, images: UInt8Array) -> None:
+def check_custom(model: Any, config: ModelConfig, images: ImageArray) -> None:
     """Make sure that the whole `model` answers what `model.head` says, tried on some of `images`, and that it can be
     loaded when it has been saved. Raises `ConfigError`."""
     import keras
@@ -91,12 +91,43 @@ def check_custom(model: Any, config: ModelConfig, images: UInt8Array) -> None:
 
 
 def custom_objects(config: ModelConfig) -> Mapping[str, Any]:
-    """The user's own classes and functions by name, for Keras to load a saved model; imports the module of the builder.
-    Raises as `user_code.load`."""
-    if config.builder is None:
-        return {}
-    load(config.builder)
-    return objects(config.builder)
+    """The user's own classes and functions by name, for Keras to load a saved model; imports their modules. Raises as
+    `user_code.load`."""
+    found: dict[str, Any] = {}
+    for reference in own_parts(config):
+        load(reference)
+        found |= objects(reference)
+    return found
+
+
+def own_parts(config: ModelConfig) -> list[str]:
+    """The references to code that the model is made of."""
+    named = (config.builder, config.augmentation, config.initializer, config.constraint)
+    return [reference for reference in named if reference is not None and is_reference(reference)]
+
+
+def register_objects(config: ModelConfig) -> None:
+    """Let Keras find the user's own classes by name, in this process, where it copies a model or loads it."""
+    import keras
+
+    keras.saving.get_custom_objects().update(custom_objects(config))
+
+
+def own_or_named(text: str, setting: str, kind: Any) -> Any:
+    """What `model.SETTING` names: one of Keras by name, or what a function (or class) of the user's own returns.
+
+    Raises `ConfigError` where that is no `kind`, and as `user_code.load`.
+    """
+    if not is_reference(text):
+        return text
+    function = load(text, {}, (), f"model.{setting}")
+    try:
+        made = function()
+    except Exception as error:  # whatever the user's code raises
+        raise ConfigError(f"model.{setting}={text} failed: {describe_error(error)}") from error
+    if not isinstance(made, kind):
+        raise ConfigError(f"model.{setting}={text} returns {type(made).__name__}; a keras {kind.__name__} is wanted.")
+    return made
 
 
 def _check_made(reference: str, made: Any, shape: tuple[int, ...]) -> None:

@@ -57,7 +57,7 @@ def _write_saved_model(file: Path, folder: Path, load: Callable[[Path], Any] = _
 
     archive = keras.export.ExportArchive()
     archive.track(model)
-    signature = [tf.TensorSpec(model.inputs[0].shape, tf.uint8, name="pixels")]
+    signature = [tf.TensorSpec(model.inputs[0].shape, model.inputs[0].dtype, name="pixels")]
     archive.add_endpoint("serve", probabilities, input_signature=signature)  # the first one is `serving_default` too
     archive.write_out(folder, verbose=False)
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import RequestError, suggestion
-from harness.records import FloatArray, IntArray, UInt8Array
+from harness.records import FloatArray, ImageArray, IntArray
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -124,7 +124,7 @@ def select_layers(layers: Sequence[Layer], name: str) -> tuple[Layer, ...]:
 
 
 def observe_layers(
-    model: Any, layers: Sequence[Layer], image: UInt8Array, test_images: UInt8Array
+    model: Any, layers: Sequence[Layer], image: ImageArray, test_images: ImageArray
 ) -> tuple[LayerOutput, ...]:
     """What `layers` of `model` put out for one `image` in inference mode, and for how many of `test_images`
     (n, ...) each unit of a ReLU is on."""
@@ -133,7 +133,7 @@ def observe_layers(
     return tuple(LayerOutput(layer, values[layer.name], active.get(layer.name), len(test_images)) for layer in layers)
 
 
-def layer_outputs(model: Any, layers: Sequence[Layer], image: UInt8Array) -> dict[str, FloatArray]:
+def layer_outputs(model: Any, layers: Sequence[Layer], image: ImageArray) -> dict[str, FloatArray]:
     """By layer, what it puts out for one `image` uint8, without the axis of images."""
     import keras
 
@@ -141,7 +141,7 @@ def layer_outputs(model: Any, layers: Sequence[Layer], image: UInt8Array) -> dic
     return {name: keras.ops.convert_to_numpy(output)[0].astype(np.float64) for name, output in outputs.items()}
 
 
-def count_active(model: Any, layers: Sequence[Layer], images: UInt8Array) -> dict[str, IntArray]:
+def count_active(model: Any, layers: Sequence[Layer], images: ImageArray) -> dict[str, IntArray]:
     """By layer, for how many of `images` (n, ...) uint8 each unit is not 0 (a channel: 0 anywhere), (units,)."""
     import tensorflow as tf
 
@@ -149,7 +149,7 @@ def count_active(model: Any, layers: Sequence[Layer], images: UInt8Array) -> dic
         return {}
     inner = _up_to(model, layers)
 
-    @tf.function(input_signature=[tf.TensorSpec(model.inputs[0].shape, tf.uint8)])  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=[tf.TensorSpec(model.inputs[0].shape, model.inputs[0].dtype)])  # type: ignore[untyped-decorator]
     def counted(chunk: Any) -> dict[str, Any]:
         return {name: _times_active(output) for name, output in inner(chunk, training=False).items()}
 

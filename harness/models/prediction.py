@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from harness.models.custom import LOGITS, PROBABILITIES
-from harness.records import FloatArray, UInt8Array, Weights
+from harness.records import FloatArray, ImageArray, Weights
 
 CHUNK = 2_000
 """Images in one forward pass: large enough to be fast, small enough for a convolution's memory."""
@@ -41,14 +41,14 @@ def probability_model(model: Any, head: str) -> Any:
     return keras.Model(model.input, keras.layers.Softmax(name="probabilities")(model.output), name=model.name)
 
 
-def log_probabilities(model: Any, weights: Weights | None = None) -> Callable[[UInt8Array], FloatArray]:
+def log_probabilities(model: Any, weights: Weights | None = None) -> Callable[[ImageArray], FloatArray]:
     """A function from images uint8 to natural-log probabilities (n, classes) float64, in inference mode.
 
     It answers with `weights`, or else with those that `model` has at each call. The logits are taken whatever the head,
     as Keras's own losses do, so that a confident mistake keeps its full loss.
     """
 
-    def predict(images: UInt8Array) -> FloatArray:
+    def predict(images: ImageArray) -> FloatArray:
         program = _program(model)
         for ours, theirs in zip(weights or model.weights, program.model.weights, strict=True):
             theirs.assign(ours)
@@ -59,7 +59,7 @@ def log_probabilities(model: Any, weights: Weights | None = None) -> Callable[[U
 
 
 def _program(model: Any) -> _Program:
-    structure = repr(model.get_config())
+    structure = repr((model.get_config(), [id(type(layer)) for layer in model._flatten_layers()]))  # code may change
     if structure in _programs:
         _programs.move_to_end(structure)
     else:
@@ -77,7 +77,7 @@ def _build(model: Any) -> _Program:
     last = copy.layers[-1].name
     if {LOGITS, PROBABILITIES} & {layer.name for layer in copy.layers}:
 
-        @tf.function(input_signature=[tf.TensorSpec(copy.inputs[0].shape, tf.uint8)])  # type: ignore[untyped-decorator]
+        @tf.function(input_signature=[tf.TensorSpec(copy.inputs[0].shape, copy.inputs[0].dtype)])  # type: ignore[untyped-decorator]
         def answered(images: Any) -> Any:
             answers = copy(images, training=False)
             return answers if last == LOGITS else _before_softmax(answers)
@@ -86,7 +86,7 @@ def _build(model: Any) -> _Program:
     output = copy.get_layer("output")
     features = keras.Model(copy.inputs, output.input)
 
-    @tf.function(input_signature=[tf.TensorSpec(copy.inputs[0].shape, tf.uint8)])  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=[tf.TensorSpec(copy.inputs[0].shape, copy.inputs[0].dtype)])  # type: ignore[untyped-decorator]
     def logits(images: Any) -> Any:
         return tf.matmul(tf.cast(features(images, training=False), output.kernel.dtype), output.kernel) + output.bias
 

@@ -54,13 +54,13 @@ def check_classifier(
         len(takes) != 1
         or None in takes[0]
         or (shape is not None and takes[0] != shape)
-        or model.inputs[0].dtype != "uint8"
+        or model.inputs[0].dtype not in ("uint8", "float32")
         or not (_ends_as_custom(model, classes) if custom else _ends_in_dense(output, answers, classes))
         or not all(_LAYER_NAME.fullmatch(layer.name) for layer in model.layers)
     ):
         raise RequestError(
-            "The model is none that the harness builds: one input of images (uint8) of the size that the run was given "
-            "and one dense layer at the end, called output, with a value for each class."
+            "The model is none that the harness builds: one input of images (uint8 or float32) of the size that the "
+            "run was given and one dense layer at the end, called output, with a value for each class."
         )
 
 

@@ -60,10 +60,8 @@ def check_code(store: Store, record: RunRecord, config: Config) -> None:
 
 def changed_code(record: RunRecord, config: Config) -> list[str]:
     """The settings whose code is not that of the recorded run any more. Raises `ConfigError` where it is gone."""
-    digests = code_digests(config)
-    return [
-        key.removeprefix("code.") for key, digest in digests.items() if record.parameters.get(key) != digest[:SHOWN]
-    ]
+    found = {key: digest[:SHOWN] for key, digest in code_digests(config).items()}
+    return [key.removeprefix("code.") for key, digest in found.items() if record.parameters.get(key) != digest]
 
 
 def _described(source: UserSource) -> dict[str, Any]:

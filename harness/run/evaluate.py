@@ -13,12 +13,12 @@ from harness.errors import TrainingError
 from harness.metrics import best_epoch
 from harness.models import log_probabilities
 from harness.own_metrics import Metric, scores_of
-from harness.records import Evaluation, Fitted, FloatArray, Score, Split, Splits, Stages, UInt8Array, Weights
+from harness.records import Evaluation, Fitted, FloatArray, ImageArray, Score, Split, Splits, Stages, Weights
 from harness.training import weights_of
 
 log = logging.getLogger(__name__)
 
-LogProbabilities = Callable[[UInt8Array], FloatArray]
+LogProbabilities = Callable[[ImageArray], FloatArray]
 
 
 def evaluate(

@@ -20,7 +20,7 @@ from harness.figures import RunView, per_class_table, run_figures
 from harness.machine import available_cpus
 from harness.models import build_model, pixel_scale, probability_model
 from harness.own_metrics import load_metrics
-from harness.records import RunRecord, Split
+from harness.records import RunRecord, Split, is_grey
 from harness.run.checkpoint import Checkpoint
 from harness.run.code import log_code
 from harness.run.evaluate import evaluate_stages
@@ -39,6 +39,7 @@ from harness.training import (
     fit,
     import_tensorflow,
     intra_op_threads,
+    load_callbacks,
     seed_everything,
     weight_shapes,
 )
@@ -115,6 +116,7 @@ def execute(
 
         images, preprocessing = splits.train.images, config.dataset.preprocessing
         model = build_model(config.model, preprocessing, spec, images, config.mixed_precision)
+        callbacks = [*callbacks, *load_callbacks(config)]
         engine, reason = choose_engine(config, callbacks, model, splits.train)
         log.info("engine %s (%s), %d parameters", engine, reason, model.count_params())
         tracked.set_tags(
@@ -144,9 +146,9 @@ def execute(
             log_state(tracked, capture(model, history.last_epoch))
         tracked.log_table("per_class.json", per_class_table(test))
         tracked.log_predictions({split: score.by_image for split, score in stages.held_out.items()})
-        scale, palette = pixel_scale(model), config.palette
+        scale = pixel_scale(model) if is_grey(splits.train.images) else None
         names, wrong = spec.class_names, splits.noisy_labels
-        view = RunView(history, test, splits.test, splits.train, scale, names, context.name, palette, wrong)
+        view = RunView(history, test, splits.test, splits.train, scale, names, context.name, config.palette, wrong)
         for name, figure in run_figures(view, config.figures or "few"):
             tracked.log_figure(name, figure)
 

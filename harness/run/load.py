@@ -16,8 +16,8 @@ from harness.config.schema import Config
 from harness.data import load_splits, publication
 from harness.errors import RequestError
 from harness.images import DATASET_TAG
-from harness.models import KERAS_FILE, check_classifier, custom_objects, load_model, log_probabilities
-from harness.records import DIGEST_PARAMETERS, Dataset, DatasetSpec, FloatArray, RunRecord, Split, Splits, UInt8Array
+from harness.models import KERAS_FILE, check_classifier, custom_objects, load_model, log_probabilities, own_parts
+from harness.records import DIGEST_PARAMETERS, Dataset, DatasetSpec, FloatArray, ImageArray, RunRecord, Split, Splits
 from harness.run.code import changed_code
 from harness.tracking.models import find_trained, model_folder, run_artifact
 from harness.tracking.selection import CLASS_NAMES
@@ -45,7 +45,7 @@ class TrainedRun:
     def class_names(self) -> tuple[str, ...]:
         return self.spec.class_names
 
-    def probabilities(self, images: UInt8Array) -> FloatArray:
+    def probabilities(self, images: ImageArray) -> FloatArray:
         """The class probabilities (n, classes) of images (n, *image_shape) uint8; each row sums to 1."""
         return np.asarray(np.exp(log_probabilities(self.model)(images)))
 
@@ -75,23 +75,25 @@ def open_model(store: Store, record: RunRecord, config: Config) -> TrainedRun:
         check_classifier(model, shape, len(names), is_custom(config))
     digests = {split: record.parameters.get(key, "None") for split, key in DIGEST_PARAMETERS.items()}
     given = {split: digest for split, digest in digests.items() if digest != "None"}
-    return TrainedRun(record, config, model, DatasetSpec(config.dataset.name, shape, names, given))
+    return TrainedRun(
+        record, config, model, DatasetSpec(config.dataset.name, shape, names, given, str(model.inputs[0].dtype))
+    )
 
 
 def load_saved(file: Path, record: RunRecord, config: Config) -> Any:
     """The run's model, which is in `file`. The module of a model of somebody's own is imported only if it has layers
     that Keras does not know; a warning says if it is not the code that the run was trained with. Raises `RequestError`,
     also for code that the user has not named (`user_code.check_allowed`)."""
-    if not is_custom(config):
+    if not own_parts(config.model):
         return load_model(file)
     try:
         return load_model(file)
     except RequestError:
         objects = custom_objects(config.model)
-    if "model.builder" in changed_code(record, config):
+    if changed := [key for key in changed_code(record, config) if key.startswith("model.")]:
         log.warning(
             "The run %s (%s) was trained with another source of %s: its layers compute here as they are written now.",
-            *(record.name, record.run_id, config.model.builder),
+            *(record.name, record.run_id, ", ".join(changed)),
         )
     return load_model(file, objects)
 

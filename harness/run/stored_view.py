@@ -8,7 +8,7 @@ from functools import cached_property
 from harness.config.schema import Config
 from harness.errors import RequestError
 from harness.models import log_probabilities, pixel_scale
-from harness.records import Dataset, Evaluation, FloatArray, History, RunRecord, Score, Split, Splits
+from harness.records import Dataset, Evaluation, FloatArray, History, RunRecord, Score, Split, Splits, is_grey
 from harness.run.evaluate import evaluate
 from harness.run.load import TrainedRun, open_model, read_config
 from harness.tracking.reading import read_series
@@ -64,8 +64,8 @@ class StoredView:
         return self._data[1].train
 
     @cached_property
-    def pixel_scale(self) -> FloatArray:
-        return pixel_scale(self._trained.model)
+    def pixel_scale(self) -> FloatArray | None:
+        return pixel_scale(self._trained.model) if is_grey(self.train.images) else None
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from harness.config.schema import SAVED, STATE_SUFFIX, Config, flatten, settings
 from harness.data import load_splits, variant
 from harness.errors import ConfigError, DataError, RequestError
 from harness.images import DATASET_TAG
+from harness.models import custom_objects
 from harness.records import DIGEST_PARAMETERS, VARIANT_PARAMETER, Dataset, RunRecord, RunState, Splits
 from harness.run.load import read_config
 from harness.tracking.models import find_trained, run_artifact
@@ -66,7 +67,8 @@ def find_start(store: Store, config: Config, recorded: Mapping[str, str] = Mappi
         config = replace(config, regime=replace(config.regime, continue_from=before))
         named = before
     if (file := _file(named)) is not None:
-        state = read_state(file) if file.suffix == STATE_SUFFIX else state_of_model(file)
+        own = file.suffix == STATE_SUFFIX
+        state = read_state(file) if own else state_of_model(file, custom_objects(config.model))
         state = replace(state, progress=None, fingerprint="")  # of a checkpoint: another run's metrics and callbacks
         digest = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
         return Start(state, _parameters(str(file.resolve()), state, digest))

@@ -12,13 +12,14 @@ import keras
 import numpy as np
 
 from harness.config.schema import MONITORS, Config, RegimeConfig
-from harness.errors import TrainingError
+from harness.errors import ConfigError, TrainingError
 from harness.metrics import best_epoch, gap_accuracy, gap_loss
 from harness.records import Fitted, History, Split, Weights
 from harness.training.events import TrainingObserver
 from harness.training.schedules import learning_rate_factor
 from harness.training.scoring import Measures
 from harness.training.state import EpochSpan, Progress, TrainingState, capture, weights_of
+from harness.user_code import describe_error, load
 
 KEPT: Mapping[str, tuple[str, ...]] = {
     "EpochRecorder": ("best_weights",),
@@ -152,6 +153,25 @@ def stop_reason(history: History, span: EpochSpan) -> str:
     """Why training that was to go through `span` ended after the epochs in `history`, in words."""
     trained = history.last_epoch
     return "all epochs trained" if trained == span.last else f"stopped early after epoch {trained} of {span.last}"
+
+
+def own_callbacks(references: Sequence[str]) -> list[Any]:
+    """Callbacks of the user's own: what functions (or classes) without arguments return. Raises as `user_code.load`,
+    and `ConfigError` for what is no Keras callback."""
+    made = []
+    for reference in references:
+        function = load(reference, {}, (), "regime.callbacks")
+        try:
+            callback = function()
+        except Exception as error:  # whatever the user's code raises
+            raise ConfigError(f"regime.callbacks: {reference} failed: {describe_error(error)}") from error
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise ConfigError(
+                f"regime.callbacks: {reference} returns {type(callback).__name__}; a keras.callbacks.Callback is "
+                "wanted."
+            )
+        made.append(callback)
+    return made
 
 
 def regime_callbacks(config: Config, before: int = 0) -> list[Any]:

@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from harness.config.fingerprint import code_digests
 from harness.config.schema import Config, flatten, settings_with
-from harness.records import Fitted, Split
-from harness.training.compiling import build_accuracy, build_loss, build_optimizer, labels_form
+from harness.records import Fitted, FloatArray, Split
+from harness.training.compiling import build_accuracy, build_loss, build_optimizer, class_weights, labels_form
 from harness.training.events import TrainingObserver
 from harness.training.scoring import Scorer, build_measures, build_scorer, on_device
 from harness.training.seeding import epoch_order
@@ -63,7 +64,7 @@ def fit(
     from harness.training.random_layers import threefry_draws
 
     regime = config.regime
-    program = _program(model, config, len(train))
+    program = _program(model, config, train)
     model.compile(
         optimizer=build_optimizer(config.optimizer, config.mixed_precision),
         loss=build_loss(regime, config.model.head),
@@ -117,7 +118,7 @@ def obstacle(model: Any, config: Config, train: Split) -> str:
     from harness.training.random_layers import threefry_draws
 
     try:
-        program = _program(model, config, len(train))
+        program = _program(model, config, train)
         _copy(model.variables, program.model.variables)
         tried = train.images[:_TRIED]
         if not np.allclose(model(tried, training=False), program.model(tried, training=False), rtol=1e-4, atol=1e-5):
@@ -146,28 +147,30 @@ def helped_by_xla(model: Any) -> bool:
     return bool(tf.config.list_physical_devices("GPU")) or not convolves
 
 
-def _program(model: Any, config: Config, size: int) -> Program:
-    key = _structure(model, config, size)
+def _program(model: Any, config: Config, train: Split) -> Program:
+    size, weights = len(train), class_weights(config.regime, train.labels, model.outputs[0].shape[-1])
+    key = _structure(model, config, size, weights)
     if key in _programs:
         _programs.move_to_end(key)
     else:
-        _programs[key] = _build(model, config, size)
+        _programs[key] = _build(model, config, size, weights)
         if len(_programs) > PROGRAMS_KEPT:
             _programs.popitem(last=False)
     return _programs[key]
 
 
-def _structure(model: Any, config: Config, size: int) -> Hashable:
+def _structure(model: Any, config: Config, size: int, weights: FloatArray | None) -> Hashable:
     """What is compiled into a program: everything but seed, weights, learning rate and the number of epochs."""
     regime, given = config.regime, settings_with("data")
     optimizer = {key: value for key, value in flatten(config.optimizer, "optimizer.").items() if key not in given}
     return repr((
         model.get_config(), optimizer, config.mixed_precision, labels_form(regime), regime.label_smoothing,
-        regime.batch_size, size,
+        regime.batch_size, size, regime.loss, regime.loss_options, code_digests(config),
+        None if weights is None else weights.tolist(),
     ))  # fmt: skip
 
 
-def _build(model: Any, config: Config, size: int) -> Program:
+def _build(model: Any, config: Config, size: int, weights: FloatArray | None) -> Program:
     import keras
 
     from harness.training.random_layers import compilable_by_xla
@@ -180,12 +183,12 @@ def _build(model: Any, config: Config, size: int) -> Program:
     return Program(
         copy,
         optimizer,
-        _epoch(copy, optimizer, config, size, jit_compile and compilable_by_xla(copy)),
+        _epoch(copy, optimizer, config, size, weights, jit_compile and compilable_by_xla(copy)),
         build_scorer(copy, config.model.head, jit_compile),
     )
 
 
-def _epoch(model: Any, optimizer: Any, config: Config, size: int, jit_compile: bool) -> Any:
+def _epoch(model: Any, optimizer: Any, config: Config, size: int, weights: FloatArray | None, jit_compile: bool) -> Any:
     """The compiled epoch: (images, labels, order) to the running averages of loss and accuracy, as `fit` has them."""
     import tensorflow as tf
 
@@ -194,10 +197,13 @@ def _epoch(model: Any, optimizer: Any, config: Config, size: int, jit_compile: b
     steps, rest = divmod(size, batch_size)
 
     def train_on(images: Any, labels: Any, count: int) -> tuple[Any, Any]:
-        targets = labels if form == "integers" else tf.one_hot(labels, model.outputs[0].shape[-1])
+        targets = labels if form == "integers" else tf.one_hot(tf.cast(labels, tf.int32), model.outputs[0].shape[-1])
         with tf.GradientTape() as tape:
             outputs = model(images, training=True)
-            loss = measure(targets, outputs)
+            counted = (
+                None if weights is None else tf.gather(tf.constant(weights, tf.float32), tf.cast(labels, tf.int32))
+            )
+            loss = measure(targets, outputs, counted)
             if model.losses:
                 loss = loss + tf.add_n(model.losses)
             scaled = optimizer.scale_loss(loss)

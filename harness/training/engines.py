@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from harness.config.schema import Config
+from harness.config.schema import Config, references
 from harness.errors import ConfigError, HarnessError, TrainingError
 from harness.records import Fitted, Split
 from harness.training import compiled_engine, keras_engine
@@ -16,6 +16,10 @@ from harness.user_code import describe_error
 Engine = Callable[[Any, Config, Split, Split | None, TrainingObserver, Sequence[Any], TrainingState | None], Fitted]
 
 ENGINES: Mapping[str, Engine] = {"compiled": compiled_engine.fit, "keras": keras_engine.fit}
+
+
+_TRACED = ("model.", "regime.loss")
+"""The beginnings of the settings whose functions are part of a compiled step."""
 
 
 def choose_engine(
@@ -34,13 +38,13 @@ def choose_engine(
         )
     if watchers and config.engine == "auto":
         return "keras", f"auto: {', '.join(watchers)} must see every batch"
-    if config.model.builder is not None and config.engine != "keras" and model is not None and train is not None:
+    named = references(config)
+    own = ", ".join(named[key] for key in named if key.startswith(_TRACED))
+    if own and config.engine != "keras" and model is not None and train is not None:
         if (problem := compiled_engine.obstacle(model, config, train)) and config.engine == "compiled":
-            raise ConfigError(
-                f"engine=compiled: it cannot train {config.model.builder} ({problem}). Use engine=keras or engine=auto."
-            )
+            raise ConfigError(f"engine=compiled: it cannot train {own} ({problem}). Use engine=keras or engine=auto.")
         if problem:
-            return "keras", f"auto: the compiled engine cannot train {config.model.builder} ({problem})"
+            return "keras", f"auto: the compiled engine cannot train {own} ({problem})"
     if config.engine != "auto":
         return config.engine, "asked for"
     return "compiled", "auto: nothing must see every batch"
@@ -79,6 +83,15 @@ def fit(
     except HarnessError:
         raise
     except Exception as error:  # whatever the user's layers raise
-        if config.model.builder is None:
+        if not (named := references(config)):
             raise
-        raise TrainingError(f"{config.model.builder} cannot be trained: {describe_error(error)}") from error
+        raise TrainingError(f"Training with {', '.join(named.values())} failed: {describe_error(error)}") from error
+
+
+def load_callbacks(config: Config) -> list[Any]:
+    """The callbacks of the user's own (`regime.callbacks`). Raises as `callbacks.own_callbacks`."""
+    if not config.regime.callbacks:
+        return []
+    from harness.training.callbacks import own_callbacks
+
+    return own_callbacks(config.regime.callbacks)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from harness.config.schema import Config
-from harness.records import Fitted, Split
-from harness.training.compiling import build_accuracy, build_loss, build_optimizer, labels_form
+from harness.records import Fitted, FloatArray, Split
+from harness.training.compiling import build_accuracy, build_loss, build_optimizer, class_weights, labels_form
 from harness.training.events import TrainingObserver
 from harness.training.scoring import build_measures, build_scorer
 from harness.training.seeding import epoch_order
@@ -47,7 +47,9 @@ def fit(
     # Built inside `fit`, ScheduleFreeAdamW would start its averages from zero instead of from the weights (Keras 3.15).
     model.optimizer.build(model.trainable_variables)
     span = begin(model, start, regime.epochs)
-    batches, set_order = _batches(train, regime.batch_size, labels_form(regime), model.outputs[0].shape[-1])
+    classes = model.outputs[0].shape[-1]
+    weights = class_weights(regime, train.labels, classes)
+    batches, set_order = _batches(train, regime.batch_size, labels_form(regime), classes, weights)
 
     def reorder(epoch: int, logs: Any) -> None:
         order = epoch_order(config.seed, epoch + 1, len(train)) if regime.shuffle else np.arange(len(train))
@@ -77,7 +79,9 @@ def fit(
     return recorder.fitted()
 
 
-def _batches(train: Split, batch_size: int, labels: str, classes: int) -> tuple[Any, Callable[[Any], None]]:
+def _batches(
+    train: Split, batch_size: int, labels: str, classes: int, weights: FloatArray | None
+) -> tuple[Any, Callable[[Any], None]]:
     """A `tf.data.Dataset` of one epoch, and the function that sets the order of the next one.
 
     The order lives in a variable that the pipeline reads while it runs: a permutation of our own instead of
@@ -88,10 +92,11 @@ def _batches(train: Split, batch_size: int, labels: str, classes: int) -> tuple[
 
     images = tf.constant(train.images)
     targets = tf.constant(train.labels if labels == "integers" else keras.utils.to_categorical(train.labels, classes))
+    arrays = (images, targets) if weights is None else (images, targets, tf.constant(weights[train.labels], tf.float32))
     order = tf.Variable(tf.range(len(train), dtype=tf.int64), trainable=False)
 
-    def epoch(_: Any) -> tuple[Any, Any]:
-        return tf.gather(images, order), tf.gather(targets, order)
+    def epoch(_: Any) -> tuple[Any, ...]:
+        return tuple(tf.gather(array, order) for array in arrays)
 
     # The whole epoch is gathered at once and then cut into batches: faster than a gather for each batch.
     steps = math.ceil(len(train) / batch_size)

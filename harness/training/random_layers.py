@@ -19,7 +19,7 @@ import tensorflow as tf
 
 @contextmanager
 def threefry_draws(model: Any) -> Iterator[None]:
-    """In the block, dropout and shifts of `model` draw from Threefry; layers and seeds stay Keras's own."""
+    """In the block, dropout, shifts and flips of `model` draw from Threefry; layers and seeds stay Keras's own."""
     replaced = [(layer, call) for layer in every_layer(model) if (call := _replacement(layer)) is not None]
     for layer, call in replaced:
         layer.call = partial(call, layer)
@@ -45,6 +45,8 @@ def _replacement(layer: Any) -> Callable[..., Any] | None:
         return _drop
     if type(layer) is keras.layers.RandomTranslation and layer.name == "shift":  # the harness's own
         return _shift
+    if type(layer) is keras.layers.RandomFlip and layer.name == "flip":  # likewise
+        return _flip
     return None
 
 
@@ -71,6 +73,15 @@ def _shift(layer: Any, images: Any, training: bool = True) -> Any:
             around[axis] = [most, most]
             positions = tf.range(size) + most - moves[:, tf.newaxis]
             images = tf.gather(tf.pad(images, around), positions, axis=axis, batch_dims=1)
+    return tf.cast(images, layer.compute_dtype)
+
+
+def _flip(layer: Any, images: Any, training: bool = True) -> Any:
+    """What `keras.layers.RandomFlip("horizontal")` does to images (n, height, width, channels)."""
+    if training:
+        seed = tf.cast(layer.generator.next(), tf.int32)
+        kept = _kept(tf.shape(images)[:1], seed, tf.constant(2**31, tf.uint32))
+        images = tf.where(kept[:, tf.newaxis, tf.newaxis, tf.newaxis], images, tf.reverse(images, [2]))
     return tf.cast(images, layer.compute_dtype)
 
 

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 
 from harness.config.schema import ScheduleConfig
+from harness.config.validation import SCHEDULE_ARGUMENTS
+from harness.user_code import is_reference, load
 
 
 def _constant(schedule: ScheduleConfig, epoch: int, epochs: int) -> float:
@@ -38,9 +40,13 @@ SCHEDULES: Mapping[str, Callable[[ScheduleConfig, int, int], float]] = {
 def learning_rate_factor(schedule: ScheduleConfig, epoch: int, epochs: int) -> float:
     """What the base rate is multiplied by in `epoch` (from 1) of `epochs`.
 
-    During a warm-up of w epochs the factor is epoch / (w + 1); the schedule proper spans the epochs after it.
+    During a warm-up of w epochs the factor is epoch / (w + 1); the schedule proper spans the epochs after it. One of
+    the user's own is called with the epoch (from 1) and the number of epochs, both without the warm-up.
     """
     warmup = schedule.warmup_epochs
     if epoch <= warmup:
         return epoch / (warmup + 1)
+    if is_reference(schedule.name):
+        own = load(schedule.name, schedule.options, SCHEDULE_ARGUMENTS, "regime.schedule.options")
+        return float(own(epoch - warmup, epochs - warmup, **schedule.options))
     return SCHEDULES[schedule.name](schedule, epoch - warmup - 1, epochs - warmup)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from harness.own_metrics import by_split, load_metrics, scores_of
-from harness.records import Split, UInt8Array
+from harness.records import ImageArray, LabelArray, Split
 
 CHUNK = 2_000
 """Images in one forward pass: large enough to be fast, small enough for a convolution's memory."""
@@ -38,7 +38,8 @@ def build_scorer(model: Any, head: str, jit_compile: bool) -> Scorer:
         def add(number: Any, loss: Any, right: Any) -> tuple[Any, Any, Any]:
             start = number * CHUNK
             more_loss, more_right = totals(
-                tf.slice(images, [start, 0, 0], [CHUNK, *images.shape[1:]]), tf.slice(labels, [start], [CHUNK])
+                tf.slice(images, [start] + [0] * (len(images.shape) - 1), [CHUNK, *images.shape[1:]]),
+                tf.slice(labels, [start], [CHUNK]),
             )
             return number + 1, loss + more_loss, right + more_right
 
@@ -93,7 +94,7 @@ def build_measures(model: Any, names: Sequence[str], head: str) -> Measures:
 _held: dict[int, Any] = {}
 
 
-def on_device(array: UInt8Array) -> Any:
+def on_device(array: ImageArray | LabelArray) -> Any:
     """`array` as a tensor; the same tensor for the same array object, which must not be written to meanwhile."""
     import tensorflow as tf
 

@@ -260,16 +260,17 @@ def _progress(archive: Any) -> Progress:
     return Progress(described["before"], described["series"], described["stopped"], callbacks)
 
 
-def state_of_model(file: Path) -> TrainingState:
+def state_of_model(file: Path, objects: Mapping[str, Any] | None = None) -> TrainingState:
     """The weights of a saved Keras model, and its optimizer's state if it was saved with one.
 
-    How many epochs lie behind them is not in the file: 0. Raises `RequestError` if it cannot be read.
+    How many epochs lie behind them is not in the file: 0. `objects` are classes of the user's own by name. Raises
+    `RequestError` if it cannot be read.
     """
     import keras
 
     try:
         with bounded_model(file, keras.layers.Layer):
-            return capture(keras.models.load_model(file), 0)
+            return capture(keras.models.load_model(file, custom_objects=objects), 0)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, zipfile.BadZipFile) as error:
         raise RequestError(f"{file} is no Keras model that can be read ({error}).") from error
 

@@ -52,7 +52,7 @@ def test_what_is_promised_was_measured(key: Key, promised: str, value: float) ->
 def test_what_falls_short_is_said_beside_the_table() -> None:
     text = " ".join(PAGE.read_text().partition("## Calibration")[2].split())
     (key,) = SAID_TO_FALL_SHORT
-    assert f"of three draws the interval holds the mean in {stated()[1][key][1]:.0f} %" in text
+    assert f"too narrow: it contains the mean in {stated()[1][key][1]:.0f} % of cases" in text
 
 
 @pytest.mark.slow

@@ -19,8 +19,9 @@ LIKE_NUMBERS = [
 
 def test_text_settings_are_those_without_choices() -> None:
     assert {
-        "dataset.name", "dataset.directory", "dataset.file", "dataset.loader", "model.builder", "model.name",
-        "regime.continue_from", "tracking.uri", "tracking.experiment", "tracking.run_name", "tracking.parent_run",
+        "dataset.name", "dataset.directory", "dataset.file", "dataset.loader", "model.augmentation", "model.builder",
+        "model.name", "regime.continue_from", "tracking.uri", "tracking.experiment", "tracking.run_name",
+        "tracking.parent_run",
     } == TEXTS  # fmt: skip
 
 

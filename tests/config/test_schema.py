@@ -136,7 +136,7 @@ def test_every_setting_has_an_effect_under_a_new_choice() -> None:
 
 def test_settings_are_found_by_the_name_of_a_trait() -> None:
     assert settings_with("failures") == ("timeout", "retries", "max_failures", "fail_fast")
-    assert settings_with("time", "presence") == ("model.dropout", "model.l2", "model.shift")
+    assert settings_with("time", "presence") == ("model.dropout", "model.l2", "model.shift", "model.flip")
     assert "tracking." in settings_with("operational")
 
 

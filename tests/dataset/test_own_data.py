@@ -93,6 +93,23 @@ def test_a_file_as_keras_has_them_is_a_dataset(tmp_path: Path) -> None:
     assert not dataset.train.images.flags.writeable
 
 
+def test_vectors_are_a_dataset_too(tmp_path: Path) -> None:
+    from sklearn.datasets import load_breast_cancer
+
+    cancer = load_breast_cancer()
+    values, labels, names = cancer.data, cancer.target, cancer.target_names
+    dataset = from_npz(
+        tmp_path / "cancer.npz",
+        x_train=values[:400],
+        y_train=labels[:400],
+        x_test=values[400:],
+        y_test=labels[400:],
+        class_names=names,
+    )
+    assert (dataset.class_names, dataset.spec.image_shape) == (("malignant", "benign"), (30,))
+    np.testing.assert_array_equal(dataset.train.images, values[:400].astype(np.float32))
+
+
 @pytest.mark.parametrize(
     ("given", "kept"),
     [
@@ -665,14 +682,14 @@ def test_classes_of_few_images_are_split_as_far_as_they_can_be(
         "dataset=npz",
         f"dataset.file={file}",
         "regime.validation.strategy=stratified",
-        "regime.validation.size=40",
+        "regime.validation.size=30",
     ]
     config = compose_config(words)
     splits = load_splits(config.dataset, config.regime.validation)[1]
     assert splits.validation is not None
-    assert len(splits.validation) == 40
+    assert len(splits.validation) == 30
     assert set(splits.train.labels) == set(range(50))
-    assert "30 classes (20, 21, 22, ...) have one training image, which is trained on" in caplog.text
+    assert "30 classes (20, 21, 22, ...) have one training image, which cannot be in both splits" in caplog.text
     caplog.clear()
     config = compose_config([*words, "dataset.train_size=10"])
     load_splits(config.dataset, config.regime.validation)

@@ -142,3 +142,50 @@ def test_hidden_layers_compute_in_half_the_digits_and_the_answer_in_all(images: 
     model = build_model(configured("nets_m:residual"), "unit_range", CLOTHES, images, "bfloat16")
     assert model.layers[-2].compute_dtype == "bfloat16"
     assert model.output.dtype == "float32"
+
+
+PARTS = """
+import keras
+
+class Half(keras.initializers.Initializer):
+    def __call__(self, shape, dtype=None): return keras.ops.full(shape, 0.5, dtype)
+
+class AtMostOne(keras.constraints.Constraint):
+    def __call__(self, weights): return keras.ops.clip(weights, -1, 1)
+
+class Negative(keras.layers.Layer):
+    def call(self, pixels, training=False): return 255 - keras.ops.cast(pixels, "float32") if training else pixels
+
+def flat(): return keras.layers.Flatten()
+"""
+
+
+def test_parts_of_a_built_in_model_are_the_users_own_or_keras_s_by_name(
+    directory: Path, images: UInt8Array, tmp_path: Path
+) -> None:
+    import keras
+
+    (directory / "parts_m.py").write_text(PARTS)
+    allow(f"parts_m:{name}" for name in ("Half", "AtMostOne", "Negative", "flat"))
+    config = compose_config(
+        ["model.initializer=parts_m:Half", "model.constraint=parts_m:AtMostOne", "model.augmentation=parts_m:Negative"]
+    ).model
+    model = build_model(config, "unit_range", CLOTHES, images)
+    hidden = model.get_layer("hidden_1")
+    assert (hidden.kernel.numpy() == 0.5).all()
+    assert type(hidden.kernel_constraint).__name__ == "AtMostOne"
+    inner = keras.Model(model.input, model.get_layer("preprocessing").output)
+    assert np.asarray(inner(images, training=True)).ravel()[0] == pytest.approx(1 - images.ravel()[0] / 255)
+    assert np.asarray(inner(images, training=False)).ravel()[0] == pytest.approx(images.ravel()[0] / 255)
+    saved_form(model, config.head).save(tmp_path / "model.keras")
+    check_classifier(load_model(tmp_path / "model.keras", custom_objects(config)), (28, 28), 10)
+    log_probabilities(model)(images)
+    named = compose_config(["model=cnn", "model.initializer=he_normal", "model.max_norm=2"]).model
+    layer = build_model(named, "unit_range", CLOTHES, images).get_layer("convolution_1")
+    assert (type(layer.kernel_initializer).__name__, layer.kernel_constraint.max_value) == ("HeNormal", 2)
+    with pytest.raises(ConfigError, match=r"makes \(784,\) of images of \(28, 28, 1\); they must keep"):
+        build_model(compose_config(["model.augmentation=parts_m:flat"]).model, "unit_range", CLOTHES, images)
+    with pytest.raises(ConfigError, match=r"model.constraint=parts_m:Half returns Half; a keras Constraint is wanted"):
+        build_model(compose_config(["model.constraint=parts_m:Half"]).model, "unit_range", CLOTHES, images)
+    with pytest.raises(ConfigError, match="a kernel has one constraint"):
+        compose_config(["model.max_norm=2", "model.constraint=non_neg"])

@@ -276,3 +276,23 @@ def test_a_stream_lets_colours_through_and_no_commands() -> None:
     assert target.getvalue() == (
         "\x1b[1;31mred\x1b[0m \x1b[2K\r\\x1b]0;title\\x07 \\x1b[6n \\x9d52;c;x\n\\x1b]52;c;x\\x07"
     )
+
+
+@pytest.mark.parametrize("form", ["table", "markdown", "html", "latex", "csv"])
+def test_the_text_of_a_csv_file_is_text_and_nothing_else(tmp_path: Path, form: str) -> None:
+    from click.testing import CliRunner
+
+    from harness.commands.compare import command
+
+    file = tmp_path / "runs.csv"
+    with file.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["run", f"lr{ESCAPES}", "note", "accuracy", "val_accuracy"])
+        writer.writerow([f"a{ESCAPES}", ESCAPES, MARKUP, 0.9, 0.8])
+        writer.writerow(["b", "0.1", FORMULA, 0.9, 0.7])
+    shown = CliRunner().invoke(command, ["--csv", str(file), "--format", form], catch_exceptions=False).output
+    assert not CONTROL.search(shown)
+    if form in ("html", "markdown"):
+        assert "<img" not in shown
+    if form == "csv":
+        assert not any(cell.startswith("=") for row in csv.reader(io.StringIO(shown)) for cell in row)

@@ -41,8 +41,8 @@ def code(stranger: Stranger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     folder.mkdir()
     with user_directory(folder, evil=EVIL):
         stranger.configure(yaml.safe_dump(settings(f"model.builder={REFERENCE}")))
-        stranger.bend("UPDATE params SET value = 'custom' WHERE key = 'model.architecture'")
-        stranger.bend("UPDATE params SET value = ? WHERE key = 'model.builder'", REFERENCE)
+        stranger.execute("UPDATE params SET value = 'custom' WHERE key = 'model.architecture'")
+        stranger.execute("UPDATE params SET value = ? WHERE key = 'model.builder'", REFERENCE)
         yield folder
 
 
