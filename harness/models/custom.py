@@ -20,7 +20,7 @@ from harness.records import ImageArray
 from harness.user_code import describe_error, is_reference, load, objects
 
 LOGITS, PROBABILITIES = "custom_logits", "custom_probabilities"
-_RESERVED = frozenset({"pixels", "shift", "channel", "preprocessing", "probabilities", LOGITS, PROBABILITIES})
+_RESERVED = frozenset({"pixels", "shift", "flip", "channel", "preprocessing", "probabilities", LOGITS, PROBABILITIES})
 _NOT_CALLED = ("fit", "train_step", "test_step", "compute_loss", "compute_metrics")
 _TRIED = 8
 """Images that a fresh model is given, to see what it answers."""

@@ -13,7 +13,7 @@ from harness.config.schema import ModelConfig
 from harness.errors import ConfigError, RequestError
 from harness.models import build_model, check_classifier, custom_objects, load_model, log_probabilities
 from harness.models import probability_model as saved_form
-from harness.records import UInt8Array
+from harness.records import DatasetSpec, UInt8Array
 from harness.user_code import allow
 from tests.user_code import NETS, user_directory
 from tests.variants import CLOTHES
@@ -189,3 +189,17 @@ def test_parts_of_a_built_in_model_are_the_users_own_or_keras_s_by_name(
         build_model(compose_config(["model.constraint=parts_m:Half"]).model, "unit_range", CLOTHES, images)
     with pytest.raises(ConfigError, match="a kernel has one constraint"):
         compose_config(["model.max_norm=2", "model.constraint=non_neg"])
+
+
+@pytest.mark.parametrize(("shape", "given"), [((30,), (30,)), ((8, 8), (8, 8, 1)), ((6, 5, 3), (6, 5, 3))])
+def test_the_function_is_given_the_shape_of_the_data_with_channels(shape: tuple[int, ...], given: object) -> None:
+    import keras
+
+    values = np.random.default_rng(0).normal(size=(16, *shape)).astype(np.float32)
+    data = DatasetSpec("own", shape, ("a", "b", "c"), {}, "float32")
+    model = build_model(configured("nets_m:sequence"), "unit_range", data, values)
+    flatten = next(layer for layer in model.layers if isinstance(layer, keras.layers.Flatten))
+    assert tuple(flatten.input.shape[1:]) == given
+    probabilities = np.exp(log_probabilities(model)(values))
+    assert probabilities.shape == (16, 3)
+    np.testing.assert_allclose(probabilities, keras.ops.softmax(model(values)), atol=1e-5)
