@@ -11,7 +11,7 @@ import io
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -330,7 +330,8 @@ def _own_hydra() -> Iterator[None]:
     finally:
         GlobalHydra.instance().hydra = outer
         for handler in set(root.handlers) - set(handlers):
-            handler.close()
+            with suppress(OSError):  # its disk is full: what the run says of that must not be lost
+                handler.close()
         root.handlers[:] = handlers
         root.setLevel(level)
 
