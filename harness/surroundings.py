@@ -35,6 +35,12 @@ HARMLESS = frozenset({
 })  # fmt: skip
 """Variables that match `DECIDING` but only concern memory, files or the amount of messages."""
 
+TERRAFORM = (
+    "TF_CLI_", "TF_CLOUD_", "TF_DATA_DIR", "TF_INPUT", "TF_IN_AUTOMATION", "TF_LOG", "TF_PLUGIN_CACHE_", "TF_REGISTRY_",
+    "TF_TOKEN_", "TF_VAR_", "TF_WORKSPACE",
+)  # fmt: skip
+"""Variables (or prefixes of names) of Terraform, which TensorFlow does not read."""
+
 XLA_PLACES = "--xla_gpu_cuda_data_dir="
 """The only XLA flag that is kept: the folder of CUDA."""
 
@@ -108,7 +114,12 @@ def prepare() -> None:
 
 def is_ignored(name: str) -> bool:
     """Whether the harness pins or removes this variable."""
-    return name in PINNED or (name.startswith((*DECIDING, *MISLEADING)) and name not in HARMLESS)
+    return name in PINNED or name.startswith(MISLEADING) or is_deciding(name)
+
+
+def is_deciding(name: str) -> bool:
+    """Whether the variable may change how libraries compute."""
+    return name.startswith(DECIDING) and name not in HARMLESS and not name.startswith(TERRAFORM)
 
 
 def ignored() -> tuple[str, ...]:

@@ -44,7 +44,8 @@ def test_variables_that_change_numbers_are_pinned_or_removed_and_recorded_once()
 @pytest.mark.parametrize(
     "name",
     ["TF_CPP_MIN_LOG_LEVEL", "TF_FORCE_GPU_ALLOW_GROWTH", "KERAS_HOME", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS",
-     "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_TOKEN", "MLFLOW_HTTP_REQUEST_TIMEOUT", "HYDRA_FULL_ERROR"],
+     "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_TOKEN", "MLFLOW_HTTP_REQUEST_TIMEOUT", "HYDRA_FULL_ERROR",
+     "TF_CLI_CONFIG_FILE", "TF_VAR_region", "TF_LOG_PATH"],
 )  # fmt: skip
 def test_variables_that_change_no_number_stay(name: str) -> None:
     os.environ[name] = "1"

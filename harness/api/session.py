@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 
 from harness import surroundings
 from harness.paths import private_files
-from harness.surroundings import DECIDING, HARMLESS, prepare
+from harness.surroundings import is_deciding, prepare
 from harness.tracking.provenance import called_as
 from harness.training import process_settings_restored
 
@@ -77,7 +77,7 @@ _seen: set[str] = set()
 
 def _note_late(variables: dict[str, str]) -> None:
     """Say, once, and have each run record, which variables TensorFlow was imported with before the first session."""
-    deciding = {name for name in variables if name.startswith(DECIDING) and name not in HARMLESS}
+    deciding = {name for name in variables if is_deciding(name)}
     if "tensorflow" not in sys.modules:
         _seen.update(deciding)
         return
