@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from click.testing import CliRunner
+from tensorflow.python.framework.config import disable_op_determinism
 
 from harness.errors import RequestError
 from harness.keras import TAG, OverfittingGap
@@ -87,6 +88,12 @@ def with_noise() -> Any:
 
 def batches() -> Any:
     return tf.data.Dataset.from_tensor_slices(TRAIN).batch(16)
+
+
+@pytest.fixture(autouse=True)
+def a_process_without_runs_of_the_harness() -> None:
+    """Keras compiles nothing with XLA once a run in this process has asked for deterministic operations."""
+    disable_op_determinism()
 
 
 @pytest.mark.parametrize(
@@ -266,13 +273,12 @@ def test_wrong_arguments_are_refused_at_once(options: Any, words: str) -> None:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Any:
-    before = mlflow.get_tracking_uri()
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     mlflow.set_tracking_uri(uri)
     mlflow.create_experiment("mine", artifact_location=str(tmp_path / "artifacts"))
     mlflow.set_experiment("mine")
     yield uri
-    mlflow.set_tracking_uri(before)
+    mlflow.set_tracking_uri(None)  # and the variable, which it sets as well
 
 
 @pytest.mark.parametrize("autolog", ["none", "epochs", pytest.param("steps", marks=pytest.mark.slow)])

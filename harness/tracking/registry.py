@@ -130,10 +130,13 @@ def _aliases(client: Any, name: str) -> dict[str, int]:
 
 
 def _create(store: Store, client: Any, run: RunRecord, name: str, model_id: str, description: str) -> int:
+    from mlflow.tracking._tracking_service.utils import _use_tracking_uri
+
     tags = {key: run.parameters[key] for key in SHOWN_PARAMETERS if key in run.parameters}
     tags |= {key: f"{run.metrics[key]:.6g}" for key in SHOWN_METRICS if key in run.metrics}
-    # MLflow looks up the logged model behind a new version in the default store, whichever the client is for.
-    with environment(MLFLOW_TRACKING_URI=store.uri):
+    # MLflow looks up the logged model behind a new version in the default store, whichever the client is for. What a
+    # notebook has set as the default goes before the variable, which MLflow sets and removes together with it.
+    with environment(MLFLOW_TRACKING_URI=store.uri), _use_tracking_uri(store.uri):
         version = client.create_model_version(
             name, f"models:/{model_id}", run.run_id, tags, description=description, model_id=model_id
         )

@@ -50,12 +50,14 @@ def intra_op_threads() -> int:
 @contextmanager
 def process_settings_restored() -> Iterator[None]:
     """In a process that is not only the harness's: the random states of Python and NumPy, and Keras's global settings,
-    are after the block as they were. In it, Keras has its default settings."""
+    are after the block as they were, and TensorFlow's demand for deterministic operations, with which Keras compiles
+    nothing with XLA. In it, Keras has its default settings."""
     import numpy as np
 
     states = random.getstate(), np.random.get_state()
-    keras, tf, kept = sys.modules.get("keras"), sys.modules.get("tensorflow"), None
+    keras, tf, kept, deterministic = sys.modules.get("keras"), sys.modules.get("tensorflow"), None, False
     if keras is not None and tf is not None:
+        deterministic = _is_deterministic()
         kept = (
             keras.config.floatx(), keras.config.epsilon(), keras.config.image_data_format(),
             keras.config.dtype_policy(), tf.config.functions_run_eagerly(),
@@ -68,6 +70,16 @@ def process_settings_restored() -> Iterator[None]:
         np.random.set_state(states[1])
         if kept is not None:
             _set_keras(*kept)
+        if "tensorflow" in sys.modules and not deterministic:
+            from tensorflow.python.framework.config import disable_op_determinism
+
+            disable_op_determinism()
+
+
+def _is_deterministic() -> bool:
+    from tensorflow.python.framework.config import is_op_determinism_enabled  # as Keras does: it has no public name
+
+    return bool(is_op_determinism_enabled())
 
 
 def _set_keras(floatx: str, epsilon: float, image_format: str, policy: Any, eagerly: bool) -> None:

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import mlflow
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -149,4 +150,10 @@ def test_the_users_own_default_store_is_left_as_it_was(store: Store, monkeypatch
     monkeypatch.delenv(variable)
     register_model(open_store(store.uri), store.run("good"), "beside none", "champion")
     assert variable not in os.environ
+    mlflow.set_tracking_uri("sqlite:///of-a-notebook.db")  # goes before the variable, and sets it
+    try:
+        register_model(open_store(store.uri), store.run("good"), "beside a notebook", "champion")
+        assert mlflow.get_tracking_uri() == os.environ[variable] == "sqlite:///of-a-notebook.db"
+    finally:
+        mlflow.set_tracking_uri(None)
     assert list(Path.cwd().iterdir()) == []
