@@ -172,6 +172,7 @@ def test_tensorflow_is_told_to_be_quiet_unless_the_user_says_otherwise(
     assert level == ["0", "2"]
 
 
+DATASETS = ("fashion_mnist", "idx", "image_folder", "mnist", "npz", "python")
 COMPLETE = """
 eval "$(harness -sc install=bash)"
 COMP_WORDS=($COMP_LINE)
@@ -190,7 +191,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
         ("harness ", set(cli.COMMANDS)),
         ("harness train model=mlp_128", {"model=mlp_128", "model=mlp_128_128"}),
         ("harness train optimizer=sgd optimizer.nest", {"optimizer.nesterov="}),
-        ("harness train -m --debug dataset=", {"dataset=fashion_mnist", "dataset=mnist"}),
+        ("harness train -m --debug dataset=", {f"dataset={name}" for name in DATASETS}),
         ("harness sweep --plan dataset=m", {"dataset=mnist"}),
         ("harness ui --po", {"--port"}),
         ("harness data fe", {"fetch"}),
@@ -216,7 +217,7 @@ def test_bash_completes_commands_overrides_and_options(
 @pytest.mark.slow
 def test_fish_gets_one_choice_a_line(run_command: RunCommand) -> None:
     done = run_command("-sc", "query=fish", env={"COMP_LINE": "harness train dataset="})
-    assert done.stdout.splitlines() == ["dataset=fashion_mnist", "dataset=mnist"]
+    assert done.stdout.splitlines() == [f"dataset={name}" for name in DATASETS]
 
 
 @pytest.mark.slow

@@ -24,10 +24,11 @@ def test_a_notebook_runs_from_top_to_bottom(file: Path, project: Path) -> None:
             r'"train_size": \d+', f'"directory": {str(DATA)!r}, "train_size": 100, "test_size": 50', cell.source
         )
     client = nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(project)}})
-    client.execute(env={**os.environ, "PYTHONSAFEPATH": ""})
+    kept = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}  # the kernel sets its own
+    client.execute(env={**kept, "PYTHONSAFEPATH": ""})
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert any("image/png" in _data(output) for output in outputs)
-    assert any("<table" in _data(output).get("text/html", "") for output in outputs)
+    assert any("<table" in _data(output).get("text/html", "") for output in outputs) == (file.stem != "own_loop")
     said = "".join(output.text for output in outputs if output.output_type == "stream")
     assert "Traceback" not in said
     assert len(said.splitlines()) < 60

@@ -182,10 +182,15 @@ def test_who_watches_a_sweep_sees_its_end_and_takes_it_over_when_its_command_is_
         line = heir.stderr.readline()
         assert line, said
         said += line
+    assert watching.stderr is not None
+    assert "runs" in (seen_first := watching.stderr.readline()), seen_first
     workers = psutil.Process(first.pid).children(recursive=True)
+    os.kill(heir.pid, signal.SIGSTOP)  # else it might resume the sweep before the other has seen that it stands still
     os.kill(first.pid, signal.SIGKILL)
     first.communicate()
-    seen, taken = waited(watching), waited(heir)
+    seen = waited(watching)
+    os.kill(heir.pid, signal.SIGCONT)
+    taken = waited(heir)
     assert seen.returncode == 0, seen.stderr
     assert "The command that ran this sweep has gone" in seen.stderr
     assert taken.returncode == 0, taken.stderr
