@@ -24,17 +24,11 @@ WHITE = int(np.iinfo(np.uint8).max)
 """The largest value of a pixel; the smallest is 0."""
 LEVELS = WHITE + 1
 """The number of values that a pixel can have."""
-PICTURE_CHANNELS = (1, 3, 4)
 
 
 def is_grey(images: npt.NDArray[Any]) -> bool:
     """Whether `images` (n, height, width) have grey values in bytes, as the published datasets have."""
     return images.ndim == 3 and images.dtype == np.uint8
-
-
-def are_pictures(images: npt.NDArray[Any]) -> bool:
-    """Whether `images` can be drawn: (n, height, width), or (n, height, width, channels) with colours."""
-    return images.ndim == 3 or (images.ndim == 4 and images.shape[-1] in PICTURE_CHANNELS)
 
 
 DIGEST_PARAMETERS: Mapping[str, str] = {split: f"data.{split}_digest" for split in ("train", "val", "test")}

@@ -38,7 +38,7 @@ def words_for(data: Any, others: list[str]) -> Iterator[list[str]]:
         _write(file, arrays)
     try:
         yield ["dataset=npz", *overrides([], {"dataset.file": file}), *others]
-    except DataError:
+    except (DataError, RequestError):  # refused before a run was made of them
         if written:
             file.unlink(missing_ok=True)
         raise

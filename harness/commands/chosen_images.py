@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import numpy as np
 
-from harness.config.schema import Config
+from harness.config.schema import PUBLISHED_SOURCE, Config
 from harness.data.fitting import looks_inverted
-from harness.data.pictures import read_array, read_picture
+from harness.data.pictures import read_array, read_picture, scaled_picture
 from harness.errors import DataError, RequestError
-from harness.records import ImageArray, RunRecord, Split
-from harness.run.load import recorded_shape, test_images
+from harness.records import WHITE, ImageArray, RunRecord, Split
+from harness.run.load import recorded_dtype, recorded_shape, test_images
 
 _SPAN = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 _NAMED = 3
@@ -23,7 +24,7 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class ChosenImage:
-    """An image (height, width) uint8, what to call it, and its class where it is known; `index` counts test images."""
+    """An image (*shape), what to call it, and its class where it is known; `index` counts test images."""
 
     label: str
     image: ImageArray
@@ -114,10 +115,15 @@ def load(choice: Choice, record: RunRecord, config: Config) -> tuple[list[Chosen
             raise RequestError(f"{error} Or choose pictures of your own with --image or --npy.") from error
         return _test_images(choice.spans or [range(min(choice.first, len(test)))], test, config.dataset.name), []
     shape, _ = recorded_shape(record, config)
+    dtype, published = recorded_dtype(record), config.dataset.source == PUBLISHED_SOURCE
+    if choice.invert and dtype != "uint8":
+        raise RequestError("--invert: the run's images are no bytes, so it is not known what is black and white.")
     if choice.array is not None:
-        images, faults = _from_array(choice, choice.array, shape)
-    else:
+        images, faults = _from_array(choice, choice.array, shape, dtype, published)
+    elif published or choice.fit is not None:
         images, faults = _from_files(choice, config.dataset.name, shape)
+    else:
+        images, faults = _scaled_files(choice, shape, dtype)
     if not images:
         raise RequestError(told(faults, len(faults)))
     return images, faults
@@ -160,13 +166,33 @@ def _from_files(choice: Choice, dataset: str, shape: tuple[int, ...]) -> tuple[l
     return images, faults
 
 
-def _from_array(choice: Choice, file: Path, shape: tuple[int, ...]) -> tuple[list[ChosenImage], list[str]]:
+def _scaled_files(choice: Choice, shape: tuple[int, ...], dtype: str) -> tuple[list[ChosenImage], list[str]]:
+    """Pictures for a model of the user's own data, scaled as `dataset=image_folder` does. Raises `RequestError` if the
+    data are not bytes of pictures."""
+    if dtype != "uint8" or len(shape) == 1 or shape[2:] not in ((), (3,)):
+        what = f"vectors of {shape[0]:,} features" if len(shape) == 1 else f"{dtype} of the shape {shape}"
+        raise RequestError(f"--image: the data of the run are {what}. Give an array instead: --npy FILE.npy")
+    images, faults = [], []
+    for file in choice.files:
+        try:
+            picture = scaled_picture(file, shape[:2], "rgb" if len(shape) == 3 else "grey")
+        except DataError as error:
+            faults.append(f"{file}: {error}.")
+            continue
+        images.append(ChosenImage(str(file), np.uint8(WHITE) - picture if choice.invert else picture))
+    return images, faults
+
+
+def _from_array(
+    choice: Choice, file: Path, shape: tuple[int, ...], dtype: str, published: bool
+) -> tuple[list[ChosenImage], list[str]]:
     try:
-        array = read_array(file, shape, choice.invert)
+        array = read_array(file, shape, dtype, choice.invert)
     except DataError as error:
         return [], [str(error)]
     images = [ChosenImage(f"{file}[{place}]", image) for place, image in enumerate(array)]
-    _warn_of_bright([each.label for each in images if looks_inverted(each.image)], choice.invert)
+    if published:
+        _warn_of_bright([each.label for each in images if looks_inverted(each.image)], choice.invert)
     return images, []
 
 

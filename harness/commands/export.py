@@ -16,7 +16,7 @@ from harness.config.schema import Config
 from harness.errors import HarnessError, RequestError
 from harness.models import FORMATS, KERAS_FILE, check_classifier
 from harness.records import WHITE, RunRecord
-from harness.run.load import is_custom, load_saved, read_class_names, read_config, recorded_shape
+from harness.run.load import is_custom, load_saved, read_class_names, read_config, recorded_dtype, recorded_shape
 from harness.tracking.models import find_trained, model_folder
 from harness.tracking.store import Store
 from harness.training import import_tensorflow
@@ -100,11 +100,13 @@ def _new_folder(target: Path) -> Iterator[Path]:
 def _about(record: RunRecord, config: Config, class_names: Sequence[str], form: str) -> Mapping[str, Any]:
     """What whoever gets the files must know: class names in the order of the probabilities, and the scores."""
     shape, classes = recorded_shape(record, config)
+    dtype = recorded_dtype(record)
+    span = {"range": [0, WHITE]} if dtype == "uint8" else {}
     return {
         "run": {"id": record.run_id, "name": record.name, "experiment": record.experiment},
         "dataset": config.dataset.name,
         "classes": class_names,
-        "input": {"name": "pixels", "shape": [None, *shape], "dtype": "uint8", "range": [0, WHITE]},
+        "input": {"name": "pixels", "shape": [None, *shape], "dtype": dtype, **span},
         "output": {"name": "probabilities", "shape": [None, classes], "dtype": "float32"},
         "metrics": {key: value for key, value in sorted(record.metrics.items()) if key.startswith("final/")},
         "made_with": {name: record.tags.get(f"harness.{name}") for name in ("version", "keras", "tensorflow")},

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from harness.commands.store_option import import_option, store_option
-from harness.errors import RequestError, suggestion
+from harness.errors import NoPicture, RequestError, suggestion
 from harness.figures import SELECTIONS
 from harness.figures.files import FORMATS, figure_folder, write_figure
 from harness.records import RunRecord
@@ -73,8 +73,15 @@ def command(
 
     from harness.figures.style import PaperSize, on_paper
 
+    drawn = {}
     with on_paper(PaperSize(width, font_size, dpi)):
-        drawn = {folder / f"{name}.{form}": drawings[name]() for name in chosen}  # all can be drawn, or none is written
+        for name in chosen:  # all that are asked for can be drawn, or none is written
+            try:
+                drawn[folder / f"{name}.{form}"] = drawings[name]()
+            except NoPicture as reason:
+                if names:
+                    raise
+                click.echo(f"Left out: {name}. {reason}", err=True)
     for target, figure in drawn.items():
         write_figure(figure, target)
         click.echo(f"Wrote {target}")

@@ -203,6 +203,8 @@ def draw_weights(kernel: Kernel, image_shape: tuple[int, ...], run_name: str, fi
     from harness.figures.layer_panels import draw
 
     what = "an image for each unit" if kernel.values.ndim == 2 else "a tile for each channel"
+    if (len(image_shape) == 3 and kernel.values.ndim == 2) or (kernel.values.ndim == 4 and kernel.values.shape[2] > 1):
+        what += ", mean over the channels"
     lines = [f"Weights {' × '.join(map(str, kernel.values.shape))}, {what}"]
     write_figure(draw([compute_kernel(kernel.layer, lines, kernel.values, image_shape)], run_name, _COUNTED), file)
 

@@ -16,16 +16,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, __version__
+from PIL import __version__
 
 from harness.config.schema import DatasetConfig
 from harness.data import image_cache
 from harness.data.arrays import assembled, check_memory, label_type
-from harness.data.pictures import PLAIN_MODES, decoded, grey_values, picture_bytes, picture_header, rgb_values
+from harness.data.pictures import picture_bytes, picture_header, scaled_picture
 from harness.data.splits import stratified_sample
 from harness.errors import DataError, UnusableData
 from harness.machine import available_cpus
@@ -40,8 +39,6 @@ _IGNORED = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 _FORM = 1
 """Of what is in the cache; a change of how pictures are decoded needs another."""
 _FAULTS = 5
-_ONE_AT_A_TIME = Lock()
-"""For what takes 30 bytes a pixel, of up to 64 million pixels."""
 
 
 class PictureFile(NamedTuple):
@@ -227,7 +224,7 @@ def _decode_all(listing: Listing, size: Sequence[int] | None, colour: str | None
         images = np.empty((len(files), *full), np.uint8)
 
         def decode(number: int) -> None:
-            images[number] = _decode(files[number], shape, colour)
+            images[number] = scaled_picture(files[number], shape, colour)
 
         with counting(f"Reading the pictures of {listing.folder.name}", len(files)) as advance:
             _for_each(files, decode, advance)
@@ -273,17 +270,3 @@ def _common_size(files: Sequence[Path], sizes: Sequence[tuple[int, int]]) -> tup
                 f"{sizes[0][1]}. Set dataset.image_size=[HEIGHT,WIDTH]: every picture is then scaled to it."
             )
     return sizes[0]
-
-
-def _decode(file: Path, size: tuple[int, ...], colour: str) -> UInt8Array:
-    image = decoded(picture_bytes(file), file.suffix)
-    if image.mode in PLAIN_MODES and not image.has_transparency_data:  # without floating-point copies
-        pixels = image.convert("RGB").convert("L") if colour == "grey" else image.convert("RGB")
-    else:
-        with _ONE_AT_A_TIME:
-            values = grey_values(image) if colour == "grey" else rgb_values(image)
-            pixels = Image.fromarray(np.rint(values).astype(np.uint8))
-    height, width = size
-    if pixels.size != (width, height):
-        pixels = pixels.resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(pixels)

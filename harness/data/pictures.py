@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +23,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from harness.data.fitting import FITS, SIDE, WHITE, looks_inverted
 from harness.errors import DataError, RequestError, suggestion
 from harness.records import WHITE as MOST
-from harness.records import FloatArray, UInt8Array
+from harness.records import FloatArray, ImageArray, UInt8Array
 from harness.untrusted import HEADER_ERRORS
 
 MAX_MEBIBYTES = 64
@@ -38,6 +40,8 @@ BY_SUFFIX = {
 }  # fmt: skip
 """Formats that are read of files with these names only, as their first bytes say little."""
 
+_ONE_AT_A_TIME = Lock()
+"""For what takes 30 bytes a pixel, of up to 64 million pixels."""
 PLAIN_MODES = ("1", "L", "P", "RGB", "CMYK", "YCbCr", "HSV")
 """Pillow's modes of 8 bits that are converted to RGB as they are, where nothing is transparent."""
 
@@ -90,13 +94,16 @@ def read_picture(file: Path, fit: str, shape: tuple[int, ...], invert: bool = Fa
     return Picture(image, looks_inverted(grey), tuple(notes))
 
 
-def read_array(file: Path, shape: tuple[int, ...], invert: bool = False) -> UInt8Array:
-    """The images in a `.npy` file as (n, *shape), n at least 1; negated if `invert`.
+def read_array(file: Path, shape: tuple[int, ...], dtype: str = "uint8", invert: bool = False) -> ImageArray:
+    """The images in a `.npy` file as (n, *shape) of `dtype`, n at least 1; bytes negated if `invert`.
 
-    Raises `DataError` unless it holds a uint8 array of shape (n, *shape) or `shape`.
+    Raises `DataError` unless it holds an array of shape (n, *shape) or `shape`, of bytes, or for float32 of any finite
+    numbers.
     """
     try:
         array = _loaded(file)
+        if dtype == "float32":
+            return _as_floats(array, shape)
         if problem := _unsuited(array, shape):
             many = ", ".join(map(str, ("n", *shape)))
             raise DataError(f"{problem}. It must be uint8 in 0..{MOST}, of shape ({many}) or {shape}")
@@ -104,6 +111,18 @@ def read_array(file: Path, shape: tuple[int, ...], invert: bool = False) -> UInt
         raise DataError(f"{file}: {error}.") from error
     images = np.array(array, dtype=np.uint8).reshape(-1, *shape)
     return np.uint8(MOST) - images if invert else images
+
+
+def _as_floats(array: npt.NDArray[Any], shape: tuple[int, ...]) -> ImageArray:
+    if array.dtype.kind not in "fiub" or array.size == 0:
+        raise DataError(f"its type is {array.dtype} and its shape {array.shape}. It must have numbers")
+    if array.shape[-len(shape) :] != shape or array.ndim - len(shape) not in (0, 1):
+        raise DataError(f"its shape is {array.shape}. It must be ({', '.join(map(str, ('n', *shape)))}) or {shape}")
+    with np.errstate(over="ignore"):
+        images = np.array(array, dtype=np.float32).reshape(-1, *shape)
+    if not np.isfinite(images).all():
+        raise DataError("it has values that are not finite. Replace them")
+    return images
 
 
 def _fitted(grey: FloatArray, fit: str, shape: tuple[int, ...]) -> UInt8Array:
@@ -138,6 +157,24 @@ def decoded(content: bytes, suffix: str) -> Image.Image:
     with _opened(content, suffix) as image:
         image.load()
         return ImageOps.exif_transpose(image)
+
+
+def scaled_picture(file: Path, size: tuple[int, ...], colour: str) -> UInt8Array:
+    """The picture in a file as (height, width) in `grey` or (height, width, 3) in `rgb`, scaled to this `size`.
+
+    Raises `DataError` as `decoded`.
+    """
+    image = decoded(picture_bytes(file), file.suffix)
+    if image.mode in PLAIN_MODES and not image.has_transparency_data:  # without floating-point copies
+        pixels = image.convert("RGB").convert("L") if colour == "grey" else image.convert("RGB")
+    else:
+        with _ONE_AT_A_TIME:
+            values = grey_values(image) if colour == "grey" else rgb_values(image)
+            pixels = Image.fromarray(np.rint(values).astype(np.uint8))
+    height, width = size
+    if pixels.size != (width, height):
+        pixels = pixels.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(pixels)
 
 
 def picture_header(content: bytes, suffix: str) -> tuple[int, int, bool]:

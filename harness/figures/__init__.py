@@ -70,8 +70,11 @@ def _drawn(view: Drawable, names: tuple[str, ...]) -> Iterator[tuple[str, Figure
         return
     from harness.figures.builders import BUILDERS
 
+    left_out: dict[str, list[str]] = {}
     for name in names:
         try:
             yield name, BUILDERS[name](view)
         except NoPicture as reason:
-            log.info("%s is not drawn: %s", name, reason)
+            left_out.setdefault(str(reason), []).append(name.removesuffix(".png"))
+    for why, without in left_out.items():
+        log.warning("Figures left out: %s. %s", ", ".join(without), why)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import wraps
 
 from matplotlib.figure import Figure
 
@@ -16,25 +15,11 @@ from harness.figures import (
     predictions,
 )
 from harness.figures.view import Drawable, first_images, predicted_images
-from harness.records import Split, are_pictures
+from harness.records import Split
 
 SHEET = 25
 LINE_IMAGE = 8
 """The test image whose probabilities guide B draws as a line."""
-
-
-def _of_pictures(build: Callable[[Drawable], Figure]) -> Callable[[Drawable], Figure]:
-    """A figure that shows images. Raises `NoPicture` if the data cannot be drawn."""
-
-    @wraps(build)
-    def checked(run: Drawable) -> Figure:
-        shape = run.split.images.shape[1:]
-        if not are_pictures(run.split.images):
-            what = f"vectors of {shape[0]:,} features" if len(shape) == 1 else f"of the shape {shape}"
-            raise NoPicture(f"It shows images, and the data are {what}.")
-        return build(run)
-
-    return checked
 
 
 def _learning_curves(run: Drawable) -> Figure:
@@ -45,13 +30,11 @@ def _unit_curves(run: Drawable) -> Figure:
     return learning_curves.draw_unit(learning_curves.compute_unit(run.history), run.title)
 
 
-@_of_pictures
 def _training_image(run: Drawable) -> Figure:
     named = f"{', labelled' if run.noisy_labels else ':'} {run.class_names[run.train.labels[0]]}"
     return image_sheets.draw_image(run.train.images[0], f"The first training image{named}", run.title)
 
 
-@_of_pictures
 def _training_images(run: Drawable) -> Figure:
     first = Split(run.train.images[:SHEET], run.train.labels[:SHEET])
     note = f"The first {len(first)} of {len(run.train):,} training images."
@@ -69,7 +52,6 @@ def _pixel_values(run: Drawable) -> Figure:
     )
 
 
-@_of_pictures
 def _predictions(run: Drawable) -> Figure:
     shown = first_images(run.split, run.evaluation, SHEET)
     right = sum(image.right is True for image in shown)
@@ -80,14 +62,12 @@ def _predictions(run: Drawable) -> Figure:
     return predictions.draw_sheet(shown, run.class_names, palette=run.palette, title=run.title, note=note)
 
 
-@_of_pictures
 def _prediction(run: Drawable) -> Figure:
     [image] = first_images(run.split, run.evaluation, 1)
     return predictions.draw_prediction(image, run.class_names, run.palette, run.title)
 
 
 def _prediction_grid(rows: int, columns: int = 3) -> Callable[[Drawable], Figure]:
-    @_of_pictures
     def build(run: Drawable) -> Figure:
         shown = first_images(run.split, run.evaluation, rows * columns)
         return predictions.draw_prediction_grid(shown, run.class_names, columns, run.palette, run.title)
@@ -100,7 +80,6 @@ def _probabilities(run: Drawable) -> Figure:
     return predictions.draw_probability_line(image, run.class_names, run.title)
 
 
-@_of_pictures
 def _confident_mistakes(run: Drawable) -> Figure:
     return mistakes.draw(mistakes.compute(run.split, run.evaluation), run.class_names, run.palette, run.title)
 

@@ -11,6 +11,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from harness.figures import style
+from harness.figures.view import MOST_CLASSES
 from harness.records import Evaluation, FloatArray, IntArray
 
 _CELL = 0.55  # inches, the side of a cell
@@ -18,20 +19,29 @@ _CELL = 0.55  # inches, the side of a cell
 
 @dataclass(frozen=True)
 class Confusion:
-    """`counts[i, j]` images of class i were predicted as class j; `shares` are percentages of row i (0 if empty)."""
+    """`counts[i, j]` images of class i were predicted as class j; `shares` are percentages of row i (0 if empty).
+
+    `class_names` are those of the rows; there are `classes` in all and `images` of all of them.
+    """
 
     counts: IntArray
     shares: FloatArray
     class_names: tuple[str, ...]
     accuracy: float
+    classes: int
+    images: int
 
 
 def compute(evaluation: Evaluation) -> Confusion:
-    """The confusion matrix, with each row also as percentages of its true class."""
-    counts = evaluation.confusion
-    support = counts.sum(axis=1, keepdims=True)
-    shares = 100.0 * counts / np.maximum(support, 1)
-    return Confusion(counts, shares, tuple(score.name for score in evaluation.per_class), evaluation.accuracy)
+    """The confusion matrix, with each row also as percentages of its true class. Of more than `MOST_CLASSES` classes
+    those with the most mistakes: their images that were predicted as another class, and others predicted as theirs."""
+    counts, names = evaluation.confusion, [score.name for score in evaluation.per_class]
+    shares = 100.0 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    classes, images = len(names), int(counts.sum())
+    mistakes = counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal()
+    chosen = np.sort(np.argsort(-mistakes, kind="stable")[:MOST_CLASSES])
+    counts, shares = counts[np.ix_(chosen, chosen)], shares[np.ix_(chosen, chosen)]
+    return Confusion(counts, shares, tuple(names[label] for label in chosen), evaluation.accuracy, classes, images)
 
 
 @style.look
@@ -44,7 +54,9 @@ def draw(confusion: Confusion, title: str) -> Figure:
     if style.page_width(0.0):
         side = min(side, style.page_width(side) - widest - 1.4)
     turned = 0.71 * widest if widest > 0.9 * side / classes else 0.0
-    heading = f"{int(confusion.counts.sum()):,} test images, {confusion.accuracy:.1%} on the diagonal (right)"
+    heading = f"{confusion.images:,} test images, {confusion.accuracy:.1%} on the diagonal (right)"
+    if classes < confusion.classes:
+        heading += f". The {classes} of {confusion.classes:,} classes with the most mistakes"
     figure = style.new_figure(side + max(widest, 0.5) + 1.4, side + turned + 0.65, title, heading)
     axes = figure.subplots()
     look: Any = {"cmap": "Blues", "norm": PowerNorm(0.5, 0.0, 100.0), "edgecolors": "white", "linewidth": 1.5}

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from harness.errors import NoPicture
 from harness.figures import style
 from harness.records import WHITE, FloatArray, ImageArray, IntArray, Split
 
@@ -52,7 +53,8 @@ def grid_of(
     images: Sequence[ImageArray], columns: int, cell: float, above: float = 0.0, below: float = 0.0, middle: bool = True
 ) -> Grid:
     """Cells that are `cell` inches wide at least, the image in their `middle` or at their left; fewer columns where the
-    page has no room for so many."""
+    page has no room for so many. Raises as `check_picture`."""
+    check_picture(images[0])
     shape = images[0].shape[:2]
     scale = _SIDE * style.points("medium") / style.FONT_SIZE / max(shape)
     high, wide = (pixels * scale for pixels in shape)
@@ -84,9 +86,18 @@ def paste(
     return axes
 
 
+def check_picture(image: ImageArray) -> None:
+    """Raise `NoPicture` unless `image` is (height, width), or (height, width, channels) with colours."""
+    if image.ndim == 2 or (image.ndim == 3 and image.shape[-1] in (1, 3, 4)):
+        return
+    what = f"vectors of {len(image):,} features" if image.ndim == 1 else f"of the shape {image.shape}"
+    raise NoPicture(f"A figure of images cannot be drawn, because the data are {what}.")
+
+
 def value_range(images: Sequence[Any]) -> tuple[float, float]:
     """The values that are drawn as the darkest and the lightest: those of a byte, or the least and greatest that
-    `images` have."""
+    `images` have. Raises as `check_picture`."""
+    check_picture(images[0])
     if images[0].dtype == np.uint8:
         return 0.0, float(WHITE)
     return min(float(image.min()) for image in images), max(float(image.max()) for image in images)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from harness.errors import NoPicture
 from harness.records import FloatArray, IntArray
 
 BoolArray = npt.NDArray[np.bool_]
@@ -75,9 +76,16 @@ def compute_kernel(title: str, lines: Sequence[str], values: FloatArray, image_s
     """The panel of the weights of the first layer: a tile for each unit or channel.
 
     `values` is a dense kernel (pixels, units), with tiles of `image_shape`, or the kernel of a convolution (height,
-    width, 1, channels), with tiles of (height, width).
+    width, channels, filters), with tiles of (height, width). Of several channels the mean is drawn. Raises `NoPicture`
+    if the inputs are not pixels.
     """
-    tiles = values.T.reshape(-1, *image_shape) if values.ndim == 2 else np.moveaxis(values[:, :, 0], -1, 0)
+    if values.ndim == 4:
+        tiles = np.moveaxis(values.mean(axis=2), -1, 0)
+    elif len(image_shape) > 1 and values.shape[0] == math.prod(image_shape):
+        tiles = values.T.reshape(-1, *image_shape)
+        tiles = tiles.mean(axis=3) if tiles.ndim == 4 else tiles
+    else:
+        raise NoPicture(f"The weights of {title} cannot be drawn, because its inputs are not the pixels of an image.")
     return LayerPanel(title, tuple(lines), values, _sheet(tiles, gap=_GAP))
 
 

@@ -13,7 +13,7 @@ from matplotlib.ticker import PercentFormatter
 
 from harness.figures import style
 from harness.figures.image_sheets import COLUMNS, draw_pixels, grid_of, new_sheet, value_range
-from harness.figures.view import PredictedImage
+from harness.figures.view import MOST_CLASSES, PredictedImage, shown_classes
 from harness.records import FloatArray, ImageArray
 from harness.text import clean
 
@@ -146,22 +146,35 @@ def draw_prediction(
     """Draw one image with its caption beside a bar chart of its probabilities."""
     room = 0.4 * style.page_width(6.8)
     names = short_names(class_names)
-    figure = style.new_figure(6.8, 3.1 + 0.7 * max(map(style.text_width, names)), title)
+    classes = shown_classes(image)
+    ticks = [names[label] for label in classes]
+    figure = style.new_figure(6.8, 3.1 + 0.7 * max(map(style.text_width, ticks)), title)
     left, right = style.row_of_panels(figure, 2)
     _draw_picture(left, image.image)
     left.set_title(style.fitted(image.label, "small", room, lines=1), size="small")
     words = style.fitted(caption(image, names), "large", room, 3, bold=True)
     left.set_xlabel(words, size="large", **_verdict(image, palette))
-    bars = right.bar(range(len(class_names)), image.probabilities, color=bar_colours(image, palette))
+    colours = bar_colours(image, palette)
+    bars = right.bar(range(len(classes)), image.probabilities[classes], color=[colours[label] for label in classes])
     named = {image.predicted: f"{image.confidence:.0%}"}
     if image.true is not None and not image.right:
         named[image.true] = f"true\n{image.probabilities[image.true]:.0%}"
-    right.bar_label(bars, [named.get(index, "") for index in range(len(class_names))], padding=2, size="small")
-    right.set(title="Probability of each class", ylim=(0.0, 1.08), yticks=np.linspace(0.0, 1.0, 5))
+    right.bar_label(bars, [named.get(label, "") for label in classes], padding=2, size="small")
+    right.set(
+        title=style.fitted(f"Probability of {_which(image)}", "medium", room),
+        ylim=(0.0, 1.08),
+        yticks=np.linspace(0.0, 1.0, 5),
+    )
     right.yaxis.set_major_formatter(PercentFormatter(1.0))
     right.grid(axis="y")
-    style.class_ticks(right, names, room)
+    style.class_ticks(right, ticks, room)
     return figure
+
+
+def _which(image: PredictedImage) -> str:
+    """The classes that are drawn, in words."""
+    every = len(image.probabilities)
+    return "each class" if every <= MOST_CLASSES else f"the most probable of {every:,} classes"
 
 
 def _draw_picture(axes: Axes, image: ImageArray) -> None:
@@ -185,7 +198,8 @@ def draw_prediction_grid(
     """
     if not images:
         raise ValueError("a grid of predictions needs at least one image")
-    pictures, classes, names = [image.image for image in images], len(class_names), short_names(class_names)
+    pictures, names = [image.image for image in images], short_names(class_names)
+    classes = max(len(shown_classes(image)) for image in images)
     room = grid_of(pictures, 1, 0.0).image[0] + 0.12 + _BAR * classes
     captions = [style.fitted(caption(image, names), "small", max(room, 2.4), bold=True) for image in images]
     heads = style.line_height() * (max(text.count("\n") for text in captions) + 2) + 0.08
@@ -201,20 +215,24 @@ def draw_prediction_grid(
             "weight": "bold" if image.right is False else "normal",
         }
         axes.text(x, y - heads + 0.02 + style.line_height(), text, **above, **look)
-        _draw_bars(axes, image, x + wide + 0.12, y + high, high, palette)
+        _draw_bars(axes, image, classes, x + wide + 0.12, y + high, high, palette)
     return _figure_of(axes)
 
 
-def _draw_bars(axes: Axes, image: PredictedImage, left: float, floor: float, high: float, palette: str) -> None:
-    """Draw the bars of one image in a frame, with `▾` above the true class and the class numbers below."""
-    classes = len(image.probabilities)
-    places = left + _BAR * (np.arange(classes) + 0.5)
+def _draw_bars(
+    axes: Axes, image: PredictedImage, room: int, left: float, floor: float, high: float, palette: str
+) -> None:
+    """Draw the bars of one image in a frame with `room` for so many, with `▾` above the true class and the class
+    numbers below: all, or every fifth, or the predicted one if only the most probable classes are drawn."""
+    classes, colours = shown_classes(image), bar_colours(image, palette)
+    places = dict(zip(classes, left + _BAR * (np.arange(len(classes)) + 0.5), strict=True))
     heights = 0.9 * high * image.probabilities
-    axes.bar(places, -heights, 0.85 * _BAR, floor, color=bar_colours(image, palette))
-    frame = Rectangle((left, floor - high), _BAR * classes, high, fill=False, edgecolor=style.FAINT, linewidth=0.7)
+    axes.bar([*places.values()], -heights[classes], 0.85 * _BAR, floor, color=[colours[label] for label in classes])
+    frame = Rectangle((left, floor - high), _BAR * room, high, fill=False, edgecolor=style.FAINT, linewidth=0.7)
     axes.add_patch(frame)
-    for index in range(0, classes, 1 if classes <= 10 else 5):
-        axes.text(places[index], floor + 0.03, str(index), size="x-small", ha="center", va="top")
+    some = len(classes) < len(image.probabilities)
+    for label in [image.predicted] if some else classes[:: 1 if len(classes) <= 10 else 5]:
+        axes.text(places[label], floor + 0.03, str(label), size="x-small", ha="center", va="top")
     if image.true is not None:
         axes.text(places[image.true], floor - heights[image.true], "▾", size="small", ha="center", va="baseline")
 
@@ -222,34 +240,35 @@ def _draw_bars(axes: Axes, image: PredictedImage, left: float, floor: float, hig
 def _grid_note(images: Sequence[PredictedImage]) -> str:
     known = [image for image in images if image.right is not None]
     if not known:
-        return "Predicted class, its probability; bars: probability of each class, the predicted one dark."
+        return f"Predicted class, its probability; bars: probability of {_which(images[0])}, the predicted one dark."
     right = sum(image.right is True for image in known)
     return (
         f"{right} of {len(known)} right. ✓ right or ✗ wrong, predicted class, its probability, (true class); "
-        "bars: probability of each class by its number, ▾ the true one."
+        f"bars: probability of {_which(images[0])} by its number, ▾ the true one."
     )
 
 
 @style.look
 def draw_probability_line(image: PredictedImage, class_names: Sequence[str], title: str = "") -> Figure:
     """Draw the probabilities of one image as a line, as guide B does, and name the predicted and the true class."""
-    figure = style.new_figure(
-        6.6, style.page_height(6.6, 3.6), title, f"{style.shortened(clean(image.label), 50)}: probability of each class"
-    )
+    heading = f"{style.shortened(clean(image.label), 50)}: probability of {_which(image)}"
+    figure = style.new_figure(6.6, style.page_height(6.6, 3.6), title, heading)
     axes = figure.subplots()
-    axes.plot(image.probabilities, color=style.BLUE, linewidth=1.8, marker="o", markersize=4.0)
-    axes.set(xlim=(-0.4, len(class_names) - 0.6), ylim=(-0.02, 1.14), yticks=np.linspace(0.0, 1.0, 5))
+    classes = shown_classes(image)
+    probabilities = image.probabilities[classes]
+    axes.plot(probabilities, color=style.BLUE, linewidth=1.8, marker="o", markersize=4.0)
+    axes.set(xlim=(-0.4, len(classes) - 0.6), ylim=(-0.02, 1.14), yticks=np.linspace(0.0, 1.0, 5))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.grid(axis="y")
-    style.class_ticks(axes, short_names(class_names), style.page_width(6.6) - 0.9)
+    style.class_ticks(axes, short_names([class_names[label] for label in classes]), style.page_width(6.6) - 0.9)
     named = {image.predicted: f"predicted, {image.confidence:.1%}"}
     if image.true is not None:
         word = "predicted and true" if image.right else "true"
         named[image.true] = f"{word}, {image.probabilities[image.true]:.1%}"
-    for index, text in named.items():
-        align = _clear_side(image.probabilities, index)
-        how: Any = {"textcoords": "offset points", "ha": align, "size": "small"}
-        axes.annotate(text, (index, image.probabilities[index]), (0, 5), **how)
+    for label, text in named.items():
+        place = classes.index(label)
+        how: Any = {"textcoords": "offset points", "ha": _clear_side(probabilities, place), "size": "small"}
+        axes.annotate(text, (place, probabilities[place]), (0, 5), **how)
     return figure
 
 

@@ -89,6 +89,21 @@ class PredictedImage:
         return None if self.true is None else self.predicted == self.true
 
 
+MOST_CLASSES = 25
+"""The most classes that a figure shows all of."""
+_SHORTLIST = 10
+
+
+def shown_classes(image: PredictedImage) -> list[int]:
+    """The classes whose probabilities are drawn: all, or if there are more than `MOST_CLASSES` the most probable ones
+    and the true one."""
+    classes = len(image.probabilities)
+    if classes <= MOST_CLASSES:
+        return list(range(classes))
+    probable = image.probabilities.argsort()[::-1][:_SHORTLIST].tolist()
+    return sorted({*probable, *([] if image.true is None else [image.true])})
+
+
 def predicted_images(split: Split, evaluation: Evaluation, indices: Iterable[int]) -> tuple[PredictedImage, ...]:
     """Images of the test split by their indices, with their predictions from the `evaluation` of that split."""
     return tuple(

@@ -27,7 +27,7 @@ from harness.untrusted import read_text, read_yaml
 
 log = logging.getLogger(__name__)
 
-_COUNT, _SHAPE = re.compile(r"[0-9]{1,6}"), re.compile(r"[0-9]{1,6}(x[0-9]{1,6}){1,3}")
+_COUNT, _SHAPE = re.compile(r"[0-9]{1,6}"), re.compile(r"[0-9]{1,6}(x[0-9]{1,6}){0,3}")
 _WORDS = {"train": "training", "val": "validation", "test": "test"}
 
 
@@ -129,6 +129,11 @@ def recorded_shape(record: RunRecord, config: Config) -> tuple[tuple[int, ...], 
             "which should be as 28x28 and 10."
         )
     return tuple(map(int, shape.split("x"))), int(classes)
+
+
+def recorded_dtype(record: RunRecord) -> str:
+    """The type of the images that a run recorded; bytes if an earlier version made the run."""
+    return "float32" if record.parameters.get("data.dtype") == "float32" else "uint8"
 
 
 def read_config(store: Store, record: RunRecord) -> Config:

@@ -79,6 +79,7 @@ def data_parameters(dataset: Dataset, spec: DatasetSpec) -> dict[str, str]:
         **{parameter: str(spec.digests.get(split)) for split, parameter in DIGEST_PARAMETERS.items()},
         "data.image_shape": "x".join(map(str, spec.image_shape)),
         "data.classes": str(spec.classes),
+        "data.dtype": spec.dtype,
     }
 
 

@@ -39,3 +39,18 @@ def test_ten_long_class_names_fit() -> None:
     figure = confusion_matrix.draw(confusion_matrix.compute(wide), "a run")
     assert texts_beyond_the_edge(figure) == []
     assert "Ankle boot $3$" in texts(figure)
+
+
+def test_of_many_classes_those_with_the_most_mistakes_are_drawn_and_that_is_said() -> None:
+    names = tuple(ClassScore(f"class {label}", 0.0, 0.0, 0.0, 5) for label in range(100))
+    counts = np.diag(np.full(100, 5))
+    for label in range(40, 65):
+        counts[label, (label + 1) % 100] = 2 + label % 3
+    many = dataclasses.replace(EVALUATION, confusion=counts, per_class=names)
+    confusion = confusion_matrix.compute(many)
+    assert set(confusion.class_names) <= {f"class {label}" for label in range(40, 66)}
+    assert len(confusion.class_names) == 25
+    figure = confusion_matrix.draw(confusion, "a run")
+    assert any("The 25 of 100 classes with the most mistakes" in text for text in texts(figure))
+    assert max(figure.get_size_inches()) < 20
+    assert texts_beyond_the_edge(figure) == []

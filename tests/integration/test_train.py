@@ -161,6 +161,7 @@ def test_parameters_are_the_resolved_configuration_with_the_same_keys_on_every_r
         "data.test_digest": digests["testing"],
         "data.variant": f"variant {run.data.tags['harness.dataset_digest'][:8]}",  # the bundled images
         "data.image_shape": "28x28",
+        "data.dtype": "uint8",
         "data.classes": "10",
     }  # fmt: skip
     assert run.data.params == {key: str(value) for key, value in expected.items()}

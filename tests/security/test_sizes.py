@@ -262,7 +262,7 @@ def test_a_model_of_another_form_is_refused_in_a_line(kind: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("shape", ["", "x", "28", "-1x28", "28x28x3x1x1", "9999999x1", "\u0663x\u0663", "28x28\n"])
+@pytest.mark.parametrize("shape", ["", "x", "28x", "-1x28", "28x28x3x1x1", "9999999x1", "\u0663x\u0663", "28x28\n"])
 def test_a_recorded_shape_is_one(shape: str, stranger: Stranger) -> None:
     from harness.config.schema import Config
     from harness.run.load import recorded_shape
