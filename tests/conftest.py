@@ -12,7 +12,7 @@ from typing import Protocol
 
 import pytest
 
-from tests import forking
+from tests import forking, tables
 
 # If pytest was started in the background, SIGINT is ignored, and child processes would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -44,7 +44,8 @@ def _place(file: Path) -> tuple[int, int]:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    forking.new_processes = item.get_closest_marker("processes") is not None
+    forking.new_processes = tables.real = item.get_closest_marker("processes") is not None
+    tables.share()
 
 
 class RunCommand(Protocol):

@@ -18,7 +18,7 @@ from mlflow.entities import Run
 
 from tests.integration.conftest import HARNESS, SMALL, NewProject, Outcome, Project, waited
 
-pytestmark = [pytest.mark.slow, pytest.mark.processes]
+pytestmark = pytest.mark.slow
 
 ENDLESS = "regime.epochs=100000"
 BARE = ("figures=none", "tracking.log_model=false")

@@ -149,7 +149,6 @@ def test_other_versions_and_resume_false_train_anew_and_delete_nothing(new_proje
     assert len(read_sweeps(open_store(project.store))) == 3
 
 
-@pytest.mark.processes
 def test_a_run_that_was_cut_off_is_not_resumed_from_its_checkpoint_by_other_versions(new_project: NewProject) -> None:
     project = new_project()
     grid = ("sweep", *QUICK, "regime.epochs=150", "seed=range(3)", "hydra.launcher.workers=1",
