@@ -110,7 +110,7 @@ def test_an_epoch_with_dropout_takes_little_longer_than_one_without() -> None:
         config, splits = setting("model=mlp_300_100", f"model.dropout={rate}")
         seed_everything(config.seed)
         model = build_model(config.model, config.dataset.preprocessing, splits.spec, splits.train.images)
-        programs[rate] = compiled_engine._build(model, config, 600)
+        programs[rate] = compiled_engine._build(model, config, 600, None)
     seconds = {rate: [] for rate in programs}
     order = np.arange(600, dtype=np.int32)
     for _ in range(12):
