@@ -24,7 +24,7 @@ from tests.conftest import REPOSITORY
 
 HARNESS = str(Path(sys.executable).with_name("harness"))
 SMALL = (f"dataset.directory={REPOSITORY / 'tests' / 'data'}", "dataset.train_size=600", "dataset.test_size=200")
-SGD = (*SMALL, "optimizer=sgd", "regime.epochs=2", "figures=none")
+SGD = (*SMALL, "optimizer=sgd", "regime.epochs=2", "figures=none", "engine=keras")
 DIVERGING = "optimizer.learning_rate=1e20"
 VALIDATED = (
     *SMALL,
