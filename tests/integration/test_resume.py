@@ -183,9 +183,12 @@ def test_who_watches_a_sweep_sees_its_end_and_takes_it_over_when_its_command_is_
         assert line, said
         said += line
     workers = psutil.Process(first.pid).children(recursive=True)
+    heir.send_signal(signal.SIGSTOP)  # else it takes over before the other looks
     os.kill(first.pid, signal.SIGKILL)
     first.communicate()
-    seen, taken = waited(watching), waited(heir)
+    seen = waited(watching)
+    heir.send_signal(signal.SIGCONT)
+    taken = waited(heir)
     assert seen.returncode == 0, seen.stderr
     assert "The command that ran this sweep has gone" in seen.stderr
     assert taken.returncode == 0, taken.stderr
