@@ -330,7 +330,8 @@ def _own_hydra() -> Iterator[None]:
     finally:
         GlobalHydra.instance().hydra = outer
         for handler in set(root.handlers) - set(handlers):
-            handler.close()
+            with suppress(OSError):  # the disk is full: what the command says about it is not to be lost too
+                handler.close()
         root.handlers[:] = handlers
         root.setLevel(level)
 
