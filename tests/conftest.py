@@ -21,8 +21,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 LONGEST = (
-    "test_faults", "test_tutorial", "test_resume", "test_compiled_engine", "test_isolation", "test_kills", "test_workers",
-    "test_engines", "test_interruption", "test_state", "test_surroundings", "test_guides",
+    "test_faults", "test_tutorial", "test_resume", "test_compiled_engine", "test_isolation", "test_kills",
+    "test_workers", "test_engines", "test_interruption", "test_state", "test_surroundings", "test_guides",
 )  # fmt: skip
 """Modules that take minutes. They start first, so that no worker waits for them at the end."""
 
