@@ -25,6 +25,9 @@ from harness.paths import cache_directory
 IMAGES = Path(os.environ.get("TUTORIAL_IMAGES", Path(__file__).parent / "images"))
 """Where the pictures go; the page links `images/`."""
 
+start_command: type[subprocess.Popen[str]] = subprocess.Popen
+"""How a command is started."""
+
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 _project = Path(tempfile.mkdtemp(prefix="tutorial-"))
@@ -41,11 +44,13 @@ def command(line: str, picture: str = "", start: str = "", lines: int | None = N
     harness = [str(Path(sys.executable).with_name("harness")), *words[1:]]
     environment = {**os.environ, "HARNESS_ROOT": str(_project), "COLUMNS": "100", "NO_COLOR": "1"}
     environment.pop("MLFLOW_TRACKING_URI", None)
-    done = subprocess.run(harness, cwd=_project, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != code:
-        raise RuntimeError(f"{line}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}")
+    pipe = subprocess.PIPE
+    with start_command(harness, cwd=_project, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
+        out, err = process.communicate()
+    if process.returncode != code:
+        raise RuntimeError(f"{line}: exit code {process.returncode}\n{out}\n{err}")
     _block(line)
-    said = COLOURS.sub("", done.stdout or done.stderr).replace(str(cache_directory()), "~/.cache/harness")
+    said = COLOURS.sub("", out or err).replace(str(cache_directory()), "~/.cache/harness")
     printed = [text.rstrip() for text in said.strip("\n").splitlines() if not text.startswith("Wrote ")]
     first = next(number for number, text in enumerate(printed) if re.match(start, text)) if start else 0
     printed = [*(["..."] if first else []), *printed[first:]]

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import pytest
 
-from tests import forking
+from tests import forking, tables
 
 # If pytest was started in the background, SIGINT is ignored, and child processes would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -20,7 +20,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
-LONGEST = ("test_kills", "test_faults", "test_interruption", "test_isolation", "test_surroundings", "test_state")
+LONGEST = (
+    "test_faults", "test_tutorial", "test_resume", "test_compiled_engine", "test_isolation", "test_kills",
+    "test_workers", "test_engines", "test_interruption", "test_state", "test_surroundings", "test_guides",
+)  # fmt: skip
 """Modules that take minutes. They start first, so that no worker waits for them at the end."""
 
 
@@ -44,7 +47,8 @@ def _place(file: Path) -> tuple[int, int]:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    forking.new_processes = item.get_closest_marker("processes") is not None
+    forking.new_processes = tables.real = item.get_closest_marker("processes") is not None
+    tables.share()
 
 
 class RunCommand(Protocol):

@@ -31,7 +31,7 @@ from harness.machine import MARK_VARIABLE
 
 MESSAGE = 2**18
 """The most bytes for arguments and environment."""
-WORKERS = 2
+WORKERS = 4
 """The number of a command's workers that are forks; further workers are new processes."""
 STARTERS = ("sweep", "guides", "compare")
 """Subcommands that may start workers."""
@@ -212,8 +212,20 @@ def _load() -> None:
     load_mlflow()
     for name in (*(module for module, _ in COMMANDS.values()), *LIBRARIES):
         importlib.import_module(name)
+    _share_tables()
     gc.collect()
     gc.freeze()
+
+
+def _share_tables() -> None:
+    sys.path.insert(0, str(Path(__file__).parent))
+    import tables
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    del sys.path[0]
+    tables.share()
+    with tempfile.TemporaryDirectory() as folder:
+        SqlAlchemyStore(f"sqlite:///{folder}/mlflow.db", folder).engine.dispose()
 
 
 if __name__ == "__main__":

@@ -19,6 +19,9 @@ class _Silence:
 
 
 def train(uri: str, name: str, *overrides: str, parent: str | None = None) -> str:
-    """Train a run of one epoch without figures in the store `uri`, with `parent` as its sweep. Returns its id."""
-    settings = (f"tracking.uri='{uri}'", "figures=none", "regime.epochs=1", *overrides)
+    """Train a run of one epoch with Keras's `fit`, without figures, in the store `uri`. Returns its id.
+
+    `parent` is the id of its sweep.
+    """
+    settings = (f"tracking.uri='{uri}'", "figures=none", "engine=keras", "regime.epochs=1", *overrides)
     return execute(compose_config(settings), RunContext(name, settings, parent), _Silence()).run_id

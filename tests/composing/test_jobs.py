@@ -92,7 +92,7 @@ def outcome(job: Sequence[str], compose: Callable[[Sequence[str]], Config]) -> s
 
 
 @pytest.mark.slow
-@settings(max_examples=20, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=8, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(jobs=sweeps())
 def test_setting_values_on_a_composed_job_gives_what_hydra_composes(jobs: list[list[str]], own: str) -> None:
     loader = config_loader(own)

@@ -8,10 +8,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import psutil
 import pytest
 from filelock import FileLock
 from mlflow import MlflowClient
@@ -22,7 +24,7 @@ from tests.conftest import REPOSITORY
 
 HARNESS = str(Path(sys.executable).with_name("harness"))
 SMALL = (f"dataset.directory={REPOSITORY / 'tests' / 'data'}", "dataset.train_size=600", "dataset.test_size=200")
-SGD = (*SMALL, "optimizer=sgd", "regime.epochs=2", "figures=none")
+SGD = (*SMALL, "optimizer=sgd", "regime.epochs=2", "figures=none", "engine=keras")
 DIVERGING = "optimizer.learning_rate=1e20"
 VALIDATED = (
     *SMALL,
@@ -55,10 +57,14 @@ class Project:
         self,
         *arguments: str,
         program: tuple[str, ...] | None = None,
+        script: str = HARNESS,
         environment: Mapping[str, str] | None = None,
         stderr: int = subprocess.PIPE,
     ) -> subprocess.Popen[str]:
-        """Start the real command as an interactive shell does, or as a fork where that makes no difference."""
+        """Start the real command as an interactive shell does, or as a fork where that makes no difference.
+
+        `script` is another Python file that starts in the same way, `program` any other command.
+        """
         inherited = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
         own = {"HARNESS_ROOT": str(self.root), "HARNESS_CACHE": str(self.folder / "cache"), "COLUMNS": "200"}
         own["TERM"] = "xterm-256color"  # it may not be set on a CI machine
@@ -66,7 +72,7 @@ class Project:
         handler = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             return (subprocess.Popen if program else forking.popen_class(environment or ()))(
-                [*(program or (HARNESS,)), *arguments],
+                [*(program or (script,)), *arguments],
                 cwd=self.elsewhere,
                 env=inherited | own | dict(environment or {}),
                 stdin=subprocess.DEVNULL,
@@ -92,6 +98,20 @@ class Project:
 
     def artifact(self, run: Run, name: str, uri: str | None = None) -> Path:
         return Path(self.client(uri).download_artifacts(run.info.run_id, name))
+
+
+def workers(command: int) -> list[psutil.Process]:
+    """The worker processes of a sweep that are at a job: each writes its job's log."""
+    return [child for child in psutil.Process(command).children() if job_of(child) is not None]
+
+
+def job_of(worker: psutil.Process) -> str | None:
+    """The folder's name, which is the number, of the job whose log a process writes; None if it writes none."""
+    with suppress(psutil.NoSuchProcess):  # it has ended in this very moment
+        for file in worker.open_files():
+            if file.path.endswith("run.log"):
+                return Path(file.path).parent.name
+    return None
 
 
 def waited(process: subprocess.Popen[str], timeout: float = 300.0) -> subprocess.CompletedProcess[str]:
@@ -154,15 +174,14 @@ def ended(new_project: NewProject, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def _ended(new_project: NewProject) -> tuple[Outcome, Outcome]:
-    """Run both commands at the same time, because each spends most of its time on start-up. They are not forks."""
+    """Run both commands at the same time. The single run is no fork, and so has hashes of its own."""
     single, grid = new_project(), new_project()
-    real = (HARNESS,)
     git = ["git", "-C", str(single.root), "-c", "user.name=t", "-c", "user.email=t@example.org"]
     for command in (["init", "-q", "-b", "trunk"], ["commit", "-q", "--allow-empty", "-m", "Not the harness's code"]):
         subprocess.run([*git, *command], check=True)
     # One thread for both, because results depend on it: a worker has one thread if there are as many jobs as cores.
-    training = single.start("train", *VALIDATED, "seed=1", "threads=1", program=real)
-    sweeping = grid.start("sweep", "optimizer=sgd,adam", *VALIDATED, "seed=range(2)", "threads=1", program=real)
+    training = single.start("train", *VALIDATED, "seed=1", "threads=1", program=(HARNESS,))
+    sweeping = grid.start("sweep", "optimizer=sgd,adam", *VALIDATED, "seed=range(2)", "threads=1")
     return Outcome(single, waited(training)), Outcome(grid, waited(sweeping))
 
 

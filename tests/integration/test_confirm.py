@@ -20,8 +20,8 @@ from tests.integration.conftest import SMALL, NewProject, Project
 pytestmark = pytest.mark.slow
 
 GRID = ("sweep", "--config-dir", "mine", *SMALL, "model=mine", "optimizer=sgd,adam", "seed=0,1", "regime.epochs=1",
-        "regime.validation.strategy=first", "regime.validation.size=100", "figures=none", "tracking.log_model=false",
-        "tracking.experiment=study", "threads=1", "hydra.launcher.workers=1")  # fmt: skip
+        "engine=keras", "regime.validation.strategy=first", "regime.validation.size=100", "figures=none",
+        "tracking.log_model=false", "tracking.experiment=study", "threads=1", "hydra.launcher.workers=1")  # fmt: skip
 CONFIRM = ("--confirm", "2", "--within", "all", "--format", "json")
 
 

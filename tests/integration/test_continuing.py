@@ -16,7 +16,7 @@ from tests.integration.conftest import SMALL, NewProject, Project
 
 pytestmark = pytest.mark.slow
 
-SAME = (*SMALL, "figures=none", "model.dropout=0.1", "threads=1", "tracking.log_state=true")
+SAME = (*SMALL, "engine=keras", "figures=none", "model.dropout=0.1", "threads=1", "tracking.log_state=true")
 
 
 @pytest.fixture(scope="module")

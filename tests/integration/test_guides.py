@@ -61,7 +61,9 @@ def test_what_the_store_has_is_not_trained_again(reproduced: tuple[dict[str, obj
     assert "| training loss | 0.1432 |" in done.stdout
 
 
-@pytest.mark.parametrize("wrong", ["optimizer.learning_rate=0.02", "dataset.preprocessing=unit_range"])
+@pytest.mark.parametrize(
+    "wrong", [pytest.param("optimizer.learning_rate=0.02", marks=pytest.mark.long), "dataset.preprocessing=unit_range"]
+)
 def test_a_wrong_configuration_is_not_taken_for_the_guide(wrong: str, project: Project) -> None:
     done = guides(project, "B", wrong, *SEEDS)
     assert done.returncode == 1

@@ -18,7 +18,7 @@ from mlflow.entities import Run
 
 from tests.integration.conftest import HARNESS, SMALL, NewProject, Outcome, Project, waited
 
-pytestmark = [pytest.mark.slow, pytest.mark.processes]
+pytestmark = pytest.mark.slow
 
 ENDLESS = "regime.epochs=100000"
 BARE = ("figures=none", "tracking.log_model=false")
@@ -53,10 +53,12 @@ def trains(run: Run, epochs: str) -> bool:
 
 @pytest.fixture(scope="module")
 def outcomes(new_project: NewProject) -> dict[str, Outcome]:
-    """A run that SIGTERM ends, and a sweep that Ctrl-C ends in its second job of three."""
+    """A run that SIGTERM ends, and a sweep, no fork, that Ctrl-C ends in its second job of three."""
     train, sweep = new_project(), new_project()
     running = train.start("train", *SMALL, ENDLESS)
-    sweeping = sweep.start("sweep", *SMALL, "regime.epochs=1,100000,2", *BARE, "hydra.launcher.workers=1")
+    sweeping = sweep.start(
+        "sweep", *SMALL, "regime.epochs=1,100000,2", *BARE, "hydra.launcher.workers=1", program=(HARNESS,)
+    )
     try:
         return {
             "train": Outcome(train, interrupted(train, running, signal.SIGTERM)),

@@ -14,10 +14,10 @@ import pytest
 
 from harness.tracking.reading import read_runs
 from harness.tracking.store import open_store
-from tests.integration.conftest import HARNESS, SMALL, NewProject, Outcome, Project, waited
-from tests.integration.test_workers import training, until, workers
+from tests.integration.conftest import HARNESS, SMALL, NewProject, Outcome, Project, job_of, waited, workers
+from tests.integration.test_workers import training, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.processes]
+pytestmark = pytest.mark.slow
 
 ENDLESS = "regime.epochs=100000"
 BARE = (*SMALL, "optimizer=sgd", "figures=none", "tracking.log_model=false", "tracking.log_state=false")
@@ -28,11 +28,8 @@ MEMORY = 2 * 2**30
 
 
 def worker_of(process: subprocess.Popen[str], job: int) -> psutil.Process:
-    """The worker that is at a job: it writes the job's log."""
-    for worker in workers(process):
-        if any(Path(file.path).parent.name == str(job) for file in worker.open_files() if file.path.endswith(".log")):
-            return worker
-    raise AssertionError(f"no worker is at job {job}")
+    (worker,) = (worker for worker in workers(process.pid) if job_of(worker) == str(job))
+    return worker
 
 
 def trains(project: Project, job: int) -> bool:
@@ -205,7 +202,7 @@ def test_a_second_interruption_ends_a_job_that_hangs_at_once_and_leaves_nothing_
     sweeping = empty.start("sweep", *BARE, ENDLESS, "seed=0,1", "retries=5", "hydra.launcher.workers=2")
     try:
         until(lambda: training(empty, 2), sweeping)
-        left = workers(sweeping)
+        left = workers(sweeping.pid)
         for worker in left:
             worker.send_signal(signal.SIGSTOP)
         sweeping.send_signal(signal.SIGINT)

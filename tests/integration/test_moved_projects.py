@@ -11,7 +11,7 @@ from tests.integration.conftest import SMALL, NewProject, Project
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-TINY = (*SMALL, "debug=tiny", "figures=none", "threads=1")
+TINY = (*SMALL, "engine=keras", "debug=tiny", "figures=none", "threads=1")
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from tests.integration.conftest import DIVERGING, SMALL, NewProject, Project
 
 pytestmark = pytest.mark.slow
 
-SETTINGS = (*SMALL, "figures=none", "model.dropout=0.2", "regime.epochs=2")
+SETTINGS = (*SMALL, "engine=keras", "figures=none", "model.dropout=0.2", "regime.epochs=2")
 
 
 @pytest.fixture(scope="module")

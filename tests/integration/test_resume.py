@@ -18,7 +18,7 @@ from harness.tracking.reading import read_runs, read_sweeps
 from harness.tracking.store import open_store
 from tests.integration.conftest import SMALL, NewProject, Project, waited
 
-pytestmark = [pytest.mark.slow, pytest.mark.processes]
+pytestmark = pytest.mark.slow
 
 PATIENCE = 120
 QUICK = (*SMALL, "optimizer=sgd", "figures=none", "tracking.log_model=false", "threads=1")

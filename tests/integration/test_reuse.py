@@ -19,7 +19,9 @@ from tests.integration.test_resume import children, in_the_second_job, until
 
 pytestmark = pytest.mark.slow
 
-QUICK = (*SMALL, "optimizer=sgd", "figures=none", "tracking.log_model=false", "threads=1", "regime.epochs=1")
+QUICK = (
+    *SMALL, "optimizer=sgd", "engine=keras", "figures=none", "tracking.log_model=false", "threads=1", "regime.epochs=1",
+)  # fmt: skip
 
 
 def rows(table: str) -> list[str]:
@@ -149,10 +151,9 @@ def test_other_versions_and_resume_false_train_anew_and_delete_nothing(new_proje
     assert len(read_sweeps(open_store(project.store))) == 3
 
 
-@pytest.mark.processes
 def test_a_run_that_was_cut_off_is_not_resumed_from_its_checkpoint_by_other_versions(new_project: NewProject) -> None:
     project = new_project()
-    grid = ("sweep", *QUICK, "regime.epochs=150", "seed=range(3)", "hydra.launcher.workers=1",
+    grid = ("sweep", *QUICK, "regime.epochs=60", "seed=range(3)", "hydra.launcher.workers=1",
             "tracking.checkpoint_seconds=0")  # fmt: skip
     process = project.start(*grid)
     until(lambda: in_the_second_job(project), process)

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 SECRET = "hush" + "7Xq"  # in two parts: a run may record this file, where it is not committed
 FORMS = (SECRET.encode(), base64.b64encode(f"ann:{SECRET}".encode()))
-TINY = (*SMALL, "debug=tiny", "figures=none", "tracking.log_model=false", "threads=1")
+TINY = (*SMALL, "engine=keras", "debug=tiny", "figures=none", "tracking.log_model=false", "threads=1")
 AWAY = "http://127.0.0.1:9"
 
 

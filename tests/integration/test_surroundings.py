@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from shutil import copytree
 
@@ -13,9 +12,9 @@ import pytest
 
 from harness.tracking.provenance import COMMIT_TAG
 from tests.conftest import REPOSITORY
-from tests.integration.conftest import SMALL, NewProject, Project, waited
+from tests.integration.conftest import HARNESS, SMALL, NewProject, Project, waited
 
-pytestmark = [pytest.mark.slow, pytest.mark.processes]
+pytestmark = pytest.mark.slow
 
 NET = ("model=cnn", "model.filters=[4]", "model.hidden=[16]", "model.shift=4", "model.head=softmax")
 SETTINGS = (*SMALL, *NET, "regime.epochs=2", "threads=1", "tracking.log_model=false", "tracking.log_state=false")
@@ -86,35 +85,35 @@ def hostile_records(folder: Path) -> dict[str, str]:
     }
 
 
-HOSTILE = (hostile_keras, hostile_tensorflow, hostile_records)
-
-
 @pytest.fixture(scope="module")
-def ended(new_project: NewProject) -> dict[str, tuple[Project, dict[str, str]]]:
-    """The same sweep in a clean and in each hostile surrounding, side by side, and what the variables were."""
-    projects = {name: new_project() for name in ("clean", *(surround.__name__ for surround in HOSTILE))}
-    variables: dict[str, dict[str, str]] = {"clean": {}}
-    for surround in HOSTILE:
-        variables[surround.__name__] = surround(projects[surround.__name__].elsewhere)
-    started = [project.start(*SWEEP, environment=variables[name]) for name, project in projects.items()]
+def ended(new_project: NewProject) -> dict[str, Project]:
+    """The same sweep in a clean and in a hostile surrounding, side by side. Neither is a fork."""
+    projects = {"clean": new_project(), "hostile": new_project()}
+    started = [
+        project.start(*SWEEP, program=(HARNESS,), environment=hostile(project.elsewhere) if name == "hostile" else {})
+        for name, project in projects.items()
+    ]
     for process in started:
         done = waited(process)
         assert done.returncode == 0, done.stderr
-    return {name: (project, variables[name]) for name, project in projects.items()}
+    return projects
+
+
+def hostile(folder: Path) -> dict[str, str]:
+    return hostile_keras(folder) | hostile_tensorflow(folder) | hostile_records(folder)
 
 
 @pytest.fixture
-def clean(ended: dict[str, tuple[Project, dict[str, str]]]) -> Numbers:
-    found = numbers(ended["clean"][0])
+def clean(ended: dict[str, Project]) -> Numbers:
+    found = numbers(ended["clean"])
     assert {engine for engine, *_ in found} == {"compiled", "keras"}
     return found
 
 
-@pytest.mark.parametrize("surround", HOSTILE)
 def test_a_hostile_surrounding_changes_no_number_of_a_sweep_and_is_recorded(
-    ended: dict[str, tuple[Project, dict[str, str]]], clean: Numbers, surround: Callable[[Path], dict[str, str]]
+    ended: dict[str, Project], clean: Numbers, tmp_path: Path
 ) -> None:
-    project, variables = ended[surround.__name__]
+    project, variables = ended["hostile"], hostile(tmp_path)
     assert numbers(project) == clean
     own = subprocess.check_output(["git", "-C", str(REPOSITORY), "rev-parse", "HEAD"], text=True).strip()
     expected = {name for name in variables if name.startswith(("KERAS_", "TF_", "XLA_", "NPY_", "MPL", "MLFLOW_"))}
@@ -123,6 +122,7 @@ def test_a_hostile_surrounding_changes_no_number_of_a_sweep_and_is_recorded(
         assert expected <= set(run.data.tags["harness.ignored_environment"].split(", "))
 
 
+@pytest.mark.processes
 def test_a_style_in_the_working_directory_changes_nothing(clean: Numbers, empty: Project) -> None:
     (empty.elsewhere / "matplotlibrc").write_text("text.usetex: True\n")
     done = empty.run("train", *SETTINGS)
@@ -144,6 +144,7 @@ def test_relative_paths_and_names_like_numbers_arrive_where_hydra_changes_the_fo
     assert given == {str(empty.elsewhere / "dd (v2)")}
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("words", "variables", "said"),
     [

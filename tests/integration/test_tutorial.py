@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from cogapp import Cog
 
 from harness.paths import cache_directory
 from tests.conftest import REPOSITORY
@@ -19,17 +17,16 @@ PAGE = REPOSITORY / "docs" / "guides.md"
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page as `make tutorial` makes it, in a folder with its pictures."""
+    """The page as `make tutorial` makes it, in a folder with its pictures; its commands are forks."""
     folder = tmp_path_factory.mktemp("tutorial")
-    shutil.copyfile(PAGE, folder / PAGE.name)
-    own = {
-        "PYTHONPATH": str(REPOSITORY / "docs"),
-        "TUTORIAL_IMAGES": str(folder),
-        "HARNESS_CACHE": str(cache_directory()),  # all 60,000 images, fetched where they are not there yet
-    }
-    cog = [str(Path(sys.executable).with_name("cog")), "-r", PAGE.name]
-    done = subprocess.run(cog, cwd=folder, env=os.environ | own, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    page = Path(shutil.copyfile(PAGE, folder / PAGE.name))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(REPOSITORY / "docs")
+        patch.setenv("TUTORIAL_IMAGES", str(folder))
+        patch.setenv("HARNESS_CACHE", str(cache_directory()))  # all 60,000 images, fetched where they are not there yet
+        # Cog imports the module `tutorial`, and gives it the module `cog`.
+        start = "import tutorial; from tests.forking import ForkedCommand; tutorial.start_command = ForkedCommand"
+        assert Cog().main(["cog", "-r", "-p", start, str(page)]) == 0
     return folder
 
 

@@ -7,28 +7,18 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 import psutil
 import pytest
 
 from harness.tracking.reading import read_runs
 from harness.tracking.store import open_store
-from tests.integration.conftest import SMALL, NewProject, Outcome, Project, waited
+from tests.integration.conftest import HARNESS, SMALL, NewProject, Outcome, Project, waited, workers
 
-pytestmark = [pytest.mark.slow, pytest.mark.processes]
+pytestmark = pytest.mark.slow
 
 PATIENCE = 120
 ENDLESS = (*SMALL, "figures=none", "tracking.log_model=false", "hydra.launcher.workers=2")
-
-
-def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    found = []
-    for child in psutil.Process(process.pid).children():
-        with suppress(psutil.NoSuchProcess):  # one that has ended in this very moment
-            if any("spawn_main" in word for word in child.cmdline()):
-                found.append(child)
-    return found
 
 
 def until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
@@ -50,21 +40,22 @@ def training(project: Project, count: int) -> bool:
 @pytest.fixture(scope="module")
 def killed(new_project: NewProject) -> dict[str, Outcome]:
     """A sweep of which both workers are killed in their endless jobs, one that is killed itself, and one with a job
-    that fails before it has a run: a file lies where its folder should be."""
+    that fails before it has a run: a file lies where its folder should be. The first two are no forks."""
     bereft, orphaned, obstructed = new_project(), new_project(), new_project()
     (obstructed.folder / "jobs").mkdir()
     (obstructed.folder / "jobs" / "1").touch()
-    losing = bereft.start("sweep", *ENDLESS, "seed=0,1", "regime.epochs=100000,1")
-    dying = orphaned.start("sweep", *ENDLESS, "seed=0,1", "regime.epochs=100000")
+    real = (HARNESS,)
+    losing = bereft.start("sweep", *ENDLESS, "seed=0,1", "regime.epochs=100000,1", program=real)
+    dying = orphaned.start("sweep", *ENDLESS, "seed=0,1", "regime.epochs=100000", program=real)
     failing = obstructed.start(
         "sweep", *ENDLESS, "seed=0,1,2", "regime.epochs=1", f"hydra.sweep.dir={obstructed.folder / 'jobs'}"
     )
     try:
         until(lambda: training(bereft, 2), losing)
-        for worker in workers(losing):
+        for worker in workers(losing.pid):
             worker.send_signal(signal.SIGKILL)
         until(lambda: training(orphaned, 2), dying)
-        left = workers(dying)
+        left = workers(dying.pid)
         os.kill(dying.pid, signal.SIGKILL)
         psutil.wait_procs(left, timeout=PATIENCE)
         assert not any(worker.is_running() for worker in left), "the workers of a killed sweep end too"

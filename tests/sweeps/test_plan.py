@@ -131,6 +131,7 @@ def test_of_two_runs_of_a_job_the_finished_one_counts(begun: str) -> None:
     assert job.run == replace(done)
 
 
+@pytest.mark.slow
 def test_ten_thousand_jobs_are_planned_in_seconds_and_little_memory(project: Path) -> None:
     words = ["model=mlp", "model.width=range(1,1001)", "seed=range(10)"]
     done = subprocess.run([sys.executable, "-c", PLAN, *words], capture_output=True, text=True, check=True)
@@ -141,6 +142,7 @@ def test_ten_thousand_jobs_are_planned_in_seconds_and_little_memory(project: Pat
     assert float(megabytes) < 300
 
 
+@pytest.mark.slow
 def test_a_thousand_finished_runs_are_looked_up_in_two_seconds(project: Path) -> None:
     jobs = expand_sweep(["seed=range(1000)"])
     plan = plan_sweep(jobs, check_sweep(jobs), open_store())

@@ -58,7 +58,7 @@ def test_smoothed_labels_end_where_fit_ends(head: str, labels: str) -> None:
         ("model.shift=2", "model.batch_norm=true"),
         ("model=cnn", "model.filters=[4,8]", "model.shift=8", "dataset.preprocessing=standardize"),
         ("model=mlp", "model.width=16", "model.depth=3", "dataset.label_noise=0.3"),
-        ("regime.batch_size=601",),
+        ("regime.batch_size=609",),
         ("regime.batch_size=1", "dataset.train_size=20"),
         ("dataset.preprocessing=standardize",),
         ("optimizer.clipnorm=0.1",),

@@ -80,7 +80,7 @@ def test_the_loss_that_smoothed_labels_are_trained_on_is_that_of_keras(train: Tr
     """All images in one batch: the running average is the loss of the initial weights."""
     import keras
 
-    batch = ("regime.epochs=1", "regime.batch_size=600", "regime.label_smoothing=0.3")
+    batch = ("regime.epochs=1", "regime.batch_size=608", "regime.label_smoothing=0.3")
     trained = train(*batch, f"model.head={head}", f"regime.labels={labels}")
     split, config = trained.splits.train, trained.config
     seed_everything(config.seed)

@@ -16,7 +16,8 @@ from harness.records import Fitted, History, Splits
 from harness.training import TrainingState, fit, seed_everything
 
 SUBSET = Path(__file__).resolve().parents[1] / "data"
-VALIDATED = ("regime.validation.strategy=stratified", "regime.validation.size=400")
+VALIDATED = ("regime.validation.strategy=stratified", "regime.validation.size=416")
+IMAGES = 608
 
 
 @dataclass
@@ -63,8 +64,11 @@ class Trained:
 
 @cache
 def setting(*overrides: str) -> tuple[Config, Splits]:
-    """A configuration, and 600 images of the bundled subset (so the last batch of 32 is not full)."""
-    config = compose_config([f"dataset.directory={SUBSET}", "dataset.train_size=600", *overrides])
+    """A configuration, and 608 images of the bundled subset: batches of 32 come out even, whether 416 validate or not.
+
+    A last batch that is not full has a program of its own, which takes longer to compile than to run.
+    """
+    config = compose_config([f"dataset.directory={SUBSET}", f"dataset.train_size={IMAGES}", *overrides])
     return config, split_dataset(load_dataset(config.dataset), config.dataset, config.regime.validation)
 
 
