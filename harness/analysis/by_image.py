@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -116,12 +116,12 @@ def by_image(
     comparison: Comparison,
     predictions: HeldOutPredictions,
     baseline: Row | None = None,
-    class_names: Sequence[str] = (),
+    class_names: Callable[[RunRecord], Sequence[str]] = lambda run: (),
 ) -> ByImage:
     """Compare the finished runs of a comparison image by image; with a `baseline`, compare each other row with it.
 
     If rows are scored on different images, the group with the most runs is taken, or the baseline's group. A replicate
-    with several runs counts once, with its latest run.
+    with several runs counts once, with its latest run. `class_names` tells the names of a run's classes.
 
     Raises:
         RequestError: the comparison is not about the final weights, no run (or none of the baseline) logged its
@@ -152,14 +152,15 @@ def by_image(
             members.append((row, list(latest.values())))
     labels = kept[members[0][1][0].run_id].labels.astype(np.int64)
     known = [kept[run.run_id] for _, runs in members for run in runs]
-    classes = max(len(class_names), 1 + max(int(labels.max()), *(int(of.predicted.max()) for of in known)))
+    names = tuple(class_names(members[0][1][0]))
+    classes = max(len(names), 1 + max(int(labels.max()), *(int(of.predicted.max()) for of in known)))
     answers, losses = np.zeros((len(labels), classes), np.int64), np.zeros(len(labels))
     for of in known:
         answers[np.arange(len(labels)), of.predicted] += 1
         losses += of.losses
     found = ByImage(
         comparison, tuple(row for row, _ in members), len(known), labels, answers, losses / len(known),
-        tuple(class_names), tuple(_left_out(comparison, kept, exact, images, len(known))), members[0][1][0],
+        names, tuple(_left_out(comparison, kept, exact, images, len(known))), members[0][1][0],
     )  # fmt: skip
     if baseline is None:
         return found

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from harness.analysis.comparison import Comparison
 from harness.analysis.metric_names import Naming
-from harness.api.chosen_runs import choose, whole_experiment
-from harness.api.comparing import baseline_row, compared, demanded
+from harness.api.chosen_runs import check_csv, choose, whole_experiment, whole_sweep, with_csv
+from harness.api.comparing import compared, demanded, reported
 from harness.api.given_arrays import words_for
 from harness.api.overrides import overrides as as_overrides
 from harness.api.results import ComparisonTable, Run, Sweep, SweepReport, frame_of, read_record
 from harness.api.session import session, training_session
 from harness.errors import RequestError
-from harness.tracking.models import find_run
+from harness.tracking.models import find_run, find_sweep
 from harness.tracking.reading import cached_reads, read_runs
 from harness.tracking.selection import is_sweep
 from harness.tracking.store import Store, open_store
@@ -101,6 +101,7 @@ def compare(
     *what: Named,
     experiment: str | None = None,
     runs: Iterable[Named] = (),
+    csv: str | Path | Sequence[str | Path] = (),
     baseline: str | None = None,
     effect: str | None = None,
     at: Literal["final", "last", "best"] = "final",
@@ -121,6 +122,7 @@ def compare(
         what: sweeps and runs, or what names them; by default the latest sweep.
         experiment: all runs of this experiment.
         runs: the same as `what`, as a list.
+        csv: files of external runs, a row a run or an epoch; the store is not read if nothing else is named.
         baseline: compare every other row with this one; with `effect`, the value to compare the others with.
         effect: the effect of this setting, all other settings equal.
         at: with the final weights of each run, those of the last epoch, or those of the smallest validation loss.
@@ -136,19 +138,27 @@ def compare(
         >>> sorted(table.to_frame()["model.name"])
         ['mlp_128', 'mlp_300_100']
     """
-    named = [
-        each if isinstance(each, str) else each.id for each in (*what, *runs) if not isinstance(each, ComparisonTable)
-    ]
+    named = [_name(each) for each in (*what, *runs)]
+    files = [Path(file) for file in ([csv] if isinstance(csv, str | Path) else csv)]
+    naming = _naming(metrics, group_by)
     given = next((each._store for each in (*what, *runs) if isinstance(each, Run | Sweep)), None)
     with session("harness", "compare", *named):
         opened = given if given is not None and store is None else _open(store)
-        with cached_reads(opened):
-            chosen = choose(opened, named, experiment, None)
-        table = ComparisonTable(opened, partial(
-            compared, opened, chosen, log.warning, naming=_naming(metrics, group_by), stage=at, interval=interval,
-            replicates=replicates, sort_by=sort, ascending=not descending, demand=demanded(min_accuracy, within),
-            only_front=pareto,
-        ))  # fmt: skip
+        if files:
+            check_csv(interval)
+            chosen = with_csv(opened, named, experiment, None, files, naming, at)
+        else:
+            with cached_reads(opened):
+                chosen = choose(opened, named, experiment, None)
+
+        def compare_with(predictions: bool) -> Comparison:
+            return compared(
+                opened, chosen, log.warning, predictions and not files, naming=naming, stage=at, interval=interval,
+                replicates=replicates, sort_by=sort, ascending=not descending,
+                demand=demanded(min_accuracy, within), only_front=pareto,
+            )  # fmt: skip
+
+        table = ComparisonTable(opened, compare_with)
         if effect is not None:
             return table.effect(effect, baseline)
         return table if baseline is None else table.differences(baseline)
@@ -209,17 +219,24 @@ def report(
         saving.check_target(target)
     name = sweep if isinstance(sweep, str) else None if sweep is None else sweep.id
     with session("harness", "report", *([name] if name else [])):
-        from harness.api.chosen_runs import whole_sweep
-        from harness.tracking.models import find_sweep
-
         opened = sweep._store if isinstance(sweep, Run | Sweep) and store is None else _open(store)
         parent = find_sweep(opened, name or "latest")
-        comparison = compared(opened, whole_sweep(opened, parent), log.warning)
-        row = None if baseline is None else baseline_row(opened, comparison, baseline)
-        made = saving.make(opened, comparison, parent, row, parent.run_id)
+        chosen = whole_sweep(opened, parent)
+        words = [parent.run_id, *(["--baseline", baseline] if baseline else [])]
+        made = reported(opened, chosen, parent, log.warning, baseline=baseline, words=words)
         files = [] if target is None else saving.write(made, target)
         saving.save(opened, parent.run_id, made)
         return SweepReport(made, files)
+
+
+def _name(named: Named) -> str:
+    if isinstance(named, Run | Sweep):
+        return named.id
+    if isinstance(named, str):
+        return named
+    raise RequestError(
+        f"A value of the type {type(named).__name__} names no run. Give runs, sweeps, or their names or ids as text."
+    )
 
 
 def _stored_in(store: str | Path | None) -> list[str]:

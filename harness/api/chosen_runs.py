@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.analysis.csv_runs import read_csv
 from harness.analysis.metric_names import Naming
-from harness.analysis.rows import Stage
+from harness.analysis.rows import IntervalOver, Stage
 from harness.errors import RequestError
 from harness.records import RunRecord
 from harness.text import clean
@@ -50,6 +50,17 @@ def choose(store: Store, named: Sequence[str], experiment: str | None, sweep: st
     if (newest := latest_run(store)) is None:
         raise RequestError("There are no runs to compare yet. Make some with `harness sweep` or `harness train`.")
     return whole_experiment(store, newest.experiment)
+
+
+def check_csv(interval: IntervalOver, by_image: bool = False, confirm: bool = False) -> None:
+    """Raise `RequestError` for what a CSV file has nothing for."""
+    for flag, given, why in (
+        ("--by-image", by_image, "has no predictions for single images"),
+        (f"--interval {interval}", interval != "seeds", "has no predictions for single images"),
+        ("--confirm", confirm, "does not say how to train a run again"),
+    ):
+        if given:
+            raise RequestError(f"{flag} cannot be used with --csv: a CSV file {why}. Leave one of them out.")
 
 
 def with_csv(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from harness.analysis.comparison import Comparison, compare
@@ -17,14 +18,18 @@ from harness.analysis.ranking import WITHIN, Demand
 from harness.analysis.rows import IntervalOver, Stage, named_replicates
 from harness.api.chosen_runs import Chosen
 from harness.errors import RequestError
+from harness.records import RunRecord
 from harness.tracking.models import find_trained
 from harness.tracking.predictions_file import read_predictions, readable_predictions
 from harness.tracking.store import Store
 
 if TYPE_CHECKING:
+    from harness.reports.content import Report
     from harness.reports.drawing import Drawing
 
 Say = Callable[[str], None]
+MOST_SETTINGS = 60
+"""In a report. Each is an axis, a test and a word of every label."""
 
 
 def compared(
@@ -84,6 +89,27 @@ def tested(comparison: Comparison, baseline: str | None, effect: str | None) -> 
     if len(comparison.rows) == 1:
         raise RequestError(f"--baseline {baseline}: there is no other row to compare with it. Compare more runs.")
     return differences(comparison, find_row(comparison, baseline))
+
+
+def reported(
+    store: Store, chosen: Chosen, parent: RunRecord | None, say: Say, naming: Naming | None = None,
+    baseline: str | None = None, words: Sequence[str] = (),
+) -> Report:  # fmt: skip
+    """The report on the chosen runs, those of the sweep `parent` if that is given.
+
+    `words`: what `harness report` is to be given to write it again. Raises `RequestError`, `StoreError`.
+    """
+    from harness.reports import saving  # Jinja2
+
+    comparison = compared(store, chosen, say, naming=naming)
+    if len(comparison.settings) > MOST_SETTINGS:
+        raise RequestError(
+            f"The runs differ in {len(comparison.settings):,} settings, and a report shows at most {MOST_SETTINGS}. "
+            "Name those that matter: --group-by KEY,KEY. `harness compare --format csv` has them all."
+        )
+    if baseline is not None:
+        baseline = baseline_row(store, comparison, baseline)
+    return saving.make(store, comparison, parent, baseline, shlex.join(words))
 
 
 def baseline_row(store: Store, comparison: Comparison, text: str) -> str:

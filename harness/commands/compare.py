@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -17,12 +18,13 @@ from harness.analysis.differences import Findings, find_row
 from harness.analysis.power import Power, power
 from harness.analysis.ranking import WITHIN
 from harness.analysis.rows import INTERVALS, STAGES, IntervalOver, Stage
-from harness.api.chosen_runs import choose, with_csv
+from harness.api.chosen_runs import check_csv, choose, with_csv
 from harness.api.comparing import baseline_row, compared, demanded, tested
 from harness.commands.confirming import check_request, confirmed
 from harness.commands.external_runs import naming_of, naming_options
 from harness.commands.store_option import import_option, store_option
 from harness.errors import RequestError
+from harness.records import RunRecord
 from harness.tabular import FORMATS
 from harness.tracking.predictions_file import read_predictions
 from harness.tracking.reading import cached_reads
@@ -184,7 +186,7 @@ def command(
     if points is not None and (images or baseline or effect):
         raise RequestError("--power is about all rows together. Leave out --baseline, --effect and --by-image.")
     if files:
-        _check_csv(images, interval, confirm)
+        check_csv(interval, by_image=images, confirm=confirm is not None)
         chosen = with_csv(store, runs, experiment, sweep, files, naming, stage)
     else:
         with cached_reads(store):
@@ -203,23 +205,12 @@ def command(
     shown: Shown
     if images:
         row = None if baseline is None else find_row(comparison, baseline)
-        shown = by_image(comparison, read_predictions(store, chosen.runs), row, _class_names(comparison))
+        shown = by_image(comparison, read_predictions(store, chosen.runs), row, partial(_class_names, store))
     elif points is not None:
         shown = power(comparison, points / 100)
     else:
         shown = tested(comparison, baseline, effect)
     _show(shown, form, output, how)
-
-
-def _check_csv(images: bool, interval: IntervalOver, confirm: int | None) -> None:
-    """Raise `RequestError` for what a CSV file has nothing for."""
-    for flag, given, why in (
-        ("--by-image", images, "has no predictions for single images"),
-        (f"--interval {interval}", interval != "seeds", "has no predictions for single images"),
-        ("--confirm", confirm is not None, "does not say how to train a run again"),
-    ):
-        if given:
-            raise RequestError(f"{flag} cannot be used with --csv: a CSV file {why}. Leave one of them out.")
 
 
 def _show(shown: Shown, form: str, output: Path | None, how: OnRequest) -> None:
@@ -238,12 +229,14 @@ def _show(shown: Shown, form: str, output: Path | None, how: OnRequest) -> None:
         click.echo(_rendered(shown, form, how), nl=False)
 
 
-def _class_names(comparison: Comparison) -> tuple[str, ...]:
-    """Those of the dataset, where all runs name the same one."""
-    from harness.data.catalogue import PUBLICATIONS
+def _class_names(store: Store, run: RunRecord) -> tuple[str, ...]:
+    """Those that the run's model has; none for an external run, or a run that kept no model."""
+    from harness.run.load import class_names_of
 
-    names = {run.parameters.get("dataset.name", "") for row in comparison.rows for run in row.finished_runs}
-    return PUBLICATIONS[name].class_names if len(names) == 1 and (name := names.pop()) in PUBLICATIONS else ()
+    try:
+        return class_names_of(store, run)
+    except RequestError:
+        return ()
 
 
 def _rendered(shown: Shown, form: str, how: OnRequest) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import click
 
 from harness.api.chosen_runs import Chosen, whole_experiment, whole_sweep
-from harness.api.comparing import baseline_row, compared
+from harness.api.comparing import reported
 from harness.commands.external_runs import NAMING_FLAGS, naming_of, naming_options
 from harness.commands.store_option import store_option
 from harness.errors import RequestError
@@ -16,9 +15,6 @@ from harness.records import RunRecord
 from harness.tracking.models import find_sweep
 from harness.tracking.reading import cached_reads, latest_sweep
 from harness.tracking.store import Store
-
-MOST_SETTINGS = 60
-"""Each is an axis, a test and a word of every label."""
 
 
 @click.command(name="report")
@@ -62,19 +58,13 @@ def command(
     with cached_reads(store):
         parent, chosen = _choose(store, sweep, experiment)
     named = (train_metric, held_out_metric, train_loss_metric, held_out_loss_metric, group_by)
-    comparison = compared(store, chosen, lambda line: click.echo(line, err=True), naming=naming_of(*named))
-    if len(comparison.settings) > MOST_SETTINGS:
-        raise RequestError(
-            f"The runs differ in {len(comparison.settings):,} settings, and a report shows at most {MOST_SETTINGS}. "
-            "Name those that matter: --group-by KEY,KEY. `harness compare --format csv` has them all."
-        )
     words = ["--experiment", experiment] if experiment else [parent.run_id] if parent else []
     words += [word for flag, value in zip(NAMING_FLAGS, named, strict=True) if value for word in (flag, value)]
     words += ["--baseline", baseline] if baseline else []
     words += ["--output", str(output)] if output is not None and parent is None else []
-    if baseline:
-        baseline = baseline_row(store, comparison, baseline)
-    report = saving.make(store, comparison, parent, baseline, shlex.join(words))
+    report = reported(
+        store, chosen, parent, lambda line: click.echo(line, err=True), naming_of(*named), baseline or None, words
+    )
     if output is not None:
         for place in saving.write(report, output):
             click.echo(f"Wrote {place}", err=True)

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from harness.composing import recorded_config
-from harness.config.schema import Config
+from harness.config.schema import PUBLISHED_SOURCE, Config
 from harness.data import load_splits, publication
 from harness.errors import RequestError
 from harness.images import DATASET_TAG
 from harness.models import KERAS_FILE, check_classifier, custom_objects, load_model, log_probabilities, own_parts
 from harness.records import DIGEST_PARAMETERS, Dataset, DatasetSpec, FloatArray, ImageArray, RunRecord, Split, Splits
 from harness.run.code import changed_code
-from harness.tracking.models import find_trained, model_folder, run_artifact
+from harness.tracking.models import downloaded, find_trained, model_folder, model_location, run_artifact
 from harness.tracking.selection import CLASS_NAMES
 from harness.tracking.store import Store
 from harness.training import import_tensorflow
@@ -114,6 +114,14 @@ def read_class_names(folder: Path, config: Config) -> tuple[str, ...]:
     if not isinstance(names, list):
         raise RequestError(f"{description}: its {CLASS_NAMES} are no list of names.")
     return tuple(map(str, names))
+
+
+def class_names_of(store: Store, record: RunRecord) -> tuple[str, ...]:
+    """The class names of a run: of its dataset where that is published, else of its model. Raises as `open_run`."""
+    if record.parameters.get("dataset.source", PUBLISHED_SOURCE) == PUBLISHED_SOURCE:
+        return publication(record.parameters.get("dataset.name", "")).class_names
+    with downloaded(store, f"{model_location(store, record)}/MLmodel") as file:
+        return read_class_names(file.parent, read_config(store, record))
 
 
 def recorded_shape(record: RunRecord, config: Config) -> tuple[tuple[int, ...], int]:

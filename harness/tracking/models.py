@@ -202,11 +202,15 @@ def model_folder(store: Store, run: RunRecord) -> Iterator[Path]:
 
     Raises `RequestError` if the run has no model.
     """
+    with downloaded(store, model_location(store, run)) as folder:
+        yield folder
+
+
+def model_location(store: Store, run: RunRecord) -> str:
+    """The URI of the folder of the run's logged model. Raises as `model_folder`."""
     model_id = logged_model_id(store, run)
     with store.connected() as client:
-        location = client.get_logged_model(model_id).artifact_location
-    with downloaded(store, location) as folder:
-        yield folder
+        return str(client.get_logged_model(model_id).artifact_location)
 
 
 def logged_model_id(store: Store, run: RunRecord) -> str:

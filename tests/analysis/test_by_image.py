@@ -60,7 +60,9 @@ def test_images_are_counted_by_how_many_runs_have_them_right() -> None:
 def test_the_missed_images_come_most_unanimous_first_then_those_of_the_higher_loss() -> None:
     """4 and 1 are taken for one class by all four runs, 5 by three; of the first two the loss of 4 is higher."""
     runs, predictions = evaluated(ANSWERS)
-    missed = json.loads(render(by_image(compare(runs), predictions, class_names="xyz"), "json"))["missed_by_all"]
+    missed = json.loads(render(by_image(compare(runs), predictions, class_names=lambda run: "xyz"), "json"))[
+        "missed_by_all"
+    ]
     shown = [(of["index"], of["class"], of["answered_class"], of["answered_by"], of["loss"]) for of in missed]
     assert shown == [(4, "z", "x", 4, 2.0), (1, "x", "y", 4, 1.0), (5, "z", "y", 3, 3.0)]
 

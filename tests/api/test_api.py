@@ -137,6 +137,21 @@ def test_a_comparison_shows_effects_differences_and_figures(sweep: harness.Sweep
         table.differences("model=nothing")
 
 
+def test_runs_of_a_csv_file_are_compared_alone_and_beside_those_of_the_store(sweep: harness.Sweep, place: Path) -> None:
+    (place / "others.csv").write_text("lr,accuracy,val_accuracy\n0.1,0.9,0.8\n0.01,0.84,0.79\n")
+    alone = harness.compare(csv=place / "others.csv", store=place / "there is none.db")
+    assert list(alone.to_frame()["lr"]) == [0.01, 0.1]
+    assert len(harness.compare(sweep, csv=["others.csv"], group_by=["model.name", "lr"]).to_frame()) == 4
+    assert alone.differences("lr=0.1").to_frame()["baseline"].unique().tolist() == [0.1]
+    with pytest.raises(RequestError, match="cannot be used with --csv"):
+        harness.compare(csv=place / "others.csv", interval="seeds+images")
+
+
+def test_what_names_no_run_is_refused(sweep: harness.Sweep) -> None:
+    with pytest.raises(RequestError, match="type DataFrame names no run"):
+        harness.compare(sweep.runs)  # type: ignore[arg-type]
+
+
 def test_what_a_run_is_called_is_text_in_html(place: Path) -> None:
     named = harness.train(*SMALL, figures="none", tracking={"run_name": "<script>x</script>"})
     assert "<script>" not in named._repr_html_()
@@ -148,6 +163,8 @@ def test_a_report_is_stored_and_written(sweep: harness.Sweep, place: Path) -> No
     assert report.files == (place / "report.html",)
     assert report.answer in (place / "report.html").read_text()
     assert "srcdoc" in report._repr_html_()
+    against = harness.report(sweep, baseline="model=mlp_128")
+    assert f"harness report {sweep.id} --baseline model=mlp_128" in against.html
 
 
 def test_the_process_is_left_as_it_was(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

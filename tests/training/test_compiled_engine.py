@@ -30,7 +30,9 @@ def assert_equal_to_fit(*overrides: str, tolerance: float = 2e-5) -> None:
 
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
 def test_every_optimizer_ends_where_fit_ends_and_trains(name: str) -> None:
-    assert_equal_to_fit(f"optimizer={name}", tolerance=1e-3 if name in ("muon", "lion") else 1e-4)
+    # Lion steps by the sign of the momentum: where that is 0 but for rounding, the weights part by two whole steps.
+    small = ["optimizer.learning_rate=1e-4"] if name == "lion" else []
+    assert_equal_to_fit(f"optimizer={name}", *small, tolerance=1e-3 if name in ("muon", "lion") else 1e-4)
     losses = train("compiled", "regime.epochs=2", f"optimizer={name}").history.series["fit/loss"]
     assert losses[1] < losses[0]
 
