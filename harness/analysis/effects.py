@@ -34,7 +34,8 @@ Levels = Mapping[str, Row]
 def effects(comparison: Comparison, setting: str, reference: str | None = None) -> Findings:
     """Compare every other value of `setting` with `reference`, in each measure.
 
-    `reference` None: the first value whose held-out images are those of another value too, and whose runs have partners.
+    `reference` None: the first value whose held-out images are those of another value too, and whose runs have a
+    partner.
 
     Raises:
         RequestError: `setting` does not vary independently, `reference` is none of its values, no other value is scored
