@@ -161,12 +161,14 @@ class ClaimedJobs:
                 if self._take(job):
                     return job
                 self._elsewhere[job.number] = job
-            elif not self._elsewhere or not self._is_waiting:
+            elif not self._elsewhere:
                 return None
-            else:
-                self._over.wait(LOOK_SECONDS * random.uniform(0.5, 1.5))
             with self._looking:
-                self._look()
+                self._look()  # those who train the others may have gone since the last look
+            if not self._free:
+                if not self._elsewhere or not self._is_waiting:
+                    return None
+                self._over.wait(LOOK_SECONDS * random.uniform(0.5, 1.5))
         return None
 
     def close(self) -> None:

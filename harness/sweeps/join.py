@@ -104,7 +104,11 @@ def _take_part(
             here = f"{len(claims.taken)} job{'s' * (len(claims.taken) != 1)} trained here"
             display.say(f"No job is free ({here}). The command of the sweep makes its table: {holder_of(now)}.")
             return
-    _finalize(sweep, now, holder_of(now), display, report)
+    left = sweep.resuming(now).due("true").values()
+    if now.state is not RunState.FINISHED and not all(job.failed for job in left):
+        _take_part(sweep, now, threads, display, report)  # the sweep's command has just gone: its jobs are free
+    else:
+        _finalize(sweep, now, holder_of(now), display, report)
 
 
 def _finalize(
