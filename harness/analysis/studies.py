@@ -39,6 +39,8 @@ Settings = Mapping[str, Any]
 
 
 class Verdict(StrEnum):
+    """What the runs say of a claim; see the module."""
+
     FOUND = "found"
     NOT_FOUND = "not found"
     UNDECIDED = "undecided"
@@ -46,7 +48,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Published:
-    """A figure of the source: the `value` (and `spread`, as printed) of a `measure` for the runs with settings `row`."""
+    """A figure of the source: the `value` (and `spread`, as printed) of a `measure` of the runs with settings `row`."""
 
     row: Settings
     measure: str
@@ -124,9 +126,10 @@ class StudyRow:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Decision:
     """A criterion with what was measured. `number` is None where the runs of a row are missing; `p` is corrected by
-    Holm's method; `notices` is the smallest distance from the bound that is found in 80 % of studies with this spread."""
+    Holm's method; `notices` is the smallest distance from the bound that is shown in 80 % of studies with this
+    spread."""
 
     criterion: Criterion
     number: Difference | None
@@ -145,13 +148,13 @@ class Outcome:
 
     study: Study
     rows: tuple[StudyRow, ...]
-    findings: tuple[Finding, ...]
+    decisions: tuple[Decision, ...]
     figures: tuple[tuple[Published, ComparedFigure], ...]
 
     @property
     def failed(self) -> tuple[str, ...]:
         """The claims that were not found."""
-        return tuple(of.criterion.claim for of in self.findings if of.verdict is Verdict.NOT_FOUND)
+        return tuple(of.criterion.claim for of in self.decisions if of.verdict is Verdict.NOT_FOUND)
 
     @property
     def seeds(self) -> int:
@@ -193,8 +196,8 @@ def outcome(study: Study, rows: Sequence[StudyRow]) -> Outcome:
     """The verdict of every criterion. A row that no run has leaves its criteria undecided."""
     numbers = [_number(of, rows) for of in study.criteria]
     tested = [_p_value(of, number) for of, number in zip(study.criteria, numbers, strict=True)]
-    findings = [
-        Finding(of, number, p, _verdict(of, number, p), _notices(of, rows, len(numbers)))
+    decisions = [
+        Decision(of, number, p, _verdict(of, number, p), _notices(of, rows, len(numbers)))
         for of, number, p in zip(study.criteria, numbers, holm(tested), strict=True)
     ]
     figures = [
@@ -202,7 +205,7 @@ def outcome(study: Study, rows: Sequence[StudyRow]) -> Outcome:
         for of in study.published
         if (row := find_row(rows, of.row)) is not None and len(values := row.values(of.measure)) > 1
     ]
-    return Outcome(study, tuple(rows), tuple(findings), tuple(figures))
+    return Outcome(study, tuple(rows), tuple(decisions), tuple(figures))
 
 
 def find_row(rows: Sequence[StudyRow], settings: Settings) -> StudyRow | None:

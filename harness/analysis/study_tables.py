@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.analysis.measures import amount, counted, p_value
-from harness.analysis.studies import REACHES, Criterion, Finding, Outcome, Verdict, in_words
+from harness.analysis.studies import REACHES, Criterion, Decision, Outcome, Verdict, in_words
 from harness.tabular import Table, json_text, wrapped
 
 HEADINGS = ("claim", "expected", "measured", "95 % interval", "p", "notices", "")
@@ -34,8 +34,8 @@ def print_tables(outcomes: Sequence[Outcome], console: Console) -> None:
     for of in outcomes:
         console.print(Text(headline(of), style="bold"), soft_wrap=True)
         # On a narrow terminal these columns are left out, so that the verdict is not cut off.
-        table, _ = _findings(of).fitted(console.width, [HEADINGS.index(name) for name in ("notices", "p", "expected")])
-        console.print(table.grid(styles={place: _STYLES[item.verdict] for place, item in enumerate(of.findings)}))
+        table, _ = _decisions(of).fitted(console.width, [HEADINGS.index(name) for name in ("notices", "p", "expected")])
+        console.print(table.grid(styles={place: _STYLES[item.verdict] for place, item in enumerate(of.decisions)}))
         if of.figures:
             console.print(_figures(of).grid())
         console.print(Text(summary(of)), soft_wrap=True)
@@ -50,12 +50,12 @@ def headline(of: Outcome) -> str:
 
 def summary(of: Outcome) -> str:
     """`2 of 3 claims found, 1 not found (5 seeds a row)`."""
-    counts = {verdict: sum(item.verdict is verdict for item in of.findings) for verdict in Verdict}
+    counts = {verdict: sum(item.verdict is verdict for item in of.decisions) for verdict in Verdict}
     rest = "".join(f", {counts[verdict]} {verdict}" for verdict in list(Verdict)[1:] if counts[verdict])
     seeds = f"{counted(of.seeds, 'seed')} a row"
     if of.seeds < of.study.seeds:
         seeds += f", and {of.study.seeds} were planned"
-    return f"{counts[Verdict.FOUND]} of {counted(len(of.findings), 'claim')} found{rest} ({seeds})"
+    return f"{counts[Verdict.FOUND]} of {counted(len(of.decisions), 'claim')} found{rest} ({seeds})"
 
 
 def expected(of: Criterion) -> str:
@@ -76,7 +76,7 @@ def _amount(of: Criterion, value: float, sign: str | None = None) -> str:
     return f"{value:{sign}.1f}" if REACHES.fullmatch(of.measure) else amount(of.measure, value, sign=sign)
 
 
-def _row(of: Finding) -> tuple[str, ...]:
+def _row(of: Decision) -> tuple[str, ...]:
     claim, number = of.criterion, of.number
     if number is None:
         return claim.claim, expected(claim), "no run", "", "", "", of.verdict
@@ -86,8 +86,8 @@ def _row(of: Finding) -> tuple[str, ...]:
     return claim.claim, expected(claim), measured, interval, p_value(of.p), notices, of.verdict
 
 
-def _findings(of: Outcome) -> Table:
-    return Table("", HEADINGS, [_row(item) for item in of.findings], "ll" + "r" * (len(HEADINGS) - 3) + "l")
+def _decisions(of: Outcome) -> Table:
+    return Table("", HEADINGS, [_row(item) for item in of.decisions], "ll" + "r" * (len(HEADINGS) - 3) + "l")
 
 
 def _figures(of: Outcome) -> Table:
@@ -106,13 +106,13 @@ def _figures(of: Outcome) -> Table:
 def _plain(outcomes: Sequence[Outcome]) -> str:
     lines = []
     for of in outcomes:
-        lines += [headline(of), *_findings(of).lines(), *(_figures(of).lines() if of.figures else ()), summary(of), ""]
+        lines += [headline(of), *_decisions(of).lines(), *(_figures(of).lines() if of.figures else ()), summary(of), ""]
     return "\n".join([*lines, *wrapped([LEGEND])]) + "\n"
 
 
 def section(of: Outcome) -> str:
     """The verdict as a part of the study's page."""
-    parts = ["## Verdict", f"**{summary(of)}.** Source: {of.study.source}", _findings(of).markdown()]
+    parts = ["## Verdict", f"**{summary(of)}.** Source: {of.study.source}", _decisions(of).markdown()]
     return "\n\n".join([*parts, *([_figures(of).markdown()] if of.figures else ()), LEGEND])
 
 
@@ -133,7 +133,7 @@ def _as_data(of: Outcome) -> dict[str, Any]:
                 "mean": None if item.number is None else item.number.mean,
                 "interval": None if item.interval is None else list(item.interval),
             }
-            for item in of.findings
+            for item in of.decisions
         ],
         "figures": [{**vars(published), **vars(found)} for published, found in of.figures],
     }  # fmt: skip

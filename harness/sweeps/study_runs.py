@@ -4,7 +4,7 @@ runs."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -64,10 +64,19 @@ def look_up(words: Sequence[str]) -> SweepPlan:
     return found[0].plan
 
 
-def read_outcome(study: Study, plan: SweepPlan, whole: bool = True) -> Outcome:
-    """Compare the study with the runs of its jobs; `whole`: every job and every row must be there.
+def check_rows(study: Study, plan: SweepPlan) -> None:
+    """Raise `ConfigError` if the statement names a row that no job has."""
+    rows = _rows((job.config, {}) for job in plan.jobs)
+    for of in (*study.criteria, *study.published, *study.remedies):
+        for settings in (of.row, getattr(of, "baseline", None)):
+            if settings is not None and find_row(rows, settings) is None:
+                raise ConfigError(f"{study.name}: no run has {in_words(settings)}, which its statement names.")
 
-    Raises `HarnessError` if a run is missing, `ConfigError` if a criterion names a row that no job has.
+
+def read_outcome(study: Study, plan: SweepPlan, whole: bool = True) -> Outcome:
+    """Compare the study with the runs of its jobs; `whole`: every job must have one.
+
+    Raises `HarnessError` if a run is missing.
     """
     if whole and (missing := sum(not job.finished for job in plan.jobs)):
         raise HarnessError(
@@ -75,22 +84,20 @@ def read_outcome(study: Study, plan: SweepPlan, whole: bool = True) -> Outcome:
         )
     store = open_store(plan.jobs[0].config.tracking.uri)
     done = [(job.config, job.run) for job in plan.jobs if job.finished and job.run is not None]
-    rows = _rows(done, _epochs_reached(study, store, [run for _, run in done]))
-    if whole:
-        _check_rows(study, rows)
-    return outcome(study, rows)
+    reached = _epochs_reached(study, store, [run for _, run in done])
+    return outcome(study, _rows((config, {**run.metrics, **reached.get(run.run_id, {})}) for config, run in done))
 
 
-def _rows(done: Sequence[tuple[Config, RunRecord]], reached: dict[str, dict[str, float]]) -> list[StudyRow]:
-    found: dict[str, tuple[dict[str, Any], dict[str, dict[str, float]]]] = {}
-    for config, run in done:
+def _rows(done: Iterable[tuple[Config, Mapping[str, float]]]) -> list[StudyRow]:
+    """Rows of configurations that differ only in seeds, with the metrics of each."""
+    found: dict[str, tuple[dict[str, Any], dict[str, Mapping[str, float]]]] = {}
+    for config, metrics in done:
         settings = {
             key: value
             for key, value in flatten(config).items()
             if key not in REPEATED and not key.startswith("tracking.")
         }
-        _, runs = found.setdefault(repr(settings), (settings, {}))
-        runs[str(config.seed)] = {**run.metrics, **reached.get(run.run_id, {})}
+        found.setdefault(repr(settings), (settings, {}))[1][str(config.seed)] = metrics
     return [StudyRow(settings, runs) for settings, runs in found.values()]
 
 
@@ -110,10 +117,3 @@ def _epochs_reached(study: Study, store: Store, runs: Sequence[RunRecord]) -> di
         }
         for run_id, by_metric in series.items()
     }
-
-
-def _check_rows(study: Study, rows: Sequence[StudyRow]) -> None:
-    for of in (*study.criteria, *study.published, *study.remedies):
-        for settings in (of.row, getattr(of, "baseline", None)):
-            if settings is not None and find_row(rows, settings) is None:
-                raise ConfigError(f"{study.name}: no run has {in_words(settings)}, which its statement names.")
