@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -82,7 +83,7 @@ def _row(of: Decision) -> tuple[str, ...]:
         return claim.claim, expected(claim), "no run", "", "", "", of.verdict
     interval = "-" if of.interval is None else " to ".join(_amount(claim, end) for end in of.interval)
     notices = "" if of.notices is None else _amount(claim, of.notices, "")
-    measured = f"{_amount(claim, number.mean)} {unit(claim)}"
+    measured = f"{_amount(claim, number.mean)} {unit(claim)}" if math.isfinite(number.mean) else "not by every run"
     return claim.claim, expected(claim), measured, interval, p_value(of.p), notices, of.verdict
 
 

@@ -67,10 +67,10 @@ def look_up(words: Sequence[str]) -> SweepPlan:
 def check_rows(study: Study, plan: SweepPlan) -> None:
     """Raise `ConfigError` if the statement names a row that no job has."""
     rows = _rows((job.config, {}) for job in plan.jobs)
-    for of in (*study.criteria, *study.published, *study.remedies):
-        for settings in (of.row, getattr(of, "baseline", None)):
-            if settings is not None and find_row(rows, settings) is None:
-                raise ConfigError(f"{study.name}: no run has {in_words(settings)}, which its statement names.")
+    named = [settings for of in (*study.criteria, *study.remedies) for settings in (of.row, of.baseline)]
+    for settings in (*named, *(of.row for of in study.published)):
+        if settings is not None and find_row(rows, settings) is None:
+            raise ConfigError(f"{study.name}: no run has {in_words(settings)}, which its statement names.")
 
 
 def read_outcome(study: Study, plan: SweepPlan, whole: bool = True) -> Outcome:
