@@ -6,9 +6,11 @@ Opening changes nothing and does not import MLflow; a `Store` connects when it i
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import shlex
+import time
 from contextlib import contextmanager, nullcontext
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -31,6 +33,7 @@ OPTIONS = re.compile(r"\?[\w.-]+=[^&/]*(&[\w.-]+=[^&/]*)*")
 LONGEST_NAME = 200
 """The longest file name in bytes: file systems allow 255, and the names of lock, journal and backup are longer."""
 SQLITE = re.compile(r"(?P<head>sqlite(\+\w+)?:///(file:)?)(?!:memory:)(?P<file>[^?]+)(?P<options>\?.*)?")
+EXPERIMENTS_SECONDS = 30.0
 EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",  # the UI opens in its model-training layout
     "mlflow.experiment.primaryMetric.name": "final/gap_test_accuracy",
@@ -66,6 +69,8 @@ class Store:
         self.uri = uri
         self.database = None if match is None else Path(match["file"])
         self._answered = False
+        self._experiments: tuple[float, dict[str, str]] = (-math.inf, {})
+        self._ensured: dict[str, str] = {}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Store) and self._identity == other._identity
@@ -219,12 +224,30 @@ class Store:
     def ensure_experiment(self, name: str) -> str:
         """The id of the experiment `name`, which is created if it does not exist.
 
-        Raises `StoreError` if it was deleted; see `check_writable`.
+        A process asks a server once. Raises `StoreError` if it was deleted; see `check_writable`.
         """
+        if name in self._ensured:
+            return self._ensured[name]
         self.check_writable(name)
+        identity = self._found_or_created(name)
+        if not self.is_local:
+            self._ensured[name] = identity
+        return identity
+
+    def remember_experiments(self, names: dict[str, str]) -> None:
+        """Keep the names of the store's experiments by id for `EXPERIMENTS_SECONDS`."""
+        self._experiments = (time.monotonic(), names)
+
+    def remembered_experiments(self) -> dict[str, str] | None:
+        """The names that were read a moment ago; None if there are none."""
+        read, names = self._experiments
+        return names if names and time.monotonic() - read < EXPERIMENTS_SECONDS else None
+
+    def _found_or_created(self, name: str) -> str:
         with self.connected() as client, self.exclusive():
             found = client.get_experiment_by_name(name)
             if found is None:
+                self._experiments = (-math.inf, {})
                 return str(client.create_experiment(name, tags=EXPERIMENT_TAGS, **self._artifact_location(name)))
             if found.lifecycle_stage == "deleted":
                 raise StoreError(
