@@ -58,6 +58,7 @@ class ClientReader:
         self._store = store
         if store.database is not None:
             check_journal(store.database)
+        store.check_tables()
         with store.explained():
             bound_answers()
             self._client = MlflowClient(tracking_uri=store.uri)  # `store.client` would create missing tables
