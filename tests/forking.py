@@ -174,17 +174,21 @@ def _wait_for_work(orders: socket.socket) -> NoReturn:
 def _surroundings(
     *arguments: str, folder: Path | None = None, environment: Mapping[str, str] = os.environ
 ) -> dict[str, Any]:
-    return {"arguments": arguments, "folder": str(folder or Path.cwd()), "environment": dict(environment)}
+    os.umask(mask := os.umask(0o077))
+    return {
+        "arguments": arguments, "folder": str(folder or Path.cwd()), "environment": dict(environment), "umask": mask,
+    }  # fmt: skip
 
 
 def _begin(given: Mapping[str, Any], descriptors: Mapping[int, int]) -> None:
-    """Take over the arguments, folder, environment and file descriptors that a new process would get."""
+    """Take over the arguments, folder, environment, umask and file descriptors that a new process would get."""
     high = {place: fcntl.fcntl(own, fcntl.F_DUPFD_CLOEXEC, FREE) for place, own in descriptors.items()}
     _close(descriptors.values())
     for place, own in high.items():
         os.dup2(own, place)
         os.close(own)
     os.chdir(given["folder"])
+    os.umask(given["umask"])
     os.environ.clear()
     os.environ.update(given["environment"])
     tempfile.tempdir = None
