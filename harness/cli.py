@@ -33,6 +33,7 @@ from harness.tracking.access import shown_uri
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("harness.commands.train", "Train one model and track the run."),
     "sweep": ("harness.commands.sweep", "Train a grid of settings and compare the runs."),
+    "join": ("harness.commands.join", "Help to train a sweep, from this machine or another."),
     "compare": ("harness.commands.compare", "Show runs side by side, ranked by overfitting gap."),
     "report": ("harness.commands.report", "Write a sweep's report: one page with all findings."),
     "figures": ("harness.commands.figures", "Draw figures of a run or a sweep, for the screen or for a paper."),
@@ -55,8 +56,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 
 INTERRUPTED = 130
 KEPT = frozenset({
-    "train", "sweep", "figures", "guides", "reproduce", "report", "export", "register", "sync", "store", "delete",
-    "tag", "gc",
+    "train", "sweep", "join", "figures", "guides", "reproduce", "report", "export", "register", "sync", "store",
+    "delete", "tag", "gc",
 })  # fmt: skip
 """Commands whose results are stored. The others only print, so they have failed if stdout cannot be written."""
 

@@ -54,9 +54,17 @@ def scores_of(metrics: Sequence[Metric], labels: Any, probabilities: FloatArray)
     found = {}
     for metric in metrics:
         try:
-            found[metric.name] = float(metric.score(labels, probabilities))
+            answer = metric.score(labels, probabilities)
         except Exception as error:  # whatever the user's code raises
             raise TrainingError(f"The metric {metric.name} failed: {describe_error(error)}") from error
+        try:
+            found[metric.name] = float(answer)
+        except (TypeError, ValueError) as error:
+            shape = f" of the shape {answer.shape}" if hasattr(answer, "shape") else ""
+            raise TrainingError(
+                f"The metric {metric.name} returns {type(answer).__name__}{shape}. It must return one number for all "
+                "images."
+            ) from error
     return found
 
 

@@ -103,6 +103,15 @@ def test_test_images_are_predicted(run: harness.Run) -> None:
     assert all(0 <= each["probability"] <= 1 for each in found)
 
 
+def test_a_picture_of_vectors_is_refused_before_anything_is_predicted(run: harness.Run, tmp_path: Path) -> None:
+    if run.name == "vectors":
+        for layout in ("grid", "sheet", "single"):
+            with pytest.raises(NoPicture, match="vectors of 30 features"):
+                answer(predict, run.id, "--layout", layout, "--index", "0", "--output", str(tmp_path / "no.png"))
+    words = ("--index", "0", "--layout", "line", "--output", str(tmp_path / "line.png"))
+    assert "line.png" in answer(predict, run.id, *words).output
+
+
 def test_arrays_of_ones_own_are_predicted(run: harness.Run, tmp_path: Path) -> None:
     images, _ = KINDS[run.name]()
     np.save(tmp_path / "own.npy", images[:3])

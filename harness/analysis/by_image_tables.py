@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from harness.analysis.by_image import ByImage
 from harness.analysis.legend import headline
 from harness.analysis.measures import amount, counted, from_to, p_value
@@ -14,7 +16,9 @@ from harness.tabular import Page, Table, json_text, rendered
 from harness.text import csv_text
 
 SHOWN = 12
-"""How many missed images the table shows; files have all."""
+"""How many missed images the table shows, and confusions of many classes; files have all."""
+MOST_CLASSES = 25
+"""The most classes with a table of all confusions."""
 
 
 def render(found: ByImage, form: str) -> str:
@@ -60,13 +64,25 @@ def _missed(found: ByImage) -> Table:
 
 def _confusion(found: ByImage) -> Table:
     classes = range(found.answers.shape[1])
-    names = [f"{label} {found.named(label)}" if found.class_names else str(label) for label in classes]
+    if len(classes) > MOST_CLASSES:
+        return _frequent_confusions(found)
+    names = [str(label) if found.named(label) == str(label) else f"{label} {found.named(label)}" for label in classes]
     rows = [
         [name, *(f"{count:.1f}" if count else "0" for count in line)]
         for name, line in zip(names, found.confusion, strict=True)
     ]
     title = "True class (lines) and answer (columns): images of a run, mean over runs"
     return Table(title, ["", *map(str, classes)], rows, "l")
+
+
+def _frequent_confusions(found: ByImage) -> Table:
+    counts = found.confusion.copy()
+    np.fill_diagonal(counts, 0)
+    places = np.argsort(-counts, axis=None, kind="stable")[:SHOWN]
+    pairs = [divmod(int(place), len(counts)) for place in places if counts.flat[place] > 0]
+    rows = [[found.named(true), found.named(answer), f"{counts[true, answer]:.1f}"] for true, answer in pairs]
+    title = f"The {len(rows)} most frequent confusions of {len(counts):,} classes: images of a run, mean over runs"
+    return Table(title, ["true", "taken for", "images"], rows, "ll")
 
 
 def _versus(found: ByImage) -> Table:

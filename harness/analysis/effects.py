@@ -34,7 +34,8 @@ Levels = Mapping[str, Row]
 def effects(comparison: Comparison, setting: str, reference: str | None = None) -> Findings:
     """Compare every other value of `setting` with `reference`, in each measure.
 
-    `reference` None: the first value whose held-out images are those of another value too.
+    `reference` None: the first value whose held-out images are those of another value too, and whose runs have a
+    partner.
 
     Raises:
         RequestError: `setting` does not vary independently, `reference` is none of its values, no other value is scored
@@ -49,7 +50,11 @@ def effects(comparison: Comparison, setting: str, reference: str | None = None) 
             "would say nothing of training. Compare the values of another setting."
         )
     of_use = [level for level in levels if level in together] or levels
-    first = of_use[0] if reference is None else _level(reference, key, levels)
+    contexts, gap = _contexts(comparison, key), f"gap_{comparison.held_out}_accuracy"
+    if reference is None:
+        first = next((level for level in of_use if _matched(contexts, level, gap)), of_use[0])
+    else:
+        first = _level(reference, key, levels)
     if first not in of_use:
         raise RequestError(
             f"--baseline {reference}: no other value is scored on the {comparison.images_in_words} of {key}={first}. "
@@ -57,14 +62,13 @@ def effects(comparison: Comparison, setting: str, reference: str | None = None) 
         )
     scored_on = {row.scored_on for row in comparison.rows if row.settings[key] == first}
     alike = {row.settings[key] for row in comparison.rows if row.scored_on in scored_on}
-    contexts = _contexts(comparison, key)
     compared = [level for level in levels if level != first and level in alike]
     found = [
         finding
         for measure in measures(comparison)
         for finding in _effects(comparison, contexts, key, compared, first, measure)
     ]
-    matched = _matched(contexts, first, f"gap_{comparison.held_out}_accuracy")
+    matched = _matched(contexts, first, gap)
     if not matched:
         others = [other for other in comparison.settings if other != key]
         raise RequestError(

@@ -51,8 +51,9 @@ from harness.tracking.store import Store
 @click.option("--index", type=click.IntRange(0), metavar="I", help="The test image, counted from 0.  [default: 0]")
 @click.option("--image", type=click.Path(path_type=Path), metavar="FILE", help="An image file instead, of any size.")
 @click.option(
-    "--npy", type=click.Path(path_type=Path), metavar="FILE", help="A NumPy file instead: uint8, (height, width)."
-)
+    "--npy", type=click.Path(path_type=Path), metavar="FILE",
+    help="A NumPy file instead, with one array of the shape and type of the run's data.",
+)  # fmt: skip
 @click.option("--fit", type=click.Choice(list(FITS)), help="How FILE is scaled; by default as RUN's dataset was.")
 @click.option("--invert", is_flag=True, help="Negate FILE: models expect light objects on a dark background.")
 @click.option("--weights", is_flag=True, help="Show the weights; the picture has those of the first layer.")

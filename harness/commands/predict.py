@@ -15,7 +15,7 @@ from harness.config.schema import PALETTES
 from harness.data.fitting import FITS
 from harness.errors import DataError, RequestError
 from harness.figures.files import png_path, write_figure
-from harness.figures.view import PredictedImage
+from harness.figures.view import PredictedImage, check_picture
 from harness.records import RunRecord
 from harness.run.load import TrainedRun, open_model, read_config, recorded_shape
 from harness.tabular import json_text, text_table
@@ -73,11 +73,11 @@ class SheetRequest:
 )  # fmt: skip
 @click.option(
     "--image", "files", multiple=True, type=click.Path(path_type=Path), metavar="FILE ...",
-    help="Image files of any size; they are made grey and scaled to the size of the run's images.",
+    help="Image files of any size; they are scaled to the run's images, and made grey if these are.",
 )  # fmt: skip
 @click.option(
     "--npy", "array", type=click.Path(path_type=Path), metavar="FILE",
-    help="A NumPy file: uint8, (n, height, width) or (height, width).",
+    help="A NumPy file with arrays of the shape and type of the run's data, or one of them.",
 )  # fmt: skip
 @click.option("--fit", type=click.Choice(list(FITS)), help="How files are scaled; by default as RUN's dataset was.")
 @click.option("--invert", is_flag=True, help="Negate files or array: models expect light objects on a dark background.")
@@ -127,8 +127,8 @@ def command(
     if top is not None and top > classes:
         raise RequestError(f"--top {top}: the model of {record.name} knows {classes} classes. Choose 1 to {classes}.")
     images, faults = load(choice, record, config)
-    if drawing is not None:
-        drawing.layout_for(len(images))
+    if drawing is not None and drawing.layout_for(len(images)) != "line":
+        check_picture(images[0].image)
     trained = open_model(store, record, config)  # imports TensorFlow: everything that can be refused has been
     predicted = predict(trained, images)
     if form == "json":

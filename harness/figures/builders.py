@@ -45,7 +45,7 @@ def _training_images(run: Drawable) -> Figure:
 
 def _pixel_values(run: Drawable) -> Figure:
     if run.pixel_scale is None:
-        raise NoPicture("It shows grey values in bytes, and the data have other values.")
+        raise NoPicture("It shows grey values in bytes, and the data have colours or other numbers.")
     values = image_sheets.compute_pixel_values(run.train.images[0], run.pixel_scale)
     return image_sheets.draw_pixel_values(
         values, f"First training image ({run.class_names[run.train.labels[0]]})", run.title

@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from harness.errors import NoPicture
 from harness.figures import style
+from harness.figures.view import check_picture
 from harness.records import WHITE, FloatArray, ImageArray, IntArray, Split
 
 COLUMNS = 5
@@ -84,14 +84,6 @@ def paste(
         draw_pixels(axes, image, span, cmap, extent=(x, x + grid.image[0], y + grid.image[1], y), aspect="auto")
     axes.set(xlim=(0, wide), ylim=(high, 0))
     return axes
-
-
-def check_picture(image: ImageArray) -> None:
-    """Raise `NoPicture` unless `image` is (height, width), or (height, width, channels) with colours."""
-    if image.ndim == 2 or (image.ndim == 3 and image.shape[-1] in (1, 3, 4)):
-        return
-    what = f"vectors of {len(image):,} features" if image.ndim == 1 else f"of the shape {image.shape}"
-    raise NoPicture(f"A figure of images cannot be drawn, because the data are {what}.")
 
 
 def value_range(images: Sequence[Any]) -> tuple[float, float]:

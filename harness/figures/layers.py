@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import NoPicture
+from harness.figures.view import shown_classes
 from harness.records import FloatArray, IntArray
 
 BoolArray = npt.NDArray[np.bool_]
@@ -62,8 +63,15 @@ def compute_output(
     """The panel of a layer's output for one image.
 
     `values` are feature maps (height, width, channels), an image (height, width), or units (n,). Up to `MOST_BARS`
-    units become bars; more become a heat map in reading order. See `LayerPanel` for the other arguments.
+    units become bars; more become a heat map in reading order. Of many classes those with the highest values are kept
+    (`view.shown_classes`). See `LayerPanel` for the other arguments.
     """
+    if labels:
+        kept = shown_classes(values, marked)
+        if len(kept) < len(labels):
+            lines = [*lines, f"the highest of {len(labels):,} classes"]
+        marked = None if marked is None else kept.index(marked)
+        values, labels = values[kept], [labels[label] for label in kept]
     sheet = None
     if values.ndim == 1 and len(values) > MOST_BARS:
         sheet = _sheet(values.reshape(-1, 1, 1), gap=0)

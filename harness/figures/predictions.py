@@ -146,7 +146,7 @@ def draw_prediction(
     """Draw one image with its caption beside a bar chart of its probabilities."""
     room = 0.4 * style.page_width(6.8)
     names = short_names(class_names)
-    classes = shown_classes(image)
+    classes = shown_classes(image.probabilities, image.true)
     ticks = [names[label] for label in classes]
     figure = style.new_figure(6.8, 3.1 + 0.7 * max(map(style.text_width, ticks)), title)
     left, right = style.row_of_panels(figure, 2)
@@ -199,7 +199,7 @@ def draw_prediction_grid(
     if not images:
         raise ValueError("a grid of predictions needs at least one image")
     pictures, names = [image.image for image in images], short_names(class_names)
-    classes = max(len(shown_classes(image)) for image in images)
+    classes = max(len(shown_classes(image.probabilities, image.true)) for image in images)
     room = grid_of(pictures, 1, 0.0).image[0] + 0.12 + _BAR * classes
     captions = [style.fitted(caption(image, names), "small", max(room, 2.4), bold=True) for image in images]
     heads = style.line_height() * (max(text.count("\n") for text in captions) + 2) + 0.08
@@ -224,7 +224,7 @@ def _draw_bars(
 ) -> None:
     """Draw the bars of one image in a frame with `room` for so many, with `▾` above the true class and the class
     numbers below: all, or every fifth, or the predicted one if only the most probable classes are drawn."""
-    classes, colours = shown_classes(image), bar_colours(image, palette)
+    classes, colours = shown_classes(image.probabilities, image.true), bar_colours(image, palette)
     places = dict(zip(classes, left + _BAR * (np.arange(len(classes)) + 0.5), strict=True))
     heights = 0.9 * high * image.probabilities
     axes.bar([*places.values()], -heights[classes], 0.85 * _BAR, floor, color=[colours[label] for label in classes])
@@ -254,7 +254,7 @@ def draw_probability_line(image: PredictedImage, class_names: Sequence[str], tit
     heading = f"{style.shortened(clean(image.label), 50)}: probability of {_which(image)}"
     figure = style.new_figure(6.6, style.page_height(6.6, 3.6), title, heading)
     axes = figure.subplots()
-    classes = shown_classes(image)
+    classes = shown_classes(image.probabilities, image.true)
     probabilities = image.probabilities[classes]
     axes.plot(probabilities, color=style.BLUE, linewidth=1.8, marker="o", markersize=4.0)
     axes.set(xlim=(-0.4, len(classes) - 0.6), ylim=(-0.02, 1.14), yticks=np.linspace(0.0, 1.0, 5))

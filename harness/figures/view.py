@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from harness.errors import NoPicture
 from harness.records import Evaluation, FloatArray, History, ImageArray, Score, Split
 
 
@@ -89,19 +90,25 @@ class PredictedImage:
         return None if self.true is None else self.predicted == self.true
 
 
+def check_picture(image: ImageArray) -> None:
+    """Raise `NoPicture` unless `image` is (height, width), or (height, width, channels) with colours."""
+    if image.ndim == 2 or (image.ndim == 3 and image.shape[-1] in (1, 3, 4)):
+        return
+    what = f"vectors of {len(image):,} features" if image.ndim == 1 else f"of the shape {image.shape}"
+    raise NoPicture(f"A figure of images cannot be drawn, because the data are {what}.")
+
+
 MOST_CLASSES = 25
 """The most classes that a figure shows all of."""
 _SHORTLIST = 10
 
 
-def shown_classes(image: PredictedImage) -> list[int]:
-    """The classes whose probabilities are drawn: all, or if there are more than `MOST_CLASSES` the most probable ones
-    and the true one."""
-    classes = len(image.probabilities)
-    if classes <= MOST_CLASSES:
-        return list(range(classes))
-    probable = image.probabilities.argsort()[::-1][:_SHORTLIST].tolist()
-    return sorted({*probable, *([] if image.true is None else [image.true])})
+def shown_classes(scores: FloatArray, true: int | None) -> list[int]:
+    """The classes whose scores (probabilities or logits) are drawn: all, or if there are more than `MOST_CLASSES` those
+    with the highest scores and the true one."""
+    if len(scores) <= MOST_CLASSES:
+        return list(range(len(scores)))
+    return sorted({*scores.argsort()[::-1][:_SHORTLIST].tolist(), *([] if true is None else [true])})
 
 
 def predicted_images(split: Split, evaluation: Evaluation, indices: Iterable[int]) -> tuple[PredictedImage, ...]:

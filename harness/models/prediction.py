@@ -73,7 +73,11 @@ def _build(model: Any) -> _Program:
     import keras
     import tensorflow as tf
 
-    copy = keras.models.clone_model(model)
+    compiled, model.compiled = model.compiled, False  # or Keras would read the loss again, which may be the user's own
+    try:
+        copy = keras.models.clone_model(model)
+    finally:
+        model.compiled = compiled
     last = copy.layers[-1].name
     if {LOGITS, PROBABILITIES} & {layer.name for layer in copy.layers}:
 

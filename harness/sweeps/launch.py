@@ -87,7 +87,7 @@ def launch(
             with explained(request.overrides), redirect_stdout(answer):
                 if request.config_dir is not None:
                     added_folder(request.config_dir)
-                _call_hydra(_command_line(request), _no_task)
+                call_hydra(_command_line(request), _no_task)
         finally:
             sys.stdout.write(shown_uri(answer.getvalue()))
     elif request.watch is not None:
@@ -116,11 +116,11 @@ def _train(request: argparse.Namespace, display: RunDisplay, callbacks: Sequence
         with _kept_secret(request, config.tracking.uri) as discreet:
             return _train(discreet, display, callbacks)
     check_images(config.model, image_shape(config.dataset))
-    _refuse_ties(config)
+    refuse_ties(config)
     store = open_store(config.tracking.uri)
     with doing("Checking the data and the store", display.console):
         store.await_answer()
-        _check_surroundings(store, [config])
+        check_surroundings(store, [config])
     display.show_configuration(config)
 
     failures: list[Exception] = []
@@ -144,7 +144,7 @@ def _train(request: argparse.Namespace, display: RunDisplay, callbacks: Sequence
 
     try:
         with display.live():
-            _call_hydra(_command_line(request), task)
+            call_hydra(_command_line(request), task)
     except KeyboardInterrupt:
         display.say(
             "Interrupted. The same command starts this single run again. Only runs of `harness sweep` are resumed."
@@ -165,9 +165,9 @@ def _sweep(request: argparse.Namespace, report: Report, show_plan: ShowPlan) -> 
     if holds_secret(configs[0].tracking.uri):
         with _kept_secret(request, configs[0].tracking.uri) as discreet:
             return _sweep(discreet, report, show_plan)
-    _refuse_ties(configs[0])
+    refuse_ties(configs[0])
     with display.doing(f"Planning {len(configs)} jobs"):
-        sweep = _planned(jobs, configs, lambda extra: _call_hydra(_command_line(request, extra), run_job))
+        sweep = _planned(jobs, configs, lambda extra: call_hydra(_command_line(request, extra), run_job))
     sweep = replace(sweep, overrides=request.overrides)
     if not request.plan:
         return sweep.store, run_sweep(sweep, display, report)
@@ -179,7 +179,7 @@ def launch_jobs(jobs: Sequence[Sequence[str]], swept: Sequence[str], confirms: s
     """Train jobs, each a list of overrides and not necessarily a grid, as one sweep. The jobs differ in `swept`; the
     sweep `confirms` the rows of these runs. Raises as `launch`."""
     every = replace(expand_sweep(()), jobs=tuple(map(tuple, jobs)), swept=tuple(swept))
-    sweep = _planned(every, check_sweep(every), lambda extra: _call_hydra(["--multirun", *extra], run_job))
+    sweep = _planned(every, check_sweep(every), lambda extra: call_hydra(["--multirun", *extra], run_job))
     run_sweep(replace(sweep, work=replace(sweep.work, confirms=confirms)), SweepDisplay(), report)
 
 
@@ -188,7 +188,7 @@ def _planned(jobs: SweepJobs, configs: Sequence[Config], start: Callable[[Sequen
         check_images(config.model, image_shape(config.dataset))
     store = open_store(configs[0].tracking.uri)
     store.await_answer()
-    check = partial(_check_surroundings, store, configs)
+    check = partial(check_surroundings, store, configs)
     return SweepRequest(store, jobs, plan_sweep(jobs, configs, store), (), check, start)
 
 
@@ -217,7 +217,7 @@ def _allow_code(configs: Sequence[Config]) -> None:
         remember(named)
 
 
-def _refuse_ties(config: Config) -> None:
+def refuse_ties(config: Config) -> None:
     """Refuse the settings that connect a job with its sweep: set by a user, they would write into other runs."""
     for key, value in (("parent_run", config.tracking.parent_run), ("job", config.tracking.job)):
         if value is not None:
@@ -227,7 +227,7 @@ def _refuse_ties(config: Config) -> None:
             )
 
 
-def _check_surroundings(store: Store, configs: Sequence[Config]) -> None:
+def check_surroundings(store: Store, configs: Sequence[Config]) -> None:
     """Check data and store before anything starts, so that a problem is reported once and not by every job."""
     check_root()
     wanted = {repr((config.dataset, config.regime.validation)): config for config in configs}
@@ -309,7 +309,7 @@ def _no_task(composed: DictConfig) -> None:
     raise AssertionError("Hydra ran a task for a flag that only shows something")
 
 
-def _call_hydra(command_line: Sequence[str], task: Task) -> None:
+def call_hydra(command_line: Sequence[str], task: Task) -> None:
     """Call `hydra.main` as a function: it reads `sys.argv`, and its errors are raised instead of printed."""
     register()
     decorated = hydra.main(config_path=str(paths.configuration_directory()), config_name=CONFIG_NAME, **VERSION_BASE)(

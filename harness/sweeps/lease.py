@@ -9,13 +9,11 @@ counts as dead when its heartbeat has stopped for a while.
 from __future__ import annotations
 
 import _thread
-import hashlib
 import logging
 import re
 import threading
 import time
-import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -23,20 +21,13 @@ from types import TracebackType
 import psutil
 
 from harness.errors import StoreError
-from harness.machine import (
-    is_alive,
-    is_gone,
-    is_here,
-    is_hidden,
-    mark_children,
-    marked_processes,
-    process_in_words,
-    this_process,
-)
+from harness.machine import is_gone, is_here, is_hidden, process_in_words
 from harness.records import RunRecord, RunState
+from harness.sweeps.claims import claim_owners
+from harness.sweeps.owners import BEAT_SECONDS, EXPIRY_SECONDS, left_behind, new_owner, outlast, process_of
 from harness.sweeps.plan import SweepPlan, earlier_sweeps
 from harness.tracking.reading import read_sweeps, select_runs
-from harness.tracking.selection import PROCESS_TAG, Selection, is_sweep
+from harness.tracking.selection import JOB_TAG, PROCESS_TAG, Selection, is_sweep
 from harness.tracking.shared_writes import tag_run, write_once
 from harness.tracking.store import Store
 from harness.tracking.unfinished import close_abandoned
@@ -44,14 +35,8 @@ from harness.tracking.writing import RunIdentity, RunWriter
 
 log = logging.getLogger(__name__)
 
-BEAT_SECONDS = 10.0
-EXPIRY_SECONDS = 60.0
-"""A lease has expired if its heartbeat did not change for so many seconds. The time written in a heartbeat is only for
-people: the clocks of two machines differ."""
 SETTLING_SECONDS = 1.0
 """Seconds until a server shows one command what another has written."""
-LOOK_SECONDS = 0.2
-"""Seconds between two checks whether processes have ended."""
 
 HEARTBEAT_TAG = "harness.heartbeat"
 RELEASED_TAG = "harness.claim_released"
@@ -84,7 +69,7 @@ def holder_of(parent: RunRecord) -> Holder | None:
     if not numbers:
         return None
     number, tags = max(numbers), parent.tags
-    process = parent.parameters[f"claim.{number}"].rpartition(" ")[0]
+    process = process_of(parent.parameters[f"claim.{number}"])
     return Holder(number, process, tags.get(HEARTBEAT_TAG, ""), tags.get(RELEASED_TAG) == str(number))
 
 
@@ -121,7 +106,7 @@ class Lease:
     """
 
     def __init__(self, store: Store, parent_id: str, number: int) -> None:
-        self._store, self._parent_id, self._number = store, parent_id, number
+        self._store, self._parent_id, self.number = store, parent_id, number
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._lost = False
@@ -136,7 +121,7 @@ class Lease:
 
     def _is_followed(self) -> bool:
         with self._store.connected() as client:
-            return f"claim.{self._number + 1}" in client.get_run(self._parent_id).data.params
+            return f"claim.{self.number + 1}" in client.get_run(self._parent_id).data.params
 
     def __enter__(self) -> Lease:
         tag_run(self._store, self._parent_id, {HEARTBEAT_TAG: f"{time.time():.1f}"})
@@ -147,7 +132,7 @@ class Lease:
         self._over.set()
         self._thread.join(BEAT_SECONDS)
         if not self.is_lost():
-            tag_run(self._store, self._parent_id, {RELEASED_TAG: str(self._number)})
+            tag_run(self._store, self._parent_id, {RELEASED_TAG: str(self.number)})
 
     def _beat(self) -> None:
         while not self._over.wait(BEAT_SECONDS):
@@ -166,15 +151,8 @@ def take_lease(store: Store, parent_id: str, after: int = 0) -> Lease | None:
 
     Raises `StoreError`.
     """
-    owner = f"{this_process()} {_proof(mark_children(), parent_id, uuid.uuid4().hex[:8])}"
+    owner = new_owner(parent_id)
     return Lease(store, parent_id, after + 1) if write_once(store, parent_id, f"claim.{after + 1}", owner) else None
-
-
-def _proof(mark: str, parent_id: str, salt: str) -> str:
-    """A hash in the lease that proves which mark the owner's workers carry. Whoever sees the mark of a process can
-    check it, but nobody can make it without the mark: so no record of a store can name a process that is not a worker
-    of this sweep (and have it killed)."""
-    return f"{salt}.{hashlib.sha256(f'{salt} {parent_id} {mark}'.encode()).hexdigest()[:32]}"
 
 
 def new_parent(store: Store, plan: SweepPlan, identity: RunIdentity) -> RunWriter | None:
@@ -196,27 +174,35 @@ def new_parent(store: Store, plan: SweepPlan, identity: RunIdentity) -> RunWrite
     return None
 
 
-def take_over(store: Store, parent: RunRecord, say: Callable[[str], None], timeout: float | None = None) -> None:
+def take_over(
+    store: Store,
+    parent: RunRecord,
+    say: Callable[[str], None],
+    timeout: float | None = None,
+    elsewhere: Collection[str] = (),
+) -> None:
     """Take over a sweep from a command that died: wait for its worker processes to end, and close its runs.
 
     The workers stop at the end of their epoch; those still alive after `timeout` seconds are killed. `say` prints a
-    message for the user.
+    message for the user. `elsewhere` are the numbers of the jobs that machines which joined the sweep still train.
     """
-    if left := _left_behind(parent):
+    leases = [value for key, value in parent.parameters.items() if LEASE.fullmatch(key)]
+    if left := left_behind(parent.run_id, [*leases, *claim_owners(parent)]):
         numbers = " ".join(str(process.pid) for process in left)
         bound = f"`kill -9 {numbers}` ends them now" if timeout is None else f"at most timeout={timeout:g} s"
         say(
             f"Waiting for {len(left)} workers of the interrupted command: they stop at the end of their epoch "
             f"({bound})."
         )
-        if hung := _outlast(left, timeout):
+        if hung := outlast(left, timeout):
             say(f"{len(hung)} of them did not and were killed.")
             for process in hung:
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
-            _outlast(hung, None)
+            outlast(hung, None)
     for run in select_runs(store, Selection(parent_id=parent.run_id, running=True)):
-        close_abandoned(store, run, RunState.KILLED, CUT_OFF, "ProcessDied")
+        if run.tags.get(JOB_TAG) not in elsewhere:
+            close_abandoned(store, run, RunState.KILLED, CUT_OFF, "ProcessDied")
 
 
 def close_dead(store: Store) -> list[RunRecord]:
@@ -237,32 +223,3 @@ def close_dead(store: Store) -> list[RunRecord]:
         close_abandoned(store, run, RunState.KILLED, DIED_ALONE, "ProcessDied")
         log.warning("%s (%s) was RUNNING and its process has gone: it is KILLED now.", run.name, run.run_id)
     return closed
-
-
-def _left_behind(parent: RunRecord) -> list[psutil.Process]:
-    """The living workers of earlier commands on this machine: processes with the mark of a dead command that had leased
-    this sweep. The process ids that the runs recorded are not trusted."""
-    leased = [value.rpartition(" ") for key, value in parent.parameters.items() if LEASE.fullmatch(key)]
-    proofs = [proof for owner, _, proof in leased if is_here(owner) and not is_alive(owner)]
-    return [
-        process
-        for process, mark in marked_processes()
-        if any(_proof(mark, parent.run_id, proof.partition(".")[0]) == proof for proof in proofs)
-    ]
-
-
-def _outlast(processes: list[psutil.Process], timeout: float | None) -> list[psutil.Process]:
-    """Wait until the processes have ended; returns those that are still alive after `timeout` seconds."""
-    began = time.monotonic()
-    while (living := [process for process in processes if _lives(process)]) and (
-        timeout is None or time.monotonic() - began < timeout
-    ):
-        time.sleep(LOOK_SECONDS)
-    return living
-
-
-def _lives(process: psutil.Process) -> bool:
-    """Whether a process is alive. A zombie is not, even if its parent never collects its exit code."""
-    with suppress(psutil.NoSuchProcess):
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    return False

@@ -37,11 +37,21 @@ Kind = tuple[Identity, Identity]
 
 
 @dataclass(frozen=True)
+class ListedJob:
+    """A job in the list that its sweep has recorded; its place there is its number. `data` is the dataset's digest."""
+
+    overrides: tuple[str, ...]
+    fingerprint: str
+    label: str
+    data: str
+
+
+@dataclass(frozen=True)
 class PlannedJob:
     """A job of a sweep: its `number`, which never changes, and its run, if it was started before.
 
     `reused`: the run has finished and belongs to another command. `outdated` is a run of the same job that was trained
-    with other versions of TensorFlow or Keras, if there is no other run.
+    with other versions of TensorFlow or Keras, if there is no other run. `data` is the dataset's digest.
     """
 
     number: int
@@ -52,6 +62,7 @@ class PlannedJob:
     run: RunRecord | None = None
     reused: bool = False
     outdated: RunRecord | None = None
+    data: str = ""
 
     @property
     def finished(self) -> bool:
@@ -69,7 +80,7 @@ class PlannedJob:
         return self.run.epochs
 
     @property
-    def _identity(self) -> Identity:
+    def identity(self) -> Identity:
         """Jobs with the same identity train the same and have the same label in tables."""
         return self.fingerprint, self.config.model.name
 
@@ -88,7 +99,7 @@ class SweepPlan:
     @property
     def fingerprint(self) -> str:
         """The fingerprint of the sweep: the same for the same jobs, in any order."""
-        return combined([*(job._identity for job in self.jobs), *([(self.confirms,)] if self.confirms else [])])
+        return combined([*(job.identity for job in self.jobs), *([(self.confirms,)] if self.confirms else [])])
 
     @property
     def runs(self) -> list[RunRecord]:
@@ -164,7 +175,7 @@ def plan_sweep(jobs: SweepJobs, configs: Sequence[Config], store: Store) -> Swee
                 digests[wanted] = dataset_digest(config.dataset)
             found = fingerprint(config, digests[wanted], start_identity(store, config))
             name = run_name(config, list(overrides), jobs.swept)
-            planned.append(PlannedJob(number, name, overrides, config, found))
+            planned.append(PlannedJob(number, name, overrides, config, found, data=digests[wanted]))
     return SweepPlan(tuple(planned), jobs.swept)
 
 
@@ -180,10 +191,13 @@ def earlier_sweeps(plan: SweepPlan, store: Store) -> list[RunRecord]:
     ]  # fmt: skip
 
 
-def resumed(plan: SweepPlan, store: Store, parent: RunRecord, swept: tuple[str, ...]) -> SweepPlan:
+def resumed(
+    plan: SweepPlan, store: Store, parent: RunRecord, swept: tuple[str, ...], listed: Sequence[ListedJob] = ()
+) -> SweepPlan:
     """`plan` with the runs that the store has under `parent`, and the job numbers that the jobs have there.
 
-    `swept` are the settings by which the runs are named. Raises `StoreError`.
+    `swept` are the settings by which the runs are named; `listed` are the jobs that the sweep has recorded, if it did:
+    several machines must give a job without a run the same number. Raises `StoreError`.
     """
     runs, known = one_a_job(read_runs(store, parent_id=parent.run_id)), one_a_job(sweep_runs(store, parent.run_id))
     shown, numbers = swept_settings(swept, flatten(Config())), dict[int, int]()
@@ -194,7 +208,7 @@ def resumed(plan: SweepPlan, store: Store, parent: RunRecord, swept: tuple[str, 
     # First match by all swept values: jobs can differ in a setting without effect, and then have equal fingerprints.
     for key_of_run, key_of_job in (
         (lambda run: _kind_of_run(run, shown), lambda job: _kind_of_job(job, shown)),
-        (_identity_of, attrgetter("_identity")),
+        (_identity_of, attrgetter("identity")),
         (words_of, lambda job: _words(" ".join(job.overrides))),
     ):
         waiting: defaultdict[Any, list[int]] = defaultdict(list)
@@ -205,6 +219,16 @@ def resumed(plan: SweepPlan, store: Store, parent: RunRecord, swept: tuple[str, 
                 numbers[place] = place if place in found else found[0]
                 found.remove(numbers[place])
                 del known[numbers[place]]
+    for key_of_listed, key_of_job in (
+        (lambda one: _words(" ".join(one.overrides)), lambda job: _words(" ".join(job.overrides))),
+        (lambda one: (one.fingerprint, one.label), attrgetter("identity")),
+    ):
+        open_numbers: defaultdict[Any, list[int]] = defaultdict(list)
+        for number in sorted(set(range(len(listed))) - set(numbers.values())):
+            open_numbers[key_of_listed(listed[number])].append(number)
+        for place, job in enumerate(plan.jobs):
+            if place not in numbers and (found := open_numbers[key_of_job(job)]):
+                numbers[place] = found.pop(0)
     free = set(range(len(plan.jobs))) - set(numbers.values())
     kept = free - numbers.keys()
     rest = iter(sorted(free - kept))
@@ -262,7 +286,7 @@ def _kind_of_run(run: RunRecord, shown: Sequence[str]) -> Kind:
 
 def _kind_of_job(job: PlannedJob, shown: Sequence[str]) -> Kind:
     settings = flatten(job.config)
-    return job._identity, tuple(str(settings.get(key, ABSENT)) for key in shown)
+    return job.identity, tuple(str(settings.get(key, ABSENT)) for key in shown)
 
 
 def one_a_job(runs: Sequence[RunRecord]) -> dict[int, RunRecord]:

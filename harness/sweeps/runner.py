@@ -15,6 +15,7 @@ from harness.composing import GRID_SWEEPER, SweepJobs, as_written
 from harness.config.schema import Config
 from harness.errors import HarnessError, NotInStore, RequestError, StoreError
 from harness.records import RunRecord, RunState
+from harness.sweeps.claims import ClaimedJobs, Claims, jobs_elsewhere
 from harness.sweeps.finalize import Report, finish_parent, in_words_spooled, print_result, raise_if_unfinished
 from harness.sweeps.forecast import Forecast
 from harness.sweeps.job import JOB_SETTING, PARENT_SETTING
@@ -31,6 +32,8 @@ from harness.sweeps.plan import (
     reusing,
 )
 from harness.sweeps.progress import SweepDisplay
+from harness.sweeps.recorded_jobs import FILE as JOBS_FILE
+from harness.sweeps.recorded_jobs import as_text, read_jobs, recorded_jobs
 from harness.sweeps.run_names import sweep_name
 from harness.sweeps.watch import follow, watched
 from harness.sweeps.worker import Failure
@@ -94,7 +97,9 @@ class SweepRequest:
 
     def resuming(self, parent: RunRecord) -> SweepPlan:
         """The plan that resumes the sweep `parent`."""
-        return resumed(self.work, self.store, parent, recorded_settings(parent))
+        recorded = read_jobs(self.store, parent)
+        listed = () if recorded is None else recorded.jobs
+        return resumed(self.work, self.store, parent, recorded_settings(parent), listed)
 
     def identity(self, plan: SweepPlan) -> RunIdentity:
         """The name and the tags of the parent run."""
@@ -190,6 +195,8 @@ def _work(sweep: SweepRequest, plan: SweepPlan, over: int, display: SweepDisplay
     `over` is the number of the last lease, which has ended.
     """
     due, store = plan.due(sweep.config.resume), sweep.store
+    if plan.parent is not None:
+        _refuse_without_claims(sweep, plan.parent)
     config = replace(sweep.config, threads=sweep.config.threads or plan.threads)
     with workers_for(sweep.jobs.launcher, max(len(due), 1), config) as pool, _naming_spools(pool, len(plan.jobs)):
         with display.doing("Starting workers, checking the data and the store"):
@@ -207,10 +214,12 @@ def _work(sweep: SweepRequest, plan: SweepPlan, over: int, display: SweepDisplay
         with lease:
             if parent is None:
                 [record] = read_runs(store, run_ids=[parent_id], include_parents=True)
-                take_over(store, record, display.say, config.timeout)
+                take_over(store, record, display.say, config.timeout, [*map(str, jobs_elsewhere(record))])
                 plan = sweep.resuming(record)
                 parent = RunWriter(store, sweep.identity(plan), parent_id)
             try:
+                if pool is not None and sweep.chooses_jobs:
+                    parent.log_text(JOBS_FILE, as_text(recorded_jobs(plan, pool.threads)))
                 runs = _carry_out(sweep, plan, parent, pool, lease, display, report)
             except KeyboardInterrupt:
                 display.say(_how_to_resume(sweep))
@@ -238,6 +247,18 @@ def _how_to_resume(sweep: SweepRequest) -> str:
     return f"Interrupted. The same command{fresh} resumes this sweep:\n{shown_uri(typed_command())}"
 
 
+def _refuse_without_claims(sweep: SweepRequest, parent: RunRecord) -> None:
+    """Refuse a launcher that claims no jobs while other machines train some of this sweep."""
+    if sweep.jobs.launcher.get("_target_") == ADDRESS:
+        return
+    unfinished = {job_number(run) for run in sweep_runs(sweep.store, parent.run_id) if run.state is RunState.RUNNING}
+    if elsewhere := jobs_elsewhere(parent).keys() & unfinished:
+        raise RequestError(
+            f"{len(elsewhere)} jobs of this sweep are being trained by processes that joined it, and only "
+            "hydra/launcher=pool shares a sweep with others. Use it, or wait until they have ended."
+        )
+
+
 def _carry_out(
     sweep: SweepRequest,
     plan: SweepPlan,
@@ -248,38 +269,16 @@ def _carry_out(
     report: Report,
 ) -> list[RunRecord]:
     """Train the jobs that are due and end the parent run; returns the sweep's runs."""
-    due = plan.due(sweep.config.resume)
-    before = plan.runs
     for remark in plan.remarks():
         display.say(remark)
-    jobs = plan.numbered(sweep.jobs)
-    if pool is not None:
-        record = partial(record_failure, parent, jobs, sweep.config)
-        pool.record = lambda number, failure: None if lease.is_lost() else record(number, failure)
     state = RunState.FAILED
     try:
-        with (
-            display.live(parent.name, len(plan.jobs), before, len(due), len(plan.reused)),
-            watched(parent.store, parent.run_id, display.show),
-        ):
-            try:
-                if due:
-                    (tie,) = as_written([f"{PARENT_SETTING}={parent.run_id}"])
-                    words = [[*job.overrides, tie, f"{JOB_SETTING}={job.number}"] for job in due.values()]
-                    with choosing_jobs(words if sweep.chooses_jobs else None), retries(WHILE_TRAINING):
-                        sweep.start([tie])
-                state = RunState.FINISHED
-            except KeyboardInterrupt:
-                state = RunState.KILLED
-                raise
-            finally:
-                if not lease.is_lost():
-                    failures = pool.failures if pool is not None else None
-                    if sweep.config.resume == "only_failed":
-                        jobs = replace(jobs, jobs=())  # those without a run were not asked for
-                    runs = sweep_runs(parent.store, parent.run_id)
-                    end_runs(parent, runs, jobs, sweep.config, failures, interrupted=state is RunState.KILLED)
-                    _record_unopened(parent, runs, before, failures or {})
+        with Claims(parent.store, parent.run_id, lease.number) as claims:
+            train(sweep, plan, plan.due(sweep.config.resume), parent, pool, claims, display, is_lost=lease.is_lost)
+        state = RunState.FINISHED
+    except KeyboardInterrupt:
+        state = RunState.KILLED
+        raise
     finally:
         if lease.is_lost():
             raise HarnessError(
@@ -289,6 +288,55 @@ def _carry_out(
         with cached_reads(parent.store):  # all jobs have ended: their runs do not change any more
             runs = finish_parent(parent, plan, state, report, display)
     return runs
+
+
+def train(
+    sweep: SweepRequest,
+    plan: SweepPlan,
+    due: Mapping[int, PlannedJob],
+    parent: RunWriter,
+    pool: WorkerPool | None,
+    claims: Claims,
+    display: SweepDisplay,
+    waits: Callable[[RunRecord], bool] = lambda parent: True,
+    is_lost: Callable[[], bool] = lambda: False,
+) -> None:
+    """Train the jobs that are `due` and that no other process has claimed, and record those that failed.
+
+    `waits`: whether to wait for the jobs of others, see `ClaimedJobs`. `is_lost`: whether this process may no longer
+    write to the sweep.
+    """
+    before = plan.runs
+    jobs = plan.numbered(sweep.jobs)
+    if pool is not None:
+        record = partial(record_failure, parent, jobs, sweep.config)
+        pool.record = lambda number, failure: None if is_lost() else record(number, failure)
+        if sweep.chooses_jobs:
+            pool.source_of = partial(ClaimedJobs, claims, sweep.config.retries, waits, display.say)
+    interrupted = False
+    with (
+        display.live(parent.name, len(plan.jobs), before, len(due), len(plan.reused)),
+        watched(parent.store, parent.run_id, display.show),
+    ):
+        try:
+            if due:
+                (tie,) = as_written([f"{PARENT_SETTING}={parent.run_id}"])
+                words = [[*job.overrides, tie, f"{JOB_SETTING}={job.number}"] for job in due.values()]
+                with choosing_jobs(words if sweep.chooses_jobs else None), retries(WHILE_TRAINING):
+                    sweep.start([tie])
+        except KeyboardInterrupt:
+            interrupted = True
+            raise
+        finally:
+            if not is_lost():
+                failures = pool.failures if pool is not None else None
+                if sweep.config.resume == "only_failed":
+                    jobs = replace(jobs, jobs=())  # those without a run were not asked for
+                elsewhere = jobs_elsewhere(claims.parent(), claims.owner)
+                runs = sweep_runs(parent.store, parent.run_id)
+                runs = [run for run in runs if not (run.state is RunState.RUNNING and job_number(run) in elsewhere)]
+                end_runs(parent, runs, jobs, sweep.config, failures, interrupted)
+                _record_unopened(parent, runs, before, failures or {})
 
 
 def _record_unopened(

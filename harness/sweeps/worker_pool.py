@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
+from functools import partial
+from typing import Protocol
 
 from hydra.core.utils import JobReturn, JobStatus
 
@@ -22,10 +24,41 @@ log = logging.getLogger(__name__)
 
 Record = Callable[[int, Failure], None]
 """A callback for each failed try, with the job's number, called before a retry or the next job starts."""
+Choose = Callable[[Sequence[Job]], Job]
+
+
+class JobSource(Protocol):
+    """Where the workers get their jobs from, one by one. Called by several threads."""
+
+    def next(self, choose: Choose) -> Job | None:
+        """The next job: one of those that are free, as `choose` chooses. May wait; None: there is no further job."""
+
+    def close(self) -> None:
+        """No further job is to start: `next` returns None, also where it waits."""
+
+
+class JobList:
+    """A source of the given jobs."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._waiting = list(jobs)
+        self._choosing = threading.Lock()
+
+    def next(self, choose: Choose) -> Job | None:
+        with self._choosing:
+            if not self._waiting:
+                return None
+            job = choose(self._waiting)
+            self._waiting.remove(job)
+            return job
+
+    def close(self) -> None:
+        with self._choosing:
+            self._waiting.clear()
 
 
 class WorkerPool:
-    """Worker processes, and the jobs that wait for them.
+    """Worker processes, and the jobs that wait for them in a `JobSource`.
 
     `config` is that of any job: `timeout`, `retries`, `max_failures` and `fail_fast` are the same for all.
     """
@@ -35,8 +68,10 @@ class WorkerPool:
         self.failures: dict[int, Failure] = {}
         """Why a job failed in its last try, by its number."""
         self.record: Record | None = None
+        self.source_of: Callable[[Sequence[Job]], JobSource] = JobList
+        """Makes the source of the jobs that `work` gets."""
         self._config = config
-        self._waiting: list[Job] = []
+        self._source: JobSource = JobList(())
         self._kinds: dict[WorkerSpec, tuple[str, ...]] = {}
         self._choosing = threading.Lock()
         self._recording = threading.Lock()
@@ -49,13 +84,18 @@ class WorkerPool:
         with _interrupts_blocked():
             self._workers = [WorkerProcess(spec, self._stop, processes) for spec in specs]
 
+    @property
+    def threads(self) -> int | None:
+        """The number of threads of each worker."""
+        return self._workers[0].spec.threads if self._workers else None
+
     def work(self, jobs: Sequence[Job]) -> list[JobReturn]:
         """Run every job; the reasons of failures are in `failures`.
 
         After one interrupt it waits for the end of the epoch; after two it stops at once. It returns only when no job
         is running. Raises `SweepFailed` if `max_failures` jobs in a row have failed.
         """
-        self._waiting.extend(jobs)
+        self._source = self.source_of(jobs)
         feeders = [threading.Thread(target=self._feed, args=(worker,), daemon=True) for worker in self._workers]
         interruptions: list[KeyboardInterrupt] = []
         while True:
@@ -90,7 +130,7 @@ class WorkerPool:
     def _feed(self, worker: WorkerProcess) -> None:
         """Give one worker job after job, until none is left (runs in the worker's own thread)."""
         try:
-            while (job := self._next(worker.spec)) is not None:
+            while (job := self._source.next(partial(self._choose, worker.spec))) is not None:
                 self._count(self._see_through(worker, job))
         except CancelledError:
             pass  # stopped at once
@@ -98,16 +138,13 @@ class WorkerPool:
             self._errors.append(error)
             self._call_off()
 
-    def _next(self, spec: WorkerSpec) -> Job | None:
+    def _choose(self, spec: WorkerSpec, free: Sequence[Job]) -> Job:
         """The next job for a worker: the first of the kind that it did last (its program is compiled); else the first
         of a kind that no other worker is running; else the first."""
         with self._choosing:
             last = self._kinds.get(spec)
             others = {kind for other, kind in self._kinds.items() if other is not spec}
-            ranked = [(job.kind != last, job.kind in others, place) for place, job in enumerate(self._waiting)]
-            if not ranked:
-                return None
-            job = self._waiting.pop(min(ranked)[2])
+            job = min(free, key=lambda job: (job.kind != last, job.kind in others))
             self._kinds[spec] = job.kind
             return job
 
@@ -152,8 +189,7 @@ class WorkerPool:
 
     def _call_off(self) -> None:
         """Start no further job and no retry; running jobs stop at the end of their epoch."""
-        with self._choosing:
-            self._waiting.clear()
+        self._source.close()
         self._stop.value = 1
 
 

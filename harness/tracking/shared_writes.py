@@ -22,9 +22,10 @@ def write_once(store: Store, run_id: str, key: str, value: str) -> bool:
         try:
             client.log_param(run_id, key, value)
         except MlflowException:
-            if key not in client.get_run(run_id).data.params:
+            if (found := client.get_run(run_id).data.params.get(key)) is None:
                 raise
-        return bool(client.get_run(run_id).data.params.get(key) == value)
+            return bool(found == value)
+    return True
 
 
 def tag_run(store: Store, run_id: str, tags: Mapping[str, str]) -> None:

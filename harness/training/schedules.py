@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 
 from harness.config.schema import ScheduleConfig
 from harness.config.validation import SCHEDULE_ARGUMENTS
-from harness.user_code import is_reference, load
+from harness.errors import TrainingError
+from harness.user_code import describe_error, is_reference, load
 
 
 def _constant(schedule: ScheduleConfig, epoch: int, epochs: int) -> float:
@@ -41,12 +42,22 @@ def learning_rate_factor(schedule: ScheduleConfig, epoch: int, epochs: int) -> f
     """What the base rate is multiplied by in `epoch` (from 1) of `epochs`.
 
     During a warm-up of w epochs the factor is epoch / (w + 1); the schedule proper spans the epochs after it. One of
-    the user's own is called with the epoch (from 1) and the number of epochs, both without the warm-up.
+    the user's own is called with the epoch (from 1) and the number of epochs, both without the warm-up. Raises
+    `TrainingError` where this one raises anything, or returns no finite number from 0.
     """
     warmup = schedule.warmup_epochs
     if epoch <= warmup:
         return epoch / (warmup + 1)
     if is_reference(schedule.name):
         own = load(schedule.name, schedule.options, SCHEDULE_ARGUMENTS, "regime.schedule.options")
-        return float(own(epoch - warmup, epochs - warmup, **schedule.options))
+        try:
+            factor = float(own(epoch - warmup, epochs - warmup, **schedule.options))
+        except Exception as error:  # whatever the user's code raises
+            raise TrainingError(f"The schedule {schedule.name} failed: {describe_error(error)}") from error
+        if not 0 <= factor < math.inf:
+            raise TrainingError(
+                f"The schedule {schedule.name} returns {factor:g} for epoch {epoch - warmup} of {epochs - warmup}. It "
+                "must be a factor of the learning rate: a number, at least 0."
+            )
+        return factor
     return SCHEDULES[schedule.name](schedule, epoch - warmup - 1, epochs - warmup)

@@ -204,3 +204,12 @@ def test_where_no_image_is_missed_by_all_there_is_no_list_of_them() -> None:
     text = render(by_image(compare(runs), predictions), "table")
     assert "none       0" in text
     assert "Images that no run has right" not in text
+
+
+def test_of_many_classes_the_most_frequent_confusions_are_shown() -> None:
+    labels = tuple(range(40))
+    answers = [(5, 5, *labels[2:]), (5, *labels[1:])]
+    runs, predictions = evaluated({("a", seed): of for seed, of in enumerate(answers)}, labels)
+    shown = render(by_image(compare(runs), predictions), "markdown")
+    confusions = shown[shown.index("The 2 most frequent confusions of 40 classes") :].splitlines()
+    assert [line.replace(" ", "") for line in confusions if line.startswith("| ")][2:] == ["|0|5|1.0|", "|1|5|0.5|"]

@@ -248,3 +248,13 @@ def test_one_seed_is_counted_in_the_singular() -> None:
     text = render(effects(grid({cell: gaps[:1] for cell, gaps in CELLS.items()}), "optimizer"), "table")
     assert "1 seed " in text
     assert "1 seeds" not in text
+
+
+def test_the_first_value_whose_runs_have_partners_is_the_reference() -> None:
+    cells = {("z", "adam"): [0.02], ("a", "sgd"): [0.01, 0.02], ("a", "rmsprop"): [0.02, 0.03]}
+    runs = [
+        run(0.88 + gap, 0.88, seed=seed, model__name=model, optimizer__name=optimizer)
+        for (model, optimizer), gaps in cells.items()
+        for seed, gap in enumerate(gaps)
+    ]
+    assert effects(compare(runs), "optimizer").baseline == "optimizer.name=rmsprop"

@@ -121,6 +121,15 @@ def test_the_true_class_is_bold_and_the_largest_value_blue() -> None:
     assert bold == ["Dress"]
 
 
+def test_of_many_classes_the_highest_and_the_true_one_are_drawn() -> None:
+    names = [f"class {label}" for label in range(100)]
+    panel = compute_output("output", ["Dense, 100"], np.linspace(-1, 1, 100), labels=names, marked=3)
+    assert panel.sheet is None
+    assert panel.labels == ("class 3", *names[90:])
+    assert (panel.marked, panel.values.argmax()) == (0, 10)
+    assert panel.lines == ("Dense, 100", "the highest of 100 classes")
+
+
 def test_every_kind_of_panel_has_its_text_inside_the_figure() -> None:
     rng = np.random.default_rng(0)
     dead = np.zeros(32, dtype=bool)

@@ -37,7 +37,8 @@ KILLED_AT = 20
 def restore(root: Path) -> None:
     """Unpack the store, with the places, the machine and the versions of this one in it."""
     with tarfile.open(DATA / "old_store" / "store.tar.gz") as archive:
-        archive.extractall(root, filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11.3 and older have none
+        archive.extractall(root)
     here = this_process().rsplit(" ", 2)[0]
     places = {
         "@ROOT@": str(root), "@DATA@": str(DATA), "@HERE@": here,

@@ -86,3 +86,18 @@ def half_precision() -> Iterator[None]:
 def test_a_model_of_mixed_precision_answers_too(images: UInt8Array) -> None:
     model = build(images, 1)
     np.testing.assert_allclose(log_probabilities(model)(images), by_keras(model, images), atol=0.1)
+
+
+def test_a_model_that_was_compiled_with_a_loss_of_the_users_own_answers_too(images: UInt8Array) -> None:
+    import keras
+
+    class Own(keras.losses.Loss):  # type: ignore[misc]
+        def call(self, y_true: Any, y_pred: Any) -> Any:
+            return y_pred[:, 0]
+
+    model = build(images, 0, "model.hidden=[7]")
+    expected = log_probabilities(model)(images)
+    model.compile("sgd", Own())
+    prediction._programs.clear()
+    assert (log_probabilities(model)(images) == expected).all()
+    assert model.compiled

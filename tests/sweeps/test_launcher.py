@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from harness.composing import check_sweep, expand_sweep
@@ -10,7 +12,7 @@ from harness.errors import ConfigError
 from harness.sweeps import launcher
 from harness.sweeps.launcher import ADDRESS, WORKER_MEMORY, plan_workers, workers_for
 from harness.sweeps.worker import Job, WorkerSpec, stop_requested
-from harness.sweeps.worker_pool import WorkerPool
+from harness.sweeps.worker_pool import JobList, WorkerPool
 
 BASIC = {"_target_": "hydra._internal.core_plugins.basic_launcher.BasicLauncher"}
 
@@ -103,15 +105,15 @@ def test_what_a_sweep_does_about_failures_cannot_be_swept(swept: str) -> None:
 def test_a_worker_keeps_to_what_it_has_compiled_for_and_helps_the_others_in_the_end() -> None:
     grid = [(f"model={model}", f"seed={seed}") for model in ("a", "b") for seed in (0, 1, 2)]
     pool = WorkerPool([], Config())
-    pool._waiting.extend(Job(number, overrides, None, None, None) for number, overrides in enumerate(grid))  # type: ignore[arg-type]
+    source = JobList([Job(number, overrides, None, None, None) for number, overrides in enumerate(grid)])  # type: ignore[arg-type]
     one, two = WorkerSpec(0, 1, None), WorkerSpec(1, 1, None)
-    taken = [pool._next(spec) for spec in (one, two, one, one, one, two, two)]
+    taken = [source.next(partial(pool._choose, spec)) for spec in (one, two, one, one, one, two, two)]
     assert [job and job.number for job in taken] == [0, 3, 1, 2, 4, 5, None]
 
 
 def test_jobs_that_share_a_program_are_taken_in_their_order() -> None:
     pool = WorkerPool([], Config())
     grid = [(f"seed={seed}", f"regime.epochs={epochs}") for seed in (0, 1) for epochs in (1, 2)]
-    pool._waiting.extend(Job(number, overrides, None, None, None) for number, overrides in enumerate(grid))  # type: ignore[arg-type]
-    taken = [pool._next(WorkerSpec(number % 2, 1, None)) for number in range(4)]
+    source = JobList([Job(number, overrides, None, None, None) for number, overrides in enumerate(grid)])  # type: ignore[arg-type]
+    taken = [source.next(partial(pool._choose, WorkerSpec(number % 2, 1, None))) for number in range(4)]
     assert [job and job.number for job in taken] == [0, 1, 2, 3]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.config.schema import ScheduleConfig
+from harness.errors import TrainingError
 from harness.training.schedules import learning_rate_factor
 
 
@@ -37,3 +38,16 @@ def test_a_warm_up_climbs_and_the_schedule_begins_behind_it() -> None:
     assert factors(5, name="exponential", decay_rate=0.5, warmup_epochs=2) == pytest.approx(
         [1 / 3, 2 / 3, 1, 0.5, 0.25]
     )
+
+
+def rising(epoch: int, epochs: int) -> float:
+    return {1: 0.0, 2: -1.0, 3: float("nan")}[epoch]
+
+
+def test_a_schedule_of_ones_own_must_return_a_number_from_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.training.schedules.load", lambda *_: rising)
+    own = ScheduleConfig(name="mine:rising")
+    assert learning_rate_factor(own, 1, 4) == 0
+    for epoch, said in ((2, r"mine:rising returns -1 for epoch 2 of 4"), (3, "returns nan"), (4, "failed: KeyError")):
+        with pytest.raises(TrainingError, match=said):
+            learning_rate_factor(own, epoch, 4)
