@@ -7,8 +7,9 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from harness.errors import StoreError
@@ -18,8 +19,9 @@ from harness.tracking.pending_writes import File, Metrics, Operation, Parameters
 
 SOON_SECONDS, BATCH_SECONDS = 0.3, 2.0
 """Seconds that the first values of a run wait for others, and all later ones, so that one request takes them all."""
-BATCH_BYTES = 400_000
-"""A server refuses more than a million bytes in a request."""
+BATCH_BYTES, BATCH_METRICS = 400_000, 1000
+"""A server refuses more than a million bytes in a request. MLflow's client sends more than a thousand metrics in
+several requests, and a process that is killed between two of them would leave half an epoch."""
 
 
 class BackgroundOutbox:
@@ -33,6 +35,7 @@ class BackgroundOutbox:
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
         self._changed = threading.Condition()
+        self._one_at_a_time = threading.Lock()
         self._files: list[Operation] = []
         self._values: list[Values] = []
         self._due = time.monotonic() + SOON_SECONDS
@@ -72,17 +75,32 @@ class BackgroundOutbox:
         try:
             self.flush()
         finally:
-            with self._changed:
-                self._over = True
-                self._changed.notify_all()
+            self._stop()
             try:
-                self._outbox.end(state, time)
+                with self._one_at_a_time:  # a second Ctrl-C has ended the flush: the thread may still be writing
+                    self._outbox.end(state, time)
             finally:
-                if self._copies is not None:
-                    shutil.rmtree(self._copies, ignore_errors=True)
+                self._remove_copies()
+
+    def leave(self) -> None:
+        """Write nothing more: another process has the run."""
+        self._stop(leave=True)
+        self._remove_copies()
+
+    def _stop(self, leave: bool = False) -> None:
+        with self._changed:
+            self._over = True
+            if leave:
+                self._files, self._values = [], []
+            self._changed.notify_all()
+
+    def _remove_copies(self) -> None:
+        if self._copies is not None:
+            shutil.rmtree(self._copies, ignore_errors=True)
 
     def _raise(self) -> None:
-        failure, self._failure = self._failure, None
+        with self._changed:
+            failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
 
@@ -108,19 +126,23 @@ class BackgroundOutbox:
     def _send(self) -> None:
         while (taken := self._next()) is not None:
             files, values = taken
-            try:
-                for operation in files:
-                    self._outbox.put(operation)
-                    if isinstance(operation, File | TrainedModel):
-                        shutil.rmtree(Path(operation.path).parent, ignore_errors=True)
-                for batch in _batches(values):
-                    self._outbox.put_together(batch)
-            except BaseException as error:  # noqa: BLE001 - raised again in the thread that trains
-                self._failure = error
-            finally:
-                with self._changed:
-                    self._busy = False
-                    self._changed.notify_all()
+            for operation in files:
+                self._deliver(partial(self._outbox.put, operation))
+                if isinstance(operation, File | TrainedModel):
+                    shutil.rmtree(Path(operation.path).parent, ignore_errors=True)
+            for batch in _batches(values):
+                self._deliver(partial(self._outbox.put_together, batch))
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
+
+    def _deliver(self, put: Callable[[], None]) -> None:
+        try:
+            with self._one_at_a_time:
+                put()
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that trains
+            with self._changed:
+                self._failure = self._failure or error
 
     def _next(self) -> tuple[list[Operation], list[Values]] | None:
         """Wait for operations that are due; None at the end."""
@@ -145,13 +167,14 @@ class BackgroundOutbox:
 def _batches(values: Sequence[Values]) -> Iterator[list[Values]]:
     """Portions that fit into one request each, in order."""
     batch: list[Values] = []
-    size = 0
+    size = metrics = 0
     for operation in values:
         length = len(json.dumps(to_json(operation)))
-        if batch and size + length > BATCH_BYTES:
+        count = len(operation.values) if isinstance(operation, Metrics) else 0
+        if batch and (size + length > BATCH_BYTES or metrics + count > BATCH_METRICS):
             yield batch
-            batch, size = [], 0
+            batch, size, metrics = [], 0, 0
         batch.append(operation)
-        size += length
+        size, metrics = size + length, metrics + count
     if batch:
         yield batch

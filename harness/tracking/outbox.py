@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from harness.errors import NotInStore, StoreError
@@ -38,8 +39,15 @@ class Outbox:
         self._deliver(lambda: self._stored.apply(operation), [operation])
 
     def put_together(self, operations: Sequence[Values]) -> None:
-        """Deliver several operations in one request. Raises as `put`."""
-        self._deliver(lambda: self._stored.apply_together(operations), operations)
+        """Deliver several operations in one request. Raises as `put`, after the operations that are not rejected."""
+        try:
+            self._deliver(lambda: self._stored.apply_together(operations), operations)
+        except StoreError:
+            if self._reason is None:  # the store takes all of a request or nothing
+                for operation in operations if len(operations) > 1 else ():
+                    with suppress(StoreError):
+                        self.put(operation)
+            raise
 
     def _deliver(self, write: Callable[[], None], operations: Sequence[Operation]) -> None:
         if self._reason is None:
@@ -58,6 +66,9 @@ class Outbox:
 
     def flush(self) -> None:
         """Everything is delivered when `put` returns; see `BackgroundOutbox`."""
+
+    def leave(self) -> None:
+        """Nothing waits to be written; see `BackgroundOutbox`."""
 
     def end(self, state: RunState, time: int) -> None:
         """Deliver the end of the run. A spool is uploaded at once if the store can be used again.

@@ -211,6 +211,10 @@ class RunWriter:
             self.set_tags({})
         self._delivery.flush()
 
+    def leave(self) -> None:
+        """Write nothing more: another process has the run."""
+        self._delivery.leave()
+
     def end(self, state: RunState) -> None:
         """Record the final state of the run. Raises `NotInStore` if it FINISHED and some results are in a spool."""
         if self._waiting:
@@ -269,6 +273,7 @@ def tracked_run(
             yield writer
         writer.flush()
     except TakenOver:
+        writer.leave()
         raise  # the process that has taken over the run records its end
     except KeyboardInterrupt as interruption:
         with suppress(TakenOver):  # the interrupt must be raised, or the worker would start its next job

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,10 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from harness.errors import StoreError
+from harness.errors import StoreError, TakenOver
 from harness.records import RunState
 from harness.run.log import log_missing_epochs
-from harness.tracking import background_outbox
+from harness.tracking import background_outbox, pending_writes
 from harness.tracking.background_outbox import BackgroundOutbox
 from harness.tracking.outbox import Outbox
 from harness.tracking.pending_writes import File, Metrics, Parameters, StoredRun, Tags
@@ -62,14 +64,14 @@ def test_everything_arrives_in_few_requests_and_values_after_the_file_that_they_
     outbox.put(Tags({"table": "table.csv"}))
     outbox.put(File(str(kept), "tables"))
     kept.write_text("changed after it was logged")
-    for epoch in range(1, 301):
+    for epoch in range(1, 201):
         outbox.put(Metrics(dict.fromkeys("abcd", epoch / 2), epoch, epoch))
     assert written == []
     outbox.end(RunState.FINISHED, 1000)
     run = client.get_run(run_id)
     assert (run.info.status, len(run.data.params), run.data.tags["table"]) == ("FINISHED", 250, "table.csv")
     assert [(point.step, point.value) for point in client.get_metric_history(run_id, "d")] == [
-        (epoch, epoch / 2) for epoch in range(1, 301)
+        (epoch, epoch / 2) for epoch in range(1, 201)
     ]
     assert Path(client.download_artifacts(run_id, "tables/table.csv")).read_text() == "1"
     assert len(written) == 1
@@ -78,6 +80,12 @@ def test_everything_arrives_in_few_requests_and_values_after_the_file_that_they_
 def test_a_large_parameter_does_not_make_a_request_that_a_server_refuses(store: Store) -> None:
     values = [Parameters({f"{number}.{place}": "x" * 5000 for place in range(50)}) for number in range(4)]
     assert [len(batch) for batch in background_outbox._batches(values)] == [1, 1, 1, 1]
+
+
+def test_no_epoch_is_divided_between_two_requests() -> None:
+    """MLflow's client sends a thousand metrics at most: a process that is killed would leave half an epoch."""
+    values = [Metrics(dict.fromkeys(map(str, range(300)), 0.0), epoch, epoch) for epoch in range(1, 8)]
+    assert [[one.step for one in batch] for batch in background_outbox._batches(values)] == [[1, 2, 3], [4, 5, 6], [7]]
 
 
 def test_values_do_not_wait_for_the_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,6 +106,7 @@ def test_a_write_that_the_store_refuses_fails_the_run(store: Store) -> None:
     def work() -> None:
         with tracked_run(store, IDENTITY, diff=False) as tracked:
             ids.append(tracked.run_id)
+            tracked.log_parameters({"before": 1})
             tracked.log_metrics({"a b c / !!": 1.0})
             tracked.log_metrics({"well": 1.0}, 1)
 
@@ -106,6 +115,33 @@ def test_a_write_that_the_store_refuses_fails_the_run(store: Store) -> None:
     run = MlflowClient(store.uri).get_run(ids[0])
     assert run.info.status == "FAILED"
     assert "a b c" in run.data.tags["harness.error"]
+    assert (run.data.params, run.data.metrics) == ({"before": "1"}, {"well": 1.0})  # of the same request
+
+
+@pytest.mark.usefixtures("behind_a_network")
+def test_who_has_lost_its_run_leaves_no_thread_and_no_file(
+    store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    copies = tmp_path / "temporary"
+    copies.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(copies))
+
+    def work() -> None:
+        with tracked_run(store, IDENTITY, diff=False) as tracked:
+            tracked.flush()
+            RunWriter(store, IDENTITY, tracked.run_id)
+            monkeypatch.setattr(pending_writes, "OURS_SECONDS", 0.0)
+            tracked.log_text("late.txt", "late")
+            (copies / "late.csv").write_text("1")
+            tracked.log_file(copies / "late.csv")
+
+    with pytest.raises(TakenOver):
+        work()
+    deadline = time.monotonic() + 10
+    while (alive := [one for one in threading.enumerate() if one.name == "outbox"]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert alive == []
+    assert [file.name for file in copies.iterdir()] == ["late.csv"]
 
 
 def test_what_was_not_sent_when_the_store_failed_is_in_the_spool_and_arrives_once(
