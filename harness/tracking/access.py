@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import OutsideStore, StoreError
 from harness.text import clean
+from harness.tracking.refusals import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -81,8 +82,9 @@ class Discreet(logging.Formatter):
 
 
 @contextmanager
-def explained(shown: str, server: bool) -> Iterator[None]:
-    """Translate errors of MLflow and the database in the block into a `StoreError` that names the store as `shown`.
+def explained(shown: str, server: bool, experiment: str | None = None) -> Iterator[None]:
+    """Translate errors of MLflow and the database in the block into a `StoreError` that names the store as `shown`, and
+    the `experiment` that a server does not let the user write to.
 
     A signal waits until the block ends, unless the store is a `server`: a server protects its own data, and may take
     long to answer.
@@ -109,7 +111,8 @@ def explained(shown: str, server: bool) -> Iterator[None]:
     except (MlflowException, SQLAlchemyError, OSError) as error:
         cause = next((one for one in (error, error.__cause__) if isinstance(one, DBAPIError)), None)
         said = error if cause is None else cause.orig  # without the SQL
-        reason = shown_uri(" ".join(str(said).split())).rstrip(".")
+        told = in_words(error, experiment) if server else None
+        reason = shown_uri(" ".join((told or str(said)).split())).rstrip(".")
         raise StoreError(
             f"The tracking store {shown} cannot be used: {reason}.\nThe store is set by tracking.uri, else by "
             "MLFLOW_TRACKING_URI, else it is mlflow.db in the project's root."
@@ -188,6 +191,11 @@ def check_is_mlflow(uri: str, shown: str) -> None:
     answer = http_request(get_default_host_creds(uri), "/version", "GET")
     if answer.status_code != 200 or not _VERSION.match(answer.text.strip()[:40]):
         raise StoreError(f"{shown} answers, but it is no MLflow server. See what listens there, or name another store.")
+
+
+def is_insecure(error: StoreError) -> bool:
+    """Whether no secured connection could be made (TLS)."""
+    return "SSLError" in str(error.__cause__)
 
 
 def refused(error: StoreError) -> bool:
