@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import OutsideStore, StoreError
 from harness.text import clean
+from harness.tracking import outages
 from harness.tracking.refusals import in_words
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ def bound_answers() -> None:
     def bounded_session(*arguments: Any, **options: Any) -> Any:
         session = usual(*arguments, **options)
         session.hooks["response"] = [_bound]
+        outages.tell_retries(session)
         return session
 
     request_utils._get_request_session = bounded_session
@@ -137,6 +139,7 @@ def bound_answers() -> None:
 
 def _bound(response: Any, stream: bool = False, **_: Any) -> None:
     """A hook that `requests` calls when a response begins; it then reads the body through `iter_content`."""
+    outages.answered(response.url, response.status_code)
     most, seconds = (MOST_DOWNLOADED, DOWNLOAD_SECONDS) if stream else (MOST_ANSWERED, ANSWER_SECONDS)
     usual = response.iter_content
 
@@ -229,7 +232,8 @@ def await_answer(ask: Callable[[], object], shown: str) -> None:
 
     def asking() -> None:
         try:
-            ask()
+            with outages.silent():
+                ask()
         except BaseException as error:  # noqa: BLE001 - raised again below: it would end in this thread
             failures.append(error)
 

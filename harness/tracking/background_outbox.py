@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import tempfile
 import threading
@@ -14,8 +15,11 @@ from pathlib import Path
 
 from harness.errors import StoreError
 from harness.records import RunState
+from harness.tracking.access import SILENT_SECONDS
 from harness.tracking.outbox import Outbox
 from harness.tracking.pending_writes import File, Metrics, Operation, Parameters, Tags, TrainedModel, Values, to_json
+
+log = logging.getLogger(__name__)
 
 SOON_SECONDS, BATCH_SECONDS = 0.3, 2.0
 """Seconds that the first values of a run wait for others, and all later ones, so that one request takes them all."""
@@ -65,8 +69,11 @@ class BackgroundOutbox:
         with self._changed:
             self._hurry = True
             self._changed.notify_all()
+            silence: float | None = SILENT_SECONDS
             while self._thread is not None and (self._files or self._values or self._busy):
-                self._changed.wait()
+                if not self._changed.wait(silence) and silence is not None:
+                    log.warning("Waiting until the tracking store has taken the results of this run. Ctrl-C ends that.")
+                    silence = None
             self._hurry = False
         self._raise()
 

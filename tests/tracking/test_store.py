@@ -252,7 +252,7 @@ class Busy(http.server.BaseHTTPRequestHandler):
 
 
 def test_a_server_is_asked_again_twice_and_as_often_as_mlflow_does_while_something_trains(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delenv(access.RETRIES, raising=False)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
@@ -277,6 +277,14 @@ def test_a_server_is_asked_again_twice_and_as_often_as_mlflow_does_while_somethi
             monkeypatch.setenv(access.RETRIES, "1")
             with access.retries(access.WHILE_TRAINING):
                 assert asked(store) == 2  # the user's word goes first
+            assert caplog.messages == [
+                f"The tracking server {store.uri[7:]} does not work: it answers with the error 503. It is asked again, "
+                "with growing pauses."
+            ]
+            monkeypatch.setattr(Busy, "do_GET", Slow.do_GET)
+            monkeypatch.setattr(Busy, "do_POST", Slow.do_GET)
+            store.client.search_experiments(max_results=1)
+            assert caplog.messages[1:] == [f"The tracking server {store.uri[7:]} answers again."]
         finally:
             server.shutdown()
             serving.join()
