@@ -104,6 +104,8 @@ def explained(shown: str, server: bool, experiment: str | None = None) -> Iterat
             f"The tracking store {shown} cannot be used: {error}. Install that driver of its database."
         ) from error
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError, ParseError) as error:
+        if "MLFLOW_" in str(error):
+            raise StoreError(f"A variable of the environment has a wrong value for MLflow. {error}") from error
         if not server:
             raise
         raise StoreError(
