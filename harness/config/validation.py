@@ -83,6 +83,7 @@ def check_images(model: ModelConfig, image_shape: Sequence[int]) -> None:
 
 
 def field_problems(node: Any, prefix: str) -> Iterator[str]:
+    """The settings of a section that break their own rule, each with the rule."""
     for item in dataclasses.fields(node):
         value, key = getattr(node, item.name), f"{prefix}{item.name}"
         if dataclasses.is_dataclass(value):

@@ -13,8 +13,8 @@ from optuna.distributions import (
 )
 from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 from optuna.storages import InMemoryStorage
-from optuna.trial import Trial as OptunaTrial
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import Trial as OptunaTrial
 
 from harness.config.search import Dimension, Space, Value
 from harness.sweeps.search.samplers import Told, generator

@@ -8,7 +8,7 @@ seed of the study: then a search that was killed makes the suggestions of one th
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -48,10 +48,11 @@ class Sampler(Protocol):
 
 def make_sampler(settings: SearchConfig, space: Space, objectives: int) -> Sampler:
     """The sampler that the settings name."""
-    if settings.sampler in ("grid", "sobol", "random"):
-        return {"grid": Grid, "sobol": Sobol, "random": Random}[settings.sampler](space, settings.study_seed)
-    if settings.sampler == "cmaes":
-        return CmaEs(space, settings.study_seed)
+    own: Mapping[str, Callable[[Space, int], Sampler]] = {
+        "random": Random, "sobol": Sobol, "grid": Grid, "cmaes": CmaEs
+    }  # fmt: skip
+    if settings.sampler in own:
+        return own[settings.sampler](space, settings.study_seed)
     from harness.sweeps.search.optuna_samplers import OptunaSampler
 
     return OptunaSampler(settings.sampler, space, settings.study_seed, objectives)
@@ -132,7 +133,9 @@ class CmaEs:
 
         size = len(numbers)
         bounds = np.array([[0.0, 1.0]] * size)
-        search = CMA(np.full(size, 0.5), 0.3, bounds, seed=self.seed, population_size=max(5, 4 + int(3 * math.log(size))))
+        search = CMA(
+            np.full(size, 0.5), 0.3, bounds, seed=self.seed, population_size=max(5, 4 + int(3 * math.log(size)))
+        )
         generation = []
         for trial in sorted(self._told.values(), key=lambda trial: trial.number):
             if trial.number >= number or (trial.values is None and not trial.failed):
