@@ -14,19 +14,24 @@ from harness.config.schema import Config
 from harness.config.search import Dimension, SearchConfig, Space, combinations, words
 from harness.config.validation import check_images
 from harness.data import image_shape
-from harness.errors import ConfigError
+from harness.errors import ConfigError, StoreError
 from harness.records import RunRecord
 from harness.sweeps.launcher import ADDRESS
 from harness.sweeps.plan import SweepPlan, plan_sweep
 from harness.sweeps.run_names import sweep_name
 from harness.sweeps.search.samplers import MOST_LISTED
 from harness.sweeps.search.trials import Trials
-from harness.tracking.selection import JOBS_TAG, KIND_TAG, SWEEP, SWEEP_FINGERPRINT_TAG, SWEPT_TAG
+from harness.tracking.models import run_artifact
+from harness.tracking.selection import JOBS_TAG, KIND_TAG, SWEEP, SWEEP_FINGERPRINT_TAG, SWEPT_TAG, bounded
 from harness.tracking.store import Store
 from harness.tracking.writing import RunIdentity
+from harness.untrusted import read_text
 
 SEARCH_TAG = "harness.search"
 """On the parent run of a search: its settings, as JSON."""
+SEARCH_FILE = "search.json"
+"""An artifact of the parent run: the overrides of the search, for machines that join it."""
+MOST_BYTES = 1_000_000
 SAME_STUDY = ("sampler", "seeds", "objective", "within", "study_seed")
 """Settings of a search that decide its trials. With others, it is another search; `trials`, `time` and so on may
 change."""
@@ -97,9 +102,35 @@ class SearchRequest:
         experiment = self.config.tracking.experiment
         return RunIdentity(parent.name if parent else name, experiment, overrides=self.overrides, tags=tags)
 
+    def as_text(self) -> str:
+        """The content of `SEARCH_FILE`: what every machine shares."""
+        shared = [word for word in self.overrides if not belongs_to_machine(word)]
+        return json.dumps({"overrides": shared}, ensure_ascii=False, indent=1)
+
     def jobs(self, listed: Sequence[Sequence[str]]) -> SweepJobs:
         """Jobs of this search in the form of a sweep's."""
         return SweepJobs(tuple(map(tuple, listed)), self.swept, self.given.launcher, hydra=self.given.hydra)
+
+
+def belongs_to_machine(word: str) -> bool:
+    """Whether an override is not shared by the machines of a search: the store, and Hydra's own settings."""
+    key = word.lstrip("+~").partition("=")[0]
+    return key == "tracking.uri" or "hydra" in key
+
+
+def read_words(store: Store, parent: RunRecord) -> list[str]:
+    """The overrides of a search as its command recorded them. Raises `StoreError` if they are malformed."""
+    with run_artifact(store, parent, SEARCH_FILE) as file:
+        text = read_text(file, MOST_BYTES)
+    try:
+        found = json.loads(text)["overrides"]
+        if not all(isinstance(word, str) and not belongs_to_machine(word) for word in found):
+            raise ValueError("an override is no text, or belongs to a machine")
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise StoreError(
+            f"{SEARCH_FILE} of the search {parent.name} ({parent.run_id}) is malformed: {error!r:.80}"
+        ) from error
+    return [bounded(word) for word in found]
 
 
 def compose_search(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from harness.composing import as_written
@@ -18,10 +20,12 @@ from harness.sweeps.lease import Lease, holder_of, is_held, new_parent, take_lea
 from harness.sweeps.lost_jobs import end_runs, job_number, record_failure
 from harness.sweeps.plan import choosing_jobs, earlier_sweeps, one_a_job
 from harness.sweeps.progress import SweepDisplay
+from harness.sweeps.recorded_jobs import FILE as JOBS_FILE
+from harness.sweeps.recorded_jobs import as_text, recorded_jobs
 from harness.sweeps.search.ending import finish, show_result
 from harness.sweeps.search.jobs import SearchJobs, seconds_trained
 from harness.sweeps.search.objective import Objective
-from harness.sweeps.search.request import SearchRequest
+from harness.sweeps.search.request import SEARCH_FILE, SearchRequest
 from harness.sweeps.search.samplers import make_sampler
 from harness.sweeps.search.trials import Trials
 from harness.sweeps.watch import follow, watched
@@ -29,6 +33,7 @@ from harness.sweeps.worker_pool import WorkerPool
 from harness.tracking.access import WHILE_TRAINING, retries, shown_uri
 from harness.tracking.provenance import typed_command
 from harness.tracking.reading import cached_reads, read_runs, sweep_runs
+from harness.tracking.selection import THREADS_TAG
 from harness.tracking.writing import RunWriter
 
 ENDLESS = 10_000
@@ -80,7 +85,10 @@ def trials_of(search: SearchRequest, parent: RunRecord | None) -> Trials:
 
 def _work(search: SearchRequest, parent: RunRecord | None, over: int, display: SweepDisplay) -> str | None:
     """Take the lease and train. Returns the id of the parent run, or None if another command was faster."""
-    store, config = search.store, search.config
+    store = search.store
+    with cached_reads(store):
+        earlier = [] if parent is None else read_runs(store, parent_id=parent.run_id)
+    config = replace(search.config, threads=search.config.threads or threads_of(earlier))
     with workers_for(search.given.launcher, search.most_jobs or ENDLESS, config) as pool:
         assert pool is not None
         with display.doing("Starting workers, checking the data and the store"):
@@ -101,8 +109,9 @@ def _work(search: SearchRequest, parent: RunRecord | None, over: int, display: S
                 [record] = read_runs(store, run_ids=[parent_id], include_parents=True)
                 take_over(store, record, display.say, config.timeout, [*map(str, jobs_elsewhere(record))])
                 writer = RunWriter(store, search.identity(record), parent_id)
-            [record] = read_runs(store, run_ids=[parent_id], include_parents=True)
-            trials = trials_of(search, record)
+            writer.log_text(JOBS_FILE, as_text(recorded_jobs(search.examples, pool.threads)))
+            writer.log_text(SEARCH_FILE, search.as_text())
+            trials = trials_of(search, record_of(search, parent_id))
             state = RunState.FAILED
             try:
                 with Claims(store, parent_id, lease.number) as claims:
@@ -123,6 +132,12 @@ def _work(search: SearchRequest, parent: RunRecord | None, over: int, display: S
         )
     show_result(search, trials, record_of(search, parent_id), display)
     return parent_id
+
+
+def threads_of(runs: Sequence[RunRecord]) -> int | None:
+    """The number of threads that most of the runs had (it affects the last digits of results)."""
+    counted = Counter(run.tags[THREADS_TAG] for run in runs if run.tags.get(THREADS_TAG, "").isdecimal())
+    return int(counted.most_common(1)[0][0]) if counted else None
 
 
 def record_of(search: SearchRequest, parent_id: str) -> RunRecord:
