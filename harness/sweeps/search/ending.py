@@ -123,7 +123,7 @@ def _confirm(
     seeds = fresh_seeds(comparison, search.settings.confirm)
     named = ", ".join(f"trial {trial.number}" for trial in winners)
     display.say("")
-    display.say(f"Training {named} again under fresh seeds ({seeds[0]} to {seeds[-1]}), to be judged on test images:")
+    display.say(f"Training {named} again under fresh seeds ({seeds[0]} to {seeds[-1]}), now scored on test images too:")
     found: list[list[RunRecord]] = []
     train_again(search.store, rows, seeds, (), found.extend)
     shown = [
