@@ -58,8 +58,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 
 INTERRUPTED = 130
 KEPT = frozenset({
-    "train", "sweep", "search", "join", "figures", "guides", "studies", "reproduce", "report", "export", "register", "sync",
-    "store", "delete", "tag", "gc",
+    "train", "sweep", "search", "join", "figures", "guides", "studies", "reproduce", "report", "export", "register",
+    "sync", "store", "delete", "tag", "gc",
 })  # fmt: skip
 """Commands whose results are stored. The others only print, so they have failed if stdout cannot be written."""
 
