@@ -16,8 +16,8 @@ STAMP := .venv/.set-up-$(KEY)$(addprefix -,$(strip $(EXTRAS)))
 FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep ui browser sample screenshots test test-fast test-long lint format bench studies release-check calibration real-runs tutorial options lock \
-	clean
+.PHONY: help setup sweep ui browser sample screenshots test test-fast test-long test-services lint format bench studies release-check \
+	calibration real-runs tutorial options lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,10 @@ test-long: $(STAMP) ## Kill a sweep and its workers 20 times at random moments; 
 	HARNESS_KILLS=20 $(BIN)/pytest tests/integration/test_kills.py $(ARGS)
 	HARNESS_FUZZ=100000 $(BIN)/pytest tests/dataset/test_fuzzing.py $(ARGS)
 	$(BIN)/pytest -m long $(ARGS)
+
+test-services: $(STAMP) ## Run the tests on a real PostgreSQL and a real server with users, which they start and stop
+	@$(install_postgresql)
+	$(BIN)/pytest -m services tests/services $(ARGS)
 
 lint: $(STAMP) ## Check style, types and which module may import which
 	$(BIN)/ruff check .
@@ -145,6 +149,17 @@ if command -v apt-get >/dev/null && $$root true 2>/dev/null; then \
 	$$root apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$root apt-get install -y -qq chromium >/dev/null && exit 0; \
 fi; \
 echo "warning: no Chromium here; the tests of the MLflow UI will fail. Install chromium or google-chrome." >&2
+endef
+
+# The tests run their own PostgreSQL, from Debian's binaries; they fail without it.
+define install_postgresql
+if command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then exit 0; fi; \
+root=; [ "$$(id -u)" = 0 ] || root="sudo -n"; \
+if command -v apt-get >/dev/null && $$root true 2>/dev/null; then \
+	echo "Installing PostgreSQL"; \
+	$$root apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$root apt-get install -y -qq postgresql >/dev/null && exit 0; \
+fi; \
+echo "error: no PostgreSQL here (initdb), and it cannot be installed with apt-get. Install postgresql." >&2; exit 1
 endef
 
 # What uv does, as it does it, without its list of every package; and its exit code.

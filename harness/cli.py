@@ -33,6 +33,7 @@ from harness.tracking.access import shown_uri
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("harness.commands.train", "Train one model and track the run."),
     "sweep": ("harness.commands.sweep", "Train a grid of settings and compare the runs."),
+    "search": ("harness.commands.search", "Search for settings with a small gap, within a budget."),
     "join": ("harness.commands.join", "Help to train a sweep, from this machine or another."),
     "compare": ("harness.commands.compare", "Show runs side by side, ranked by overfitting gap."),
     "report": ("harness.commands.report", "Write a sweep's report: one page with all findings."),
@@ -57,8 +58,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 
 INTERRUPTED = 130
 KEPT = frozenset({
-    "train", "sweep", "join", "figures", "guides", "studies", "reproduce", "report", "export", "register", "sync",
-    "store", "delete", "tag", "gc",
+    "train", "sweep", "search", "join", "figures", "guides", "studies", "reproduce", "report", "export", "register",
+    "sync", "store", "delete", "tag", "gc",
 })  # fmt: skip
 """Commands whose results are stored. The others only print, so they have failed if stdout cannot be written."""
 

@@ -21,12 +21,13 @@ import yaml
 
 from harness import metrics
 from harness.cli import COMMANDS
-from harness.composing import check_sweep, compose_config, expand_sweep
+from harness.composing import CONFIG_NAME, check_sweep, compose_config, expand_sweep
 from harness.config.optimizers import OPTIMIZERS
 from harness.config.schema import Config, flatten
 from harness.records import DatasetSpec, History, Split, Splits, Stages
 from harness.run.evaluate import evaluate
 from harness.run.log import data_counts
+from harness.sweeps.search.request import compose_search
 from tests.conftest import REPOSITORY
 
 DOCUMENTS = [
@@ -153,7 +154,7 @@ def own_options(project: Path) -> Path:
 def test_a_shown_command_is_accepted(words: list[str], own_options: Path) -> None:
     name, *arguments = words
     assert name in COMMANDS
-    if name not in ("train", "sweep"):
+    if name not in ("train", "sweep", "search"):
         command = importlib.import_module(COMMANDS[name][0]).command
         if isinstance(command, click.Group):
             name, *arguments = arguments
@@ -168,6 +169,8 @@ def test_a_shown_command_is_accepted(words: list[str], own_options: Path) -> Non
     overrides = [item for item in arguments if "=" in item]
     if name == "train":
         compose_config(overrides, config_dir=directory)
+    elif name == "search":
+        compose_search(overrides, CONFIG_NAME, directory)
     else:
         jobs = expand_sweep(overrides, config_dir=directory)
         assert len(jobs.jobs) > 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from harness.composing.hydra_versions import register_resolver, set_version_base
 from harness.composing.words import TEXTS
 from harness.config.optimizers import OPTIMIZERS
 from harness.config.schema import Config
+from harness.config.search import SearchConfig
 from harness.config.validation import NAME_SHOWN
 from harness.errors import ConfigError
 
@@ -37,6 +39,13 @@ INCOMPLETE = frozenset({"model=custom"})
 """Options that need a setting besides."""
 OPTIMIZER = "optimizer"
 """The group whose options are not files: they are made from `harness.config.optimizers`."""
+
+
+@dataclass
+class Composed(Config):
+    """What Hydra composes: a run's configuration, and beside it the settings of a search."""
+
+    search: SearchConfig | None = None
 
 
 class ExperimentsSource(FileConfigSource):
@@ -124,7 +133,7 @@ class ExperimentsSearchPath(SearchPathPlugin):
 @lru_cache
 def register() -> None:
     """Register our schema, our experiments and `${harness_...:}` with Hydra, once in each process."""
-    ConfigStore.instance().store(name="harness_schema", node=Config, provider="harness")
+    ConfigStore.instance().store(name="harness_schema", node=Composed, provider="harness")
     for name, resolver in {
         "harness_root": lambda: str(paths.project_root()),
         "harness_first": lambda *found: next(item for item in found if item is not None),

@@ -21,7 +21,7 @@ from harness.errors import HarnessError, TakenOver
 from harness.run.execute import RunContext, execute
 from harness.sweeps.run_names import group_name, run_name
 from harness.sweeps.worker import LOG, Failure, stop_requested
-from harness.tracking.reading import cached_reads, read_runs
+from harness.tracking.reading import read_runs
 from harness.tracking.selection import recorded_settings
 from harness.tracking.store import Store, open_store
 from harness.training import TrainingState
@@ -58,8 +58,7 @@ def _run_job(composed: DictConfig) -> None:
     overrides = list(HydraConfig.get().overrides.task)
     store, parent = open_store(config.tracking.uri), config.tracking.parent_run
     number = int(HydraConfig.get().job.num) if config.tracking.job is None else config.tracking.job
-    with cached_reads(store):
-        swept, earlier = _swept(store, parent), read_runs(store, parent_id=parent, job=number)
+    swept, earlier = _swept(store, parent), read_runs(store, parent_id=parent, job=number)
     context = RunContext(
         name=run_name(config, overrides, swept),
         overrides=[item for item in overrides if item.partition("=")[0] not in TIES],
