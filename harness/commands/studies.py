@@ -11,7 +11,7 @@ import click
 from harness import paths, terminal
 from harness.analysis import remedies
 from harness.analysis.remedies import Tried, tried
-from harness.analysis.studies import Outcome, Study
+from harness.analysis.studies import Study, StudyOutcome
 from harness.analysis.study_tables import FORMATS, print_tables, render, section
 from harness.errors import HarnessError, RequestError
 from harness.tabular import json_text, wrapped
@@ -69,7 +69,7 @@ def command(words: tuple[str, ...], quick: bool, no_train: bool, ranked: bool, f
     return 0
 
 
-def _carried_out(study: Study, overrides: Sequence[str], quick: bool, no_train: bool) -> tuple[Outcome, SweepPlan]:
+def _carried_out(study: Study, overrides: Sequence[str], quick: bool, no_train: bool) -> tuple[StudyOutcome, SweepPlan]:
     from harness.sweeps.study_runs import check_rows, look_up, read_outcome, train, words_of
 
     asked, whole = words_of(study, overrides, quick), not (quick or overrides)
@@ -83,7 +83,7 @@ def _carried_out(study: Study, overrides: Sequence[str], quick: bool, no_train: 
     return read_outcome(study, plan, whole), plan
 
 
-def _present(outcomes: Sequence[Outcome], form: str) -> None:
+def _present(outcomes: Sequence[StudyOutcome], form: str) -> None:
     console = terminal.console()
     if form == "table" and console.is_interactive:
         print_tables(outcomes, console)
@@ -115,7 +115,7 @@ def _foretelling(plans: Sequence[SweepPlan]) -> str:
     return f"# Which number foretells the gap\n\n{foretelling_tables.render(found, 'markdown')}"
 
 
-def _write_page(found: Outcome, plan: SweepPlan, page: Path) -> None:
+def _write_page(found: StudyOutcome, plan: SweepPlan, page: Path) -> None:
     """The report of the study's sweep, with the verdict before its question."""
     from harness.api.chosen_runs import whole_sweep
     from harness.api.comparing import reported

@@ -11,7 +11,17 @@ from typing import Any
 import yaml
 
 from harness import paths
-from harness.analysis.studies import REACHES, REPEATED, Outcome, Study, StudyRow, find_row, in_words, outcome, study_of
+from harness.analysis.studies import (
+    REACHES,
+    REPEATED,
+    Study,
+    StudyOutcome,
+    StudyRow,
+    find_row,
+    in_words,
+    outcome,
+    study_of,
+)
 from harness.composing import EXPERIMENTS, STUDY
 from harness.config.schema import Config, flatten
 from harness.errors import ConfigError, HarnessError, RequestError, suggestion
@@ -74,7 +84,7 @@ def check_rows(study: Study, plan: SweepPlan) -> None:
             raise ConfigError(f"{study.name}: no run has {in_words(settings)}, which its statement names.")
 
 
-def read_outcome(study: Study, plan: SweepPlan, whole: bool = True) -> Outcome:
+def read_outcome(study: Study, plan: SweepPlan, whole: bool = True) -> StudyOutcome:
     """Compare the study with the runs of its jobs; `whole`: every job must have one.
 
     Raises `HarnessError` if a run is missing.
