@@ -16,8 +16,8 @@ STAMP := .venv/.set-up-$(KEY)$(addprefix -,$(strip $(EXTRAS)))
 FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep ui browser sample screenshots test test-fast test-long test-services lint format bench studies calibration \
-	real-runs tutorial options lock clean
+.PHONY: help setup sweep ui browser sample screenshots test test-fast test-long test-services lint format bench studies release-check \
+	calibration real-runs tutorial options lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,10 @@ studies: $(STAMP) ## Train the studies of experiments/, write verdicts into docs
 	@$(BIN)/harness data fetch fashion_mnist
 	@$(BIN)/harness data fetch mnist
 	@$(BIN)/harness studies $(if $(strip $(ARGS)),,--pages docs/studies) $(ARGS)
+
+release-check: $(STAMP) ## Check a release: the wheel in an empty environment from the lock, links, metadata (10 minutes)
+	@$(BIN)/harness data fetch fashion_mnist
+	@$(uv_settings) $(BIN)/python -m tests.release $(ARGS)
 
 calibration: $(STAMP) ## Measure on real runs how often the statistics are right, write docs/comparing.md (8 minutes)
 	@$(BIN)/python -m tests.calibration --into docs/comparing.md $(ARGS)

@@ -42,7 +42,7 @@ DOCUMENTS = [
 REPORTS = [
     file
     for file in sorted((REPOSITORY / "docs" / "studies").glob("*.md"))
-    if file.name not in ("README.md", "ranking.md")
+    if file.name not in ("README.md", "ranking.md", "foretelling.md")
 ]
 """Written by `harness report`."""
 CONFIGURATION = REPOSITORY / "docs" / "configuration.md"

@@ -20,7 +20,7 @@ import numpy as np
 from harness.analysis.contrasts import Difference, paired_difference
 from harness.analysis.measures import amount, from_to
 from harness.analysis.statistics import Interval, t_quantile
-from harness.analysis.studies import Outcome, Remedy, StudyRow, find_row
+from harness.analysis.studies import Remedy, StudyOutcome, StudyRow, find_row
 from harness.tabular import Table
 
 GAP, ACCURACY = "final/gap_test_accuracy", "final/test_accuracy"
@@ -50,13 +50,13 @@ class Tried:
     interval: Interval | None = None
 
 
-def tried(outcomes: Sequence[Outcome]) -> list[Tried]:
+def tried(outcomes: Sequence[StudyOutcome]) -> list[Tried]:
     """Every remedy that has runs, the best first; those that are not ranked last."""
     found = [one for of in outcomes for remedy in of.study.remedies if (one := _tried(of, remedy)) is not None]
     return sorted(found, key=lambda one: (one.ratio is None, -(one.ratio or 0.0)))
 
 
-def _tried(of: Outcome, remedy: Remedy) -> Tried | None:
+def _tried(of: StudyOutcome, remedy: Remedy) -> Tried | None:
     row, baseline = find_row(of.rows, remedy.row), find_row(of.rows, remedy.baseline)
     if row is None or baseline is None:
         return None

@@ -143,7 +143,7 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StudyOutcome:
     """A study compared with its runs."""
 
     study: Study
@@ -192,7 +192,7 @@ def _checked(where: str, given: Any, kind: Any, absent: Sequence[str] = ()) -> d
     return dict(given)
 
 
-def outcome(study: Study, rows: Sequence[StudyRow]) -> Outcome:
+def outcome(study: Study, rows: Sequence[StudyRow]) -> StudyOutcome:
     """The verdict of every criterion. A row that no run has leaves its criteria undecided."""
     numbers = [_number(of, rows) for of in study.criteria]
     tested = [_p_value(of, number) for of, number in zip(study.criteria, numbers, strict=True)]
@@ -205,7 +205,7 @@ def outcome(study: Study, rows: Sequence[StudyRow]) -> Outcome:
         for of in study.published
         if (row := find_row(rows, of.row)) is not None and len(values := row.values(of.measure)) > 1
     ]
-    return Outcome(study, tuple(rows), tuple(decisions), tuple(figures))
+    return StudyOutcome(study, tuple(rows), tuple(decisions), tuple(figures))
 
 
 def find_row(rows: Sequence[StudyRow], settings: Settings) -> StudyRow | None:

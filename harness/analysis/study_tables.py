@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.analysis.measures import amount, counted, p_value
-from harness.analysis.studies import REACHES, Criterion, Decision, Outcome, Verdict, in_words
+from harness.analysis.studies import REACHES, Criterion, Decision, StudyOutcome, Verdict, in_words
 from harness.tabular import Table, json_text, wrapped
 
 HEADINGS = ("claim", "expected", "measured", "95 % interval", "p", "notices", "")
@@ -25,12 +25,12 @@ LEGEND = (
 )
 
 
-def render(outcomes: Sequence[Outcome], form: str) -> str:
+def render(outcomes: Sequence[StudyOutcome], form: str) -> str:
     """The verdicts as `table` (plain text), `json` or `markdown`, ending with a line break."""
     return FORMATS[form](outcomes)
 
 
-def print_tables(outcomes: Sequence[Outcome], console: Console) -> None:
+def print_tables(outcomes: Sequence[StudyOutcome], console: Console) -> None:
     """Print the verdict on each study, and the meaning of the columns."""
     for of in outcomes:
         console.print(Text(headline(of), style="bold"), soft_wrap=True)
@@ -44,12 +44,12 @@ def print_tables(outcomes: Sequence[Outcome], console: Console) -> None:
     console.print(Text(LEGEND))
 
 
-def headline(of: Outcome) -> str:
+def headline(of: StudyOutcome) -> str:
     """`batch_size  Keskar et al. 2017, ...`."""
     return f"{of.study.name}  {of.study.source}"
 
 
-def summary(of: Outcome) -> str:
+def summary(of: StudyOutcome) -> str:
     """`2 of 3 claims found, 1 not found (5 seeds a row)`."""
     counts = {verdict: sum(item.verdict is verdict for item in of.decisions) for verdict in Verdict}
     rest = "".join(f", {counts[verdict]} {verdict}" for verdict in list(Verdict)[1:] if counts[verdict])
@@ -87,11 +87,11 @@ def _row(of: Decision) -> tuple[str, ...]:
     return claim.claim, expected(claim), measured, interval, p_value(of.p), notices, of.verdict
 
 
-def _decisions(of: Outcome) -> Table:
+def _decisions(of: StudyOutcome) -> Table:
     return Table("", HEADINGS, [_row(item) for item in of.decisions], "ll" + "r" * (len(HEADINGS) - 3) + "l")
 
 
-def _figures(of: Outcome) -> Table:
+def _figures(of: StudyOutcome) -> Table:
     rows = []
     for published, found in of.figures:
         one = Criterion("", published.measure, published.row)
@@ -104,28 +104,28 @@ def _figures(of: Outcome) -> Table:
     return Table("", FIGURES, rows, "lrrrl")
 
 
-def _plain(outcomes: Sequence[Outcome]) -> str:
+def _plain(outcomes: Sequence[StudyOutcome]) -> str:
     lines = []
     for of in outcomes:
         lines += [headline(of), *_decisions(of).lines(), *(_figures(of).lines() if of.figures else ()), summary(of), ""]
     return "\n".join([*lines, *wrapped([LEGEND])]) + "\n"
 
 
-def section(of: Outcome) -> str:
+def section(of: StudyOutcome) -> str:
     """The verdict as a part of the study's page."""
     parts = ["## Verdict", f"**{summary(of)}.** Source: {of.study.source}", _decisions(of).markdown()]
     return "\n\n".join([*parts, *([_figures(of).markdown()] if of.figures else ()), LEGEND])
 
 
-def _markdown(outcomes: Sequence[Outcome]) -> str:
+def _markdown(outcomes: Sequence[StudyOutcome]) -> str:
     return "\n\n".join(f"# {of.study.name}\n\n{section(of)}" for of in outcomes) + "\n"
 
 
-def _json(outcomes: Sequence[Outcome]) -> str:
+def _json(outcomes: Sequence[StudyOutcome]) -> str:
     return json_text({"studies": [_as_data(of) for of in outcomes]})
 
 
-def _as_data(of: Outcome) -> dict[str, Any]:
+def _as_data(of: StudyOutcome) -> dict[str, Any]:
     return {
         "study": of.study.name, "source": of.study.source, "summary": summary(of), "seeds": of.seeds,
         "criteria": [
@@ -140,4 +140,4 @@ def _as_data(of: Outcome) -> dict[str, Any]:
     }  # fmt: skip
 
 
-FORMATS: Mapping[str, Callable[[Sequence[Outcome]], str]] = {"table": _plain, "json": _json, "markdown": _markdown}
+FORMATS: Mapping[str, Callable[[Sequence[StudyOutcome]], str]] = {"table": _plain, "json": _json, "markdown": _markdown}

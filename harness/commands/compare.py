@@ -8,13 +8,14 @@ from pathlib import Path
 import click
 
 from harness import paths, terminal
-from harness.analysis import by_image_tables, confirmation, difference_tables, power_tables
+from harness.analysis import by_image_tables, confirmation, difference_tables, foretelling_tables, power_tables
 from harness.analysis.by_image import ByImage, by_image
 from harness.analysis.comparison import Comparison
 from harness.analysis.comparison_table import print_table, render
 from harness.analysis.confirmation import Confirmation
 from harness.analysis.difference_tables import Shown as OnRequest
 from harness.analysis.differences import Findings, find_row
+from harness.analysis.foretelling import Foretelling, foretelling
 from harness.analysis.power import Power, power
 from harness.analysis.ranking import WITHIN
 from harness.analysis.rows import INTERVALS, STAGES, IntervalOver, Stage
@@ -46,7 +47,7 @@ def _form_of(output: Path | None) -> str:
     return _SUFFIXES[suffix]
 
 
-Shown = Comparison | Findings | Confirmation | ByImage | Power
+Shown = Comparison | Findings | Confirmation | ByImage | Power | Foretelling
 
 
 @click.command(name="compare")
@@ -74,6 +75,9 @@ Shown = Comparison | Findings | Confirmation | ByImage | Power
     "--power", "points", type=click.FloatRange(0, 100, min_open=True), metavar="POINTS",
     help="How many seeds would show a difference of POINTS in the gap of accuracy, by the spread so far.",
 )  # fmt: skip
+@click.option(
+    "--foretell", is_flag=True, help="Which measure of the weights (measures=...) foretells the gap: rank correlations."
+)
 @click.option(
     "--min-accuracy", metavar="SHARE", help="Rank only rows with at least this held-out accuracy: 0.88 or 88%."
 )
@@ -137,6 +141,7 @@ def command(
     effect: str | None,
     images: bool,
     points: float | None,
+    foretell: bool,
     min_accuracy: str | None,
     within: str | None,
     stage: Stage,
@@ -185,6 +190,8 @@ def command(
         raise RequestError("--by-image compares rows, and --effect the values of a setting. Use one of them.")
     if points is not None and (images or baseline or effect):
         raise RequestError("--power is about all rows together. Leave out --baseline, --effect and --by-image.")
+    if foretell and (images or baseline or effect or points is not None):
+        raise RequestError("--foretell is about all runs together. Leave out the options that show something else.")
     if files:
         check_csv(interval, by_image=images, confirm=confirm is not None)
         chosen = with_csv(store, runs, experiment, sweep, files, naming, stage)
@@ -208,6 +215,8 @@ def command(
         shown = by_image(comparison, read_predictions(store, chosen.runs), row, partial(_class_names, store))
     elif points is not None:
         shown = power(comparison, points / 100)
+    elif foretell:
+        shown = foretelling(comparison)
     else:
         shown = tested(comparison, baseline, effect)
     _show(shown, form, output, how)
@@ -246,4 +255,6 @@ def _rendered(shown: Shown, form: str, how: OnRequest) -> str:
         return by_image_tables.render(shown, form)
     if isinstance(shown, Power):
         return power_tables.render(shown, form)
+    if isinstance(shown, Foretelling):
+        return foretelling_tables.render(shown, form)
     return render(shown, form) if isinstance(shown, Comparison) else difference_tables.render(shown, form, how)

@@ -28,6 +28,7 @@ INITIALIZERS = (
 CONSTRAINTS = ("non_neg", "unit_norm")
 HEADS = ("logits", "softmax")
 VALIDATION_STRATEGIES = ("none", "first", "random", "stratified")
+MEASURES = ("parameter_norm", "frobenius_norm", "spectral_norm", "path_norm", "margin", "sharpness")
 LABELS = ("integers", "one_hot")
 CLASS_WEIGHTS = ("none", "balanced")
 LOSSES = ("cross_entropy",)
@@ -261,6 +262,7 @@ class Config:
     seed: int = setting(0, at_least=0, at_most=2**32 - 1, data=True)
     engine: str = setting("auto", choices=ENGINES)
     metrics: list[str] = setting([], added=True, reference=True)
+    measures: list[str] = setting([], choices=MEASURES, added=True)
     mixed_precision: str = setting("none", choices=MIXED_PRECISIONS, time="value")
     threads: int | None = setting(
         None,

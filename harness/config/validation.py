@@ -231,6 +231,8 @@ def _custom_problems(model: ModelConfig, idle: set[str]) -> Iterator[str]:
 def _code_problems(config: Config) -> Iterator[str]:
     """What is wrong with references to the user's own code, as far as its source tells."""
     yield from metric_problems(config.metrics)
+    if "path_norm" in config.measures and config.model.builder is not None:
+        yield "measures=path_norm: it needs a model whose layers follow each other (mlp, cnn). Leave it out."
     loader = config.dataset.loader if config.dataset.source == "python" else None
     if loader is not None and not is_reference(loader):
         loader = None  # the name of an installed one, which is looked up where data is loaded

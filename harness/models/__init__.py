@@ -1,6 +1,7 @@
 """Keras models that take raw uint8 images: preprocessing is part of the model."""
 
 from harness.models.building import build_model
+from harness.models.complexity import measure_model
 from harness.models.custom import custom_objects, own_parts
 from harness.models.exporting import FORMATS, ExportFormat
 from harness.models.prediction import log_probabilities, probability_model
@@ -17,6 +18,7 @@ __all__ = [
     "float64_scale",
     "load_model",
     "log_probabilities",
+    "measure_model",
     "own_parts",
     "pixel_scale",
     "probability_model",

@@ -11,13 +11,17 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from harness.analysis.comparison import Comparison
-from harness.analysis.measures import SPLITS
+from harness.analysis.foretelling import foretelling
+from harness.analysis.foretelling_tables import cells
+from harness.analysis.measures import SPLITS, measure_in_words
 from harness.analysis.rows import Row
 from harness.analysis.settings import SEED, headings
 from harness.analysis.statistics import t_interval
+from harness.errors import RequestError
 from harness.figures import (
     gap_against,
     gap_bars,
+    gap_by_measures,
     group_curves,
     heat_map,
     parallel_coordinates,
@@ -163,7 +167,26 @@ def drawings(comparison: Comparison, series: Series, baseline: str | None = None
     yield from _bars(replace(data, few=losses, measure=Measure("loss", comparison.held_out, note)), "gap_bars_loss")
     for draw in (_scatter, _against, _heat, _front, _parallel):
         yield from draw(data)
+    yield from _measures(comparison)
     yield from _curves(comparison, series)
+
+
+def _measures(comparison: Comparison) -> Iterator[Drawing]:
+    try:
+        found = foretelling(comparison)
+    except RequestError:  # runs without measures, as most are
+        return
+    clouds = [
+        gap_by_measures.MeasuredRuns(of.measure, of.points, "tau " + " (".join(cells(of)[3:]) + ")")
+        for of in found.correlations
+    ]
+    gap = measure_in_words(found.gap.removeprefix("final/"))
+    yield Drawing(
+        "gap_by_measures", "Which number foretells the gap",
+        f"Each dot is a run. tau: Kendall's rank correlation with the {gap}, and its 95 % interval over rows.",
+        f"Scatter plots of the {gap} against {', '.join(of.measure for of in clouds)}.",
+        lambda title: gap_by_measures.draw(clouds, gap, title),
+    )  # fmt: skip
 
 
 def _bars(data: _FigureData, name: str = "gap_bars") -> Iterator[Drawing]:

@@ -18,7 +18,7 @@ from harness.data import dataset_digest, load_splits
 from harness.errors import HarnessError
 from harness.figures import RunView, per_class_table, run_figures
 from harness.machine import available_cpus
-from harness.models import build_model, pixel_scale, probability_model
+from harness.models import build_model, measure_model, pixel_scale, probability_model
 from harness.own_metrics import load_metrics
 from harness.records import RunRecord, Split, is_grey
 from harness.run.checkpoint import Checkpoint
@@ -163,6 +163,7 @@ def execute(
 
         scalars = metrics.summarize(history, stages, asked_for) | {
             **data_counts(splits),
+            **measure_model(model, config.model.head, splits.train, config.measures),
             "model/parameters": float(model.count_params()),
             "time/fit_seconds": fit_seconds,
             "time/total_seconds": time.perf_counter() - started,

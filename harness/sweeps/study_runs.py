@@ -3,6 +3,7 @@ runs."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,7 +11,17 @@ from typing import Any
 import yaml
 
 from harness import paths
-from harness.analysis.studies import REACHES, REPEATED, Outcome, Study, StudyRow, find_row, in_words, outcome, study_of
+from harness.analysis.studies import (
+    REACHES,
+    REPEATED,
+    Study,
+    StudyOutcome,
+    StudyRow,
+    find_row,
+    in_words,
+    outcome,
+    study_of,
+)
 from harness.composing import EXPERIMENTS, STUDY
 from harness.config.schema import Config, flatten
 from harness.errors import ConfigError, HarnessError, RequestError, suggestion
@@ -67,13 +78,13 @@ def look_up(words: Sequence[str]) -> SweepPlan:
 def check_rows(study: Study, plan: SweepPlan) -> None:
     """Raise `ConfigError` if the statement names a row that no job has."""
     rows = _rows((job.config, {}) for job in plan.jobs)
-    named = [settings for of in (*study.criteria, *study.remedies) for settings in (of.row, of.baseline)]
-    for settings in (*named, *(of.row for of in study.published)):
+    named = [(of.row, of.baseline) for of in study.criteria] + [(of.row, of.baseline) for of in study.remedies]
+    for settings in itertools.chain(*named, (of.row for of in study.published)):
         if settings is not None and find_row(rows, settings) is None:
             raise ConfigError(f"{study.name}: no run has {in_words(settings)}, which its statement names.")
 
 
-def read_outcome(study: Study, plan: SweepPlan, whole: bool = True) -> Outcome:
+def read_outcome(study: Study, plan: SweepPlan, whole: bool = True) -> StudyOutcome:
     """Compare the study with the runs of its jobs; `whole`: every job must have one.
 
     Raises `HarnessError` if a run is missing.

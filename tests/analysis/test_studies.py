@@ -13,9 +13,9 @@ from scipy import stats
 from harness.analysis.remedies import Remedy, fieller, tried
 from harness.analysis.studies import (
     Criterion,
-    Outcome,
     Published,
     Study,
+    StudyOutcome,
     StudyRow,
     Verdict,
     outcome,
@@ -123,7 +123,7 @@ def test_a_true_null_is_claimed_in_at_most_five_per_cent_of_studies() -> None:
     assert wrong <= stats.binom.ppf(0.999, 300, 0.05)
 
 
-def both(bound: str) -> Outcome:
+def both(bound: str) -> StudyOutcome:
     published = Published(LARGE, GAP, 0.05, 0.01)
     return outcome(replace(study(claim(**{bound: 0.0})), published=(published,)), WIDER)
 

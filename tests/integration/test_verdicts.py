@@ -36,6 +36,7 @@ study:
       below: 6
   remedies:
     - {{name: one epoch, row: {{regime.epochs: 1}}, baseline: {{regime.epochs: 5}}}}
+measures: [spectral_norm, margin]
 hydra:
   sweeper:
     params: {{regime.epochs: '1,5', seed: range(3)}}
@@ -75,6 +76,23 @@ def test_the_same_study_turned_round_fails(studies: Path, capsys: pytest.Capture
     said = capsys.readouterr()
     assert re.search(r"five epochs fit better than one +below .* not found", said.out)
     assert "Not found, the contrary is shown: turned (five epochs fit better than one)." in said.err
+
+
+def test_all_pages_are_written_when_every_study_is_whole(
+    studies: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (studies / "experiments" / "longer.yaml").read_text()
+    folder, pages = studies / "whole" / "experiments", studies / "pages"
+    folder.mkdir(parents=True)
+    pages.mkdir()
+    small = "".join(f"  {word.partition('.')[2].replace('=', ': ')}\n" for word in SMALL)
+    own = f"engine: auto\nfigures: none\nregime:\n  batch_size: 10\ndataset:\n{small}"
+    (folder / "longer.yaml").write_text(text.replace("hydra:\n", f"{own}hydra:\n  launcher: {{workers: 1}}\n", 1))
+    monkeypatch.setattr(paths, "experiments_directory", lambda: folder)
+    assert cli.main(["studies", "--no-train", "--pages", str(pages)]) == 0, capsys.readouterr().err
+    assert "## Verdict\n\n**2 of 2 claims found (3 seeds a row).**" in (pages / "longer.md").read_text()
+    assert "one epoch" in (pages / "ranking.md").read_text()
+    assert "| spectral_norm | 6 | 2 |" in (pages / "foretelling.md").read_text()
 
 
 def test_what_was_tried_is_ranked(studies: Path, capsys: pytest.CaptureFixture[str]) -> None:
