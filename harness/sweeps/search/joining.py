@@ -32,6 +32,7 @@ def join_search(
 
     Raises `RequestError` if settings or data differ here; nothing is written then.
     """
+    display = SweepDisplay(display.console, splits=("train", "val"))
     flags = [] if config_dir is None else ["--config-dir", config_dir]
     hydra = [item for item in overrides if item.lstrip("+").startswith("hydra")]
     words = [*read_words(store, parent), *overrides]

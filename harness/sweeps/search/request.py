@@ -19,6 +19,7 @@ from harness.records import RunRecord
 from harness.sweeps.launcher import ADDRESS
 from harness.sweeps.plan import SweepPlan, plan_sweep
 from harness.sweeps.run_names import sweep_name
+from harness.sweeps.search.pruning import rungs
 from harness.sweeps.search.samplers import MOST_LISTED
 from harness.sweeps.search.trials import Trials
 from harness.tracking.models import run_artifact
@@ -32,7 +33,7 @@ SEARCH_TAG = "harness.search"
 SEARCH_FILE = "search.json"
 """An artifact of the parent run: the overrides of the search, for machines that join it."""
 MOST_BYTES = 1_000_000
-SAME_STUDY = ("sampler", "seeds", "objective", "within", "study_seed")
+SAME_STUDY = ("sampler", "seeds", "objective", "within", "pruner", "study_seed")
 """Settings of a search that decide its trials. With others, it is another search; `trials`, `time` and so on may
 change."""
 
@@ -148,6 +149,11 @@ def compose_search(
         raise ConfigError(f"search=grid: {why}. Use range(...) or choice(...), or another sampler such as search=tpe.")
     if settings.sampler == "nsga2" and settings.seeds and size == 1:
         raise ConfigError("search=nsga2: the space has one configuration.")
+    if settings.pruner != "none" and "regime.epochs" in given.space:
+        raise ConfigError(
+            f"search.pruner={settings.pruner}: compares trials after the same epochs, so regime.epochs must have one "
+            "value. Give one, or use search.pruner=none."
+        )
     jobs = SweepJobs(tuple(_examples(given)), (*given.space, "seed"), given.launcher, hydra=given.hydra)
     configs = check_sweep(jobs, config_name, config_dir)
     for config in configs:
@@ -158,6 +164,11 @@ def compose_search(
                 "regime=validated, for thirty epochs)."
             )
         check_images(config.model, image_shape(config.dataset))
+        if settings.pruner != "none" and not rungs(settings, config.regime.epochs):
+            raise ConfigError(
+                f"search.pruner={settings.pruner}: regime.epochs={config.regime.epochs} are too few to pause in "
+                "between. Use at least 2, or search.pruner=none."
+            )
     return given, jobs, configs
 
 

@@ -25,6 +25,7 @@ from harness.sweeps.recorded_jobs import as_text, recorded_jobs
 from harness.sweeps.search.ending import finish, show_result
 from harness.sweeps.search.jobs import SearchJobs, seconds_trained
 from harness.sweeps.search.objective import Objective
+from harness.sweeps.search.pruning import Pruner, rungs
 from harness.sweeps.search.request import SEARCH_FILE, SearchRequest
 from harness.sweeps.search.samplers import make_sampler
 from harness.sweeps.search.trials import Trials
@@ -172,6 +173,7 @@ def train_trials(
     settings, before = search.settings, [run for trial in trials.by_number.values() for run in trial.runs.values()]
     left = float("inf") if settings.seconds is None else settings.seconds - seconds_trained(before)
     sampler = make_sampler(settings, search.space, Objective.count(settings))
+    pruner = Pruner(settings, rungs(settings, search.config.regime.epochs), search.store)
     again = search.config.resume == "only_failed"
     until = time.monotonic() + left
 
@@ -184,7 +186,7 @@ def train_trials(
         None if is_lost() else record_failure(parent, search.jobs(listed()), search.config, number, failure)
     )
     pool.source_of = partial(
-        SearchJobs, trials, sampler, claims, until, search.config.retries, again, waits, display.say
+        SearchJobs, trials, sampler, pruner, claims, until, search.config.retries, again, waits, display.say
     )
     total = search.most_jobs or ENDLESS
     done = [run for run in before if run.state is RunState.FINISHED]

@@ -33,6 +33,8 @@ class Told:
     values: tuple[float, ...] | None = None
     violation: float = 0.0
     failed: bool = False
+    epochs: int | None = None
+    """Of a trial that has paused: the epochs so far; its values are those after them."""
 
 
 class Sampler(Protocol):
@@ -153,7 +155,12 @@ class CmaEs:
     def _worth(trials: Sequence[Told]) -> list[float]:
         """The place of each trial of a generation, the best first: the method uses no more than the order."""
         keys = [
-            (trial.values is None, max(trial.violation, 0.0), trial.values[0] if trial.values else 0.0)
+            (
+                trial.values is None,
+                trial.epochs is not None,
+                max(trial.violation, 0.0),
+                trial.values[0] if trial.values else 0.0,
+            )
             for trial in trials
         ]
         return [float(sorted(keys).index(key)) for key in keys]
