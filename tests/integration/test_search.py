@@ -63,6 +63,7 @@ def test_a_killed_search_ends_with_the_same_trials_bit_for_bit(
         process.send_signal(signal.SIGKILL)
     resumed = run_command(*words(subset), "search.confirm=0")
     assert resumed.returncode == 0, resumed.stderr
+    assert "is spent already" in run_command(*words(subset), "search.confirm=0").stderr
     again, found = searched(open_store())
     trials = {key: text for key, text in parent.parameters.items() if key.startswith("trial.")}
     assert {key: text for key, text in again.parameters.items() if key.startswith("trial.")} == trials

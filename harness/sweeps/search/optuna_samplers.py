@@ -92,7 +92,7 @@ class OptunaSampler:
         if told.failed:
             self._study.tell(told.number, state=TrialState.FAIL)
             return
-        trial = OptunaTrial(self._study, self._study.trials[told.number]._trial_id)
+        trial = OptunaTrial(self._study, self._study.get_trials(deepcopy=False)[told.number]._trial_id)
         trial.set_constraint(CONSTRAINT, told.violation)
         self._study.tell(trial, list(told.values or ()))
 

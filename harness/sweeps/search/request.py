@@ -178,11 +178,15 @@ def make_request(
 ) -> SearchRequest:  # fmt: skip
     """The request of a composed search."""
     plan = plan_sweep(jobs, configs, store)
-    study = json.dumps([
-        [[key, asdict(dimension)] for key, dimension in given.space.items()],
-        {key: value for key, value in asdict(given.settings).items() if key in SAME_STUDY}, given.seed,
-    ])  # fmt: skip
+    own = {key: value for key, value in _differing(given.settings, SearchConfig()).items() if key in SAME_STUDY}
+    space = [[key, _differing(dimension, Dimension())] for key, dimension in given.space.items()]
+    study = json.dumps([space, own, given.seed])
     return SearchRequest(store, given, overrides, SearchPlan(plan.jobs, plan.swept, study=study), check, start)
+
+
+def _differing(one: SearchConfig | Dimension, usual: SearchConfig | Dimension) -> dict[str, Any]:
+    """The values that are not the usual ones: a setting that is added later leaves earlier searches the same."""
+    return {key: value for key, value in asdict(one).items() if value != getattr(usual, key)}
 
 
 def _examples(given: SpaceOfWords) -> list[tuple[str, ...]]:

@@ -59,8 +59,22 @@ def run_search(search: SearchRequest, display: SweepDisplay) -> str:
                 show_result(search, trials_of(search, parent), parent, display)
                 return parent.run_id
             display.say("The command that ran this search has gone. Resuming the search.")
+        trials = trials_of(search, parent)
+        if parent is not None and parent.state is RunState.FINISHED and is_spent(search, trials):
+            display.say("The budget of this search is spent already. More search.trials or search.time extend it.")
+            show_result(search, trials, parent, display)
+            return parent.run_id
         if parent_id := _work(search, parent, holder.number if holder is not None else 0, display):
             return parent_id
+
+
+def is_spent(search: SearchRequest, trials: Trials) -> bool:
+    """Whether no trial may begin any more: there are as many as wanted, or their training took the whole time."""
+    most, seconds = search.most_jobs, search.settings.seconds
+    runs = [run for trial in trials.by_number.values() for run in trial.runs.values()]
+    return (most is not None and trials.next_number * trials.seeds >= most) or (
+        seconds is not None and seconds_trained(runs) >= seconds
+    )
 
 
 def find_parent(search: SearchRequest) -> RunRecord | None:
