@@ -16,8 +16,8 @@ STAMP := .venv/.set-up-$(KEY)$(addprefix -,$(strip $(EXTRAS)))
 FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep ui browser sample screenshots test test-fast test-long lint format bench studies calibration real-runs tutorial options lock \
-	clean
+.PHONY: help setup sweep ui browser sample screenshots test test-fast test-long test-services lint format bench studies calibration \
+	real-runs tutorial options lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,10 @@ test-long: $(STAMP) ## Kill a sweep and its workers 20 times at random moments; 
 	HARNESS_FUZZ=100000 $(BIN)/pytest tests/dataset/test_fuzzing.py $(ARGS)
 	$(BIN)/pytest -m long $(ARGS)
 
+test-services: $(STAMP) ## Run the tests on a real PostgreSQL and a real server with users, which they start and stop
+	@$(install_postgresql)
+	$(BIN)/pytest -m services tests/services $(ARGS)
+
 lint: $(STAMP) ## Check style, types and which module may import which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -67,11 +71,10 @@ format: $(STAMP) ## Rewrite the code in the house's style
 bench: $(STAMP) benchmarks/.venv/.installed ## Measure against peers, write docs/benchmarks.md (ARGS="epochs --quick")
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-studies: $(STAMP) ## Run the three studies of experiments/ and write what they found into docs/studies
+studies: $(STAMP) ## Train the studies of experiments/, write verdicts into docs/studies (a night; ARGS=--quick: minutes)
 	@$(BIN)/harness data fetch fashion_mnist
-	@$(call study,capacity,width)
-	@$(call study,train_size,train_size)
-	@$(call study,label_noise,label_noise)
+	@$(BIN)/harness data fetch mnist
+	@$(BIN)/harness studies $(if $(strip $(ARGS)),,--pages docs/studies) $(ARGS)
 
 calibration: $(STAMP) ## Measure on real runs how often the statistics are right, write docs/comparing.md (8 minutes)
 	@$(BIN)/python -m tests.calibration --into docs/comparing.md $(ARGS)
@@ -100,10 +103,6 @@ benchmarks/.venv/.installed: benchmarks/requirements.txt | $(STAMP)
 	@$(BIN)/python -m venv --clear benchmarks/.venv
 	@benchmarks/.venv/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt \
 		&& touch $@ || echo "They could not be installed; docs/benchmarks.md will say so."
-
-# A sweep that is finished already is not run again, and need not be the latest: so it is named.
-study = $(BIN)/harness sweep experiments=$(1) && \
-	$(BIN)/harness report '$(1): $(2), seed' --output docs/studies/$(1).md
 
 # The stamp is written last: an interrupted set-up starts again.
 $(STAMP):
@@ -146,6 +145,17 @@ if command -v apt-get >/dev/null && $$root true 2>/dev/null; then \
 	$$root apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$root apt-get install -y -qq chromium >/dev/null && exit 0; \
 fi; \
 echo "warning: no Chromium here; the tests of the MLflow UI will fail. Install chromium or google-chrome." >&2
+endef
+
+# The tests run their own PostgreSQL, from Debian's binaries; they fail without it.
+define install_postgresql
+if command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then exit 0; fi; \
+root=; [ "$$(id -u)" = 0 ] || root="sudo -n"; \
+if command -v apt-get >/dev/null && $$root true 2>/dev/null; then \
+	echo "Installing PostgreSQL"; \
+	$$root apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$root apt-get install -y -qq postgresql >/dev/null && exit 0; \
+fi; \
+echo "error: no PostgreSQL here (initdb), and it cannot be installed with apt-get. Install postgresql." >&2; exit 1
 endef
 
 # What uv does, as it does it, without its list of every package; and its exit code.

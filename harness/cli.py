@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "report": ("harness.commands.report", "Write a sweep's report: one page with all findings."),
     "figures": ("harness.commands.figures", "Draw figures of a run or a sweep, for the screen or for a paper."),
     "guides": ("harness.commands.guides", "Train the models of the five guides, and compare."),
+    "studies": ("harness.commands.studies", "Train studies of known results, and say which were found."),
     "reproduce": ("harness.commands.reproduce", "Train a recorded run again and compare, bit for bit."),
     "predict": ("harness.commands.predict", "Predict images with a trained model."),
     "inspect": ("harness.commands.inspect", "Show the layers of a trained model and their outputs."),
@@ -57,8 +58,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 
 INTERRUPTED = 130
 KEPT = frozenset({
-    "train", "sweep", "search", "join", "figures", "guides", "reproduce", "report", "export", "register", "sync",
-    "store", "delete", "tag", "gc",
+    "train", "sweep", "search", "join", "figures", "guides", "studies", "reproduce", "report", "export", "register",
+    "sync", "store", "delete", "tag", "gc",
 })  # fmt: skip
 """Commands whose results are stored. The others only print, so they have failed if stdout cannot be written."""
 

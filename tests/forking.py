@@ -10,6 +10,7 @@ Run as a program, this module is the server process.
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import gc
 import importlib
@@ -33,12 +34,14 @@ MESSAGE = 2**18
 """The most bytes for arguments and environment."""
 WORKERS = 4
 """The number of a command's workers that are forks; further workers are new processes."""
-STARTERS = ("sweep", "guides", "compare")
+STARTERS = ("sweep", "join", "guides", "compare")
 """Subcommands that may start workers."""
 LIBRARIES = ("matplotlib.pyplot", "mlflow.store.tracking.sqlalchemy_store", "mlflow.tracking.fluent")
 """Further imports of a run, besides Keras and the modules of the subcommands."""
 READ_LATE = ("COLUMNS", "HARNESS_", "MLFLOW_HTTP_", "MLFLOW_TRACKING_", "TERM", "TMPDIR")
 """Variables (or prefixes of names) that are read when they are needed, and not at import."""
+HOST, NEW_NAMESPACE = "HARNESS_TESTS_HOST", 0x04000000
+"""The variable with the host name that a command sees, and Linux's flag CLONE_NEWUTS."""
 FREE = 500
 """No process here uses file descriptors from this number on."""
 
@@ -127,8 +130,17 @@ def _serve(orders: socket.socket) -> None:
         os._exit(0)
     os.close(news)
     _begin(json.loads(order), dict(zip(range(3), streams, strict=True)))
+    if host := os.environ.pop(HOST, None):
+        _take_name(host)
     if sys.argv[1] in STARTERS:
         _offer_workers()
+
+
+def _take_name(host: str) -> None:
+    """Let this process and its children see a machine with this name, as `unshare -u` does; it needs root."""
+    if ctypes.CDLL(None, use_errno=True).unshare(NEW_NAMESPACE) != 0:
+        raise OSError(ctypes.get_errno(), "a host name of its own needs root")
+    socket.sethostname(host)
 
 
 def _offer_workers() -> None:

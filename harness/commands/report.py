@@ -10,7 +10,7 @@ from harness.api.chosen_runs import Chosen, whole_experiment, whole_sweep
 from harness.api.comparing import reported
 from harness.commands.external_runs import NAMING_FLAGS, naming_of, naming_options
 from harness.commands.store_option import store_option
-from harness.errors import RequestError
+from harness.errors import RequestError, StoreError
 from harness.records import RunRecord
 from harness.tracking.models import find_sweep
 from harness.tracking.reading import cached_reads, latest_sweep
@@ -69,8 +69,14 @@ def command(
         for place in saving.write(report, output):
             click.echo(f"Wrote {place}", err=True)
     if parent is not None and not no_log:
-        saving.save(store, parent.run_id, report)
-        click.echo(f"Stored as {saving.PAGE} and {saving.TEXT} with the run {parent.run_id}: harness ui", err=True)
+        try:
+            saving.save(store, parent.run_id, report)
+            click.echo(f"Stored as {saving.PAGE} and {saving.TEXT} with the run {parent.run_id}: harness ui", err=True)
+        except StoreError as error:
+            if output is None:
+                raise
+            why = str(error).partition("\n")[0]
+            click.echo(f"warning: not stored with the run {parent.run_id} (--no-log leaves this out). {why}", err=True)
     click.echo(report.answer)
 
 

@@ -33,6 +33,8 @@ from harness.errors import ConfigError
 
 CONFIG_NAME = "config"
 EXPERIMENTS = "experiments"
+STUDY = "study"
+"""The key of an experiment that says what its runs are compared with (`harness.analysis.studies`). It is no setting."""
 INCOMPLETE = frozenset({"model=custom"})
 """Options that need a setting besides."""
 OPTIMIZER = "optimizer"
@@ -52,6 +54,12 @@ class ExperimentsSource(FileConfigSource):
     @staticmethod
     def scheme() -> str:
         return EXPERIMENTS
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        loaded = super().load_config(config_path)
+        if isinstance(loaded.config, DictConfig):
+            loaded.config.pop(STUDY, None)
+        return loaded
 
     def is_group(self, config_path: str) -> bool:
         return config_path in ("", EXPERIMENTS)

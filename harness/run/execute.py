@@ -24,7 +24,16 @@ from harness.records import RunRecord, Split, is_grey
 from harness.run.checkpoint import Checkpoint
 from harness.run.code import log_code
 from harness.run.evaluate import evaluate_stages
-from harness.run.log import RunObserver, data_counts, log_configuration, log_data, log_note, log_start, log_state
+from harness.run.log import (
+    RunObserver,
+    data_counts,
+    log_configuration,
+    log_data,
+    log_missing_epochs,
+    log_note,
+    log_start,
+    log_state,
+)
 from harness.run.warm_start import LOG_STATE, find_start, keeps_state, start_identity
 from harness.surroundings import prepare
 from harness.tracking.access import WHILE_TRAINING, retries
@@ -128,10 +137,10 @@ def execute(
         )
 
         fit_started = time.perf_counter()
-        watched, state = (
-            RunObserver(tracked, observer, checkpoint),
-            checkpoint.read(weight_shapes(model)) or start.state,
-        )
+        watched, kept = RunObserver(tracked, observer, checkpoint), checkpoint.read(weight_shapes(model))
+        if kept is not None:
+            log_missing_epochs(tracked, kept)
+        state = kept or start.state
         fitted = fit(engine, model, config, splits.train, splits.validation, watched, callbacks, state)
         fit_seconds = time.perf_counter() - fit_started
 

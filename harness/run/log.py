@@ -95,6 +95,16 @@ def data_counts(splits: Splits) -> dict[str, float]:
     return counts | {"data/noisy_labels": float(splits.noisy_labels)}
 
 
+def log_missing_epochs(tracked: RunWriter, state: TrainingState) -> None:
+    """Log the epochs of a checkpoint that the store does not have: the process was killed before they were sent."""
+    if state.progress is None:
+        return
+    first = state.progress.before + 1
+    for epoch in range(max(first, tracked.earlier.epochs + 1), state.epochs + 1):
+        values = {key: series[epoch - first] for key, series in state.progress.series.items()}
+        tracked.log_metrics(values, epoch)
+
+
 class RunObserver:
     """Passes the events of an engine to the store, then to another observer (the display); writes checkpoints.
 

@@ -18,11 +18,12 @@ from omegaconf import DictConfig, OmegaConf
 from harness.composing import typed_config
 from harness.config.schema import references
 from harness.errors import HarnessError, Paused, TakenOver
+from harness.records import RunRecord
 from harness.run.execute import RunContext, execute
 from harness.sweeps.run_names import group_name, run_name
 from harness.sweeps.worker import LOG, Failure, stop_requested
-from harness.tracking.reading import cached_reads, read_runs
-from harness.tracking.selection import recorded_number, recorded_settings
+from harness.tracking.reading import read_runs
+from harness.tracking.selection import SEARCH_TAG, recorded_number, recorded_settings
 from harness.tracking.store import Store, open_store
 from harness.training import TrainingState
 from harness.user_code import allow
@@ -62,9 +63,8 @@ def _run_job(composed: DictConfig) -> Objective:
     overrides = list(HydraConfig.get().overrides.task)
     store, parent = open_store(config.tracking.uri), config.tracking.parent_run
     number = int(HydraConfig.get().job.num) if config.tracking.job is None else config.tracking.job
-    with cached_reads(store):
-        swept, earlier = _swept(store, parent), read_runs(store, parent_id=parent, job=number)
-        pause = _pause(store, parent, number)
+    sweep, earlier = _sweep(store, parent), read_runs(store, parent_id=parent, job=number)
+    swept, pause = recorded_settings(sweep), _pause(store, sweep, number)
     context = RunContext(
         name=run_name(config, overrides, swept),
         overrides=[item for item in overrides if item.partition("=")[0] not in TIES],
@@ -104,15 +104,17 @@ def command_directory() -> Iterator[None]:
 
 
 @lru_cache(maxsize=8)
-def _swept(store: Store, parent_id: str) -> tuple[str, ...]:
-    """The settings that differ among the jobs, as recorded by the parent run."""
+def _sweep(store: Store, parent_id: str) -> RunRecord:
+    """The parent run as it was at the first job: what it has recorded of its jobs does not change."""
     (parent,) = read_runs(store, run_ids=[parent_id], include_parents=True)
-    return recorded_settings(parent)
+    return parent
 
 
-def _pause(store: Store, parent_id: str, number: int) -> int | None:
+def _pause(store: Store, sweep: RunRecord, number: int) -> int | None:
     """The epoch after which a search wants this job to pause; None if it is to train to its end."""
-    (parent,) = read_runs(store, run_ids=[parent_id], include_parents=True)
+    if SEARCH_TAG not in sweep.tags:
+        return None
+    (parent,) = read_runs(store, run_ids=[sweep.run_id], include_parents=True)
     return recorded_number(parent, f"{PAUSE_TAG}{number}") or None
 
 

@@ -20,8 +20,8 @@ from harness.tracking.store import Store
 
 log = logging.getLogger(__name__)
 
-SHORTEST_PAUSE = 0.5
-"""Seconds between two reads of the store."""
+SHORTEST_PAUSE, PAUSE_OF_SERVER = 0.5, 3.0
+"""Seconds between two reads of the store. A server answers others too."""
 SHARE_OF_TIME = 0.05
 """The largest share of one CPU core that reading may use; the workers need the rest."""
 
@@ -34,14 +34,14 @@ Show = Callable[[Sequence[RunRecord]], None]
 @contextmanager
 def watched(store: Store, parent_id: str, show: Show) -> Iterator[None]:
     """Call `show` with the sweep's runs repeatedly during the block, and once more at its end."""
-    over = threading.Event()
+    over, shortest = threading.Event(), SHORTEST_PAUSE if store.is_local else PAUSE_OF_SERVER
 
     def watch() -> None:
-        pause = SHORTEST_PAUSE
+        pause = shortest
         while not over.wait(pause):
             started = time.perf_counter()
             _look(store, parent_id, show)
-            pause = max(SHORTEST_PAUSE, (time.perf_counter() - started) / SHARE_OF_TIME)
+            pause = max(shortest, (time.perf_counter() - started) / SHARE_OF_TIME)
 
     watcher = threading.Thread(target=watch, name="watcher", daemon=True)
     watcher.start()
@@ -53,9 +53,9 @@ def watched(store: Store, parent_id: str, show: Show) -> Iterator[None]:
         _look(store, parent_id, show)
 
 
-def _look(store: Store, parent_id: str, show: Show) -> None:
+def _look(store: Store, parent_id: str, show: Show, parent: RunRecord | None = None) -> None:
     try:
-        show(sweep_runs(store, parent_id))
+        show(sweep_runs(store, parent_id, parent))
     except StoreError as error:  # the store may come back; if it does not, the jobs report it
         log.warning("The store could not be read for the display: %s", error)
 
@@ -68,7 +68,7 @@ def follow(store: Store, parent_id: str, show: Show) -> bool:
         started = time.perf_counter()
         [parent] = read_runs(store, run_ids=[parent_id], include_parents=True)
         over = watch.is_over(parent)
-        _look(store, parent_id, show)
+        _look(store, parent_id, show, parent)
         if over:
             holder = holder_of(parent)
             return holder is None or holder.released

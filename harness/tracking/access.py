@@ -11,10 +11,13 @@ import socket
 import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import OutsideStore, StoreError
 from harness.text import clean
+from harness.tracking import outages
+from harness.tracking.refusals import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,7 +63,7 @@ _VERSION = re.compile(r"\d+\.\d+")
 USUAL, WHILE_TRAINING = 2, 7
 """How often a request to a server is retried. MLflow's default of seven takes four minutes until it fails: good for a
 run with results to lose, but too long for a user at a terminal."""
-_retries = USUAL
+_retries: ContextVar[int] = ContextVar("_retries", default=USUAL)
 
 
 def shown_uri(uri: str) -> str:
@@ -81,8 +84,9 @@ class Discreet(logging.Formatter):
 
 
 @contextmanager
-def explained(shown: str, server: bool) -> Iterator[None]:
-    """Translate errors of MLflow and the database in the block into a `StoreError` that names the store as `shown`.
+def explained(shown: str, server: bool, experiment: str | None = None) -> Iterator[None]:
+    """Translate errors of MLflow and the database in the block into a `StoreError` that names the store as `shown`, and
+    the `experiment` that a server does not let the user write to.
 
     A signal waits until the block ends, unless the store is a `server`: a server protects its own data, and may take
     long to answer.
@@ -92,7 +96,8 @@ def explained(shown: str, server: bool) -> Iterator[None]:
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-    MLFLOW_HTTP_REQUEST_MAX_RETRIES.default = _retries  # not in the environment: workers inherit that as the user's
+    # Not in the environment: workers would inherit it as the user's own.
+    MLFLOW_HTTP_REQUEST_MAX_RETRIES.default = _retries.get()
     try:
         with _signals_held(server):
             yield
@@ -101,6 +106,8 @@ def explained(shown: str, server: bool) -> Iterator[None]:
             f"The tracking store {shown} cannot be used: {error}. Install that driver of its database."
         ) from error
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError, ParseError) as error:
+        if "MLFLOW_" in str(error):
+            raise StoreError(f"A variable of the environment has a wrong value for MLflow. {error}") from error
         if not server:
             raise
         raise StoreError(
@@ -109,7 +116,8 @@ def explained(shown: str, server: bool) -> Iterator[None]:
     except (MlflowException, SQLAlchemyError, OSError) as error:
         cause = next((one for one in (error, error.__cause__) if isinstance(one, DBAPIError)), None)
         said = error if cause is None else cause.orig  # without the SQL
-        reason = shown_uri(" ".join(str(said).split())).rstrip(".")
+        told = in_words(error, experiment) if server else None
+        reason = shown_uri(" ".join((told or str(said)).split())).rstrip(".")
         raise StoreError(
             f"The tracking store {shown} cannot be used: {reason}.\nThe store is set by tracking.uri, else by "
             "MLFLOW_TRACKING_URI, else it is mlflow.db in the project's root."
@@ -127,6 +135,7 @@ def bound_answers() -> None:
     def bounded_session(*arguments: Any, **options: Any) -> Any:
         session = usual(*arguments, **options)
         session.hooks["response"] = [_bound]
+        outages.tell_retries(session)
         return session
 
     request_utils._get_request_session = bounded_session
@@ -134,6 +143,7 @@ def bound_answers() -> None:
 
 def _bound(response: Any, stream: bool = False, **_: Any) -> None:
     """A hook that `requests` calls when a response begins; it then reads the body through `iter_content`."""
+    outages.answered(response.url, response.status_code)
     most, seconds = (MOST_DOWNLOADED, DOWNLOAD_SECONDS) if stream else (MOST_ANSWERED, ANSWER_SECONDS)
     usual = response.iter_content
 
@@ -190,6 +200,11 @@ def check_is_mlflow(uri: str, shown: str) -> None:
         raise StoreError(f"{shown} answers, but it is no MLflow server. See what listens there, or name another store.")
 
 
+def is_insecure(error: StoreError) -> bool:
+    """Whether no secured connection could be made (TLS)."""
+    return "SSLError" in str(error.__cause__)
+
+
 def refused(error: StoreError) -> bool:
     """Whether the store was reachable but rejected the write, so that a retry is useless."""
     return isinstance(error, OutsideStore) or getattr(error.__cause__, "error_code", None) in REFUSALS
@@ -221,7 +236,8 @@ def await_answer(ask: Callable[[], object], shown: str) -> None:
 
     def asking() -> None:
         try:
-            ask()
+            with outages.silent():
+                ask()
         except BaseException as error:  # noqa: BLE001 - raised again below: it would end in this thread
             failures.append(error)
 
@@ -247,16 +263,16 @@ def await_answer(ask: Callable[[], object], shown: str) -> None:
 
 @contextmanager
 def retries(count: int) -> Iterator[None]:
-    """Retry requests to a server `count` times in the block, instead of `USUAL` times.
+    """Retry requests to a server `count` times in the block, instead of `USUAL` times; in other threads, only if they
+    run in a copy of its context.
 
     A number that the user has set in the environment always has priority.
     """
-    global _retries
-    before, _retries = _retries, count
+    before = _retries.set(count)
     try:
         yield
     finally:
-        _retries = before
+        _retries.reset(before)
 
 
 @contextmanager

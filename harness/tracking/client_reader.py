@@ -7,7 +7,9 @@ from functools import partial
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import ViewType
+from mlflow.entities import Metric, ViewType
+from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.rest_utils import http_request
 
 from harness.errors import RequestError, StoreError
 from harness.records import RunRecord, RunState
@@ -35,6 +37,10 @@ from harness.tracking.store import Store
 _PAGE = 1000
 _PAGES = 10_000
 _IDS_PER_REQUEST = 200
+_HISTORIES = "/api/2.0/mlflow/metrics/get-history-bulk-interval"
+_RUNS_OF_HISTORIES, _VALUES_OF_HISTORIES = 100, 2500
+"""At most so many runs in a request for histories, and values of each."""
+_OK = 200
 _FINGERPRINTS_ASKED = 100
 """MLflow's filter language has no OR for values of a tag. Up to so many values are asked for one by one, in 0.03 s
 each; for more, all runs are read."""
@@ -52,12 +58,14 @@ class ClientReader:
         self._store = store
         if store.database is not None:
             check_journal(store.database)
+        store.check_tables()
         with store.explained():
             bound_answers()
             self._client = MlflowClient(tracking_uri=store.uri)  # `store.client` would create missing tables
 
     def experiments(self) -> dict[str, str]:
         found = {experiment.experiment_id: bounded(experiment.name) for experiment in self._experiments()}
+        self._store.remember_experiments(found)
         if not found and self._store.is_server:
             with self._store.explained():
                 check_is_mlflow(self._store.uri, self._store.shown)
@@ -67,7 +75,9 @@ class ClientReader:
         return next((dict(one.tags) for one in self._experiments() if one.experiment_id == experiment_id), {})
 
     def select(self, selection: Selection) -> list[RunRecord]:
-        experiments, asked = self.experiments(), selection.experiment_ids
+        asked, known = selection.experiment_ids, self._store.remembered_experiments()
+        named = selection.parent_id is not None or asked is not None
+        experiments = known if named and known is not None and known.keys() >= {*(asked or ())} else self.experiments()
         wanted = [identity for identity in experiments if asked is None or identity in asked]
         if not wanted:  # for MLflow an empty list is an error
             return []
@@ -80,14 +90,29 @@ class ClientReader:
 
     def series(self, run_ids: Sequence[str], metrics: Sequence[str]) -> Series:
         found: Series = {}
-        for identity in run_ids:
-            for key in metrics:
-                with self._store.explained():
-                    points = self._client.get_metric_history(identity, key)
-                if points:
+        for key in metrics:
+            for start in range(0, len(run_ids), _RUNS_OF_HISTORIES):
+                portion = run_ids[start : start + _RUNS_OF_HISTORIES]
+                for identity, points in self._histories(portion, key).items():
                     ordered = sorted(points, key=lambda point: point.timestamp)
                     found.setdefault(identity, {})[key] = {point.step: float(point.value) for point in ordered}
         return found
+
+    def _histories(self, run_ids: Sequence[str], key: str) -> dict[str, list[Any]]:
+        """The values of a metric by run: from a server in one request, if it knows this one (since MLflow 2.5)."""
+        found: dict[str, list[Any]] = {}
+        with self._store.explained():
+            if self._store.is_server and len(run_ids) > 1:
+                asked = {"run_ids": list(run_ids), "metric_key": key, "max_results": _VALUES_OF_HISTORIES}
+                answer = http_request(get_default_host_creds(self._store.uri), _HISTORIES, "GET", params=asked)
+                if answer.status_code == _OK:
+                    for point in answer.json().get("metrics", []):
+                        metric = Metric(key, float(point["value"]), int(point["timestamp"]), int(point.get("step", 0)))
+                        found.setdefault(str(point["run_id"]), []).append(metric)
+                    if all(len(points) < _VALUES_OF_HISTORIES for points in found.values()):  # more would be a sample
+                        return found
+            histories = {identity: self._client.get_metric_history(identity, key) for identity in run_ids}
+        return {identity: list(points) for identity, points in histories.items() if points}
 
     def _experiments(self) -> Iterator[Any]:
         search = partial(self._client.search_experiments, view_type=ViewType.ACTIVE_ONLY, max_results=_PAGE)

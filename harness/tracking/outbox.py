@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from harness.errors import NotInStore, StoreError
 from harness.records import RunState
 from harness.tracking.access import USUAL, refused, retries
-from harness.tracking.pending_writes import End, Operation, StoredRun
+from harness.tracking.pending_writes import End, Operation, StoredRun, Values
 from harness.tracking.spool import Origin, Spool, places
 from harness.tracking.sync import upload_spools
 
@@ -18,11 +20,12 @@ log = logging.getLogger(__name__)
 class Outbox:
     """Takes a run's operations in order. After the first one that fails, all go to the spool."""
 
-    def __init__(self, origin: Origin) -> None:
-        """If `origin.attempt` is a retry, earlier tries may have written some operations already."""
+    def __init__(self, origin: Origin, location: str | None = None) -> None:
+        """If `origin.attempt` is a retry, earlier tries may have written some operations already; `location`: that of
+        the run's artifacts, if it is known."""
         self._origin = origin
         again = origin.attempt > 1
-        self._stored = StoredRun(origin.store, origin.run_id, origin.experiment_id, origin.attempt, again)
+        self._stored = StoredRun(origin.store, origin.run_id, origin.experiment_id, origin.attempt, again, location)
         self._spools: list[Spool] = []
         self._places = iter(places())
         self._reason: StoreError | None = None
@@ -33,18 +36,39 @@ class Outbox:
         Raises `StoreError` if the store is reachable but rejects it (the run was deleted, for example), or if neither
         the store nor a spool can be written; `TakenOver` if a later try of the run has begun.
         """
+        self._deliver(lambda: self._stored.apply(operation), [operation])
+
+    def put_together(self, operations: Sequence[Values]) -> None:
+        """Deliver several operations in one request. Raises as `put`, after the operations that are not rejected."""
+        try:
+            self._deliver(lambda: self._stored.apply_together(operations), operations)
+        except StoreError:
+            if self._reason is None:  # the store takes all of a request or nothing
+                for operation in operations if len(operations) > 1 else ():
+                    with suppress(StoreError):
+                        self.put(operation)
+            raise
+
+    def _deliver(self, write: Callable[[], None], operations: Sequence[Operation]) -> None:
         if self._reason is None:
             try:
-                self._stored.apply(operation)
+                write()
                 return
             except StoreError as error:
                 if refused(error):
                     raise
                 self._reason = error
         before = self._folder
-        self._keep(operation)
+        for operation in operations:
+            self._keep(operation)
         if self._folder != before:
             self._warn()
+
+    def flush(self) -> None:
+        """Everything is delivered when `put` returns; see `BackgroundOutbox`."""
+
+    def leave(self) -> None:
+        """Nothing waits to be written; see `BackgroundOutbox`."""
 
     def end(self, state: RunState, time: int) -> None:
         """Deliver the end of the run. A spool is uploaded at once if the store can be used again.

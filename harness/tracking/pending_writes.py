@@ -8,10 +8,11 @@ killed) is simply repeated.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from harness.errors import StoreError, TakenOver
@@ -20,10 +21,8 @@ from harness.metrics import split_of
 from harness.records import RunState
 from harness.tracking.access import retry_insert
 from harness.tracking.selection import CONTEXT_TAG, ERROR_TAG, ERROR_TYPE_TAG, PARENT_TAG, TRIES_TAG
-from harness.tracking.shared_writes import tag_run
 from harness.tracking.store import Store
 
-PARAMETERS_A_BATCH = 100
 MODEL = "model"
 """The name of a run's model, of which it has one."""
 
@@ -99,7 +98,8 @@ class End:
     time: int
 
 
-Operation = Parameters | Tags | Metrics | Text | File | Datasets | TrainedModel | End
+Values = Parameters | Tags | Metrics
+Operation = Values | Text | File | Datasets | TrainedModel | End
 _KINDS: Mapping[str, Callable[..., Operation]] = {
     kind.__name__: kind for kind in (Parameters, Tags, Metrics, Text, File, Datasets, TrainedModel, End)
 }
@@ -149,8 +149,17 @@ def look(store: Store, run_id: str) -> RunNow:
 class StoredRun:
     """One run in the store, to which operations are applied."""
 
-    def __init__(self, store: Store, run_id: str, experiment_id: str, attempt: int, again: bool = False) -> None:
-        """`attempt`: the number of this try, from 1; `again`: operations may have been applied before."""
+    def __init__(
+        self,
+        store: Store,
+        run_id: str,
+        experiment_id: str,
+        attempt: int,
+        again: bool = False,
+        location: str | None = None,
+    ) -> None:
+        """`attempt`: the number of this try, from 1; `again`: operations may have been applied before; `location`:
+        that of the run's artifacts, if it is known."""
         self.store = store
         self.run_id = run_id
         self.experiment_id = experiment_id
@@ -159,7 +168,10 @@ class StoredRun:
         self._ours_at = seconds_elapsed()
         self._client = store.client
         self._model_id: str | None = None
+        self._known_location = location
+        self._latest: dict[str, int] | None = None
         self._steps: dict[str, set[int]] = {}
+        self._read = set[str]()
 
     def apply(self, operation: Operation) -> None:
         """Write one operation; at return it is on disk, or acknowledged by the server.
@@ -175,16 +187,12 @@ class StoredRun:
         with self.store.explained():
             self._make_sure_of_it()
             match operation:
-                case Parameters():
-                    self._parameters(operation)
-                case Tags():
-                    tag_run(self.store, self.run_id, operation.values)
-                case Metrics():
-                    self._metrics(operation)
+                case Parameters() | Tags() | Metrics():
+                    self._values([operation])
                 case Text():
-                    self._client.log_text(self.run_id, operation.text, operation.name)
+                    self._text(operation)
                 case File():
-                    self._client.log_artifact(self.run_id, operation.path, operation.folder)
+                    self._artifacts(self._location).log_artifact(operation.path, operation.folder)
                 case Datasets():
                     self._datasets(operation)
                 case TrainedModel():
@@ -192,10 +200,31 @@ class StoredRun:
                 case End():
                     self._end(operation)
 
+    def apply_together(self, operations: Sequence[Values]) -> None:
+        """Write several operations in one request, as `apply`; all, or some of them may be repeated after an error."""
+        with self.store.explained():
+            self._make_sure_of_it()
+            self._values(operations)
+
     @cached_property
     def _location(self) -> str:
+        if self._known_location is not None:
+            return self._known_location
         with self.store.explained():
             return str(self._client.get_run(self.run_id).info.artifact_uri)
+
+    def _artifacts(self, location: str) -> Any:
+        """MLflow's access to the artifacts at `location`; through its client, it would ask for the location again."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        return get_artifact_repository(location, tracking_uri=self.store.uri)
+
+    def _text(self, operation: Text) -> None:
+        name = PurePosixPath(operation.name)
+        with tempfile.TemporaryDirectory() as temporary:
+            file = Path(temporary, name.name)
+            file.write_text(operation.text, encoding="utf-8")
+            self._artifacts(self._location).log_artifact(str(file), str(name.parent) if name.parent.name else None)
 
     def _make_sure_of_it(self) -> None:
         """Check that no other command has resumed the run, for example while this machine slept."""
@@ -210,19 +239,31 @@ class StoredRun:
             )
         self._ours_at = seconds_elapsed()
 
-    def _parameters(self, operation: Parameters) -> None:
-        from mlflow.entities import Param
+    def _values(self, operations: Sequence[Values]) -> None:
+        from mlflow.entities import Param, RunTag
 
-        entries = [Param(key, value) for key, value in operation.values.items()]
-        for start in range(0, len(entries), PARAMETERS_A_BATCH):
-            self._client.log_batch(self.run_id, params=entries[start : start + PARAMETERS_A_BATCH])
+        parameters: dict[str, str] = {}
+        tags: dict[str, str] = {}
+        metrics: list[Any] = []
+        for operation in operations:
+            match operation:
+                case Parameters():
+                    parameters |= operation.values
+                case Tags():
+                    tags |= operation.values
+                case Metrics():
+                    metrics += self._metrics(operation)
+        named = [Param(key, value) for key, value in parameters.items()]
+        set_to = [RunTag(key, value) for key, value in tags.items()]
+        # MLflow's client splits what is too much for one request.
+        retry_insert(lambda: self._client.log_batch(self.run_id, metrics, named, set_to))
 
-    def _metrics(self, operation: Metrics) -> None:
+    def _metrics(self, operation: Metrics) -> list[Any]:
         from mlflow.entities import Metric
 
         model_id = self._find_model() if operation.of_model else None
         values = self._missing(operation, model_id) if self._again else operation.values
-        entries = [
+        return [
             Metric(
                 *(key, value, operation.time, operation.step),
                 model_id=model_id,
@@ -230,8 +271,6 @@ class StoredRun:
             )
             for key, value in values.items()
         ]
-        if entries:
-            self._client.log_batch(self.run_id, metrics=entries)
 
     def _missing(self, operation: Metrics, model_id: str | None) -> dict[str, float]:
         """The values that the run does not have at this step.
@@ -245,13 +284,27 @@ class StoredRun:
             scored = {(metric.key, metric.step) for metric in found}
         missing = {}
         for key, value in operation.values.items():
-            if key not in self._steps:
-                self._steps[key] = {metric.step for metric in self._client.get_metric_history(self.run_id, key)}
             of_model_only = model_id is not None and (key, operation.step) not in scored
-            if operation.step not in self._steps[key] or of_model_only:
+            if of_model_only or not self._has(key, operation.step):
                 missing[key] = value
-                self._steps[key].add(operation.step)
+                self._steps.setdefault(key, set()).add(operation.step)
         return missing
+
+    def _has(self, key: str, step: int) -> bool:
+        """Whether the run has a value of the metric at this step. One request tells the last step of every metric; the
+        history of a metric is read only if there are later steps."""
+        if self._latest is None:
+            last = self._client.get_run(self.run_id).data._metric_objs
+            self._latest = {metric.key: metric.step for metric in last}
+        if step in self._steps.get(key, ()):
+            return True
+        if step >= (latest := self._latest.get(key, -1)):
+            return step == latest
+        if key not in self._read:
+            self._read.add(key)
+            found = {metric.step for metric in self._client.get_metric_history(self.run_id, key)}
+            self._steps.setdefault(key, set()).update(found)
+        return step in self._steps[key]
 
     def _datasets(self, operation: Datasets) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -279,7 +332,7 @@ class StoredRun:
         description.run_id = self.run_id
         description.model_uuid = description.model_id = model_id
         description.save(str(folder / "MLmodel"))
-        self._client.log_model_artifacts(model_id, str(folder))
+        self._artifacts(model.artifact_location).log_artifacts(str(folder))
         self._client.finalize_logged_model(model_id, "READY")
         outputs = self._client.get_run(self.run_id).outputs if self._again else None
         if model_id not in [output.model_id for output in (outputs.model_outputs if outputs else [])]:

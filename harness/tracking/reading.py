@@ -148,15 +148,16 @@ def select_runs(store: Store, selection: Selection) -> list[RunRecord]:
         return reader.select(selection)
 
 
-def sweep_runs(store: Store, parent_id: str) -> list[RunRecord]:
+def sweep_runs(store: Store, parent_id: str, parent: RunRecord | None = None) -> list[RunRecord]:
     """The runs of a sweep, oldest first: those under its parent run, and the reused runs of other commands, which
     replace the sweep's own tries of these jobs.
 
     A reused run has its job number in this sweep as `JOB_TAG`, this sweep as `reused_by`, and its own `parent_id`.
-    Deleted runs are left out. Raises `StoreError` as `open_reader`.
+    Deleted runs are left out. `parent` is the parent run, if it was read before. Raises `StoreError` as `open_reader`.
     """
     with open_reader(store) as reader:
-        numbers = {run_id: job for run in reader.select(Selection(run_ids=(parent_id,)))
+        parents = [parent] if parent is not None else reader.select(Selection(run_ids=(parent_id,)))
+        numbers = {run_id: job for run in parents
                    for run_id, job in reused_runs(run.tags, run.run_id).items()}  # fmt: skip
         own = reader.select(Selection(parent_id=parent_id))
         reused = reader.select(Selection(run_ids=tuple(numbers))) if numbers else []

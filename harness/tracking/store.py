@@ -6,31 +6,30 @@ Opening changes nothing and does not import MLflow; a `Store` connects when it i
 from __future__ import annotations
 
 import logging
+import math
 import os
-import re
 import shlex
+import time
 from contextlib import contextmanager, nullcontext
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 from harness import paths
-from harness.errors import RequestError, StoreError
+from harness.errors import StoreError
 from harness.tracking import access
 from harness.tracking.allowed_locations import artifact_path
+from harness.tracking.databases import has_tables, is_shared_database, shared_root, without_tables
 from harness.tracking.making import make_database
 from harness.tracking.preflight import check_artifacts, check_journal, check_made, check_sqlite
 from harness.tracking.relocation import artifact_root, check_in_place, experiment_folder, recorded_artifacts
+from harness.tracking.store_uri import SQLITE, absolute_uri
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from contextlib import AbstractContextManager
 
-OPTIONS = re.compile(r"\?[\w.-]+=[^&/]*(&[\w.-]+=[^&/]*)*")
-LONGEST_NAME = 200
-"""The longest file name in bytes: file systems allow 255, and the names of lock, journal and backup are longer."""
-SQLITE = re.compile(r"(?P<head>sqlite(\+\w+)?:///(file:)?)(?!:memory:)(?P<file>[^?]+)(?P<options>\?.*)?")
+EXPERIMENTS_SECONDS = 30.0
 EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",  # the UI opens in its model-training layout
     "mlflow.experiment.primaryMetric.name": "final/gap_test_accuracy",
@@ -48,7 +47,7 @@ def open_store(configured: str | None = None) -> Store:
     A process has one `Store` per URI. Raises `RequestError` for an invalid URI, or one that MLflow and SQLite interpret
     differently.
     """
-    return _opened(_absolute(configured or os.environ.get("MLFLOW_TRACKING_URI") or paths.default_store_uri()))
+    return _opened(absolute_uri(configured or os.environ.get("MLFLOW_TRACKING_URI") or paths.default_store_uri()))
 
 
 class Store:
@@ -66,6 +65,9 @@ class Store:
         self.uri = uri
         self.database = None if match is None else Path(match["file"])
         self._answered = False
+        self._experiments: tuple[float, dict[str, str]] = (-math.inf, {})
+        self._ensured: dict[str, str] = {}
+        self._experiment: str | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Store) and self._identity == other._identity
@@ -130,7 +132,7 @@ class Store:
 
     def explained(self) -> AbstractContextManager[None]:
         """Use the store in the block: signals wait, and errors of MLflow and the database become a `StoreError`."""
-        return access.explained(self.shown, self.is_server)
+        return access.explained(self.shown, self.is_server, self._experiment)
 
     @contextmanager
     def connected(self) -> Iterator[Any]:
@@ -149,12 +151,36 @@ class Store:
         import mlflow  # noqa: F401 - takes seconds, which must not count as waiting for the store
 
         def ask() -> None:
+            if is_shared_database(self.uri):
+                self._has_tables()
+                return
             with self.connected() as client:
                 client.search_experiments(max_results=1)
 
-        with access.retries(access.WHILE_TRAINING):
-            access.await_answer(ask, self.shown)
+        def ask_patiently() -> None:
+            try:
+                with access.retries(0):
+                    ask()
+            except StoreError as error:
+                if access.is_insecure(error):  # another try would fail in the same way
+                    raise
+                with access.retries(access.WHILE_TRAINING):
+                    ask()
+
+        access.await_answer(ask_patiently, self.shown)
         self._answered = True
+
+    def check_tables(self) -> None:
+        """Before a database that is no file is read: MLflow would make or migrate tables that are missing.
+
+        Raises `StoreError`.
+        """
+        if is_shared_database(self.uri) and not self._has_tables():
+            raise StoreError(without_tables(self.shown))
+
+    def _has_tables(self) -> bool:
+        with self.explained():
+            return has_tables(self.uri)
 
     def artifact_path(self, location: str) -> Path | None:
         """The local path of artifacts at the recorded `location`; None if they are not on this machine.
@@ -219,12 +245,31 @@ class Store:
     def ensure_experiment(self, name: str) -> str:
         """The id of the experiment `name`, which is created if it does not exist.
 
-        Raises `StoreError` if it was deleted; see `check_writable`.
+        A process asks a server once. Raises `StoreError` if it was deleted; see `check_writable`.
         """
+        self._experiment = name
+        if name in self._ensured:
+            return self._ensured[name]
         self.check_writable(name)
+        identity = self._found_or_created(name)
+        if not self.is_local:
+            self._ensured[name] = identity
+        return identity
+
+    def remember_experiments(self, names: dict[str, str]) -> None:
+        """Keep the names of the store's experiments by id for `EXPERIMENTS_SECONDS`."""
+        self._experiments = (time.monotonic(), names)
+
+    def remembered_experiments(self) -> dict[str, str] | None:
+        """The names that were read a moment ago; None if there are none."""
+        read, names = self._experiments
+        return names if names and time.monotonic() - read < EXPERIMENTS_SECONDS else None
+
+    def _found_or_created(self, name: str) -> str:
         with self.connected() as client, self.exclusive():
             found = client.get_experiment_by_name(name)
             if found is None:
+                self._experiments = (-math.inf, {})
                 return str(client.create_experiment(name, tags=EXPERIMENT_TAGS, **self._artifact_location(name)))
             if found.lifecycle_stage == "deleted":
                 raise StoreError(
@@ -253,62 +298,21 @@ class Store:
         check_made(self.database)
 
     def _artifact_location(self, experiment: str) -> dict[str, str]:
-        """The absolute artifact location of a new experiment in a local store (MLflow would use a relative path); empty
-        for a server or another database, which then chooses it (for example on S3)."""
+        """The absolute artifact location of a new experiment (MLflow would use a relative path); empty for a server,
+        which chooses it (for example on S3).
+
+        A database has no place for artifacts: the user names one that all machines share. Raises `StoreError`.
+        """
         if self.database is None:
-            return {}
+            if not is_shared_database(self.uri):
+                return {}
+            return {"artifact_location": f"{shared_root(self.shown)}/{experiment_folder(experiment)}"}
         return {"artifact_location": (artifact_root(self.database) / experiment_folder(experiment)).as_uri()}
 
 
 @lru_cache
 def _opened(uri: str) -> Store:
     return Store(uri)
-
-
-def _absolute(uri: str) -> str:
-    """A URI that means the same store in every working directory, and for MLflow and SQLite alike."""
-    if (match := SQLITE.fullmatch(uri)) is None:
-        if problem := _problem_of_uri(uri):
-            raise RequestError(f"The tracking store {access.shown_uri(uri)} cannot be used: {problem}")
-        return uri
-    database, options = Path(match["file"]).absolute(), match["options"] or ""
-    if problem := _problem_of_file(database, options):
-        raise RequestError(
-            f"The tracking store {database}{options} cannot be used: {problem} Move it, or name another store with "
-            "tracking.uri=sqlite:////PATH."
-        )
-    return f"{match['head']}{database}{options}"
-
-
-def _problem_of_uri(uri: str) -> str:
-    if uri.startswith("sqlite"):
-        written = f"sqlite:///{Path.cwd() / 'mlflow.db'}"
-        if ":memory:" in uri or uri.rstrip("/").endswith(":"):
-            return f"a database in memory keeps nothing. Name a file: {written}"
-        return f"a SQLite store is written with the whole path of its file, four strokes in all: {written}"
-    if ("://" not in uri or uri.startswith("file:")) and not uri.startswith(("databricks", "uc")):
-        place = Path(uri.removeprefix("file:").removeprefix("//")).absolute()
-        file = place if place.suffix else place / "mlflow.db"
-        return f"MLflow keeps runs in a database or on a server, not in a folder. Write sqlite:///{file}"
-    return ""
-
-
-def _problem_of_file(database: Path, options: str) -> str:
-    if unquote(str(database)) != str(database):
-        return "MLflow would read the % and the two digits after it as another character."
-    if options and not OPTIONS.fullmatch(options):
-        return "in a URI a ? ends the path, so that no folder or file may have one in its name."
-    if not str(database).isprintable():
-        return "its path has characters that cannot be shown."
-    if len(database.name.encode()) > LONGEST_NAME:
-        return f"the name of its file is longer than {LONGEST_NAME} bytes."
-    try:
-        database.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        pass  # it does not exist yet, or opening it reports the problem
-    except OSError as error:  # a loop of links, or a name or path that is too long
-        return f"{error.strerror}."
-    return ""
 
 
 def load_mlflow() -> None:

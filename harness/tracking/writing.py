@@ -19,6 +19,7 @@ from harness.errors import StoreError, TakenOver
 from harness.machine import user_name
 from harness.records import DatasetSpec, Predictions, RunState, Split
 from harness.tracking.access import shown_uri
+from harness.tracking.background_outbox import BackgroundOutbox
 from harness.tracking.masking import without_secrets
 from harness.tracking.outbox import Outbox
 from harness.tracking.pending_writes import Datasets, File, Metrics, Parameters, Tags, Text, TrainedModel, look
@@ -66,21 +67,32 @@ class RunIdentity:
 
 
 class RunWriter:
-    """Writes one run to the store. When a call returns, its data is on disk (or acknowledged by the server).
+    """Writes one run to the store. When a call returns, its data is on disk (or acknowledged by the server); in the
+    background, when `flush` or `end` returns.
 
     If the store fails, the run continues, and the rest goes to a spool on this machine: see `outbox`.
     """
 
-    def __init__(self, store: Store, identity: RunIdentity, run_id: str | None = None, adding: bool = False) -> None:
+    def __init__(
+        self,
+        store: Store,
+        identity: RunIdentity,
+        run_id: str | None = None,
+        adding: bool = False,
+        background: bool = False,
+    ) -> None:
         """Start a new run; with `run_id` resume that run: it is RUNNING again, and its earlier data stays (`recorded`).
 
-        `adding`: only add data to that run, which has ended; its state and start data do not change.
+        `adding`: only add data to that run, which has ended; its state and start data do not change. `background`: the
+        calls do not wait for the store.
         """
         self.store = store
         self.experiment_id = store.ensure_experiment(identity.experiment)
+        location = None
         if run_id is None:
             with store.connected() as client:
                 run = client.create_run(self.experiment_id, tags=_start_tags(identity), run_name=identity.name)
+            location = str(run.info.artifact_uri)
         self.run_id: str = run.info.run_id if run_id is None else run_id
         self.name = identity.name
         self.identity = identity
@@ -91,7 +103,8 @@ class RunWriter:
             upload_before(store, run_id)  # the spool of an earlier try
             self.earlier = reopen(store, run_id, _start_tags(identity))
         attempt = self.earlier.tries + 1
-        self._delivery = Outbox(Origin(store.uri, self.run_id, identity.name, self.experiment_id, attempt))
+        outbox = Outbox(Origin(store.uri, self.run_id, identity.name, self.experiment_id, attempt), location)
+        self._delivery = BackgroundOutbox(outbox) if background else outbox
         self._has_model = self.earlier.has_model
         self._datasets: dict[str, dict[str, str]] = {}
         self._tables: dict[str, dict[str, str]] = {}
@@ -192,6 +205,16 @@ class RunWriter:
             self._delivery.put(TrainedModel(str(folder)))
         self._has_model = True
 
+    def flush(self) -> None:
+        """Wait until everything is in the store, or in a spool. Raises what a write has raised."""
+        if self._waiting:
+            self.set_tags({})
+        self._delivery.flush()
+
+    def leave(self) -> None:
+        """Write nothing more: another process has the run."""
+        self._delivery.leave()
+
     def end(self, state: RunState) -> None:
         """Record the final state of the run. Raises `NotInStore` if it FINISHED and some results are in a spool."""
         if self._waiting:
@@ -235,7 +258,7 @@ def tracked_run(
     `diff`: log the changes since the commit, without secrets.
     Raises `TakenOver` if another process has resumed the run; from then on nothing is written.
     """
-    writer = RunWriter(store, identity, run_id)
+    writer = RunWriter(store, identity, run_id, background=not store.is_local)
     try:
         if diff and (changes := code_state().diff):
             masked, count = without_secrets(shown_uri(changes))
@@ -248,7 +271,9 @@ def tracked_run(
         writer.log_text("code/packages.txt", installed_packages())
         with _system_metrics(store, writer.run_id) if system_metrics else nullcontext():
             yield writer
+        writer.flush()
     except TakenOver:
+        writer.leave()
         raise  # the process that has taken over the run records its end
     except KeyboardInterrupt as interruption:
         with suppress(TakenOver):  # the interrupt must be raised, or the worker would start its next job

@@ -17,6 +17,7 @@ from pathlib import Path
 START_SECONDS = 180
 STOP_SECONDS = 20
 HOST = "127.0.0.1"
+LOG = "server.log"
 
 # Addresses of this machine are opened without a proxy.
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -46,16 +47,28 @@ def running(
     port: int | None = None,
 ) -> Iterator[str]:
     """Run `mlflow ARGUMENTS` in `folder`, and wait until it answers at the path `ready`. Gives its address."""
-    if port is None:
-        with socket.socket() as probe:
-            probe.bind((HOST, 0))
-            port = probe.getsockname()[1]
+    port = free_port() if port is None else port
+    process = start(arguments, folder, environment, port)
+    try:
+        wait_for(process, f"http://{HOST}:{port}{ready}", folder / LOG)
+        yield f"http://{HOST}:{port}"
+    finally:
+        stop(process)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def start(arguments: Sequence[str], folder: Path, environment: Mapping[str, str], port: int) -> subprocess.Popen[bytes]:
+    """Start `mlflow ARGUMENTS` in `folder`, as the leader of a process group; it writes into `LOG` there."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
     # As in an activated environment: `mlflow models serve` starts the `uvicorn` on PATH.
     inherited["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    log = folder / "server.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
+    with (folder / LOG).open("ab") as output:
+        return subprocess.Popen(
             [sys.executable, "-m", "mlflow", *arguments, "--host", HOST, "--port", str(port)],
             cwd=folder,
             env={**inherited, "MLFLOW_DISABLE_TELEMETRY": "true", **environment},
@@ -64,14 +77,9 @@ def running(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    try:
-        _wait(process, f"http://{HOST}:{port}{ready}", log)
-        yield f"http://{HOST}:{port}"
-    finally:
-        _stop(process)
 
 
-def _wait(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
+def wait_for(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -83,7 +91,7 @@ def _wait(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
     raise AssertionError(f"{process.args} {how}. The end of its log:\n{log.read_text()[-3000:]}")
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
     try:
         if alive(process):
             os.killpg(process.pid, signal.SIGTERM)

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -252,7 +253,7 @@ class Busy(http.server.BaseHTTPRequestHandler):
 
 
 def test_a_server_is_asked_again_twice_and_as_often_as_mlflow_does_while_something_trains(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delenv(access.RETRIES, raising=False)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
@@ -274,12 +275,28 @@ def test_a_server_is_asked_again_twice_and_as_often_as_mlflow_does_while_somethi
                 with access.retries(access.USUAL):
                     assert asked(store) == 3
             assert asked(store) == 3
+            with access.retries(access.WHILE_TRAINING), ThreadPoolExecutor(1) as another:
+                assert another.submit(asked, store).result() == 3  # whoever waits there may outlive this block
             monkeypatch.setenv(access.RETRIES, "1")
             with access.retries(access.WHILE_TRAINING):
                 assert asked(store) == 2  # the user's word goes first
+            assert caplog.messages == [
+                f"The tracking server {store.uri[7:]} does not work: it answers with the error 503. It is asked again, "
+                "with growing pauses."
+            ]
+            monkeypatch.setattr(Busy, "do_GET", Slow.do_GET)
+            monkeypatch.setattr(Busy, "do_POST", Slow.do_GET)
+            store.client.search_experiments(max_results=1)
+            assert caplog.messages[1:] == [f"The tracking server {store.uri[7:]} answers again."]
         finally:
             server.shutdown()
             serving.join()
+
+
+def test_a_wrong_variable_is_not_taken_for_the_fault_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0.3")
+    with pytest.raises(StoreError, match=r"has a wrong value for MLflow.*0\.3.*MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR"):
+        Store("http://127.0.0.1:9").ensure_experiment("x")
 
 
 @pytest.fixture

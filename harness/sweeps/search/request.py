@@ -23,13 +23,11 @@ from harness.sweeps.search.pruning import rungs
 from harness.sweeps.search.samplers import MOST_LISTED
 from harness.sweeps.search.trials import Trials
 from harness.tracking.models import run_artifact
-from harness.tracking.selection import JOBS_TAG, KIND_TAG, SWEEP, SWEEP_FINGERPRINT_TAG, SWEPT_TAG, bounded
+from harness.tracking.selection import JOBS_TAG, KIND_TAG, SEARCH_TAG, SWEEP, SWEEP_FINGERPRINT_TAG, SWEPT_TAG, bounded
 from harness.tracking.store import Store
 from harness.tracking.writing import RunIdentity
 from harness.untrusted import read_text
 
-SEARCH_TAG = "harness.search"
-"""On the parent run of a search: its settings, as JSON."""
 SEARCH_FILE = "search.json"
 """An artifact of the parent run: the overrides of the search, for machines that join it."""
 MOST_BYTES = 1_000_000
