@@ -57,7 +57,7 @@ def finish(search: SearchRequest, trials: Trials, parent: RunWriter, state: RunS
 
 def log_figures(trials: Trials, parent: RunWriter) -> None:
     """Log the figures of a search, if there are trials to draw."""
-    from harness.figures import search as figures
+    from harness.figures import search_figures as figures
     from harness.sweeps.search.importance import search_view
 
     view = search_view(trials)
@@ -132,7 +132,7 @@ def result_lines(search: SearchRequest, trials: Trials) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Figure:
+class WinnerFigure:
     """A measure of a winner under the seeds of the search and under fresh ones, as fractions."""
 
     trial: int
@@ -153,7 +153,7 @@ def _confirm(
     found: list[list[RunRecord]] = []
     train_again(search.store, rows, seeds, (), found.extend)
     shown = [
-        Figure(trial.number, measure,
+        WinnerFigure(trial.number, measure,
                [] if measure in FRESH_ONLY else _values(list(trial.runs.values()), metric), _values(fresh, metric))
         for trial, fresh in zip(winners, found, strict=True)
         for measure, (metric, _) in MEASURES.items()
@@ -170,7 +170,7 @@ def _values(runs: Sequence[RunRecord], metric: str) -> list[float]:
     return [run.metrics[metric] for run in runs if run.state is RunState.FINISHED and metric in run.metrics]
 
 
-def confirmed_lines(figures: Sequence[Figure]) -> list[str]:
+def confirmed_lines(figures: Sequence[WinnerFigure]) -> list[str]:
     """A table of the winners: what the search saw, what fresh seeds show, and the difference."""
     rows = []
     for figure in figures:

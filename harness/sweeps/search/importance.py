@@ -12,8 +12,8 @@ from optuna.trial import create_trial
 
 from harness.analysis.settings import headings
 from harness.config.search import Space, Value
-from harness.figures.search import Axis, SearchPoint, SearchView
-from harness.sweeps.search.objective import Outcome
+from harness.figures.search_figures import SearchAxis, SearchPoint, SearchView
+from harness.sweeps.search.objective import TrialScores
 from harness.sweeps.search.optuna_samplers import distribution
 from harness.sweeps.search.trials import Trials
 
@@ -47,12 +47,12 @@ def search_view(trials: Trials) -> SearchView:
     """What the figures of a search show: its trials under all of their seeds."""
     objective, space = trials.objective(), trials.space
     every = sorted(trials.by_number.values(), key=lambda trial: trial.number)
-    whole: list[tuple[int, Outcome]] = [
+    whole: list[tuple[int, TrialScores]] = [
         (place, outcome) for place, trial in enumerate(every)
         if not trial.failed and (outcome := trial.outcome(trials.seeds)).whole
     ]  # fmt: skip
     names = headings(list(space))
-    axes = tuple(Axis(names[key], dimension.choices, dimension.log) for key, dimension in space.items())
+    axes = tuple(SearchAxis(names[key], dimension.choices, dimension.log) for key, dimension in space.items())
     began = min((run.started for trial in every for run in trial.runs.values()), default=None)
     points, best, value = [], [], math.nan
     for place, outcome in whole:

@@ -12,7 +12,7 @@ from statistics import median
 from harness.config.search import SearchConfig
 from harness.errors import PAUSED
 from harness.records import RunRecord, RunState
-from harness.sweeps.search.objective import Objective, Outcome, Scores
+from harness.sweeps.search.objective import Objective, Scores, TrialScores
 from harness.tracking.reading import read_series
 from harness.tracking.selection import ERROR_TYPE_TAG
 from harness.tracking.store import Store
@@ -81,7 +81,7 @@ class Pruner:
         return objective.values(mean), objective.violation(mean)
 
     def _objective(self, scores: Mapping[str, Scores]) -> Objective:
-        outcomes = [Outcome(place, (of,), whole=True) for place, of in enumerate(scores.values())]
+        outcomes = [TrialScores(place, (of,), whole=True) for place, of in enumerate(scores.values())]
         return Objective(self._settings, 1, outcomes)
 
     def ranked(self, scores: Mapping[str, Scores]) -> list[str]:

@@ -51,7 +51,7 @@ class Sampler(Protocol):
 def make_sampler(settings: SearchConfig, space: Space, objectives: int) -> Sampler:
     """The sampler that the settings name."""
     own: Mapping[str, Callable[[Space, int], Sampler]] = {
-        "random": Random, "sobol": Sobol, "grid": Grid, "cmaes": CmaEs
+        "random": Random, "sobol": Sobol, "grid": EveryCombination, "cmaes": CmaEs
     }  # fmt: skip
     if settings.sampler in own:
         return own[settings.sampler](space, settings.study_seed)
@@ -92,7 +92,7 @@ class Sobol:
         """What other trials came to changes nothing."""
 
 
-class Grid:
+class EveryCombination:
     """Every combination once, in random order. Its space must be finite (see `request.check_grid`)."""
 
     def __init__(self, space: Space, seed: int) -> None:

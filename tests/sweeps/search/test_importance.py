@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from harness.config.search import Dimension, SearchConfig, Space
-from harness.figures import search as figures
+from harness.figures import search_figures as figures
 from harness.records import RunRecord, RunState
 from harness.sweeps.search.importance import importance, search_view
 from harness.sweeps.search.objective import METRICS

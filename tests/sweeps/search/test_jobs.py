@@ -18,10 +18,10 @@ from harness.sweeps.claims import Claims
 from harness.sweeps.finalize import compared
 from harness.sweeps.job import PAUSE_TAG
 from harness.sweeps.search.ending import as_csv
-from harness.sweeps.search.jobs import SearchJobs, seconds_trained
 from harness.sweeps.search.objective import METRICS, Objective
 from harness.sweeps.search.pruning import Pruner, rungs
 from harness.sweeps.search.samplers import make_sampler
+from harness.sweeps.search.search_jobs import SearchJobs, seconds_trained
 from harness.sweeps.search.trials import Trials, ranges
 from harness.sweeps.worker import Job
 from harness.tracking.reading import read_runs

@@ -23,11 +23,11 @@ from harness.sweeps.progress import SweepDisplay
 from harness.sweeps.recorded_jobs import FILE as JOBS_FILE
 from harness.sweeps.recorded_jobs import as_text, recorded_jobs
 from harness.sweeps.search.ending import finish, show_result
-from harness.sweeps.search.jobs import SearchJobs, seconds_trained
 from harness.sweeps.search.objective import Objective
 from harness.sweeps.search.pruning import Pruner, rungs
 from harness.sweeps.search.request import SEARCH_FILE, SearchRequest
 from harness.sweeps.search.samplers import make_sampler
+from harness.sweeps.search.search_jobs import SearchJobs, seconds_trained
 from harness.sweeps.search.trials import Trials
 from harness.sweeps.watch import follow, watched
 from harness.sweeps.worker_pool import WorkerPool

@@ -19,7 +19,7 @@ from harness.sweeps.launch import (
 from harness.sweeps.progress import SweepDisplay
 from harness.sweeps.search.ending import tell
 from harness.sweeps.search.request import compose_search, make_request
-from harness.sweeps.search.runner import plan_lines, run_search
+from harness.sweeps.search.search_runner import plan_lines, run_search
 from harness.tracking.access import holds_secret
 from harness.tracking.store import Store, open_store
 

@@ -20,7 +20,7 @@ _COLOURS = "viridis"
 
 
 @dataclass(frozen=True)
-class Axis:
+class SearchAxis:
     """A setting that was searched over: its name, its `choices` (empty: numbers), and whether it is logarithmic."""
 
     name: str
@@ -51,7 +51,7 @@ class SearchView:
     """The trials of a search by number. `goal` names the objective; `best` has its value so far after each trial, NaN
     where no trial met the constraint. `importance` are shares by measure and axis; `remark` says how sure they are."""
 
-    axes: tuple[Axis, ...]
+    axes: tuple[SearchAxis, ...]
     points: tuple[SearchPoint, ...]
     goal: str
     best: tuple[float, ...]
@@ -192,7 +192,7 @@ def _scatter(axes: Axes, view: SearchView, xs: Any, ys: Any, colours: Sequence[f
     return shown
 
 
-def _scale(axes: Axes, axis: Axis, along: str, labelled: bool = True) -> None:
+def _scale(axes: Axes, axis: SearchAxis, along: str, labelled: bool = True) -> None:
     """Scale, ticks and name of a setting along `x` or `y`."""
     if axis.choices:
         ticks = range(len(axis.choices))
