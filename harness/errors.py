@@ -104,6 +104,13 @@ class SweepFailed(HarnessError):
     """A sweep ended with failed runs."""
 
 
+class Paused(KeyboardInterrupt):
+    """A search has paused this run after an epoch; it may be resumed from there."""
+
+
+PAUSED = Paused.__name__
+
+
 class Terminated(KeyboardInterrupt):
     """The process received the signal `number`, SIGTERM or SIGHUP. Unwinds the stack as Ctrl-C does."""
 

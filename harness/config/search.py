@@ -11,6 +11,7 @@ from harness.config.traits import setting
 from harness.errors import ConfigError, StoreError
 
 SAMPLERS = ("tpe", "random", "cmaes", "nsga2", "grid", "sobol")
+PRUNERS = ("none", "median", "halving")
 OBJECTIVES = ("gap", "accuracy", "loss", "pareto")
 USUAL_TRIALS = 50
 """How many trials a search has if neither `trials` nor `time` is given."""
@@ -31,6 +32,7 @@ class SearchConfig:
     racing: bool = True
     objective: str = setting("gap", choices=OBJECTIVES)
     within: float = setting(2.0, at_least=0)
+    pruner: str = setting("none", choices=PRUNERS)
     confirm: int = setting(5, at_least=0)
     study_seed: int = setting(0, at_least=0, at_most=2**32 - 1)
 

@@ -29,10 +29,9 @@ from harness.sweeps.plan import SweepPlan, plan_sweep
 from harness.sweeps.progress import SweepDisplay
 from harness.sweeps.recorded_jobs import RecordedJobs, present_code, read_jobs
 from harness.sweeps.runner import SweepRequest, train
-from harness.sweeps.search.request import SEARCH_TAG
 from harness.tracking.models import find_sweep
 from harness.tracking.reading import cached_reads
-from harness.tracking.selection import CONFIRMS_TAG, OVERRIDES_TAG, SWEEP_FINGERPRINT_TAG
+from harness.tracking.selection import CONFIRMS_TAG, OVERRIDES_TAG, SEARCH_TAG, SWEEP_FINGERPRINT_TAG
 from harness.tracking.store import Store
 from harness.tracking.writing import RunIdentity, RunWriter
 from harness.user_code import check_allowed

@@ -160,7 +160,7 @@ def _train(request: argparse.Namespace, display: RunDisplay, callbacks: Sequence
 def _sweep(request: argparse.Namespace, report: Report, show_plan: ShowPlan) -> tuple[Store, str]:
     """The store and the id of the parent run; an empty id with `--plan`, which trains nothing."""
     if chooses_search(request.overrides):
-        from harness.sweeps.search.launch import launch_search
+        from harness.sweeps.search.search_launch import launch_search
 
         return launch_search(request)
     display, where = SweepDisplay(), (request.config_name or CONFIG_NAME, request.config_dir)

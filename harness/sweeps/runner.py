@@ -18,7 +18,7 @@ from harness.records import RunRecord, RunState
 from harness.sweeps.claims import ClaimedJobs, Claims, jobs_elsewhere
 from harness.sweeps.finalize import Report, finish_parent, in_words_spooled, print_result, raise_if_unfinished
 from harness.sweeps.forecast import Forecast
-from harness.sweeps.job import JOB_SETTING, PARENT_SETTING
+from harness.sweeps.job import DEFAULT_OBJECTIVE, JOB_SETTING, PARENT_SETTING, Objective, objective_of
 from harness.sweeps.launcher import ADDRESS, plan_workers, workers_for
 from harness.sweeps.lease import Holder, Lease, holder_of, is_held, new_parent, take_lease, take_over
 from harness.sweeps.lost_jobs import close_failed, end_runs, job_number, record_failure
@@ -313,6 +313,8 @@ def train(
         pool.record = lambda number, failure: None if is_lost() else record(number, failure)
         if sweep.chooses_jobs:
             pool.source_of = partial(ClaimedJobs, claims, sweep.config.retries, waits, display.say)
+        else:  # another sweeper needs to know what a job has come to
+            pool.value_of = partial(_objective, parent.store, parent.run_id)
     interrupted = False
     with (
         display.live(parent.name, len(plan.jobs), before, len(due), len(plan.reused)),
@@ -337,6 +339,11 @@ def train(
                 runs = [run for run in runs if not (run.state is RunState.RUNNING and job_number(run) in elsewhere)]
                 end_runs(parent, runs, jobs, sweep.config, failures, interrupted)
                 _record_unopened(parent, runs, before, failures or {})
+
+
+def _objective(store: Store, parent_id: str, number: int) -> Objective:
+    run = one_a_job(read_runs(store, parent_id=parent_id, job=number)).get(number)
+    return None if run is None else objective_of(run.metrics, DEFAULT_OBJECTIVE)
 
 
 def _record_unopened(

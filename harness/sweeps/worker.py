@@ -161,8 +161,7 @@ def carry_out(job: Job) -> Failure | None:
             )
         if isinstance(done._return_value, Exception):
             raise done._return_value
-        assert done._return_value is None or isinstance(done._return_value, Failure)
-        return done._return_value
+        return done._return_value if isinstance(done._return_value, Failure) else None
     except KeyboardInterrupt:
         return None
     except Exception as error:  # noqa: BLE001 - Hydra's own, of any kind: reported as the failure of this job

@@ -68,6 +68,8 @@ class WorkerPool:
         self.failures: dict[int, Failure] = {}
         """Why a job failed in its last try, by its number."""
         self.record: Record | None = None
+        self.value_of: Callable[[int], object] = lambda number: None
+        """What a job that has ended returns to Hydra's sweeper, by its number."""
         self.source_of: Callable[[Sequence[Job]], JobSource] = JobList
         """Makes the source of the jobs that `work` gets."""
         self._config = config
@@ -120,7 +122,10 @@ class WorkerPool:
             raise error
         if self._gave_up is not None:
             raise SweepFailed(self._gave_up)
-        return [JobReturn(overrides=job.overrides, status=JobStatus.COMPLETED) for job in jobs]
+        return [
+            JobReturn(overrides=job.overrides, status=JobStatus.COMPLETED, _return_value=self.value_of(job.number))
+            for job in jobs
+        ]
 
     def end(self) -> None:
         """End the workers; a job that still runs is stopped at once."""

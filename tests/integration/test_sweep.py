@@ -154,7 +154,7 @@ def test_train_with_the_multirun_flag_anywhere_is_a_sweep(arguments: list[str]) 
     flagged = launch._parse(arguments, multirun=False)
     plain = launch._parse([item for item in arguments if item not in ("-m", "--multirun")], multirun=True)
     assert flagged.multirun
-    assert launch._command_line(flagged) == launch._command_line(plain)
+    assert launch.command_line(flagged) == launch.command_line(plain)
 
 
 def test_a_sweep_of_studies_has_the_grid_of_each_with_any_launcher(new_project: NewProject, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.errors import RequestError
-from harness.sweeps.launch import _command_line, _parse
+from harness.sweeps.launch import _parse, command_line
 
 
 @pytest.mark.parametrize(
@@ -28,18 +28,18 @@ def test_a_line_asks_for_one_run_or_a_sweep_or_an_answer(arguments: list[str], m
 
 
 def test_train_with_the_multirun_flag_is_the_same_request_as_sweep() -> None:
-    flagged = _command_line(_parse(["model=cnn", "-m", "seed=0,1"], multirun=False))
-    assert flagged == _command_line(_parse(["model=cnn", "seed=0,1"], multirun=True))
+    flagged = command_line(_parse(["model=cnn", "-m", "seed=0,1"], multirun=False))
+    assert flagged == command_line(_parse(["model=cnn", "seed=0,1"], multirun=True))
     assert flagged == ["--multirun", "model=cnn", "seed=0,1"]
 
 
 def test_flags_reach_hydra_before_the_overrides_wherever_they_stood() -> None:
-    line = _command_line(_parse(["seed=1", "--config-dir", "mine", "model=own"], multirun=False), ["last=1"])
+    line = command_line(_parse(["seed=1", "--config-dir", "mine", "model=own"], multirun=False), ["last=1"])
     assert line == ["--config-dir", "mine", "seed=1", "model=own", "last=1"]
 
 
 def test_an_experiment_may_be_asked_for_in_hydras_spelling_of_an_addition() -> None:
-    assert _command_line(_parse(["+experiments=demo"], multirun=False)) == ["experiments=demo"]
+    assert command_line(_parse(["+experiments=demo"], multirun=False)) == ["experiments=demo"]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_flags_of_ours_never_reach_hydra(
 ) -> None:
     request = _parse(arguments, multirun=True)
     assert (request.plan, request.watch, request.overrides) == (plan, watched, rest)
-    assert not {"--plan", "--watch"} & set(_command_line(request))
+    assert not {"--plan", "--watch"} & set(command_line(request))
 
 
 @pytest.mark.parametrize("flag", ["--plan", "--watch"])

@@ -21,6 +21,7 @@ from harness.sweeps.search.objective import METRICS
 from harness.sweeps.search.request import SearchRequest
 from harness.sweeps.search.trials import Trial, Trials
 from harness.tabular import text_table
+from harness.terminal import console
 from harness.tracking.reading import cached_reads, sweep_runs
 from harness.tracking.writing import RunWriter
 
@@ -42,6 +43,8 @@ def finish(search: SearchRequest, trials: Trials, parent: RunWriter, state: RunS
     winners = trials.objective().winners
     parent.log_text(TRIALS_FILE, as_csv(trials))
     parent.set_tags({"harness.search.best": " ".join(map(str, winners))})
+    if search.config.figures != "none":
+        log_figures(trials, parent)
     ended = [
         PlannedJob(trial.number * trials.seeds + place, run.name, (), search.config, "", run)
         for trial in trials.by_number.values()
@@ -52,16 +55,39 @@ def finish(search: SearchRequest, trials: Trials, parent: RunWriter, state: RunS
     finish_parent(parent, SweepPlan(tuple(ended), search.swept), state, lambda comparison: None, display)
 
 
+def log_figures(trials: Trials, parent: RunWriter) -> None:
+    """Log the figures of a search, if there are trials to draw."""
+    from harness.figures import search_figures as figures
+    from harness.sweeps.search.importance import search_view
+
+    view = search_view(trials)
+    if not figures.is_drawable(view):
+        return
+    drawn = {
+        "best_so_far": figures.draw_best_so_far, "slices": figures.draw_slices, "parallel": figures.draw_parallel,
+        "importance": figures.draw_importance, "contour": figures.draw_contour,
+    }  # fmt: skip
+    for name, draw in drawn.items():
+        if name != "contour" or len(view.axes) > 1:
+            parent.log_figure(f"search_{name}.png", draw(view, parent.name))
+
+
 def show_result(search: SearchRequest, trials: Trials, parent: RunRecord, display: SweepDisplay) -> None:
     """Show the best trials, and train the winner (or the front) again under fresh seeds."""
-    for line in result_lines(search, trials):
-        display.say(line)
+    tell(result_lines(search, trials))
     winners = [trials.by_number[number] for number in trials.objective().winners]
     with cached_reads(search.store):
         runs = sweep_runs(search.store, parent.run_id)
         comparison = compared(runs, parent.run_id, search.swept, parent.name)
     if search.settings.confirm and winners and comparison is not None:
         _confirm(search, trials, winners, comparison, display)
+
+
+def tell(lines: Sequence[str]) -> None:
+    """Print results: on stdout, while progress is on stderr."""
+    where = console()
+    for line in lines:
+        where.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def result_lines(search: SearchRequest, trials: Trials) -> list[str]:
@@ -106,7 +132,7 @@ def result_lines(search: SearchRequest, trials: Trials) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Figure:
+class WinnerFigure:
     """A measure of a winner under the seeds of the search and under fresh ones, as fractions."""
 
     trial: int
@@ -127,13 +153,12 @@ def _confirm(
     found: list[list[RunRecord]] = []
     train_again(search.store, rows, seeds, (), found.extend)
     shown = [
-        Figure(trial.number, measure,
+        WinnerFigure(trial.number, measure,
                [] if measure in FRESH_ONLY else _values(list(trial.runs.values()), metric), _values(fresh, metric))
         for trial, fresh in zip(winners, found, strict=True)
         for measure, (metric, _) in MEASURES.items()
     ]  # fmt: skip
-    for line in confirmed_lines(shown):
-        display.say(line)
+    tell(confirmed_lines(shown))
 
 
 def _row_of(comparison: Comparison, trial: Trial) -> Row:
@@ -145,7 +170,7 @@ def _values(runs: Sequence[RunRecord], metric: str) -> list[float]:
     return [run.metrics[metric] for run in runs if run.state is RunState.FINISHED and metric in run.metrics]
 
 
-def confirmed_lines(figures: Sequence[Figure]) -> list[str]:
+def confirmed_lines(figures: Sequence[WinnerFigure]) -> list[str]:
     """A table of the winners: what the search saw, what fresh seeds show, and the difference."""
     rows = []
     for figure in figures:

@@ -18,7 +18,7 @@ from harness.sweeps.lease import LeaseWatch, holder_of
 from harness.sweeps.progress import SweepDisplay
 from harness.sweeps.recorded_jobs import RecordedJobs
 from harness.sweeps.search.request import SearchRequest, compose_search, make_request, read_words
-from harness.sweeps.search.runner import ENDLESS, run_search, train_trials, trials_of
+from harness.sweeps.search.search_runner import ENDLESS, run_search, train_trials, trials_of
 from harness.tracking.store import Store
 from harness.tracking.writing import RunIdentity, RunWriter
 
@@ -32,6 +32,7 @@ def join_search(
 
     Raises `RequestError` if settings or data differ here; nothing is written then.
     """
+    display = SweepDisplay(display.console, splits=("train", "val"))
     flags = [] if config_dir is None else ["--config-dir", config_dir]
     hydra = [item for item in overrides if item.lstrip("+").startswith("hydra")]
     words = [*read_words(store, parent), *overrides]

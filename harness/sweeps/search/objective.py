@@ -25,7 +25,7 @@ Scores = Mapping[str, float]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrialScores:
     """The scores of a trial under the seeds that have ended; `whole`: all of its seeds have."""
 
     number: int
@@ -47,7 +47,7 @@ def scores_of(run: RunRecord) -> Scores | None:
 class Objective:
     """What `search.objective` asks for, over the given outcomes of trials."""
 
-    def __init__(self, settings: SearchConfig, seeds: int, outcomes: Sequence[Outcome]) -> None:
+    def __init__(self, settings: SearchConfig, seeds: int, outcomes: Sequence[TrialScores]) -> None:
         self._name, self._within, self._seeds = settings.objective, settings.within / 100, seeds
         self._outcomes = outcomes
         self._whole = {outcome.number: outcome.mean for outcome in outcomes if outcome.whole}
@@ -92,7 +92,7 @@ class Objective:
         pairs = list(zip(self.values(one), self.values(other), strict=True))
         return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
 
-    def cannot_win(self, outcome: Outcome) -> str:
+    def cannot_win(self, outcome: TrialScores) -> str:
         """Why a trial with some seeds left is behind, whatever they bring; empty if it may still win."""
         if outcome.whole or not outcome.seeds:
             return ""

@@ -56,7 +56,7 @@ class OptunaSampler:
         known = {before: told for before, told in self._told.items() if before < number}
         changed = any(
             key not in known or known[key].settings != added.settings
-            or (added != known[key] and (added.values is not None or added.failed))
+            or (added != known[key] and (added.values is not None or added.failed or known[key].epochs is not None))
             for key, added in self._added.items()
         )  # fmt: skip
         if changed:
@@ -69,12 +69,20 @@ class OptunaSampler:
             self._added[key] = known[key]
 
     def _add(self, told: Told) -> None:
-        state = TrialState.FAIL if told.failed else TrialState.RUNNING if told.values is None else TrialState.COMPLETE
+        has_paused = told.epochs is not None and self._objectives == 1 and told.values is not None
+        state = (
+            TrialState.PRUNED if has_paused
+            else TrialState.FAIL if told.failed or told.epochs is not None
+            else TrialState.RUNNING if told.values is None
+            else TrialState.COMPLETE
+        )  # fmt: skip
         params = {key: self._internal(key, value) for key, value in told.settings.items()}
         self._study.add_trial(
             create_trial(
-                state=state, values=told.values, params=params, distributions=self._distributions,
+                state=state, values=told.values if told.epochs is None else None,
+                params=params, distributions=self._distributions,
                 constraints={CONSTRAINT: told.violation} if told.values is not None else None,
+                intermediate_values={told.epochs or 0: (told.values or (0.0,))[0]} if has_paused else None,
                 system_attrs={Population._get_generation_key(): told.number // POPULATION},
             )
         )  # fmt: skip
@@ -84,7 +92,7 @@ class OptunaSampler:
         if told.failed:
             self._study.tell(told.number, state=TrialState.FAIL)
             return
-        trial = OptunaTrial(self._study, self._study.trials[told.number]._trial_id)
+        trial = OptunaTrial(self._study, self._study.get_trials(deepcopy=False)[told.number]._trial_id)
         trial.set_constraint(CONSTRAINT, told.violation)
         self._study.tell(trial, list(told.values or ()))
 

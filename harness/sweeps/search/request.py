@@ -19,20 +19,19 @@ from harness.records import RunRecord
 from harness.sweeps.launcher import ADDRESS
 from harness.sweeps.plan import SweepPlan, plan_sweep
 from harness.sweeps.run_names import sweep_name
+from harness.sweeps.search.pruning import rungs
 from harness.sweeps.search.samplers import MOST_LISTED
 from harness.sweeps.search.trials import Trials
 from harness.tracking.models import run_artifact
-from harness.tracking.selection import JOBS_TAG, KIND_TAG, SWEEP, SWEEP_FINGERPRINT_TAG, SWEPT_TAG, bounded
+from harness.tracking.selection import JOBS_TAG, KIND_TAG, SEARCH_TAG, SWEEP, SWEEP_FINGERPRINT_TAG, SWEPT_TAG, bounded
 from harness.tracking.store import Store
 from harness.tracking.writing import RunIdentity
 from harness.untrusted import read_text
 
-SEARCH_TAG = "harness.search"
-"""On the parent run of a search: its settings, as JSON."""
 SEARCH_FILE = "search.json"
 """An artifact of the parent run: the overrides of the search, for machines that join it."""
 MOST_BYTES = 1_000_000
-SAME_STUDY = ("sampler", "seeds", "objective", "within", "study_seed")
+SAME_STUDY = ("sampler", "seeds", "objective", "within", "pruner", "study_seed")
 """Settings of a search that decide its trials. With others, it is another search; `trials`, `time` and so on may
 change."""
 
@@ -148,6 +147,11 @@ def compose_search(
         raise ConfigError(f"search=grid: {why}. Use range(...) or choice(...), or another sampler such as search=tpe.")
     if settings.sampler == "nsga2" and settings.seeds and size == 1:
         raise ConfigError("search=nsga2: the space has one configuration.")
+    if settings.pruner != "none" and "regime.epochs" in given.space:
+        raise ConfigError(
+            f"search.pruner={settings.pruner}: compares trials after the same epochs, so regime.epochs must have one "
+            "value. Give one, or use search.pruner=none."
+        )
     jobs = SweepJobs(tuple(_examples(given)), (*given.space, "seed"), given.launcher, hydra=given.hydra)
     configs = check_sweep(jobs, config_name, config_dir)
     for config in configs:
@@ -158,6 +162,11 @@ def compose_search(
                 "regime=validated, for thirty epochs)."
             )
         check_images(config.model, image_shape(config.dataset))
+        if settings.pruner != "none" and not rungs(settings, config.regime.epochs):
+            raise ConfigError(
+                f"search.pruner={settings.pruner}: regime.epochs={config.regime.epochs} are too few to pause in "
+                "between. Use at least 2, or search.pruner=none."
+            )
     return given, jobs, configs
 
 
@@ -167,11 +176,15 @@ def make_request(
 ) -> SearchRequest:  # fmt: skip
     """The request of a composed search."""
     plan = plan_sweep(jobs, configs, store)
-    study = json.dumps([
-        [[key, asdict(dimension)] for key, dimension in given.space.items()],
-        {key: value for key, value in asdict(given.settings).items() if key in SAME_STUDY}, given.seed,
-    ])  # fmt: skip
+    own = {key: value for key, value in _differing(given.settings, SearchConfig()).items() if key in SAME_STUDY}
+    space = [[key, _differing(dimension, Dimension())] for key, dimension in given.space.items()]
+    study = json.dumps([space, own, given.seed])
     return SearchRequest(store, given, overrides, SearchPlan(plan.jobs, plan.swept, study=study), check, start)
+
+
+def _differing(one: SearchConfig | Dimension, usual: SearchConfig | Dimension) -> dict[str, Any]:
+    """The values that are not the usual ones: a setting that is added later leaves earlier searches the same."""
+    return {key: value for key, value in asdict(one).items() if value != getattr(usual, key)}
 
 
 def _examples(given: SpaceOfWords) -> list[tuple[str, ...]]:

@@ -33,6 +33,8 @@ class Told:
     values: tuple[float, ...] | None = None
     violation: float = 0.0
     failed: bool = False
+    epochs: int | None = None
+    """Of a trial that has paused: the epochs so far; its values are those after them."""
 
 
 class Sampler(Protocol):
@@ -49,7 +51,7 @@ class Sampler(Protocol):
 def make_sampler(settings: SearchConfig, space: Space, objectives: int) -> Sampler:
     """The sampler that the settings name."""
     own: Mapping[str, Callable[[Space, int], Sampler]] = {
-        "random": Random, "sobol": Sobol, "grid": Grid, "cmaes": CmaEs
+        "random": Random, "sobol": Sobol, "grid": EveryCombination, "cmaes": CmaEs
     }  # fmt: skip
     if settings.sampler in own:
         return own[settings.sampler](space, settings.study_seed)
@@ -90,7 +92,7 @@ class Sobol:
         """What other trials came to changes nothing."""
 
 
-class Grid:
+class EveryCombination:
     """Every combination once, in random order. Its space must be finite (see `request.check_grid`)."""
 
     def __init__(self, space: Space, seed: int) -> None:
@@ -153,7 +155,12 @@ class CmaEs:
     def _worth(trials: Sequence[Told]) -> list[float]:
         """The place of each trial of a generation, the best first: the method uses no more than the order."""
         keys = [
-            (trial.values is None, max(trial.violation, 0.0), trial.values[0] if trial.values else 0.0)
+            (
+                trial.values is None,
+                trial.epochs is not None,
+                max(trial.violation, 0.0),
+                trial.values[0] if trial.values else 0.0,
+            )
             for trial in trials
         ]
         return [float(sorted(keys).index(key)) for key in keys]

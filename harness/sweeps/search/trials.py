@@ -15,7 +15,7 @@ from harness.composing import as_written
 from harness.config.search import SearchConfig, Space, Value, checked, words
 from harness.errors import StoreError
 from harness.records import RunRecord, RunState
-from harness.sweeps.search.objective import Objective, Outcome, scores_of
+from harness.sweeps.search.objective import Objective, TrialScores, scores_of
 from harness.sweeps.search.samplers import Told
 
 PARAMETER = re.compile(r"trial\.(0|[1-9][0-9]{0,6})")
@@ -33,15 +33,15 @@ class Trial:
     basis: str = ""
     runs: dict[int, RunRecord] = field(default_factory=dict)
     failed: bool = False
-    _whole: Outcome | None = None
+    _whole: TrialScores | None = None
 
-    def outcome(self, seeds: int) -> Outcome:
+    def outcome(self, seeds: int) -> TrialScores:
         """Its scores under the seeds that have ended."""
         if self._whole is not None:
             return self._whole
         ended = [self.runs[place] for place in sorted(self.runs) if self.runs[place].state is RunState.FINISHED]
         scores = tuple(one for run in ended if (one := scores_of(run)) is not None)
-        found = Outcome(self.number, scores, whole=len(scores) == seeds)
+        found = TrialScores(self.number, scores, whole=len(scores) == seeds)
         self._whole = found if found.whole else None
         return found
 

@@ -9,18 +9,23 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from mlflow.entities import Metric
 
 from harness.config.search import Dimension, SearchConfig, Space
+from harness.errors import PAUSED, StoreError
 from harness.records import RunRecord
 from harness.sweeps.claims import Claims
+from harness.sweeps.finalize import compared
+from harness.sweeps.job import PAUSE_TAG
 from harness.sweeps.search.ending import as_csv
-from harness.sweeps.search.jobs import SearchJobs, seconds_trained
 from harness.sweeps.search.objective import METRICS, Objective
+from harness.sweeps.search.pruning import Pruner, rungs
 from harness.sweeps.search.samplers import make_sampler
+from harness.sweeps.search.search_jobs import SearchJobs, seconds_trained
 from harness.sweeps.search.trials import Trials, ranges
 from harness.sweeps.worker import Job
 from harness.tracking.reading import read_runs
-from harness.tracking.selection import JOB_TAG, KIND_TAG, PARENT_TAG, RUN
+from harness.tracking.selection import ERROR_TYPE_TAG, JOB_TAG, KIND_TAG, PARENT_TAG, RUN, TRIES_TAG
 from harness.tracking.shared_writes import tag_run
 from harness.tracking.store import open_store
 from tests.sweeps.test_lease import record
@@ -57,9 +62,19 @@ class Search:
         self.trials.set_runs({int(run.tags[JOB_TAG]): run for run in read_runs(self.store, parent_id=parent)})
         self.claims = Claims(self.store, parent, 1)
         sampler = make_sampler(self.settings, SPACE, Objective.count(self.settings))
+        pruner = Pruner(self.settings, rungs(self.settings, 27), self.store)
         until = time.monotonic() + (math.inf if self.settings.seconds is None else self.settings.seconds)
         self.source = SearchJobs(
-            self.trials, sampler, self.claims, until, 0, False, lambda parent: False, self.said.append, [TEMPLATE]
+            self.trials,
+            sampler,
+            pruner,
+            self.claims,
+            until,
+            0,
+            False,
+            lambda parent: False,
+            self.said.append,
+            [TEMPLATE],
         )
 
     def next(self) -> Job | None:
@@ -74,9 +89,32 @@ class Search:
         [experiment] = [found.experiment_id for found in client.search_experiments() if found.name == "harness"]
         run_id = client.create_run(experiment, tags=tags).info.run_id
         if gap is not None:
-            for name, value in {"gap": gap, "accuracy": 0.9 - gap, "loss": gap}.items():
-                client.log_metric(run_id, METRICS[name], value)
+            found = {"gap": gap, "accuracy": 0.9 - gap, "loss": gap}
+            client.log_batch(run_id, [Metric(METRICS[name], value, 0, 0) for name, value in found.items()])
         client.set_terminated(run_id, state or ("FAILED" if gap is None else "FINISHED"))
+
+    def train_epochs(self, job: Job) -> int:
+        """Train the run of a job to where it pauses, or to its 27 epochs, as its worker would; returns the epochs."""
+        gap = gap_of(dict(word.split("=", 1) for word in job.overrides))
+        assert gap is not None
+        client, tags = self.store.client, {KIND_TAG: RUN, PARENT_TAG: self.parent, JOB_TAG: str(job.number)}
+        pause = int(record(self.parent).tags.get(f"{PAUSE_TAG}{job.number}", 0))
+        [run] = read_runs(self.store, parent_id=self.parent, job=job.number) or [None]
+        began = 0 if run is None else run.epochs
+        [experiment] = [found.experiment_id for found in client.search_experiments() if found.name == "harness"]
+        run_id = client.create_run(experiment, tags=tags).info.run_id if run is None else run.run_id
+        at = {"fit/loss": 1.0, "train/accuracy": 0.9, "val/accuracy": 0.9 - gap, "val/loss": gap}
+        epochs = range(began + 1, (pause or 27) + 1)
+        client.log_batch(run_id, [Metric(name, value, 0, epoch) for epoch in epochs for name, value in at.items()])
+        tries = 0 if run is None else int(run.tags.get(TRIES_TAG, 1))
+        client.set_tag(run_id, TRIES_TAG, str(tries + 1))
+        if pause:
+            client.set_tag(run_id, ERROR_TYPE_TAG, PAUSED)
+        else:
+            final = {"gap": gap, "accuracy": 0.9 - gap, "loss": gap}
+            client.log_batch(run_id, [Metric(METRICS[name], value, 0, 0) for name, value in final.items()])
+        client.set_terminated(run_id, "KILLED" if pause else "FINISHED")
+        return pause or 27
 
     def work(self, most: int | None = None, train: Train = gap_of) -> list[int]:
         """Do jobs one by one as a single worker does, at most so many; returns their numbers."""
@@ -213,8 +251,6 @@ def test_a_finite_space_ends_when_everything_was_tried(parent: str, monkeypatch:
 
 
 def test_a_strangers_trial_outside_the_space_is_refused(parent: str) -> None:
-    from harness.errors import StoreError
-
     open_store().client.log_param(
         parent, "trial.0", '{"settings":{"model":"x:y","optimizer.learning_rate":1},"from":""}'
     )
@@ -235,3 +271,53 @@ def test_the_time_of_a_search_is_the_time_in_which_something_was_trained() -> No
         return RunRecord("a", "a", "0", "e", "FINISHED", parameters={}, metrics={}, tags={}, **times)  # type: ignore[arg-type]
 
     assert seconds_trained([run(0, 10), run(5, 12), run(100, 101)]) == 13
+
+
+def test_halving_lets_the_best_third_continue(parent: str) -> None:
+    search = Search(parent, trials=9, seeds=2, pruner="halving", objective="loss", racing=False)
+    reached: dict[int, int] = {}
+    while (job := search.next()) is not None:
+        reached[job.number] = search.train_epochs(job)
+    epochs = {number // 2: epoch for number, epoch in reached.items() if number % 2 == 0}
+    assert sorted(epochs.values()).count(27) == 1
+    assert min(epochs.values()) == 3
+    [whole] = [number for number, epoch in epochs.items() if epoch == 27]
+    assert reached[2 * whole + 1] == 27  # its other seed is trained to the end as well
+    paused = [run for run in read_runs(search.store, parent_id=parent) if run.state == "KILLED"]
+    assert len(paused) == 8
+    assert all(METRICS["loss"] not in run.metrics for run in paused)
+    assert search.trials.objective().winners == [whole]
+
+
+def test_a_halving_that_was_cut_continues_as_one_that_was_not(parent: str) -> None:
+    def trained(on: str, most: int | None = None) -> list[tuple[int, int]]:
+        search, done = Search(on, trials=9, seeds=1, pruner="halving", sampler="tpe"), []
+        while (most is None or len(done) < most) and (job := search.next()) is not None:
+            done.append((job.number, search.train_epochs(job)))
+        search.leave()
+        return done
+
+    whole, other = trained(parent), another_parent()
+    assert [*trained(other, 4), *trained(other, 3), *trained(other)] == whole
+    assert settings_of(other) == settings_of(parent)
+
+
+def test_a_trial_below_the_median_pauses_for_good(parent: str) -> None:
+    search = Search(parent, trials=10, seeds=1, pruner="median", objective="loss")
+    jobs = list[int]()
+    while (job := search.next()) is not None:
+        search.train_epochs(job)
+        jobs.append(job.number)
+    runs = read_runs(search.store, parent_id=parent)
+    assert len(runs) == 10
+    assert 4 < sum(run.state == "FINISHED" for run in runs) < 10
+
+
+def test_a_paused_run_is_in_no_mean_gap_or_ranking(parent: str) -> None:
+    search = Search(parent, trials=4, seeds=1, pruner="halving", objective="loss")
+    while (job := search.next()) is not None:
+        search.train_epochs(job)
+    comparison = compared(read_runs(search.store, parent_id=parent), parent, ["model"], "search")
+    assert comparison is not None
+    assert sum(row.finished for row in comparison.rows) == 1
+    assert [outcome.seeds for outcome in search.trials.objective()._outcomes].count(()) == 3

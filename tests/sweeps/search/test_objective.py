@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from harness.config.search import SearchConfig
-from harness.sweeps.search.objective import Objective, Outcome, Scores
+from harness.sweeps.search.objective import Objective, Scores, TrialScores
 
 SEEDS = 3
 
@@ -15,16 +15,16 @@ def scores(accuracy: float, gap: float, loss: float = 0.5) -> Scores:
     return {"accuracy": accuracy, "gap": gap, "loss": loss}
 
 
-def whole(number: int, accuracy: float, gap: float, spread: float = 0.001) -> Outcome:
+def whole(number: int, accuracy: float, gap: float, spread: float = 0.001) -> TrialScores:
     """A trial under all its seeds, with these means."""
-    return Outcome(number, tuple(scores(accuracy + by, gap + by) for by in (-spread, 0.0, spread)), whole=True)
+    return TrialScores(number, tuple(scores(accuracy + by, gap + by) for by in (-spread, 0.0, spread)), whole=True)
 
 
-def begun(number: int, accuracy: float, gap: float) -> Outcome:
-    return Outcome(number, (scores(accuracy, gap),), whole=False)
+def begun(number: int, accuracy: float, gap: float) -> TrialScores:
+    return TrialScores(number, (scores(accuracy, gap),), whole=False)
 
 
-def objective(name: str, *outcomes: Outcome, within: float = 2.0) -> Objective:
+def objective(name: str, *outcomes: TrialScores, within: float = 2.0) -> Objective:
     return Objective(SearchConfig(objective=name, within=within), SEEDS, outcomes)
 
 
@@ -59,7 +59,7 @@ def test_a_trial_that_cannot_win_any_more_stops_and_says_so() -> None:
     assert "cannot come to the 86.00 %" in found.cannot_win(begun(4, 0.70, 0.0))
     assert found.cannot_win(begun(4, 0.87, 0.0125)) == ""
     assert objective("accuracy", *TRIALS).cannot_win(begun(4, 0.85, 0.0)) != ""
-    assert objective("loss", *TRIALS).cannot_win(Outcome(4, (scores(0.9, 0.0, 0.9),), whole=False)) != ""
+    assert objective("loss", *TRIALS).cannot_win(TrialScores(4, (scores(0.9, 0.0, 0.9),), whole=False)) != ""
     assert objective("pareto", *TRIALS).cannot_win(begun(4, 0.83, 0.05)) != ""
     assert objective("pareto", *TRIALS).cannot_win(begun(4, 0.89, 0.05)) == ""
 
@@ -70,7 +70,7 @@ def test_a_trial_that_may_raise_the_floor_does_not_stop_for_its_gap() -> None:
 
 
 def test_nothing_stops_before_the_spread_among_seeds_is_known() -> None:
-    single = Outcome(0, (scores(0.9, 0.0),), whole=True)
+    single = TrialScores(0, (scores(0.9, 0.0),), whole=True)
     assert Objective(SearchConfig(), 1, [single]).cannot_win(begun(1, 0.5, 0.4)) == ""
     wide = objective("gap", whole(0, 0.88, 0.01, spread=0.2))
     assert wide.cannot_win(begun(1, 0.8, 0.1)) == ""
@@ -81,7 +81,7 @@ def test_a_trial_that_stops_would_seldom_have_won() -> None:
     draw, stopped, wrong = np.random.default_rng(0), 0, 0
     for _ in range(300):
         drawn = draw.normal(0.02, 0.005, (9, SEEDS))
-        others = [Outcome(number, tuple(scores(0.88, gap) for gap in row), whole=True)
+        others = [TrialScores(number, tuple(scores(0.88, gap) for gap in row), whole=True)
                   for number, row in enumerate(drawn[:8])]  # fmt: skip
         found = objective("gap", *others)
         if found.cannot_win(begun(8, 0.88, drawn[8, 0])):

@@ -17,16 +17,18 @@ from harness.config.search import combinations
 from harness.errors import StoreError
 from harness.records import RunRecord, RunState
 from harness.sweeps.claims import LOOK_SECONDS, Claim, Claims, has_lapsed, last_claims
-from harness.sweeps.job import JOB_SETTING, PARENT_SETTING
+from harness.sweeps.job import JOB_SETTING, PARENT_SETTING, PAUSE_TAG
 from harness.sweeps.owners import StillnessWatch
 from harness.sweeps.plan import one_a_job
 from harness.sweeps.search.objective import Objective
+from harness.sweeps.search.pruning import Pruner, paused_after
 from harness.sweeps.search.samplers import Sampler, untried
 from harness.sweeps.search.trials import Trial, Trials, as_text
 from harness.sweeps.worker import Job
 from harness.sweeps.worker_pool import Choose
 from harness.tracking.reading import read_runs
-from harness.tracking.shared_writes import write_once
+from harness.tracking.selection import TRIES_TAG, recorded_number
+from harness.tracking.shared_writes import tag_run, write_once
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,7 @@ class State(Enum):
     DUE = auto()
     RUNNING = auto()
     ELSEWHERE = auto()
+    PAUSED = auto()
     DONE = auto()
     FAILED = auto()
 
@@ -48,10 +51,10 @@ class SearchJobs:
     """
 
     def __init__(
-        self, trials: Trials, sampler: Sampler, claims: Claims, until: float, retries: int, again: bool,
+        self, trials: Trials, sampler: Sampler, pruner: Pruner, claims: Claims, until: float, retries: int, again: bool,
         waits: Callable[[RunRecord], bool], say: Callable[[str], None], jobs: Sequence[Job],
     ) -> None:  # fmt: skip
-        self._trials, self._sampler, self._claims = trials, sampler, claims
+        self._trials, self._sampler, self._pruner, self._claims = trials, sampler, pruner, claims
         self._until, self._retries, self._again, self._waits, self._say = until, retries, again, waits, say
         self._template = jobs[0]
         self._held: dict[int, int] = {}
@@ -72,6 +75,7 @@ class SearchJobs:
                     self._look()
                     number, more = self._pick()
                     if number is not None and self._take(number):
+                        self._say_where_to_pause(number)
                         self._held[mine] = number
                         return choose([self._job(number)])
                 except StoreError as error:
@@ -93,6 +97,16 @@ class SearchJobs:
     def _take(self, number: int) -> bool:
         last = self._last.get(number)
         return self._claims.take(number, last.number if last is not None else 0)
+
+    def _say_where_to_pause(self, job: int) -> None:
+        """Tell the worker after which epoch the first run of a trial pauses."""
+        number, place = divmod(job, self._trials.seeds)
+        if place or not self._pruner.rungs:
+            return
+        run = self._trials.by_number[number].runs.get(0)
+        epochs = 0 if run is None else run.epochs if paused_after(run) is not None else run.epochs - 1
+        pause = self._pruner.next_pause(epochs) or 0
+        tag_run(self._claims.store, self._claims.parent_id, {f"{PAUSE_TAG}{job}": str(pause)})
 
     def _look(self) -> None:
         """Find out from the store what has become of the trials that have not ended."""
@@ -119,7 +133,9 @@ class SearchJobs:
         trial = self._trials.by_number.get(number)
         if trial is None or trial.failed:
             return False
-        run = trial.runs.get(place)
+        run, claim = trial.runs.get(place), self._last.get(job)
+        if paused_after(run) is not None and not (claim is not None and _has_resumed(run, claim)):
+            return False
         return run is None or run.state is not RunState.FINISHED
 
     def _state(self, job: int) -> State:
@@ -130,6 +146,9 @@ class SearchJobs:
             return State.DONE if len(trial.outcome(self._trials.seeds).seeds) else State.FAILED
         if job in self._held.values():
             return State.RUNNING
+        if paused_after(run) is not None:
+            theirs = claim is not None and claim.owner != self._claims.owner and job not in self._lapsed
+            return State.ELSEWHERE if theirs and claim is not None and _has_resumed(run, claim) else State.PAUSED
         if job in self._claims.taken:
             return State.FAILED  # its worker has come back without a finished run
         has_failed = run is not None and run.state is RunState.FAILED
@@ -141,21 +160,56 @@ class SearchJobs:
     def _pick(self) -> tuple[int | None, bool]:
         """The number of the next job, if there is one; else whether one may come later."""
         objective = self._trials.objective()
-        due, elsewhere = list[int](), False
+        due, paused, is_busy, elsewhere = list[int](), list[int](), False, False
         for trial in [trial for trial in self._trials.by_number.values() if not trial.failed]:
             states = {job: self._state(job) for job in self._jobs_of(trial)}
             elsewhere = elsewhere or State.ELSEWHERE in states.values()
+            is_busy = is_busy or State.RUNNING in states.values()
             waiting = [job for job, state in states.items() if state is State.DUE]
+            first = trial.number * self._trials.seeds
+            if self._pruner.rungs and states[first] is not State.DONE:
+                paused += [first] if states[first] is State.PAUSED else []
+                waiting = [job for job in waiting if job == first]
             if not waiting or self._is_behind(trial, objective):
                 continue
             if not {State.RUNNING, State.ELSEWHERE} & set(states.values()):
                 return waiting[0], True  # its seeds one after the other: after each it may turn out to be behind
             due.append(waiting[0])
+        if (promoted := self._promoted(paused)) is not None:
+            return promoted, True
         if self._may_begin() and (number := self._begin(objective)) is not None:
             return number * self._trials.seeds, True
         if due:
             return due[0], True
+        if paused and not objective.winners and not is_busy and not elsewhere:
+            return self._best_paused(paused), True  # of few trials none is among the best third
         return None, elsewhere and self._is_waiting
+
+    def _promoted(self, paused: Sequence[int]) -> int | None:
+        """The paused job that continues next: the most promising of those with the most epochs."""
+        by_id = {run.run_id: job for job in paused if (run := self._first_run(job)) is not None}
+        for rung in reversed(self._pruner.rungs):
+            there = {run_id for run_id, job in by_id.items()
+                     if (run := self._first_run(job)) is not None and self._pruner.rung_of(run) == rung}  # fmt: skip
+            if there:
+                for run_id in self._pruner.promising(self._first_runs(), rung):
+                    if run_id in there:
+                        return by_id[run_id]
+        return None
+
+    def _best_paused(self, paused: Sequence[int]) -> int:
+        runs = {job: run for job in paused if (run := self._first_run(job)) is not None}
+        furthest = max(map(self._pruner.rung_of, runs.values()))
+        there = [run for run in runs.values() if self._pruner.rung_of(run) == furthest]
+        ranked = self._pruner.ranked(self._pruner.scores(there, furthest))
+        return next(job for job, run in runs.items() if run.run_id in (ranked[:1] or [there[0].run_id]))
+
+    def _first_run(self, job: int) -> RunRecord | None:
+        return self._trials.by_number[job // self._trials.seeds].runs.get(0)
+
+    def _first_runs(self) -> list[RunRecord]:
+        trials = [trial for trial in self._trials.by_number.values() if not trial.failed]
+        return [run for trial in trials if (run := trial.runs.get(0)) is not None]
 
     def _is_behind(self, trial: Trial, objective: Objective) -> bool:
         """Whether a trial cannot win any more, so that no further seed of it is trained."""
@@ -184,6 +238,10 @@ class SearchJobs:
         ended = list[int]()
         for trial in trials.by_number.values():
             told = trials.told(trial, objective, self._is_behind(trial, objective))
+            run = trial.runs.get(0)
+            if run is not None and self._state(trial.number * trials.seeds) is State.PAUSED:
+                values, violation = self._pruner.worth(self._first_runs(), run) or (None, 0.0)
+                told = replace(told, values=values, violation=violation, epochs=self._pruner.rung_of(run))
             if told.values is not None or told.failed:
                 ended.append(trial.number)
             self._sampler.tell(told)
@@ -201,6 +259,11 @@ class SearchJobs:
             text = self._claims.parent().parameters[key]
         trials.add(number, text)
         return number
+
+
+def _has_resumed(run: RunRecord | None, claim: Claim) -> bool:
+    """Whether a job was claimed again after its run had paused: it has as many tries as claims before."""
+    return run is not None and claim.number > recorded_number(run, TRIES_TAG, 1)
 
 
 def seconds_trained(runs: Iterable[RunRecord]) -> float:

@@ -23,10 +23,11 @@ from harness.sweeps.progress import SweepDisplay
 from harness.sweeps.recorded_jobs import FILE as JOBS_FILE
 from harness.sweeps.recorded_jobs import as_text, recorded_jobs
 from harness.sweeps.search.ending import finish, show_result
-from harness.sweeps.search.jobs import SearchJobs, seconds_trained
 from harness.sweeps.search.objective import Objective
+from harness.sweeps.search.pruning import Pruner, rungs
 from harness.sweeps.search.request import SEARCH_FILE, SearchRequest
 from harness.sweeps.search.samplers import make_sampler
+from harness.sweeps.search.search_jobs import SearchJobs, seconds_trained
 from harness.sweeps.search.trials import Trials
 from harness.sweeps.watch import follow, watched
 from harness.sweeps.worker_pool import WorkerPool
@@ -58,8 +59,22 @@ def run_search(search: SearchRequest, display: SweepDisplay) -> str:
                 show_result(search, trials_of(search, parent), parent, display)
                 return parent.run_id
             display.say("The command that ran this search has gone. Resuming the search.")
+        trials = trials_of(search, parent)
+        if parent is not None and parent.state is RunState.FINISHED and is_spent(search, trials):
+            display.say("The budget of this search is spent already. More search.trials or search.time extend it.")
+            show_result(search, trials, parent, display)
+            return parent.run_id
         if parent_id := _work(search, parent, holder.number if holder is not None else 0, display):
             return parent_id
+
+
+def is_spent(search: SearchRequest, trials: Trials) -> bool:
+    """Whether no trial may begin any more: there are as many as wanted, or their training took the whole time."""
+    most, seconds = search.most_jobs, search.settings.seconds
+    runs = [run for trial in trials.by_number.values() for run in trial.runs.values()]
+    return (most is not None and trials.next_number * trials.seeds >= most) or (
+        seconds is not None and seconds_trained(runs) >= seconds
+    )
 
 
 def find_parent(search: SearchRequest) -> RunRecord | None:
@@ -172,6 +187,7 @@ def train_trials(
     settings, before = search.settings, [run for trial in trials.by_number.values() for run in trial.runs.values()]
     left = float("inf") if settings.seconds is None else settings.seconds - seconds_trained(before)
     sampler = make_sampler(settings, search.space, Objective.count(settings))
+    pruner = Pruner(settings, rungs(settings, search.config.regime.epochs), search.store)
     again = search.config.resume == "only_failed"
     until = time.monotonic() + left
 
@@ -184,7 +200,7 @@ def train_trials(
         None if is_lost() else record_failure(parent, search.jobs(listed()), search.config, number, failure)
     )
     pool.source_of = partial(
-        SearchJobs, trials, sampler, claims, until, search.config.retries, again, waits, display.say
+        SearchJobs, trials, sampler, pruner, claims, until, search.config.retries, again, waits, display.say
     )
     total = search.most_jobs or ENDLESS
     done = [run for run in before if run.state is RunState.FINISHED]

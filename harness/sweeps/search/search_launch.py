@@ -17,8 +17,9 @@ from harness.sweeps.launch import (
     refuse_ties,
 )
 from harness.sweeps.progress import SweepDisplay
+from harness.sweeps.search.ending import tell
 from harness.sweeps.search.request import compose_search, make_request
-from harness.sweeps.search.runner import plan_lines, run_search
+from harness.sweeps.search.search_runner import plan_lines, run_search
 from harness.tracking.access import holds_secret
 from harness.tracking.store import Store, open_store
 
@@ -45,7 +46,6 @@ def launch_search(request: argparse.Namespace) -> tuple[Store, str]:
             store, request.overrides, given, jobs, configs, partial(check_surroundings, store, configs), start
         )
     if request.plan:
-        for line in plan_lines(search):
-            display.say(line)
+        tell(plan_lines(search))
         return store, ""
     return store, run_search(search, display)
