@@ -58,6 +58,15 @@ def test_three_machines_train_a_sweep_and_one_of_them_is_killed(service: Server,
     reported = empty.run("report", "latest", "--output", str(empty.folder / "report.md"), environment=used)
     assert reported.returncode == 0, reported.stderr
     assert f"Stored as report.html and report.md with the run {parent.run_id}" in reported.stderr
+    links = empty.run("ui", environment=used)
+    page = f"{service.uri}/#/experiments/{parent.experiment_id}/runs"
+    assert (links.returncode, links.stderr) == (0, "")
+    assert links.stdout.splitlines() == [
+        f"MLflow UI: {service.uri}",
+        f"runs:      {page}?workflowType=machine_learning",
+        f"sweep:     {page}/{parent.run_id}",
+        f"report:    {page}/{parent.run_id}/artifacts/report.html",
+    ]
 
 
 def test_who_may_not_is_told_what_to_do(service: Server, empty: Project) -> None:
