@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -76,8 +76,16 @@ class ClientReader:
 
     def select(self, selection: Selection) -> list[RunRecord]:
         asked, known = selection.experiment_ids, self._store.remembered_experiments()
-        named = selection.parent_id is not None or asked is not None
-        experiments = known if named and known is not None and known.keys() >= {*(asked or ())} else self.experiments()
+        if known is not None and known.keys() >= {*(asked or ())}:
+            if selection.parent_id is not None or asked is not None:
+                return self._select(selection, known)
+            found = self._select(selection, known) if selection.run_ids is not None else []
+            if found and len(found) == len(selection.run_ids or ()):
+                return found  # else some may be of an experiment that is newer
+        return self._select(selection, self.experiments())
+
+    def _select(self, selection: Selection, experiments: Mapping[str, str]) -> list[RunRecord]:
+        asked = selection.experiment_ids
         wanted = [identity for identity in experiments if asked is None or identity in asked]
         if not wanted:  # for MLflow an empty list is an error
             return []

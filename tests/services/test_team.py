@@ -7,13 +7,16 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
+from harness.tracking.copying import COPY_TAG, copy_store
 from harness.tracking.reading import read_runs, read_sweeps
 from harness.tracking.store import open_store
 from tests.forking import HOST
 from tests.integration.conftest import Project, waited
 from tests.integration.test_resume import QUICK, until
 from tests.services.services import Server, login
+from tests.tracking.test_copying import contents, fill
 
 pytestmark = pytest.mark.services
 
@@ -78,3 +81,14 @@ def test_who_may_not_is_told_what_to_do(service: Server, empty: Project) -> None
     unknown = empty.run(*training, environment=login("carl"))
     assert unknown.returncode == 1
     assert "wants a user and a password (401). It did not accept the user carl." in unknown.stderr
+
+
+def test_a_store_is_copied_to_the_server(service: Server, project: Path, tmp_path: Path) -> None:
+    (tmp_path / "from").mkdir()
+    source, target = open_store(f"sqlite:///{tmp_path}/from/mlflow.db"), open_store(service.uri)
+    _, child = fill(source, tmp_path)
+    assert copy_store(source, target, print).runs == 2
+    assert copy_store(source, target, print).there == 2
+    experiment = MlflowClient(service.uri).get_experiment_by_name("study")
+    [copy] = MlflowClient(service.uri).search_runs([experiment.experiment_id], f"tags.`{COPY_TAG}` = '{child}'")
+    assert contents(target, copy.info.run_id) == contents(source, child)

@@ -292,7 +292,7 @@ def test_a_server_is_asked_again_twice_and_as_often_as_mlflow_does_while_somethi
 
 def test_a_wrong_variable_is_not_taken_for_the_fault_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0.3")
-    with pytest.raises(StoreError, match="has a wrong value for MLflow.*0.3.*MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR"):
+    with pytest.raises(StoreError, match=r"has a wrong value for MLflow.*0\.3.*MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR"):
         Store("http://127.0.0.1:9").ensure_experiment("x")
 
 
