@@ -71,11 +71,10 @@ format: $(STAMP) ## Rewrite the code in the house's style
 bench: $(STAMP) benchmarks/.venv/.installed ## Measure against peers, write docs/benchmarks.md (ARGS="epochs --quick")
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-studies: $(STAMP) ## Run the three studies of experiments/ and write what they found into docs/studies
+studies: $(STAMP) ## Train the studies of experiments/, write verdicts into docs/studies (a night; ARGS=--quick: minutes)
 	@$(BIN)/harness data fetch fashion_mnist
-	@$(call study,capacity,width)
-	@$(call study,train_size,train_size)
-	@$(call study,label_noise,label_noise)
+	@$(BIN)/harness data fetch mnist
+	@$(BIN)/harness studies $(if $(strip $(ARGS)),,--pages docs/studies) $(ARGS)
 
 calibration: $(STAMP) ## Measure on real runs how often the statistics are right, write docs/comparing.md (8 minutes)
 	@$(BIN)/python -m tests.calibration --into docs/comparing.md $(ARGS)
@@ -104,10 +103,6 @@ benchmarks/.venv/.installed: benchmarks/requirements.txt | $(STAMP)
 	@$(BIN)/python -m venv --clear benchmarks/.venv
 	@benchmarks/.venv/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt \
 		&& touch $@ || echo "They could not be installed; docs/benchmarks.md will say so."
-
-# A sweep that is finished already is not run again, and need not be the latest: so it is named.
-study = $(BIN)/harness sweep experiments=$(1) && \
-	$(BIN)/harness report '$(1): $(2), seed' --output docs/studies/$(1).md
 
 # The stamp is written last: an interrupted set-up starts again.
 $(STAMP):

@@ -20,9 +20,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.api import ComparisonTable, Run, Sweep, SweepReport, compare, load, report, runs, sweep, train
+    from harness.api import (
+        ComparisonTable,
+        Run,
+        Search,
+        Sweep,
+        SweepReport,
+        compare,
+        load,
+        report,
+        runs,
+        search,
+        sweep,
+        train,
+    )
 
-__all__ = ["ComparisonTable", "Run", "Sweep", "SweepReport", "compare", "load", "report", "runs", "sweep", "train"]
+__all__ = [
+    "ComparisonTable", "Run", "Search", "Sweep", "SweepReport", "compare", "load", "report", "runs", "search", "sweep",
+    "train",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -33,11 +33,13 @@ from harness.tracking.access import shown_uri
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("harness.commands.train", "Train one model and track the run."),
     "sweep": ("harness.commands.sweep", "Train a grid of settings and compare the runs."),
+    "search": ("harness.commands.search", "Search for settings with a small gap, within a budget."),
     "join": ("harness.commands.join", "Help to train a sweep, from this machine or another."),
     "compare": ("harness.commands.compare", "Show runs side by side, ranked by overfitting gap."),
     "report": ("harness.commands.report", "Write a sweep's report: one page with all findings."),
     "figures": ("harness.commands.figures", "Draw figures of a run or a sweep, for the screen or for a paper."),
     "guides": ("harness.commands.guides", "Train the models of the five guides, and compare."),
+    "studies": ("harness.commands.studies", "Train studies of known results, and say which were found."),
     "reproduce": ("harness.commands.reproduce", "Train a recorded run again and compare, bit for bit."),
     "predict": ("harness.commands.predict", "Predict images with a trained model."),
     "inspect": ("harness.commands.inspect", "Show the layers of a trained model and their outputs."),
@@ -56,8 +58,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 
 INTERRUPTED = 130
 KEPT = frozenset({
-    "train", "sweep", "join", "figures", "guides", "reproduce", "report", "export", "register", "sync", "store",
-    "delete", "tag", "gc",
+    "train", "sweep", "search", "join", "figures", "guides", "studies", "reproduce", "report", "export", "register",
+    "sync", "store", "delete", "tag", "gc",
 })  # fmt: skip
 """Commands whose results are stored. The others only print, so they have failed if stdout cannot be written."""
 

@@ -32,3 +32,7 @@ class GridSweeper(BasicSweeper):
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Does nothing, because all jobs are checked already."""
+
+
+class SearchSweeper(GridSweeper):
+    """`hydra/sweeper=optuna`: a search. `harness search` suggests its jobs (harness/sweeps/search), one by one."""

@@ -13,7 +13,7 @@ from harness.api.chosen_runs import check_csv, choose, whole_experiment, whole_s
 from harness.api.comparing import compared, demanded, reported
 from harness.api.given_arrays import words_for
 from harness.api.overrides import overrides as as_overrides
-from harness.api.results import ComparisonTable, Run, Sweep, SweepReport, frame_of, read_record
+from harness.api.results import ComparisonTable, Run, Search, Sweep, SweepReport, frame_of, read_record
 from harness.api.session import session, training_session
 from harness.errors import RequestError
 from harness.tracking.models import find_run, find_sweep
@@ -34,12 +34,14 @@ Named = str | Run | Sweep
 __all__ = [
     "ComparisonTable",
     "Run",
+    "Search",
     "Sweep",
     "SweepReport",
     "compare",
     "load",
     "report",
     "runs",
+    "search",
     "sweep",
     "train",
 ]
@@ -95,6 +97,32 @@ def sweep(*overrides: str, data: Data | None = None, store: str | Path | None = 
 
         opened, parent_id = train_sweep(words, lambda comparison: None)
         return Sweep(opened, read_record(opened, parent_id))
+
+
+def search(*overrides: str, data: Data | None = None, store: str | Path | None = None, **settings: Any) -> Search:
+    """Search for the best configuration within a budget, as `harness search` does; the same call resumes it.
+
+    A list, a range or a tuple has the values to choose from; intervals are texts, and `search` has the budget. The
+    other arguments are those of `train`.
+
+    Raises:
+        harness.errors.HarnessError: with the message that the command prints.
+
+    Example:
+        >>> found = harness.search(
+        ...     "optimizer.learning_rate=tag(log,interval(1e-4,1e-1))", "debug=tiny", model=["mlp_128", "mlp_300_100"],
+        ...     regime={"validation": {"strategy": "stratified", "size": 200}},
+        ...     search={"trials": 2, "seeds": 2, "confirm": 0}, figures="none",
+        ... )
+        >>> len(found.trials), sorted(found.best)
+        (2, ['model', 'optimizer.learning_rate'])
+    """
+    others = [*as_overrides(overrides, settings, sweeps=True), *_stored_in(store), "hydra/sweeper=optuna"]
+    with words_for(data, others) as words, training_session("harness", "search", *words):
+        from harness.sweeps.launch import train_sweep
+
+        opened, parent_id = train_sweep(words, lambda comparison: None)
+        return Search(opened, read_record(opened, parent_id))
 
 
 def compare(

@@ -21,6 +21,7 @@ from harness.api.session import session
 from harness.errors import RequestError, suggestion
 from harness.records import RunRecord
 from harness.tabular import CELL
+from harness.tracking.models import run_artifact
 from harness.tracking.reading import read_runs, read_series, sweep_runs
 from harness.tracking.store import Store
 
@@ -235,6 +236,37 @@ class Sweep:
 
     def _repr_html_(self) -> str:
         return self.comparison._repr_html_()
+
+
+class Search(Sweep):
+    """A search in the store: a sweep whose runs are those of its trials."""
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """A row for each trial: its settings, its state, and its means over the seeds. The index is its number.
+
+        `gap` and `accuracy` are those of the validation images, fractions; `suggested_from` are the trials that were
+        known when it was suggested.
+        """
+        import pandas as pd
+
+        with run_artifact(self._store, self._record, "trials.csv") as file:
+            return pd.read_csv(file, index_col="trial")
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """The settings of the best trial; with `search.objective=pareto`, of the most accurate one of the front."""
+        found = self.trials[self.trials["state"] == "best"].sort_values("accuracy", ascending=False)
+        if found.empty:
+            raise RequestError(f"{self.name}: no trial has ended under all of its seeds.")
+        settings = found.columns[: list(found.columns).index("state")]
+        return {key: found.iloc[0][key] for key in settings}
+
+    def __repr__(self) -> str:
+        return f"<Search {self.name!r} {self.id[:8]}: {len(self.trials)} trials>"
+
+    def _repr_html_(self) -> str:
+        return str(self.trials.to_html())
 
 
 class SweepReport:

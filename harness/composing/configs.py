@@ -22,6 +22,9 @@ from harness.errors import ConfigError
 from harness.surroundings import is_ignored
 from harness.untrusted import plain_yaml
 
+SEARCH = "search"
+"""The section of a search (`harness.config.search`): no part of a run's configuration."""
+
 
 def compose_config(
     overrides: Sequence[str] = (), config_name: str = CONFIG_NAME, config_dir: str | None = None
@@ -75,8 +78,8 @@ def _absolute(path: str) -> str:
 
 
 def own_settings(composed: DictConfig) -> DictConfig:
-    """A copy of a composed configuration without Hydra's own settings."""
-    return OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+    """A copy of a composed configuration without Hydra's own settings and those of a search."""
+    return OmegaConf.masked_copy(composed, [str(key) for key in composed if key not in ("hydra", SEARCH)])
 
 
 def recorded_config(text: str) -> Config:

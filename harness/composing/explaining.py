@@ -22,7 +22,7 @@ SIBLINGS_SHOWN = 12
 NO_OPTION = re.compile(r"null|true|false|[-+.\d].*|\{.*")
 """Values that cannot be the name of a group's option for Hydra."""
 
-UNPACKED = re.compile(r"In '(?P<file>(?P<group>\w+)/[^']+)'.*: Key '(?P=group)' not in 'Config'")
+UNPACKED = re.compile(r"In '(?P<file>(?P<group>\w+)/[^']+)'.*: Key '(?P=group)' not in 'Composed'")
 """Hydra's message for a file without `# @package _global_` in a group that has no settings of its own."""
 CHOSEN_AS_SETTING = re.compile(
     r"In '(?P<file>[^']+)'.*: \w+ is not a subclass of (?P<section>\w+)Config\. value: (?P<option>\S+)"

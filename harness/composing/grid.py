@@ -73,7 +73,8 @@ class _Expansion:
         given = self._parser.parse_overrides(as_written(overrides))
         for item in given:
             if item.is_sweep_override():
-                _refuse_unsweepable(item)
+                refuse_unsweepable(item)
+                _refuse_endless(item)
         self._hydra = [str(item.input_line) for item in given if item.is_hydra_override()]
         self._given = [item for item in given if not item.is_hydra_override()]
         self._settings: Callable[[tuple[str, ...]], _SweepSettings] = cache(self._composed_settings)
@@ -93,7 +94,8 @@ class _Expansion:
         last = {item.get_key_element(): item for item in every}
         for key, item in last.items():
             if item.is_sweep_override():
-                _refuse_unsweepable(item)
+                refuse_unsweepable(item)
+                _refuse_endless(item)
                 if options := self._options_with_grids(key, item, tuple(words), settings):
                     parts = [self._expand({**chosen, key: option}) for option in options]
                     swept = dict.fromkeys(name for _, names in parts for name in names)
@@ -208,8 +210,8 @@ def _refuse_misread(key: str, value: Any) -> None:
         )
 
 
-def _refuse_unsweepable(item: Override) -> None:
-    """Raise `ConfigError` for a setting that all jobs of a sweep share, and for values that are not a grid."""
+def refuse_unsweepable(item: Override) -> None:
+    """Raise `ConfigError` for a setting that all jobs of a sweep share."""
     key, words = item.key_or_group, item.input_line
     if key.startswith("tracking."):
         raise ConfigError(f"{key}: tracking cannot be swept, because the runs of a sweep are stored together.")
@@ -224,5 +226,12 @@ def _refuse_unsweepable(item: Override) -> None:
         raise ConfigError("threads: cannot be swept, because TensorFlow cannot change it in a process once it runs.")
     if key in SWEEP_SETTINGS:
         raise ConfigError(f"{key}: cannot be swept, because it applies to the whole sweep. Give one value.")
+
+
+def _refuse_endless(item: Override) -> None:
+    """Raise `ConfigError` for values that are not a grid."""
     if not item.is_discrete_sweep():
-        raise ConfigError(f"{words}: a grid needs separate values. Use range(...), choice(...) or a list with commas.")
+        raise ConfigError(
+            f"{item.input_line}: a grid needs separate values. Use range(...), choice(...) or a list with commas; or "
+            "`harness search`, which tries values from an interval."
+        )

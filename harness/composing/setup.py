@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -26,15 +27,25 @@ from harness.composing.hydra_versions import register_resolver, set_version_base
 from harness.composing.words import TEXTS
 from harness.config.optimizers import OPTIMIZERS
 from harness.config.schema import Config
+from harness.config.search import SearchConfig
 from harness.config.validation import NAME_SHOWN
 from harness.errors import ConfigError
 
 CONFIG_NAME = "config"
 EXPERIMENTS = "experiments"
+STUDY = "study"
+"""The key of an experiment that says what its runs are compared with (`harness.analysis.studies`). It is no setting."""
 INCOMPLETE = frozenset({"model=custom"})
 """Options that need a setting besides."""
 OPTIMIZER = "optimizer"
 """The group whose options are not files: they are made from `harness.config.optimizers`."""
+
+
+@dataclass
+class Composed(Config):
+    """What Hydra composes: a run's configuration, and beside it the settings of a search."""
+
+    search: SearchConfig | None = None
 
 
 class ExperimentsSource(FileConfigSource):
@@ -43,6 +54,12 @@ class ExperimentsSource(FileConfigSource):
     @staticmethod
     def scheme() -> str:
         return EXPERIMENTS
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        loaded = super().load_config(config_path)
+        if isinstance(loaded.config, DictConfig):
+            loaded.config.pop(STUDY, None)
+        return loaded
 
     def is_group(self, config_path: str) -> bool:
         return config_path in ("", EXPERIMENTS)
@@ -116,7 +133,7 @@ class ExperimentsSearchPath(SearchPathPlugin):
 @lru_cache
 def register() -> None:
     """Register our schema, our experiments and `${harness_...:}` with Hydra, once in each process."""
-    ConfigStore.instance().store(name="harness_schema", node=Config, provider="harness")
+    ConfigStore.instance().store(name="harness_schema", node=Composed, provider="harness")
     for name, resolver in {
         "harness_root": lambda: str(paths.project_root()),
         "harness_first": lambda *found: next(item for item in found if item is not None),

@@ -46,7 +46,7 @@ BUILT_IN = frozenset({*LOSSES, *SCHEDULES, *INITIALIZERS, *CONSTRAINTS})
 
 def validate(config: Config) -> None:
     """Check every setting, and settings against each other. Raises one `ConfigError` that names every problem."""
-    problems = [*_field_problems(config, ""), *_cross_problems(config)]
+    problems = [*field_problems(config, ""), *_cross_problems(config)]
     if problems:
         raise ConfigError("\n".join(problems))
 
@@ -82,11 +82,12 @@ def check_images(model: ModelConfig, image_shape: Sequence[int]) -> None:
         raise ConfigError("\n".join(problems))
 
 
-def _field_problems(node: Any, prefix: str) -> Iterator[str]:
+def field_problems(node: Any, prefix: str) -> Iterator[str]:
+    """The settings of a section that break their own rule, each with the rule."""
     for item in dataclasses.fields(node):
         value, key = getattr(node, item.name), f"{prefix}{item.name}"
         if dataclasses.is_dataclass(value):
-            yield from _field_problems(value, f"{key}.")
+            yield from field_problems(value, f"{key}.")
         elif value is not None:
             for element in value if isinstance(value, list) else [value]:
                 if problem := _broken_rule(element, item.metadata):

@@ -193,7 +193,9 @@ class ClaimedJobs:
             return
         self._is_waiting = self._waits(parent)
         lapsed = {
-            job for job, claim in last.items() if claim.owner != self._claims.owner and self._lapsed(parent, claim)
+            job
+            for job, claim in last.items()
+            if claim.owner != self._claims.owner and has_lapsed(parent, claim, self._still)
         }
         with self._choosing:
             self._last = last
@@ -206,17 +208,6 @@ class ClaimedJobs:
             if not self._free and self._is_waiting and set(self._elsewhere) - waited:
                 self._say(f"Waiting for {in_words(last, self._elsewhere)}.")
 
-    def _lapsed(self, parent: RunRecord, claim: Claim) -> bool:
-        """Whether nobody holds the claim: its owner has left, is dead and so are its workers, or was silent."""
-        process, beat = process_of(claim.owner), parent.tags.get(claim.beat_tag, "")
-        if beat == LEFT:
-            return True
-        if is_gone(process):
-            return not left_behind(parent.run_id, [claim.owner])
-        if is_here(process) and not is_hidden(process):
-            return False
-        return self._still.is_still(claim.owner, beat)
-
     def _settled(self, run: RunRecord | None, job: int, lapsed: set[int]) -> bool:
         """Whether a job needs no more training: it has finished, or failed in this sweep's present go."""
         if run is None or run.state is not RunState.FAILED or job not in self._last:
@@ -224,6 +215,18 @@ class ClaimedJobs:
         if self._last[job].lease < self._claims.lease:
             return False
         return not self._retries or job in lapsed or self._still.is_still(run.run_id, run.ended)
+
+
+def has_lapsed(parent: RunRecord, claim: Claim, still: StillnessWatch) -> bool:
+    """Whether nobody holds a claim: its owner has left, is dead and so are its workers, or was silent."""
+    process, beat = process_of(claim.owner), parent.tags.get(claim.beat_tag, "")
+    if beat == LEFT:
+        return True
+    if is_gone(process):
+        return not left_behind(parent.run_id, [claim.owner])
+    if is_here(process) and not is_hidden(process):
+        return False
+    return still.is_still(claim.owner, beat)
 
 
 def in_words(claims: Mapping[int, Claim], jobs: Mapping[int, Job]) -> str:

@@ -29,6 +29,7 @@ from harness.sweeps.plan import SweepPlan, plan_sweep
 from harness.sweeps.progress import SweepDisplay
 from harness.sweeps.recorded_jobs import RecordedJobs, present_code, read_jobs
 from harness.sweeps.runner import SweepRequest, train
+from harness.sweeps.search.request import SEARCH_TAG
 from harness.tracking.models import find_sweep
 from harness.tracking.reading import cached_reads
 from harness.tracking.selection import CONFIRMS_TAG, OVERRIDES_TAG, SWEEP_FINGERPRINT_TAG
@@ -58,17 +59,22 @@ def join(
     if recorded is None:
         display.say(f"The sweep {parent.name} ({parent.run_id[:8]}) has ended: nothing to join.")
         return
-    _refuse_other_code(parent, recorded)
+    refuse_other_code(parent, recorded)
+    if SEARCH_TAG in parent.tags:
+        from harness.sweeps.search.joining import join_search
+
+        join_search(store, parent, recorded, overrides, config_dir, display)
+        return
     flags = [] if config_dir is None else ["--config-dir", config_dir]
     hydra = [item for item in overrides if item.lstrip("+").startswith("hydra")]
     with display.doing(f"Composing {len(recorded.jobs)} jobs"), environment(MLFLOW_TRACKING_URI=store.uri):
         jobs = _jobs(recorded, [item for item in overrides if item not in hydra], hydra, config_dir)
         configs = check_sweep(jobs, config_dir=config_dir)
-    _check_configs(configs)
+    check_configs(configs)
     with display.doing(f"Comparing {len(configs)} jobs with those of the sweep"):
         work = plan_sweep(jobs, configs, store)
         work = replace(work, confirms=parent.tags.get(CONFIRMS_TAG, ""))
-        _refuse_other_jobs(parent, recorded, work)
+        refuse_other_jobs(parent, recorded, work)
     sweep = SweepRequest(
         store, jobs, work, parent.tags.get(OVERRIDES_TAG, "").split(),
         partial(check_surroundings, store, configs),
@@ -185,7 +191,8 @@ def _check_own(overrides: Sequence[str]) -> None:
             )
 
 
-def _check_configs(configs: Sequence[Config]) -> None:
+def check_configs(configs: Sequence[Config]) -> None:
+    """Check the configurations of jobs that another machine has recorded: ties, code of the user's own, images."""
     for config in configs:
         refuse_ties(config)
         for reference in references(config).values():
@@ -193,7 +200,8 @@ def _check_configs(configs: Sequence[Config]) -> None:
         check_images(config.model, image_shape(config.dataset))
 
 
-def _refuse_other_code(parent: RunRecord, recorded: RecordedJobs) -> None:
+def refuse_other_code(parent: RunRecord, recorded: RecordedJobs) -> None:
+    """Refuse to train with other code or libraries than the sweep's."""
     here = present_code()
     if differ := [key for key in here if recorded.code.get(key, "") != here[key]]:
         told = "; ".join(
@@ -205,7 +213,7 @@ def _refuse_other_code(parent: RunRecord, recorded: RecordedJobs) -> None:
         )
 
 
-def _refuse_other_jobs(parent: RunRecord, recorded: RecordedJobs, work: SweepPlan) -> None:
+def refuse_other_jobs(parent: RunRecord, recorded: RecordedJobs, work: SweepPlan) -> None:
     """Refuse to train other jobs than those that the sweep has recorded: name data and settings that differ."""
     pairs = list(zip(recorded.jobs, work.jobs, strict=True))
     wrong = [(there, here) for there, here in pairs if (there.fingerprint, there.label) != here.identity]

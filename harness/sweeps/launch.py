@@ -31,10 +31,12 @@ from harness.composing import (
     added_folder,
     as_written,
     check_sweep,
+    chooses_search,
     compose_config,
     expand_sweep,
     explained,
     group_names,
+    is_of_search,
     register,
     typed_config,
 )  # fmt: skip
@@ -87,7 +89,7 @@ def launch(
             with explained(request.overrides), redirect_stdout(answer):
                 if request.config_dir is not None:
                     added_folder(request.config_dir)
-                call_hydra(_command_line(request), _no_task)
+                call_hydra(command_line(request), _no_task)
         finally:
             sys.stdout.write(shown_uri(answer.getvalue()))
     elif request.watch is not None:
@@ -111,9 +113,9 @@ def train_sweep(overrides: Sequence[str], report: Report) -> tuple[Store, str]:
 def _train(request: argparse.Namespace, display: RunDisplay, callbacks: Sequence[Any] = ()) -> tuple[Store, str]:
     with doing("Composing the configuration", display.console):
         config = compose_config(request.overrides, request.config_name or CONFIG_NAME, request.config_dir)
-    _allow_code([config])
+    allow_code([config])
     if holds_secret(config.tracking.uri):
-        with _kept_secret(request, config.tracking.uri) as discreet:
+        with kept_secret(request, config.tracking.uri) as discreet:
             return _train(discreet, display, callbacks)
     check_images(config.model, image_shape(config.dataset))
     refuse_ties(config)
@@ -144,7 +146,7 @@ def _train(request: argparse.Namespace, display: RunDisplay, callbacks: Sequence
 
     try:
         with display.live():
-            call_hydra(_command_line(request), task)
+            call_hydra(command_line(request), task)
     except KeyboardInterrupt:
         display.say(
             "Interrupted. The same command starts this single run again. Only runs of `harness sweep` are resumed."
@@ -157,17 +159,21 @@ def _train(request: argparse.Namespace, display: RunDisplay, callbacks: Sequence
 
 def _sweep(request: argparse.Namespace, report: Report, show_plan: ShowPlan) -> tuple[Store, str]:
     """The store and the id of the parent run; an empty id with `--plan`, which trains nothing."""
+    if chooses_search(request.overrides):
+        from harness.sweeps.search.launch import launch_search
+
+        return launch_search(request)
     display, where = SweepDisplay(), (request.config_name or CONFIG_NAME, request.config_dir)
     with display.doing("Composing the jobs"):
         jobs = expand_sweep(request.overrides, *where)
         configs = check_sweep(jobs, *where)
-    _allow_code(configs)
+    allow_code(configs)
     if holds_secret(configs[0].tracking.uri):
-        with _kept_secret(request, configs[0].tracking.uri) as discreet:
+        with kept_secret(request, configs[0].tracking.uri) as discreet:
             return _sweep(discreet, report, show_plan)
     refuse_ties(configs[0])
     with display.doing(f"Planning {len(configs)} jobs"):
-        sweep = _planned(jobs, configs, lambda extra: call_hydra(_command_line(request, extra), run_job))
+        sweep = _planned(jobs, configs, lambda extra: call_hydra(command_line(request, extra), run_job))
     sweep = replace(sweep, overrides=request.overrides)
     if not request.plan:
         return sweep.store, run_sweep(sweep, display, report)
@@ -202,7 +208,7 @@ def _watch(request: argparse.Namespace, report: Report) -> None:
 
 
 @contextmanager
-def _kept_secret(request: argparse.Namespace, uri: str | None) -> Iterator[argparse.Namespace]:
+def kept_secret(request: argparse.Namespace, uri: str | None) -> Iterator[argparse.Namespace]:
     """The request without the store's URI, which is passed in the environment during the block: Hydra writes its
     overrides into files that everybody can read, and the URI may hold a password."""
     rest = [item for item in request.overrides if item.lstrip("+").partition("=")[0] != URI_SETTING]
@@ -210,7 +216,7 @@ def _kept_secret(request: argparse.Namespace, uri: str | None) -> Iterator[argpa
         yield argparse.Namespace(**{**vars(request), "overrides": [*rest, f"{URI_SETTING}=null"]})
 
 
-def _allow_code(configs: Sequence[Config]) -> None:
+def allow_code(configs: Sequence[Config]) -> None:
     """The user has typed these configurations, so the code that they name may be imported, now and later."""
     if named := {reference for config in configs for reference in references(config).values()}:
         allow(named)
@@ -259,6 +265,8 @@ def _parse(arguments: Sequence[str], multirun: bool) -> argparse.Namespace:
     answers = request.help or request.hydra_help or request.cfg or request.info or request.shell_completion
     request.multirun = bool(request.multirun or (multirun and not answers))
     request.run = not request.multirun and not answers
+    if (said := [item for item in request.overrides if is_of_search(item)]) and not chooses_search(request.overrides):
+        raise RequestError(f"{said[0]}: only a search has it. Use `harness search`.")
     if (plan or watched is not None) and not request.multirun:
         raise RequestError(f"{PLAN if plan else WATCH}: only a sweep has it. Use `harness sweep`.")
     return request
@@ -299,7 +307,8 @@ def _refuse_flag(message: str) -> NoReturn:
     raise RequestError(f"{message}. `harness train --hydra-help` describes the flags.")
 
 
-def _command_line(request: argparse.Namespace, extra: Sequence[str] = ()) -> list[str]:
+def command_line(request: argparse.Namespace, extra: Sequence[str] = ()) -> list[str]:
+    """The flags and overrides of a request for Hydra, and `extra` behind them."""
     flags = [item for item in request.flags if item not in ("-m", "--multirun", "-r", "--run")]
     mode = ["--multirun"] if request.multirun else []
     return [*mode, *flags, *request.overrides, *extra]

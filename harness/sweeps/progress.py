@@ -33,6 +33,7 @@ STAGE_COLUMNS: Mapping[str, tuple[float, str]] = {
 """The columns printed for each stage: metric, scale, format; 80 columns wide with the names of the stages."""
 WITHOUT_LOSSES = 59
 """The columns without the gaps of the loss, for a narrow terminal."""
+SPLITS = ("train", "val", "test")
 STANDING = {RunState.RUNNING: "running", RunState.FAILED: "failed", RunState.KILLED: "stopped"}
 
 
@@ -120,8 +121,10 @@ class SweepDisplay(_Display):
     """The display of a sweep: a line for each run that ended; on a terminal also a bar for each running run and one for
     the whole sweep."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, splits: Sequence[str] = SPLITS) -> None:
+        """`splits`: those whose scores are shown."""
         super().__init__(console)
+        self._splits = splits
         self._told: dict[str, datetime | None] = {}
         self._earlier: dict[str, datetime | None] = {}
         self._jobs = 0
@@ -188,7 +191,7 @@ class SweepDisplay(_Display):
         count = rf"\[{len(self._told):>{len(str(self._jobs))}}/{self._jobs}] "
         if run.state is RunState.FINISHED:
             seconds = (run.ended - run.started).total_seconds() if run.ended else 0.0
-            parts = [f"{count}{escape(run.name)}", *_outcome(run.metrics), f"{seconds:.1f} s"]
+            parts = [f"{count}{escape(run.name)}", *_outcome(run.metrics, self._splits), f"{seconds:.1f} s"]
             _parts(self.console, parts, indent=len(count) - 1)
         elif run.state is RunState.FAILED:
             message = escape(run.tags.get(ERROR_TAG, "no reason was recorded"))
@@ -251,13 +254,13 @@ def _scores(metrics: Mapping[str, float]) -> list[str]:
     return ["   ".join(both.values()), "   ".join(both[split] for split in ended), "   ".join(short), *short[-1:], ""]
 
 
-def _outcome(metrics: Mapping[str, float]) -> list[str]:
+def _outcome(metrics: Mapping[str, float], splits: Sequence[str] = SPLITS) -> list[str]:
     """`train 91.9 %`, `test 87.9 %`, `gap to test +4.0 points`; the gap to the validation split if there is one."""
     parts = []
-    for split in ("train", "val", "test"):
+    for split in splits:
         if (accuracy := metrics.get(f"final/{split}_accuracy")) is not None:
             parts.append(f"{split} {100 * accuracy:.2f} %")
-    for split in ("val", "test"):
+    for split in splits:
         if (gap := metrics.get(f"final/gap_{split}_accuracy")) is not None:
             parts.append(f"gap to {split} {100 * gap:+z.2f} points")
     return parts
