@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import OutsideStore, StoreError
@@ -62,7 +63,7 @@ _VERSION = re.compile(r"\d+\.\d+")
 USUAL, WHILE_TRAINING = 2, 7
 """How often a request to a server is retried. MLflow's default of seven takes four minutes until it fails: good for a
 run with results to lose, but too long for a user at a terminal."""
-_retries = USUAL
+_retries: ContextVar[int] = ContextVar("_retries", default=USUAL)
 
 
 def shown_uri(uri: str) -> str:
@@ -95,7 +96,8 @@ def explained(shown: str, server: bool, experiment: str | None = None) -> Iterat
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-    MLFLOW_HTTP_REQUEST_MAX_RETRIES.default = _retries  # not in the environment: workers inherit that as the user's
+    # Not in the environment: workers would inherit it as the user's own.
+    MLFLOW_HTTP_REQUEST_MAX_RETRIES.default = _retries.get()
     try:
         with _signals_held(server):
             yield
@@ -261,16 +263,16 @@ def await_answer(ask: Callable[[], object], shown: str) -> None:
 
 @contextmanager
 def retries(count: int) -> Iterator[None]:
-    """Retry requests to a server `count` times in the block, instead of `USUAL` times.
+    """Retry requests to a server `count` times in the block, instead of `USUAL` times; in other threads, only if they
+    run in a copy of its context.
 
     A number that the user has set in the environment always has priority.
     """
-    global _retries
-    before, _retries = _retries, count
+    before = _retries.set(count)
     try:
         yield
     finally:
-        _retries = before
+        _retries.reset(before)
 
 
 @contextmanager

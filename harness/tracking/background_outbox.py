@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -59,7 +60,8 @@ class BackgroundOutbox:
             else:
                 self._files.append(operation)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._send, name="outbox", daemon=True)
+                sending = partial(copy_context().run, self._send)  # with as many retries as here
+                self._thread = threading.Thread(target=sending, name="outbox", daemon=True)
                 self._thread.start()
             self._changed.notify_all()
         self._raise()

@@ -6,6 +6,7 @@ import copy
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -22,18 +23,17 @@ _REASONS = (
 
 _told: set[str] = set()
 """The servers that are known not to answer."""
-_silent = False
+_silent: ContextVar[bool] = ContextVar("_silent", default=False)
 
 
 @contextmanager
 def silent() -> Iterator[None]:
-    """Say nothing in the block, in which the caller tells what it waits for."""
-    global _silent
-    _silent = True
+    """Say nothing of this thread's requests in the block: the caller tells what it waits for."""
+    before = _silent.set(True)
     try:
         yield
     finally:
-        _silent = False
+        _silent.reset(before)
 
 
 def tell_retries(session: Any) -> None:
@@ -65,7 +65,7 @@ def _told_class(usual: type) -> type:
 
 
 def _tell(server: str, response: Any, error: BaseException | None) -> None:
-    if _silent or server in _told:
+    if _silent.get() or server in _told:
         return
     _told.add(server)
     if response is not None:

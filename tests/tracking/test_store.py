@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -274,6 +275,8 @@ def test_a_server_is_asked_again_twice_and_as_often_as_mlflow_does_while_somethi
                 with access.retries(access.USUAL):
                     assert asked(store) == 3
             assert asked(store) == 3
+            with access.retries(access.WHILE_TRAINING), ThreadPoolExecutor(1) as another:
+                assert another.submit(asked, store).result() == 3  # whoever waits there may outlive this block
             monkeypatch.setenv(access.RETRIES, "1")
             with access.retries(access.WHILE_TRAINING):
                 assert asked(store) == 2  # the user's word goes first
