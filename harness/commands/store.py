@@ -1,19 +1,54 @@
-"""`harness store`: repairs the store. `relocate` corrects the recorded locations after a move."""
+"""`harness store`: moves the store. `relocate` corrects the recorded locations after a move, `copy` copies the runs."""
 
 from __future__ import annotations
+
+import time
 
 import click
 
 from harness.commands.store_option import store_option
 from harness.errors import RequestError
+from harness.tracking.copying import copy_store
 from harness.tracking.relocation import artifact_root, local_path, plan, relocate
 from harness.tracking.spool import follow_store
-from harness.tracking.store import Store
+from harness.tracking.store import Store, open_store
+
+TELL_SECONDS = 5.0
 
 
 @click.group(name="store")
 def command() -> None:
-    """Repair the store after it was moved or copied."""
+    """Copy the store's runs to another store, or repair it after it was moved or copied."""
+
+
+@command.command("copy")
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+def copy_command(source: str, target: str) -> None:
+    """Copy all ended runs of the store FROM to the store TO, for example to a server.
+
+    Both are addresses: sqlite:////PATH/mlflow.db or https://SERVER. Parameters, tags, metrics, artifacts, datasets and
+    models are copied. A copy has an id of its own, and the old one as the tag harness.copy_of. Given again, the command
+    continues an interrupted copy, and copies what is new.
+    """
+    stores = open_store(source), open_store(target)
+    for store in stores:
+        store.await_answer()
+    told = time.monotonic()
+
+    def say(words: str) -> None:
+        nonlocal told
+        if time.monotonic() - told > TELL_SECONDS:
+            told = time.monotonic()
+            click.echo(f"Copying run {words}", err=True)
+
+    done = copy_store(*stores, say)
+    click.echo(
+        f"Copied {done.runs} runs of {done.experiments} experiments from {stores[0].shown} to {stores[1].shown}; "
+        f"{done.there} were there already."
+    )
+    for words in done.left_out:
+        click.echo(f"Not copied: {words}.", err=True)
 
 
 @command.command("relocate")

@@ -43,10 +43,13 @@ LOG_LINES = 20
 def command(port: int, store: Store) -> int:
     """Open the MLflow UI on the store.
 
-    It listens on this machine only (loopback), and answers only requests with the printed link. Ctrl-C stops it.
+    It listens on this machine only (loopback), and answers only requests with the printed link. Ctrl-C stops it. A
+    server has a UI of its own: then the command prints its links, and ends.
     """
     if store.is_server:
-        click.echo(f"The store is a server with a UI of its own: {store.shown}")
+        click.echo(f"MLflow UI: {store.shown}")
+        for what, page in _pages_of_server(store):
+            click.echo(f"{what + ':':<11}{store.shown.rstrip('/')}{page}")
         return 0
     if store.database is not None:
         check_journal(store.database)
@@ -84,6 +87,23 @@ def _pages(store: Store) -> list[tuple[str, str]]:
         return []
     with cached_reads(store):
         return _local_pages(store)
+
+
+def _pages_of_server(store: Store) -> list[tuple[str, str]]:
+    """The pages of the latest run's experiment, the latest sweep and its report. Nothing is written."""
+    from harness.reports.saving import PAGE
+
+    with cached_reads(store):
+        latest, sweep = latest_run(store), latest_sweep(store)
+    pages = [("runs", f"/#/experiments/{latest.experiment_id}/runs?workflowType=machine_learning")] if latest else []
+    if sweep is not None:
+        page = f"/#/experiments/{sweep.experiment_id}/runs/{sweep.run_id}"
+        pages.append(("sweep", page))
+        with store.connected() as client:
+            files = [file.path for file in client.list_artifacts(sweep.run_id)]
+        if PAGE in files:
+            pages.append(("report", f"{page}/artifacts/{PAGE}"))
+    return pages
 
 
 def _local_pages(store: Store) -> list[tuple[str, str]]:

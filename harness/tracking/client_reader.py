@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, ViewType
+from mlflow.store.entities import PagedList
 from mlflow.utils.credentials import get_default_host_creds
-from mlflow.utils.rest_utils import http_request
+from mlflow.utils.rest_utils import http_request, verify_rest_response
 
 from harness.errors import RequestError, StoreError
 from harness.records import RunRecord, RunState
@@ -37,6 +39,7 @@ from harness.tracking.store import Store
 _PAGE = 1000
 _PAGES = 10_000
 _IDS_PER_REQUEST = 200
+_SEARCH = "/api/2.0/mlflow/runs/search"
 _HISTORIES = "/api/2.0/mlflow/metrics/get-history-bulk-interval"
 _RUNS_OF_HISTORIES, _VALUES_OF_HISTORIES = 100, 2500
 """At most so many runs in a request for histories, and values of each."""
@@ -76,16 +79,24 @@ class ClientReader:
 
     def select(self, selection: Selection) -> list[RunRecord]:
         asked, known = selection.experiment_ids, self._store.remembered_experiments()
-        named = selection.parent_id is not None or asked is not None
-        experiments = known if named and known is not None and known.keys() >= {*(asked or ())} else self.experiments()
+        if known is not None and known.keys() >= {*(asked or ())}:
+            if selection.parent_id is not None or asked is not None:
+                return self._select(selection, known)
+            found = self._select(selection, known) if selection.run_ids is not None else []
+            if found and len(found) == len(selection.run_ids or ()):
+                return found  # else some may be of an experiment that is newer
+        return self._select(selection, self.experiments())
+
+    def _select(self, selection: Selection, experiments: Mapping[str, str]) -> list[RunRecord]:
+        asked = selection.experiment_ids
         wanted = [identity for identity in experiments if asked is None or identity in asked]
         if not wanted:  # for MLflow an empty list is an error
             return []
         found = [run for text in _filters(selection) for run in self._search(wanted, text, selection.newest)]
         if selection.fingerprints is not None:
             among = set(selection.fingerprints)
-            found = [run for run in found if run.data.tags.get(FINGERPRINT_TAG) in among]
-        records = (_record(run, experiments.get(run.info.experiment_id, "")) for run in found)
+            found = [run for run in found if run.tags.get(FINGERPRINT_TAG) in among]
+        records = (_record(run, experiments.get(run.experiment_id, "")) for run in found)
         return in_order([record for record in records if record is not None])
 
     def series(self, run_ids: Sequence[str], metrics: Sequence[str]) -> Series:
@@ -118,15 +129,34 @@ class ClientReader:
         search = partial(self._client.search_experiments, view_type=ViewType.ACTIVE_ONLY, max_results=_PAGE)
         return self._pages(lambda token: search(page_token=token))
 
-    def _search(self, experiment_ids: list[str], text: str, newest: int | None) -> list[Any]:
-        search = partial(
-            self._client.search_runs, experiment_ids, text, ViewType.ACTIVE_ONLY, newest or _PAGE,
-            ["attributes.start_time DESC"],
-        )  # fmt: skip
+    def _search(self, experiment_ids: list[str], text: str, newest: int | None) -> list[_FoundRun]:
+        most, order = newest or _PAGE, ["attributes.start_time DESC"]
+
+        def page(token: str | None) -> PagedList[_FoundRun]:
+            if self._store.is_server:
+                return self._page_as_json(experiment_ids, text, most, order, token)
+            found = self._client.search_runs(experiment_ids, text, ViewType.ACTIVE_ONLY, most, order, token)
+            return PagedList([_of_entity(run) for run in found], found.token)
+
         if newest is not None:
             with self._store.explained():
-                return list(search())
-        return list(self._pages(lambda token: search(page_token=token)))
+                return list(page(None))
+        return list(self._pages(page))
+
+    def _page_as_json(
+        self, experiment_ids: list[str], text: str, most: int, order: list[str], token: str | None
+    ) -> PagedList[_FoundRun]:
+        """A page of runs without MLflow's entities, whose making takes longer than everything else."""
+        asked = {
+            "experiment_ids": experiment_ids, "filter": text, "run_view_type": "ACTIVE_ONLY", "max_results": most,
+            "order_by": order,
+        }  # fmt: skip
+        body = asked if token is None else {**asked, "page_token": token}
+        answer = verify_rest_response(
+            http_request(get_default_host_creds(self._store.uri), _SEARCH, "POST", json=body), _SEARCH
+        )
+        given = answer.json()
+        return PagedList([_of_json(run) for run in given.get("runs", [])], given.get("next_page_token"))
 
     def _pages(self, page: Callable[[str | None], Any]) -> Iterator[Any]:
         token: str | None = None
@@ -179,19 +209,62 @@ def _quoted(text: str) -> str:
     raise RequestError(f"MLflow cannot be asked for {text}, which has both kinds of quotes. Give a run id instead.")
 
 
-def _record(run: Any, experiment: str) -> RunRecord | None:
-    info, words, texts = run.info, Texts(), Texts(lines=True)
-    parameters = {words[key]: words[value] for key, value in run.data.params.items()}
-    tags = {words[key]: texts[value] for key, value in run.data.tags.items()}
-    if lacks_digests(tags, parameters):  # the dataset inputs were read with the run
-        inputs = [] if run.inputs is None else run.inputs.dataset_inputs
-        contexts = [next((tag.value for tag in one.tags if tag.key == CONTEXT_TAG), "") for one in inputs]
-        digests = [words[one.dataset.digest] for one in inputs]
-        parameters |= digest_parameters(dict(zip(contexts, digests, strict=True)))
+@dataclass(frozen=True)
+class _FoundRun:
+    """A run as the store gives it; `digests` are those of its datasets by context."""
+
+    run_id: str
+    name: Any
+    experiment_id: str
+    status: Any
+    times: tuple[Any, Any]
+    artifacts: Any
+    parameters: Mapping[str, str]
+    tags: Mapping[str, str]
+    metrics: Mapping[str, Any]
+    epochs: Any
+    digests: Mapping[str, str]
+
+
+def _of_entity(run: Any) -> _FoundRun:
+    info, data = run.info, run.data
+    inputs = [] if run.inputs is None else run.inputs.dataset_inputs
+    contexts = [next((tag.value for tag in one.tags if tag.key == CONTEXT_TAG), "") for one in inputs]
     # The run object has the steps of the last values, but MLflow has no public attribute for them.
-    epochs = next((metric.step for metric in run.data._metric_objs if metric.key == EPOCH_METRIC), 0)
-    metrics = {words[key]: value for key, value in run.data.metrics.items()}
+    epochs = next((metric.step for metric in data._metric_objs if metric.key == EPOCH_METRIC), 0)
+    return _FoundRun(
+        info.run_id, info.run_name, info.experiment_id, info.status, (info.start_time, info.end_time),
+        info.artifact_uri, data.params, data.tags, data.metrics, epochs,
+        {context: one.dataset.digest for context, one in zip(contexts, inputs, strict=True)},
+    )  # fmt: skip
+
+
+def _of_json(run: dict[str, Any]) -> _FoundRun:
+    info, data = run["info"], run.get("data", {})
+    times = [int(info[key]) if key in info else None for key in ("start_time", "end_time")]
+    metrics = {str(one["key"]): float(one["value"]) for one in data.get("metrics", [])}
+    steps = (int(one.get("step", 0)) for one in data.get("metrics", []) if one["key"] == EPOCH_METRIC)
+    digests = {
+        next((str(tag["value"]) for tag in one.get("tags", []) if tag["key"] == CONTEXT_TAG), ""):
+        str(one["dataset"]["digest"]) for one in run.get("inputs", {}).get("dataset_inputs", [])
+    }  # fmt: skip
+    parameters, tags = (
+        {str(one["key"]): str(one.get("value", "")) for one in data.get(what, [])} for what in ("params", "tags")
+    )
+    return _FoundRun(
+        str(info["run_id"]), info.get("run_name"), str(info["experiment_id"]), info["status"], (times[0], times[1]),
+        info.get("artifact_uri", ""), parameters, tags, metrics, next(steps, 0), digests,
+    )  # fmt: skip
+
+
+def _record(run: _FoundRun, experiment: str) -> RunRecord | None:
+    words, texts = Texts(), Texts(lines=True)
+    parameters = {words[key]: words[value] for key, value in run.parameters.items()}
+    tags = {words[key]: texts[value] for key, value in run.tags.items()}
+    if lacks_digests(tags, parameters):  # the dataset inputs were read with the run
+        parameters |= digest_parameters({context: words[digest] for context, digest in run.digests.items()})
+    metrics = {words[key]: value for key, value in run.metrics.items()}
     return read_record(
-        info.run_id, info.run_name, info.experiment_id, experiment, info.status, info.start_time, info.end_time,
-        info.artifact_uri, parameters, tags, metrics, epochs,
+        run.run_id, run.name, run.experiment_id, experiment, run.status, *run.times, run.artifacts, parameters, tags,
+        metrics, run.epochs,
     )  # fmt: skip

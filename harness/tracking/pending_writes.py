@@ -261,7 +261,7 @@ class StoredRun:
     def _metrics(self, operation: Metrics) -> list[Any]:
         from mlflow.entities import Metric
 
-        model_id = self._find_model() if operation.of_model else None
+        model_id = self.find_model() if operation.of_model else None
         values = self._missing(operation, model_id) if self._again else operation.values
         return [
             Metric(
@@ -319,7 +319,7 @@ class StoredRun:
         from mlflow.entities import LoggedModelOutput
         from mlflow.models import Model
 
-        model_id = self._find_model()
+        model_id = self.find_model()
         if model_id is None:
             model = self._client.create_logged_model(self.experiment_id, name=MODEL, source_run_id=self.run_id)
             model_id = self._model_id = str(model.model_id)
@@ -338,7 +338,7 @@ class StoredRun:
         if model_id not in [output.model_id for output in (outputs.model_outputs if outputs else [])]:
             self._client.log_outputs(self.run_id, [LoggedModelOutput(model_id, step=0)])
 
-    def _find_model(self) -> str | None:
+    def find_model(self) -> str | None:
         """The id of the run's model, also if an earlier try made it and the response was lost."""
         if self._model_id is None and self._again:
             found = self._client.search_logged_models(

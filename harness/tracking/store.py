@@ -198,15 +198,15 @@ class Store:
                 target.unlink()
 
     @contextmanager
-    def exclusive(self) -> Iterator[None]:
-        """A lock for one process at a time on a local store; a server needs none."""
+    def exclusive(self, purpose: str = "") -> Iterator[None]:
+        """A lock for one process at a time on a local store, one for each `purpose`; a server needs none."""
         from filelock import FileLock, Timeout
 
         if self.database is None:
             yield
             return
         file = self.database.resolve()  # the same lock, even if the URI names a link
-        lock = file.with_name(file.name + ".lock")
+        lock = file.with_name(f"{file.name}{purpose}.lock")
         if lock.is_symlink() or (lock.exists() and not lock.is_file()):
             raise StoreError(f"{lock} is no plain file, so it is no lock of ours. Look at it, and take it away.")
         held = FileLock(lock, timeout=60, is_singleton=True)  # reentrant within a process

@@ -193,7 +193,7 @@ def test_a_store_behind_a_server_is_registered_exported_and_found(
         for text in ("fashion", "fashion/1", "fashion@champion", "models:/fashion/1", "latest"):
             assert find_trained(open_store(address), text).run_id == run_id
         assert cli.main(["ui", "--store", address]) == 0
-        assert f"a UI of its own: {address}" in capsys.readouterr().out
+        assert f"MLflow UI: {address}" in capsys.readouterr().out
         assert cli.main(["store", "relocate", "--store", address]) == 2
         assert f"{address} is no SQLite file" in capsys.readouterr().err
         assert cli.main(["export", "fashion@champion", str(tmp_path / "model"), "--store", address]) == 0

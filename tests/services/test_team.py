@@ -7,13 +7,16 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
+from harness.tracking.copying import COPY_TAG, copy_store
 from harness.tracking.reading import read_runs, read_sweeps
 from harness.tracking.store import open_store
 from tests.forking import HOST
 from tests.integration.conftest import Project, waited
 from tests.integration.test_resume import QUICK, until
 from tests.services.services import Server, login
+from tests.tracking.test_copying import contents, fill
 
 pytestmark = pytest.mark.services
 
@@ -58,6 +61,15 @@ def test_three_machines_train_a_sweep_and_one_of_them_is_killed(service: Server,
     reported = empty.run("report", "latest", "--output", str(empty.folder / "report.md"), environment=used)
     assert reported.returncode == 0, reported.stderr
     assert f"Stored as report.html and report.md with the run {parent.run_id}" in reported.stderr
+    links = empty.run("ui", environment=used)
+    page = f"{service.uri}/#/experiments/{parent.experiment_id}/runs"
+    assert (links.returncode, links.stderr) == (0, "")
+    assert links.stdout.splitlines() == [
+        f"MLflow UI: {service.uri}",
+        f"runs:      {page}?workflowType=machine_learning",
+        f"sweep:     {page}/{parent.run_id}",
+        f"report:    {page}/{parent.run_id}/artifacts/report.html",
+    ]
 
 
 def test_who_may_not_is_told_what_to_do(service: Server, empty: Project) -> None:
@@ -69,3 +81,14 @@ def test_who_may_not_is_told_what_to_do(service: Server, empty: Project) -> None
     unknown = empty.run(*training, environment=login("carl"))
     assert unknown.returncode == 1
     assert "wants a user and a password (401). It did not accept the user carl." in unknown.stderr
+
+
+def test_a_store_is_copied_to_the_server(service: Server, project: Path, tmp_path: Path) -> None:
+    (tmp_path / "from").mkdir()
+    source, target = open_store(f"sqlite:///{tmp_path}/from/mlflow.db"), open_store(service.uri)
+    _, child = fill(source, tmp_path)
+    assert copy_store(source, target, print).runs == 2
+    assert copy_store(source, target, print).there == 2
+    experiment = MlflowClient(service.uri).get_experiment_by_name("study")
+    [copy] = MlflowClient(service.uri).search_runs([experiment.experiment_id], f"tags.`{COPY_TAG}` = '{child}'")
+    assert contents(target, copy.info.run_id) == contents(source, child)
