@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -79,23 +80,21 @@ def test_trials_that_are_still_running_are_not_suggested_again() -> None:
     assert set(settings) == set(space)
 
 
-def test_a_constraint_that_changes_changes_what_is_suggested() -> None:
-    def third(violation: float) -> list[dict[str, Value]]:
-        sampler = sampler_of("tpe", NUMBERS)
-        for number in range(15):
-            settings = sampler.suggest(number)
-            sampler.tell(Told(number, settings, (made(settings),), -1.0))
-        for number in range(0, 15, 2):
-            sampler.tell(Told(number, settings_of(sampler, number), (0.0,), violation))
-        return [sampler.suggest(15)]
-
-    assert third(5.0) != third(-5.0)
-
-
-def settings_of(sampler: Sampler, number: int) -> dict[str, Value]:
-    settings = sampler._told[number].settings  # type: ignore[attr-defined]
-    assert isinstance(settings, dict)
-    return settings
+def test_a_trial_that_is_worth_something_else_now_counts_as_if_it_had_always_been() -> None:
+    """The accuracy that is needed rises during a search, so trials that were good enough are not any more."""
+    first, trials = sampler_of("tpe", NUMBERS), list[Told]()
+    for number in range(15):
+        settings = first.suggest(number)
+        trials.append(Told(number, settings, (made(settings),), -1.0))
+        first.tell(trials[-1])
+    changed = [replace(trial, violation=5.0 if trial.number % 2 else -1.0) for trial in trials]
+    fresh, unchanged = sampler_of("tpe", NUMBERS), sampler_of("tpe", NUMBERS)
+    for trial in trials:
+        unchanged.tell(trial)
+    for trial in changed:
+        first.tell(trial)
+        fresh.tell(trial)
+    assert first.suggest(15) == fresh.suggest(15) != unchanged.suggest(15)
 
 
 def test_nsga2_searches_a_front() -> None:
