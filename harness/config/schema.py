@@ -238,6 +238,7 @@ class TrackingConfig:
     log_state: bool | None = None
     diff: bool = True
     checkpoint_seconds: float | None = setting(10.0, at_least=0)
+    upload_seconds: float | None = setting(10.0, at_least=0, added=True)
     system_metrics: bool = False
 
 
