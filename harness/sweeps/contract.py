@@ -49,8 +49,8 @@ class Slot(ABC):
 
     @abstractmethod
     def carry_out(self, job: Job, timeout: float | None) -> Failure | None:
-        """Run one job (`worker.carry_out`, in a process of its own) for at most `timeout` seconds. Returns why it fails,
-        or None. A process that dies is a failure (`DIED`), and the slot can carry out the next job.
+        """Run one job (`worker.carry_out`, in a process of its own) for at most `timeout` seconds. Returns why it
+        fails, or None. A process that dies is a failure (`DIED`), and the slot can carry out the next job.
 
         Raises `SlotLost` if the slot is lost, `CancelledError` after `cancel`.
         """

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 from hydra.core.utils import JobReturn, configure_log, setup_globals
@@ -121,6 +122,15 @@ def _number(overrides: Sequence[str], place: int) -> int:
     """A job's number in its sweep: `place`, unless some jobs were left out."""
     given = [item.partition("=")[2] for item in overrides if item.startswith(JOB_SETTING)]
     return int(given[-1]) if given else place
+
+
+def check_installed(package: str, launcher: str) -> None:
+    """Raise `ConfigError` if the package of an extra, which has the launcher's name, is not installed."""
+    if find_spec(package) is None:
+        raise ConfigError(
+            f"hydra/launcher={launcher} needs {package}, which is not installed: "
+            f"pip install 'overfitting-harness[{launcher}]' (in a checkout: make setup EXTRAS={launcher})."
+        )
 
 
 def own_launcher(settings: Mapping[str, Any]) -> SweepLauncher | None:
