@@ -171,6 +171,8 @@ class RaySlot(Slot):
         try:
             failure: Failure | None = ray.get(self._actor.carry_out.remote(job, timeout))
         except RayActorError as error:
+            with suppress(RayError):
+                ray.kill(self._actor)  # it may only have been out of reach
             if not self._is_stopping:
                 self._open()
             raise SlotLost(f"Its place in the Ray cluster was lost: {_in_words(error)}") from error
@@ -204,6 +206,10 @@ def _connect(address: str | None) -> bool:
 
     if ray.is_initialized():
         return False
+    from ray._private import worker
+
+    # Messages of the cluster (a node that died) would go to stdout, where the sweep's table goes.
+    worker.print_to_stdstream = lambda data, *_, **__: log.info("ray: %s", " ".join(map(str, data.get("lines", ()))))
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # the slots say themselves that they have no GPU
     usual = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
