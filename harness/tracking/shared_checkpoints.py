@@ -74,6 +74,8 @@ class SharedCheckpoints:
     def read(self, after: int, read: Callable[[Path], Found | None]) -> Found | None:
         """What `read` returns for the newest checkpoint of more than `after` epochs, or for the one before, if it
         returns None or raises `RequestError`. None if there is none."""
+        if not self._may_exist:
+            return None
         try:
             for epochs, location in self._listed():
                 if epochs <= after:
