@@ -140,7 +140,7 @@ class SlurmTasks:
     def _watch(self, jobs: Sequence[Job], joining: _Joining) -> None:
         running = self._submit(joining, self._tasks)
         log.warning(
-            "Submitted %d tasks (%s), logs in %s. They go on if this command ends.",
+            "Tasks submitted: %d (%s), with their logs in %s. They continue if this command ends.",
             *(len(running), running[0].job_id, self._folder),
         )
         again = self._launcher.resubmissions
@@ -157,12 +157,14 @@ class SlurmTasks:
                     continue
                 count = min(len(lost), again)
                 again -= count
-                log.warning("%d tasks were pre-empted or lost (%s): submitted again.", count, lost[0].job_id)
+                log.warning(
+                    "Tasks that were pre-empted or lost: %d (%s). They are submitted again.", count, lost[0].job_id
+                )
                 running += self._submit(joining, count)
         except KeyboardInterrupt:
             stop = "scancel" if self._launcher.executor == "slurm" else "kill"
             named = " ".join(dict.fromkeys(task.job_id.partition("_")[0] for task in running))
-            log.warning("The tasks go on without this command. To end them: %s %s", stop, named)
+            log.warning("The tasks continue without this command. To end them: %s %s", stop, named)
             raise
 
     def _submit(self, joining: _Joining, count: int) -> list[Any]:
