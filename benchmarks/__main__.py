@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import comparing, engines, epochs, grid, parts, planning, scaling, single
+from benchmarks import claims, comparing, engines, epochs, grid, parts, planning, scaling, single
 from benchmarks.guides import GUIDES
 from benchmarks.page import page
 from benchmarks.picture import draw
@@ -16,7 +16,7 @@ from benchmarks.surroundings import Places
 from harness.errors import HarnessError
 from harness.paths import write_text
 
-BENCHMARKS = ("comparing", "engines", "epochs", "grid", "parts", "planning", "scaling", "single")
+BENCHMARKS = ("claims", "comparing", "engines", "epochs", "grid", "parts", "planning", "scaling", "single")
 TRIALS = ROOT / "outputs" / "benchmarks"
 
 
@@ -24,6 +24,7 @@ def main() -> int:
     request = _parser().parse_args()
     places = _places(request.output, request.quick)
     measures = {
+        "claims": lambda: claims.measure(places, request.quick),
         "comparing": lambda: comparing.measure(places, request.quick, request.rounds),
         "engines": lambda: engines.measure(places, request.quick),
         "epochs": lambda: epochs.measure(places, request.quick, request.rounds, request.guides),

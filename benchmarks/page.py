@@ -25,10 +25,10 @@ make bench ARGS=grid                    # one part again
 make bench ARGS="all --quick"           # try everything in minutes, and leave this page alone
 ```
 
-The parts are `comparing`, `engines`, `epochs`, `grid`, `parts`, `planning`, `scaling` and `single`. Contenders take
-turns in rounds, each in its own processes. Seconds are medians, with the smallest and the largest beside them. A ratio
-is always between times of one benchmark. Each contender is checked: it must reach a training accuracy, or its runs must
-be in its store."""
+The parts are `claims`, `comparing`, `engines`, `epochs`, `grid`, `parts`, `planning`, `scaling` and `single`.
+Contenders take turns in rounds, each in its own processes. Seconds are medians, with the smallest and the largest
+beside them. A ratio is always between times of one benchmark. Each contender is checked: it must reach a training
+accuracy, or its runs must be in its store."""
 
 
 def page(results: Mapping[str, Result], places: Places) -> str:
@@ -199,6 +199,19 @@ def _planning(result: Result) -> Iterator[str]:
     yield table(("jobs", "seconds", "from, to", "ms a job", "times Hydra's composing", "MB at most"), lines)
 
 
+def _claims(result: Result) -> Iterator[str]:
+    yield "## Claims of jobs"
+    yield (
+        "What [`harness join`](scaling.md) asks of the store, with a SQLite store, in milliseconds (the smallest of "
+        "five): to claim a job, and to read which jobs are claimed, when nearly all jobs of the sweep are."
+    )
+    lines = [
+        (f"{int(jobs):,}", f"{1000 * seconds['claim']:.0f}", f"{1000 * seconds['look']:.0f}")
+        for jobs, seconds in result["seconds"].items()
+    ]
+    yield table(("jobs", "a claim", "a look"), lines)
+
+
 def _run_parts(result: Result) -> Iterator[str]:
     yield "## What a run costs besides training"
     yield (
@@ -243,6 +256,7 @@ SECTIONS = {
     "single": _single,
     "comparing": _comparing,
     "planning": _planning,
+    "claims": _claims,
 }
 
 

@@ -8,13 +8,16 @@ import hashlib
 import math
 import os
 import platform
+import re
 import secrets
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from ctypes.util import find_library
 from functools import cache
 from importlib.util import find_spec
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -107,7 +110,8 @@ def _memory_left(folder: Path) -> int | None:
 
 
 def gpus() -> tuple[str, ...]:
-    """The NVIDIA GPUs that TensorFlow could use here, as `CUDA_VISIBLE_DEVICES` names them.
+    """The NVIDIA GPUs that TensorFlow could use here, as `CUDA_VISIBLE_DEVICES` names them; parts of a GPU (MIG) count
+    as GPUs.
 
     This does not start CUDA, because a process that has started CUDA cannot give single GPUs to its children.
     """
@@ -115,10 +119,50 @@ def gpus() -> tuple[str, ...]:
     if not there or (find_spec("nvidia") is None and find_library("cudart") is None):
         return ()  # no GPU, or no CUDA libraries (from `make setup EXTRAS=gpu` or the system)
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is None:
-        return tuple(str(number) for number in range(len(there)))
-    return tuple(device for device in named.split(",") if device.strip() not in ("", "-1"))
+    if named is not None:
+        return visible_devices(named)
+    return listed_devices(_gpu_list()) or tuple(str(number) for number in range(len(there)))
 
+
+def visible_devices(named: str) -> tuple[str, ...]:
+    """The devices in a value of `CUDA_VISIBLE_DEVICES`: those before the first that is none, as CUDA reads it.
+
+    Example:
+        >>> visible_devices("0, MIG-4f2c,-1,3")
+        ('0', 'MIG-4f2c')
+    """
+    return tuple(takewhile(lambda device: device not in ("", "-1"), map(str.strip, named.split(","))))
+
+
+def listed_devices(listed: str) -> tuple[str, ...]:
+    """The devices in the output of `nvidia-smi -L` if some GPUs are in parts (MIG): the parts, and the whole GPUs by
+    their identifier. Empty if none is.
+
+    CUDA gives a process one part at most, and numbers do not name parts.
+    """
+    devices: list[str] = []
+    whole: str | None = None
+    for line in listed.splitlines():
+        if not (found := _IDENTIFIER.search(line)):
+            continue
+        if found[1].startswith("GPU-"):
+            devices += [] if whole is None else [whole]
+            whole = found[1]
+        else:
+            devices.append(found[1])
+            whole = None
+    devices += [] if whole is None else [whole]
+    return tuple(devices) if any(device.startswith("MIG-") for device in devices) else ()
+
+
+def _gpu_list() -> str:
+    with suppress(OSError, subprocess.SubprocessError):
+        asked = ["nvidia-smi", "-L"]
+        return subprocess.run(asked, capture_output=True, text=True, timeout=10, check=False).stdout
+    return ""
+
+
+_IDENTIFIER = re.compile(r"\(UUID: ((?:GPU|MIG)-[0-9A-Za-z/-]+)\)")
 
 MARK_VARIABLE = "HARNESS_COMMAND"
 """The environment variable of workers with the mark of the process that started them. It is stored nowhere else."""

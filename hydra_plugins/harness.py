@@ -9,10 +9,20 @@ from hydra.core.override_parser.types import Override
 
 from harness.sweeps.launcher import PoolLauncher as _PoolLauncher
 from harness.sweeps.plan import chosen_jobs
+from harness.sweeps.ray_launcher import RayLauncher as _RayLauncher
+from harness.sweeps.slurm_launcher import SlurmLauncher as _SlurmLauncher
 
 
 class PoolLauncher(_PoolLauncher):
     """`hydra/launcher=pool`: runs the jobs of a sweep in worker processes on this machine."""
+
+
+class RayLauncher(_RayLauncher):
+    """`hydra/launcher=ray`: runs the jobs of a sweep in actors of a Ray cluster."""
+
+
+class SlurmLauncher(_SlurmLauncher):
+    """`hydra/launcher=slurm`: submits an array of workers that join the sweep."""
 
 
 class GridSweeper(BasicSweeper):

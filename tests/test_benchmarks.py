@@ -251,6 +251,11 @@ def test_comparing_many_runs_must_take_at_most_five_seconds(places: Places) -> N
     assert [goal.met for goal in goals({"comparing": late})] == [False]
 
 
+def test_claims_are_shown_by_the_number_of_jobs(places: Places) -> None:
+    places.write("claims", False, {"seconds": {"10000": {"claim": 0.005, "look": 0.044}}})
+    assert "| 10,000 | 5 | 44 |" in page(places.read(), places)
+
+
 def test_planning_has_a_time_limit_and_is_compared_with_composing_by_hydra(places: Places) -> None:
     places.write("planning", False, planning())
     text = page(places.read(), places)

@@ -12,7 +12,17 @@ from pathlib import Path
 import pytest
 
 from harness import machine
-from harness.machine import available_cpus, available_memory, is_alive, is_gone, is_here, seconds_elapsed, this_process
+from harness.machine import (
+    available_cpus,
+    available_memory,
+    is_alive,
+    is_gone,
+    is_here,
+    listed_devices,
+    seconds_elapsed,
+    this_process,
+    visible_devices,
+)
 
 GIGABYTE = 2**30
 OFFERED = """
@@ -170,3 +180,30 @@ def test_what_an_earlier_version_recorded_is_read() -> None:
     own = f"{host}:{boot}:{namespace} {os.getpid()} {psutil.Process().create_time():.2f}"
     assert is_here(own)
     assert is_alive(own)
+
+
+@pytest.mark.parametrize(
+    ("named", "devices"),
+    [
+        ("0,2", ("0", "2")),
+        ("", ()),
+        ("-1", ()),
+        ("1,-1,0", ("1",)),
+        ("GPU-5a1f,MIG-77c0", ("GPU-5a1f", "MIG-77c0")),
+        (" 3 , MIG-GPU-5a1f/7/0", ("3", "MIG-GPU-5a1f/7/0")),
+    ],
+)
+def test_visible_devices_are_those_before_the_first_that_is_none(named: str, devices: tuple[str, ...]) -> None:
+    assert visible_devices(named) == devices
+
+
+def test_parts_of_a_gpu_count_as_gpus_and_whole_gpus_are_named_beside_them() -> None:
+    whole = "GPU 0: NVIDIA A100 (UUID: GPU-11)\n"
+    parted = (
+        "GPU 1: NVIDIA A100 (UUID: GPU-22)\n"
+        "  MIG 3g.20gb Device 0: (UUID: MIG-a1)\n  MIG 3g.20gb Device 1: (UUID: MIG-a2)\n"
+    )
+    assert listed_devices(whole + parted) == ("GPU-11", "MIG-a1", "MIG-a2")
+    assert listed_devices(parted + whole) == ("MIG-a1", "MIG-a2", "GPU-11")
+    assert listed_devices(whole) == ()
+    assert listed_devices("No devices were found") == ()

@@ -14,6 +14,7 @@ from harness.sweeps.finalize import bring_up_to_date
 from harness.sweeps.lease import close_dead
 from harness.tracking.reading import read_runs
 from harness.tracking.selection import is_sweep
+from harness.tracking.shared_checkpoints import SharedCheckpoints
 from harness.tracking.spool import Spool, find_spools, held
 from harness.tracking.store import Store, open_store
 from harness.tracking.sync import Uploaded, upload_spools
@@ -86,7 +87,9 @@ def _uploaded(spools: Sequence[Spool]) -> Uploaded | None:
         )
         return None
     if uploaded.state == RunState.FINISHED:
-        paths.checkpoint_file(spools[0].origin.run_id).unlink(missing_ok=True)  # it needs it no more
+        origin = spools[0].origin
+        paths.checkpoint_file(origin.run_id).unlink(missing_ok=True)  # it needs it no more
+        SharedCheckpoints(origin.store, origin.run_id, origin.attempt + 1, None).remove()
     entries = "1 entry" if uploaded.written == 1 else f"{uploaded.written} entries"
     state = uploaded.state or "interrupted before its end; the same `harness sweep ...` resumes it"
     click.echo(f"{_named(spools)}: {entries} uploaded to {spools[0].origin.store.shown}; {state}")

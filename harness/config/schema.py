@@ -239,12 +239,11 @@ class TrackingConfig:
     log_state: bool | None = None
     diff: bool = True
     checkpoint_seconds: float | None = setting(10.0, at_least=0)
+    upload_seconds: float | None = setting(10.0, at_least=0, added=True)
     system_metrics: bool = False
 
 
-_FAILURES: Mapping[str, Any] = {
-    "failures": True, "sweep": True, "operational": "what a sweep does about jobs that fail",
-}  # fmt: skip
+_FAILURES: Mapping[str, Any] = {"failures": True, "sweep": True, "operational": "what a sweep does about failed jobs"}
 
 
 @dataclass

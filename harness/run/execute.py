@@ -39,8 +39,9 @@ from harness.surroundings import prepare
 from harness.tracking.access import WHILE_TRAINING, retries
 from harness.tracking.resume import resumable
 from harness.tracking.selection import FINGERPRINT_TAG, GROUP_TAG, JOB_TAG, REPRODUCES_TAG, THREADS_TAG
+from harness.tracking.shared_checkpoints import SharedCheckpoints
 from harness.tracking.store import Store, load_mlflow, open_store
-from harness.tracking.writing import RunIdentity, tracked_run
+from harness.tracking.writing import RunIdentity, RunWriter, tracked_run
 from harness.training import (
     TrainingObserver,
     capture,
@@ -114,7 +115,7 @@ def execute(
         validate(config)
         log_code(tracked, config)
         import_tensorflow(config.threads)
-        checkpoint = Checkpoint(tracked.run_id, config.tracking.checkpoint_seconds, tags.get(FINGERPRINT_TAG, ""))
+        checkpoint = _checkpoint(store, tracked, config, context, tags.get(FINGERPRINT_TAG, ""))
         start = find_start(store, config, tracked.earlier.parameters)
         log_start(tracked, start)
         seed_everything(config.seed, config.threads)
@@ -173,6 +174,15 @@ def execute(
         log.info("finished: %s", {name: round(value, 4) for name, value in scalars.items()})
     checkpoint.remove()
     return RunResult(tracked.run_id, context.name, config.tracking.experiment, scalars)
+
+
+def _checkpoint(store: Store, tracked: RunWriter, config: Config, context: RunContext, fingerprint: str) -> Checkpoint:
+    """The run's checkpoint. That of a sweep's job is in the store too, because another machine may resume the job."""
+    shared = None
+    if context.job is not None:
+        attempt = tracked.earlier.tries + 1
+        shared = SharedCheckpoints(store, tracked.run_id, attempt, config.tracking.upload_seconds)
+    return Checkpoint(tracked.run_id, config.tracking.checkpoint_seconds, fingerprint, shared)
 
 
 def _resumed(config: Config, context: RunContext, tags: Mapping[str, str]) -> str | None:

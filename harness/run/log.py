@@ -131,7 +131,7 @@ class RunObserver:
                 raise Terminated(machine.received_signal)
             self._watcher.epoch_completed(epoch, state)
         except KeyboardInterrupt:
-            self._checkpoint.keep(state())
+            self._checkpoint.keep(state(), last=True)
             raise
         self._checkpoint.keep_if_due(state)
 

@@ -20,10 +20,10 @@ from types import TracebackType
 from harness.errors import StoreError
 from harness.machine import is_gone, is_here, is_hidden, process_in_words
 from harness.records import RunRecord, RunState
+from harness.sweeps.contract import Choose
 from harness.sweeps.owners import BEAT_SECONDS, StillnessWatch, left_behind, new_owner, process_of
 from harness.sweeps.plan import one_a_job
 from harness.sweeps.worker import Job
-from harness.sweeps.worker_pool import Choose
 from harness.tracking.reading import read_runs, sweep_runs
 from harness.tracking.shared_writes import tag_run, write_once
 from harness.tracking.store import Store

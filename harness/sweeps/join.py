@@ -23,7 +23,7 @@ from harness.sweeps.claims import Claims
 from harness.sweeps.finalize import Report, finish_parent, raise_if_unfinished
 from harness.sweeps.job import run_job
 from harness.sweeps.launch import call_hydra, check_surroundings, refuse_ties
-from harness.sweeps.launcher import ADDRESS, workers_for
+from harness.sweeps.launcher import own_launcher, workers_for
 from harness.sweeps.lease import Holder, LeaseWatch, holder_of, is_held, take_lease
 from harness.sweeps.plan import SweepPlan, plan_sweep
 from harness.sweeps.progress import SweepDisplay
@@ -174,8 +174,9 @@ def _found(store: Store, named: str, wait: bool, display: SweepDisplay) -> tuple
 
 def _jobs(recorded: RecordedJobs, own: Sequence[str], hydra: Sequence[str], config_dir: str | None) -> SweepJobs:
     here = expand_sweep(hydra, config_dir=config_dir)
-    if here.launcher.get("_target_") != ADDRESS:
-        raise RequestError("hydra/launcher: only the pool joins a sweep. Remove the setting.")
+    launcher = own_launcher(here.launcher)
+    if launcher is None or not launcher.joins:
+        raise RequestError("hydra/launcher: only pool and ray join a sweep. Remove the setting.")
     words = tuple((*one.overrides, *as_written(own)) for one in recorded.jobs)
     return replace(here, jobs=words, swept=recorded.swept)
 

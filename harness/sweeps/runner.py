@@ -16,10 +16,11 @@ from harness.config.schema import Config
 from harness.errors import HarnessError, NotInStore, RequestError, StoreError
 from harness.records import RunRecord, RunState
 from harness.sweeps.claims import ClaimedJobs, Claims, jobs_elsewhere
+from harness.sweeps.contract import WorkerGroup
 from harness.sweeps.finalize import Report, finish_parent, in_words_spooled, print_result, raise_if_unfinished
 from harness.sweeps.forecast import Forecast
 from harness.sweeps.job import DEFAULT_OBJECTIVE, JOB_SETTING, PARENT_SETTING, Objective, objective_of
-from harness.sweeps.launcher import ADDRESS, plan_workers, workers_for
+from harness.sweeps.launcher import own_launcher, workers_for
 from harness.sweeps.lease import Holder, Lease, holder_of, is_held, new_parent, take_lease, take_over
 from harness.sweeps.lost_jobs import close_failed, end_runs, job_number, record_failure
 from harness.sweeps.plan import (
@@ -37,7 +38,6 @@ from harness.sweeps.recorded_jobs import as_text, read_jobs, recorded_jobs
 from harness.sweeps.run_names import sweep_name
 from harness.sweeps.watch import follow, watched
 from harness.sweeps.worker import Failure
-from harness.sweeps.worker_pool import WorkerPool
 from harness.tracking.access import WHILE_TRAINING, retries, shown_uri
 from harness.tracking.provenance import typed_command
 from harness.tracking.reading import cached_reads, read_runs, sweep_runs
@@ -122,10 +122,10 @@ class SweepRequest:
             known = [] if self.store.is_missing else read_runs(self.store)
         due = plan.due(self.config.resume)
         threads = self.config.threads or plan.threads
-        pooled = self.jobs.launcher.get("_target_") == ADDRESS
-        specs = plan_workers(self.jobs.launcher.get("workers"), max(len(due), 1), threads) if pooled else [None]
+        launcher = own_launcher(self.jobs.launcher)
+        workers = 1 if launcher is None else launcher.count(max(len(due), 1), threads)
         busy = holder_of(plan.parent) if plan.parent is not None and is_held(plan.parent) else None
-        return Outlook(plan, due, Forecast(known), len(specs), busy)
+        return Outlook(plan, due, Forecast(known), workers, busy)
 
 
 def run_sweep(sweep: SweepRequest, display: SweepDisplay, report: Report) -> str:
@@ -229,7 +229,7 @@ def _work(sweep: SweepRequest, plan: SweepPlan, over: int, display: SweepDisplay
 
 
 @contextmanager
-def _naming_spools(pool: WorkerPool | None, jobs: int) -> Iterator[None]:
+def _naming_spools(pool: WorkerGroup | None, jobs: int) -> Iterator[None]:
     """If the store is still down at the end, add to the error that the results of trained jobs are in a spool."""
     try:
         yield
@@ -249,13 +249,13 @@ def _how_to_resume(sweep: SweepRequest) -> str:
 
 def _refuse_without_claims(sweep: SweepRequest, parent: RunRecord) -> None:
     """Refuse a launcher that claims no jobs while other machines train some of this sweep."""
-    if sweep.jobs.launcher.get("_target_") == ADDRESS:
+    if own_launcher(sweep.jobs.launcher) is not None:
         return
     unfinished = {job_number(run) for run in sweep_runs(sweep.store, parent.run_id) if run.state is RunState.RUNNING}
     if elsewhere := jobs_elsewhere(parent).keys() & unfinished:
         raise RequestError(
             f"{len(elsewhere)} jobs of this sweep are being trained by processes that joined it, and only "
-            "hydra/launcher=pool shares a sweep with others. Use it, or wait until they have ended."
+            "hydra/launcher=pool, ray and slurm share a sweep with others. Use one, or wait until they have ended."
         )
 
 
@@ -263,7 +263,7 @@ def _carry_out(
     sweep: SweepRequest,
     plan: SweepPlan,
     parent: RunWriter,
-    pool: WorkerPool | None,
+    pool: WorkerGroup | None,
     lease: Lease,
     display: SweepDisplay,
     report: Report,
@@ -295,7 +295,7 @@ def train(
     plan: SweepPlan,
     due: Mapping[int, PlannedJob],
     parent: RunWriter,
-    pool: WorkerPool | None,
+    pool: WorkerGroup | None,
     claims: Claims,
     display: SweepDisplay,
     waits: Callable[[RunRecord], bool] = lambda parent: True,

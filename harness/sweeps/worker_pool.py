@@ -5,36 +5,26 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
+from contextvars import copy_context
 from functools import partial
-from typing import Protocol
 
 from hydra.core.utils import JobReturn, JobStatus
 
 from harness.config.schema import Config
 from harness.errors import StoreError, SweepFailed
 from harness.machine import mark_children
-from harness.sweeps.spawning import WorkerContext
-from harness.sweeps.worker import Failure, Job, Shared, WorkerSpec
-from harness.sweeps.worker_process import WorkerProcess
+from harness.sweeps.contract import Choose, JobSource, Record, Worker, WorkerLost
+from harness.sweeps.worker import Failure, Job, WorkerSpec
+from harness.sweeps.worker_process import DIED
 
 log = logging.getLogger(__name__)
 
-Record = Callable[[int, Failure], None]
-"""A callback for each failed try, with the job's number, called before a retry or the next job starts."""
-Choose = Callable[[Sequence[Job]], Job]
-
-
-class JobSource(Protocol):
-    """Where the workers get their jobs from, one by one. Called by several threads."""
-
-    def next(self, choose: Choose) -> Job | None:
-        """The next job: one of those that are free, as `choose` chooses. May wait; None: there is no further job."""
-
-    def close(self) -> None:
-        """No further job is to start: `next` returns None, also where it waits."""
+LOOK_SECONDS = 0.2
 
 
 class JobList:
@@ -58,13 +48,13 @@ class JobList:
 
 
 class WorkerPool:
-    """Worker processes, and the jobs that wait for them in a `JobSource`.
+    """Workers, and the jobs that wait for them in a `JobSource` (a `WorkerGroup`).
 
     `config` is that of any job: `timeout`, `retries`, `max_failures` and `fail_fast` are the same for all.
     """
 
-    def __init__(self, specs: Sequence[WorkerSpec], config: Config) -> None:
-        """Start the workers; they import the libraries while the command prepares the sweep."""
+    def __init__(self, starters: Sequence[Callable[[], Worker]], config: Config) -> None:
+        """Start the workers; their processes import the libraries while the command prepares the sweep."""
         self.failures: dict[int, Failure] = {}
         """Why a job failed in its last try, by its number."""
         self.record: Record | None = None
@@ -75,16 +65,18 @@ class WorkerPool:
         self._config = config
         self._source: JobSource = JobList(())
         self._kinds: dict[WorkerSpec, tuple[str, ...]] = {}
+        self._given_back: list[Job] = []
+        self._losses: Counter[int] = Counter()
+        self._out = 0
+        self._is_exhausted = self._is_stopping = False
         self._choosing = threading.Lock()
         self._recording = threading.Lock()
         self._in_a_row = 0
         self._gave_up: str | None = None
         self._errors: list[BaseException] = []
         mark_children()
-        processes = WorkerContext()
-        self._stop: Shared = processes.Value("b", 0, lock=False)
         with _interrupts_blocked():
-            self._workers = [WorkerProcess(spec, self._stop, processes) for spec in specs]
+            self._workers = [start() for start in starters]
 
     @property
     def threads(self) -> int | None:
@@ -97,8 +89,11 @@ class WorkerPool:
         After one interrupt it waits for the end of the epoch; after two it stops at once. It returns only when no job
         is running. Raises `SweepFailed` if `max_failures` jobs in a row have failed.
         """
-        self._source = self.source_of(jobs)
-        feeders = [threading.Thread(target=self._feed, args=(worker,), daemon=True) for worker in self._workers]
+        self._source, self._is_exhausted = self.source_of(jobs), False
+        feeders = [
+            threading.Thread(target=copy_context().run, args=(self._feed, worker), daemon=True)
+            for worker in self._workers
+        ]
         interruptions: list[KeyboardInterrupt] = []
         while True:
             try:
@@ -132,16 +127,59 @@ class WorkerPool:
         for worker in self._workers:
             worker.end()
 
-    def _feed(self, worker: WorkerProcess) -> None:
+    def _feed(self, worker: Worker) -> None:
         """Give one worker job after job, until none is left (runs in the worker's own thread)."""
         try:
-            while (job := self._source.next(partial(self._choose, worker.spec))) is not None:
-                self._count(self._see_through(worker, job))
+            while (job := self._next(worker)) is not None:
+                try:
+                    self._count(self._see_through(worker, job))
+                except WorkerLost as lost:
+                    self._give_back(job, Failure(str(lost), DIED))
+                finally:
+                    self._count_out(-1)
         except CancelledError:
             pass  # stopped at once
         except BaseException as error:  # noqa: BLE001 - raised again by `work`: it would end in this thread
             self._errors.append(error)
             self._call_off()
+
+    def _next(self, worker: Worker) -> Job | None:
+        """The worker's next job, which counts as out then. If there is none, it waits for the jobs that are out:
+        another worker may be lost, and its job given back."""
+        while not self._is_stopping:
+            if not worker.is_ready(LOOK_SECONDS):
+                if self._is_exhausted and not self._out and not self._given_back:
+                    return None
+                continue
+            self._count_out(1)
+            with self._choosing:
+                job = self._given_back.pop(0) if self._given_back else None
+            if job is None and not self._is_exhausted:
+                job = self._source.next(partial(self._choose, worker.spec))
+            if job is not None:
+                return job
+            self._is_exhausted = True
+            self._count_out(-1)
+            if not self._out and not self._given_back:
+                return None
+            time.sleep(LOOK_SECONDS)
+        return None
+
+    def _count_out(self, change: int) -> None:
+        with self._choosing:
+            self._out += change
+
+    def _give_back(self, job: Job, failure: Failure) -> None:
+        """The worker of a job is lost, so another one gets the job: once at least, and as often as `retries` says."""
+        self.failures[job.number] = failure
+        self._tell(job, failure)
+        self._losses[job.number] += 1
+        if self._losses[job.number] > max(1, self._config.retries):
+            self._count(failure)
+            return
+        log.warning("Job %d is trained elsewhere: %s", job.number, failure.reason)
+        with self._choosing:
+            self._given_back.append(job)
 
     def _choose(self, spec: WorkerSpec, free: Sequence[Job]) -> Job:
         """The next job for a worker: the first of the kind that it did last (its program is compiled); else the first
@@ -153,7 +191,7 @@ class WorkerPool:
             self._kinds[spec] = job.kind
             return job
 
-    def _see_through(self, worker: WorkerProcess, job: Job) -> Failure | None:
+    def _see_through(self, worker: Worker, job: Job) -> Failure | None:
         """Run one job, with retries if they may help. Returns the reason of the last failure, or None."""
         for left in range(self._config.retries, -1, -1):
             failure = worker.carry_out(job, self._config.timeout)
@@ -162,7 +200,7 @@ class WorkerPool:
                 return None
             self.failures[job.number] = failure
             self._tell(job, failure)
-            if failure.lasting or not left or self._stop.value:
+            if failure.lasting or not left or self._is_stopping:
                 break
             log.warning("Job %d is tried again (%d more): %s", job.number, left, failure.reason)
         return failure
@@ -194,8 +232,10 @@ class WorkerPool:
 
     def _call_off(self) -> None:
         """Start no further job and no retry; running jobs stop at the end of their epoch."""
+        self._is_stopping = True
         self._source.close()
-        self._stop.value = 1
+        for worker in self._workers:
+            worker.stop()
 
 
 def _wait(threads: Sequence[threading.Thread]) -> None:

@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from harness.run.execute import load_libraries
+from harness.sweeps.contract import Worker
 from harness.sweeps.worker import (
     DUMP,
     Failure,
@@ -58,8 +59,8 @@ MEANINGS = {
 """What it usually means when a signal ends a process."""
 
 
-class WorkerProcess:
-    """A pebble pool with one process, so that a process that dies affects only its own job."""
+class WorkerProcess(Worker):
+    """A worker on this machine: a pebble pool with one process, so that one that dies affects only its own job."""
 
     def __init__(self, spec: WorkerSpec, stop: Shared, processes: SpawnContext) -> None:
         self.spec = spec
@@ -91,6 +92,9 @@ class WorkerProcess:
             finally:
                 self._future = None
         return failure
+
+    def stop(self) -> None:
+        self._stop.value = 1
 
     def cancel(self) -> None:
         """Stop the running job at once, if there is one."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 
 from harness.records import RunState
@@ -65,6 +67,25 @@ def test_killed_joiner_and_killed_command_lose_nothing_and_the_last_joiner_makes
     again = project.run("join", parent.run_id[:8])
     assert again.returncode == 0
     assert "has ended" in again.stderr
+
+
+def test_a_machine_that_is_lost_leaves_its_checkpoint_in_the_store(new_project: NewProject) -> None:
+    grid = (*QUICK, "seed=4", "regime.epochs=150", "model.dropout=0.2", "hydra.launcher.workers=1")
+    alone, project = new_project(), new_project()
+    assert alone.run("sweep", *grid).returncode == 0
+    command = project.start("sweep", *grid, "tracking.checkpoint_seconds=0", "tracking.upload_seconds=0")
+    until(lambda: any(project.root.glob("mlruns/*/*/artifacts/checkpoint/epoch_??.npz")), command)
+    for process in [*psutil.Process(command.pid).children(recursive=True), psutil.Process(command.pid)]:
+        process.kill()
+    command.communicate()
+    done = waited(joined(project, "next"))
+    assert done.returncode == 0, done.stderr
+    assert scores(project) == scores(alone)
+    [log] = project.root.glob("mlruns/*/*/artifacts/logs/try_2/run.log")
+    first = re.search(r"training resumes after epoch (\d+)", log.read_text())
+    assert first is not None
+    assert int(first[1]) >= 10
+    assert not list(project.root.glob("mlruns/*/*/artifacts/checkpoint"))
 
 
 def test_other_settings_and_other_code_are_refused_and_nothing_is_written(

@@ -9,6 +9,7 @@ import pytest
 
 from harness.config.schema import Config
 from harness.errors import ConfigError, DataError, StoreError, SweepFailed, TrainingError
+from harness.sweeps.contract import Worker
 from harness.sweeps.worker import Failure, Job, WorkerSpec
 from harness.sweeps.worker_pool import WorkerPool
 
@@ -17,7 +18,7 @@ NAN = Failure("The training loss became nan.", "TrainingError", lasting=True)
 
 
 @dataclass
-class Scripted:
+class Scripted(Worker):
     """A worker whose tries end as written, in order; afterwards all go well."""
 
     ends: list[Failure | None]
@@ -27,6 +28,8 @@ class Scripted:
     def carry_out(self, job: Job, timeout: float | None) -> Failure | None:
         self.done.append(job.number)
         return self.ends.pop(0) if self.ends else None
+
+    def stop(self) -> None: ...
 
     def cancel(self) -> None: ...
 
@@ -38,9 +41,7 @@ def jobs(count: int) -> list[Job]:
 
 
 def pool_of(worker: Scripted, config: Config) -> WorkerPool:
-    pool = WorkerPool([], config)
-    pool._workers = [worker]  # type: ignore[list-item]
-    return pool
+    return WorkerPool([lambda: worker], config)
 
 
 def worked(ends: Sequence[Failure | None], config: Config, count: int = 4) -> tuple[list[int], dict[int, Failure]]:

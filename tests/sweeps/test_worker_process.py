@@ -22,6 +22,7 @@ from harness.composing import CONFIG_NAME, config_loader
 from harness.sweeps import worker_process
 from harness.sweeps.worker import LOG, TRACEBACK, Failure, Job, WorkerSpec
 from harness.sweeps.worker_process import DIED, TIMED_OUT, WorkerProcess, cause_of_death
+from tests.sweeps.launcher_contract import Opened, WorkerContract
 
 
 @pytest.mark.parametrize(
@@ -172,3 +173,16 @@ def test_a_job_that_hangs_in_compiled_code_is_stopped_at_once_by_a_cancellation(
         do(hang_in_compiled_code)
     canceller.join()
     assert do(succeed) is None
+
+
+@pytest.fixture(scope="module")
+def opened() -> Iterator[Opened]:
+    processes = get_context("spawn")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker_process, "load_libraries", abs)
+        yield lambda spec: WorkerProcess(spec, processes.Value("b", 0, lock=False), processes)
+
+
+@pytest.mark.slow
+class TestWorkerProcess(WorkerContract):
+    """A worker process keeps the contract of a worker."""

@@ -17,6 +17,7 @@ from harness.config.search import combinations
 from harness.errors import StoreError
 from harness.records import RunRecord, RunState
 from harness.sweeps.claims import LOOK_SECONDS, Claim, Claims, has_lapsed, last_claims
+from harness.sweeps.contract import Choose
 from harness.sweeps.job import JOB_SETTING, PARENT_SETTING, PAUSE_TAG
 from harness.sweeps.owners import StillnessWatch
 from harness.sweeps.plan import one_a_job
@@ -25,7 +26,6 @@ from harness.sweeps.search.pruning import Pruner, paused_after
 from harness.sweeps.search.samplers import Sampler, untried
 from harness.sweeps.search.trials import Trial, Trials, as_text
 from harness.sweeps.worker import Job
-from harness.sweeps.worker_pool import Choose
 from harness.tracking.reading import read_runs
 from harness.tracking.selection import TRIES_TAG, recorded_number
 from harness.tracking.shared_writes import tag_run, write_once

@@ -13,6 +13,7 @@ from harness.config.search import combinations
 from harness.errors import HarnessError, SweepFailed
 from harness.records import RunRecord, RunState
 from harness.sweeps.claims import Claims, jobs_elsewhere
+from harness.sweeps.contract import WorkerGroup
 from harness.sweeps.forecast import Forecast
 from harness.sweeps.job import JOB_SETTING, PARENT_SETTING
 from harness.sweeps.launcher import plan_workers, workers_for
@@ -30,7 +31,6 @@ from harness.sweeps.search.samplers import make_sampler
 from harness.sweeps.search.search_jobs import SearchJobs, seconds_trained
 from harness.sweeps.search.trials import Trials
 from harness.sweeps.watch import follow, watched
-from harness.sweeps.worker_pool import WorkerPool
 from harness.tracking.access import WHILE_TRAINING, retries, shown_uri
 from harness.tracking.provenance import typed_command
 from harness.tracking.reading import cached_reads, read_runs, sweep_runs
@@ -177,7 +177,7 @@ def train_trials(
     search: SearchRequest,
     trials: Trials,
     parent: RunWriter,
-    pool: WorkerPool,
+    pool: WorkerGroup,
     claims: Claims,
     display: SweepDisplay,
     waits: Callable[[RunRecord], bool] = lambda parent: True,
