@@ -61,8 +61,10 @@ class Checkpoint:
     def _read_shared(self, file: Path, weights: Sequence[tuple[int, ...]] | None) -> TrainingState | None:
         """The state in a checkpoint of the store, which may be anybody's. Raises `RequestError`."""
         state = read_state(file)
-        if not _has(state, weights) or state.progress is None:
+        if not _has(state, weights) or (progress := state.progress) is None:
             raise RequestError("it has the weights of another model, or no progress.")
+        if any(len(values) < state.epochs - progress.before for values in progress.series.values()):
+            raise RequestError("it has fewer values than epochs.")
         return state if self._is_ours(state, (self._fingerprint,)) else None
 
     def _is_ours(self, state: TrainingState, fingerprints: Sequence[str]) -> bool:

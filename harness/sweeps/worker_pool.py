@@ -68,7 +68,8 @@ class WorkerPool:
         self._given_back: list[Job] = []
         self._losses: Counter[int] = Counter()
         self._out = 0
-        self._is_exhausted = self._is_stopping = False
+        self._exhausted: set[WorkerSpec] = set()
+        self._is_stopping = False
         self._choosing = threading.Lock()
         self._recording = threading.Lock()
         self._in_a_row = 0
@@ -89,7 +90,7 @@ class WorkerPool:
         After one interrupt it waits for the end of the epoch; after two it stops at once. It returns only when no job
         is running. Raises `SweepFailed` if `max_failures` jobs in a row have failed.
         """
-        self._source, self._is_exhausted = self.source_of(jobs), False
+        self._source, self._exhausted = self.source_of(jobs), set()
         feeders = [
             threading.Thread(target=copy_context().run, args=(self._feed, worker), daemon=True)
             for worker in self._workers
@@ -148,17 +149,17 @@ class WorkerPool:
         another worker may be lost, and its job given back."""
         while not self._is_stopping:
             if not worker.is_ready(LOOK_SECONDS):
-                if self._is_exhausted and not self._out and not self._given_back:
+                if worker.spec in self._exhausted and not self._out and not self._given_back:
                     return None
                 continue
             self._count_out(1)
             with self._choosing:
                 job = self._given_back.pop(0) if self._given_back else None
-            if job is None and not self._is_exhausted:
+            if job is None and worker.spec not in self._exhausted:
                 job = self._source.next(partial(self._choose, worker.spec))
             if job is not None:
                 return job
-            self._is_exhausted = True
+            self._exhausted.add(worker.spec)  # others may still get jobs that follow from theirs
             self._count_out(-1)
             if not self._out and not self._given_back:
                 return None

@@ -60,7 +60,10 @@ def test_a_wrong_request_is_refused_at_once_and_nothing_is_written(
     [
         (["--cfg", "job", "optimizer=sgd"], ["optimizer:\n  name: sgd\n", "  epochs: 5\n"]),
         (["--info", "defaults", "model=cnn"], ["| model/cnn ", "| optimizer/adam "]),
-        (["--help"], ["model: cnn, custom, mlp, mlp_128", "experiments: capacity, demo", "  learning_rate: 0.001"]),
+        (
+            ["--help"],
+            ["model: cnn, custom, mlp, mlp_128", "experiments: augmentation, ", "  learning_rate: 0.001"],
+        ),
     ],
 )
 def test_hydras_own_answers_need_no_tensorflow_and_write_nothing(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,7 @@ def test_the_local_one_is_preferred_unless_it_is_older(nodes: tuple[Node, Node])
     assert found.epochs == 5
 
 
-@pytest.mark.parametrize("how", ["cut", "pickle", "another job", "other weights", "a link"])
+@pytest.mark.parametrize("how", ["cut", "pickle", "another job", "other weights", "few values", "a link"])
 def test_what_cannot_be_used_costs_only_itself(nodes: tuple[Node, Node], how: str, tmp_path: Path) -> None:
     here, there = nodes
     here.checkpoint().keep(state(5), last=True)
@@ -86,6 +87,8 @@ def test_what_cannot_be_used_costs_only_itself(nodes: tuple[Node, Node], how: st
         np.savez(newest, version=np.array(1), weight_0=np.array([{}], dtype=object))
     if how == "other weights":
         write_state(newest, TrainingState(7, (np.ones(3, np.float32),), progress=Progress(0, {}), fingerprint=MINE))
+    if how == "few values":
+        write_state(newest, replace(state(7), progress=Progress(0, {"fit/loss": (0.5,)}), fingerprint=MINE))
     if how == "a link":
         newest.replace(tmp_path / "elsewhere.npz")
         newest.symlink_to(tmp_path / "elsewhere.npz")

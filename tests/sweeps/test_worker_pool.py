@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -9,7 +10,7 @@ import pytest
 
 from harness.config.schema import Config
 from harness.errors import ConfigError, DataError, StoreError, SweepFailed, TrainingError
-from harness.sweeps.contract import Worker
+from harness.sweeps.contract import Choose, Worker
 from harness.sweeps.worker import Failure, Job, WorkerSpec
 from harness.sweeps.worker_pool import WorkerPool
 
@@ -144,3 +145,27 @@ def test_a_bug_in_the_pool_itself_is_raised_and_no_job_is_left_waiting() -> None
     with pytest.raises(ZeroDivisionError):
         pool.work(jobs(3))
     assert worker.done == [0]
+
+
+def test_a_worker_without_work_leaves_the_others_to_theirs() -> None:
+    """In a search, the next job of one worker may follow from the one that it has just done."""
+    first, second = Scripted([], WorkerSpec(0, 1, None)), Scripted([], WorkerSpec(1, 1, None))
+    idle = threading.Event()
+
+    class ForOneOfThem:
+        left, owners = jobs(3), list[int]()
+
+        def next(self, choose: Choose) -> Job | None:
+            self.owners.append(threading.get_ident())
+            if threading.get_ident() != self.owners[0]:
+                idle.set()
+                return None
+            assert idle.wait(30)
+            return self.left.pop(0) if self.left else None
+
+        def close(self) -> None: ...
+
+    pool = WorkerPool([lambda: first, lambda: second], Config())
+    pool.source_of = lambda listed: ForOneOfThem()
+    pool.work(jobs(1))
+    assert sorted((first.done, second.done)) == [[], [0, 1, 2]]
