@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Iterator
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from harness import cli, paths
 from tests.conftest import REPOSITORY
 
-pytestmark = [
-    pytest.mark.slow,  # trains
-    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),  # MLflow's own
-]
+pytestmark = pytest.mark.slow  # trains
 
 STATEMENT = """# @package _global_
 #
@@ -48,56 +46,73 @@ SMALL = (f"dataset.directory={REPOSITORY / 'tests' / 'data'}", "dataset.train_si
 WORDS = (*SMALL, "hydra/launcher=basic", "figures=none", "regime.batch_size=10")
 
 
+PROGRAM = """
+import sys
+from pathlib import Path
+from harness import cli, paths
+
+folder = Path(sys.argv[1])
+paths.experiments_directory = lambda: folder
+sys.exit(cli.main(["studies", *sys.argv[2:]]))
+"""
+"""`harness studies` with the experiments of another folder."""
+
+
 @pytest.fixture(scope="module")
-def studies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("studies")
     (root / "experiments").mkdir()
     for name, bound in (("longer", "above"), ("turned", "below")):
         (root / "experiments" / f"{name}.yaml").write_text(STATEMENT.format(name="longer", bound=bound))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(paths, "experiments_directory", lambda: root / "experiments")
-        patch.setenv("HARNESS_ROOT", str(root))
-        patch.setenv("HARNESS_CACHE", str(root / "cache"))
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.chdir(root)
-        yield root
+    return root
 
 
-def test_claims_that_hold_are_found(studies: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["studies", "longer", *WORDS, "--format", "json"]) == 0
-    [study] = json.loads(capsys.readouterr().out)["studies"]
+def studies(root: Path, *words: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    own = {"HARNESS_ROOT": str(root), "HARNESS_CACHE": str(root / "cache")}
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(folder or root / "experiments"), *words],
+        cwd=root,
+        env={**{key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}, **own},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_claims_that_hold_are_found(root: Path) -> None:
+    done = studies(root, "longer", *WORDS, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    [study] = json.loads(done.stdout)["studies"]
     assert [claim["verdict"] for claim in study["criteria"]] == ["found", "found"]
     low, high = study["criteria"][0]["interval"]
     assert 0 < low < study["criteria"][0]["mean"] < high
 
 
-def test_the_same_study_turned_round_fails(studies: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["studies", "turned", *WORDS, "--no-train"]) == 1
-    said = capsys.readouterr()
-    assert re.search(r"five epochs fit better than one +below .* not found", said.out)
-    assert "Not found, the contrary is shown: turned (five epochs fit better than one)." in said.err
+def test_the_same_study_turned_round_fails(root: Path) -> None:
+    done = studies(root, "turned", *WORDS, "--no-train")
+    assert done.returncode == 1
+    assert re.search(r"five epochs fit better than one +below .* not found", done.stdout)
+    assert "Not found, the contrary is shown: turned (five epochs fit better than one)." in done.stderr
 
 
-def test_all_pages_are_written_when_every_study_is_whole(
-    studies: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    text = (studies / "experiments" / "longer.yaml").read_text()
-    folder, pages = studies / "whole" / "experiments", studies / "pages"
+def test_all_pages_are_written_when_every_study_is_whole(root: Path) -> None:
+    text = (root / "experiments" / "longer.yaml").read_text()
+    folder, pages = root / "whole" / "experiments", root / "pages"
     folder.mkdir(parents=True)
     pages.mkdir()
     small = "".join(f"  {word.partition('.')[2].replace('=', ': ')}\n" for word in SMALL)
     own = f"engine: auto\nfigures: none\nregime:\n  batch_size: 10\ndataset:\n{small}"
     (folder / "longer.yaml").write_text(text.replace("hydra:\n", f"{own}hydra:\n  launcher: {{workers: 1}}\n", 1))
-    monkeypatch.setattr(paths, "experiments_directory", lambda: folder)
-    assert cli.main(["studies", "--no-train", "--pages", str(pages)]) == 0, capsys.readouterr().err
+    done = studies(root, "--no-train", "--pages", str(pages), folder=folder)
+    assert done.returncode == 0, done.stderr
     assert "## Verdict\n\n**2 of 2 claims found (3 seeds a row).**" in (pages / "longer.md").read_text()
     assert "one epoch" in (pages / "ranking.md").read_text()
     assert "| spectral_norm | 6 | 2 |" in (pages / "foretelling.md").read_text()
 
 
-def test_what_was_tried_is_ranked(studies: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["studies", "longer", *WORDS, "--no-train", "--ranking", "--format", "json"]) == 0
-    [remedy] = json.loads(capsys.readouterr().out)["remedies"]
+def test_what_was_tried_is_ranked(root: Path) -> None:
+    done = studies(root, "longer", *WORDS, "--no-train", "--ranking", "--format", "json")
+    [remedy] = json.loads(done.stdout)["remedies"]
     assert remedy["remedy"] == "one epoch"
 
 
@@ -109,8 +124,7 @@ def test_what_was_tried_is_ranked(studies: Path, capsys: pytest.CaptureFixture[s
         (["longer", "--pages", "nowhere"], "there is no such folder"),
     ],
 )
-def test_what_cannot_be_done_is_refused(
-    studies: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert cli.main(["studies", *words]) in (1, 2)
-    assert message in " ".join(capsys.readouterr().err.split())
+def test_what_cannot_be_done_is_refused(root: Path, words: list[str], message: str) -> None:
+    done = studies(root, *words)
+    assert done.returncode in (1, 2)
+    assert message in " ".join(done.stderr.split())
