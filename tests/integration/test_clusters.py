@@ -23,7 +23,7 @@ from tests.integration.test_resume import QUICK, children, scores, until
 from tests.sweeps.launcher_contract import Opened, WorkerContract
 
 ray = pytest.importorskip("ray")
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.services, pytest.mark.filterwarnings("ignore")]
 
 GRID = (*QUICK, "seed=range(3)", "regime.epochs=100")
 KEPT = ("tracking.checkpoint_seconds=0", "tracking.upload_seconds=0")
