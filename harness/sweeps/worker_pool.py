@@ -149,7 +149,7 @@ class WorkerPool:
         another worker may be lost, and its job given back."""
         while not self._is_stopping:
             if not worker.is_ready(LOOK_SECONDS):
-                if worker.spec in self._exhausted and not self._out and not self._given_back:
+                if self._exhausted and not self._out and not self._given_back:
                     return None
                 continue
             self._count_out(1)
