@@ -24,7 +24,7 @@ LONGEST = (
     "test_faults", "test_compiled_engine", "test_tutorial", "test_isolation", "test_resume", "test_engines",
     "test_state", "test_interruption", "test_workers", "test_surroundings", "test_kills", "test_guides",
 )  # fmt: skip
-"""Modules that take longest, with their waiting, in this order. They start first, so that no worker waits at the end."""
+"""Modules that take longest, with their waiting, in this order. They start first, so that none waits at the end."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
