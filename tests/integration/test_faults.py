@@ -50,7 +50,7 @@ def in_training(project: Project, process: Any, uri: str) -> None:
         # A client that opens a store while its tables are made would disturb.
         if folder is None or any(folder.glob("mlruns/*/*/artifacts/config")):
             runs = project.runs(uri)
-            if runs and len(history(project, runs[0], uri).get("train/loss", [])) >= EPOCHS_BEFORE:
+            if runs and len(history(project, runs[0], uri).get("train/loss", [])) == EPOCHS_BEFORE:
                 return
         time.sleep(0.1)
 

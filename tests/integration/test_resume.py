@@ -51,6 +51,7 @@ def paused_in_the_second_job(project: Project, *command: str) -> tuple[subproces
     pauses.after(3, let_by=1)
     process = project.start(*command, environment=pauses.environment)
     until(lambda: in_the_second_job(project), process)
+    assert [run.epochs for run in children(project) if run.state is RunState.RUNNING] == [3]
     return process, pauses
 
 
