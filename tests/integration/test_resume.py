@@ -21,7 +21,7 @@ from tests.pauses import Pauses
 
 pytestmark = pytest.mark.slow
 
-PATIENCE = 120
+PATIENCE = 300
 QUICK = (*SMALL, "optimizer=sgd", "figures=none", "tracking.log_model=false", "threads=1")
 SHORT = (*QUICK, "engine=keras")
 GRID = (*SHORT, "regime.epochs=5", "seed=range(4)", "hydra.launcher.workers=1")

@@ -17,7 +17,7 @@ from tests.integration.conftest import HARNESS, SMALL, NewProject, Outcome, Proj
 
 pytestmark = pytest.mark.slow
 
-PATIENCE = 120
+PATIENCE = 300
 ENDLESS = (*SMALL, "engine=keras", "figures=none", "tracking.log_model=false", "hydra.launcher.workers=2")
 
 
