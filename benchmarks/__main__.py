@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import claims, comparing, engines, epochs, grid, parts, planning, scaling, single
@@ -14,7 +15,7 @@ from benchmarks.page import page
 from benchmarks.picture import draw
 from benchmarks.processes import CommandFailed
 from benchmarks.rounds import ROOT, Unavailable
-from benchmarks.surroundings import Places
+from benchmarks.surroundings import Others, Places
 from harness.errors import HarnessError
 from harness.paths import write_text
 
@@ -42,7 +43,7 @@ def main() -> int:
             print(f"== {name}", flush=True)
             began = time.monotonic()
             try:
-                BENCHMARKS[name](places, request)
+                BENCHMARKS[name](replace(places, others=Others()), request)
             except (CommandFailed, HarnessError, Unavailable) as error:
                 print(f"error: {name}: {error}", file=sys.stderr, flush=True)
                 continue

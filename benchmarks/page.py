@@ -10,8 +10,8 @@ from benchmarks.parts import TRAINING
 from benchmarks.summaries import Result, engine_rows, epoch_rows, goals, grid_ratio, marginal_seconds, median_ratio
 from benchmarks.surroundings import Places
 
-QUIET = 0.25
-"""Load a core from which on the page says that others were using the machine."""
+QUIET, OTHERS = 0.25, 0.05
+"""Load a core, and the share of the processors, from which on the page says that others were using the machine."""
 
 HEAD = """\
 # Benchmarks
@@ -304,6 +304,9 @@ def _where(result: Result) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     load = machine["load_before"]
     busy = "" if load < QUIET * machine["cores"] else f" **The machine was busy: load {load:.1f} before the start.**"
+    if "others" in machine:  # measured while the part ran, which says more
+        others = machine["others"]
+        busy = "" if others < OTHERS else f" **The machine was busy: others used {others:.0%} of it meanwhile.**"
     rounds = f" {result['rounds']} rounds." if "rounds" in result else ""
     return (
         f"*{result['date']}, {machine['cores']} cores ({machine['processor']}), {machine['memory_gb']} GB, "

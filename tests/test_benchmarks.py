@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks import surroundings
 from benchmarks.__main__ import BENCHMARKS, main, render
 from benchmarks.contenders.task import Task
 from benchmarks.grid import PARTS
@@ -18,7 +19,7 @@ from benchmarks.parts import TRAINING
 from benchmarks.processes import CommandFailed
 from benchmarks.rounds import Contender, Unavailable, take_turns
 from benchmarks.summaries import epoch_rows, goals, median_ratio, peak_rates
-from benchmarks.surroundings import Places, machine
+from benchmarks.surroundings import Others, Places, machine
 from tests.conftest import REPOSITORY
 
 
@@ -184,6 +185,24 @@ def test_a_measurement_beside_other_work_says_so(places: Places) -> None:
     busy = quiet | {"machine": quiet["machine"] | {"load_before": 3.0}}
     assert "busy" not in page({"single": quiet | single()}, places)
     assert "**The machine was busy: load 3.0 before the start.**" in page({"single": busy | single()}, places)
+    shared = busy | {"machine": busy["machine"] | {"others": 0.4}}
+    assert "**The machine was busy: others used 40% of it meanwhile.**" in page({"single": shared | single()}, places)
+    alone = busy | {"machine": busy["machine"] | {"others": 0.01}}
+    assert "busy" not in page({"single": alone | single()}, places)
+
+
+def test_what_children_compute_is_not_the_work_of_others() -> None:
+    before, own = surroundings._own_seconds(), Others()
+    spin = "import time\nwhile time.process_time() < 1: pass"
+    subprocess.run([sys.executable, "-c", spin], check=True)
+    assert surroundings._own_seconds() - before >= 1
+    running = subprocess.Popen([sys.executable, "-c", f"{spin}\nprint(flush=True)\ninput()"],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip
+    assert running.stdout is not None
+    running.stdout.readline()
+    assert surroundings._own_seconds() - before >= 2
+    running.communicate(b"\n")
+    assert 0 <= own.share() <= 1
 
 
 def test_a_ratio_is_taken_in_each_round() -> None:
