@@ -66,8 +66,8 @@ def _limits(result: Result, of_what: str) -> Iterator[str]:
     """What no contender can go below, if it was measured."""
     if limits := result.get("limits"):
         yield (
-            f"What is left to gain: importing TensorFlow alone takes {limits['import_seconds']:.1f} s, and the matrix "
-            f"products of training {of_what} take {limits['arithmetic_seconds']:.2g} s at the peak of this machine "
+            f"The limit: importing TensorFlow alone takes {limits['import_seconds']:.1f} s, and the matrix products of "
+            f"training {of_what} take {_seconds(limits['arithmetic_seconds'])} s at the peak of this machine "
             f"({limits['gflops']:.0f} GFLOP/s, see [above](#an-epoch))."
         )
 

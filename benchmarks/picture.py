@@ -21,6 +21,13 @@ CONTENDERS = {
     "compiled": ("compiled engine", "#0072B2"),
     "at_once": ("compiled engine, a process a core", "#D55E00"),
 }
+GRID = {
+    "today": "way of\ntoday",
+    "optuna": "Optuna",
+    "optuna_at_once": "in\nthreads",
+    "ray": "Ray\nTune",
+    "harness": "harness\nsweep",
+}
 OURS, THEIRS = "#0072B2", "#999999"
 LINE = 24
 """Letters on a line below a guide's bars."""
@@ -84,23 +91,26 @@ def _draw_epochs(axes: Any, result: Result, letters: Sequence[str], first: bool)
 
 
 def _draw_grid(axes: Any, result: Result) -> None:
-    seconds = [statistics.median(turn["seconds"] for turn in result[name]) for name in ("today", "harness")]
-    _draw_pair(axes, seconds, ("the way\nof today", "harness\nsweep"), grid_ratio(result))
+    labels = {name: label for name, label in GRID.items() if isinstance(result.get(name), list)}
+    seconds = [statistics.median(turn["seconds"] for turn in result[name]) for name in labels]
+    _draw_bars(axes, seconds, list(labels.values()), grid_ratio(result))
     axes.set_title(f"A grid of {result['harness'][0]['runs']} runs", loc="left", fontsize=11)
 
 
 def _draw_single(axes: Any, result: Result) -> None:
     times = result["seconds"]
     seconds = [statistics.median(times[name]) for name in ("plain", "harness")]
-    _draw_pair(axes, seconds, ("plain\nscript", "harness\ntrain"), median_ratio(times["plain"], times["harness"]))
+    _draw_bars(axes, seconds, ("plain\nscript", "harness\ntrain"), median_ratio(times["plain"], times["harness"]))
     axes.set_title("A single run", loc="left", fontsize=11)
 
 
-def _draw_pair(axes: Any, seconds: list[float], labels: tuple[str, str], ratio: float) -> None:
-    bars = axes.bar(labels, seconds, width=0.6, color=(THEIRS, OURS))
-    axes.bar_label(
-        bars, [f"{seconds[0]:.0f} s", f"{seconds[1]:.0f} s\n{ratio:.1f} times faster"], padding=2, fontsize=9
-    )
+def _draw_bars(axes: Any, seconds: Sequence[float], labels: Sequence[str], ratio: float) -> None:
+    """Ours is the last, and `ratio` times faster than the first."""
+    *theirs, ours = seconds
+    bars = axes.bar(labels, seconds, width=0.6, color=[*[THEIRS] * len(theirs), OURS])
+    words = [*(f"{each:.0f} s" for each in theirs), f"{ours:.0f} s\n{ratio:.1f} times faster"]
+    axes.bar_label(bars, words, padding=2, fontsize=9)
+    axes.tick_params(axis="x", labelsize=9)
     axes.set_ylabel("seconds")
     axes.set_ylim(top=max(seconds) * 1.25)
 

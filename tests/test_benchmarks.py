@@ -282,7 +282,7 @@ def test_the_limits_stand_beside_what_they_limit(places: Places) -> None:
     places.write("single", False, single() | {"limits": limits})
     text = page(places.read(), places)
     assert "importing TensorFlow alone takes 4.0 s" in text
-    assert "training it take 1.6 s at the peak of this machine (150 GFLOP/s" in text
+    assert "training it take 1.634 s at the peak of this machine (150 GFLOP/s" in text
 
 
 def test_a_part_that_fails_is_named_with_its_command_and_the_others_are_kept(
