@@ -384,14 +384,18 @@ def test_the_parts_of_a_run_are_added_up_without_training(places: Places) -> Non
 
 @pytest.mark.slow
 @pytest.mark.long
-@pytest.mark.parametrize("benchmark", ["engines", "parts"])
-def test_engines_and_parts_are_really_measured(benchmark: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("benchmark", ["engines", "parts", "grid"])
+def test_engines_parts_and_the_grid_are_really_measured(benchmark: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks", benchmark, "--quick", "--output", str(tmp_path)]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     result = Places.below(tmp_path).read()[benchmark]
     if benchmark == "engines":
         assert all(0 < seconds < 60 for row in result["rows"] for seconds in row["seconds"].values())
+    elif benchmark == "grid":
+        contenders = [result[name][0] for name in ("harness", "today", "optuna", "optuna_at_once")]
+        assert all(each["runs"] == 2 and each["accuracy"] > 0.3 for each in contenders)
+        assert 0 < result["limits"]["import_seconds"] < min(each["seconds"] for each in contenders)
     else:
         assert {"writing to the store", "evaluation", "saving the model", TRAINING} <= result["parts"].keys()
     assert "no measurement" in Places.below(tmp_path).page.read_text()
