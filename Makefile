@@ -68,7 +68,7 @@ format: $(STAMP) ## Rewrite the code in the house's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP) benchmarks/.venv/.installed ## Measure against peers, write docs/benchmarks.md (ARGS="epochs --quick")
+bench: $(STAMP) benchmarks/.venv/.installed ## Measure against peers, write docs/benchmarks.md (two hours; ARGS="grid single": parts; ARGS=--quick: a trial)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 studies: $(STAMP) ## Train the studies of experiments/, write verdicts into docs/studies (a night; ARGS=--quick: minutes)
@@ -101,11 +101,14 @@ clean: ## Remove .venv, caches and build products; runs and datasets stay
 	rm -rf .venv benchmarks/.venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# PyTorch and JAX, the peers, in an environment of their own. Without them the rest is measured all the same.
-benchmarks/.venv/.installed: benchmarks/requirements.txt | $(STAMP)
-	@echo "Installing PyTorch and JAX to compare with"
+# PyTorch, Lightning and JAX, the peers, in an environment of their own; Ray Tune's in a folder beside the harness's own.
+# Without them the rest is measured all the same.
+benchmarks/.venv/.installed: benchmarks/requirements.txt benchmarks/beside.txt | $(STAMP)
+	@echo "Installing PyTorch, Lightning, JAX and Ray Tune to compare with"
 	@$(BIN)/python -m venv --clear benchmarks/.venv
 	@benchmarks/.venv/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt \
+		&& $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target benchmarks/.venv/beside \
+			-r benchmarks/beside.txt \
 		&& touch $@ || echo "They could not be installed; docs/benchmarks.md will say so."
 
 # The stamp is written last: an interrupted set-up starts again.

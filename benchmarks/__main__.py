@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import claims, comparing, engines, epochs, grid, parts, planning, scaling, single
@@ -12,41 +15,48 @@ from benchmarks.page import page
 from benchmarks.picture import draw
 from benchmarks.processes import CommandFailed
 from benchmarks.rounds import ROOT, Unavailable
-from benchmarks.surroundings import Places
+from benchmarks.surroundings import Others, Places
 from harness.errors import HarnessError
 from harness.paths import write_text
 
-BENCHMARKS = ("claims", "comparing", "engines", "epochs", "grid", "parts", "planning", "scaling", "single")
+BENCHMARKS: Mapping[str, Callable[[Places, argparse.Namespace], None]] = {
+    "claims": lambda places, asked: claims.measure(places, asked.quick),
+    "comparing": lambda places, asked: comparing.measure(places, asked.quick, asked.rounds),
+    "engines": lambda places, asked: engines.measure(places, asked.quick),
+    "epochs": lambda places, asked: epochs.measure(places, asked.quick, asked.rounds, asked.guides),
+    "grid": lambda places, asked: grid.measure(places, asked.quick, asked.runs),
+    "parts": lambda places, asked: parts.measure(places, asked.quick, asked.rounds),
+    "planning": lambda places, asked: planning.measure(places, asked.quick),
+    "scaling": lambda places, asked: scaling.measure(places, asked.quick),
+    "single": lambda places, asked: single.measure(places, asked.quick, asked.rounds),
+}
 TRIALS = ROOT / "outputs" / "benchmarks"
 
 
 def main() -> int:
     request = _parser().parse_args()
     places = _places(request.output, request.quick)
-    measures = {
-        "claims": lambda: claims.measure(places, request.quick),
-        "comparing": lambda: comparing.measure(places, request.quick, request.rounds),
-        "engines": lambda: engines.measure(places, request.quick),
-        "epochs": lambda: epochs.measure(places, request.quick, request.rounds, request.guides),
-        "grid": lambda: grid.measure(places, request.quick, request.runs),
-        "parts": lambda: parts.measure(places, request.quick, request.rounds),
-        "planning": lambda: planning.measure(places, request.quick),
-        "scaling": lambda: scaling.measure(places, request.quick),
-        "single": lambda: single.measure(places, request.quick, request.rounds),
-    }
-    chosen = BENCHMARKS if "all" in request.benchmarks else [name for name in BENCHMARKS if name in request.benchmarks]
+    chosen = [name for name in BENCHMARKS if {name, "all"} & set(request.benchmarks)]
+    left = list(chosen)
     try:
         for name in chosen:
             print(f"== {name}", flush=True)
-            measures[name]()
+            began = time.monotonic()
+            try:
+                BENCHMARKS[name](replace(places, others=Others()), request)
+            except (CommandFailed, HarnessError, Unavailable) as error:
+                print(f"error: {name}: {error}", file=sys.stderr, flush=True)
+                continue
+            left.remove(name)
+            print(f"== {name} took {(time.monotonic() - began) / 60:.1f} minutes", flush=True)
             render(places)
-    except (CommandFailed, HarnessError, Unavailable) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    finally:
+        if left:
+            print(f'error: not measured: {", ".join(left)}. Again: make bench ARGS="{" ".join(left)}"', file=sys.stderr)
     if "render" in request.benchmarks:
         render(places)
     print(f"Written: {places.page}")
-    return 0
+    return 1 if left else 0
 
 
 def render(places: Places) -> None:
@@ -88,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         "--runs",
         type=int,
         choices=list(grid.PARTS),
-        help="measure the way of today on so many runs of the grid and scale",
+        help=f"measure the other ways of training the grid on so many runs ({grid.MEASURED}), and scale",
     )
     parser.add_argument("--output", type=Path, help="put results, page and picture into this folder instead")
     return parser

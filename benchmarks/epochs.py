@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.guides import GUIDES, Guide, inference_flop, prepare, training_flop
+from benchmarks.limits import PEAK_SIZE, QUICK_SIZE
 from benchmarks.rounds import ROOT, Contender, Unavailable, take_turns
 from benchmarks.surroundings import Places
 from harness.machine import available_cpus
@@ -21,31 +22,32 @@ WARM_UP = 1
 """Epochs that are not counted at first: the first one compiles."""
 TURN = 2
 """Epochs in a turn, of which the last is counted: a process that waited finds its caches, or even its pages, gone."""
-PEAK_SIZE = 4096
 LEARNED = 0.8
 """A contender whose training accuracy is below this at the end has not done the work, and is refused."""
 LEARNED_QUICKLY = 0.3
+QUICK_GUIDES = "AI"
 
 PEERS = ROOT / "benchmarks" / ".venv" / "bin" / "python"
-OPTIONAL = ("torch", "jax")
+OPTIONAL = ("torch", "lightning", "jax")
 
 
 def measure(places: Places, quick: bool, rounds: int | None, letters: Sequence[str] = ()) -> None:
     """Measure guide after guide, and keep what there is after each; only those of `letters` where they are given, and
     what was measured of the others stays."""
     rounds = rounds or (2 if quick else ROUNDS)
-    size = 1024 if quick else PEAK_SIZE
+    size = QUICK_SIZE if quick else PEAK_SIZE
     result: dict[str, Any] = {
         "rounds": rounds,
         "copies": available_cpus(),
         "peak_size": size,
         "guides": _kept(places, size) if letters else {},
     }
-    chosen = [guide for guide in GUIDES if not letters or guide.letter in letters]
+    wanted = letters or (QUICK_GUIDES if quick else [guide.letter for guide in GUIDES])
+    chosen = [guide for guide in GUIDES if guide.letter in wanted]
     peak = Contender(Path(sys.executable), "matmul", str(size))
     try:
         peak.go()
-        for guide in chosen[:1] if quick else chosen:
+        for guide in chosen:
             print(f"{guide.letter}: {guide.title}", flush=True)
             with tempfile.TemporaryDirectory() as folder:
                 result["guides"][guide.letter] = _measure_guide(guide, Path(folder), peak, quick, rounds)
@@ -84,6 +86,7 @@ def _measure_guide(guide: Guide, folder: Path, peak: Contender, quick: bool, rou
         for contender in contenders.values():
             contender.close()
 
+    size = task["images"], task["hidden"], task["filters"]
     rates = _by_library(answers.pop("peak"))
     threshold = LEARNED_QUICKLY if quick else LEARNED
     for name, epochs in answers.items():
@@ -93,9 +96,8 @@ def _measure_guide(guide: Guide, folder: Path, peak: Contender, quick: bool, rou
     return {
         "title": guide.title,
         "images": task["images"],
-        "flop": training_flop(task["images"], task["hidden"]),
-        "flop_with_pass": training_flop(task["images"], task["hidden"])
-        + inference_flop(task["images"], task["hidden"]),
+        "flop": training_flop(*size),
+        "flop_with_pass": training_flop(*size) + inference_flop(*size),
         "peak_gflops": rates,
         "contenders": measured,
     }
@@ -110,7 +112,7 @@ def _turn(contender: Contender) -> list[dict[str, Any]]:
 def _start(task: dict[str, Any], folder: Path) -> dict[str, Contender]:
     """Every contender of a guide, started at once: importing takes longest."""
     here = Path(sys.executable)
-    peers = PEERS if PEERS.exists() else here  # where PyTorch or JAX may be installed too
+    peers = PEERS if PEERS.exists() else here  # where the peers may be installed too
 
     def written(name: str, **more: Any) -> str:
         file = folder / f"{name}.json"
@@ -121,6 +123,7 @@ def _start(task: dict[str, Any], folder: Path) -> dict[str, Contender]:
         "fit": Contender(here, "fit", written("fit")),
         "fit_tuned": Contender(here, "fit", written("fit_tuned", tuned=True)),
         "torch": Contender(peers, "torch_loop", written("torch")),
+        "lightning": Contender(peers, "lightning_fit", written("lightning")),
         "jax": Contender(peers, "jax_scan", written("jax")),
         "compiled": Contender(here, "compiled", written("compiled")),
         "compiled_at_once": Contender(here, "compiled", written("at_once", threads=1), copies=available_cpus()),

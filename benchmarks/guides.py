@@ -1,20 +1,23 @@
-"""The five guides as the benchmarks train them, and how much arithmetic an epoch of each is."""
+"""The five guides as the benchmarks train them, four more models, and how much arithmetic an epoch of each is."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.contenders.task import CLASSES, KERNEL, SIDE
+
 SUBSET = Path(__file__).resolve().parents[1] / "tests" / "data"
 
 
 @dataclass(frozen=True)
 class Guide:
-    """A guide by its letter: in words, and as the harness's overrides."""
+    """A guide (A to E), or a model that regularises, augments or convolves (F to I): in words, and as overrides."""
 
     letter: str
     title: str
@@ -46,7 +49,25 @@ GUIDES = (
         "Fashion-MNIST, 128, softmax, Adam, batch 32",
         ("model=mlp_128", "model.head=softmax", "optimizer=adam"),
     ),
+    Guide(
+        "F",
+        "Fashion-MNIST, 300-100 with dropout 0.2, Adam, batch 32",
+        ("model=mlp_300_100", "model.dropout=0.2", "optimizer=adam"),
+    ),
+    Guide(
+        "G",
+        "Fashion-MNIST, 300-100 with batch norm, Adam, batch 32",
+        ("model=mlp_300_100", "model.batch_norm=true", "optimizer=adam"),
+    ),
+    Guide(
+        "H",
+        "Fashion-MNIST shifted by up to 2 pixels, 300-100, Adam, batch 32",
+        ("model=mlp_300_100", "model.shift=2", "optimizer=adam"),
+    ),
+    Guide("I", "Fashion-MNIST, 10,000 images, CNN of 32-64 and 128, Adam, batch 32", ("model=cnn", "optimizer=adam")),
 )
+FEW_IMAGES = {"I": 10_000}
+"""Convolutions are many times the arithmetic: of 60,000 images an epoch would take minutes."""
 
 
 def prepare(guide: Guide, folder: Path, quick: bool) -> dict[str, Any]:
@@ -60,6 +81,8 @@ def prepare(guide: Guide, folder: Path, quick: bool) -> dict[str, Any]:
     overrides = [*guide.overrides, *quick_overrides(quick)]
     if quick and "regime=validated" in guide.overrides:
         overrides.append("regime.validation.size=200")
+    if not quick and guide.letter in FEW_IMAGES:
+        overrides.append(f"dataset.train_size={FEW_IMAGES[guide.letter]}")
     config = compose_config(overrides)
     train = split_dataset(load_dataset(config.dataset), config.dataset, config.regime.validation).train
     data = folder / f"{guide.letter}.npz"
@@ -68,7 +91,11 @@ def prepare(guide: Guide, folder: Path, quick: bool) -> dict[str, Any]:
         "data": str(data),
         "overrides": overrides,
         "images": len(train),
+        "filters": list(config.model.filters) if config.model.architecture == "cnn" else [],
         "hidden": list(config.model.hidden),
+        "dropout": config.model.dropout,
+        "batch_norm": config.model.batch_norm,
+        "shift": config.model.shift,
         "head": config.model.head,
         "optimizer": config.optimizer.name,
         "learning_rate": config.optimizer.learning_rate,
@@ -83,23 +110,28 @@ def quick_overrides(quick: bool) -> list[str]:
     return [f"dataset.directory={SUBSET}"] if quick else []
 
 
-def training_flop(images: int, hidden: list[int]) -> int:
-    """Floating-point operations in the matrix products of one training epoch of a dense classifier of 784 pixels.
+def training_flop(images: int, hidden: list[int], filters: Sequence[int] = ()) -> int:
+    """Floating-point operations in the matrix products of one training epoch of a classifier of 28 x 28 pixels.
 
     With P weights in the kernels: 2P an image forward, 2P for the gradients of the weights, and 2P without the first
-    layer for the gradients of the inputs, since nobody needs those of the pixels. Biases, activations, loss and
-    optimizer are not counted.
+    layer for the gradients of the inputs, since nobody needs those of the pixels. A weight of a convolution counts once
+    for each place of the image. Biases, activations, loss and optimizer are not counted.
     """
-    first, every = _kernel_weights(hidden)
+    first, every = _products(hidden, filters)
     return images * (2 * every + 2 * every + 2 * (every - first))
 
 
-def inference_flop(images: int, hidden: list[int]) -> int:
+def inference_flop(images: int, hidden: list[int], filters: Sequence[int] = ()) -> int:
     """The same for one pass in inference mode."""
-    return images * 2 * _kernel_weights(hidden)[1]
+    return images * 2 * _products(hidden, filters)[1]
 
 
-def _kernel_weights(hidden: list[int]) -> tuple[int, int]:
-    sizes = [784, *hidden, 10]
-    kernels = [inputs * outputs for inputs, outputs in itertools.pairwise(sizes)]
-    return kernels[0], sum(kernels)
+def _products(hidden: list[int], filters: Sequence[int]) -> tuple[int, int]:
+    """Multiplications an image, of the first layer and of all."""
+    products, side = [], SIDE
+    for channels, outputs in itertools.pairwise([1, *filters]):
+        products.append(side**2 * KERNEL**2 * channels * outputs)
+        side //= 2
+    sizes = [side**2 * [1, *filters][-1], *hidden, CLASSES]
+    products += [inputs * outputs for inputs, outputs in itertools.pairwise(sizes)]
+    return products[0], sum(products)

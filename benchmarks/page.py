@@ -10,8 +10,8 @@ from benchmarks.parts import TRAINING
 from benchmarks.summaries import Result, engine_rows, epoch_rows, goals, grid_ratio, marginal_seconds, median_ratio
 from benchmarks.surroundings import Places
 
-QUIET = 0.25
-"""Load a core from which on the page says that others were using the machine."""
+QUIET, OTHERS = 0.25, 0.05
+"""Load a core, and the share of the processors, from which on the page says that others were using the machine."""
 
 HEAD = """\
 # Benchmarks
@@ -22,10 +22,14 @@ this page from `benchmarks/results/`:
 ```
 make bench                              # everything
 make bench ARGS=grid                    # one part again
+make bench ARGS="epochs --guides I"     # of the epochs one model again
 make bench ARGS="all --quick"           # try everything in minutes, and leave this page alone
 ```
 
-The parts are `claims`, `comparing`, `engines`, `epochs`, `grid`, `parts`, `planning`, `scaling` and `single`.
+{parts}
+Everything takes about two hours on two cores: `epochs` 45 minutes, `scaling` 20, `grid` 15, each of the others at most
+10. A part is kept as soon as it is measured. One that fails is named at the end, with the command to measure it again.
+
 Contenders take turns in rounds, each in its own processes. Seconds are medians, with the smallest and the largest
 beside them. A ratio is always between times of one benchmark. Each contender is checked: it must reach a training
 accuracy, or its runs must be in its store."""
@@ -37,7 +41,7 @@ def page(results: Mapping[str, Result], places: Places) -> str:
 
 
 def _parts(results: Mapping[str, Result], places: Places) -> Iterator[str]:
-    yield HEAD
+    yield HEAD.replace("{parts}", _part_names())
     if any(result["quick"] for result in results.values()):
         yield "**A trial with `--quick`: a part of the data and a few epochs. These numbers are no measurement.**"
     aims = [(goal.aim, goal.measured, "yes" if goal.met else "**no**") for goal in goals(results)]
@@ -53,13 +57,29 @@ def _parts(results: Mapping[str, Result], places: Places) -> Iterator[str]:
             yield _where(results[name])
 
 
+def _part_names() -> str:
+    *names, last = (f"`{name}`" for name in sorted(SECTIONS))
+    return f"The parts are {', '.join(names)} and {last}."
+
+
+def _limits(result: Result, of_what: str) -> Iterator[str]:
+    """What no contender can go below, if it was measured."""
+    if limits := result.get("limits"):
+        yield (
+            f"The limit: importing TensorFlow alone takes {limits['import_seconds']:.1f} s, and the matrix products of "
+            f"training {of_what} take {_seconds(limits['arithmetic_seconds'])} s at the peak of this machine "
+            f"({limits['gflops']:.0f} GFLOP/s, see [above](#an-epoch))."
+        )
+
+
 def _epochs(result: Result) -> Iterator[str]:
     size = result["peak_size"]
     yield "## An epoch"
     yield (
         "The time of one epoch of training, without evaluation, after a first one. Every contender shuffles and "
-        "may use all cores. `fit` has no progress bar and, like PyTorch and JAX, arrays that were scaled "
-        "beforehand. PyTorch and JAX compute no running accuracy. *With its clean pass*: the harness also evaluates "
+        "may use all cores. `fit` and Lightning have no progress bar; all but the harness have arrays that were scaled "
+        "beforehand. PyTorch and JAX compute no running accuracy. A shift is a layer in Keras, which XLA cannot "
+        "compile, and indexing in PyTorch and JAX. *With its clean pass*: the harness also evaluates "
         "all training images in inference mode. *Processes at once*: this is how a sweep trains; the seconds are "
         "those of the slowest process, divided by their number."
     )
@@ -82,9 +102,18 @@ def _epochs(result: Result) -> Iterator[str]:
         yield table(("contender", "seconds", "from, to", "times `fit`", "of the peak", "training accuracy"), lines)
 
 
+GRID = {
+    "today": "Hydra, `fit`, autologging",
+    "optuna": "Optuna, `fit`, a run a trial",
+    "optuna_at_once": "Optuna, a thread a core",
+    "ray": "Ray Tune, `fit`, its MLflow callback",
+    "harness": "**`harness sweep`**",
+}
+"""The contenders, in the order of the page."""
+
+
 def _grid(result: Result) -> Iterator[str]:
     whole = result["harness"][0]["runs"]
-    today = result["today"][0]
     yield "## A grid"
     yield (
         f"{whole} runs of {result['epochs']} epochs (models, optimizers, seeds), each fully tracked in a new SQLite "
@@ -93,24 +122,32 @@ def _grid(result: Result) -> Iterator[str]:
         "harness evaluates the training images every epoch and the test images at the end, draws figures and "
         "compares the runs; its time includes all of this."
     )
-    if today["runs"] < whole:
+    if any(name in result for name in GRID if name not in ("today", "harness")):
         yield (
-            f"The usual way was measured on {today['runs']} of the runs "
-            f"({today['measured_seconds']:.0f} s) and scaled to all of them, except its start-up."
+            "Optuna and Ray Tune, also in `benchmarks/today/`, evaluate the test images every epoch and track settings "
+            "and metrics, but neither models nor figures. Optuna trains trials one after another, or in threads, which "
+            "share Keras's random seed; Ray Tune in a new process with one core each."
         )
-    lines = [
-        (
-            label,
-            *spread([turn["seconds"] for turn in result[name]]),
-            f"{statistics.median([turn['seconds_a_run'] for turn in result[name]]):.2f}",
-            ratio,
-            f"{result[name][-1]['accuracy']:.3f}",
+    parts = [turns[0] for name in GRID if isinstance(turns := result.get(name), list) and turns[0]["runs"] < whole]
+    if parts:
+        took = ", ".join(f"{part['measured_seconds']:.0f} s" for part in parts)
+        yield (
+            f"All but the harness were measured on {parts[0]['runs']} of the runs ({took}) and scaled to all of them, "
+            "except their start-up."
         )
-        for name, label, ratio in (
-            ("today", "Hydra, `fit`, autologging", times(1.0)),
-            ("harness", "**`harness sweep`**", times(grid_ratio(result))),
-        )
-    ]
+    yield from _limits(result, "all runs")
+    lines = []
+    for name, label in GRID.items():
+        turns = result.get(name, [])
+        if not turns:
+            continue  # measured before this contender took part
+        if "absent" in turns:
+            lines.append((label, f"left out: {turns['absent']}", "", "", "", ""))
+            continue
+        each = statistics.median(turn["seconds_a_run"] for turn in turns)
+        seconds = [turn["seconds"] for turn in turns]
+        lines.append((label, *spread(seconds), f"{each:.2f}", times(grid_ratio(result, name)),
+                      f"{turns[-1]['accuracy']:.3f}"))  # fmt: skip
     yield table(("contender", "seconds", "from, to", "seconds a run", "times today's", "training accuracy"), lines)
 
 
@@ -122,6 +159,7 @@ def _scaling(result: Result) -> Iterator[str]:
         "between two sweeps, so it contains no start-up. Memory is that of all processes together "
         f"({result['memory_kind']}, sampled twice a second); at the end: the last three seconds."
     )
+    yield from _limits(result, "one run")
     lines = [
         (
             str(sweep["runs"]),
@@ -146,6 +184,7 @@ def _single(result: Result) -> Iterator[str]:
         "with its plots saved and nothing tracked. The first run of each is listed separately, because in it the "
         "harness makes its store."
     )
+    yield from _limits(result, "it")
     seconds = result["seconds"]
     lines = [
         (
@@ -265,6 +304,9 @@ def _where(result: Result) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     load = machine["load_before"]
     busy = "" if load < QUIET * machine["cores"] else f" **The machine was busy: load {load:.1f} before the start.**"
+    if "others" in machine:  # measured while the part ran, which says more
+        others = machine["others"]
+        busy = "" if others < OTHERS else f" **The machine was busy: others used {others:.0%} of it meanwhile.**"
     rounds = f" {result['rounds']} rounds." if "rounds" in result else ""
     return (
         f"*{result['date']}, {machine['cores']} cores ({machine['processor']}), {machine['memory_gb']} GB, "

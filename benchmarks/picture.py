@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from textwrap import wrap
 from typing import Any
 
@@ -16,13 +16,23 @@ CONTENDERS = {
     "fit": ("Keras fit", "#999999"),
     "fit_tuned": ("Keras fit, tuned", "#56B4E9"),
     "torch": ("PyTorch loop", "#E69F00"),
+    "lightning": ("PyTorch Lightning", "#F0E442"),
     "jax": ("JAX scan", "#CC79A7"),
     "compiled": ("compiled engine", "#0072B2"),
     "at_once": ("compiled engine, a process a core", "#D55E00"),
 }
+GRID = {
+    "today": "way of\ntoday",
+    "optuna": "Optuna",
+    "optuna_at_once": "in\nthreads",
+    "ray": "Ray\nTune",
+    "harness": "harness\nsweep",
+}
 OURS, THEIRS = "#0072B2", "#999999"
 LINE = 24
 """Letters on a line below a guide's bars."""
+IN_A_ROW, ROW, PANELS_HEIGHT = 5, 4, 3.2
+"""Guides beside each other; inches of a row of them, and of the other panels."""
 
 
 def draw(results: Mapping[str, Result], places: Places) -> None:
@@ -30,70 +40,77 @@ def draw(results: Mapping[str, Result], places: Places) -> None:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    panels = [name for name in ("grid", "single", "scaling") if name in results]
-    if not results:
-        return
+    panels = [name for name in PANELS if name in results]
     style: Any = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True}
+    letters = list(results["epochs"]["guides"]) if "epochs" in results else []
+    rows = [letters[start : start + IN_A_ROW] for start in range(0, len(letters), IN_A_ROW)]
+    heights = [ROW * len(rows), *([PANELS_HEIGHT] if panels else [])] if rows else [PANELS_HEIGHT]
+    if not rows and not panels:
+        return
     with mpl.rc_context(style):
-        figure = Figure(figsize=(10, 7.5 if panels and "epochs" in results else 4), layout="constrained")
-        upper, lower = _halves(figure) if panels and "epochs" in results else (figure, figure)
-        if "epochs" in results:
-            _draw_epochs(upper.subplots(), results["epochs"])
+        figure = Figure(figsize=(10, sum(heights)), layout="constrained")
+        halves = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+        if rows:
+            for number, axes in enumerate(halves[0].subplots(len(rows), 1, squeeze=False)[:, 0]):
+                _draw_epochs(axes, results["epochs"], rows[number], first=number == 0)
         if panels:
-            for axes, name in zip(lower.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+            for axes, name in zip(halves[-1].subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
                 PANELS[name](axes, results[name])
         with atomic_path(places.picture) as temporary:
             figure.savefig(temporary, format="png", dpi=110)
 
 
-def _halves(figure: Any) -> Any:
-    return figure.subfigures(2, 1, height_ratios=(1.5, 1))
-
-
-def _draw_epochs(axes: Any, result: Result) -> None:
-    width = 0.14
-    for place, letter in enumerate(result["guides"]):
+def _draw_epochs(axes: Any, result: Result, letters: Sequence[str], first: bool) -> None:
+    width = 0.12
+    for place, letter in enumerate(letters):
         rows = {row.key: row for row in epoch_rows(result, letter)}
-        for number, (key, (label, colour)) in enumerate(CONTENDERS.items()):
-            row = rows[key]
-            if row.missing:
+        for number, (key, (_, colour)) in enumerate(CONTENDERS.items()):
+            row = rows.get(key)
+            if row is None or row.missing:
                 continue
             at = place + (number - (len(CONTENDERS) - 1) / 2) * width
-            axes.bar(at, row.speed, width * 0.92, color=colour, label=label if place == 0 else None)
+            axes.bar(at, row.speed, width * 0.92, color=colour)
             axes.annotate(
                 f"{row.speed:.1f}", (at, row.speed), (0, 2), textcoords="offset points", ha="center", fontsize=8
             )
     titles = [
-        "\n".join([letter, *wrap(guide["title"], LINE, break_on_hyphens=False)])
-        for letter, guide in result["guides"].items()
+        "\n".join([letter, *wrap(result["guides"][letter]["title"], LINE, break_on_hyphens=False)])
+        for letter in letters
     ]
     axes.set_xticks(range(len(titles)), titles, fontsize=8.5)
     axes.set_ylabel("times faster than Keras fit")
-    axes.set_title("An epoch of each guide's model", loc="left", fontsize=11)
+    axes.set_title("An epoch of each model", loc="left", fontsize=11) if first else None
     axes.margins(x=0.01)
     axes.set_ylim(top=axes.get_ylim()[1] * 1.25)
     axes.grid(axis="y", color="#dddddd", linewidth=0.7)
-    axes.legend(ncols=3, fontsize=8.5, frameon=False, loc="upper left")
+    if first:
+        from matplotlib.patches import Patch
+
+        handles = [Patch(color=colour, label=label) for label, colour in CONTENDERS.values()]
+        axes.legend(handles=handles, ncols=4, fontsize=8.5, frameon=False, loc="upper left")
 
 
 def _draw_grid(axes: Any, result: Result) -> None:
-    seconds = [statistics.median(turn["seconds"] for turn in result[name]) for name in ("today", "harness")]
-    _draw_pair(axes, seconds, ("the way\nof today", "harness\nsweep"), grid_ratio(result))
+    labels = {name: label for name, label in GRID.items() if isinstance(result.get(name), list)}
+    seconds = [statistics.median(turn["seconds"] for turn in result[name]) for name in labels]
+    _draw_bars(axes, seconds, list(labels.values()), grid_ratio(result))
     axes.set_title(f"A grid of {result['harness'][0]['runs']} runs", loc="left", fontsize=11)
 
 
 def _draw_single(axes: Any, result: Result) -> None:
     times = result["seconds"]
     seconds = [statistics.median(times[name]) for name in ("plain", "harness")]
-    _draw_pair(axes, seconds, ("plain\nscript", "harness\ntrain"), median_ratio(times["plain"], times["harness"]))
+    _draw_bars(axes, seconds, ("plain\nscript", "harness\ntrain"), median_ratio(times["plain"], times["harness"]))
     axes.set_title("A single run", loc="left", fontsize=11)
 
 
-def _draw_pair(axes: Any, seconds: list[float], labels: tuple[str, str], ratio: float) -> None:
-    bars = axes.bar(labels, seconds, width=0.6, color=(THEIRS, OURS))
-    axes.bar_label(
-        bars, [f"{seconds[0]:.0f} s", f"{seconds[1]:.0f} s\n{ratio:.1f} times faster"], padding=2, fontsize=9
-    )
+def _draw_bars(axes: Any, seconds: Sequence[float], labels: Sequence[str], ratio: float) -> None:
+    """Ours is the last, and `ratio` times faster than the first."""
+    *theirs, ours = seconds
+    bars = axes.bar(labels, seconds, width=0.6, color=[*[THEIRS] * len(theirs), OURS])
+    words = [*(f"{each:.0f} s" for each in theirs), f"{ours:.0f} s\n{ratio:.1f} times faster"]
+    axes.bar_label(bars, words, padding=2, fontsize=9)
+    axes.tick_params(axis="x", labelsize=9)
     axes.set_ylabel("seconds")
     axes.set_ylim(top=max(seconds) * 1.25)
 

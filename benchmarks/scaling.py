@@ -1,4 +1,4 @@
-"""(3) What a run costs as a sweep grows: time and memory of 12, 48 and 192 runs of one epoch."""
+"""(3) What a run costs as a sweep grows: time and memory of 12 to 1,000 runs of one epoch."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks import limits
 from benchmarks.guides import quick_overrides
 from benchmarks.processes import HARNESS, memory_kind, run
 from benchmarks.projects import finished_runs
 from benchmarks.surroundings import Places
 
-SIZES = (12, 48, 192)
+SIZES = (12, 48, 192, 1000)
 QUICK_SIZES = (2, 4)
 POINTS = 60
 """Samples of memory that are kept of each sweep."""
 
 
 def measure(places: Places, quick: bool) -> None:
-    result: dict[str, Any] = {"memory_kind": memory_kind(), "sweeps": []}
+    result: dict[str, Any] = {"memory_kind": memory_kind(), "sweeps": [], "limits": limits.measure(quick, [([128], 1)])}
     for size in QUICK_SIZES if quick else SIZES:
         with tempfile.TemporaryDirectory() as folder:
             measured = _sweep(Path(folder), size, quick)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks import limits
 from benchmarks.guides import quick_overrides
 from benchmarks.processes import HARNESS, run
 from benchmarks.projects import finished_runs, keras_home, mean_accuracy
@@ -24,6 +25,7 @@ def measure(places: Places, quick: bool, rounds: int | None) -> None:
     A quick trial has only that one."""
     rounds = 0 if quick else rounds or ROUNDS
     epochs = 2 if quick else EPOCHS
+    limit = limits.measure(quick, [([128], epochs)])
     with tempfile.TemporaryDirectory() as folder:
         contenders = _contenders(Path(folder), epochs, quick)
         first = {name: contender() for name, contender in contenders.items()}
@@ -33,7 +35,13 @@ def measure(places: Places, quick: bool, rounds: int | None) -> None:
     for name, seconds in turns.items():
         print(f"{name}: {min(seconds):.1f} to {max(seconds):.1f} s; the first run {first[name]:.1f} s", flush=True)
     accuracies = {"harness": mean_accuracy(runs, "final/test_accuracy"), "plain": plain["test_accuracy"]}
-    result: dict[str, Any] = {"epochs": epochs, "rounds": rounds, "seconds": turns, "first_seconds": first}
+    result: dict[str, Any] = {
+        "epochs": epochs,
+        "rounds": rounds,
+        "seconds": turns,
+        "first_seconds": first,
+        "limits": limit,
+    }
     places.write("single", quick, result | {"test_accuracy": accuracies})
 
 

@@ -17,6 +17,9 @@ FLAT = 1.1
 """A run of the largest sweep may cost so many times one of the smallest for the cost to be called flat."""
 
 
+TORCH = {"torch": "PyTorch, a manual loop", "lightning": "PyTorch Lightning, a DataLoader"}
+
+
 @dataclass(frozen=True)
 class Row:
     """One contender in one guide: `seconds` an epoch by round, empty if it is `missing` for the reason given.
@@ -80,12 +83,12 @@ def epoch_rows(result: Result, letter: str) -> list[Row]:
     contenders, copies, peak = guide["contenders"], result["copies"], peak_rates(guide)
     fit = contenders["fit"]["seconds"]
     setting = contenders["fit_tuned"].get("setting", {})
-    threads = contenders["torch"].get("setting", {}).get("threads", copies)
+    threads = {name: contenders.get(name, {}).get("setting", {}).get("threads", copies) for name in TORCH}
     at_once = f"compiled engine, {copies} processes of one thread at once"
     wanted = (
         ("fit", "fit", "seconds", "Keras `fit`"),
         ("fit_tuned", "fit_tuned", "seconds", f"Keras `fit`, {_setting_in_words(setting)}"),
-        ("torch", "torch", "seconds", f"PyTorch, a manual loop, {_counted(threads, 'thread')}"),
+        *((name, name, "seconds", f"{label}, {_counted(threads[name], 'thread')}") for name, label in TORCH.items()),
         ("jax", "jax", "seconds", "JAX, one `lax.scan`"),
         ("compiled", "compiled", "seconds", "**compiled engine**"),
         ("compiled_whole", "compiled", "whole_seconds", "compiled engine with its clean pass"),
@@ -94,6 +97,8 @@ def epoch_rows(result: Result, letter: str) -> list[Row]:
     )
     rows = []
     for key, name, unit, label in wanted:
+        if name not in contenders:
+            continue  # measured before this contender took part
         contender = contenders[name]
         if missing := contender.get("absent") or contender.get("refused"):
             rows.append(Row(key, label, missing=missing))
@@ -126,9 +131,9 @@ def median_ratio(slow: Sequence[float], fast: Sequence[float]) -> float:
     return statistics.median(one / other for one, other in zip(slow, fast, strict=True))
 
 
-def grid_ratio(result: Result) -> float:
-    """How many times faster the harness's sweep is than the way of today, from the medians of the whole grid."""
-    return _median_seconds(result["today"]) / _median_seconds(result["harness"])
+def grid_ratio(result: Result, name: str = "harness") -> float:
+    """How many times faster than the way of today a contender is, from the medians of the whole grid."""
+    return _median_seconds(result["today"]) / _median_seconds(result[name])
 
 
 def _median_seconds(turns: Sequence[Mapping[str, float]]) -> float:

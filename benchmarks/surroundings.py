@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +23,35 @@ LOAD = round(os.getloadavg()[0], 2)
 PACKAGES = ("tensorflow", "keras", "mlflow", "hydra-core", "numpy")
 
 
+class Others:
+    """What share of the processors other processes use, from now on."""
+
+    def __init__(self) -> None:
+        self._clock, self._all, self._own = time.monotonic(), _all_seconds(), _own_seconds()
+
+    def share(self) -> float:
+        """From 0 to 1. Processes that this one's have left behind count as others."""
+        busy = _all_seconds() - self._all - (_own_seconds() - self._own)
+        cores = psutil.cpu_count() or 1
+        return min(max(busy / cores / max(time.monotonic() - self._clock, 0.001), 0.0), 1.0)
+
+
+def _all_seconds() -> float:
+    times = psutil.cpu_times()
+    return sum(getattr(times, name, 0.0) for name in ("user", "nice", "system", "irq", "softirq"))
+
+
+def _own_seconds() -> float:
+    """Of this process, of those that it has waited for, and of those that are running."""
+    total = sum(os.times()[:4])
+    for process in psutil.Process().children(recursive=True):
+        try:
+            total += sum(process.cpu_times()[:4])
+        except psutil.NoSuchProcess:
+            continue  # it ended meanwhile
+    return total
+
+
 @dataclass(frozen=True)
 class Places:
     """Where results, the page and its picture are kept."""
@@ -29,6 +59,8 @@ class Places:
     results: Path
     page: Path
     picture: Path
+    others: Others = field(default_factory=Others)
+    """Since the part of the benchmarks began."""
 
     @classmethod
     def of_the_project(cls) -> Places:
@@ -46,7 +78,7 @@ class Places:
             "benchmark": benchmark,
             "quick": quick,
             "date": datetime.now(UTC).date().isoformat(),
-            "machine": machine(),
+            "machine": machine() | {"others": round(self.others.share(), 3)},
         }
         write_text(self.results / f"{benchmark}.json", json.dumps(heading | result, indent=1) + "\n")
 

@@ -9,15 +9,17 @@ from typing import Any
 
 import pytest
 
-from benchmarks.__main__ import render
+from benchmarks import surroundings
+from benchmarks.__main__ import BENCHMARKS, main, render
 from benchmarks.contenders.task import Task
 from benchmarks.grid import PARTS
 from benchmarks.guides import GUIDES, prepare, training_flop
-from benchmarks.page import page
+from benchmarks.page import SECTIONS, page
 from benchmarks.parts import TRAINING
+from benchmarks.processes import CommandFailed
 from benchmarks.rounds import Contender, Unavailable, take_turns
 from benchmarks.summaries import epoch_rows, goals, median_ratio, peak_rates
-from benchmarks.surroundings import Places, machine
+from benchmarks.surroundings import Others, Places, machine
 from tests.conftest import REPOSITORY
 
 
@@ -42,6 +44,7 @@ def epochs() -> dict[str, Any]:
                     "fit": contender(4.0, 8.0, 6.0),
                     "fit_tuned": contender(2.0, 2.0, 2.0, setting={"steps_per_execution": 50, "jit_compile": True}),
                     "torch": {"absent": "ModuleNotFoundError: No module named 'torch'"},
+                    "lightning": contender(2.0, 2.0, 3.0, setting={"lightning": "2.6", "threads": 1}),
                     "jax": contender(1.0, 1.2, 1.1),
                     "compiled": contender(0.5, 0.5, 0.6, whole_seconds=[0.6, 0.6, 0.7]),
                     "compiled_at_once": contender(0.4, 0.4, 0.5, whole_seconds=[0.45, 0.45, 0.5]),
@@ -118,6 +121,7 @@ def test_the_table_of_an_epoch_has_medians_ratios_in_each_round_and_shares_of_th
     # The clean pass is arithmetic too: 36 GFLOP in 0.6 s.
     assert line(text, "compiled engine with its clean pass")[1:] == ["0.600", "0.600, 0.700", "8.6", "60%", ""]
     assert line(text, "Keras `fit`")[1:4] == ["6.000", "4.000, 8.000", "1.0"]
+    assert line(text, "PyTorch Lightning, a DataLoader, 1 thread")[1:4] == ["2.000", "2.000, 3.000", "2.0"]
 
 
 def test_the_peak_is_the_library_that_is_mostly_fastest_and_no_single_lucky_round() -> None:
@@ -181,6 +185,24 @@ def test_a_measurement_beside_other_work_says_so(places: Places) -> None:
     busy = quiet | {"machine": quiet["machine"] | {"load_before": 3.0}}
     assert "busy" not in page({"single": quiet | single()}, places)
     assert "**The machine was busy: load 3.0 before the start.**" in page({"single": busy | single()}, places)
+    shared = busy | {"machine": busy["machine"] | {"others": 0.4}}
+    assert "**The machine was busy: others used 40% of it meanwhile.**" in page({"single": shared | single()}, places)
+    alone = busy | {"machine": busy["machine"] | {"others": 0.01}}
+    assert "busy" not in page({"single": alone | single()}, places)
+
+
+def test_what_children_compute_is_not_the_work_of_others() -> None:
+    before, own = surroundings._own_seconds(), Others()
+    spin = "import time\nwhile time.process_time() < 1: pass"
+    subprocess.run([sys.executable, "-c", spin], check=True)
+    assert surroundings._own_seconds() - before >= 1
+    running = subprocess.Popen([sys.executable, "-c", f"{spin}\nprint(flush=True)\ninput()"],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip
+    assert running.stdout is not None
+    running.stdout.readline()
+    assert surroundings._own_seconds() - before >= 2
+    running.communicate(b"\n")
+    assert 0 <= own.share() <= 1
 
 
 def test_a_ratio_is_taken_in_each_round() -> None:
@@ -205,6 +227,12 @@ def test_an_image_costs_six_operations_a_weight_without_the_gradients_of_the_pix
     assert training_flop(1, [128]) == 4 * (784 * 128 + 128 * 10) + 2 * 128 * 10
 
 
+def test_a_weight_of_a_convolution_costs_its_operations_at_every_pixel() -> None:
+    # 3 x 3 x 1 x 32 at 28 x 28 pixels, then 3 x 3 x 32 x 64 at 14 x 14, then 7 x 7 x 64 features.
+    first, second, dense = 9 * 32 * 784, 9 * 32 * 64 * 196, 49 * 64 * 128 + 128 * 10
+    assert training_flop(2, [128], [32, 64]) == 2 * (4 * first + 6 * (second + dense))
+
+
 def test_every_guide_becomes_a_task_with_its_own_settings(tmp_path: Path) -> None:
     tasks = {guide.letter: prepare(guide, tmp_path, quick=True) for guide in GUIDES}
     assert [tasks[letter]["hidden"] for letter in "ABCDE"] == [[128], [128, 128], [128], [300, 100], [128]]
@@ -214,6 +242,10 @@ def test_every_guide_becomes_a_task_with_its_own_settings(tmp_path: Path) -> Non
     assert [letter for letter, task in tasks.items() if task["one_hot"]] == ["B"]
     assert [letter for letter, task in tasks.items() if task["standardize"]] == ["B"]
     assert tasks["D"]["images"] == 1800
+    assert [letter for letter, task in tasks.items() if task["dropout"] == 0.2] == ["F"]
+    assert [letter for letter, task in tasks.items() if task["batch_norm"]] == ["G"]
+    assert [letter for letter, task in tasks.items() if task["shift"] == 2] == ["H"]
+    assert [letter for letter, task in tasks.items() if task["filters"] == [32, 64]] == ["I"]
 
 
 def test_a_task_scales_images_as_its_guide_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,6 +263,47 @@ def test_a_task_scales_images_as_its_guide_does(tmp_path: Path, monkeypatch: pyt
 
 def test_the_usual_way_can_be_measured_on_parts_with_both_optimizers() -> None:
     assert all(runs == models * seeds * 2 for runs, (models, seeds) in PARTS.items())
+
+
+def test_peers_of_the_grid_have_rows_and_one_that_is_missing_has_its_reason(places: Places) -> None:
+    result = grid()
+    result["optuna"] = [result["today"][0] | {"seconds": 240, "measured_seconds": 70, "seconds_a_run": 9.0}]
+    result["ray"] = {"absent": 'ImportError: Run `pip install "ray[tune]"` to fix.'}
+    places.write("grid", False, result)
+    text = page(places.read(), places)
+    assert line(text, "Optuna, `fit`, a run a trial")[1:5] == ["240.0", "240.0, 240.0", "9.00", "2.0"]
+    assert "left out: ImportError" in line(text, "Ray Tune, `fit`, its MLflow callback")[1]
+    assert "measured on 6 of the runs (480 s, 70 s)" in text
+    assert "Optuna, a thread a core" not in text
+
+
+def test_the_limits_stand_beside_what_they_limit(places: Places) -> None:
+    limits = {"import_seconds": 3.96, "gflops": 150.4, "arithmetic_seconds": 1.634}
+    places.write("single", False, single() | {"limits": limits})
+    text = page(places.read(), places)
+    assert "importing TensorFlow alone takes 4.0 s" in text
+    assert "training it take 1.634 s at the peak of this machine (150 GFLOP/s" in text
+
+
+def test_a_part_that_fails_is_named_with_its_command_and_the_others_are_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def fails(places: Places, asked: object) -> None:
+        raise CommandFailed("harness sweep\nended with exit code 1")
+
+    measures = {"grid": fails, "single": lambda places, asked: places.write("single", True, single()), "parts": fails}
+    monkeypatch.setattr("benchmarks.__main__.BENCHMARKS", measures)
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "all", "--output", str(tmp_path)])
+    assert main() == 1
+    assert set(Places.below(tmp_path).read()) == {"single"}
+    assert "## A single run" in Places.below(tmp_path).page.read_text()
+    said = capsys.readouterr().err
+    assert "error: grid: harness sweep" in said
+    assert 'make bench ARGS="grid parts"' in said
+
+
+def test_every_part_has_a_section_of_the_page() -> None:
+    assert sorted(BENCHMARKS) == sorted(SECTIONS)
 
 
 def test_committed_results_are_a_measurement_and_the_page_is_made_from_them() -> None:
@@ -311,14 +384,18 @@ def test_the_parts_of_a_run_are_added_up_without_training(places: Places) -> Non
 
 @pytest.mark.slow
 @pytest.mark.long
-@pytest.mark.parametrize("benchmark", ["engines", "parts"])
-def test_engines_and_parts_are_really_measured(benchmark: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("benchmark", ["engines", "parts", "grid"])
+def test_engines_parts_and_the_grid_are_really_measured(benchmark: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks", benchmark, "--quick", "--output", str(tmp_path)]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     result = Places.below(tmp_path).read()[benchmark]
     if benchmark == "engines":
         assert all(0 < seconds < 60 for row in result["rows"] for seconds in row["seconds"].values())
+    elif benchmark == "grid":
+        contenders = [result[name][0] for name in ("harness", "today", "optuna", "optuna_at_once")]
+        assert all(each["runs"] == 2 and each["accuracy"] > 0.3 for each in contenders)
+        assert 0 < result["limits"]["import_seconds"] < min(each["seconds"] for each in contenders)
     else:
         assert {"writing to the store", "evaluation", "saving the model", TRAINING} <= result["parts"].keys()
     assert "no measurement" in Places.below(tmp_path).page.read_text()

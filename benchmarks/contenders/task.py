@@ -12,16 +12,26 @@ import numpy as np
 import numpy.typing as npt
 
 CLASSES = 10
+SIDE = 28
+KERNEL = 3
 
 
 @dataclass(frozen=True)
 class Task:
     """A guide's training. `data` is an .npz of `images` (n, 28, 28) uint8 and `labels` (n,) uint8, already split;
-    `overrides` say the same to the harness; `threads` is null for as many as the library takes by itself."""
+    `overrides` say the same to the harness; `threads` is null for as many as the library takes by itself.
+
+    For each of `filters` there is a convolution (3 x 3, "same") and a max pooling (2 x 2) before the dense layers of
+    `hidden`. `batch_norm` comes before each activation, `dropout` (a rate) after each dense one; `shift` moves every
+    training image by up to so many pixels each way, at random."""
 
     data: str
     overrides: list[str]
+    filters: list[int]
     hidden: list[int]
+    dropout: float
+    batch_norm: bool
+    shift: int
     head: str
     optimizer: str
     learning_rate: float
@@ -41,11 +51,15 @@ class Task:
     def arrays(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
         """Images (n, 784) prepared as the guide does it, and integer labels (n,)."""
         with np.load(self.data) as stored:
-            pixels, labels = stored["images"].reshape(-1, 784), stored["labels"].astype(np.int32)
+            pixels, labels = stored["images"].reshape(-1, SIDE * SIDE), stored["labels"].astype(np.int32)
         images = (pixels - pixels.mean()) / (pixels.std() + 1e-10) if self.standardize else pixels / 255
         return images.astype(np.float32), labels
 
     def layers(self) -> list[tuple[int, int]]:
         """(inputs, outputs) of each dense layer."""
-        sizes = [784, *self.hidden, CLASSES]
-        return list(itertools.pairwise(sizes))
+        features = (SIDE // 2 ** len(self.filters)) ** 2 * self.filters[-1] if self.filters else SIDE * SIDE
+        return list(itertools.pairwise([features, *self.hidden, CLASSES]))
+
+    def convolutions(self) -> list[tuple[int, int]]:
+        """(channels, filters) of each convolution."""
+        return list(itertools.pairwise([1, *self.filters]))
