@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from harness import paths
@@ -12,6 +13,7 @@ from harness.records import RunRecord
 from harness.reports.content import Report
 from harness.reports.gathering import gather, read_curves, with_figures
 from harness.reports.rendering import html, markdown
+from harness.reports.search_pictures import search_pictures
 from harness.tracking.shared_writes import attach
 from harness.tracking.store import Store
 
@@ -31,7 +33,8 @@ def make(
     """
     series = read_curves(store, comparison)
     report = gather(comparison, parent, baseline, words, series)
-    return with_figures(report, comparison, series, baseline)
+    report = with_figures(report, comparison, series, baseline)
+    return replace(report, figures=(*search_pictures(store, parent), *report.figures))
 
 
 def save(store: Store, run_id: str, report: Report) -> None:
