@@ -20,6 +20,8 @@ from harness.tracking.store import Store
 PAGE, TEXT, FIGURES = "report.html", "report.md", "report_figures"
 """The artifacts of the parent run."""
 SUFFIXES = (".html", ".md")
+LESS_THAN_OF_A_SEARCH = ("heat_map", "parallel_coordinates")
+"""Figures that the search's own ones show better."""
 
 
 def make(
@@ -34,7 +36,9 @@ def make(
     series = read_curves(store, comparison)
     report = gather(comparison, parent, baseline, words, series)
     report = with_figures(report, comparison, series, baseline)
-    return replace(report, figures=(*search_pictures(store, parent), *report.figures))
+    own = search_pictures(store, parent)
+    usual = [figure for figure in report.figures if not own or figure.name not in LESS_THAN_OF_A_SEARCH]
+    return replace(report, figures=(*own, *usual))
 
 
 def save(store: Store, run_id: str, report: Report) -> None:

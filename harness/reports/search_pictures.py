@@ -31,8 +31,8 @@ FIGURES = {
         "lighter; a ring marks the best, hollow points are not accurate enough.",
     ),
     "contour": (
-        "The gap over two settings",
-        "The gap (points) over the two settings that matter most for it, interpolated between the trials.",
+        "The gap over two numbers",
+        "The gap (points) over the two numbers that matter most for it, interpolated between the trials.",
     ),
     "parallel": (
         "Settings, accuracy and gap of each trial",
@@ -40,7 +40,7 @@ FIGURES = {
         "colours it. The best is drawn thick.",
     ),
 }
-"""The title and the caption of each figure, in the order of a report. The artifact is `search_NAME.png`."""
+"""The title and the caption of each figure, in the order of a report. The artifact is `figures/search_NAME.png`."""
 
 
 def search_pictures(store: Store, parent: RunRecord | None) -> tuple[ReportFigure, ...]:
@@ -50,12 +50,13 @@ def search_pictures(store: Store, parent: RunRecord | None) -> tuple[ReportFigur
     found = []
     for name, (title, caption) in FIGURES.items():
         try:
-            with run_artifact(store, parent, f"search_{name}.png") as file:
+            with run_artifact(store, parent, f"figures/search_{name}.png") as file:
                 png = read_bytes(file, MOST_BYTES)
         except RequestError:  # not drawn: figures=none, or too few trials
             continue
         if not png.startswith(PNG) or len(png) < 24:
             continue
         width, height = struct.unpack(">II", png[16:24])  # their place in the header of a PNG
-        found.append(ReportFigure(f"search_{name}", title, caption, f"{title}: {caption}", png, width, height))
+        alt = f"{title}: {caption}"  # an artifact has half the resolution of a report's own figures
+        found.append(ReportFigure(f"search_{name}", title, caption, alt, png, 2 * width, 2 * height))
     return tuple(found)

@@ -69,7 +69,7 @@ def log_figures(trials: Trials, parent: RunWriter) -> None:
         "importance": figures.draw_importance, "contour": figures.draw_contour,
     }  # fmt: skip
     for name, draw in drawn.items():
-        if name != "contour" or len(view.axes) > 1:
+        if name != "contour" or len(figures.numbers_that_matter(view)) > 1:
             parent.log_figure(f"search_{name}.png", draw(view, parent.name))
 
 
