@@ -38,7 +38,7 @@ def searched(store: Store) -> tuple[RunRecord, dict[str, tuple[str, object]]]:
 
 
 @pytest.mark.slow
-def test_a_killed_search_ends_with_the_same_trials_bit_for_bit(
+def test_a_killed_search_ends_with_the_same_trials_bit_for_bit_on_another_machine(
     project: Path,
     subset: Path,
     run_command: RunCommand,
@@ -61,6 +61,10 @@ def test_a_killed_search_ends_with_the_same_trials_bit_for_bit(
             if not store.is_missing and read_sweeps(store) and len(read_runs(store)) > 1:
                 break
         process.send_signal(signal.SIGKILL)
+    elsewhere = tmp_path / "elsewhere"  # another machine has the store, but not the checkpoints
+    elsewhere.mkdir()
+    monkeypatch.setenv("HARNESS_ROOT", str(elsewhere))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{other / 'mlflow.db'}")
     resumed = run_command(*words(subset), "search.confirm=0")
     assert resumed.returncode == 0, resumed.stderr
     assert "is spent already" in run_command(*words(subset), "search.confirm=0").stderr
@@ -68,3 +72,5 @@ def test_a_killed_search_ends_with_the_same_trials_bit_for_bit(
     trials = {key: text for key, text in parent.parameters.items() if key.startswith("trial.")}
     assert {key: text for key, text in again.parameters.items() if key.startswith("trial.")} == trials
     assert found == expected
+    logs = "".join(file.read_text() for file in elsewhere.rglob("*.log"))
+    assert "comes from the store" in logs, "what had paused continued, and did not begin again"
