@@ -126,9 +126,12 @@ def result_lines(search: SearchRequest, trials: Trials) -> list[str]:
         ])  # fmt: skip
     lines += ["", *text_table(header, rows, numbers=("trial", "val %", "gap val", "val loss"))]
     if objective.floor is not None:
+        asked = f"search.within={settings.within:g} points below the best"
+        if settings.min_accuracy is not None:
+            asked = f"search.min_accuracy={settings.min_accuracy:g}"
         lines.append(
-            f"Of the trials with at least {100 * objective.floor:.2f} % validation accuracy (search.within="
-            f"{settings.within:g} points below the best), the one with the smallest gap is best."
+            f"Of the trials with at least {100 * objective.floor:.2f} % validation accuracy ({asked}), the one with "
+            "the smallest gap is best."
         )
     return lines
 

@@ -31,7 +31,7 @@ from harness.untrusted import read_text
 SEARCH_FILE = "search.json"
 """An artifact of the parent run: the overrides of the search, for machines that join it."""
 MOST_BYTES = 1_000_000
-SAME_STUDY = ("sampler", "seeds", "objective", "within", "pruner", "study_seed")
+SAME_STUDY = ("sampler", "seeds", "objective", "within", "min_accuracy", "pruner", "study_seed")
 """Settings of a search that decide its trials. With others, it is another search; `trials`, `time` and so on may
 change."""
 

@@ -143,6 +143,12 @@ def _work(search: SearchRequest, parent: RunRecord | None, over: int, display: S
                 trials = trials_of(search, record_of(search, parent_id))
                 finish(search, trials, writer, state, display)
     if not trials.objective().winners:
+        if any(trial.outcome(trials.seeds).whole for trial in trials.by_number.values()):
+            show_result(search, trials, record_of(search, parent_id), display)
+            raise SweepFailed(
+                f"No trial is accurate enough: search.min_accuracy={search.settings.min_accuracy:g}. Ask for less, or "
+                "give more search.trials."
+            )
         raise SweepFailed(
             f"No trial has ended under all of its {trials.seeds} seeds ({_failed(trials)} failed). `harness ui` shows "
             "each failure's message (tag harness.error)."
