@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.config.optimizers import OPTIMIZERS
+from harness.config.search import OBJECTIVES
 from harness.config.traits import Traits, setting, traits_of
 
 DATASETS = ("fashion_mnist", "mnist")
@@ -276,6 +277,9 @@ class Config:
     retries: int = setting(0, at_least=0, **_FAILURES)
     max_failures: int | None = setting(None, at_least=1, **_FAILURES)
     fail_fast: bool = setting(False, **_FAILURES)
+    objective: str = setting(
+        "loss", choices=OBJECTIVES, sweep=True, operational="what a job returns to a sweeper that is not the harness's"
+    )
 
     def __post_init__(self) -> None:
         self.resume = str(self.resume).lower()  # YAML and Hydra read true and false as booleans

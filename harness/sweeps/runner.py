@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
-from harness.composing import GRID_SWEEPER, SweepJobs, as_written
+from harness.composing import GRID_SWEEPER, GRID_SWEEPERS, SweepJobs, as_written
 from harness.config.schema import Config
 from harness.errors import HarnessError, NotInStore, RequestError, StoreError
 from harness.records import RunRecord, RunState
@@ -19,7 +19,7 @@ from harness.sweeps.claims import ClaimedJobs, Claims, jobs_elsewhere
 from harness.sweeps.contract import WorkerGroup
 from harness.sweeps.finalize import Report, finish_parent, in_words_spooled, print_result, raise_if_unfinished
 from harness.sweeps.forecast import Forecast
-from harness.sweeps.job import DEFAULT_OBJECTIVE, JOB_SETTING, PARENT_SETTING, Objective, objective_of
+from harness.sweeps.job import JOB_SETTING, PARENT_SETTING, Objective, objective_of
 from harness.sweeps.launcher import own_launcher, workers_for
 from harness.sweeps.lease import Holder, Lease, holder_of, is_held, new_parent, take_lease, take_over
 from harness.sweeps.lost_jobs import close_failed, end_runs, job_number, record_failure
@@ -82,6 +82,11 @@ class SweepRequest:
     def chooses_jobs(self) -> bool:
         """Whether finished jobs can be skipped: only the harness's own Hydra sweeper can do that."""
         return self.jobs.sweeper == GRID_SWEEPER
+
+    @property
+    def knows_jobs(self) -> bool:
+        """Whether the jobs are those of a grid; another sweeper suggests its own, and the plan has examples of them."""
+        return self.jobs.sweeper in GRID_SWEEPERS
 
     @property
     def fresh(self) -> bool:
@@ -224,7 +229,7 @@ def _work(sweep: SweepRequest, plan: SweepPlan, over: int, display: SweepDisplay
             except KeyboardInterrupt:
                 display.say(_how_to_resume(sweep))
                 raise
-    raise_if_unfinished(store, runs, len(plan.jobs))
+    raise_if_unfinished(store, runs, len(plan.jobs) if sweep.knows_jobs else len(one_a_job(runs)))
     return parent_id
 
 
@@ -286,6 +291,8 @@ def _carry_out(
                 "`harness sweep --watch` shows it."
             )
         with cached_reads(parent.store):  # all jobs have ended: their runs do not change any more
+            if not sweep.knows_jobs:
+                plan = _as_it_came(plan, sweep_runs(parent.store, parent.run_id))
             runs = finish_parent(parent, plan, state, report, display)
     return runs
 
@@ -314,10 +321,17 @@ def train(
         if sweep.chooses_jobs:
             pool.source_of = partial(ClaimedJobs, claims, sweep.config.retries, waits, display.say)
         else:  # another sweeper needs to know what a job has come to
-            pool.value_of = partial(_objective, parent.store, parent.run_id)
+            pool.value_of = partial(_objective, parent.store, parent.run_id, sweep.config.objective)
     interrupted = False
     with (
-        display.live(parent.name, len(plan.jobs), before, len(due), len(plan.reused)),
+        display.live(
+            parent.name,
+            len(plan.jobs) if sweep.knows_jobs else None,
+            before,
+            len(due),
+            len(plan.reused),
+            told="" if sweep.knows_jobs else "as many runs as the sweeper wants",
+        ),
         watched(parent.store, parent.run_id, display.show),
     ):
         try:
@@ -332,7 +346,7 @@ def train(
         finally:
             if not is_lost():
                 failures = pool.failures if pool is not None else None
-                if sweep.config.resume == "only_failed":
+                if sweep.config.resume == "only_failed" or not sweep.knows_jobs:
                     jobs = replace(jobs, jobs=())  # those without a run were not asked for
                 elsewhere = jobs_elsewhere(claims.parent(), claims.owner)
                 runs = sweep_runs(parent.store, parent.run_id)
@@ -341,9 +355,16 @@ def train(
                 _record_unopened(parent, runs, before, failures or {})
 
 
-def _objective(store: Store, parent_id: str, number: int) -> Objective:
+def _objective(store: Store, parent_id: str, asked: str, number: int) -> Objective:
     run = one_a_job(read_runs(store, parent_id=parent_id, job=number)).get(number)
-    return None if run is None else objective_of(run.metrics, DEFAULT_OBJECTIVE)
+    return None if run is None else objective_of(run.metrics, asked)
+
+
+def _as_it_came(plan: SweepPlan, runs: Sequence[RunRecord]) -> SweepPlan:
+    """The plan with the jobs that another sweeper has suggested, instead of examples."""
+    config = plan.jobs[0].config
+    jobs = [PlannedJob(number, run.name, (), config, "", run) for number, run in sorted(one_a_job(runs).items())]
+    return replace(plan, jobs=tuple(jobs) or plan.jobs)
 
 
 def _record_unopened(

@@ -61,7 +61,7 @@ def test_a_killed_search_ends_with_the_same_trials_bit_for_bit_on_another_machin
             if not store.is_missing and read_sweeps(store) and len(read_runs(store)) > 1:
                 break
         process.send_signal(signal.SIGKILL)
-    elsewhere = tmp_path / "elsewhere"  # another machine has the store, but not the checkpoints
+    elsewhere = tmp_path / "machine"  # another machine has the store, but not the checkpoints
     elsewhere.mkdir()
     monkeypatch.setenv("HARNESS_ROOT", str(elsewhere))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{other / 'mlflow.db'}")
