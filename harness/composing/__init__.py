@@ -5,7 +5,7 @@ Every error of Hydra or OmegaConf becomes a `ConfigError` that names the setting
 
 from harness.composing.configs import compose_config, recorded_config, typed_config, with_absolute_paths
 from harness.composing.explaining import explained, group_names
-from harness.composing.grid import GRID_SWEEPER, SweepJobs, expand_sweep
+from harness.composing.grid import GRID_SWEEPER, GRID_SWEEPERS, SweepJobs, expand_sweep
 from harness.composing.hydra_versions import VERSION_BASE
 from harness.composing.jobs import SweepComposer, check_sweep
 from harness.composing.setup import CONFIG_NAME, EXPERIMENTS, STUDY, added_folder, config_loader, register
@@ -16,6 +16,7 @@ __all__ = [
     "CONFIG_NAME",
     "EXPERIMENTS",
     "GRID_SWEEPER",
+    "GRID_SWEEPERS",
     "SEARCH_SWEEPER",
     "STUDY",
     "VERSION_BASE",

@@ -15,7 +15,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.default_element import ConfigDefault
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
@@ -27,6 +27,8 @@ from harness.errors import ConfigError
 
 GRID_SWEEPER = "hydra_plugins.harness.GridSweeper"
 """Our sweeper. It runs the jobs that it is given; any other sweeper makes its own grid."""
+GRID_SWEEPERS = ("", GRID_SWEEPER, "hydra._internal.core_plugins.basic_sweeper.BasicSweeper")
+"""Sweepers whose jobs are known before they start."""
 SWEEPER_SETTINGS = {"_target_", "max_batch_size", "params"}
 
 
@@ -74,7 +76,6 @@ class _Expansion:
         for item in given:
             if item.is_sweep_override():
                 refuse_unsweepable(item)
-                _refuse_endless(item)
         self._hydra = [str(item.input_line) for item in given if item.is_hydra_override()]
         self._given = [item for item in given if not item.is_hydra_override()]
         self._settings: Callable[[tuple[str, ...]], _SweepSettings] = cache(self._composed_settings)
@@ -84,6 +85,14 @@ class _Expansion:
         settings = self._settings(())
         target = str(settings.sweeper.get("_target_"))
         return SweepJobs(tuple(jobs), tuple(swept), settings.launcher, target, tuple(self._hydra))
+
+    def _example(self, item: Override) -> Override:
+        """The ends of an interval, which another sweeper understands, for a check of its jobs."""
+        sweep = item.value()
+        if not isinstance(sweep, IntervalSweep) or sweep.start is None or sweep.end is None:
+            return item
+        [found] = self._parser.parse_overrides([f"{item.get_key_element()}={sweep.start},{sweep.end}"])
+        return found
 
     def _expand(self, chosen: Mapping[str, str]) -> tuple[list[tuple[str, ...]], list[str]]:
         """The jobs and the swept keys, with the groups in `chosen` set to these options."""
@@ -95,12 +104,14 @@ class _Expansion:
         for key, item in last.items():
             if item.is_sweep_override():
                 refuse_unsweepable(item)
+                if settings.sweeper.get("_target_") not in GRID_SWEEPERS:
+                    item = last[key] = self._example(item)
                 _refuse_endless(item)
                 if options := self._options_with_grids(key, item, tuple(words), settings):
                     parts = [self._expand({**chosen, key: option}) for option in options]
                     swept = dict.fromkeys(name for _, names in parts for name in names)
                     return [job for jobs, _ in parts for job in jobs], list(swept)
-        (grid,) = BasicSweeper.split_arguments(every, None)
+        (grid,) = BasicSweeper.split_arguments([last[item.get_key_element()] for item in every], None)
         for item in last.values():
             if not grid and item.is_sweep_override() and not list(item.sweep_string_iterator()):
                 raise ConfigError(f"{item.input_line}: has no value.{self._options_there_are(item)}")

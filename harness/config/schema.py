@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.config.optimizers import OPTIMIZERS
+from harness.config.search import OBJECTIVES
 from harness.config.traits import Traits, setting, traits_of
 
 DATASETS = ("fashion_mnist", "mnist")
@@ -26,10 +27,9 @@ INITIALIZERS = (
     "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal", "orthogonal",
 )  # fmt: skip
 CONSTRAINTS = ("non_neg", "unit_norm")
-HEADS = ("logits", "softmax")
+HEADS, LABELS = ("logits", "softmax"), ("integers", "one_hot")
 VALIDATION_STRATEGIES = ("none", "first", "random", "stratified")
 MEASURES = ("parameter_norm", "frobenius_norm", "spectral_norm", "path_norm", "margin", "sharpness")
-LABELS = ("integers", "one_hot")
 CLASS_WEIGHTS = ("none", "balanced")
 LOSSES = ("cross_entropy",)
 SCHEDULES = ("constant", "step", "exponential", "cosine", "plateau")
@@ -276,6 +276,7 @@ class Config:
     retries: int = setting(0, at_least=0, **_FAILURES)
     max_failures: int | None = setting(None, at_least=1, **_FAILURES)
     fail_fast: bool = setting(False, **_FAILURES)
+    objective: str = setting("loss", choices=OBJECTIVES, sweep=True, operational="what another sweeper is told")
 
     def __post_init__(self) -> None:
         self.resume = str(self.resume).lower()  # YAML and Hydra read true and false as booleans

@@ -32,6 +32,7 @@ class SearchConfig:
     racing: bool = True
     objective: str = setting("gap", choices=OBJECTIVES)
     within: float = setting(2.0, at_least=0)
+    min_accuracy: float | None = setting(None, above=0, at_most=100)
     pruner: str = setting("none", choices=PRUNERS)
     confirm: int = setting(5, at_least=0)
     study_seed: int = setting(0, at_least=0, at_most=2**32 - 1)

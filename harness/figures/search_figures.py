@@ -119,9 +119,8 @@ def draw_slices(view: SearchView, title: str) -> Figure:
 
 @style.look
 def draw_contour(view: SearchView, title: str) -> Figure:
-    """Draw the gap over the two settings that matter most for it."""
-    shares = list(next(iter(view.importance.values()), [1.0] * len(view.axes)))
-    first, second = sorted(range(len(view.axes)), key=lambda place: -shares[place])[:2]
+    """Draw the gap over the two numbers that matter most for it; there is nothing between two choices."""
+    first, second = numbers_that_matter(view)
     heading = (
         f"The gap over {view.axes[first].name} and {view.axes[second].name}, interpolated between the trials (points). "
         "Darker is smaller. A ring marks the best."
@@ -205,6 +204,13 @@ def _scale(axes: Axes, axis: SearchAxis, along: str, labelled: bool = True) -> N
         ticks_of.set_minor_formatter(NullFormatter())
     if labelled:
         getattr(axes, f"set_{along}label")(axis.name)
+
+
+def numbers_that_matter(view: SearchView) -> list[int]:
+    """The places of the two axes with numbers that matter most for the gap; fewer, if there are fewer."""
+    shares = list(next(iter(view.importance.values()), [1.0] * len(view.axes)))
+    numbers = [place for place, axis in enumerate(view.axes) if not axis.choices]
+    return sorted(numbers, key=lambda place: -shares[place])[:2]
 
 
 def is_drawable(view: SearchView) -> bool:

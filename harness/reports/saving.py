@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from harness import paths
@@ -12,12 +13,15 @@ from harness.records import RunRecord
 from harness.reports.content import Report
 from harness.reports.gathering import gather, read_curves, with_figures
 from harness.reports.rendering import html, markdown
+from harness.reports.search_pictures import search_pictures
 from harness.tracking.shared_writes import attach
 from harness.tracking.store import Store
 
 PAGE, TEXT, FIGURES = "report.html", "report.md", "report_figures"
 """The artifacts of the parent run."""
 SUFFIXES = (".html", ".md")
+LESS_THAN_OF_A_SEARCH = ("heat_map", "parallel_coordinates")
+"""Figures that the search's own ones show better."""
 
 
 def make(
@@ -31,7 +35,10 @@ def make(
     """
     series = read_curves(store, comparison)
     report = gather(comparison, parent, baseline, words, series)
-    return with_figures(report, comparison, series, baseline)
+    report = with_figures(report, comparison, series, baseline)
+    own = search_pictures(store, parent)
+    usual = [figure for figure in report.figures if not own or figure.name not in LESS_THAN_OF_A_SEARCH]
+    return replace(report, figures=(*own, *usual))
 
 
 def save(store: Store, run_id: str, report: Report) -> None:

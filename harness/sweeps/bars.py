@@ -37,6 +37,8 @@ class ProgressBar:
     style: str = ""
     timed_from: tuple[float, float] | None = None
     """The time and the count from which the remaining time is estimated; None: from the first progress on."""
+    ends: float | None = None
+    """The time after which no job begins, if that is limited. `total` is 0 if nothing else is."""
     began: float = field(default_factory=time.monotonic)
     changed: float = 0.0
 
@@ -52,18 +54,26 @@ class ProgressBar:
         return self.words[min(first, len(self.words) - 1) :]
 
     def count(self) -> str:
-        """` 2/10`; empty until the total is known."""
-        return f"{int(self.done):{len(str(self.total))}}/{self.total}" if self.total else ""
+        """` 2/10`; `2` without a total; empty until there is something to count."""
+        if not self.total:
+            return str(int(self.done)) if self.done else ""
+        return f"{int(self.done):{len(str(self.total))}}/{self.total}"
+
+    def share(self, now: float) -> float:
+        """How much of the total is done, or of the time is over."""
+        if self.total:
+            return self.done / self.total
+        return 0.0 if self.ends is None else (now - self.began) / max(self.ends - self.began, 1e-9)
 
     def left(self, now: float) -> str:
-        """`0:21 left`, at the pace so far; empty before one epoch or job is done, or if the measured time is too
-        short."""
+        """`0:21 left`, at the pace so far, or until the end of the time; empty before one epoch or job is done, or if
+        the measured time is too short."""
         since, counted = self.timed_from or (0.0, self.done)
-        if self.done - counted < 1 or self.done >= self.total:
-            return ""
-        pace = (self.changed - since) / (self.done - counted)
-        left = pace * (self.total - self.done) - (now - self.changed)
-        return f"{_clock(left)} left" if left >= 1 else ""
+        found = [] if self.ends is None else [self.ends - now]
+        if self.done - counted >= 1 and self.done < self.total:
+            pace = (self.changed - since) / (self.done - counted)
+            found.append(pace * (self.total - self.done) - (now - self.changed))
+        return f"{clock(min(found))} left" if found and min(found) >= 1 else ""
 
 
 class Bars:
@@ -93,15 +103,15 @@ class Bars:
         if not every:
             return []
         shown = every[: max(1, height - 2)]
-        clocks = [_clock(now - bar.began) for bar in every]
+        spent_times = [clock(now - bar.began) for bar in every]
         left = [bar.left(now) for bar in every]
         # A column never becomes narrower again: columns that change with each run are hard to read.
         self._name = max(self._name, *(cell_len(bar.name) for bar in every))
         self._count = max(self._count, *(len(bar.count()) for bar in every))
         for bar in self.running.values():
             self._words = [max(most, cell_len(bar.wordings(place)[0])) for place, most in enumerate(self._words)]
-        clock, rest = max(map(len, clocks)), max(9, *map(len, left))
-        fixed = self._count + 2 + clock + 2 + rest
+        width_of_time, rest = max(map(len, spent_times)), max(9, *map(len, left))
+        fixed = self._count + 2 + width_of_time + 2 + rest
         for size, wording, least in LAYOUTS:
             taken = (size + 2 if size else 0) + fixed + 2
             taken += self._words[wording] + 2 if self._words[wording] else 0
@@ -109,11 +119,11 @@ class Bars:
                 break
         room = max(1, min(self._name, room))
         lines = []
-        for bar, spent, remaining in zip(shown, clocks, left, strict=False):
+        for bar, spent, remaining in zip(shown, spent_times, left, strict=False):
             line = Text(no_wrap=True).append(_fitted(bar.name, room, fancy), bar.style)
             if size:
-                line.append("  ").append_text(_drawn_bar(bar, size, fancy))
-            line.append(f"  {bar.count():>{self._count}}  {spent:>{clock}}  {remaining:>{rest}}")
+                line.append("  ").append_text(_drawn_bar(bar.share(now), size, fancy))
+            line.append(f"  {bar.count():>{self._count}}  {spent:>{width_of_time}}  {remaining:>{rest}}")
             free = width - line.cell_len - 2
             wordings = bar.wordings(0 if bar is self.whole else wording)
             line.append(f"  {next((words for words in wordings if cell_len(words) <= free), '')}")
@@ -126,15 +136,15 @@ class Bars:
         return lines
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
     """`0:45`, `12:03`, `1:02:03`."""
     minutes, second = divmod(int(max(seconds, 0)), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
-def _drawn_bar(bar: ProgressBar, size: int, fancy: bool) -> Text:
-    full = min(size, int(size * bar.done / bar.total)) if bar.total else 0
+def _drawn_bar(share: float, size: int, fancy: bool) -> Text:
+    full = min(size, int(size * share))
     signs = "━─" if fancy else "#-"
     return Text(signs[0] * full, "bar.complete").append(signs[1] * (size - full), "dim")
 

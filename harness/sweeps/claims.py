@@ -171,6 +171,9 @@ class ClaimedJobs:
                 self._over.wait(LOOK_SECONDS * random.uniform(0.5, 1.5))
         return None
 
+    def ended(self, job: Job) -> None:
+        """The store says it to everybody."""
+
     def close(self) -> None:
         self._over.set()
 

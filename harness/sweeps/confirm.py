@@ -51,9 +51,11 @@ def train_again(
     seeds: Sequence[int],
     draws: Sequence[str],
     report: Callable[[list[list[RunRecord]]], None],
+    hydra: Sequence[str] = (),
 ) -> None:
     """Train each row under each of the `seeds`, in the experiment of the first row; finished runs are reused. The
     replicated settings `draws` get the number of the seed. `report` gets the runs of each row, even if some failed.
+    `hydra` are overrides of Hydra's own settings, such as the launcher.
 
     Raises:
         RequestError: a row has no finished run, or a run without a recorded seed or configuration, or its images have
@@ -80,7 +82,7 @@ def train_again(
             [run for number, run in sorted(runs.items()) if number // len(seeds) == place] for place in range(len(rows))
         ])  # fmt: skip
 
-    launch_jobs(jobs, _swept(words, rows), " ".join(of.record.run_id for of in recorded), by_row)
+    launch_jobs(jobs, _swept(words, rows), " ".join(of.record.run_id for of in recorded), by_row, hydra)
 
 
 def _check(row: Row) -> None:

@@ -32,6 +32,10 @@ class JobSource(Protocol):
     def next(self, choose: Choose) -> Job | None:
         """The next job: one of those that are free, as `choose` chooses. May wait; None: there is no further job."""
 
+    def ended(self, job: Job) -> None:
+        """A job that `next` returned has come to its end, however. Of a job whose worker was lost only after another
+        worker has trained it."""
+
     def close(self) -> None:
         """No further job is to start: `next` returns None, also where it waits."""
 
@@ -80,6 +84,8 @@ class WorkerGroup(Protocol):
     record: Record | None
     source_of: Callable[[Sequence[Job]], JobSource]
     """Makes the source of the jobs that `work` gets."""
+    grows: bool
+    """Whether more jobs follow from those that `work` gets, as in a search. Set before `work`."""
     value_of: Callable[[int], object]
     """What a job that has ended returns to Hydra's sweeper, by its number."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,8 +14,9 @@ from harness.analysis.descriptions import sweep_note
 from harness.analysis.held_out import HeldOutPredictions
 from harness.analysis.settings import NOT_CONTINUED, headings
 from harness.config.schema import flatten
-from harness.errors import SweepFailed
+from harness.errors import NotInStore, StoreError, SweepFailed
 from harness.records import RunRecord, RunState
+from harness.sweeps.contract import WorkerGroup
 from harness.sweeps.lease import is_held
 from harness.sweeps.mlflow_views import not_decisive, show_sweep
 from harness.sweeps.plan import SweepPlan, one_a_job, reused_jobs
@@ -131,6 +133,18 @@ def in_words_spooled(trained: int, jobs: int) -> str:
         "machine. `harness sync` uploads them when the store can be used again, and updates the sweep's table; "
         "nothing needs to be trained again."
     )
+
+
+@contextmanager
+def naming_spools(pool: WorkerGroup | None, jobs: int) -> Iterator[None]:
+    """If the store is still down at the end, add to the error that the results of trained jobs are in a spool."""
+    try:
+        yield
+    except StoreError as error:
+        kept = [] if pool is None else [one for one in pool.failures.values() if one.kind == NotInStore.__name__]
+        if not kept:
+            raise
+        raise StoreError(f"{error}\n{in_words_spooled(len(kept), jobs)}") from error
 
 
 def raise_if_unfinished(store: Store, runs: Sequence[RunRecord], jobs: int) -> None:

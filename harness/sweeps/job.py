@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from harness.composing import typed_config
 from harness.config.schema import references
@@ -34,7 +34,6 @@ PARENT_SETTING, JOB_SETTING = "tracking.parent_run", "tracking.job"
 TIES = (PARENT_SETTING, JOB_SETTING)
 """Settings that connect a job with its sweep; the harness sets them, not the user."""
 Objective = float | tuple[float, ...] | None
-DEFAULT_OBJECTIVE = "loss"
 PAUSE_TAG = "harness.pause."
 """With a job's number, on a search: the epoch after which this job pauses."""
 DEBUG_VARIABLE = "HARNESS_DEBUG"
@@ -76,13 +75,11 @@ def _run_job(composed: DictConfig) -> Objective:
     )
     if stop_requested():
         return None
-    asked = OmegaConf.select(composed, "search.objective") or DEFAULT_OBJECTIVE
-    return objective_of(execute(config, context, _Stoppable(pause)).metrics, asked)
+    return objective_of(execute(config, context, _Stoppable(pause)).metrics, config.objective)
 
 
 def objective_of(metrics: Mapping[str, float], asked: str) -> Objective:
-    """The objective of a finished run by its name in `search.objective`; by default the validation loss, of which less
-    is better as Hydra's sweepers expect it. None without a validation split.
+    """The objective of a finished run by its name in the setting `objective`. None without a validation split.
 
     Example:
         >>> objective_of({"final/val_accuracy": 0.9, "final/gap_val_accuracy": 0.02}, "pareto")

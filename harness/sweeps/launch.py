@@ -181,11 +181,13 @@ def _sweep(request: argparse.Namespace, report: Report, show_plan: ShowPlan) -> 
     return sweep.store, ""
 
 
-def launch_jobs(jobs: Sequence[Sequence[str]], swept: Sequence[str], confirms: str, report: Report) -> None:
+def launch_jobs(
+    jobs: Sequence[Sequence[str]], swept: Sequence[str], confirms: str, report: Report, hydra: Sequence[str] = ()
+) -> None:
     """Train jobs, each a list of overrides and not necessarily a grid, as one sweep. The jobs differ in `swept`; the
-    sweep `confirms` the rows of these runs. Raises as `launch`."""
-    every = replace(expand_sweep(()), jobs=tuple(map(tuple, jobs)), swept=tuple(swept))
-    sweep = _planned(every, check_sweep(every), lambda extra: call_hydra(["--multirun", *extra], run_job))
+    sweep `confirms` the rows of these runs. `hydra` are overrides of Hydra's own settings. Raises as `launch`."""
+    every = replace(expand_sweep(hydra), jobs=tuple(map(tuple, jobs)), swept=tuple(swept))
+    sweep = _planned(every, check_sweep(every), lambda extra: call_hydra(["--multirun", *hydra, *extra], run_job))
     run_sweep(replace(sweep, work=replace(sweep.work, confirms=confirms)), SweepDisplay(), report)
 
 

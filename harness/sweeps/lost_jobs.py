@@ -36,7 +36,7 @@ def record_failure(parent: RunWriter, jobs: SweepJobs, config: Config, number: i
     of any job. Raises `StoreError`.
     """
     if not read_runs(parent.store, parent_id=parent.run_id, job=number):
-        overrides = jobs.jobs[number]
+        overrides = jobs.jobs[number] if number < len(jobs.jobs) else ()  # another sweeper may suggest more
         name = run_name(config, list(overrides), jobs.swept)
         tags = {JOB_TAG: str(number), GROUP_TAG: group_name(config, list(overrides), jobs.swept)}
         RunWriter(parent.store, RunIdentity(name, config.tracking.experiment, parent.run_id, overrides, tags))

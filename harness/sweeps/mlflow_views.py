@@ -17,6 +17,7 @@ from harness.tracking.selection import (
     KIND_TAG,
     PARENT_TAG,
     ROW_TAG,
+    SEARCH_TAG,
     Selection,
     is_sweep,
     recorded_settings,
@@ -32,7 +33,7 @@ from harness.tracking.view_states import (
     settings_chart,
     told_apart,
 )
-from harness.tracking.views import View, sweep_key, write_views
+from harness.tracking.views import View, search_key, sweep_key, write_views
 
 log = logging.getLogger(__name__)
 
@@ -58,9 +59,13 @@ def show_sweep(store: Store, parent: RunRecord) -> None:
     swept = recorded_settings(parent)
     subject, labels = _subject(runs, condition, swept, f"{ROW_TAG}.{parent.run_id[:8]}", named=not reused)
     view = View(sweep_key(parent.run_id), parent.name, _milliseconds(parent), gap_and_curves(subject))
+    of_search = []
+    if SEARCH_TAG in parent.tags:
+        name = f"{parent.name}: settings against the gap"
+        of_search = [View(search_key(parent.run_id), name, _milliseconds(parent), settings_chart(subject))]
     views, others = _of_experiment(select_runs(store, Selection((parent.experiment_id,))))
     every = {run_id: labels.get(run_id, {}) | others.get(run_id, {}) for run_id in labels.keys() | others.keys()}
-    write_views(store, parent.experiment_id, [view, *views], every)
+    write_views(store, parent.experiment_id, [view, *of_search, *views], every)
 
 
 def show_experiment(store: Store, experiment_id: str, most: int | None = None) -> None:

@@ -135,30 +135,35 @@ class SweepDisplay(_Display):
 
     @contextmanager
     def live(
-        self, title: str, jobs: int, before: Sequence[RunRecord] = (), due: int | None = None, reused: int = 0
-    ) -> Iterator[None]:
+        self, title: str, jobs: int | None, before: Sequence[RunRecord] = (), due: int | None = None, reused: int = 0,
+        told: str = "", seconds: float | None = None,
+    ) -> Iterator[None]:  # fmt: skip
         """Announce the sweep; on a terminal show bars during the block.
 
         Runs that existed `before`: the finished ones are counted and not printed again; the others are printed when
         they end. `due` is the number of jobs to train, if not all; `reused` is how many finished runs belong to other
-        commands.
+        commands. `jobs` is None if nobody knows how many there will be, and `told` says what there will be then.
+        `seconds`: no job begins after so many.
         """
-        self._jobs = jobs
+        self._jobs = jobs or 0
         self._told = {run.run_id: run.ended for run in before if run.state is RunState.FINISHED}
         self._earlier = {run.run_id: run.ended for run in before if run.state is not RunState.FINISHED}
-        _line(self.console, f"{escape(title)}: {jobs} runs")
-        if before:
+        _line(self.console, f"{escape(title)}: {told or f'{jobs} runs'}")
+        done = len(self._told) - reused
+        if jobs is None and done:
+            _line(self.console, f"{done} run{'s are' if done > 1 else ' is'} finished already")
+        elif before and jobs is not None:
             rest = jobs - len(self._told) if due is None else due
-            done = len(self._told) - reused
             parts = [f"{done} of {jobs} are finished already"] if done or not reused else []
             parts += [f"{reused} of {jobs} jobs reused"] if reused else []
             _line(self.console, ", ".join([*parts, f"{rest} to do"]))
         with bars.live(self.console) as self._bars:
             if self._bars is not None:
                 self._bars.whole = whole = bars.ProgressBar(
-                    "sweep", jobs, len(self._told), ("starting workers", ""), "bold"
+                    "sweep", self._jobs, len(self._told), ("starting workers", ""), "bold"
                 )
                 whole.timed_from = (whole.began, whole.done)
+                whole.ends = None if seconds is None else whole.began + seconds
             try:
                 yield
             finally:
@@ -188,7 +193,8 @@ class SweepDisplay(_Display):
     def _show_ended(self, run: RunRecord) -> None:
         if self._bars is not None:
             self._bars.running.pop(run.run_id, None)
-        count = rf"\[{len(self._told):>{len(str(self._jobs))}}/{self._jobs}] "
+        of = f"/{self._jobs}" if self._jobs else ""
+        count = rf"\[{len(self._told):>{max(len(of) - 1, 0)}}{of}] "
         if run.state is RunState.FINISHED:
             seconds = (run.ended - run.started).total_seconds() if run.ended else 0.0
             parts = [f"{count}{escape(run.name)}", *_outcome(run.metrics, self._splits), f"{seconds:.1f} s"]

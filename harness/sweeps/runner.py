@@ -6,23 +6,23 @@ The store is the only record of what was done before. Earlier runs are found the
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from harness.composing import GRID_SWEEPER, SweepJobs, as_written
+from harness.composing import GRID_SWEEPER, GRID_SWEEPERS, SweepJobs, as_written
 from harness.config.schema import Config
-from harness.errors import HarnessError, NotInStore, RequestError, StoreError
+from harness.errors import HarnessError, RequestError
 from harness.records import RunRecord, RunState
 from harness.sweeps.claims import ClaimedJobs, Claims, jobs_elsewhere
 from harness.sweeps.contract import WorkerGroup
-from harness.sweeps.finalize import Report, finish_parent, in_words_spooled, print_result, raise_if_unfinished
+from harness.sweeps.finalize import Report, finish_parent, naming_spools, print_result, raise_if_unfinished
 from harness.sweeps.forecast import Forecast
-from harness.sweeps.job import DEFAULT_OBJECTIVE, JOB_SETTING, PARENT_SETTING, Objective, objective_of
+from harness.sweeps.job import JOB_SETTING, PARENT_SETTING
 from harness.sweeps.launcher import own_launcher, workers_for
 from harness.sweeps.lease import Holder, Lease, holder_of, is_held, new_parent, take_lease, take_over
 from harness.sweeps.lost_jobs import close_failed, end_runs, job_number, record_failure
+from harness.sweeps.other_sweepers import as_it_came, recorded_objective
 from harness.sweeps.plan import (
     PlannedJob,
     SweepPlan,
@@ -82,6 +82,11 @@ class SweepRequest:
     def chooses_jobs(self) -> bool:
         """Whether finished jobs can be skipped: only the harness's own Hydra sweeper can do that."""
         return self.jobs.sweeper == GRID_SWEEPER
+
+    @property
+    def knows_jobs(self) -> bool:
+        """Whether the jobs are those of a grid; another sweeper suggests its own, and the plan has examples of them."""
+        return self.jobs.sweeper in GRID_SWEEPERS
 
     @property
     def fresh(self) -> bool:
@@ -198,7 +203,7 @@ def _work(sweep: SweepRequest, plan: SweepPlan, over: int, display: SweepDisplay
     if plan.parent is not None:
         _refuse_without_claims(sweep, plan.parent)
     config = replace(sweep.config, threads=sweep.config.threads or plan.threads)
-    with workers_for(sweep.jobs.launcher, max(len(due), 1), config) as pool, _naming_spools(pool, len(plan.jobs)):
+    with workers_for(sweep.jobs.launcher, max(len(due), 1), config) as pool, naming_spools(pool, len(plan.jobs)):
         with display.doing("Starting workers, checking the data and the store"):
             sweep.check()
             parent: RunWriter | None = None
@@ -224,20 +229,8 @@ def _work(sweep: SweepRequest, plan: SweepPlan, over: int, display: SweepDisplay
             except KeyboardInterrupt:
                 display.say(_how_to_resume(sweep))
                 raise
-    raise_if_unfinished(store, runs, len(plan.jobs))
+    raise_if_unfinished(store, runs, len(plan.jobs) if sweep.knows_jobs else len(one_a_job(runs)))
     return parent_id
-
-
-@contextmanager
-def _naming_spools(pool: WorkerGroup | None, jobs: int) -> Iterator[None]:
-    """If the store is still down at the end, add to the error that the results of trained jobs are in a spool."""
-    try:
-        yield
-    except StoreError as error:
-        kept = [] if pool is None else [one for one in pool.failures.values() if one.kind == NotInStore.__name__]
-        if not kept:
-            raise
-        raise StoreError(f"{error}\n{in_words_spooled(len(kept), jobs)}") from error
 
 
 def _how_to_resume(sweep: SweepRequest) -> str:
@@ -286,6 +279,8 @@ def _carry_out(
                 "`harness sweep --watch` shows it."
             )
         with cached_reads(parent.store):  # all jobs have ended: their runs do not change any more
+            if not sweep.knows_jobs:
+                plan = as_it_came(plan, sweep_runs(parent.store, parent.run_id))
             runs = finish_parent(parent, plan, state, report, display)
     return runs
 
@@ -314,10 +309,17 @@ def train(
         if sweep.chooses_jobs:
             pool.source_of = partial(ClaimedJobs, claims, sweep.config.retries, waits, display.say)
         else:  # another sweeper needs to know what a job has come to
-            pool.value_of = partial(_objective, parent.store, parent.run_id)
+            pool.value_of = partial(recorded_objective, parent.store, parent.run_id, sweep.config.objective)
     interrupted = False
     with (
-        display.live(parent.name, len(plan.jobs), before, len(due), len(plan.reused)),
+        display.live(
+            parent.name,
+            len(plan.jobs) if sweep.knows_jobs else None,
+            before,
+            len(due),
+            len(plan.reused),
+            told="" if sweep.knows_jobs else "as many runs as the sweeper wants",
+        ),
         watched(parent.store, parent.run_id, display.show),
     ):
         try:
@@ -332,18 +334,13 @@ def train(
         finally:
             if not is_lost():
                 failures = pool.failures if pool is not None else None
-                if sweep.config.resume == "only_failed":
+                if sweep.config.resume == "only_failed" or not sweep.knows_jobs:
                     jobs = replace(jobs, jobs=())  # those without a run were not asked for
                 elsewhere = jobs_elsewhere(claims.parent(), claims.owner)
                 runs = sweep_runs(parent.store, parent.run_id)
                 runs = [run for run in runs if not (run.state is RunState.RUNNING and job_number(run) in elsewhere)]
                 end_runs(parent, runs, jobs, sweep.config, failures, interrupted)
                 _record_unopened(parent, runs, before, failures or {})
-
-
-def _objective(store: Store, parent_id: str, number: int) -> Objective:
-    run = one_a_job(read_runs(store, parent_id=parent_id, job=number)).get(number)
-    return None if run is None else objective_of(run.metrics, DEFAULT_OBJECTIVE)
 
 
 def _record_unopened(

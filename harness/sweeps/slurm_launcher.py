@@ -111,6 +111,7 @@ class SlurmTasks:
     def __init__(self, launcher: SlurmLauncher, tasks: int, config: Config) -> None:
         self.failures: dict[int, Any] = {}
         self.record: Record | None = None
+        self.grows = False
         self.source_of: Callable[[Sequence[Job]], JobSource] = JobList
         self.value_of: Callable[[int], object] = lambda number: None
         self._launcher, self._tasks, self._config = launcher, tasks, config
@@ -177,7 +178,9 @@ class SlurmTasks:
             )
 
     def _left(self, jobs: Sequence[Job]) -> bool:
-        """Whether some jobs have not ended."""
+        """Whether some jobs have not ended, or may follow."""
+        if self.grows:
+            return True  # a task that finds no job ends at once
         parent = _parent(jobs)
         ended = one_a_job(sweep_runs(open_store(self._config.tracking.uri), parent))
         states = (RunState.FINISHED, RunState.FAILED)

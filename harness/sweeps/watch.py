@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
@@ -15,7 +16,7 @@ from harness.sweeps.lease import LeaseWatch, holder_of, is_held
 from harness.sweeps.progress import SweepDisplay
 from harness.tracking.models import find_sweep
 from harness.tracking.reading import read_runs, read_sweeps, sweep_runs
-from harness.tracking.selection import JOBS_TAG, recorded_number, recorded_settings
+from harness.tracking.selection import BEST_TAG, JOBS_TAG, SEARCH_TAG, recorded_number, recorded_settings
 from harness.tracking.store import Store
 
 log = logging.getLogger(__name__)
@@ -84,21 +85,43 @@ def watch(store: Store, named: str, display: SweepDisplay, report: Report) -> No
     """
     with display.doing("Looking for the sweep"):
         parent = _sweep_named(store, named)
+    is_search = SEARCH_TAG in parent.tags
+    if is_search:  # test images are for its winner
+        display = SweepDisplay(display.console, splits=("train", "val"))
     try:
         done = [run for run in sweep_runs(store, parent.run_id) if run.state is RunState.FINISHED]
         reused = sum(run.parent_id != parent.run_id for run in done)
         jobs = recorded_number(parent, JOBS_TAG)
-        with display.live(parent.name, jobs, done, reused=reused):
+        told = f"at most {jobs} runs" if jobs else "runs, until its time is over"
+        with display.live(parent.name, jobs or None, done, reused=reused, told=told if is_search else ""):
             ended = follow(store, parent.run_id, display.show)
     except KeyboardInterrupt:
         display.say("No longer watching; the sweep continues.")
         raise
     if not ended:
         display.say("The command that ran this sweep has gone. The same `harness sweep ...` resumes it.")
+    if is_search:
+        display.say(_best_in_words(read_runs(store, run_ids=[parent.run_id], include_parents=True)[0]))
+        return
     runs = sweep_runs(store, parent.run_id)
     comparison = compared(runs, parent.run_id, recorded_settings(parent), parent.name, jobs)
     if comparison is not None:
         report(comparison)
+
+
+def _best_in_words(parent: RunRecord) -> str:
+    """The best trials of a search that has ended."""
+    numbers = parent.tags.get(BEST_TAG, "").split()
+    told = [f"trial {number} ({_settings(parent.parameters.get(f'trial.{number}', ''))})" for number in numbers]
+    best = f"Best: {', '.join(told)}." if told else "It has no best trial yet."
+    return f"{best} The same `harness search ...` shows all of them; so does the artifact trials.csv."
+
+
+def _settings(trial: str) -> str:
+    try:
+        return " ".join(f"{key}={value}" for key, value in json.loads(trial)["settings"].items())
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):  # the store may be a stranger's
+        return trial
 
 
 def _sweep_named(store: Store, named: str) -> RunRecord:

@@ -42,6 +42,9 @@ class JobList:
             self._waiting.remove(job)
             return job
 
+    def ended(self, job: Job) -> None:
+        """Nothing depends on it."""
+
     def close(self) -> None:
         with self._choosing:
             self._waiting.clear()
@@ -60,6 +63,7 @@ class WorkerPool:
         self.record: Record | None = None
         self.value_of: Callable[[int], object] = lambda number: None
         """What a job that has ended returns to Hydra's sweeper, by its number."""
+        self.grows = False
         self.source_of: Callable[[Sequence[Job]], JobSource] = JobList
         """Makes the source of the jobs that `work` gets."""
         self._config = config
@@ -134,6 +138,7 @@ class WorkerPool:
             while (job := self._next(worker)) is not None:
                 try:
                     self._count(self._see_through(worker, job))
+                    self._source.ended(job)
                 except WorkerLost as lost:
                     self._give_back(job, Failure(str(lost), DIED))
                 finally:
@@ -177,6 +182,7 @@ class WorkerPool:
         self._losses[job.number] += 1
         if self._losses[job.number] > max(1, self._config.retries):
             self._count(failure)
+            self._source.ended(job)
             return
         log.warning("Job %d is trained elsewhere: %s", job.number, failure.reason)
         with self._choosing:

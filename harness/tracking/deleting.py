@@ -23,7 +23,7 @@ from harness.tracking.preflight import explained, opened
 from harness.tracking.relocation import local_path
 from harness.tracking.spool import find_spools, held
 from harness.tracking.store import Store
-from harness.tracking.views import TAG, sweep_key
+from harness.tracking.views import tags_of_views
 
 _KEYS = {"runs": "run_uuid", "logged_models": "model_id"}
 _LISTED = "IN (SELECT value FROM json_each(?))"
@@ -58,7 +58,7 @@ def purge(inventory: Inventory, run_ids: Sequence[str]) -> None:
                 remove(path)
             _forget_here(run_id)
         models = [model_id for run_id in portion for model_id in inventory.models_of.get(run_id, ())]
-        views = [TAG + sweep_key(run_id) for run_id in portion]
+        views = [tag for run_id in portion for tag in tags_of_views(run_id)]
         with _writing(inventory.database) as connection:
             connection.execute(f"DELETE FROM experiment_tags WHERE key {_LISTED}", (json.dumps(views),))
         _take_rows(inventory.database, "logged_models", models)
@@ -184,7 +184,8 @@ def _delete_from_server(store: Store, run: RunRecord) -> list[str]:
     with store.connected() as client:
         for model in models:
             client.delete_logged_model(model.model_id)
-        if (view := TAG + sweep_key(run.run_id)) in client.get_experiment(run.experiment_id).tags:
+        present = client.get_experiment(run.experiment_id).tags
+        for view in set(tags_of_views(run.run_id)) & present.keys():
             client.delete_experiment_tag(run.experiment_id, view)
         client.delete_run(run.run_id)
     return left

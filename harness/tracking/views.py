@@ -27,8 +27,9 @@ log = logging.getLogger(__name__)
 TAG = "mlflow.sharedViewState."
 OWN = "harness-"
 OF_SWEEP = f"{OWN}sweep-"
-MOST_SWEEPS = 20
-"""The page holds forty views of an experiment. Only those of the latest sweeps are kept, so that users can add some."""
+OF_SEARCH = f"{OWN}search-"
+MOST_SWEEPS, MOST_SEARCHES = 20, 5
+"""The page holds forty views of an experiment. Only those of the latest are kept, so that users can add some."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,16 @@ class View:
 def sweep_key(parent_id: str) -> str:
     """The key of a sweep's view; it never changes."""
     return OF_SWEEP + parent_id
+
+
+def search_key(parent_id: str) -> str:
+    """The key of a search's view of settings against the gap."""
+    return OF_SEARCH + parent_id
+
+
+def tags_of_views(parent_id: str) -> list[str]:
+    """The tags of an experiment that are about a sweep or a search."""
+    return [TAG + sweep_key(parent_id), TAG + search_key(parent_id)]
 
 
 def view_page(experiment_id: str, key: str) -> str:
@@ -86,9 +97,11 @@ def write_views(store: Store, experiment_id: str, views: Sequence[View], labels:
     wanted = {TAG + view.key: write(view) for view in views}
     changed = {key: value for key, value in wanted.items() if own.get(key) != value}
     known = own | wanted
-    of_sweeps = [key for key in known if key.startswith(TAG + OF_SWEEP)]
-    of_sweeps.sort(key=lambda key: int(json.loads(known[key])["createdAt"]), reverse=True)
-    surplus = set(of_sweeps[MOST_SWEEPS:])
+    surplus = set[str]()
+    for kind, most in ((OF_SWEEP, MOST_SWEEPS), (OF_SEARCH, MOST_SEARCHES)):
+        of_kind = [key for key in known if key.startswith(TAG + kind)]
+        of_kind.sort(key=lambda key: int(json.loads(known[key])["createdAt"]), reverse=True)
+        surplus |= set(of_kind[most:])
     if changed or surplus or labels:
         with store.connected() as client:  # importing MLflow takes seconds: only if there is something to write
             for run_id, tags in (labels or {}).items():

@@ -16,9 +16,10 @@ from harness.sweeps import ray_launcher, worker_process
 from harness.sweeps.contract import Worker
 from harness.sweeps.ray_launcher import NO_GPU, RayWorker
 from harness.sweeps.worker import WorkerSpec
-from harness.tracking.reading import read_sweeps
+from harness.tracking.reading import read_runs, read_sweeps
+from harness.tracking.selection import CONFIRMS_TAG, JOB_TAG
 from harness.tracking.store import open_store
-from tests.integration.conftest import NewProject, waited
+from tests.integration.conftest import NewProject, Project, waited
 from tests.integration.test_resume import QUICK, children, scores, until
 from tests.sweeps.launcher_contract import Opened, WorkerContract
 
@@ -29,6 +30,11 @@ GRID = (*QUICK, "seed=range(3)", "regime.epochs=100")
 KEPT = ("tracking.checkpoint_seconds=0", "tracking.upload_seconds=0")
 SLURM = ("hydra/launcher=slurm", "hydra.launcher.executor=local", "hydra.launcher.tasks=2")
 Undisturbed = tuple[dict[str, dict[str, float]], str]
+SEARCH = (
+    "search", *QUICK, "regime.epochs=100", "regime.validation.strategy=stratified", "regime.validation.size=100",
+    "optimizer.learning_rate=tag(log,interval(1e-3,1e-1))", "search=random", "search.trials=4", "search.seeds=1",
+    "search.confirm=2",
+)  # fmt: skip
 SMALL_NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
 
 
@@ -88,6 +94,42 @@ def test_a_node_that_is_killed_costs_no_job_and_changes_no_number(
     assert (done.returncode, done.stdout) == (0, undisturbed[1]), done.stderr
     assert "is trained elsewhere: Its place in the Ray cluster was lost" in done.stderr
     assert scores(project) == undisturbed[0], "every job has one run, with the same numbers"
+
+
+def trained(project: Project) -> dict[str, RunState]:
+    """The state of each job of the only search."""
+    store = open_store(project.store)
+    [parent] = [sweep for sweep in read_sweeps(store) if CONFIRMS_TAG not in sweep.tags]
+    assert [key for key in parent.parameters if key.startswith("trial.")] == [f"trial.{number}" for number in range(4)]
+    runs = read_runs(store, parent_id=parent.run_id)
+    assert len(runs) == 4, "no trial is trained twice"
+    return {run.tags[JOB_TAG]: run.state for run in runs}
+
+
+def test_a_search_loses_no_trial_with_a_node(cluster: Any, new_project: NewProject) -> None:
+    project, node = new_project(), cluster.add_node(**SMALL_NODE)
+    command = project.start(*SEARCH, *KEPT, "hydra/launcher=ray", environment={"RAY_ADDRESS": cluster.address})
+    until(lambda: sum(run.state is RunState.RUNNING and run.epochs > 5 for run in children(project)) >= 2, command)
+    cluster.remove_node(node, allow_graceful=False)
+    done = waited(command)
+    assert done.returncode == 0, done.stderr
+    assert "is trained elsewhere: Its place in the Ray cluster was lost" in done.stderr
+    assert "flattered by" in done.stdout
+    assert trained(project) == dict.fromkeys("0123", RunState.FINISHED)
+
+
+def test_the_tasks_of_slurm_train_a_search(new_project: NewProject) -> None:
+    project = new_project()
+    command = project.start(*SEARCH, *KEPT, *SLURM)
+    until(lambda: sum(run.epochs > 5 for run in children(project)) >= 2, command)
+    tasks = [one for one in psutil.Process(command.pid).children() if "submitit" in " ".join(one.cmdline())]
+    for process in [tasks[0], *tasks[0].children(recursive=True)]:
+        process.kill()
+    done = waited(command)
+    assert done.returncode == 0, done.stderr
+    assert "Tasks that were pre-empted or lost: " in done.stderr
+    assert "flattered by" in done.stdout
+    assert trained(project) == dict.fromkeys("0123", RunState.FINISHED)
 
 
 def test_tasks_that_are_killed_are_submitted_again_and_the_table_is_the_same(

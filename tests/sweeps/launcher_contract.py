@@ -112,6 +112,8 @@ class WorkerContract:
                 finished.append(number)
                 return choose([job(write_down, number)]) if number < 2 else None
 
+            def ended(self, job: Job) -> None: ...
+
             def close(self) -> None: ...
 
         pool = WorkerPool([lambda: worker], Config())

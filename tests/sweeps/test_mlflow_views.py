@@ -12,8 +12,9 @@ from mlflow import MlflowClient
 from harness.sweeps import mlflow_views
 from harness.sweeps.mlflow_views import show_experiment, show_sweep
 from harness.tracking.reading import latest_sweep
+from harness.tracking.selection import SEARCH_TAG
 from harness.tracking.store import Store, open_store
-from harness.tracking.views import TAG, sweep_key
+from harness.tracking.views import TAG, search_key, sweep_key
 from tests.tracking.stores import new_client, new_study, record, record_sweep, scores
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
@@ -63,6 +64,17 @@ def test_groups_are_rows_of_the_table_in_its_order_and_say_which_are_underfit(tm
     assert [run.data.tags["harness.row"].rstrip() for run in every] == [
         "1 fair epochs=5", "2 over epochs=5", "3 under epochs=5 (underfit?)", "4 fair epochs=99 (underfit?)",
     ]  # fmt: skip
+
+
+def test_a_search_has_a_view_of_its_settings_against_the_gap(tmp_path: Path) -> None:
+    uri, client, experiment, parent = study(tmp_path)
+    client.set_tag(parent, SEARCH_TAG, "{}")
+    show_latest(uri)
+    of_search = state(client, experiment, search_key(parent))
+    assert of_search["searchFilter"] == f"tags.mlflow.parentRunId = '{parent}'"
+    [chart] = [chart for chart in of_search["compareRunCharts"] if chart["type"] == "PARALLEL"]
+    assert chart["selectedParams"] == ["model.name"]
+    assert "gap" in chart["selectedMetrics"][0]
 
 
 def test_labels_that_hold_are_not_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

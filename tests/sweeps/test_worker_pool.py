@@ -10,9 +10,9 @@ import pytest
 
 from harness.config.schema import Config
 from harness.errors import ConfigError, DataError, StoreError, SweepFailed, TrainingError
-from harness.sweeps.contract import Choose, Worker
+from harness.sweeps.contract import Choose, Worker, WorkerLost
 from harness.sweeps.worker import Failure, Job, WorkerSpec
-from harness.sweeps.worker_pool import WorkerPool
+from harness.sweeps.worker_pool import JobList, WorkerPool
 
 CRASH = Failure("Its process was ended by SIGSEGV.", "ProcessDied")
 NAN = Failure("The training loss became nan.", "TrainingError", lasting=True)
@@ -163,9 +163,34 @@ def test_a_worker_without_work_leaves_the_others_to_theirs() -> None:
             assert idle.wait(30)
             return self.left.pop(0) if self.left else None
 
+        def ended(self, job: Job) -> None: ...
+
         def close(self) -> None: ...
 
     pool = WorkerPool([lambda: first, lambda: second], Config())
     pool.source_of = lambda listed: ForOneOfThem()
     pool.work(jobs(1))
     assert sorted((first.done, second.done)) == [[], [0, 1, 2]]
+
+
+def test_a_job_whose_worker_was_lost_has_ended_when_another_has_trained_it() -> None:
+    """A search must not take it for failed in between."""
+    ended: list[tuple[int, int]] = []
+
+    class Listed(JobList):
+        def ended(self, job: Job) -> None:
+            ended.append((job.number, len(worker.done)))
+
+    class Lost(Scripted):
+        def carry_out(self, job: Job, timeout: float | None) -> Failure | None:
+            self.done.append(job.number)
+            if len(self.done) == 1:
+                raise WorkerLost("its node has gone")
+            return None
+
+    worker = Lost([])
+    pool = pool_of(worker, Config())
+    pool.source_of = Listed
+    pool.work(jobs(2))
+    assert worker.done == [0, 0, 1]
+    assert ended == [(0, 2), (1, 3)]

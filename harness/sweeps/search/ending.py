@@ -23,6 +23,7 @@ from harness.sweeps.search.trials import Trial, Trials
 from harness.tabular import text_table
 from harness.terminal import console
 from harness.tracking.reading import cached_reads, sweep_runs
+from harness.tracking.selection import BEST_TAG
 from harness.tracking.writing import RunWriter
 
 TRIALS_FILE = "trials.csv"
@@ -42,7 +43,7 @@ def finish(search: SearchRequest, trials: Trials, parent: RunWriter, state: RunS
     """Log the trials, the table and the figures of all runs, and end the parent run in `state`."""
     winners = trials.objective().winners
     parent.log_text(TRIALS_FILE, as_csv(trials))
-    parent.set_tags({"harness.search.best": " ".join(map(str, winners))})
+    parent.set_tags({BEST_TAG: " ".join(map(str, winners))})
     if search.config.figures != "none":
         log_figures(trials, parent)
     ended = [
@@ -68,7 +69,7 @@ def log_figures(trials: Trials, parent: RunWriter) -> None:
         "importance": figures.draw_importance, "contour": figures.draw_contour,
     }  # fmt: skip
     for name, draw in drawn.items():
-        if name != "contour" or len(view.axes) > 1:
+        if name != "contour" or len(figures.numbers_that_matter(view)) > 1:
             parent.log_figure(f"search_{name}.png", draw(view, parent.name))
 
 
@@ -97,7 +98,8 @@ def result_lines(search: SearchRequest, trials: Trials) -> list[str]:
     outcomes = {trial.number: trial.outcome(trials.seeds) for trial in every}
     whole = [trial for trial in every if not trial.failed and outcomes[trial.number].whole]
     failed = sum(trial.failed for trial in every)
-    parts = [f"{len(every)} trials", f"{len(whole)} under all {trials.seeds} seeds"]
+    parts = [f"{len(every)} trial{'s' * (len(every) != 1)}"]
+    parts += [f"{len(whole)} under all {trials.seeds} seeds" if trials.seeds > 1 else f"{len(whole)} complete"]
     parts += [f"{rest} stopped early"] if (rest := len(every) - len(whole) - failed) else []
     parts += [f"{failed} failed"] if failed else []
     lines = ["", ", ".join(parts)]
@@ -124,9 +126,12 @@ def result_lines(search: SearchRequest, trials: Trials) -> list[str]:
         ])  # fmt: skip
     lines += ["", *text_table(header, rows, numbers=("trial", "val %", "gap val", "val loss"))]
     if objective.floor is not None:
+        asked = f"search.within={settings.within:g} points below the best"
+        if settings.min_accuracy is not None:
+            asked = f"search.min_accuracy={settings.min_accuracy:g}"
         lines.append(
-            f"Of the trials with at least {100 * objective.floor:.2f} % validation accuracy (search.within="
-            f"{settings.within:g} points below the best), the one with the smallest gap is best."
+            f"Of the trials with at least {100 * objective.floor:.2f} % validation accuracy ({asked}), the one with "
+            "the smallest gap is best."
         )
     return lines
 
@@ -151,7 +156,8 @@ def _confirm(
     display.say("")
     display.say(f"Training {named} again under fresh seeds ({seeds[0]} to {seeds[-1]}), now scored on test images too:")
     found: list[list[RunRecord]] = []
-    train_again(search.store, rows, seeds, (), found.extend)
+    launcher = [word for word in search.given.hydra if "launcher" in word.partition("=")[0]]
+    train_again(search.store, rows, seeds, (), found.extend, launcher)
     shown = [
         WinnerFigure(trial.number, measure,
                [] if measure in FRESH_ONLY else _values(list(trial.runs.values()), metric), _values(fresh, metric))

@@ -49,6 +49,7 @@ class Objective:
 
     def __init__(self, settings: SearchConfig, seeds: int, outcomes: Sequence[TrialScores]) -> None:
         self._name, self._within, self._seeds = settings.objective, settings.within / 100, seeds
+        self._least = None if settings.min_accuracy is None else settings.min_accuracy / 100
         self._outcomes = outcomes
         self._whole = {outcome.number: outcome.mean for outcome in outcomes if outcome.whole}
         self._spread: dict[str, tuple[float, int]] = {}
@@ -70,6 +71,8 @@ class Objective:
     @cached_property
     def floor(self) -> float | None:
         """The validation accuracy that a trial must have; None: any will do."""
+        if self._name == "gap" and self._least is not None:
+            return self._least
         if self._name != "gap" or not self._whole:
             return None
         return max(mean["accuracy"] for mean in self._whole.values()) - self._within
@@ -97,13 +100,15 @@ class Objective:
         if outcome.whole or not outcome.seeds:
             return ""
         winners, mean = self.winners, outcome.mean
-        if not winners or None in (reach := {name: self._reach(name, len(outcome.seeds)) for name in METRICS}).values():
+        if None in (reach := {name: self._reach(name, len(outcome.seeds)) for name in METRICS}).values():
             return ""
         so_far = f"after {len(outcome.seeds)} of {self._seeds} seeds"
         highest = mean["accuracy"] + (reach["accuracy"] or 0.0)
         lowest = mean["gap"] - (reach["gap"] or 0.0)
         if self.floor is not None and highest < self.floor:
             return f"{_percent(mean)} accuracy {so_far} cannot come to the {100 * self.floor:.2f} % that are needed"
+        if not winners:
+            return ""
         if self._name == "pareto":
             front = {number: self._whole[number] for number in winners}
             ahead = [number for number, of in front.items() if of["accuracy"] >= highest and of["gap"] <= lowest]
@@ -112,7 +117,8 @@ class Objective:
             best = winners[0]
             behind = self.values(mean)[0] - (reach[self._name] or 0.0) > self.values(self._whole[best])[0]
             # A more accurate trial may raise the floor above the best one, however large its own gap is.
-            replaces = self.floor is not None and highest - self._within > self._whole[best]["accuracy"]
+            rises = self.floor is not None and self._least is None
+            replaces = rises and highest - self._within > self._whole[best]["accuracy"]
             ahead = [best] if behind and not replaces else []
             told = _IN_WORDS[self._name](mean)
         return f"{told} {so_far} cannot catch up with trial {ahead[0]}" if ahead else ""

@@ -16,7 +16,7 @@ from harness.config.validation import check_images
 from harness.data import image_shape
 from harness.errors import ConfigError, StoreError
 from harness.records import RunRecord
-from harness.sweeps.launcher import PoolLauncher, own_launcher
+from harness.sweeps.launcher import own_launcher
 from harness.sweeps.plan import SweepPlan, plan_sweep
 from harness.sweeps.run_names import sweep_name
 from harness.sweeps.search.pruning import rungs
@@ -31,7 +31,7 @@ from harness.untrusted import read_text
 SEARCH_FILE = "search.json"
 """An artifact of the parent run: the overrides of the search, for machines that join it."""
 MOST_BYTES = 1_000_000
-SAME_STUDY = ("sampler", "seeds", "objective", "within", "pruner", "study_seed")
+SAME_STUDY = ("sampler", "seeds", "objective", "within", "min_accuracy", "pruner", "study_seed")
 """Settings of a search that decide its trials. With others, it is another search; `trials`, `time` and so on may
 change."""
 
@@ -138,10 +138,10 @@ def compose_search(
     """What the overrides ask for, and its examples. Raises `ConfigError` for what can be known to be wrong."""
     given = search_space(overrides, config_name, config_dir)
     settings = given.settings
-    if not isinstance(own_launcher(given.launcher), PoolLauncher):
+    if own_launcher(given.launcher) is None:
         raise ConfigError(
-            "hydra/launcher: a search hands out its jobs one by one, which hydra/launcher=pool can do. Other machines, "
-            "such as the tasks of a Slurm array, help with `harness join`."
+            "hydra/launcher: a search hands out its jobs one by one, which only hydra/launcher=pool, ray and slurm can "
+            "do. Use one of these."
         )
     size = combinations(given.space)
     if settings.sampler == "grid" and (size is None or size > MOST_LISTED):

@@ -57,7 +57,7 @@ class SearchJobs:
         self._trials, self._sampler, self._pruner, self._claims = trials, sampler, pruner, claims
         self._until, self._retries, self._again, self._waits, self._say = until, retries, again, waits, say
         self._template = jobs[0]
-        self._held: dict[int, int] = {}
+        self._held: set[int] = set()
         self._out: set[int] = set()
         self._last: dict[int, Claim] = {}
         self._lapsed: set[int] = set()
@@ -66,9 +66,6 @@ class SearchJobs:
         self._lock, self._over = threading.RLock(), threading.Event()
 
     def next(self, choose: Choose) -> Job | None:
-        mine = threading.get_ident()
-        with self._lock:
-            self._held.pop(mine, None)
         while not self._over.is_set():
             with self._lock:
                 try:
@@ -76,7 +73,7 @@ class SearchJobs:
                     number, more = self._pick()
                     if number is not None and self._take(number):
                         self._say_where_to_pause(number)
-                        self._held[mine] = number
+                        self._held.add(number)
                         return choose([self._job(number)])
                 except StoreError as error:
                     log.warning("The store could not be used to find the next trial: %s", error)
@@ -86,6 +83,10 @@ class SearchJobs:
                     return None
                 self._over.wait(LOOK_SECONDS * random.uniform(0.5, 1.5))
         return None
+
+    def ended(self, job: Job) -> None:
+        with self._lock:
+            self._held.discard(job.number)
 
     def close(self) -> None:
         self._over.set()
@@ -121,8 +122,13 @@ class SearchJobs:
         for job in [job for job in self._last if self._is_open(job)]:
             found = read_runs(self._claims.store, parent_id=self._claims.parent_id, job=job)
             trials.set_runs(one_a_job(found))
-        for trial in trials.by_number.values():
-            trial.failed = trial.failed or any(self._state(job) is State.FAILED for job in self._jobs_of(trial))
+        for trial in self._open_trials():
+            trial.failed = any(self._state(job) is State.FAILED for job in self._jobs_of(trial))
+
+    def _open_trials(self) -> list[Trial]:
+        """The trials that have not failed, nor ended under all seeds."""
+        seeds = self._trials.seeds
+        return [one for one in self._trials.by_number.values() if not (one.failed or one.outcome(seeds).whole)]
 
     def _jobs_of(self, trial: Trial) -> range:
         return range(trial.number * self._trials.seeds, (trial.number + 1) * self._trials.seeds)
@@ -144,7 +150,7 @@ class SearchJobs:
         run, claim = trial.runs.get(place), self._last.get(job)
         if run is not None and run.state is RunState.FINISHED:
             return State.DONE if len(trial.outcome(self._trials.seeds).seeds) else State.FAILED
-        if job in self._held.values():
+        if job in self._held:
             return State.RUNNING
         if paused_after(run) is not None:
             theirs = claim is not None and claim.owner != self._claims.owner and job not in self._lapsed
@@ -161,7 +167,7 @@ class SearchJobs:
         """The number of the next job, if there is one; else whether one may come later."""
         objective = self._trials.objective()
         due, paused, is_busy, elsewhere = list[int](), list[int](), False, False
-        for trial in [trial for trial in self._trials.by_number.values() if not trial.failed]:
+        for trial in self._open_trials():
             states = {job: self._state(job) for job in self._jobs_of(trial)}
             elsewhere = elsewhere or State.ELSEWHERE in states.values()
             is_busy = is_busy or State.RUNNING in states.values()

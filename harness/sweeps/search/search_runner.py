@@ -7,16 +7,18 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from math import inf, isinf
 
 from harness.composing import as_written
 from harness.config.search import combinations
 from harness.errors import HarnessError, SweepFailed
 from harness.records import RunRecord, RunState
+from harness.sweeps.bars import clock
 from harness.sweeps.claims import Claims, jobs_elsewhere
 from harness.sweeps.contract import WorkerGroup
 from harness.sweeps.forecast import Forecast
 from harness.sweeps.job import JOB_SETTING, PARENT_SETTING
-from harness.sweeps.launcher import plan_workers, workers_for
+from harness.sweeps.launcher import own_launcher, workers_for
 from harness.sweeps.lease import Lease, holder_of, is_held, new_parent, take_lease, take_over
 from harness.sweeps.lost_jobs import end_runs, job_number, record_failure
 from harness.sweeps.plan import choosing_jobs, earlier_sweeps, one_a_job
@@ -38,7 +40,7 @@ from harness.tracking.selection import THREADS_TAG
 from harness.tracking.writing import RunWriter
 
 ENDLESS = 10_000
-"""The number of jobs that a display counts to if only time ends the search."""
+"""The number of jobs for which workers are planned if only time ends the search."""
 
 
 def run_search(search: SearchRequest, display: SweepDisplay) -> str:
@@ -53,7 +55,7 @@ def run_search(search: SearchRequest, display: SweepDisplay) -> str:
         holder = holder_of(parent) if parent is not None else None
         if parent is not None and is_held(parent):
             display.say(f"This search is already running in {holder}. Watching it; Ctrl-C ends only the watching.")
-            with display.live(parent.name, search.most_jobs or ENDLESS):
+            with display.live(parent.name, search.most_jobs, told=budget(search)):
                 ended = follow(search.store, parent.run_id, display.show)
             if ended:
                 show_result(search, trials_of(search, parent), parent, display)
@@ -141,6 +143,12 @@ def _work(search: SearchRequest, parent: RunRecord | None, over: int, display: S
                 trials = trials_of(search, record_of(search, parent_id))
                 finish(search, trials, writer, state, display)
     if not trials.objective().winners:
+        if any(trial.outcome(trials.seeds).whole for trial in trials.by_number.values()):
+            show_result(search, trials, record_of(search, parent_id), display)
+            raise SweepFailed(
+                f"No trial is accurate enough: search.min_accuracy={search.settings.min_accuracy:g}. Ask for less, or "
+                "give more search.trials."
+            )
         raise SweepFailed(
             f"No trial has ended under all of its {trials.seeds} seeds ({_failed(trials)} failed). `harness ui` shows "
             "each failure's message (tag harness.error)."
@@ -185,7 +193,7 @@ def train_trials(
 ) -> None:
     """Train trials until the budget is spent, and record jobs that failed."""
     settings, before = search.settings, [run for trial in trials.by_number.values() for run in trial.runs.values()]
-    left = float("inf") if settings.seconds is None else settings.seconds - seconds_trained(before)
+    left = inf if settings.seconds is None else settings.seconds - seconds_trained(before)
     sampler = make_sampler(settings, search.space, Objective.count(settings))
     pruner = Pruner(settings, rungs(settings, search.config.regime.epochs), search.store)
     again = search.config.resume == "only_failed"
@@ -199,14 +207,15 @@ def train_trials(
     pool.record = lambda number, failure: (
         None if is_lost() else record_failure(parent, search.jobs(listed()), search.config, number, failure)
     )
+    pool.grows = True
     pool.source_of = partial(
         SearchJobs, trials, sampler, pruner, claims, until, search.config.retries, again, waits, display.say
     )
-    total = search.most_jobs or ENDLESS
+    total = search.most_jobs
     done = [run for run in before if run.state is RunState.FINISHED]
     interrupted = False
     with (
-        display.live(parent.name, total, done, total - len(done)),
+        display.live(parent.name, total, done, told=budget(search, left), seconds=None if isinf(left) else left),
         watched(parent.store, parent.run_id, display.show),
     ):
         try:
@@ -219,10 +228,24 @@ def train_trials(
             raise
         finally:
             if not is_lost():
-                elsewhere = jobs_elsewhere(claims.parent(), claims.owner)
+                now = claims.parent()
+                trials.read(now)  # tasks that joined may have suggested some
+                elsewhere = jobs_elsewhere(now, claims.owner)
                 runs = sweep_runs(parent.store, parent.run_id)
                 runs = [run for run in runs if not (run.state is RunState.RUNNING and job_number(run) in elsewhere)]
                 end_runs(parent, runs, search.jobs(listed()), search.config, pool.failures, interrupted)
+
+
+def budget(search: SearchRequest, left: float = inf) -> str:
+    """`at most 50 trials under 3 seeds, 150 runs`, `trials under 3 seeds for 2m, 1:25 left`."""
+    settings, most = search.settings, search.most_jobs
+    trials = "trials" if most is None else f"at most {most // settings.seeds} trials"
+    text = f"{trials} under {settings.seeds} seed{'s' * (settings.seeds > 1)}"
+    text += f", {most} runs" if most is not None else ""
+    if settings.time is not None:
+        text += f"{',' * (most is not None)} for {settings.time}"
+    is_less = settings.seconds is not None and 0 < left < settings.seconds
+    return f"{text}, {clock(left)} left" if is_less else text
 
 
 def plan_lines(search: SearchRequest) -> list[str]:
@@ -236,21 +259,19 @@ def plan_lines(search: SearchRequest) -> list[str]:
     lines += [f"  {key:{width}}  {dimension}" for key, dimension in search.space.items()]
     size = combinations(search.space)
     lines.append(f"  {'configurations':{width}}  {'no end of them' if size is None else f'{size:,}'}")
-    seeds = f"under {settings.seeds} seed{'s' * (settings.seeds > 1)}"
     most = search.most_jobs
-    budget = [f"{most // settings.seeds} trials {seeds}"] if most is not None else [f"trials {seeds}"]
-    budget += [f"for {settings.time}"] if settings.time is not None else []
-    lines.append(f"Budget: {', '.join(budget)}; then the winner again under {settings.confirm} fresh seeds.")
-    if trials.by_number:
-        begun = len(trials.by_number)
-        lines.append(f"{begun} trials are in the store already.")
-    workers = len(plan_workers(search.given.launcher.get("workers"), most or ENDLESS, search.config.threads))
+    again = f"then the winner again under {settings.confirm} fresh seeds" if settings.confirm else "no fresh seeds"
+    lines.append(f"Budget: {budget(search)}; {again}.")
+    if begun := len(trials.by_number):
+        lines.append(f"{begun} trial{'s are' if begun > 1 else ' is'} in the store already.")
+    launcher = own_launcher(search.given.launcher)
+    workers = launcher.count(most or ENDLESS, search.config.threads) if launcher is not None else 1
     known = [seconds for job in search.examples.jobs if (seconds := forecast.job_seconds(job)) is not None]
     if most is not None and known:
         due = max(most - sum(len(trial.runs) for trial in trials.by_number.values()), 0) + settings.confirm
         lines.append(
-            f"At most about {due * sum(known) / len(known) / workers / 60:.0f} minutes on {workers} workers, by "
-            "earlier runs of this machine; trials that stop early make it less."
+            f"At most about {due * sum(known) / len(known) / workers / 60:.0f} minutes on {workers} "
+            f"worker{'s' * (workers > 1)}, by earlier runs of this machine; trials that stop early make it less."
         )
     elif most is not None:
         lines.append("How long it takes is not known: no run of this kind was trained on this machine.")

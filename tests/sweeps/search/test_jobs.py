@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -92,6 +91,7 @@ class Search:
             found = {"gap": gap, "accuracy": 0.9 - gap, "loss": gap}
             client.log_batch(run_id, [Metric(METRICS[name], value, 0, 0) for name, value in found.items()])
         client.set_terminated(run_id, state or ("FAILED" if gap is None else "FINISHED"))
+        self.source.ended(job)
 
     def train_epochs(self, job: Job) -> int:
         """Train the run of a job to where it pauses, or to its 27 epochs, as its worker would; returns the epochs."""
@@ -114,6 +114,7 @@ class Search:
             final = {"gap": gap, "accuracy": 0.9 - gap, "loss": gap}
             client.log_batch(run_id, [Metric(METRICS[name], value, 0, 0) for name, value in final.items()])
         client.set_terminated(run_id, "KILLED" if pause else "FINISHED")
+        self.source.ended(job)
         return pause or 27
 
     def work(self, most: int | None = None, train: Train = gap_of) -> list[int]:
@@ -177,20 +178,30 @@ def test_seeds_of_a_trial_that_cannot_win_are_not_spent(parent: str) -> None:
 
 def test_a_free_worker_gets_another_trial_and_records_what_it_was_suggested_from(parent: str) -> None:
     search = Search(parent, trials=3, racing=False)
-    workers = [ThreadPoolExecutor(1), ThreadPoolExecutor(1)]  # a thread for each worker, as in the pool
-
-    def ask(worker: int) -> Job:
-        job = workers[worker].submit(search.next).result()
-        assert job is not None
-        return job
-
-    first, second = ask(0), ask(1)
-    assert (first.number, second.number) == (0, 2)
+    first, second = search.next(), search.next()
+    assert (first and first.number, second and second.number) == (0, 2)
     for _ in range(2):
+        assert first is not None
         search.end(first)
-        first = ask(0)
-    assert first.number == 4  # the second worker has not come back: its trial counts as running
+        first = search.next()
+    assert first is not None
+    assert first.number == 4  # the second trial is still running
     assert [trial.basis for _, trial in sorted(search.trials.by_number.items())] == ["", "", "0"]
+
+
+def test_the_job_of_a_lost_worker_is_still_running_until_another_has_trained_it(parent: str) -> None:
+    """The pool gives it to another worker, while the worker that comes back asks for its next job."""
+    search = Search(parent, trials=2, racing=False)
+    lost, other = search.next(), search.next()
+    assert (lost and lost.number, other and other.number) == (0, 2)
+    assert lost is not None
+    assert other is not None
+    search.end(other)
+    assert sorted(search.work()) == [1, 3]
+    assert not any(trial.failed for trial in search.trials.by_number.values())
+    search.end(lost)
+    assert search.work() == []
+    assert all(trial.outcome(2).whole for trial in search.trials.by_number.values())
 
 
 def test_two_processes_in_one_search_do_no_trial_twice(parent: str) -> None:

@@ -24,8 +24,8 @@ def begun(number: int, accuracy: float, gap: float) -> TrialScores:
     return TrialScores(number, (scores(accuracy, gap),), whole=False)
 
 
-def objective(name: str, *outcomes: TrialScores, within: float = 2.0) -> Objective:
-    return Objective(SearchConfig(objective=name, within=within), SEEDS, outcomes)
+def objective(name: str, *outcomes: TrialScores, within: float = 2.0, min_accuracy: float | None = None) -> Objective:
+    return Objective(SearchConfig(objective=name, within=within, min_accuracy=min_accuracy), SEEDS, outcomes)
 
 
 TRIALS = whole(0, 0.88, 0.030), whole(1, 0.87, 0.012), whole(2, 0.84, 0.001), whole(3, 0.865, 0.020)
@@ -44,6 +44,14 @@ def test_the_smallest_gap_counts_only_among_accurate_trials() -> None:
     found = objective("gap", *TRIALS)
     assert found.floor == pytest.approx(0.86)
     assert [found.violation(trial.mean) > 0 for trial in TRIALS] == [False, False, True, False]
+
+
+def test_an_accuracy_that_is_asked_for_replaces_the_distance_to_the_best() -> None:
+    assert objective("gap", *TRIALS, min_accuracy=87.5).winners == [0]
+    found = objective("gap", *TRIALS, min_accuracy=95)
+    assert found.winners == []
+    assert "cannot come to the 95.00 % that are needed" in found.cannot_win(begun(4, 0.70, 0.0))
+    assert objective("gap", *TRIALS, min_accuracy=80).cannot_win(begun(4, 0.92, 0.09)) != "", "no trial raises it"
 
 
 def test_trials_with_seeds_left_do_not_win() -> None:
