@@ -14,8 +14,8 @@ from tests.tracking.servers import mlflow_server
 
 RUN = 12
 """Requests of a run besides its files, which MLflow's protocol takes one by one; a slow machine sends a batch more."""
-SWEEP, SECONDS = 75, 3.0
-"""Requests of a sweep besides those of its runs, and of one that takes long one more every few seconds: its display."""
+SWEEP, SECONDS = 75, 1.5
+"""Requests of a sweep besides those of its runs, and of one that takes long one more every second or two."""
 
 
 def paths(log: Path) -> list[str]:
