@@ -138,8 +138,8 @@ exit 1
 endef
 
 # A module's tests stay together: they share what a fixture has made. The modules begin in the order of
-# tests/conftest.py, the longest first; one more at a time than there are cores, since many wait for something.
-PARALLEL = --numprocesses $$(( $$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1 )) --dist loadfile --no-loadscope-reorder
+# tests/conftest.py, the longest first; two more at a time than there are cores, since many wait for something.
+PARALLEL = --numprocesses $$(( $$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 2 )) --dist loadfile --no-loadscope-reorder
 
 # A browser is a matter of the system's packages: with the rights to install it, do; else say what is missing.
 define install_browser

@@ -21,10 +21,10 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 LONGEST = (
-    "test_faults", "test_tutorial", "test_resume", "test_compiled_engine", "test_isolation", "test_kills",
-    "test_workers", "test_engines", "test_interruption", "test_state", "test_surroundings", "test_guides",
+    "test_faults", "test_compiled_engine", "test_tutorial", "test_isolation", "test_resume", "test_engines",
+    "test_state", "test_interruption", "test_workers", "test_surroundings", "test_kills", "test_guides",
 )  # fmt: skip
-"""Modules that take minutes. They start first, so that no worker waits for them at the end."""
+"""Modules that take longest, with their waiting, in this order. They start first, so that none waits at the end."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

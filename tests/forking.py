@@ -10,12 +10,14 @@ Run as a program, this module is the server process.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import fcntl
 import gc
 import importlib
 import json
 import os
+import pkgutil
 import runpy
 import select
 import signal
@@ -23,7 +25,9 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
@@ -34,10 +38,13 @@ MESSAGE = 2**18
 """The most bytes for arguments and environment."""
 WORKERS = 4
 """The number of a command's workers that are forks; further workers are new processes."""
-STARTERS = ("sweep", "join", "guides", "compare")
-"""Subcommands that may start workers."""
-LIBRARIES = ("matplotlib.pyplot", "mlflow.store.tracking.sqlalchemy_store", "mlflow.tracking.fluent")
-"""Further imports of a run, besides Keras and the modules of the subcommands."""
+STARTERS = ("sweep", "search", "join", "guides", "studies")
+"""Subcommands that start workers; `compare --confirm` does too."""
+LIBRARIES = (
+    "jinja2", "matplotlib.backends.backend_agg", "matplotlib.patheffects", "matplotlib.pyplot", "mlflow.pyfunc.model",
+    "mlflow.store.tracking.sqlalchemy_workspace_store", "mlflow.tracking.fluent", "pebble",
+)  # fmt: skip
+"""What commands import late, besides Keras and the harness's own modules."""
 READ_LATE = ("COLUMNS", "HARNESS_", "MLFLOW_HTTP_", "MLFLOW_TRACKING_", "TERM", "TMPDIR")
 """Variables (or prefixes of names) that are read when they are needed, and not at import."""
 HOST, NEW_NAMESPACE = "HARNESS_TESTS_HOST", 0x04000000
@@ -112,27 +119,32 @@ def _server() -> tuple[socket.socket, subprocess.Popen[bytes]]:
 
 def _serve(orders: socket.socket) -> None:
     """Fork a command for each order, until the socket is closed. Returns in each command only."""
+    started: dict[int, tuple[int, int]] = {}  # by pidfd: the process, and where its number and exit code are written
     while True:
+        ready, _, _ = select.select([orders, *started], [], [])
+        for ended in started.keys() & set(ready):
+            command, news = started.pop(ended)
+            code = os.waitstatus_to_exitcode(os.waitpid(command, 0)[1])
+            with suppress(BrokenPipeError):  # nobody waits for it any more
+                os.write(news, b"%d" % code)
+            _close([ended, news])
+        if orders not in ready:
+            continue
         order, passed, _, _ = socket.recv_fds(orders, MESSAGE, 4)
         if not order:
-            sys.exit()
-        if os.fork() == 0:
+            os._exit(0)
+        *streams, news = passed
+        if (command := os.fork()) == 0:
             break
-        _close(passed)
-    orders.close()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    *streams, news = passed
-    if command := os.fork():
         _close(streams)
         os.write(news, b"%d" % command)
-        ended = os.waitpid(command, 0)[1]
-        os.write(news, b"%d" % os.waitstatus_to_exitcode(ended))
-        os._exit(0)
-    os.close(news)
+        started[os.pidfd_open(command)] = command, news
+    orders.close()
+    _close([news, *started, *(other for _, other in started.values())])
     _begin(json.loads(order), dict(zip(range(3), streams, strict=True)))
     if host := os.environ.pop(HOST, None):
         _take_name(host)
-    if sys.argv[1] in STARTERS:
+    if sys.argv[1] in STARTERS or "--confirm" in sys.argv:
         _offer_workers()
 
 
@@ -179,8 +191,7 @@ def _wait_for_work(orders: socket.socket) -> NoReturn:
     given = json.loads(order)
     signal.pthread_sigmask(signal.SIG_SETMASK, given["blocked"])
     _begin(given, dict(zip(given["places"], passed, strict=True)))
-    exec(given["code"], {})  # as `python -c` would; it exits
-    raise AssertionError
+    _run_and_end(lambda: exec(given["code"], {}))  # as `python -c` would
 
 
 def _surroundings(
@@ -207,6 +218,23 @@ def _begin(given: Mapping[str, Any], descriptors: Mapping[int, int]) -> None:
     sys.argv = [*given["arguments"]]
 
 
+def _run_and_end(program: Callable[[], Any]) -> NoReturn:
+    """Run a program and end as Python does, but without freeing each object: the memory that is shared with the server
+    process would be copied for that."""
+    code: Any = 0
+    try:
+        program()
+    except SystemExit as ended:
+        code = ended.code or 0
+    if not isinstance(code, int):
+        sys.exit(code)  # Python prints it
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code & 0xFF)
+
+
 def _close(descriptors: Iterable[int]) -> None:
     for descriptor in descriptors:
         os.close(descriptor)
@@ -219,33 +247,41 @@ def _load() -> None:
 
     prepare()
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
-    from harness.cli import COMMANDS
+    import harness
+    from harness.tracking.provenance import installed_packages
     from harness.tracking.store import load_mlflow
     from harness.training import startup
 
     with startup._no_settings_of_keras():
         import keras  # noqa: F401
     load_mlflow()
-    for name in (*(module for module, _ in COMMANDS.values()), *LIBRARIES):
+    from mlflow.utils import requirements_utils
+
+    modules = (module.name for module in pkgutil.walk_packages(harness.__path__, "harness."))
+    for name in (*(name for name in modules if name != "harness.__main__"), *LIBRARIES):
         importlib.import_module(name)
-    _share_tables()
+    installed_packages()
+    requirements_utils._init_modules_to_packages_map()
+    _prepare_for_tests()
     gc.collect()
     gc.freeze()
 
 
-def _share_tables() -> None:
+def _prepare_for_tests() -> None:
+    """What the tests do to their commands: tables of new stores are copied, and runs wait where a test wants it."""
     sys.path.insert(0, str(Path(__file__).parent))
+    import pauses
     import tables
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     del sys.path[0]
+    pauses.obey()
     tables.share()
     with tempfile.TemporaryDirectory() as folder:
         SqlAlchemyStore(f"sqlite:///{folder}/mlflow.db", folder).engine.dispose()
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the processes that wait for commands end by themselves
     _load()
     _serve(socket.socket(fileno=int(sys.argv[1])))
-    runpy.run_path(sys.argv[0], run_name="__main__")
+    _run_and_end(lambda: runpy.run_path(sys.argv[0], run_name="__main__"))

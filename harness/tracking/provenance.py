@@ -228,7 +228,8 @@ def _code_in_words(tags: Mapping[str, str]) -> str:
 @lru_cache
 def installed_packages() -> str:
     """Every installed distribution as `name==version`, one per line, sorted."""
-    found = {f"{item.metadata['Name']}=={item.version}" for item in distributions() if item.metadata["Name"]}
+    described = (item.metadata for item in distributions())  # read from its file at each access
+    found = {f"{metadata['Name']}=={metadata['Version']}" for metadata in described if metadata["Name"]}
     return "\n".join(sorted(found, key=str.lower)) + "\n"
 
 

@@ -114,7 +114,7 @@ def test_the_notebook_stays_as_it_was(notebook: Notebook) -> None:
 def test_an_interrupted_sweep_is_resumed_in_the_same_kernel(notebook: Notebook) -> None:
     cell = (
         "sweep = harness.sweep(\n"
-        "    *small, 'regime.epochs=90', 'hydra.launcher.workers=2', seed=range(2), figures='none'\n"
+        "    *small, 'regime.epochs=90', 'hydra.launcher.workers=1', seed=range(2), figures='none'\n"
         ")\n"
         "sweep"
     )

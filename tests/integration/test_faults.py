@@ -22,17 +22,26 @@ from harness.tracking.reading import read_runs
 from harness.tracking.store import open_store
 from tests.integration.conftest import SMALL, NewProject, Outcome, Project, waited
 from tests.integration.mounts import fill, read_only, small_disk
+from tests.pauses import Pauses
 from tests.tracking.servers import mlflow_server
 
 pytestmark = pytest.mark.slow
 
-TRAINING = (*SMALL, "optimizer=sgd", "regime.epochs=250", "seed=1", "threads=1", "figures=few")
+TRAINING = (*SMALL, "optimizer=sgd", "regime.epochs=12", "seed=1", "threads=1", "figures=few")
 DISK = 160  # megabytes, of which a run wants 100 at its start
 EPOCHS_BEFORE = 5
 
 
+@pytest.fixture
+def pauses(empty: Project) -> Pauses:
+    """Lets each run wait in the middle, until it is ended."""
+    pauses = Pauses(empty.folder)
+    pauses.after(EPOCHS_BEFORE)
+    return pauses
+
+
 def in_training(project: Project, process: Any, uri: str) -> None:
-    """Wait until the run has a few epochs in the store, without disturbing it."""
+    """Wait until the run, which waits too, has a few epochs in the store, without disturbing it."""
     deadline = time.monotonic() + 120
     folder = None if "://1" in uri else Path(uri.removeprefix("sqlite:///")).parent
     while True:
@@ -41,7 +50,7 @@ def in_training(project: Project, process: Any, uri: str) -> None:
         # A client that opens a store while its tables are made would disturb.
         if folder is None or any(folder.glob("mlruns/*/*/artifacts/config")):
             runs = project.runs(uri)
-            if runs and len(history(project, runs[0], uri).get("train/loss", [])) >= EPOCHS_BEFORE:
+            if runs and len(history(project, runs[0], uri).get("train/loss", [])) == EPOCHS_BEFORE:
                 return
         time.sleep(0.1)
 
@@ -132,15 +141,16 @@ def undisturbed(new_project: NewProject) -> Outcome:
     return Outcome(project, done)
 
 
-def test_a_disk_that_fills_up_in_the_middle(empty: Project, undisturbed: Outcome) -> None:
+def test_a_disk_that_fills_up_in_the_middle(empty: Project, pauses: Pauses, undisturbed: Outcome) -> None:
     """Store, logs and spool lie on it: the folder for temporary files takes the rest."""
     temporary = empty.folder / "temporary"
     temporary.mkdir()
     environment = {"TMPDIR": str(temporary)}
     with small_disk(empty.root, DISK):
-        process = empty.start("train", *TRAINING, environment=environment)
+        process = empty.start("train", *TRAINING, environment=environment | pauses.environment)
         in_training(empty, process, empty.store)
         filler = fill(empty.root)
+        pauses.end()
         done = waited(process)
         kept(done, "database or disk is full")
         refused = empty.run("train", *TRAINING, environment=environment)
@@ -157,13 +167,14 @@ def test_a_disk_that_fills_up_in_the_middle(empty: Project, undisturbed: Outcome
         assert_equal(Outcome(empty, done), undisturbed)
 
 
-def test_a_store_that_becomes_read_only_in_the_middle(empty: Project, undisturbed: Outcome) -> None:
+def test_a_store_that_becomes_read_only_in_the_middle(empty: Project, pauses: Pauses, undisturbed: Outcome) -> None:
     folder = empty.folder / "store"
     folder.mkdir()
     uri = f"sqlite:///{folder / 'mlflow.db'}"
-    process = empty.start("train", *TRAINING, f"tracking.uri={uri}")
+    process = empty.start("train", *TRAINING, f"tracking.uri={uri}", environment=pauses.environment)
     in_training(empty, process, uri)
     with read_only(folder):
+        pauses.end()
         done = waited(process)
         kept(done, f"The tracking store {uri} cannot be used")
         refused = empty.run("train", *TRAINING, f"tracking.uri={uri}")
@@ -173,11 +184,12 @@ def test_a_store_that_becomes_read_only_in_the_middle(empty: Project, undisturbe
     assert_equal(Outcome(empty, done), undisturbed, uri)
 
 
-def test_a_database_that_another_process_keeps_locked(empty: Project, undisturbed: Outcome) -> None:
-    process = empty.start("train", *TRAINING)
+def test_a_database_that_another_process_keeps_locked(empty: Project, pauses: Pauses, undisturbed: Outcome) -> None:
+    process = empty.start("train", *TRAINING, environment=pauses.environment)
     in_training(empty, process, empty.store)
     with closing(sqlite3.connect(empty.root / "mlflow.db", isolation_level=None, timeout=30)) as other:
         other.execute("BEGIN EXCLUSIVE")
+        pauses.end()
         done = waited(process)
         kept(done, "database is locked")
         other.execute("ROLLBACK")
@@ -185,15 +197,18 @@ def test_a_database_that_another_process_keeps_locked(empty: Project, undisturbe
     assert_equal(Outcome(empty, done), undisturbed)
 
 
-def test_a_lock_that_goes_before_the_end_costs_nothing(empty: Project, undisturbed: Outcome) -> None:
-    process = empty.start("train", *TRAINING)
+def test_a_lock_that_goes_before_the_end_costs_nothing(empty: Project, pauses: Pauses, undisturbed: Outcome) -> None:
+    process = empty.start("train", *TRAINING, environment=pauses.environment)
     in_training(empty, process, empty.store)
     with closing(sqlite3.connect(empty.root / "mlflow.db", isolation_level=None, timeout=30)) as other:
         other.execute("BEGIN EXCLUSIVE")
+        pauses.after(EPOCHS_BEFORE + 3)
+        pauses.end(EPOCHS_BEFORE)
         while not list(empty.root.glob("spool/*/journal.jsonl")):
             assert process.poll() is None
             time.sleep(0.05)
         other.execute("ROLLBACK")
+    pauses.end()
     done = waited(process)
     assert done.returncode == 0, done.stderr
     assert "The store can be used again: everything" in done.stderr
@@ -201,14 +216,17 @@ def test_a_lock_that_goes_before_the_end_costs_nothing(empty: Project, undisturb
     assert_equal(Outcome(empty, done), undisturbed)
 
 
-def test_a_server_that_is_gone_in_the_middle_and_comes_back(empty: Project, undisturbed: Outcome) -> None:
+def test_a_server_that_is_gone_in_the_middle_and_comes_back(
+    empty: Project, pauses: Pauses, undisturbed: Outcome
+) -> None:
     folder = empty.folder / "server"
     folder.mkdir()
     few = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}  # the usual seven take four minutes
     with ExitStack() as server:
         uri = server.enter_context(mlflow_server(folder))
-        process = empty.start("train", *TRAINING, f"tracking.uri={uri}", environment=few)
+        process = empty.start("train", *TRAINING, f"tracking.uri={uri}", environment=few | pauses.environment)
         in_training(empty, process, uri)
+    pauses.end()
     done = waited(process)
     kept(done, f"The tracking store {uri} cannot be used")
     assert empty.run("sync", environment=few).returncode == 1
@@ -217,10 +235,10 @@ def test_a_server_that_is_gone_in_the_middle_and_comes_back(empty: Project, undi
         assert_equal(Outcome(empty, done), undisturbed, again)
 
 
-def test_every_worker_of_a_sweep_keeps_its_own_run(empty: Project) -> None:
+def test_every_worker_of_a_sweep_keeps_its_own_run(empty: Project, pauses: Pauses) -> None:
     """The store is locked until both jobs have ended: their sweep takes them for dead, until they come home."""
-    grid = (*SMALL, "optimizer=sgd", "regime.epochs=250", "seed=range(2)", "threads=1", "figures=none")
-    process = empty.start("sweep", *grid, "hydra.launcher.workers=2")
+    grid = (*SMALL, "optimizer=sgd", "regime.epochs=12", "seed=range(2)", "threads=1", "figures=none")
+    process = empty.start("sweep", *grid, "hydra.launcher.workers=2", environment=pauses.environment)
     deadline = time.monotonic() + 120
     while not any(empty.root.glob("mlruns/*/*/artifacts/config")) or (
         sum("train/loss" in run.data.metrics for run in empty.runs()) < 2
@@ -230,6 +248,7 @@ def test_every_worker_of_a_sweep_keeps_its_own_run(empty: Project) -> None:
         time.sleep(0.2)
     with closing(sqlite3.connect(empty.root / "mlflow.db", isolation_level=None, timeout=30)) as other:
         other.execute("BEGIN EXCLUSIVE")
+        pauses.end()
         while sum('"End"' in journal.read_text() for journal in empty.root.glob("spool/*/journal.jsonl")) < 2:
             assert process.poll() is None, process.communicate()
             time.sleep(0.2)
@@ -253,7 +272,7 @@ def test_every_worker_of_a_sweep_keeps_its_own_run(empty: Project) -> None:
     table = empty.artifact(parent, "comparison.csv").read_text()
     for run in children:
         assert run.info.run_id in table
-        assert [step for step, _ in history(empty, run)["train/loss"]] == list(range(1, 251))
+        assert [step for step, _ in history(empty, run)["train/loss"]] == list(range(1, 13))
         assert "harness.error" not in run.data.tags
     compared = empty.run("compare", "--format", "json")
     assert compared.returncode == 0, compared.stderr

@@ -21,7 +21,7 @@ from tests.integration.conftest import HARNESS, SMALL, NewProject, Outcome, Proj
 pytestmark = pytest.mark.slow
 
 ENDLESS = "regime.epochs=100000"
-BARE = ("figures=none", "tracking.log_model=false")
+BARE = ("engine=keras", "figures=none", "tracking.log_model=false")
 
 
 def interrupted(
@@ -235,7 +235,7 @@ def test_a_terminal_that_is_closed_ends_its_sweep_with_the_epoch_and_the_table_s
 
 
 def test_who_starts_a_command_with_nohup_has_it_go_on(empty: Project) -> None:
-    epochs = "regime.epochs=300"
+    epochs = "regime.epochs=60"
     process = empty.start(HARNESS, "sweep", *SMALL, epochs, *BARE, "hydra.launcher.workers=1", program=("nohup",))
     try:
         until_it_trains(empty, process, epochs)

@@ -16,11 +16,12 @@ from harness.tracking.reading import read_runs
 from harness.tracking.store import open_store
 from tests.integration.conftest import HARNESS, SMALL, NewProject, Outcome, Project, job_of, waited, workers
 from tests.integration.test_workers import training, until
+from tests.pauses import Pauses
 
 pytestmark = pytest.mark.slow
 
 ENDLESS = "regime.epochs=100000"
-BARE = (*SMALL, "optimizer=sgd", "figures=none", "tracking.log_model=false", "tracking.log_state=false")
+BARE = (*SMALL, "optimizer=sgd", "engine=keras", "figures=none", "tracking.log_model=false", "tracking.log_state=false")
 HUGE = "model.hidden=[8],[40000,20000]"
 """The second network has 3.3 GB of weights."""
 MEMORY = 2 * 2**30
@@ -52,8 +53,9 @@ def perilous(new_project: NewProject) -> Outcome:
         "sweep", *BARE, "seed=0,1", "regime.epochs=100000,2", "timeout=30", "hydra.launcher.workers=2"
     )
     try:
-        until(lambda: trains(project, 0) and trains(project, 2), sweeping)
+        until(lambda: trains(project, 0), sweeping)
         worker_of(sweeping, 0).send_signal(signal.SIGSEGV)
+        until(lambda: trains(project, 2), sweeping)
         worker_of(sweeping, 2).send_signal(signal.SIGSTOP)
         return Outcome(project, waited(sweeping))
     finally:
@@ -137,10 +139,14 @@ def test_a_worker_that_eats_memory_under_a_limit_fails_its_own_job(
 
 
 def test_a_killed_job_is_tried_again_and_the_sweep_is_whole(empty: Project) -> None:
-    sweeping = empty.start("sweep", *BARE, "seed=0,1", "regime.epochs=300", "retries=1", "hydra.launcher.workers=1")
+    pauses = Pauses(empty.folder)
+    pauses.after(1)
+    grid = (*BARE, "seed=0,1", "regime.epochs=3", "retries=1", "hydra.launcher.workers=1")
+    sweeping = empty.start("sweep", *grid, environment=pauses.environment)
     try:
         until(lambda: trains(empty, 0), sweeping)
         worker_of(sweeping, 0).kill()
+        pauses.end()
         outcome = Outcome(empty, waited(sweeping))
     finally:
         sweeping.kill()

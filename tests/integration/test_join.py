@@ -6,7 +6,9 @@ import os
 import re
 import signal
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 import pytest
@@ -15,18 +17,19 @@ from harness.records import RunState
 from harness.tracking.reading import read_sweeps
 from harness.tracking.store import open_store
 from tests.integration.conftest import NewProject, Project, waited
-from tests.integration.test_resume import QUICK, children, scores, until
+from tests.integration.test_resume import SHORT, children, scores, until
+from tests.pauses import Pauses
 
 pytestmark = pytest.mark.slow
 
-GRID = (*QUICK, "seed=range(4)", "regime.epochs=60", "hydra.launcher.workers=1")
+GRID = (*SHORT, "seed=range(4)", "regime.epochs=3", "hydra.launcher.workers=1")
 
 
-def joined(project: Project, name: str, *more: str) -> subprocess.Popen[str]:
+def joined(project: Project, name: str, environment: Mapping[str, str] = MappingProxyType({})) -> subprocess.Popen[str]:
     root = project.folder / name
     root.mkdir(exist_ok=True)
-    words = ("join", "latest", "--wait", "--store", project.store, "hydra.launcher.workers=1", *more)
-    return project.start(*words, environment={"HARNESS_ROOT": str(root)})
+    words = ("join", "latest", "--wait", "--store", project.store, "hydra.launcher.workers=1")
+    return project.start(*words, environment={"HARNESS_ROOT": str(root), **environment})
 
 
 def trained_by(project: Project, process: subprocess.Popen[str]) -> list[str]:
@@ -49,14 +52,17 @@ def test_killed_joiner_and_killed_command_lose_nothing_and_the_last_joiner_makes
     alone = new_project()
     undisturbed = alone.run("sweep", *GRID)
     project = new_project()
-    command = project.start("sweep", *GRID)
+    pauses = Pauses(project.folder)
+    pauses.after(1)
+    command = project.start("sweep", *GRID, environment=pauses.environment)
     until(lambda: any(run.epochs for run in children(project)), command)
-    killed = joined(project, "killed")
+    killed = joined(project, "killed", pauses.environment)
     until(lambda: len(children(project)) > 1, command, killed)
     os.kill(killed.pid, signal.SIGKILL)
     stays = joined(project, "stays")
     until(lambda: bool(trained_by(project, stays)), stays)
     os.kill(command.pid, signal.SIGKILL)
+    pauses.end()
     done = waited(stays)
     killed.communicate()
     command.communicate()
@@ -70,10 +76,13 @@ def test_killed_joiner_and_killed_command_lose_nothing_and_the_last_joiner_makes
 
 
 def test_a_machine_that_is_lost_leaves_its_checkpoint_in_the_store(new_project: NewProject) -> None:
-    grid = (*QUICK, "seed=4", "regime.epochs=150", "model.dropout=0.2", "hydra.launcher.workers=1")
+    grid = (*SHORT, "seed=4", "regime.epochs=13", "model.dropout=0.2", "hydra.launcher.workers=1")
     alone, project = new_project(), new_project()
     assert alone.run("sweep", *grid).returncode == 0
-    command = project.start("sweep", *grid, "tracking.checkpoint_seconds=0", "tracking.upload_seconds=0")
+    pauses = Pauses(project.folder)
+    pauses.after(12)
+    saved = (*grid, "tracking.checkpoint_seconds=0", "tracking.upload_seconds=0")
+    command = project.start("sweep", *saved, environment=pauses.environment)
     until(lambda: any(project.root.glob("mlruns/*/*/artifacts/checkpoint/epoch_??.npz")), command)
     for process in [*psutil.Process(command.pid).children(recursive=True), psutil.Process(command.pid)]:
         process.kill()
@@ -92,7 +101,10 @@ def test_other_settings_and_other_code_are_refused_and_nothing_is_written(
     new_project: NewProject, tmp_path: Path
 ) -> None:
     project = new_project()
-    command = project.start("sweep", *QUICK, "seed=range(2)", "regime.epochs=400", "hydra.launcher.workers=1")
+    pauses = Pauses(project.folder)
+    pauses.after(1)
+    grid = (*SHORT, "seed=range(2)", "regime.epochs=3", "hydra.launcher.workers=1")
+    command = project.start("sweep", *grid, environment=pauses.environment)
     until(lambda: any(run.epochs for run in children(project)), command)
     [parent] = read_sweeps(open_store(project.store))
     refused = project.run("join", parent.name, "optimizer=adam")
@@ -111,4 +123,5 @@ def test_other_settings_and_other_code_are_refused_and_nothing_is_written(
     [now] = read_sweeps(open_store(project.store))
     assert [key for key in now.parameters if key.startswith("job.")] == ["job.0.1"]
     command.send_signal(signal.SIGINT)
+    pauses.end()
     waited(command)

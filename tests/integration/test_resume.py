@@ -17,13 +17,15 @@ from harness.records import RunRecord, RunState
 from harness.tracking.reading import read_runs, read_sweeps
 from harness.tracking.store import open_store
 from tests.integration.conftest import SMALL, NewProject, Project, waited
+from tests.pauses import Pauses
 
 pytestmark = pytest.mark.slow
 
-PATIENCE = 120
+PATIENCE = 300
 QUICK = (*SMALL, "optimizer=sgd", "figures=none", "tracking.log_model=false", "threads=1")
-GRID = (*QUICK, "regime.epochs=150", "seed=range(4)", "hydra.launcher.workers=1")
-SWAPPED = ("seed=range(4)", "hydra.launcher.workers=1", "regime.epochs=150", *reversed(QUICK))
+SHORT = (*QUICK, "engine=keras")
+GRID = (*SHORT, "regime.epochs=5", "seed=range(4)", "hydra.launcher.workers=1")
+SWAPPED = ("seed=range(4)", "hydra.launcher.workers=1", "regime.epochs=5", *reversed(SHORT))
 MEASURED = re.compile(r"(final|train|fit)/")
 
 
@@ -42,6 +44,23 @@ def until(condition: Callable[[], bool], *processes: subprocess.Popen[str]) -> N
             assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def paused_in_the_second_job(project: Project, *command: str) -> tuple[subprocess.Popen[str], Pauses]:
+    """A sweep by one worker whose second job waits after its third epoch."""
+    pauses = Pauses(project.folder)
+    pauses.after(3, let_by=1)
+    process = project.start(*command, environment=pauses.environment)
+    until(lambda: in_the_second_job(project), process)
+    assert [run.epochs for run in children(project) if run.state is RunState.RUNNING] == [3]
+    return process, pauses
+
+
+def kill(command: subprocess.Popen[str], pauses: Pauses) -> None:
+    """Kill the command of a sweep; its worker ends when it has noticed."""
+    os.kill(command.pid, signal.SIGKILL)
+    pauses.end()
+    command.communicate()
 
 
 def in_the_second_job(project: Project) -> bool:
@@ -71,10 +90,7 @@ def undisturbed(new_project: NewProject) -> tuple[Project, str]:
 def cut_off(new_project: NewProject) -> tuple[Project, list[str]]:
     """A sweep whose command was killed in its second job; the names of the runs that had finished."""
     project = new_project()
-    process = project.start("sweep", *GRID)
-    until(lambda: in_the_second_job(project), process)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    kill(*paused_in_the_second_job(project, "sweep", *GRID))
     return project, [run.run_id for run in children(project) if run.state is RunState.FINISHED]
 
 
@@ -128,7 +144,7 @@ def test_a_plan_says_what_there_is_and_writes_nothing(undisturbed: tuple[Project
 
 def test_resume_false_starts_afresh_and_only_failed_runs_nothing_else(new_project: NewProject) -> None:
     project = new_project()
-    grid = (*QUICK, "regime.epochs=1", "optimizer.learning_rate=0.01,1e20", "seed=0,1")
+    grid = (*SHORT, "regime.epochs=1", "optimizer.learning_rate=0.01,1e20", "seed=0,1", "hydra.launcher.workers=1")
     refused = project.run("sweep", *grid, "resume=only_failed")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "no earlier sweep" in refused.stderr
@@ -172,8 +188,7 @@ def test_who_watches_a_sweep_sees_its_end_and_takes_it_over_when_its_command_is_
     undisturbed: tuple[Project, str], new_project: NewProject
 ) -> None:
     project = new_project()
-    first = project.start("sweep", *GRID)
-    until(lambda: in_the_second_job(project), first)
+    first, pauses = paused_in_the_second_job(project, "sweep", *GRID)
     watching = project.start("sweep", "--watch")
     heir = project.start("sweep", *SWAPPED)
     assert heir.stderr is not None
@@ -186,8 +201,7 @@ def test_who_watches_a_sweep_sees_its_end_and_takes_it_over_when_its_command_is_
     assert "runs" in (seen_first := watching.stderr.readline()), seen_first
     workers = psutil.Process(first.pid).children(recursive=True)
     os.kill(heir.pid, signal.SIGSTOP)  # else it might resume the sweep before the other has seen that it stands still
-    os.kill(first.pid, signal.SIGKILL)
-    first.communicate()
+    kill(first, pauses)
     seen = waited(watching)
     os.kill(heir.pid, signal.SIGCONT)
     taken = waited(heir)
@@ -216,7 +230,7 @@ def test_watching_a_sweep_by_its_id_after_its_end_shows_the_table(undisturbed: t
 
 def test_with_another_sweeper_every_job_runs_and_that_is_said(new_project: NewProject) -> None:
     project = new_project()
-    grid = (*QUICK, "regime.epochs=1", "seed=0,1", "hydra/sweeper=basic", "hydra/launcher=basic")
+    grid = (*SHORT, "regime.epochs=1", "seed=0,1", "hydra/sweeper=basic", "hydra/launcher=basic")
     for sweeps in (1, 2):
         done = project.run("sweep", *grid)
         assert done.returncode == 0, done.stderr
@@ -227,7 +241,7 @@ def test_with_another_sweeper_every_job_runs_and_that_is_said(new_project: NewPr
 
 def test_jobs_keep_their_numbers_under_hydras_own_launcher(new_project: NewProject) -> None:
     project = new_project()
-    grid = (*QUICK, "regime.epochs=1", "seed=0,1,2", "hydra/launcher=basic", "optimizer.learning_rate=0.01")
+    grid = (*SHORT, "regime.epochs=1", "seed=0,1,2", "hydra/launcher=basic", "optimizer.learning_rate=0.01")
     assert project.run("sweep", *grid).returncode == 0
     runs = children(project)
     project.client().set_terminated(runs[1].run_id, "KILLED")
@@ -244,10 +258,7 @@ def test_a_shuffled_sweep_that_was_cut_off_goes_on_with_every_job_as_itself(
     undisturbed: tuple[Project, str], new_project: NewProject
 ) -> None:
     project, shuffled = new_project(), [word.replace("range(4)", "shuffle(range(4))") for word in GRID]
-    process = project.start("sweep", *shuffled)
-    until(lambda: in_the_second_job(project), process)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    kill(*paused_in_the_second_job(project, "sweep", *shuffled))
     done = project.run("sweep", *shuffled, "hydra.sweeper.max_batch_size=2")
     assert done.returncode == 0, done.stderr
     assert {run.name: run.parameters["seed"] for run in children(project)} == {f"seed={n}": str(n) for n in range(4)}

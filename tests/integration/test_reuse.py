@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from subprocess import CompletedProcess
@@ -15,7 +13,7 @@ from harness.records import RunRecord, RunState
 from harness.tracking.reading import read_runs, read_sweeps, sweep_runs
 from harness.tracking.store import open_store
 from tests.integration.conftest import SMALL, NewProject, Project
-from tests.integration.test_resume import children, in_the_second_job, until
+from tests.integration.test_resume import children, kill, paused_in_the_second_job
 
 pytestmark = pytest.mark.slow
 
@@ -153,12 +151,9 @@ def test_other_versions_and_resume_false_train_anew_and_delete_nothing(new_proje
 
 def test_a_run_that_was_cut_off_is_not_resumed_from_its_checkpoint_by_other_versions(new_project: NewProject) -> None:
     project = new_project()
-    grid = ("sweep", *QUICK, "regime.epochs=60", "seed=range(3)", "hydra.launcher.workers=1",
+    grid = ("sweep", *QUICK, "regime.epochs=5", "seed=range(3)", "hydra.launcher.workers=1",
             "tracking.checkpoint_seconds=0")  # fmt: skip
-    process = project.start(*grid)
-    until(lambda: in_the_second_job(project), process)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    kill(*paused_in_the_second_job(project, *grid))
     [done] = [run for run in children(project) if run.state is RunState.FINISHED]
     [cut] = [run for run in children(project) if run.state is not RunState.FINISHED]
     project.client().set_tag(cut.run_id, "harness.tensorflow", "2.0.0")
