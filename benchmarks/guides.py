@@ -67,7 +67,7 @@ GUIDES = (
     Guide("I", "Fashion-MNIST, 2,000 images, CNN of 32-64 and 128, Adam, batch 32", ("model=cnn", "optimizer=adam")),
 )
 FEW_IMAGES = {"I": 2_000}
-"""Convolutions are many times the arithmetic, and JAX's scan takes 50 times as long for them as `fit` on this many."""
+"""Convolutions are many times the arithmetic, and JAX's scan takes many times as long for them as `fit`."""
 
 
 def prepare(guide: Guide, folder: Path, quick: bool) -> dict[str, Any]:
