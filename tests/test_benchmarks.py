@@ -195,12 +195,12 @@ def test_what_children_compute_is_not_the_work_of_others() -> None:
     before, own = surroundings._own_seconds(), Others()
     spin = "import time\nwhile time.process_time() < 1: pass"
     subprocess.run([sys.executable, "-c", spin], check=True)
-    assert surroundings._own_seconds() - before >= 1
+    assert surroundings._own_seconds() - before > 0.9  # counted in ticks
     running = subprocess.Popen([sys.executable, "-c", f"{spin}\nprint(flush=True)\ninput()"],
                                stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip
     assert running.stdout is not None
     running.stdout.readline()
-    assert surroundings._own_seconds() - before >= 2
+    assert surroundings._own_seconds() - before > 1.8
     running.communicate(b"\n")
     assert 0 <= own.share() <= 1
 
