@@ -13,8 +13,8 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import TracebackType
 
 from harness.errors import StoreError
@@ -82,12 +82,14 @@ class Claims:
     """This process's claims on jobs of a sweep, made under the lease number `lease`. As a context manager it sends
     heartbeats, and gives the claims back at the end."""
 
-    def __init__(self, store: Store, parent_id: str, lease: int) -> None:
-        self.store, self.parent_id, self.lease = store, parent_id, lease
+    def __init__(self, store: Store, parent_id: str, lease: int, beats: bool = True) -> None:
+        """`beats`: send heartbeats; otherwise whoever has the lease sends them with its own (`beat`)."""
+        self.store, self.parent_id, self.lease, self._beats = store, parent_id, lease, beats
         self.owner = new_owner(parent_id)
         self.taken: set[int] = set()
         """The numbers of the jobs that this process has claimed."""
         self._own = Claim(0, self.owner, lease)
+        self._seen: RunRecord | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="claims", daemon=True)
 
@@ -102,16 +104,27 @@ class Claims:
     def parent(self) -> RunRecord:
         """The parent run as it is now. Raises `StoreError`."""
         [parent] = read_runs(self.store, run_ids=[self.parent_id], include_parents=True)
+        self._seen = parent
         return parent
 
+    def seen_parent(self) -> RunRecord:
+        """The parent run as it was read last: what it has recorded of its jobs does not change."""
+        return self._seen or self.parent()
+
+    def beat(self, text: str) -> dict[str, str]:
+        """The tag with the heartbeat `text`; empty as long as there is no claim."""
+        return {self._own.beat_tag: text} if self.taken else {}
+
     def __enter__(self) -> Claims:
-        self._thread.start()
+        if self._beats:
+            self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._over.set()
-        self._thread.join(BEAT_SECONDS)
-        if self.taken:
+        if self._beats:
+            self._thread.join(BEAT_SECONDS)
+        if self.taken and (self._beats or error is not None):  # else the lease says it with its own end
             self._tag(LEFT)
 
     def _beat(self) -> None:
@@ -121,7 +134,7 @@ class Claims:
 
     def _tag(self, beat: str) -> None:
         try:
-            tag_run(self.store, self.parent_id, {self._own.beat_tag: beat})
+            tag_run(self.store, self.parent_id, self.beat(beat))
         except StoreError as error:  # the store may come back; if it does not, the claims lapse
             log.info("no heartbeat: %s", error)
 
@@ -131,19 +144,20 @@ class ClaimedJobs:
 
     If no job is free while others are still training, it waits, in order to take over claims that lapse: as long as
     `waits` allows it, which gets the parent run as just read. `say` prints a message for the user. `retries`: how often
-    a failed job is tried again by its owner.
+    a failed job is tried again by its owner. `begun`: the numbers of jobs that had a run before this process began.
     """
 
     def __init__(
         self,
         claims: Claims,
         retries: int,
+        begun: Collection[int],
         waits: Callable[[RunRecord], bool],
         say: Callable[[str], None],
         jobs: Sequence[Job],
     ) -> None:
         self._claims, self._retries, self._waits, self._say = claims, retries, waits, say
-        self._free = list(jobs)
+        self._free, self._begun = list(jobs), begun
         self._elsewhere: dict[int, Job] = {}
         self._last: dict[int, Claim] = {}
         self._is_waiting = True
@@ -158,8 +172,8 @@ class ClaimedJobs:
                 if job is not None:
                     self._free.remove(job)
             if job is not None:
-                if self._take(job):
-                    return job
+                if (is_new := self._take(job)) is not None:
+                    return replace(job, is_new=is_new)
                 self._elsewhere[job.number] = job
             elif not self._elsewhere:
                 return None
@@ -174,20 +188,23 @@ class ClaimedJobs:
     def close(self) -> None:
         self._over.set()
 
-    def _take(self, job: Job) -> bool:
+    def _take(self, job: Job) -> bool | None:
+        """Claim a job: whether it is certainly the first try of it; None if another process was first."""
         last = self._last.get(job.number)
         try:
-            return self._claims.take(job.number, last.number if last is not None else 0)
+            if not self._claims.take(job.number, last.number if last is not None else 0):
+                return None
         except StoreError as error:  # the job needs the store as well: it says what is wrong, and is counted as failed
             log.warning("Job %d could not be claimed: %s", job.number, error)
-            return True
+            return False
+        return last is None and job.number not in self._begun
 
     def _look(self) -> None:
         """Find out from the store which jobs are free, which others train, and which have ended."""
         try:
             parent = self._claims.parent()
             last = last_claims(parent)
-            ended = one_a_job(sweep_runs(self._claims.store, self._claims.parent_id)) if last else {}
+            ended = one_a_job(sweep_runs(self._claims.store, self._claims.parent_id, parent)) if last else {}
         except StoreError as error:
             log.warning("The store could not be read for free jobs: %s", error)
             return

@@ -271,10 +271,12 @@ def _carry_out(
     """Train the jobs that are due and end the parent run; returns the sweep's runs."""
     for remark in plan.remarks():
         display.say(remark)
-    state = RunState.FAILED
+    state, ended = RunState.FAILED, None
     try:
-        with Claims(parent.store, parent.run_id, lease.number) as claims:
-            train(sweep, plan, plan.due(sweep.config.resume), parent, pool, claims, display, is_lost=lease.is_lost)
+        with Claims(parent.store, parent.run_id, lease.number, beats=False) as claims:
+            lease.beside = claims.beat
+            due = plan.due(sweep.config.resume)
+            ended = train(sweep, plan, due, parent, pool, claims, display, is_lost=lease.is_lost, looked=lease.look)
         state = RunState.FINISHED
     except KeyboardInterrupt:
         state = RunState.KILLED
@@ -286,7 +288,7 @@ def _carry_out(
                 "`harness sweep --watch` shows it."
             )
         with cached_reads(parent.store):  # all jobs have ended: their runs do not change any more
-            runs = finish_parent(parent, plan, state, report, display)
+            runs = finish_parent(parent, plan, state, report, display, ended)
     return runs
 
 
@@ -300,11 +302,13 @@ def train(
     display: SweepDisplay,
     waits: Callable[[RunRecord], bool] = lambda parent: True,
     is_lost: Callable[[], bool] = lambda: False,
-) -> None:
+    looked: Callable[[Mapping[str, str]], None] = lambda parameters: None,
+) -> list[RunRecord] | None:
     """Train the jobs that are `due` and that no other process has claimed, and record those that failed.
 
     `waits`: whether to wait for the jobs of others, see `ClaimedJobs`. `is_lost`: whether this process may no longer
-    write to the sweep.
+    write to the sweep; `looked` is told the parameters of the parent run as they are after the last job. Returns the
+    sweep's runs, if they are known to be final.
     """
     before = plan.runs
     jobs = plan.numbered(sweep.jobs)
@@ -312,13 +316,14 @@ def train(
         record = partial(record_failure, parent, jobs, sweep.config)
         pool.record = lambda number, failure: None if is_lost() else record(number, failure)
         if sweep.chooses_jobs:
-            pool.source_of = partial(ClaimedJobs, claims, sweep.config.retries, waits, display.say)
+            begun = {job.number for job in due.values() if job.run is not None}
+            pool.source_of = partial(ClaimedJobs, claims, sweep.config.retries, begun, waits, display.say)
         else:  # another sweeper needs to know what a job has come to
             pool.value_of = partial(_objective, parent.store, parent.run_id)
-    interrupted = False
+    interrupted, final = False, None
     with (
         display.live(parent.name, len(plan.jobs), before, len(due), len(plan.reused)),
-        watched(parent.store, parent.run_id, display.show),
+        watched(parent.store, claims.seen_parent, display.show) as last_look,
     ):
         try:
             if due:
@@ -330,15 +335,21 @@ def train(
             interrupted = True
             raise
         finally:
+            now = claims.parent()
+            looked(now.parameters)
             if not is_lost():
                 failures = pool.failures if pool is not None else None
                 if sweep.config.resume == "only_failed":
                     jobs = replace(jobs, jobs=())  # those without a run were not asked for
-                elsewhere = jobs_elsewhere(claims.parent(), claims.owner)
-                runs = sweep_runs(parent.store, parent.run_id)
-                runs = [run for run in runs if not (run.state is RunState.RUNNING and job_number(run) in elsewhere)]
+                elsewhere = jobs_elsewhere(now, claims.owner)
+                found = sweep_runs(parent.store, parent.run_id, now)
+                runs = [run for run in found if not (run.state is RunState.RUNNING and job_number(run) in elsewhere)]
                 end_runs(parent, runs, jobs, sweep.config, failures, interrupted)
                 _record_unopened(parent, runs, before, failures or {})
+                if not failures and not any(run.state is RunState.RUNNING for run in found):
+                    final = found
+                    last_look(found)
+    return final
 
 
 def _objective(store: Store, parent_id: str, number: int) -> Objective:

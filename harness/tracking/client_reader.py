@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -79,11 +80,14 @@ class ClientReader:
 
     def select(self, selection: Selection) -> list[RunRecord]:
         asked, known = selection.experiment_ids, self._store.remembered_experiments()
-        if known is not None and known.keys() >= {*(asked or ())}:
-            if selection.parent_id is not None or asked is not None:
-                return self._select(selection, known)
-            found = self._select(selection, known) if selection.run_ids is not None else []
-            if found and len(found) == len(selection.run_ids or ()):
+        if known is not None and (known.keys() >= {*(asked or ())} if asked is not None else selection.running):
+            return self._select(selection, known)
+        known = self._store.remembered_experiments(math.inf)  # of these runs, only the names of the experiments are new
+        if known is not None and asked is None and selection.parent_id is not None:
+            return self._select(selection, known)
+        if known is not None and asked is None and selection.run_ids is not None:
+            found = self._select(selection, known)
+            if len(found) == len(selection.run_ids):
                 return found  # else some may be of an experiment that is newer
         return self._select(selection, self.experiments())
 

@@ -34,6 +34,8 @@ from harness.tracking.store import Store
 
 _log = logging.getLogger(__name__)
 _CANDIDATES_SHOWN = 5
+_JUST_NOW = 2.0
+"""Seconds."""
 _MORE_ASKED = 50
 """If all of the newest runs belong to `harness compare --confirm`, so many times more are read."""
 
@@ -130,7 +132,7 @@ def read_runs(
         StoreError: see `open_reader`.
     """
     with open_reader(store) as reader:
-        experiments = None if experiment is None else (_experiment_id(reader, experiment),)
+        experiments = None if experiment is None else (_experiment_id(store, reader, experiment),)
         wanted = None if run_ids is None else tuple(dict.fromkeys(run_ids))
         runs = reader.select(Selection(experiments, parent_id, job, wanted))
     missing = set(wanted or ()) - {run.run_id for run in runs}
@@ -222,7 +224,7 @@ def runs_of_experiment(store: Store, experiment: str | None, selection: Selectio
     if store.is_missing:
         return []
     with open_reader(store) as reader:
-        known = reader.experiments()
+        known = _experiments(store, reader, experiment)
         wanted = tuple(identity for identity, name in known.items() if experiment in (None, name))
         return reader.select(replace(selection, experiment_ids=wanted)) if wanted else []
 
@@ -274,8 +276,16 @@ def _listed(runs: Sequence[RunRecord]) -> str:
     return "\n".join(lines)
 
 
-def _experiment_id(reader: Reader, wanted: str) -> str:
-    experiments = reader.experiments()
+def _experiments(store: Store, reader: Reader, wanted: str | None) -> dict[str, str]:
+    """The names of the experiments by id: as read just now, or a moment ago if the one that is `wanted` was there."""
+    known = store.remembered_experiments()
+    if known is None or (wanted not in known.values() and store.remembered_experiments(_JUST_NOW) is None):
+        return reader.experiments()
+    return dict(known)
+
+
+def _experiment_id(store: Store, reader: Reader, wanted: str) -> str:
+    experiments = _experiments(store, reader, wanted)
     for identity, name in experiments.items():
         if name == wanted:
             return identity

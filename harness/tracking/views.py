@@ -11,6 +11,7 @@ import json
 import logging
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 TAG = "mlflow.sharedViewState."
 OWN = "harness-"
 OF_SWEEP = f"{OWN}sweep-"
+WRITES = 8
+"""Requests to a server at once."""
 MOST_SWEEPS = 20
 """The page holds forty views of an experiment. Only those of the latest sweeps are kept, so that users can add some."""
 
@@ -91,8 +94,10 @@ def write_views(store: Store, experiment_id: str, views: Sequence[View], labels:
     surplus = set(of_sweeps[MOST_SWEEPS:])
     if changed or surplus or labels:
         with store.connected() as client:  # importing MLflow takes seconds: only if there is something to write
-            for run_id, tags in (labels or {}).items():
-                tag_run(store, run_id, tags)
+            with ThreadPoolExecutor(1 if store.is_local else WRITES) as pool:  # a server takes a request for each run
+                writing = [pool.submit(tag_run, store, run_id, tags) for run_id, tags in (labels or {}).items()]
+            for written in writing:
+                written.result()
             for key, value in changed.items():
                 retry_insert(partial(client.set_experiment_tag, experiment_id, key, value))
             for key in surplus & own.keys():
