@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import claims, comparing, engines, epochs, grid, parts, planning, scaling, single
+from benchmarks import claims, comparing, engines, epochs, grid, parts, planning, scaling, server, single
 from benchmarks.guides import GUIDES
 from benchmarks.page import page
 from benchmarks.picture import draw
@@ -16,7 +16,7 @@ from benchmarks.surroundings import Places
 from harness.errors import HarnessError
 from harness.paths import write_text
 
-BENCHMARKS = ("claims", "comparing", "engines", "epochs", "grid", "parts", "planning", "scaling", "single")
+BENCHMARKS = ("claims", "comparing", "engines", "epochs", "grid", "parts", "planning", "scaling", "server", "single")
 TRIALS = ROOT / "outputs" / "benchmarks"
 
 
@@ -32,6 +32,7 @@ def main() -> int:
         "parts": lambda: parts.measure(places, request.quick, request.rounds),
         "planning": lambda: planning.measure(places, request.quick),
         "scaling": lambda: scaling.measure(places, request.quick),
+        "server": lambda: server.measure(places, request.quick, request.rounds),
         "single": lambda: single.measure(places, request.quick, request.rounds),
     }
     chosen = BENCHMARKS if "all" in request.benchmarks else [name for name in BENCHMARKS if name in request.benchmarks]
@@ -83,7 +84,9 @@ def _parser() -> argparse.ArgumentParser:
         choices=[guide.letter for guide in GUIDES],
         help="measure the epochs of these guides only, and keep what there is of the others",
     )
-    parser.add_argument("--rounds", type=int, help="rounds of epochs, parts, single and comparing (7, 8, 5 and 5)")
+    parser.add_argument(
+        "--rounds", type=int, help="rounds of epochs, parts, server, single and comparing (7, 8, 12, 5 and 5)"
+    )
     parser.add_argument(
         "--runs",
         type=int,

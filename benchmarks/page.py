@@ -25,7 +25,8 @@ make bench ARGS=grid                    # one part again
 make bench ARGS="all --quick"           # try everything in minutes, and leave this page alone
 ```
 
-The parts are `claims`, `comparing`, `engines`, `epochs`, `grid`, `parts`, `planning`, `scaling` and `single`.
+The parts are `claims`, `comparing`, `engines`, `epochs`, `grid`, `parts`, `planning`, `scaling`, `server` and
+`single`.
 Contenders take turns in rounds, each in its own processes. Seconds are medians, with the smallest and the largest
 beside them. A ratio is always between times of one benchmark. Each contender is checked: it must reach a training
 accuracy, or its runs must be in its store."""
@@ -212,6 +213,29 @@ def _claims(result: Result) -> Iterator[str]:
     yield table(("jobs", "a claim", "a look"), lines)
 
 
+def _server(result: Result) -> Iterator[str]:
+    yield "## A tracking server"
+    runs = {name: [statistics.median(one[key] for one in each) for key in ("seconds", "processor")]
+            for name, each in result["runs"].items()}  # fmt: skip
+    yield (
+        "[A server](server.md) on this machine, which shares its cores. Warm runs of one process with three figures, "
+        "on the server and on a SQLite file in turns: medians, on the clock and of the run's own processor time."
+    )
+    labels = {"file": "a SQLite file", "server": "the server"}
+    lines = [(labels[name], *(f"{value:.2f}" for value in runs[name])) for name in labels]
+    more = [f"{there - here:+.2f}" for there, here in zip(runs["server"], runs["file"], strict=True)]
+    yield table(("a warm run on", "seconds", "processor seconds"), [*lines, ("**more on the server**", *more)])
+    yield (
+        f"`harness compare` of finished runs of {result['epochs']} epochs, whole commands: the first time, and again "
+        "with what the machine has kept (the smallest of three), on the clock and of the command's own processor time."
+    )
+    lines = [
+        (f"{int(size):,}", *(f"{found[key]:.1f}" for key in ("first", "first_processor", "again", "again_processor")))
+        for size, found in result["compared"].items()
+    ]
+    yield table(("runs", "first, seconds", "processor", "again, seconds", "processor"), lines)
+
+
 def _run_parts(result: Result) -> Iterator[str]:
     yield "## What a run costs besides training"
     yield (
@@ -257,6 +281,7 @@ SECTIONS = {
     "comparing": _comparing,
     "planning": _planning,
     "claims": _claims,
+    "server": _server,
 }
 
 

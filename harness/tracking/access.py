@@ -134,14 +134,14 @@ def bound_answers() -> None:
 
     def bounded_session(*arguments: Any, **options: Any) -> Any:
         session = usual(*arguments, **options)
-        session.hooks["response"] = [_bound]
+        session.hooks["response"] = [bound]
         outages.tell_retries(session)
         return session
 
     request_utils._get_request_session = bounded_session
 
 
-def _bound(response: Any, stream: bool = False, **_: Any) -> None:
+def bound(response: Any, stream: bool = False, **_: Any) -> None:
     """A hook that `requests` calls when a response begins; it then reads the body through `iter_content`."""
     outages.answered(response.url, response.status_code)
     most, seconds = (MOST_DOWNLOADED, DOWNLOAD_SECONDS) if stream else (MOST_ANSWERED, ANSWER_SECONDS)

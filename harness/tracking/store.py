@@ -151,6 +151,10 @@ class Store:
         """
         if self.database is not None or self._answered:
             return
+        if self.is_server:
+            access.await_answer(self._ask_plainly, self.shown)
+            if self._answered:
+                return
         import mlflow  # noqa: F401 - takes seconds, which must not count as waiting for the store
 
         def ask() -> None:
@@ -158,9 +162,7 @@ class Store:
                 self._has_tables()
                 return
             with self.connected() as client:
-                found = client.search_experiments(max_results=EXPERIMENTS_ASKED)
-            if not found.token:
-                self.remember_experiments({one.experiment_id: bounded(one.name) for one in found})
+                client.search_experiments(max_results=1)
 
         def ask_patiently() -> None:
             try:
@@ -174,6 +176,22 @@ class Store:
 
         access.await_answer(ask_patiently, self.shown)
         self._answered = True
+
+    def _ask_plainly(self) -> None:
+        """The first request to a server, without the import of MLflow, which then finds out what is wrong."""
+        from harness.tracking.server_requests import ask_plainly
+
+        asked = {"max_results": EXPERIMENTS_ASKED, "view_type": "ACTIVE_ONLY"}
+        found = ask_plainly(self, "/api/2.0/mlflow/experiments/search", json=asked)
+        try:
+            if found is None or not found["experiments"]:
+                return
+            names = {str(one["experiment_id"]): bounded(str(one["name"])) for one in found["experiments"]}
+        except (LookupError, TypeError):
+            return
+        self._answered = True
+        if not found.get("next_page_token"):
+            self.remember_experiments(names)
 
     def check_tables(self) -> None:
         """Before a database that is no file is read: MLflow would make or migrate tables that are missing.
