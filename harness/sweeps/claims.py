@@ -9,6 +9,7 @@ and resumes the job's run.
 from __future__ import annotations
 
 import logging
+import math
 import random
 import re
 import threading
@@ -21,10 +22,10 @@ from harness.errors import StoreError
 from harness.machine import is_gone, is_here, is_hidden, process_in_words
 from harness.records import RunRecord, RunState
 from harness.sweeps.contract import Choose
-from harness.sweeps.owners import BEAT_SECONDS, StillnessWatch, left_behind, new_owner, process_of
+from harness.sweeps.owners import BEAT_SECONDS, StillnessWatch, jittered, left_behind, new_owner, process_of
 from harness.sweeps.plan import one_a_job
 from harness.sweeps.worker import Job
-from harness.tracking.reading import read_runs, sweep_runs
+from harness.tracking.reading import SweepReader, read_runs
 from harness.tracking.shared_writes import tag_run, write_once
 from harness.tracking.store import Store
 
@@ -35,8 +36,10 @@ BEAT_TAG = "harness.heartbeat."
 """With the owner's salt: the heartbeat of all its claims."""
 LEFT = "left"
 """The heartbeat of an owner that trains no more jobs of the sweep."""
-LOOK_SECONDS = 2.0
-"""About how often a process that waits for others reads the store."""
+LOOK_SECONDS, STALE_SECONDS = 2.0, 1.0
+"""About how often a process that waits for others reads the store; and how old what it knows may be when it claims."""
+LOOKS_A_SECOND = 10.0
+"""So often do all machines that joined a sweep look at it together."""
 
 
 @dataclass(frozen=True)
@@ -82,14 +85,16 @@ class Claims:
     """This process's claims on jobs of a sweep, made under the lease number `lease`. As a context manager it sends
     heartbeats, and gives the claims back at the end."""
 
-    def __init__(self, store: Store, parent_id: str, lease: int, beats: bool = True) -> None:
-        """`beats`: send heartbeats; otherwise whoever has the lease sends them with its own (`beat`)."""
-        self.store, self.parent_id, self.lease, self._beats = store, parent_id, lease, beats
+    def __init__(self, store: Store, parent_id: str, lease: int, joined: bool = True) -> None:
+        """`joined`: the sweep is that of another command. Otherwise the lease sends the heartbeats (`beat`)."""
+        self.store, self.parent_id, self.lease, self.joined = store, parent_id, lease, joined
         self.owner = new_owner(parent_id)
         self.taken: set[int] = set()
         """The numbers of the jobs that this process has claimed."""
         self._own = Claim(0, self.owner, lease)
         self._seen: RunRecord | None = None
+        self.owners = 1
+        """How many processes had claimed jobs at the last look."""
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="claims", daemon=True)
 
@@ -105,30 +110,37 @@ class Claims:
         """The parent run as it is now. Raises `StoreError`."""
         [parent] = read_runs(self.store, run_ids=[self.parent_id], include_parents=True)
         self._seen = parent
+        self.owners = max(1, len(set(claim_owners(parent))))
         return parent
 
     def seen_parent(self) -> RunRecord:
         """The parent run as it was read last: what it has recorded of its jobs does not change."""
         return self._seen or self.parent()
 
+    @property
+    def least_pause(self) -> float:
+        """The seconds between two looks at the sweep, so that many machines do not keep the server busy. The sweep's
+        own command looks as often as it likes."""
+        return self.owners / LOOKS_A_SECOND if self.joined else 0.0
+
     def beat(self, text: str) -> dict[str, str]:
         """The tag with the heartbeat `text`; empty as long as there is no claim."""
         return {self._own.beat_tag: text} if self.taken else {}
 
     def __enter__(self) -> Claims:
-        if self._beats:
+        if self.joined:
             self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._over.set()
-        if self._beats:
+        if self.joined:
             self._thread.join(BEAT_SECONDS)
-        if self.taken and (self._beats or error is not None):  # else the lease says it with its own end
+        if self.taken and (self.joined or error is not None):  # else the lease says it with its own end
             self._tag(LEFT)
 
     def _beat(self) -> None:
-        while not self._over.wait(BEAT_SECONDS * random.uniform(0.8, 1.2)):  # many owners do not beat in step
+        while not self._over.wait(jittered(BEAT_SECONDS)):
             if self.taken:
                 self._tag(f"{time.time():.1f}")
 
@@ -158,6 +170,9 @@ class ClaimedJobs:
     ) -> None:
         self._claims, self._retries, self._waits, self._say = claims, retries, waits, say
         self._free, self._begun = list(jobs), begun
+        if claims.joined:
+            random.shuffle(self._free)  # else all machines would try to claim the same job
+        self._reader, self._looked_at = SweepReader(claims.store), -math.inf
         self._elsewhere: dict[int, Job] = {}
         self._last: dict[int, Claim] = {}
         self._is_waiting = True
@@ -167,6 +182,9 @@ class ClaimedJobs:
 
     def next(self, choose: Choose) -> Job | None:
         while not self._over.is_set():
+            with self._looking:
+                if self._claims.owners > 1 and time.monotonic() - self._looked_at > STALE_SECONDS:
+                    self._look_at_claims()
             with self._choosing:
                 job = choose(self._free) if self._free else None
                 if job is not None:
@@ -182,7 +200,7 @@ class ClaimedJobs:
             if not self._free:
                 if not self._elsewhere or not self._is_waiting:
                     return None
-                self._over.wait(LOOK_SECONDS * random.uniform(0.5, 1.5))
+                self._over.wait(max(LOOK_SECONDS, self._claims.least_pause) * random.uniform(0.5, 1.5))
         return None
 
     def close(self) -> None:
@@ -199,15 +217,29 @@ class ClaimedJobs:
             return False
         return last is None and job.number not in self._begun
 
+    def _look_at_claims(self) -> None:
+        """Find out which of the free jobs others have claimed since the last look: one request."""
+        try:
+            last = last_claims(self._claims.parent())
+        except StoreError as error:
+            log.info("claims could not be read: %s", error)
+            return
+        self._looked_at = time.monotonic()
+        with self._choosing:
+            for job in [job for job in self._free if last.get(job.number) != self._last.get(job.number)]:
+                self._free.remove(job)
+                self._elsewhere[job.number] = job
+
     def _look(self) -> None:
         """Find out from the store which jobs are free, which others train, and which have ended."""
         try:
             parent = self._claims.parent()
             last = last_claims(parent)
-            ended = one_a_job(sweep_runs(self._claims.store, self._claims.parent_id, parent)) if last else {}
+            ended = one_a_job(self._reader.runs(parent)) if last else {}
         except StoreError as error:
             log.warning("The store could not be read for free jobs: %s", error)
             return
+        self._looked_at = time.monotonic()
         self._is_waiting = self._waits(parent)
         lapsed = {
             job

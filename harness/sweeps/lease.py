@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import _thread
 import logging
-import random
 import re
 import threading
 import time
@@ -25,7 +24,7 @@ from harness.errors import StoreError
 from harness.machine import is_gone, is_here, is_hidden, process_in_words, seconds_elapsed
 from harness.records import RunRecord, RunState
 from harness.sweeps.claims import LEFT, claim_owners
-from harness.sweeps.owners import BEAT_SECONDS, EXPIRY_SECONDS, left_behind, new_owner, outlast, process_of
+from harness.sweeps.owners import BEAT_SECONDS, EXPIRY_SECONDS, jittered, left_behind, new_owner, outlast, process_of
 from harness.sweeps.plan import SweepPlan, earlier_sweeps, resumable_sweeps, same_sweeps
 from harness.tracking.reading import read_sweeps, select_runs
 from harness.tracking.selection import JOB_TAG, PROCESS_TAG, Selection, is_sweep
@@ -145,7 +144,7 @@ class Lease:
             tag_run(self._store, self._parent_id, {RELEASED_TAG: str(self.number), **self.beside(LEFT)})
 
     def _beat(self) -> None:
-        while not self._over.wait(BEAT_SECONDS * random.uniform(0.8, 1.2)):
+        while not self._over.wait(jittered(BEAT_SECONDS)):
             try:
                 if self.is_lost():
                     _thread.interrupt_main()

@@ -273,7 +273,7 @@ def _carry_out(
         display.say(remark)
     state, ended = RunState.FAILED, None
     try:
-        with Claims(parent.store, parent.run_id, lease.number, beats=False) as claims:
+        with Claims(parent.store, parent.run_id, lease.number, joined=False) as claims:
             lease.beside = claims.beat
             due = plan.due(sweep.config.resume)
             ended = train(sweep, plan, due, parent, pool, claims, display, is_lost=lease.is_lost, looked=lease.look)
@@ -323,7 +323,7 @@ def train(
     interrupted, final = False, None
     with (
         display.live(parent.name, len(plan.jobs), before, len(due), len(plan.reused)),
-        watched(parent.store, claims.seen_parent, display.show) as last_look,
+        watched(parent.store, claims.seen_parent, display.show, lambda: claims.least_pause) as last_look,
     ):
         try:
             if due:

@@ -57,6 +57,9 @@ MOST_ANSWERED, MOST_DOWNLOADED = 2**28, 2**32
 ANSWER_SECONDS, DOWNLOAD_SECONDS = 120.0, 3600.0
 """Seconds that each may take from the first byte to the last; MLflow only limits the time between two bytes."""
 
+LONGEST_REASON = 2000
+"""Characters of an error: a server quotes what it was asked, which may be long."""
+
 _VERSION = re.compile(r"\d+\.\d+")
 
 
@@ -118,6 +121,7 @@ def explained(shown: str, server: bool, experiment: str | None = None) -> Iterat
         said = error if cause is None else cause.orig  # without the SQL
         told = in_words(error, experiment) if server else None
         reason = shown_uri(" ".join((told or str(said)).split())).rstrip(".")
+        reason = reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]} ..."
         raise StoreError(
             f"The tracking store {shown} cannot be used: {reason}.\nThe store is set by tracking.uri, else by "
             "MLFLOW_TRACKING_URI, else it is mlflow.db in the project's root."

@@ -41,10 +41,12 @@ DAY = 86_400.0
 
 
 class FinishedRuns:
-    """The finished runs of a store that this machine has. `refresh`: use none of them, but keep what is read now."""
+    """The finished runs of a store that this machine has. `refresh`: use none of them, but keep what is read now.
+    `is_short`: only those that this object has seen, for a sweep that is watched; no file is used, and it is not asked
+    whether they still exist."""
 
-    def __init__(self, store: Store, refresh: bool = False) -> None:
-        self._store, self._refresh = store, refresh
+    def __init__(self, store: Store, refresh: bool = False, is_short: bool = False) -> None:
+        self._store, self._refresh, self.is_short = store, refresh, is_short
         self._known: dict[str, dict[str, tuple[RunRecord, float]]] = {}
 
     def load(self, experiment_ids: Iterable[str], names: Mapping[str, str]) -> dict[str, RunRecord]:
@@ -52,7 +54,8 @@ class FinishedRuns:
         found: dict[str, RunRecord] = {}
         for identity in experiment_ids:
             if identity not in self._known:
-                self._known[identity] = {} if self._refresh else _read(file_of(self._store, identity), identity)
+                new = self._refresh or self.is_short
+                self._known[identity] = {} if new else _read(file_of(self._store, identity), identity)
             for run_id, (run, _) in self._known[identity].items():
                 found[run_id] = replace(run, experiment=names.get(identity, ""))
         if found:
@@ -76,7 +79,7 @@ class FinishedRuns:
             for run_id in runs.keys() & gone:
                 del runs[run_id]
                 changed.add(identity)
-        for identity in changed:
+        for identity in () if self.is_short else changed:
             _write(file_of(self._store, identity), identity, list(self._known[identity].values()))
 
 

@@ -184,6 +184,22 @@ def sweep_runs(store: Store, parent_id: str, parent: RunRecord | None = None) ->
     return in_order([run for run in (*own, *numbered) if not is_sweep(run)])
 
 
+class SweepReader:
+    """Reads the runs of a sweep again and again, as `sweep_runs`; a server is asked for a finished run only once."""
+
+    def __init__(self, store: Store) -> None:
+        self._store, self._finished = store, None
+        if store.is_server:
+            from harness.tracking.finished_runs import FinishedRuns
+
+            self._finished = FinishedRuns(store, is_short=True)
+
+    def runs(self, parent: RunRecord) -> list[RunRecord]:
+        """The runs of the sweep `parent`. Raises `StoreError`."""
+        with cached_reads(self._store, self._finished):
+            return sweep_runs(self._store, parent.run_id, parent)
+
+
 def runs_of_fingerprints(store: Store, experiment: str, fingerprints: Collection[str]) -> list[RunRecord]:
     """The runs of an experiment with one of the fingerprints, without those of `harness reproduce`, as by
     `runs_of_experiment`."""

@@ -24,6 +24,8 @@ _API = "/api/2.0/mlflow"
 _PAGE, _PAGES = 1000, 10_000
 _FIRST = 200
 """Runs of the first page. If there are more, the others are asked for in parallel, by the beginning of their ids."""
+_FEW = 500
+"""So many runs that this machine has are named in a single request."""
 _AT_ONCE = 8
 """Requests at the same time."""
 _IDS = 1000
@@ -127,30 +129,26 @@ class ServerReader:
         if selection.parent_id is not None:
             kept = {run_id: run for run_id, run in kept.items() if run.parent_id == selection.parent_id}
         new: list[FoundRun] = []
-        if len(kept) < _FIRST:
-            new, more = self._page(wanted, text, _FIRST, {})
+        if len(kept) <= _FEW:
+            new, more = self._page(wanted, _but(text, kept), _FIRST, {})
             if not more:
-                return records(new, experiments)
+                every = self._few(wanted, kept, records(new, experiments))
+                return self._every(wanted, text, selection, experiments) if every is None else every
         ended = {run.run_id for run in new if run.status == RunState.FINISHED}
         kept = {run_id: run for run_id, run in kept.items() if run_id not in ended}
-        width = 1 if len(kept) < _IDS * len(_DIGITS) else 2
-        parts = _DIGITS if width == 1 else [one + other for one in _DIGITS for other in _DIGITS]
-        of_part: dict[str, list[str]] = {part: [] for part in parts}
-        for run_id in kept:
-            of_part.setdefault(run_id[:width], []).append(run_id)
-        not_asked: dict[str, list[str]] = {part: [] for part in parts}
-        for run_id in ended:
-            not_asked.setdefault(run_id[:width], []).append(run_id)
+        if any(run.run_id[:1] not in _DIGITS for run in new):  # ids of another kind of server
+            return records(self._search(wanted, text), experiments)
+        parts = [part for digit in _DIGITS for part in _split(digit, [*kept], [*ended])]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             trusted = pool.submit(self._counts_pages, wanted, next(iter(kept), None))
-            tasks = [pool.submit(self._part, wanted, text, part, of_part[part], not_asked[part]) for part in of_part]
+            tasks = [pool.submit(self._part, wanted, text, *part) for part in parts]
             alive, others = set[str](), list[FoundRun]()
             for task in tasks:
-                there, found = task.result()
+                there, more_of_part = task.result()
                 alive.update(there)
-                others += found
+                others += more_of_part
             if not trusted.result():
-                again = [pool.submit(self._part, wanted, text, part, [], not_asked[part]) for part in of_part]
+                again = [pool.submit(self._part, wanted, text, part, [], done) for part, _, done in parts]
                 alive, others = set(), [run for task in again for run in task.result()[1]]
         by_id = {run.run_id: run for run in (*new, *others)}  # a run that ended meanwhile was read twice
         read = records(by_id.values(), experiments)
@@ -158,18 +156,27 @@ class ServerReader:
             self._kept.save(read, kept.keys() - alive)
         return in_order([*read, *(run for run_id, run in kept.items() if run_id in alive and run_id not in by_id)])
 
+    def _few(self, wanted: list[str], kept: dict[str, RunRecord], new: list[RunRecord]) -> list[RunRecord] | None:
+        """All runs, where those that this machine did not have fit into a page; None if some that it has are gone:
+        these are forgotten."""
+        if self._kept is None:
+            return new
+        gone = set[str]()
+        if kept and not self._kept.is_short:
+            trusted = self._counts_pages(wanted, next(iter(kept)))
+            gone = kept.keys() - (self._alive(wanted, list(kept)) if trusted else set())
+        if kept or self._kept.is_short:
+            self._kept.save(new, gone)
+        return None if gone else in_order([*new, *kept.values()])
+
     def _part(
         self, wanted: list[str], text: str, part: str, kept: list[str], ended: list[str]
     ) -> tuple[set[str], list[FoundRun]]:
         """Of the runs whose ids begin with `part`: those in `kept` that the store still has, and what it has besides
         these and those that have `ended`."""
-        alive = set[str]()
-        for start in range(0, len(kept), _IDS):
-            alive |= self._alive(wanted, kept[start : start + _IDS])
-        conditions = [*([text] if text else []), f"attributes.run_id LIKE '{part}%'"]
-        if others := [*alive, *ended]:
-            conditions.append(f"attributes.run_id NOT IN ({_listed(others)})")
-        return alive, self._search(wanted, " AND ".join(conditions))
+        alive = self._alive(wanted, kept) if kept else set[str]()
+        of_part = " AND ".join([*([text] if text else []), f"attributes.run_id LIKE '{part}%'"])
+        return alive, self._search(wanted, _but(of_part, [*alive, *ended]))
 
     def _alive(self, wanted: list[str], run_ids: list[str]) -> set[str]:
         """Those of the runs that are in the store and not deleted. Of many, it is asked for the last: it is there only
@@ -238,6 +245,21 @@ class ServerReader:
 def _after(count: int) -> str:
     """MLflow's token for what follows the first `count` runs."""
     return b64encode(json.dumps({"offset": count}).encode()).decode()
+
+
+def _split(part: str, kept: list[str], ended: list[str]) -> list[tuple[str, list[str], list[str]]]:
+    """Parts of the runs whose ids begin with `part`, each small enough for a request, with those of `kept` and `ended`
+    that are in it."""
+    kept, ended = ([run_id for run_id in ids if run_id.startswith(part)] for ids in (kept, ended))
+    if len(kept) + len(ended) <= _IDS:
+        return [(part, kept, ended)]
+    return [smaller for digit in _DIGITS for smaller in _split(part + digit, kept, ended)]
+
+
+def _but(text: str, run_ids: Collection[str]) -> str:
+    """The filter `text` without these runs."""
+    conditions = [text] if text else []
+    return " AND ".join([*conditions, *([f"attributes.run_id NOT IN ({_listed(run_ids)})"] if run_ids else [])])
 
 
 def _listed(run_ids: Collection[str]) -> str:

@@ -129,7 +129,7 @@ def _work(search: SearchRequest, parent: RunRecord | None, over: int, display: S
             trials = trials_of(search, record_of(search, parent_id))
             state = RunState.FAILED
             try:
-                with Claims(store, parent_id, lease.number, beats=False) as claims:
+                with Claims(store, parent_id, lease.number, joined=False) as claims:
                     lease.beside = claims.beat
                     train_trials(search, trials, writer, pool, claims, display, is_lost=lease.is_lost)
                 state = RunState.FINISHED
@@ -208,7 +208,7 @@ def train_trials(
     interrupted = False
     with (
         display.live(parent.name, total, done, total - len(done)),
-        watched(parent.store, claims.seen_parent, display.show),
+        watched(parent.store, claims.seen_parent, display.show, lambda: claims.least_pause),
     ):
         try:
             (tie,) = as_written([f"{PARENT_SETTING}={parent.run_id}"])
