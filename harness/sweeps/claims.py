@@ -123,6 +123,11 @@ class Claims:
         own command looks as often as it likes."""
         return self.owners / LOOKS_A_SECOND if self.joined else 0.0
 
+    def announce(self) -> None:
+        """Say that this process takes part, before its workers start. Raises `StoreError` if it may not: the server
+        does not let the user write."""
+        tag_run(self.store, self.parent_id, {self._own.beat_tag: f"{time.time():.1f}"})
+
     def beat(self, text: str) -> dict[str, str]:
         """The tag with the heartbeat `text`; empty as long as there is no claim."""
         return {self._own.beat_tag: text} if self.taken else {}

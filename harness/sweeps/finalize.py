@@ -38,6 +38,7 @@ from harness.tracking.selection import (
 )
 from harness.tracking.spool import trained_runs
 from harness.tracking.store import Store
+from harness.tracking.views import run_page
 from harness.tracking.writing import RunIdentity, RunWriter
 
 log = logging.getLogger(__name__)
@@ -112,7 +113,9 @@ def print_locations(store: Store, parent_id: str, display: SweepDisplay) -> None
     """Print the path of the sweep's report, if there is one."""
     [parent] = read_runs(store, run_ids=[parent_id], include_parents=True)
     folder = local_path(parent.artifacts)
-    if folder is None:
+    if store.is_server:
+        display.say(f"Report: {store.shown}{run_page(parent.experiment_id, parent_id)}/artifacts/{REPORT}")
+    elif folder is None:
         display.say(f"Report: {shown_uri(parent.artifacts)}/{REPORT}")
     elif (page := folder / REPORT).is_file():
         display.say(f"Report: {page}")

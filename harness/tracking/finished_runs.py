@@ -58,11 +58,13 @@ class FinishedRuns:
                 self._known[identity] = {} if new else _read(file_of(self._store, identity), identity)
             for run_id, (run, _) in self._known[identity].items():
                 found[run_id] = replace(run, experiment=names.get(identity, ""))
-        if found:
-            oldest = min(read for runs in self._known.values() for _, read in runs.values())
-            _log.info("%d finished runs come from this machine's cache", len(found))
-            self.told = f"{len(found):,} of the runs are finished and were read {_ago(time.time() - oldest)}"
         return found
+
+    def tell(self, used: Collection[str]) -> None:
+        """Say of the runs that were `used` how old they are (`told`)."""
+        times = [read for runs in self._known.values() for run_id, (_, read) in runs.items() if run_id in used]
+        if times and not self.is_short:
+            self.told = f"{len(times):,} of the runs are finished and were read {_ago(time.time() - min(times))}"
 
     told = ""
     """In words, what came from this machine; empty if nothing did."""

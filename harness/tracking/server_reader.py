@@ -153,6 +153,7 @@ class ServerReader:
         by_id = {run.run_id: run for run in (*new, *others)}  # a run that ended meanwhile was read twice
         read = records(by_id.values(), experiments)
         if self._kept is not None:
+            self._kept.tell(alive)
             self._kept.save(read, kept.keys() - alive)
         return in_order([*read, *(run for run_id, run in kept.items() if run_id in alive and run_id not in by_id)])
 
@@ -165,6 +166,7 @@ class ServerReader:
         if kept and not self._kept.is_short:
             trusted = self._counts_pages(wanted, next(iter(kept)))
             gone = kept.keys() - (self._alive(wanted, list(kept)) if trusted else set())
+        self._kept.tell(kept.keys() - gone)
         if kept or self._kept.is_short:
             self._kept.save(new, gone)
         return None if gone else in_order([*new, *kept.values()])

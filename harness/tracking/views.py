@@ -58,6 +58,11 @@ def view_page(experiment_id: str, key: str) -> str:
     return f"/#/experiments/{experiment_id}/runs?{query}"
 
 
+def run_page(experiment_id: str, run_id: str) -> str:
+    """The path of a run in the UI (after the host)."""
+    return f"/#/experiments/{experiment_id}/runs/{run_id}"
+
+
 def named_view(view: View) -> str:
     """The tag's value: JSON with the name and the compressed state. Equal views give equal text."""
     text = json.dumps(view.state, separators=(",", ":"), ensure_ascii=False)

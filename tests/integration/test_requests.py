@@ -34,6 +34,7 @@ def test_a_run_on_a_server_makes_few_requests_and_has_all_of_its_results(empty: 
     with mlflow_server(tmp_path) as uri:
         before = len(requests(tmp_path / "server.log"))
         words = ("regime.epochs=3", "seed=0,1,2", "hydra.launcher.workers=1", "figures=none", "tracking.diff=false")
+        words += ("tracking.upload_seconds=1000",)  # on a slow machine the first run would send a checkpoint
         done = empty.run("sweep", *SMALL, *words, f"tracking.uri={uri}", "tracking.experiment=counted")
         assert done.returncode == 0, done.stderr
         assert "Downloading" not in done.stderr
