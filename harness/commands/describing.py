@@ -75,6 +75,11 @@ class Description:
     brightest: tuple[int, float] | None = None
     pixel_scale: FloatArray | None = None
 
+    @property
+    def examples(self) -> str:
+        """What its examples are called: `images`, or `rows` of a dataset of vectors."""
+        return "images" if len(self.arrays[0].shape) > 2 else "rows"
+
     def as_json(self) -> dict[str, Any]:
         """The same for `json.dumps`, without the scale."""
         return {key: value for key, value in asdict(self).items() if key != "pixel_scale"}
@@ -156,11 +161,11 @@ def description_lines(description: Description) -> list[str]:
         f"First training labels: {_words(description.first_labels)}",
         f"First training label {first} as one-hot: {one_hot}",
         *(
-            f"Values of {'training' if split == 'train' else split} images: {each.least:.6g} to {each.greatest:.6g}, "
-            f"{each.mean:.6g} on average"
+            f"Values of {'training' if split == 'train' else split} {description.examples}: {each.least:.6g} to "
+            f"{each.greatest:.6g}, {each.mean:.6g} on average"
             for split, each in description.values.items()
         ),
-        *_duplicate_lines(description.duplicates),
+        *_duplicate_lines(description.duplicates, description.examples),
     ]
     if description.background is not None and description.brightest is not None:
         lines += [
@@ -193,10 +198,11 @@ def _class_lines(description: Description) -> list[str]:
     )
     return [
         f"{len(names):,} classes: {', '.join(names[:5])} ... {', '.join(names[-2:])}",
-        f"Training images of a class: {train[order[0]]:,} to {train[order[-1]]:,}, median {np.median(train):,.0f}",
+        f"Training {description.examples} of a class: {train[order[0]]:,} to {train[order[-1]]:,}, "
+        f"median {np.median(train):,.0f}",
         f"  fewest: {few}",
         f"  most: {many}",
-        f"Test images of a class: {min(test):,} to {max(test):,}, median {np.median(test):,.0f}; "
+        f"Test {description.examples} of a class: {min(test):,} to {max(test):,}, median {np.median(test):,.0f}; "
         f"{test.count(0):,} classes have none",
     ]
 
@@ -206,13 +212,14 @@ def _class_table(description: Description) -> list[str]:
         return []
     counts = zip(description.classes, description.counts["train"], description.counts["test"], strict=True)
     cells = [(name, f"{train:,}", f"{test:,}") for name, train, test in counts]
-    return [*text_table(("class", "training images", "test images"), cells, {"training images", "test images"}), ""]
+    training, held_out = f"training {description.examples}", f"test {description.examples}"
+    return [*text_table(("class", training, held_out), cells, {training, held_out}), ""]
 
 
-def _duplicate_lines(found: Duplicates) -> list[str]:
+def _duplicate_lines(found: Duplicates, examples: str) -> list[str]:
     lines = [
-        f"Training images that are there again: {found.train:,}",
-        f"Test images that training has too: {found.test:,}",
+        f"Training {examples} that are there again: {found.train:,}",
+        f"Test {examples} that training has too: {found.test:,}",
     ]
     if found.pairs:
         shown = ", ".join(f"test {one} = train {other}" for one, other in found.pairs[:3])

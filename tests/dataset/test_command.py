@@ -244,6 +244,8 @@ def test_own_images_are_shown_and_vectors_are_not(project: Path) -> None:
     assert "Wrote colours_train_0.png" in invoke("show", "npz", "dataset.file=colours.npz").output
     error = invoke("show", "npz", "dataset.file=vectors.npz").exception
     assert "vectors has vectors of 3 values" in str(error)
+    described = invoke("describe", "npz", "dataset.file=vectors.npz").output
+    assert ("Values of training rows: 0 to 0" in described, "images that" in described) == (True, False)
 
 
 def test_loaders_of_installed_packages_are_listed(
