@@ -93,6 +93,7 @@ def _take_part(
     holder, watch = holder_of(parent), LeaseWatch()
     config = replace(sweep.config, threads=sweep.config.threads or plan.threads or threads)
     claims = Claims(store, parent.run_id, holder.number if holder is not None else 0)
+    store.remember_experiment(parent.experiment, parent.experiment_id)
     claims.announce()
     with workers_for(sweep.jobs.launcher, max(len(due), 1), config) as pool:
         with display.doing("Starting workers, checking the data and the store"):

@@ -53,6 +53,7 @@ def _take_part(search: SearchRequest, parent: RunRecord, threads: int | None, di
     identity = RunIdentity(parent.name, parent.experiment, overrides=search.overrides)
     config = replace(search.config, threads=search.config.threads or threads)
     claims = Claims(store, parent.run_id, holder.number if holder is not None else 0)
+    store.remember_experiment(parent.experiment, parent.experiment_id)
     claims.announce()
     with workers_for(search.given.launcher, search.most_jobs or ENDLESS, config) as pool:
         assert pool is not None
