@@ -211,6 +211,14 @@ def _claims(result: Result) -> Iterator[str]:
         for jobs, seconds in result["seconds"].items()
     ]
     yield table(("jobs", "a claim", "a look"), lines)
+    if joined := result.get("joined"):
+        yield (
+            f"{joined['machines']} machines (threads) that join one sweep of {joined['jobs']} jobs of about "
+            f"{joined['job_seconds']:g} s, without training and display, and a server with a SQLite store, all on this "
+            f"machine: {joined['requests']:,} requests in {joined['seconds']:.0f} s. Each job was claimed once; "
+            f"{joined['late']} claims came too late. A claim took {joined['claim_median']:.2f} s in the middle, 95 % "
+            f"took at most {joined['claim_most']:.2f} s."
+        )
 
 
 def _server(result: Result) -> Iterator[str]:
