@@ -12,11 +12,11 @@ from tests.tracking.servers import mlflow_server
 
 RUN = 20
 """Requests of a run with its files, without figures. On a machine that takes seconds for it, a batch more."""
-LOOKUPS = 15
+LOOKUPS = 18
 """Of a sweep of three runs, with those of its worker; time adds to them."""
 WRITES = 24
 """Of a sweep besides those of its runs: three claims and labels, four views, the tables, the lease, ..."""
-SECONDS = 3.0
+SECONDS = 2.0
 """A heartbeat, a check of the lease and a look for the display: as seldom as this together."""
 OF_RUNS = ("runs/create", "log-inputs", "logged-models", "runs/outputs", "runs/update")
 
