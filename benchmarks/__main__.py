@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import claims, comparing, engines, epochs, grid, parts, planning, scaling, single
+from benchmarks import claims, comparing, engines, epochs, grid, parts, planning, scaling, server, single
 from benchmarks.guides import GUIDES
 from benchmarks.page import page
 from benchmarks.picture import draw
@@ -28,6 +28,7 @@ BENCHMARKS: Mapping[str, Callable[[Places, argparse.Namespace], None]] = {
     "parts": lambda places, asked: parts.measure(places, asked.quick, asked.rounds),
     "planning": lambda places, asked: planning.measure(places, asked.quick),
     "scaling": lambda places, asked: scaling.measure(places, asked.quick),
+    "server": lambda places, asked: server.measure(places, asked.quick, asked.rounds),
     "single": lambda places, asked: single.measure(places, asked.quick, asked.rounds),
 }
 TRIALS = ROOT / "outputs" / "benchmarks"
@@ -93,7 +94,9 @@ def _parser() -> argparse.ArgumentParser:
         choices=[guide.letter for guide in GUIDES],
         help="measure the epochs of these guides only, and keep what there is of the others",
     )
-    parser.add_argument("--rounds", type=int, help="rounds of epochs, parts, single and comparing (7, 8, 5 and 5)")
+    parser.add_argument(
+        "--rounds", type=int, help="rounds of epochs, parts, server, single and comparing (7, 8, 12, 5 and 5)"
+    )
     parser.add_argument(
         "--runs",
         type=int,

@@ -1,4 +1,5 @@
-"""(9) Claims of the jobs of a sweep, from 10 to 10,000 jobs: a claim, and a look at which jobs are free."""
+"""(9) Claims of the jobs of a sweep, from 10 to 10,000 jobs: a claim, and a look at which jobs are free; and hundreds
+of machines that join a sweep on one server."""
 
 from __future__ import annotations
 
@@ -7,6 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.joiners import join
+from benchmarks.servers import serving
 from benchmarks.surroundings import Places
 from harness.machine import this_process
 from harness.sweeps.claims import Claims, last_claims
@@ -14,6 +17,8 @@ from harness.tracking.store import Store, open_store
 
 SIZES = (10, 100, 1_000, 10_000)
 ROUNDS = 5
+JOINED, QUICK_JOINED = (300, 600, 30.0), (10, 20, 1.0)
+"""Machines, jobs, and seconds of a job."""
 
 
 def measure(places: Places, quick: bool) -> None:
@@ -24,7 +29,10 @@ def measure(places: Places, quick: bool) -> None:
         for jobs in SIZES[: 3 if quick else None]:
             found[str(jobs)] = times = _measured(store, jobs)
             print(f"{jobs:,} jobs: " + ", ".join(f"{key} {value * 1000:.0f} ms" for key, value in times.items()))
-    places.write("claims", quick, {"seconds": found})
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as uri:
+        joined = join(open_store(uri), Path(folder) / "server.log", *(QUICK_JOINED if quick else JOINED))
+        print(joined, flush=True)
+    places.write("claims", quick, {"seconds": found, "joined": joined})
 
 
 def _measured(store: Store, jobs: int) -> dict[str, float]:

@@ -249,6 +249,37 @@ def _claims(result: Result) -> Iterator[str]:
         for jobs, seconds in result["seconds"].items()
     ]
     yield table(("jobs", "a claim", "a look"), lines)
+    if joined := result.get("joined"):
+        yield (
+            f"{joined['machines']} machines (threads) that join one sweep of {joined['jobs']} jobs of about "
+            f"{joined['job_seconds']:g} s, without training and display, and a server with a SQLite store, all on this "
+            f"machine: {joined['requests']:,} requests in {joined['seconds']:.0f} s. Each job was claimed once; "
+            f"{joined['late']} claims came too late. A claim took {joined['claim_median']:.2f} s in the middle, 95 % "
+            f"took at most {joined['claim_most']:.2f} s."
+        )
+
+
+def _server(result: Result) -> Iterator[str]:
+    yield "## A tracking server"
+    runs = {name: [statistics.median(one[key] for one in each) for key in ("seconds", "processor")]
+            for name, each in result["runs"].items()}  # fmt: skip
+    yield (
+        "[A server](server.md) on this machine, which shares its cores. Warm runs of one process with three figures, "
+        "on the server and on a SQLite file in turns: medians, on the clock and of the run's own processor time."
+    )
+    labels = {"file": "a SQLite file", "server": "the server"}
+    lines = [(labels[name], *(f"{value:.2f}" for value in runs[name])) for name in labels]
+    more = [f"{there - here:+.2f}" for there, here in zip(runs["server"], runs["file"], strict=True)]
+    yield table(("a warm run on", "seconds", "processor seconds"), [*lines, ("**more on the server**", *more)])
+    yield (
+        f"`harness compare` of finished runs of {result['epochs']} epochs, whole commands: the first time, and again "
+        "with what the machine has kept (the smallest of three), on the clock and of the command's own processor time."
+    )
+    lines = [
+        (f"{int(size):,}", *(f"{found[key]:.1f}" for key in ("first", "first_processor", "again", "again_processor")))
+        for size, found in result["compared"].items()
+    ]
+    yield table(("runs", "first, seconds", "processor", "again, seconds", "processor"), lines)
 
 
 def _run_parts(result: Result) -> Iterator[str]:
@@ -296,6 +327,7 @@ SECTIONS = {
     "comparing": _comparing,
     "planning": _planning,
     "claims": _claims,
+    "server": _server,
 }
 
 

@@ -9,6 +9,7 @@ import random
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from hashlib import md5
 from pathlib import Path
 from typing import Any
 
@@ -92,14 +93,14 @@ def _runs(count: int, epochs: int, parent: str, chance: random.Random) -> Iterat
             "harness.command": "harness sweep", "harness.engine": "compiled", "mlflow.note.content": "nothing " * 40,
             **{f"harness.tag_{place}": "a value" for place in range(12)},
         }  # fmt: skip
-        yield f"{number + 1:032x}", f"run {number}", {**shared, **settings}, tags, scores, epochs
+        yield md5(str(number).encode()).hexdigest(), f"run {number}", {**shared, **settings}, tags, scores, epochs
 
 
 def _insert(store: sqlite3.Connection, experiment: int, rows: list[Row]) -> None:
     store.execute("BEGIN")
     tables: dict[str, list[tuple[Any, ...]]] = {name: [] for name in ("params", "tags", "metrics", "latest_metrics")}
     for run, name, parameters, tags, scores, epochs in rows:
-        started = _START + 1000 * int(run, 16)
+        started = _START + 1000 * int(name.removeprefix("run ") if name != SWEEP else -1)
         store.execute(
             "INSERT INTO runs (run_uuid, name, source_type, user_id, status, start_time, end_time, lifecycle_stage, "
             "artifact_uri, experiment_id) VALUES (?, ?, 'LOCAL', 'nobody', 'FINISHED', ?, ?, 'active', ?, ?)",

@@ -23,12 +23,11 @@ from harness.api.chosen_runs import check_csv, choose, with_csv
 from harness.api.comparing import baseline_row, compared, demanded, tested
 from harness.commands.confirming import check_request, confirmed
 from harness.commands.external_runs import naming_of, naming_options
-from harness.commands.store_option import import_option, store_option
+from harness.commands.store_option import finished_reads, import_option, refresh_option, store_option
 from harness.errors import RequestError
 from harness.records import RunRecord
 from harness.tabular import FORMATS
 from harness.tracking.predictions_file import read_predictions
-from harness.tracking.reading import cached_reads
 from harness.tracking.store import Store
 
 _SUFFIXES = {".json": "json", ".csv": "csv", ".md": "markdown", ".tex": "latex", ".html": "html", ".txt": "table",
@@ -131,6 +130,7 @@ Shown = Comparison | Findings | Confirmation | ByImage | Power | Foretelling
     "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write to FILE instead."
 )
 @import_option
+@refresh_option
 @store_option
 def command(
     runs: tuple[str, ...],
@@ -160,6 +160,7 @@ def command(
     group_by: str | None,
     form: str | None,
     output: Path | None,
+    refresh: bool,
     store: Store,
 ) -> None:
     """Show runs side by side, ranked by overfitting gap.
@@ -196,7 +197,7 @@ def command(
         check_csv(interval, by_image=images, confirm=confirm is not None)
         chosen = with_csv(store, runs, experiment, sweep, files, naming, stage)
     else:
-        with cached_reads(store):
+        with finished_reads(store, refresh):
             chosen = choose(store, runs, experiment, sweep)
     comparison = compared(
         store, chosen, lambda line: click.echo(line, err=True), not files and (has_tests or points is not None),

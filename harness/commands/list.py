@@ -9,14 +9,14 @@ from typing import Any
 
 import click
 
-from harness.commands.store_option import store_option
+from harness.commands.store_option import finished_reads, refresh_option, store_option
 from harness.errors import RequestError, StoreError
 from harness.records import RunRecord, RunState
 from harness.tabular import json_text, text_table
 from harness.text import csv_text
 from harness.tracking.disk import Inventory, disk_usage, find_garbage, shown_size, take_inventory
 from harness.tracking.models import find_sweep
-from harness.tracking.reading import cached_reads, read_runs, sweep_runs
+from harness.tracking.reading import read_runs, sweep_runs
 from harness.tracking.relocation import moved
 from harness.tracking.reused_tags import reused_runs
 from harness.tracking.selection import JOBS_TAG, is_sweep, recorded_number
@@ -77,8 +77,9 @@ class Entry:
 @click.option("--sweep", metavar="RUN", help="The runs of this sweep: its id, the beginning of it, name, or latest.")
 @click.option("--all", "every", is_flag=True, help="Every run, also those of sweeps.")
 @click.option("--format", "form", type=click.Choice(FORMS), default="table", show_default=True)
+@refresh_option
 @store_option
-def command(experiment: str | None, sweep: str | None, every: bool, form: str, store: Store) -> None:
+def command(experiment: str | None, sweep: str | None, every: bool, form: str, refresh: bool, store: Store) -> None:
     """Show the sweeps and runs of the store, the newest first, with their sizes.
 
     A sweep is one line; --sweep or --all show its runs. The gap is training minus test accuracy (for a sweep the
@@ -86,7 +87,7 @@ def command(experiment: str | None, sweep: str | None, every: bool, form: str, s
     """
     if experiment and sweep:
         raise RequestError("--experiment and --sweep were given together. Each says what to list: use one of them.")
-    with cached_reads(store):
+    with finished_reads(store, refresh):
         runs = read_runs(store, experiment=experiment, include_parents=True)
         shown, part = runs, experiment
         if sweep is not None:

@@ -9,11 +9,11 @@ import click
 from harness.api.chosen_runs import Chosen, whole_experiment, whole_sweep
 from harness.api.comparing import reported
 from harness.commands.external_runs import NAMING_FLAGS, naming_of, naming_options
-from harness.commands.store_option import store_option
+from harness.commands.store_option import finished_reads, refresh_option, store_option
 from harness.errors import RequestError, StoreError
 from harness.records import RunRecord
 from harness.tracking.models import find_sweep
-from harness.tracking.reading import cached_reads, latest_sweep
+from harness.tracking.reading import latest_sweep
 from harness.tracking.store import Store
 
 
@@ -34,11 +34,12 @@ from harness.tracking.store import Store
 )
 @naming_options
 @click.option("--no-log", is_flag=True, help="Do not store the report with the sweep's run; needs --output.")
+@refresh_option
 @store_option
 def command(
     sweep: str | None, experiment: str | None, baseline: str | None, output: Path | None,
     train_metric: str | None, held_out_metric: str | None, train_loss_metric: str | None,
-    held_out_loss_metric: str | None, group_by: str | None, no_log: bool, store: Store,
+    held_out_loss_metric: str | None, group_by: str | None, no_log: bool, refresh: bool, store: Store,
 ) -> None:  # fmt: skip
     """Write a sweep's report: one HTML page that needs no network, and Markdown.
 
@@ -55,7 +56,7 @@ def command(
         raise RequestError(f"{given} leaves nowhere for the report to go. Add --output FILE.html or FILE.md.")
     if output is not None:
         saving.check_target(output)
-    with cached_reads(store):
+    with finished_reads(store, refresh):
         parent, chosen = _choose(store, sweep, experiment)
     named = (train_metric, held_out_metric, train_loss_metric, held_out_loss_metric, group_by)
     words = ["--experiment", experiment] if experiment else [parent.run_id] if parent else []

@@ -42,6 +42,10 @@ def command(run: str, tags: tuple[str, ...], remove: tuple[str, ...], store: Sto
         raise RequestError(f"The run {found.name} ({found.run_id}) has no tag {missing[0]}. Its own tags are: {own}.")
     if given or remove:
         change_tags(store, found.run_id, given, remove)
+        if store.is_server:
+            from harness.tracking.finished_runs import forget
+
+            forget(store, found)
     kept = {key: value for key, value in {**found.tags, **given}.items() if key not in remove}
     click.echo(f"{found.name} ({found.run_id[:8]})")
     for key, value in sorted(_own(kept).items()):

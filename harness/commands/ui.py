@@ -29,7 +29,7 @@ from harness.tracking.preflight import check_journal
 from harness.tracking.reading import cached_reads, latest_run, latest_sweep
 from harness.tracking.relocation import artifact_root
 from harness.tracking.store import Store
-from harness.tracking.views import saved_views, sweep_key, view_page
+from harness.tracking.views import run_page, saved_views, sweep_key, view_page
 
 HOST = "127.0.0.1"
 START_SECONDS = 120
@@ -97,7 +97,7 @@ def _pages_of_server(store: Store) -> list[tuple[str, str]]:
         latest, sweep = latest_run(store), latest_sweep(store)
     pages = [("runs", f"/#/experiments/{latest.experiment_id}/runs?workflowType=machine_learning")] if latest else []
     if sweep is not None:
-        page = f"/#/experiments/{sweep.experiment_id}/runs/{sweep.run_id}"
+        page = run_page(sweep.experiment_id, sweep.run_id)
         pages.append(("sweep", page))
         with store.connected() as client:
             files = [file.path for file in client.list_artifacts(sweep.run_id)]

@@ -9,22 +9,23 @@ and resumes the job's run.
 from __future__ import annotations
 
 import logging
+import math
 import random
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import TracebackType
 
 from harness.errors import StoreError
 from harness.machine import is_gone, is_here, is_hidden, process_in_words
 from harness.records import RunRecord, RunState
 from harness.sweeps.contract import Choose
-from harness.sweeps.owners import BEAT_SECONDS, StillnessWatch, left_behind, new_owner, process_of
+from harness.sweeps.owners import BEAT_SECONDS, StillnessWatch, jittered, left_behind, new_owner, process_of
 from harness.sweeps.plan import one_a_job
 from harness.sweeps.worker import Job
-from harness.tracking.reading import read_runs, sweep_runs
+from harness.tracking.reading import SweepReader, read_runs
 from harness.tracking.shared_writes import tag_run, write_once
 from harness.tracking.store import Store
 
@@ -35,8 +36,10 @@ BEAT_TAG = "harness.heartbeat."
 """With the owner's salt: the heartbeat of all its claims."""
 LEFT = "left"
 """The heartbeat of an owner that trains no more jobs of the sweep."""
-LOOK_SECONDS = 2.0
-"""About how often a process that waits for others reads the store."""
+LOOK_SECONDS, STALE_SECONDS = 2.0, 1.0
+"""About how often a process that waits for others reads the store; and how old what it knows may be when it claims."""
+LOOKS_A_SECOND = 10.0
+"""So often do all machines that joined a sweep look at it together."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +85,16 @@ class Claims:
     """This process's claims on jobs of a sweep, made under the lease number `lease`. As a context manager it sends
     heartbeats, and gives the claims back at the end."""
 
-    def __init__(self, store: Store, parent_id: str, lease: int) -> None:
-        self.store, self.parent_id, self.lease = store, parent_id, lease
+    def __init__(self, store: Store, parent_id: str, lease: int, joined: bool = True) -> None:
+        """`joined`: the sweep is that of another command. Otherwise the lease sends the heartbeats (`beat`)."""
+        self.store, self.parent_id, self.lease, self.joined = store, parent_id, lease, joined
         self.owner = new_owner(parent_id)
         self.taken: set[int] = set()
         """The numbers of the jobs that this process has claimed."""
         self._own = Claim(0, self.owner, lease)
+        self._seen: RunRecord | None = None
+        self.owners = 1
+        """How many processes had claimed jobs at the last look."""
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="claims", daemon=True)
 
@@ -102,26 +109,49 @@ class Claims:
     def parent(self) -> RunRecord:
         """The parent run as it is now. Raises `StoreError`."""
         [parent] = read_runs(self.store, run_ids=[self.parent_id], include_parents=True)
+        self._seen = parent
+        self.owners = max(1, len(set(claim_owners(parent))))
         return parent
 
+    def seen_parent(self) -> RunRecord:
+        """The parent run as it was read last: what it has recorded of its jobs does not change."""
+        return self._seen or self.parent()
+
+    @property
+    def least_pause(self) -> float:
+        """The seconds between two looks at the sweep, so that many machines do not keep the server busy. The sweep's
+        own command looks as often as it likes."""
+        return self.owners / LOOKS_A_SECOND if self.joined else 0.0
+
+    def announce(self) -> None:
+        """Say that this process takes part, before its workers start. Raises `StoreError` if it may not: the server
+        does not let the user write."""
+        tag_run(self.store, self.parent_id, {self._own.beat_tag: f"{time.time():.1f}"})
+
+    def beat(self, text: str) -> dict[str, str]:
+        """The tag with the heartbeat `text`; empty as long as there is no claim."""
+        return {self._own.beat_tag: text} if self.taken else {}
+
     def __enter__(self) -> Claims:
-        self._thread.start()
+        if self.joined:
+            self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._over.set()
-        self._thread.join(BEAT_SECONDS)
-        if self.taken:
+        if self.joined:
+            self._thread.join(BEAT_SECONDS)
+        if self.taken and (self.joined or error is not None):  # else the lease says it with its own end
             self._tag(LEFT)
 
     def _beat(self) -> None:
-        while not self._over.wait(BEAT_SECONDS * random.uniform(0.8, 1.2)):  # many owners do not beat in step
+        while not self._over.wait(jittered(BEAT_SECONDS)):
             if self.taken:
                 self._tag(f"{time.time():.1f}")
 
     def _tag(self, beat: str) -> None:
         try:
-            tag_run(self.store, self.parent_id, {self._own.beat_tag: beat})
+            tag_run(self.store, self.parent_id, self.beat(beat))
         except StoreError as error:  # the store may come back; if it does not, the claims lapse
             log.info("no heartbeat: %s", error)
 
@@ -131,19 +161,23 @@ class ClaimedJobs:
 
     If no job is free while others are still training, it waits, in order to take over claims that lapse: as long as
     `waits` allows it, which gets the parent run as just read. `say` prints a message for the user. `retries`: how often
-    a failed job is tried again by its owner.
+    a failed job is tried again by its owner. `begun`: the numbers of jobs that had a run before this process began.
     """
 
     def __init__(
         self,
         claims: Claims,
         retries: int,
+        begun: Collection[int],
         waits: Callable[[RunRecord], bool],
         say: Callable[[str], None],
         jobs: Sequence[Job],
     ) -> None:
         self._claims, self._retries, self._waits, self._say = claims, retries, waits, say
-        self._free = list(jobs)
+        self._free, self._begun = list(jobs), begun
+        if claims.joined:
+            random.shuffle(self._free)  # else all machines would try to claim the same job
+        self._reader, self._looked_at = SweepReader(claims.store), -math.inf
         self._elsewhere: dict[int, Job] = {}
         self._last: dict[int, Claim] = {}
         self._is_waiting = True
@@ -153,13 +187,16 @@ class ClaimedJobs:
 
     def next(self, choose: Choose) -> Job | None:
         while not self._over.is_set():
+            with self._looking:
+                if self._claims.owners > 1 and time.monotonic() - self._looked_at > STALE_SECONDS:
+                    self._look_at_claims()
             with self._choosing:
                 job = choose(self._free) if self._free else None
                 if job is not None:
                     self._free.remove(job)
             if job is not None:
-                if self._take(job):
-                    return job
+                if (is_new := self._take(job)) is not None:
+                    return replace(job, is_new=is_new)
                 self._elsewhere[job.number] = job
             elif not self._elsewhere:
                 return None
@@ -168,7 +205,7 @@ class ClaimedJobs:
             if not self._free:
                 if not self._elsewhere or not self._is_waiting:
                     return None
-                self._over.wait(LOOK_SECONDS * random.uniform(0.5, 1.5))
+                self._over.wait(max(LOOK_SECONDS, self._claims.least_pause) * random.uniform(0.5, 1.5))
         return None
 
     def ended(self, job: Job) -> None:
@@ -177,23 +214,40 @@ class ClaimedJobs:
     def close(self) -> None:
         self._over.set()
 
-    def _take(self, job: Job) -> bool:
+    def _take(self, job: Job) -> bool | None:
+        """Claim a job: whether it is certainly the first try of it; None if another process was first."""
         last = self._last.get(job.number)
         try:
-            return self._claims.take(job.number, last.number if last is not None else 0)
+            if not self._claims.take(job.number, last.number if last is not None else 0):
+                return None
         except StoreError as error:  # the job needs the store as well: it says what is wrong, and is counted as failed
             log.warning("Job %d could not be claimed: %s", job.number, error)
-            return True
+            return False
+        return last is None and job.number not in self._begun
+
+    def _look_at_claims(self) -> None:
+        """Find out which of the free jobs others have claimed since the last look: one request."""
+        try:
+            last = last_claims(self._claims.parent())
+        except StoreError as error:
+            log.info("claims could not be read: %s", error)
+            return
+        self._looked_at = time.monotonic()
+        with self._choosing:
+            for job in [job for job in self._free if last.get(job.number) != self._last.get(job.number)]:
+                self._free.remove(job)
+                self._elsewhere[job.number] = job
 
     def _look(self) -> None:
         """Find out from the store which jobs are free, which others train, and which have ended."""
         try:
             parent = self._claims.parent()
             last = last_claims(parent)
-            ended = one_a_job(sweep_runs(self._claims.store, self._claims.parent_id)) if last else {}
+            ended = one_a_job(self._reader.runs(parent)) if last else {}
         except StoreError as error:
             log.warning("The store could not be read for free jobs: %s", error)
             return
+        self._looked_at = time.monotonic()
         self._is_waiting = self._waits(parent)
         lapsed = {
             job

@@ -40,6 +40,7 @@ from harness.tracking.selection import (
 )
 from harness.tracking.spool import trained_runs
 from harness.tracking.store import Store
+from harness.tracking.views import run_page
 from harness.tracking.writing import RunIdentity, RunWriter
 
 log = logging.getLogger(__name__)
@@ -51,20 +52,25 @@ Report = Callable[[Comparison], None]
 
 
 def finish_parent(
-    parent: RunWriter, plan: SweepPlan, state: RunState, report: Report, display: SweepDisplay
+    parent: RunWriter,
+    plan: SweepPlan,
+    state: RunState,
+    report: Report,
+    display: SweepDisplay,
+    ended: list[RunRecord] | None = None,
 ) -> list[RunRecord]:
     """Log the comparison, end the parent run in `state` (FAILED if not every job finished), print, and name the file
-    of the report. Returns the sweep's runs."""
+    of the report. `ended` are the sweep's runs, if they were just read. Returns the sweep's runs."""
     comparison = None
     drawn = any(job.config.figures != "none" for job in plan.jobs)
     reported = drawn and not plan.confirms and state is not RunState.KILLED  # --confirm prints its own comparison
     try:
         with display.doing("Comparing the runs"):
-            runs = sweep_runs(parent.store, parent.run_id)
+            runs = sweep_runs(parent.store, parent.run_id) if ended is None else ended
             predictions = readable_predictions(parent.store, runs, log.warning)
             comparison = compared(runs, parent.run_id, plan.swept, parent.name, len(plan.jobs), predictions)
             finished = _states(runs).count(RunState.FINISHED)
-            _record(parent, comparison, finished, reported)
+            _record(parent, comparison, finished, reported, runs)
         if finished < len(plan.jobs) and state is RunState.FINISHED:
             state = RunState.FAILED
     except KeyboardInterrupt:
@@ -109,7 +115,9 @@ def print_locations(store: Store, parent_id: str, display: SweepDisplay) -> None
     """Print the path of the sweep's report, if there is one."""
     [parent] = read_runs(store, run_ids=[parent_id], include_parents=True)
     folder = local_path(parent.artifacts)
-    if folder is None:
+    if store.is_server:
+        display.say(f"Report: {store.shown}{run_page(parent.experiment_id, parent_id)}/artifacts/{REPORT}")
+    elif folder is None:
         display.say(f"Report: {shown_uri(parent.artifacts)}/{REPORT}")
     elif (page := folder / REPORT).is_file():
         display.say(f"Report: {page}")
@@ -210,7 +218,7 @@ def bring_up_to_date(store: Store, parent_id: str) -> bool:
     words = tuple(record.tags.get(OVERRIDES_TAG, "").split())
     identity = RunIdentity(record.name, record.experiment, overrides=words, tags=record.tags)
     parent, finished = RunWriter(store, identity, parent_id, adding=True), _states(runs).count(RunState.FINISHED)
-    _record(parent, comparison, finished, reported)
+    _record(parent, comparison, finished, reported, runs)
     if finished == jobs or record.state is RunState.RUNNING:
         parent.end(RunState.FINISHED if finished == jobs else RunState.FAILED)
     if reported:
@@ -232,24 +240,26 @@ def compared(
     return compare(runs, swept=swept, title=title, predictions=predictions) if runs else None
 
 
-def _record(parent: RunWriter, comparison: Comparison | None, finished: int, reported: bool) -> None:
+def _record(
+    parent: RunWriter, comparison: Comparison | None, finished: int, reported: bool, runs: Sequence[RunRecord]
+) -> None:
     """Log the comparison with the parent run (a table for the UI, a CSV file and one figure), and update the views of
     the UI."""
+    tags = {"harness.finished": str(finished)}
     if comparison is not None:
         parent.log_text("comparison.csv", render(comparison, "csv"))
         parent.log_table("comparison.json", _columns(comparison))
-        runs = [run for row in comparison.rows for run in row.runs]
-        errors = {run.run_id: run.tags.get(ERROR_TAG, "") for run in runs}
+        errors = {run.run_id: run.tags.get(ERROR_TAG, "") for row in comparison.rows for run in row.runs}
         reused = [run for run in runs if run.parent_id != parent.run_id]
         words = None if CONFIRMS_TAG in parent.identity.tags else parent.identity.overrides
-        parent.set_tags({NOTE_TAG: shown_uri(sweep_note(comparison, errors, words, reported, reused))})
+        tags |= {NOTE_TAG: shown_uri(sweep_note(comparison, errors, words, reported, reused))}
         from harness.reports.drawing import draw_gaps
 
         parent.log_figure("comparison.png", draw_gaps(comparison))
-    parent.set_tags({"harness.finished": str(finished)})
+    parent.set_tags(tags)
     with not_decisive(parent.name):
         [record] = read_runs(parent.store, run_ids=[parent.run_id], include_parents=True)
-        show_sweep(parent.store, record)
+        show_sweep(parent.store, record, runs)
 
 
 def _columns(comparison: Comparison) -> dict[str, list[Any]]:

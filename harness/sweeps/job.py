@@ -21,7 +21,7 @@ from harness.errors import HarnessError, Paused, TakenOver
 from harness.records import RunRecord
 from harness.run.execute import RunContext, execute
 from harness.sweeps.run_names import group_name, run_name
-from harness.sweeps.worker import LOG, Failure, stop_requested
+from harness.sweeps.worker import LOG, Failure, is_first_try, stop_requested
 from harness.tracking.reading import read_runs
 from harness.tracking.selection import SEARCH_TAG, recorded_number, recorded_settings
 from harness.tracking.store import Store, open_store
@@ -62,7 +62,8 @@ def _run_job(composed: DictConfig) -> Objective:
     overrides = list(HydraConfig.get().overrides.task)
     store, parent = open_store(config.tracking.uri), config.tracking.parent_run
     number = int(HydraConfig.get().job.num) if config.tracking.job is None else config.tracking.job
-    sweep, earlier = _sweep(store, parent), read_runs(store, parent_id=parent, job=number)
+    sweep = _sweep(store, parent)
+    earlier = [] if is_first_try() else read_runs(store, parent_id=parent, job=number)
     swept, pause = recorded_settings(sweep), _pause(store, sweep, number)
     context = RunContext(
         name=run_name(config, overrides, swept),
@@ -104,6 +105,7 @@ def command_directory() -> Iterator[None]:
 def _sweep(store: Store, parent_id: str) -> RunRecord:
     """The parent run as it was at the first job: what it has recorded of its jobs does not change."""
     (parent,) = read_runs(store, run_ids=[parent_id], include_parents=True)
+    store.remember_experiment(parent.experiment, parent.experiment_id)
     return parent
 
 

@@ -92,13 +92,16 @@ def _take_part(
     due = plan.due("true")
     holder, watch = holder_of(parent), LeaseWatch()
     config = replace(sweep.config, threads=sweep.config.threads or plan.threads or threads)
+    claims = Claims(store, parent.run_id, holder.number if holder is not None else 0)
+    store.remember_experiment(parent.experiment, parent.experiment_id)
+    claims.announce()
     with workers_for(sweep.jobs.launcher, max(len(due), 1), config) as pool:
         with display.doing("Starting workers, checking the data and the store"):
             sweep.check()
         display.say(f"Joining {parent.name} ({parent.run_id[:8]}), {_whose(parent)}.")
         writer = RunWriter(store, identity, parent.run_id, adding=True)
         try:
-            with Claims(store, parent.run_id, holder.number if holder is not None else 0) as claims:
+            with claims:
                 train(sweep, plan, due, writer, pool, claims, display, waits=watch.is_over)
         except KeyboardInterrupt:
             named = parent.run_id[:8]

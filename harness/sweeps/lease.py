@@ -13,7 +13,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -21,11 +21,11 @@ from types import TracebackType
 import psutil
 
 from harness.errors import StoreError
-from harness.machine import is_gone, is_here, is_hidden, process_in_words
+from harness.machine import is_gone, is_here, is_hidden, process_in_words, seconds_elapsed
 from harness.records import RunRecord, RunState
-from harness.sweeps.claims import claim_owners
-from harness.sweeps.owners import BEAT_SECONDS, EXPIRY_SECONDS, left_behind, new_owner, outlast, process_of
-from harness.sweeps.plan import SweepPlan, earlier_sweeps
+from harness.sweeps.claims import LEFT, claim_owners
+from harness.sweeps.owners import BEAT_SECONDS, EXPIRY_SECONDS, jittered, left_behind, new_owner, outlast, process_of
+from harness.sweeps.plan import SweepPlan, earlier_sweeps, resumable_sweeps, same_sweeps
 from harness.tracking.reading import read_sweeps, select_runs
 from harness.tracking.selection import JOB_TAG, PROCESS_TAG, Selection, is_sweep
 from harness.tracking.shared_writes import tag_run, write_once
@@ -110,21 +110,30 @@ class Lease:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._lost = False
+        self._held_at = seconds_elapsed()
+        self.beside: Callable[[str], dict[str, str]] = lambda beat: {}
+        """The other tags of a heartbeat: those of the claims of this process."""
 
     def is_lost(self) -> bool:
-        """Whether another command has the lease now, according to the store; False if the store cannot be read."""
+        """Whether another command has the lease now; False if the store cannot be read.
+
+        The store is not asked again within `BEAT_SECONDS`: a lease is taken over after `EXPIRY_SECONDS` at the
+        earliest.
+        """
         try:
-            self._lost = self._lost or self._is_followed()
+            if not self._lost and seconds_elapsed() - self._held_at > BEAT_SECONDS:
+                with self._store.connected() as client:
+                    self.look(client.get_run(self._parent_id).data.params)
         except StoreError as error:
             log.info("not known whether the lease still holds: %s", error)
         return self._lost
 
-    def _is_followed(self) -> bool:
-        with self._store.connected() as client:
-            return f"claim.{self.number + 1}" in client.get_run(self._parent_id).data.params
+    def look(self, parameters: Mapping[str, str]) -> None:
+        """Find out whether the lease is lost from the parameters of the parent run, as just read."""
+        self._lost = self._lost or f"claim.{self.number + 1}" in parameters
+        self._held_at = seconds_elapsed()
 
     def __enter__(self) -> Lease:
-        tag_run(self._store, self._parent_id, {HEARTBEAT_TAG: f"{time.time():.1f}"})
         self._thread.start()
         return self
 
@@ -132,16 +141,16 @@ class Lease:
         self._over.set()
         self._thread.join(BEAT_SECONDS)
         if not self.is_lost():
-            tag_run(self._store, self._parent_id, {RELEASED_TAG: str(self.number)})
+            tag_run(self._store, self._parent_id, {RELEASED_TAG: str(self.number), **self.beside(LEFT)})
 
     def _beat(self) -> None:
-        while not self._over.wait(BEAT_SECONDS):
+        while not self._over.wait(jittered(BEAT_SECONDS)):
             try:
-                if self._is_followed():
-                    self._lost = True
+                if self.is_lost():
                     _thread.interrupt_main()
                     return
-                tag_run(self._store, self._parent_id, {HEARTBEAT_TAG: f"{time.time():.1f}"})
+                beat = f"{time.time():.1f}"
+                tag_run(self._store, self._parent_id, {HEARTBEAT_TAG: beat, **self.beside(beat)})
             except StoreError as error:  # the store may come back; jobs that cannot write report it themselves
                 log.info("no heartbeat: %s", error)
 
@@ -163,11 +172,10 @@ def new_parent(store: Store, plan: SweepPlan, identity: RunIdentity) -> RunWrite
     if store.is_local:
         with store.exclusive():
             return None if earlier_sweeps(plan, store) else RunWriter(store, identity)
-    if earlier_sweeps(plan, store):
-        return None
     own = RunWriter(store, identity)
     time.sleep(SETTLING_SECONDS)
-    if earlier_sweeps(plan, store)[0].run_id == own.run_id:  # the oldest of those begun in the same second stays
+    same = same_sweeps(plan, store)
+    if len(same) == 1 or resumable_sweeps(store, same)[0].run_id == own.run_id:  # the oldest of those begun stays
         return own
     with store.connected() as client:
         client.delete_run(own.run_id)

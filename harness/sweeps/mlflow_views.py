@@ -47,9 +47,10 @@ MOST_RUNS = 500
 """After a single run, the views of a larger experiment are not updated: for 10,000 runs that takes four seconds."""
 
 
-def show_sweep(store: Store, parent: RunRecord) -> None:
-    """Write the view of a sweep and the views of its experiment, if they changed. Raises `StoreError`."""
-    runs = sweep_runs(store, parent.run_id)
+def show_sweep(store: Store, parent: RunRecord, runs: Sequence[RunRecord] | None = None) -> None:
+    """Write the view of a sweep and the views of its experiment, if they changed. `runs` are those of the sweep, if
+    they were just read. Raises `StoreError`."""
+    runs = sweep_runs(store, parent.run_id, parent) if runs is None else runs
     if not runs:
         return
     reused = any(run.parent_id != parent.run_id for run in runs)

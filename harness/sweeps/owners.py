@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import time
 import uuid
 from collections.abc import Hashable, Iterable
@@ -18,6 +19,11 @@ EXPIRY_SECONDS = 60.0
 a heartbeat is only for people: the clocks of two machines differ."""
 LOOK_SECONDS = 0.2
 """Seconds between two checks whether processes have ended."""
+
+
+def jittered(seconds: float) -> float:
+    """A pause of about so many seconds: many processes do not act in step."""
+    return seconds * random.uniform(0.8, 1.2)
 
 
 def new_owner(parent_id: str) -> str:

@@ -180,13 +180,21 @@ def plan_sweep(jobs: SweepJobs, configs: Sequence[Config], store: Store) -> Swee
 
 
 def earlier_sweeps(plan: SweepPlan, store: Store) -> list[RunRecord]:
-    """The parent runs of resumable sweeps with the same jobs in the same experiment, oldest first. A sweep with a run
-    of other versions of TensorFlow or Keras is not resumable. Raises `StoreError`."""
-    wanted = plan.fingerprint
-    sweeps = read_sweeps(store, plan.jobs[0].config.tracking.experiment)
-    same = (sweep for sweep in sweeps if sweep.tags.get(SWEEP_FINGERPRINT_TAG) == wanted)
+    """The parent runs of resumable sweeps with the same jobs in the same experiment, oldest first. Raises
+    `StoreError`."""
+    return resumable_sweeps(store, same_sweeps(plan, store))
+
+
+def same_sweeps(plan: SweepPlan, store: Store) -> list[RunRecord]:
+    """The parent runs of sweeps with the same jobs in the same experiment, oldest first. Raises `StoreError`."""
+    wanted, sweeps = plan.fingerprint, read_sweeps(store, plan.jobs[0].config.tracking.experiment)
+    return [sweep for sweep in sweeps if sweep.tags.get(SWEEP_FINGERPRINT_TAG) == wanted]
+
+
+def resumable_sweeps(store: Store, sweeps: Sequence[RunRecord]) -> list[RunRecord]:
+    """Those of the sweeps that have no run of other versions of TensorFlow or Keras. Raises `StoreError`."""
     return [
-        sweep for sweep in same
+        sweep for sweep in sweeps
         if not any(other_libraries(run.tags) for run in (sweep, *read_runs(store, parent_id=sweep.run_id)))
     ]  # fmt: skip
 

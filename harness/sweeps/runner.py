@@ -264,10 +264,12 @@ def _carry_out(
     """Train the jobs that are due and end the parent run; returns the sweep's runs."""
     for remark in plan.remarks():
         display.say(remark)
-    state = RunState.FAILED
+    state, ended = RunState.FAILED, None
     try:
-        with Claims(parent.store, parent.run_id, lease.number) as claims:
-            train(sweep, plan, plan.due(sweep.config.resume), parent, pool, claims, display, is_lost=lease.is_lost)
+        with Claims(parent.store, parent.run_id, lease.number, joined=False) as claims:
+            lease.beside = claims.beat
+            due = plan.due(sweep.config.resume)
+            ended = train(sweep, plan, due, parent, pool, claims, display, is_lost=lease.is_lost, looked=lease.look)
         state = RunState.FINISHED
     except KeyboardInterrupt:
         state = RunState.KILLED
@@ -281,7 +283,7 @@ def _carry_out(
         with cached_reads(parent.store):  # all jobs have ended: their runs do not change any more
             if not sweep.knows_jobs:
                 plan = as_it_came(plan, sweep_runs(parent.store, parent.run_id))
-            runs = finish_parent(parent, plan, state, report, display)
+            runs = finish_parent(parent, plan, state, report, display, ended)
     return runs
 
 
@@ -295,11 +297,13 @@ def train(
     display: SweepDisplay,
     waits: Callable[[RunRecord], bool] = lambda parent: True,
     is_lost: Callable[[], bool] = lambda: False,
-) -> None:
+    looked: Callable[[Mapping[str, str]], None] = lambda parameters: None,
+) -> list[RunRecord] | None:
     """Train the jobs that are `due` and that no other process has claimed, and record those that failed.
 
     `waits`: whether to wait for the jobs of others, see `ClaimedJobs`. `is_lost`: whether this process may no longer
-    write to the sweep.
+    write to the sweep; `looked` is told the parameters of the parent run as they are after the last job. Returns the
+    sweep's runs, if they are known to be final.
     """
     before = plan.runs
     jobs = plan.numbered(sweep.jobs)
@@ -307,10 +311,11 @@ def train(
         record = partial(record_failure, parent, jobs, sweep.config)
         pool.record = lambda number, failure: None if is_lost() else record(number, failure)
         if sweep.chooses_jobs:
-            pool.source_of = partial(ClaimedJobs, claims, sweep.config.retries, waits, display.say)
+            begun = {job.number for job in due.values() if job.run is not None}
+            pool.source_of = partial(ClaimedJobs, claims, sweep.config.retries, begun, waits, display.say)
         else:  # another sweeper needs to know what a job has come to
             pool.value_of = partial(recorded_objective, parent.store, parent.run_id, sweep.config.objective)
-    interrupted = False
+    interrupted, final = False, None
     with (
         display.live(
             parent.name,
@@ -320,7 +325,7 @@ def train(
             len(plan.reused),
             told="" if sweep.knows_jobs else "as many runs as the sweeper wants",
         ),
-        watched(parent.store, parent.run_id, display.show),
+        watched(parent.store, claims.seen_parent, display.show, lambda: claims.least_pause) as last_look,
     ):
         try:
             if due:
@@ -332,15 +337,21 @@ def train(
             interrupted = True
             raise
         finally:
+            now = claims.parent()
+            looked(now.parameters)
             if not is_lost():
                 failures = pool.failures if pool is not None else None
                 if sweep.config.resume == "only_failed" or not sweep.knows_jobs:
                     jobs = replace(jobs, jobs=())  # those without a run were not asked for
-                elsewhere = jobs_elsewhere(claims.parent(), claims.owner)
-                runs = sweep_runs(parent.store, parent.run_id)
-                runs = [run for run in runs if not (run.state is RunState.RUNNING and job_number(run) in elsewhere)]
+                elsewhere = jobs_elsewhere(now, claims.owner)
+                found = sweep_runs(parent.store, parent.run_id, now)
+                runs = [run for run in found if not (run.state is RunState.RUNNING and job_number(run) in elsewhere)]
                 end_runs(parent, runs, jobs, sweep.config, failures, interrupted)
                 _record_unopened(parent, runs, before, failures or {})
+                if not failures and not any(run.state is RunState.RUNNING for run in found):
+                    final = found
+                    last_look(found)
+    return final
 
 
 def _record_unopened(

@@ -8,14 +8,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache, partial
 
 from harness.errors import RequestError, StoreError
 from harness.records import RunRecord, RunState
 from harness.sweeps.finalize import Report, compared
 from harness.sweeps.lease import LeaseWatch, holder_of, is_held
+from harness.sweeps.owners import jittered
 from harness.sweeps.progress import SweepDisplay
 from harness.tracking.models import find_sweep
-from harness.tracking.reading import read_runs, read_sweeps, sweep_runs
+from harness.tracking.reading import SweepReader, read_runs, read_sweeps, sweep_runs
 from harness.tracking.selection import BEST_TAG, JOBS_TAG, SEARCH_TAG, recorded_number, recorded_settings
 from harness.tracking.store import Store
 
@@ -23,6 +25,8 @@ log = logging.getLogger(__name__)
 
 SHORTEST_PAUSE, PAUSE_OF_SERVER = 0.5, 3.0
 """Seconds between two reads of the store. A server answers others too."""
+LONGER, LONGEST_PAUSE = 1.5, 15.0
+"""As long as a server has nothing new, each pause is so much longer than the last one, up to so many seconds."""
 SHARE_OF_TIME = 0.05
 """The largest share of one CPU core that reading may use; the workers need the rest."""
 
@@ -33,43 +37,58 @@ Show = Callable[[Sequence[RunRecord]], None]
 
 
 @contextmanager
-def watched(store: Store, parent_id: str, show: Show) -> Iterator[None]:
-    """Call `show` with the sweep's runs repeatedly during the block, and once more at its end."""
+def watched(
+    store: Store, read_parent: Callable[[], RunRecord], show: Show, least_pause: Callable[[], float] = lambda: 0.0
+) -> Iterator[Show]:
+    """Call `show` with the sweep's runs repeatedly during the block, and once more at its end, unless the block gives
+    the last runs to what it gets. `read_parent` reads the parent run, which is done once. `least_pause`: the least
+    seconds between two looks."""
     over, shortest = threading.Event(), SHORTEST_PAUSE if store.is_local else PAUSE_OF_SERVER
+    parent, reader = cache(read_parent), SweepReader(store)
+    last: list[Sequence[RunRecord]] = []
 
     def watch() -> None:
-        pause = shortest
+        pause, before = shortest, list[RunRecord]()
         while not over.wait(pause):
             started = time.perf_counter()
-            _look(store, parent_id, show)
-            pause = max(shortest, (time.perf_counter() - started) / SHARE_OF_TIME)
+            found = _look(reader, parent, show)
+            slow = (time.perf_counter() - started) / SHARE_OF_TIME
+            longer = pause * LONGER if found == before and not store.is_local else shortest
+            pause, before = jittered(max(shortest, min(longer, LONGEST_PAUSE), slow, least_pause())), found
 
     watcher = threading.Thread(target=watch, name="watcher", daemon=True)
     watcher.start()
     try:
-        yield
+        yield last.append
     finally:
         over.set()
         watcher.join(LONGEST_WAIT)
-        _look(store, parent_id, show)
+        if last:
+            show(last[-1])
+        else:
+            _look(reader, parent, show)
 
 
-def _look(store: Store, parent_id: str, show: Show, parent: RunRecord | None = None) -> None:
+def _look(reader: SweepReader, parent: Callable[[], RunRecord], show: Show) -> list[RunRecord]:
+    """Show the runs, and return them; none if the store cannot be read."""
     try:
-        show(sweep_runs(store, parent_id, parent))
+        found = reader.runs(parent())
     except StoreError as error:  # the store may come back; if it does not, the jobs report it
         log.warning("The store could not be read for the display: %s", error)
+        return []
+    show(found)
+    return found
 
 
 def follow(store: Store, parent_id: str, show: Show) -> bool:
     """Call `show` with the runs of a sweep that another command trains, until it ends. Returns False if that command
     died before the sweep ended."""
-    watch, pause = LeaseWatch(), SHORTEST_PAUSE
+    watch, pause, reader = LeaseWatch(), SHORTEST_PAUSE, SweepReader(store)
     while True:
         started = time.perf_counter()
         [parent] = read_runs(store, run_ids=[parent_id], include_parents=True)
         over = watch.is_over(parent)
-        _look(store, parent_id, show, parent)
+        _look(reader, partial(lambda parent: parent, parent), show)
         if over:
             holder = holder_of(parent)
             return holder is None or holder.released

@@ -49,6 +49,8 @@ class Job:
     config: DictConfig
     context: HydraContext
     task: TaskFunction
+    is_new: bool = False
+    """Whether the store has certainly no run of it: then nobody needs to look for one."""
 
     @property
     def kind(self) -> tuple[str, ...]:
@@ -81,6 +83,11 @@ def stop_requested() -> bool:
     return _worker is not None and (bool(_worker.stop.value) or os.getppid() != _worker.launcher)
 
 
+def is_first_try() -> bool:
+    """Whether the store has no run of this worker's job yet; False outside a worker, where that is not known."""
+    return _worker is not None and _worker.is_new
+
+
 @dataclass
 class _Worker:
     """The state of this worker process."""
@@ -89,6 +96,7 @@ class _Worker:
     stop: Shared
     launcher: int
     busy: bool = False
+    is_new: bool = False
 
 
 _worker: _Worker | None = None
@@ -142,7 +150,7 @@ def carry_out(job: Job) -> Failure | None:
     assert _worker is not None
     if stop_requested():
         return None
-    _worker.busy = True
+    _worker.busy, _worker.is_new = True, job.is_new
     try:
         config = compose_job(job)
         with open_dict(config):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from contextvars import copy_context
+from dataclasses import replace
 from functools import partial
 
 from hydra.core.utils import JobReturn, JobStatus
@@ -186,7 +187,7 @@ class WorkerPool:
             return
         log.warning("Job %d is trained elsewhere: %s", job.number, failure.reason)
         with self._choosing:
-            self._given_back.append(job)
+            self._given_back.append(replace(job, is_new=False))
 
     def _choose(self, spec: WorkerSpec, free: Sequence[Job]) -> Job:
         """The next job for a worker: the first of the kind that it did last (its program is compiled); else the first
@@ -202,6 +203,7 @@ class WorkerPool:
         """Run one job, with retries if they may help. Returns the reason of the last failure, or None."""
         for left in range(self._config.retries, -1, -1):
             failure = worker.carry_out(job, self._config.timeout)
+            job = replace(job, is_new=False)
             if failure is None:
                 self.failures.pop(job.number, None)
                 return None

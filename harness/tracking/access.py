@@ -57,6 +57,9 @@ MOST_ANSWERED, MOST_DOWNLOADED = 2**28, 2**32
 ANSWER_SECONDS, DOWNLOAD_SECONDS = 120.0, 3600.0
 """Seconds that each may take from the first byte to the last; MLflow only limits the time between two bytes."""
 
+LONGEST_REASON = 2000
+"""Characters of an error: a server quotes what it was asked, which may be long."""
+
 _VERSION = re.compile(r"\d+\.\d+")
 
 
@@ -118,6 +121,7 @@ def explained(shown: str, server: bool, experiment: str | None = None) -> Iterat
         said = error if cause is None else cause.orig  # without the SQL
         told = in_words(error, experiment) if server else None
         reason = shown_uri(" ".join((told or str(said)).split())).rstrip(".")
+        reason = reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]} ..."
         raise StoreError(
             f"The tracking store {shown} cannot be used: {reason}.\nThe store is set by tracking.uri, else by "
             "MLFLOW_TRACKING_URI, else it is mlflow.db in the project's root."
@@ -134,14 +138,14 @@ def bound_answers() -> None:
 
     def bounded_session(*arguments: Any, **options: Any) -> Any:
         session = usual(*arguments, **options)
-        session.hooks["response"] = [_bound]
+        session.hooks["response"] = [bound]
         outages.tell_retries(session)
         return session
 
     request_utils._get_request_session = bounded_session
 
 
-def _bound(response: Any, stream: bool = False, **_: Any) -> None:
+def bound(response: Any, stream: bool = False, **_: Any) -> None:
     """A hook that `requests` calls when a response begins; it then reads the body through `iter_content`."""
     outages.answered(response.url, response.status_code)
     most, seconds = (MOST_DOWNLOADED, DOWNLOAD_SECONDS) if stream else (MOST_ANSWERED, ANSWER_SECONDS)

@@ -22,11 +22,14 @@ from harness.tracking.pending_writes import File, Metrics, Operation, Parameters
 
 log = logging.getLogger(__name__)
 
-SOON_SECONDS, BATCH_SECONDS = 0.3, 2.0
-"""Seconds that the first values of a run wait for others, and all later ones, so that one request takes them all."""
-BATCH_BYTES, BATCH_METRICS = 400_000, 1000
+SOON_SECONDS, BATCH_SECONDS, LONGEST_SECONDS = 0.3, 2.0, 30.0
+"""Seconds that the first values of a run wait for others, so that one request takes them all; and the least and the
+most that later ones wait: a tenth of the time that the run has taken so far. So a long run makes few requests, too."""
+SHARE_WAITED = 0.1
+BATCH_BYTES, BATCH_METRICS, BATCH_PARAMETERS = 400_000, 1000, 100
 """A server refuses more than a million bytes in a request. MLflow's client sends more than a thousand metrics in
-several requests, and a process that is killed between two of them would leave half an epoch."""
+several requests, and a process that is killed between two of them would leave half an epoch. It takes a hundred
+parameters in a request; a run has a few more, which wait for the next one."""
 
 
 class BackgroundOutbox:
@@ -43,7 +46,8 @@ class BackgroundOutbox:
         self._one_at_a_time = threading.Lock()
         self._files: list[Operation] = []
         self._values: list[Values] = []
-        self._due = time.monotonic() + SOON_SECONDS
+        self._began = time.monotonic()
+        self._due = self._began + SOON_SECONDS
         self._hurry = self._busy = self._over = False
         self._failure: BaseException | None = None
         self._copies: Path | None = None
@@ -168,9 +172,27 @@ class BackgroundOutbox:
             files, self._files = self._files, []
             values: list[Values] = []
             if values_due:
-                values, self._values = self._values, []
-                self._due = time.monotonic() + BATCH_SECONDS
+                values, self._values = (self._values, []) if self._hurry else _fitting(self._values)
+                now = time.monotonic()
+                self._due = now + min(max(BATCH_SECONDS, SHARE_WAITED * (now - self._began)), LONGEST_SECONDS)
             return files, values
+
+
+def _fitting(values: Sequence[Values]) -> tuple[list[Values], list[Values]]:
+    """The values without the parameters that are too many for one request, and these."""
+    taken: list[Values] = []
+    left: list[Values] = []
+    room = BATCH_PARAMETERS
+    for operation in values:
+        if not isinstance(operation, Parameters):
+            taken.append(operation)
+            continue
+        entries = list(operation.values.items())
+        for part, place in ((entries[:room], taken), (entries[room:], left)):
+            if part:
+                place.append(Parameters(dict(part)))
+        room = max(room - len(entries), 0)
+    return taken, left
 
 
 def _batches(values: Sequence[Values]) -> Iterator[list[Values]]:

@@ -229,9 +229,10 @@ def logged_model_id(store: Store, run: RunRecord) -> str:
 
 
 @contextmanager
-def downloaded(store: Store, location: str) -> Iterator[Path]:
+def downloaded(store: Store, location: str, is_file: bool = False) -> Iterator[Path]:
     """The artifact (a file or folder) at the URI `location` as a local path; not copied if it is on this machine.
 
+    `is_file`: it is a file if it exists, which spares the request that finds out.
     Raises `OutsideStore` if it does not belong to the store, or contains links (`allowed_locations.artifact_path`).
     """
     if (path := store.artifact_path(location)) is not None:
@@ -246,8 +247,11 @@ def downloaded(store: Store, location: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as temporary:
         with store.explained():
             repository = get_artifact_repository(root, tracking_uri=store.uri)
-            repository.list_artifacts = _bounded(repository.list_artifacts, location)
-            found = repository.download_artifacts(name, temporary)
+            if is_file:
+                repository._download_file(name, found := str(Path(temporary, Path(name).name)))  # as plugins define it
+            else:
+                repository.list_artifacts = _bounded(repository.list_artifacts, location)
+                found = repository.download_artifacts(name, temporary)
         yield Path(found)
 
 

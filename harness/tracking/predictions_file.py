@@ -70,7 +70,7 @@ def readable_predictions(
 def _read(store: Store, run: RunRecord) -> dict[str, Predictions]:
     try:
         with (
-            downloaded(store, f"{run.artifacts}/{run.tags[PREDICTIONS_TAG]}") as file,
+            downloaded(store, f"{run.artifacts}/{run.tags[PREDICTIONS_TAG]}", is_file=True) as file,
             open_arrays(file) as arrays,
         ):
             splits = dict.fromkeys(name.partition("_")[0] for name in arrays.files)

@@ -1,8 +1,9 @@
 """Reads runs from the store as `RunRecord`s.
 
-A local SQLite store is read by SQL, without MLflow (whose import takes longer than reading ten thousand runs). Every
-other store, and a SQLite store with a schema that `sqlite_reader` does not know, is read through `MlflowClient`. Both
-give equal records. Nothing here writes, and a store that does not exist is not created.
+A local SQLite store is read by SQL, without MLflow (whose import takes longer than reading ten thousand runs). A server
+is asked in JSON, without MLflow either. Every other store, and a SQLite store with a schema that `sqlite_reader` does
+not know, is read through `MlflowClient`. All give equal records. Nothing here writes to a store, and one that does not
+exist is not created.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from harness.errors import RequestError, StoreError, UnknownRun, suggestion
 from harness.records import RunRecord
@@ -32,8 +34,13 @@ from harness.tracking.selection import (
 from harness.tracking.sqlite_reader import SqliteReader, UnknownSchema
 from harness.tracking.store import Store
 
+if TYPE_CHECKING:
+    from harness.tracking.finished_runs import FinishedRuns
+
 _log = logging.getLogger(__name__)
 _CANDIDATES_SHOWN = 5
+_JUST_NOW = 2.0
+"""Seconds."""
 _MORE_ASKED = 50
 """If all of the newest runs belong to `harness compare --confirm`, so many times more are read."""
 
@@ -43,18 +50,19 @@ _cached: ContextVar[Mapping[Store, CachedReader]] = ContextVar("cached", default
 
 
 @contextmanager
-def cached_reads(store: Store) -> Iterator[None]:
+def cached_reads(store: Store, finished: FinishedRuns | None = None) -> Iterator[None]:
     """In the block, the store is opened for reading only once, and the same runs are read only once.
 
     For a single request. Do not wait for new runs in the block, or write runs and read them back: the cache does not
-    see them. No lock is held between two reads.
+    see them. No lock is held between two reads. `finished`: the finished runs that this machine has of a server, where
+    tags may be some days old; never for planning.
     """
     kept = _cached.get()
     if store in kept:
         yield
         return
     with ExitStack() as last:
-        token = _cached.set({**kept, store: CachedReader(lambda: last.enter_context(_open(store)))})
+        token = _cached.set({**kept, store: CachedReader(lambda: last.enter_context(_open(store, finished)))})
         try:
             yield
         finally:
@@ -76,7 +84,12 @@ def open_reader(store: Store) -> Iterator[Reader]:
 
 
 @contextmanager
-def _open(store: Store) -> Iterator[Reader]:
+def _open(store: Store, finished: FinishedRuns | None = None) -> Iterator[Reader]:
+    if store.is_server:
+        from harness.tracking.server_reader import ServerReader
+
+        yield ServerReader(store, finished)
+        return
     if store.database is None:
         yield _client_reader(store)
         return
@@ -130,7 +143,7 @@ def read_runs(
         StoreError: see `open_reader`.
     """
     with open_reader(store) as reader:
-        experiments = None if experiment is None else (_experiment_id(reader, experiment),)
+        experiments = None if experiment is None else (_experiment_id(store, reader, experiment),)
         wanted = None if run_ids is None else tuple(dict.fromkeys(run_ids))
         runs = reader.select(Selection(experiments, parent_id, job, wanted))
     missing = set(wanted or ()) - {run.run_id for run in runs}
@@ -159,7 +172,9 @@ def sweep_runs(store: Store, parent_id: str, parent: RunRecord | None = None) ->
         parents = [parent] if parent is not None else reader.select(Selection(run_ids=(parent_id,)))
         numbers = {run_id: job for run in parents
                    for run_id, job in reused_runs(run.tags, run.run_id).items()}  # fmt: skip
-        own = reader.select(Selection(parent_id=parent_id))
+        # The runs of a sweep of ours are in its experiment, which spares a look at the others.
+        among = tuple(run.experiment_id for run in parents if is_sweep(run)) or None
+        own = reader.select(Selection(among, parent_id))
         reused = reader.select(Selection(run_ids=tuple(numbers))) if numbers else []
     numbered = [
         replace(run, tags={**run.tags, JOB_TAG: str(numbers[run.run_id])}, reused_by=parent_id) for run in reused
@@ -167,6 +182,22 @@ def sweep_runs(store: Store, parent_id: str, parent: RunRecord | None = None) ->
     replaced = {run.tags[JOB_TAG] for run in numbered}
     own = [run for run in own if run.tags.get(JOB_TAG) not in replaced]
     return in_order([run for run in (*own, *numbered) if not is_sweep(run)])
+
+
+class SweepReader:
+    """Reads the runs of a sweep again and again, as `sweep_runs`; a server is asked for a finished run only once."""
+
+    def __init__(self, store: Store) -> None:
+        self._store, self._finished = store, None
+        if store.is_server:
+            from harness.tracking.finished_runs import FinishedRuns
+
+            self._finished = FinishedRuns(store, is_short=True)
+
+    def runs(self, parent: RunRecord) -> list[RunRecord]:
+        """The runs of the sweep `parent`. Raises `StoreError`."""
+        with cached_reads(self._store, self._finished):
+            return sweep_runs(self._store, parent.run_id, parent)
 
 
 def runs_of_fingerprints(store: Store, experiment: str, fingerprints: Collection[str]) -> list[RunRecord]:
@@ -222,7 +253,7 @@ def runs_of_experiment(store: Store, experiment: str | None, selection: Selectio
     if store.is_missing:
         return []
     with open_reader(store) as reader:
-        known = reader.experiments()
+        known = _experiments(store, reader, experiment)
         wanted = tuple(identity for identity, name in known.items() if experiment in (None, name))
         return reader.select(replace(selection, experiment_ids=wanted)) if wanted else []
 
@@ -274,8 +305,16 @@ def _listed(runs: Sequence[RunRecord]) -> str:
     return "\n".join(lines)
 
 
-def _experiment_id(reader: Reader, wanted: str) -> str:
-    experiments = reader.experiments()
+def _experiments(store: Store, reader: Reader, wanted: str | None) -> dict[str, str]:
+    """The names of the experiments by id: as read just now, or a moment ago if the one that is `wanted` was there."""
+    known = store.remembered_experiments()
+    if known is None or (wanted not in known.values() and store.remembered_experiments(_JUST_NOW) is None):
+        return reader.experiments()
+    return dict(known)
+
+
+def _experiment_id(store: Store, reader: Reader, wanted: str) -> str:
+    experiments = _experiments(store, reader, wanted)
     for identity, name in experiments.items():
         if name == wanted:
             return identity

@@ -85,6 +85,11 @@ class Selection:
     newest: int | None = None
     running: bool = False
 
+    @property
+    def is_wide(self) -> bool:
+        """Whether it asks for all runs of experiments or of a sweep."""
+        return self == Selection(self.experiment_ids, self.parent_id)
+
 
 Series = dict[str, dict[str, dict[int, float]]]
 """Values by run id, metric and step; if a step was logged several times, the last value."""

@@ -23,13 +23,14 @@ from harness.tracking.databases import has_tables, is_shared_database, shared_ro
 from harness.tracking.making import make_database
 from harness.tracking.preflight import check_artifacts, check_journal, check_made, check_sqlite
 from harness.tracking.relocation import artifact_root, check_in_place, experiment_folder, recorded_artifacts
+from harness.tracking.selection import bounded
 from harness.tracking.store_uri import SQLITE, absolute_uri
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from contextlib import AbstractContextManager
 
-EXPERIMENTS_SECONDS = 30.0
+EXPERIMENTS_SECONDS, EXPERIMENTS_ASKED = 30.0, 1000
 EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",  # the UI opens in its model-training layout
     "mlflow.experiment.primaryMetric.name": "final/gap_test_accuracy",
@@ -37,6 +38,8 @@ EXPERIMENT_TAGS = {
 
 # The harness connects only to the store that it was given (no telemetry).
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# Its bars for each download would run through the display of a sweep.
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 # At the end of a run MLflow prints its URL, which may hold a password.
 os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
 
@@ -148,6 +151,10 @@ class Store:
         """
         if self.database is not None or self._answered:
             return
+        if self.is_server:
+            access.await_answer(self._ask_plainly, self.shown)
+            if self._answered:
+                return
         import mlflow  # noqa: F401 - takes seconds, which must not count as waiting for the store
 
         def ask() -> None:
@@ -169,6 +176,22 @@ class Store:
 
         access.await_answer(ask_patiently, self.shown)
         self._answered = True
+
+    def _ask_plainly(self) -> None:
+        """The first request to a server, without the import of MLflow, which then finds out what is wrong."""
+        from harness.tracking.server_requests import ask_plainly
+
+        asked = {"max_results": EXPERIMENTS_ASKED, "view_type": "ACTIVE_ONLY"}
+        found = ask_plainly(self, "/api/2.0/mlflow/experiments/search", json=asked)
+        try:
+            if found is None or not found["experiments"]:
+                return
+            names = {str(one["experiment_id"]): bounded(str(one["name"])) for one in found["experiments"]}
+        except (LookupError, TypeError):
+            return
+        self._answered = True
+        if not found.get("next_page_token"):
+            self.remember_experiments(names)
 
     def check_tables(self) -> None:
         """Before a database that is no file is read: MLflow would make or migrate tables that are missing.
@@ -256,21 +279,28 @@ class Store:
             self._ensured[name] = identity
         return identity
 
+    def remember_experiment(self, name: str, identity: str) -> None:
+        """Spare `ensure_experiment` the request: a run of this experiment has just been read."""
+        if not self.is_local:
+            self._experiment = name
+            self._ensured.setdefault(name, identity)
+
     def remember_experiments(self, names: dict[str, str]) -> None:
         """Keep the names of the store's experiments by id for `EXPERIMENTS_SECONDS`."""
         self._experiments = (time.monotonic(), names)
 
-    def remembered_experiments(self) -> dict[str, str] | None:
-        """The names that were read a moment ago; None if there are none."""
+    def remembered_experiments(self, within: float = EXPERIMENTS_SECONDS) -> dict[str, str] | None:
+        """The names that were read in the last `within` seconds; None if there are none."""
         read, names = self._experiments
-        return names if names and time.monotonic() - read < EXPERIMENTS_SECONDS else None
+        return names if names and time.monotonic() - read < within else None
 
     def _found_or_created(self, name: str) -> str:
         with self.connected() as client, self.exclusive():
             found = client.get_experiment_by_name(name)
             if found is None:
-                self._experiments = (-math.inf, {})
-                return str(client.create_experiment(name, tags=EXPERIMENT_TAGS, **self._artifact_location(name)))
+                created = client.create_experiment(name, tags=EXPERIMENT_TAGS, **self._artifact_location(name))
+                self._experiments[1][str(created)] = name
+                return str(created)
             if found.lifecycle_stage == "deleted":
                 raise StoreError(
                     f"The experiment '{name}' has been deleted in {self.shown}. Restore it with "

@@ -11,6 +11,7 @@ import json
 import logging
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -28,6 +29,8 @@ TAG = "mlflow.sharedViewState."
 OWN = "harness-"
 OF_SWEEP = f"{OWN}sweep-"
 OF_SEARCH = f"{OWN}search-"
+WRITES = 8
+"""Requests to a server at once."""
 MOST_SWEEPS, MOST_SEARCHES = 20, 5
 """The page holds forty views of an experiment. Only those of the latest are kept, so that users can add some."""
 
@@ -64,6 +67,11 @@ def view_page(experiment_id: str, key: str) -> str:
     """The path of a view in the UI (after the host), with its charts open."""
     query = f"viewStateShareKey={key}&compareRunsMode=CHART&workflowType=machine_learning"
     return f"/#/experiments/{experiment_id}/runs?{query}"
+
+
+def run_page(experiment_id: str, run_id: str) -> str:
+    """The path of a run in the UI (after the host)."""
+    return f"/#/experiments/{experiment_id}/runs/{run_id}"
 
 
 def named_view(view: View) -> str:
@@ -104,8 +112,10 @@ def write_views(store: Store, experiment_id: str, views: Sequence[View], labels:
         surplus |= set(of_kind[most:])
     if changed or surplus or labels:
         with store.connected() as client:  # importing MLflow takes seconds: only if there is something to write
-            for run_id, tags in (labels or {}).items():
-                tag_run(store, run_id, tags)
+            with ThreadPoolExecutor(1 if store.is_local else WRITES) as pool:  # a server takes a request for each run
+                writing = [pool.submit(tag_run, store, run_id, tags) for run_id, tags in (labels or {}).items()]
+            for written in writing:
+                written.result()
             for key, value in changed.items():
                 retry_insert(partial(client.set_experiment_tag, experiment_id, key, value))
             for key in surplus & own.keys():

@@ -52,6 +52,9 @@ PARAMETER_LIMIT = 6_000  # characters, MLflow's own limit
 DIFF = "code/uncommitted.diff"
 TAG_LIMIT = 5_000
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+SPARE_FILES = ("serving_input_example.json", "python_env.yaml")
+"""Files of MLflow's model folder that repeat others: the images of `input_example.json` as a request, and the Python of
+`conda.yaml`, which MLflow reads where this one is missing. Each file is a request to a server."""
 FAST_PNG = {"compress_level": 3}  # a tenth larger, encoded in two thirds of the time
 
 
@@ -187,7 +190,7 @@ class RunWriter:
             return
         import mlflow
         import numpy as np
-        from mlflow.models import ModelSignature
+        from mlflow.models import Model, ModelSignature
         from mlflow.types.schema import Schema, TensorSpec
 
         # Without a name MLflow passes the input as an array; with a name as a dict, and Keras warns.
@@ -196,12 +199,17 @@ class RunWriter:
             outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, data.classes))]),
         )
         with _temporary_folder() as temporary:
-            folder = temporary / "model"
+            folder, description = temporary / "model", Model()
             folder.mkdir()
             mlflow.keras.save_model(
                 model, str(folder), signature=signature, input_example=example.images,
                 pip_requirements=model_requirements(), metadata={CLASS_NAMES: list(data.class_names)},
+                mlflow_model=description,
             )  # fmt: skip
+            for name in SPARE_FILES:
+                (folder / name).unlink(missing_ok=True)
+            (description.saved_input_example_info or {}).pop("serving_input_path", None)
+            description.save(str(folder / "MLmodel"))
             self._delivery.put(TrainedModel(str(folder)))
         self._has_model = True
 

@@ -29,7 +29,7 @@ def jobs(count: int) -> list[Job]:
 
 def source(parent: str, count: int, said: list[str], waits: bool = False, lease: int = 1) -> ClaimedJobs:
     claims = Claims(open_store(), parent, lease)
-    return ClaimedJobs(claims, 0, lambda parent: waits, said.append, jobs(count))
+    return ClaimedJobs(claims, 0, (), lambda parent: waits, said.append, jobs(count))
 
 
 def first(free: Sequence[Job]) -> Job:

@@ -52,6 +52,9 @@ def _take_part(search: SearchRequest, parent: RunRecord, threads: int | None, di
     store, watch, holder = search.store, LeaseWatch(), holder_of(parent)
     identity = RunIdentity(parent.name, parent.experiment, overrides=search.overrides)
     config = replace(search.config, threads=search.config.threads or threads)
+    claims = Claims(store, parent.run_id, holder.number if holder is not None else 0)
+    store.remember_experiment(parent.experiment, parent.experiment_id)
+    claims.announce()
     with workers_for(search.given.launcher, search.most_jobs or ENDLESS, config) as pool:
         assert pool is not None
         with display.doing("Starting workers, checking the data and the store"):
@@ -59,7 +62,7 @@ def _take_part(search: SearchRequest, parent: RunRecord, threads: int | None, di
         display.say(f"Joining {parent.name} ({parent.run_id[:8]}).")
         writer = RunWriter(store, identity, parent.run_id, adding=True)
         try:
-            with Claims(store, parent.run_id, holder.number if holder is not None else 0) as claims:
+            with claims:
                 trials = trials_of(search, claims.parent())
                 train_trials(search, trials, writer, pool, claims, display, waits=watch.is_over)
         except KeyboardInterrupt:

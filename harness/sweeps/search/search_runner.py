@@ -131,7 +131,8 @@ def _work(search: SearchRequest, parent: RunRecord | None, over: int, display: S
             trials = trials_of(search, record_of(search, parent_id))
             state = RunState.FAILED
             try:
-                with Claims(store, parent_id, lease.number) as claims:
+                with Claims(store, parent_id, lease.number, joined=False) as claims:
+                    lease.beside = claims.beat
                     train_trials(search, trials, writer, pool, claims, display, is_lost=lease.is_lost)
                 state = RunState.FINISHED
             except KeyboardInterrupt:
@@ -216,7 +217,7 @@ def train_trials(
     interrupted = False
     with (
         display.live(parent.name, total, done, told=budget(search, left), seconds=None if isinf(left) else left),
-        watched(parent.store, parent.run_id, display.show),
+        watched(parent.store, claims.seen_parent, display.show, lambda: claims.least_pause),
     ):
         try:
             (tie,) = as_written([f"{PARENT_SETTING}={parent.run_id}"])
