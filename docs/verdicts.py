@@ -1,4 +1,4 @@
-"""The table of docs/studies/README.md, made of the verdicts on the studies' pages: `make studies` writes it, with cog."""
+"""The table of docs/studies/README.md, made of the verdicts on its pages: `make studies` writes it, with cog."""
 
 from __future__ import annotations
 
