@@ -74,7 +74,8 @@ bench: $(STAMP) benchmarks/.venv/.installed ## Measure against peers, write docs
 studies: $(STAMP) ## Train the studies of experiments/, write verdicts into docs/studies (a night; ARGS=--quick: minutes)
 	@$(BIN)/harness data fetch fashion_mnist
 	@$(BIN)/harness data fetch mnist
-	@$(BIN)/harness studies $(if $(strip $(ARGS)),,--pages docs/studies) $(ARGS)
+	@$(BIN)/harness studies $(if $(strip $(ARGS)),,--pages docs/studies) $(ARGS); status=$$?; \
+		PYTHONPATH=docs:. $(BIN)/cog -r docs/studies/README.md; exit $$status
 
 release-check: $(STAMP) ## Check a release: the wheel in an empty environment from the lock, links, metadata (10 minutes)
 	@$(BIN)/harness data fetch fashion_mnist

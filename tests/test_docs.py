@@ -46,6 +46,7 @@ REPORTS = [
 ]
 """Written by `harness report`."""
 CONFIGURATION = REPOSITORY / "docs" / "configuration.md"
+STUDIES = REPOSITORY / "docs" / "studies" / "README.md"
 IMAGE_BYTES = 250_000
 
 
@@ -111,11 +112,12 @@ def _choices(node: object, prefix: str = "") -> Iterator[tuple[str, tuple[str, .
             yield f"{prefix}{item.name}", item.metadata["choices"]
 
 
-def test_documented_optimizer_options_are_those_of_the_code() -> None:
-    cog = [sys.executable, "-m", "cogapp", "--check", "--diff", str(CONFIGURATION)]
+@pytest.mark.parametrize(("document", "target"), [(CONFIGURATION, "options"), (STUDIES, "studies")])
+def test_a_table_that_is_made_by_cog_is_up_to_date(document: Path, target: str) -> None:
+    cog = [sys.executable, "-m", "cogapp", "--check", "--diff", str(document)]
     path = os.pathsep.join([str(REPOSITORY / "docs"), str(REPOSITORY)])
     done = subprocess.run(cog, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"`make options` writes it anew: {done.stdout}{done.stderr}"
+    assert done.returncode == 0, f"`make {target}` writes it again: {done.stdout}{done.stderr}"
 
 
 def test_documented_groups_and_options_are_those_of_conf() -> None:

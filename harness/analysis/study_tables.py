@@ -69,7 +69,9 @@ def unit(of: Criterion) -> str:
     """The unit of a criterion's number."""
     if REACHES.fullmatch(of.measure):
         return "epochs"
-    return "nats" if of.measure.endswith("loss") else "points" if of.baseline is not None else "%"
+    if of.measure.endswith("loss"):
+        return "nats"
+    return "points" if of.baseline is not None or "gap" in of.measure else "%"
 
 
 def _amount(of: Criterion, value: float, sign: str | None = None) -> str:

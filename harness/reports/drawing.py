@@ -176,10 +176,11 @@ def _measures(comparison: Comparison) -> Iterator[Drawing]:
         found = foretelling(comparison)
     except RequestError:  # runs without measures, as most are
         return
-    clouds = [
-        gap_by_measures.MeasuredRuns(of.measure, of.points, "tau " + " (".join(cells(of)[3:]) + ")")
-        for of in found.correlations
-    ]
+    clouds = []
+    for of in found.correlations:
+        *_, tau, interval = cells(of)
+        words = f"tau {tau}" if of.interval is None else f"tau {tau} ({interval})"
+        clouds.append(gap_by_measures.MeasuredRuns(of.measure, of.points, words))
     gap = measure_in_words(found.gap.removeprefix("final/"))
     yield Drawing(
         "gap_by_measures", "Which number foretells the gap",

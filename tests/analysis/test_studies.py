@@ -21,7 +21,7 @@ from harness.analysis.studies import (
     outcome,
     study_of,
 )
-from harness.analysis.study_tables import render, section
+from harness.analysis.study_tables import expected, render, section
 from harness.errors import ConfigError
 
 GAP = "final/gap_test_accuracy"
@@ -136,6 +136,10 @@ def test_tables_say_the_verdict_with_interval_and_published_figures() -> None:
     assert both("below").failed == ("the large batch has the larger gap",)
     assert "0 of 1 claim found, 1 not found" in section(both("below"))
     assert '"verdict": "not found"' in render([both("below")], "json")
+    alone = Criterion("the gap is large", GAP, SMALL, above=0.8)
+    assert (expected(alone), expected(replace(alone, measure="final/test_accuracy"))) == (
+        "above 80.00 points", "above 80.00 %",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
