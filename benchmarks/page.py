@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from benchmarks.parts import TRAINING
 from benchmarks.summaries import Result, engine_rows, epoch_rows, goals, grid_ratio, marginal_seconds, median_ratio
 from benchmarks.surroundings import Places
+from benchmarks.tables import seconds_text, spread, table, times
 
 QUIET, OTHERS = 0.25, 0.05
 """Load a core, and the share of the processors, from which on the page says that others were using the machine."""
@@ -67,7 +68,7 @@ def _limits(result: Result, of_what: str) -> Iterator[str]:
     if limits := result.get("limits"):
         yield (
             f"The limit: importing TensorFlow alone takes {limits['import_seconds']:.1f} s, and the matrix products of "
-            f"training {of_what} take {_seconds(limits['arithmetic_seconds'])} s at the peak of this machine "
+            f"training {of_what} take {seconds_text(limits['arithmetic_seconds'])} s at the peak of this machine "
             f"({limits['gflops']:.0f} GFLOP/s, see [above](#an-epoch))."
         )
 
@@ -344,21 +345,3 @@ def _where(result: Result) -> str:
         f"*{result['date']}, {machine['cores']} cores ({machine['processor']}), {machine['memory_gb']} GB, "
         f"{machine['system']}.{rounds} {versions}.*{busy}"
     )
-
-
-def table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    rows = [heads, ["---", *["---:"] * (len(heads) - 1)], *lines]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in rows)
-
-
-def spread(seconds: Sequence[float]) -> tuple[str, str]:
-    """The median, and the least and the greatest."""
-    return _seconds(statistics.median(seconds)), f"{_seconds(min(seconds))}, {_seconds(max(seconds))}"
-
-
-def times(ratio: float) -> str:
-    return f"{ratio:.1f}"
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.1f}" if value >= 10 else f"{value:.3f}"
