@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import claims, comparing, engines, epochs, grid, parts, planning, scaling, server, single
+from benchmarks import claims, comparing, engines, epochs, grid, parts, planning, scaling, search, server, single
 from benchmarks.guides import GUIDES
 from benchmarks.page import page
 from benchmarks.picture import draw
@@ -28,6 +28,7 @@ BENCHMARKS: Mapping[str, Callable[[Places, argparse.Namespace], None]] = {
     "parts": lambda places, asked: parts.measure(places, asked.quick, asked.rounds),
     "planning": lambda places, asked: planning.measure(places, asked.quick),
     "scaling": lambda places, asked: scaling.measure(places, asked.quick),
+    "search": lambda places, asked: search.measure(places, asked.quick),
     "server": lambda places, asked: server.measure(places, asked.quick, asked.rounds),
     "single": lambda places, asked: single.measure(places, asked.quick, asked.rounds),
 }

@@ -9,10 +9,7 @@ from collections.abc import Iterator, Mapping
 from benchmarks.parts import TRAINING
 from benchmarks.summaries import Result, engine_rows, epoch_rows, goals, grid_ratio, marginal_seconds, median_ratio
 from benchmarks.surroundings import Places
-from benchmarks.tables import seconds_text, spread, table, times
-
-QUIET, OTHERS = 0.25, 0.05
-"""Load a core, and the share of the processors, from which on the page says that others were using the machine."""
+from benchmarks.tables import seconds_text, spread, table, times, where
 
 HEAD = """\
 # Benchmarks
@@ -55,7 +52,7 @@ def _parts(results: Mapping[str, Result], places: Places) -> Iterator[str]:
     for name, section in SECTIONS.items():
         if name in results:
             yield from section(results[name])
-            yield _where(results[name])
+            yield where(results[name])
 
 
 def _part_names() -> str:
@@ -260,6 +257,21 @@ def _claims(result: Result) -> Iterator[str]:
         )
 
 
+def _search(result: Result) -> Iterator[str]:
+    yield "## A search"
+    yield (
+        "Epochs of training until a [search](searching.md) has a configuration within 0.5 points of the best "
+        f"validation accuracy of a grid of {result['configurations']} ({result['epochs']} epochs each), replayed from "
+        f"recorded curves with {len(result['until']['TPE'])} seeds. A suggestion of TPE takes "
+        f"{1000 * result['early']:.0f} ms of processor time after 100 trials, "
+        f"{1000 * result['late']:.0f} ms after {result['trials']:,}."
+    )
+    usual = statistics.median(result["until"]["random"])
+    lines = [(name, f"{statistics.median(found):,.0f}", f"{min(found):,}, {max(found):,}",
+              times(usual / statistics.median(found))) for name, found in result["until"].items()]  # fmt: skip
+    yield table(("search", "epochs", "from, to", "times fewer than random"), lines)
+
+
 def _server(result: Result) -> Iterator[str]:
     yield "## A tracking server"
     runs = {name: [statistics.median(one[key] for one in each) for key in ("seconds", "processor")]
@@ -329,19 +341,5 @@ SECTIONS = {
     "planning": _planning,
     "claims": _claims,
     "server": _server,
+    "search": _search,
 }
-
-
-def _where(result: Result) -> str:
-    machine = result["machine"]
-    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
-    load = machine["load_before"]
-    busy = "" if load < QUIET * machine["cores"] else f" **The machine was busy: load {load:.1f} before the start.**"
-    if "others" in machine:  # measured while the part ran, which says more
-        others = machine["others"]
-        busy = "" if others < OTHERS else f" **The machine was busy: others used {others:.0%} of it meanwhile.**"
-    rounds = f" {result['rounds']} rounds." if "rounds" in result else ""
-    return (
-        f"*{result['date']}, {machine['cores']} cores ({machine['processor']}), {machine['memory_gb']} GB, "
-        f"{machine['system']}.{rounds} {versions}.*{busy}"
-    )

@@ -1,24 +1,44 @@
 """How soon a search is close to the best of a whole grid, and what suggesting costs.
 
-`python -m benchmarks.search CURVES.csv` reads recorded curves of a grid (a row for each configuration and epoch: its
-settings, `epoch` and `val_accuracy`), and repeats searches over them without training: random, TPE, and TPE with
-successive halving. It prints the median number of epochs until a search has a configuration within 0.5 points of the
-best of the grid, as ratios to random. Without a file it only measures what 1,000 suggestions cost.
+`python -m benchmarks.search` trains a grid of 500 configurations once (ten minutes; a sweep that was cut off is
+resumed) and keeps its curves in `CURVES`. The benchmark repeats searches over these curves without training: random,
+TPE, and TPE with successive halving.
 """
 
 from __future__ import annotations
 
 import csv
+import gzip
+import os
+import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from statistics import median
 
+from benchmarks.real_runs import LEAN
+from benchmarks.rounds import ROOT
+from benchmarks.surroundings import Places
 from harness.config.search import Dimension, SearchConfig, Space
+from harness.paths import write_bytes
 from harness.sweeps.search.samplers import Told, generator, make_sampler
+from harness.tracking.reading import latest_sweep, read_series, sweep_runs
+from harness.tracking.store import open_store
 
-REPETITIONS = 10
+CURVES = ROOT / "benchmarks" / "results" / "search_curves.csv.gz"
+STORE = ROOT / "outputs" / "search_curves"
+GRID = {
+    "optimizer.learning_rate": "0.0003,0.001,0.003,0.01,0.03",
+    "model.dropout": "0.0,0.15,0.3,0.45,0.6",
+    "regime.batch_size": "16,32,64,128",
+    "model.hidden": "[32],[128],[512],[128,128],[300,100]",
+}
+SETTINGS = ("model=mlp", "dataset.train_size=2000", "regime=validated", "regime.validation.size=2000",
+            "regime.epochs=27")  # fmt: skip
+KINDS = {"random": ("random", False), "TPE": ("tpe", False), "TPE with halving": ("tpe", True)}
+REPETITIONS = 20
 CLOSE = 0.005
 FACTOR, RUNGS = 3, 2
 COLUMNS = ("epoch", "val_accuracy")
@@ -35,9 +55,9 @@ Curves = Mapping[tuple[str, ...], Sequence[float]]
 """The validation accuracy after each epoch, by the values of the settings."""
 
 
-def read_curves(file: Path) -> tuple[Space, Curves]:
+def read_curves(file: Path = CURVES) -> tuple[Space, Curves]:
     """The space of a recorded grid, and its curves."""
-    with file.open(newline="") as lines:
+    with gzip.open(file, "rt", newline="") as lines:
         rows = list(csv.DictReader(lines))
     keys = [key for key in rows[0] if key not in COLUMNS]
     curves: dict[tuple[str, ...], dict[int, float]] = {}
@@ -87,22 +107,39 @@ def overhead(name: str = "tpe", trials: int = 1000) -> list[float]:
     return seconds
 
 
-def main() -> None:
-    """Print the measurements."""
-    seconds = overhead()
-    first, last = (1000 * median(part) for part in (seconds[50:150], seconds[-100:]))
-    print(f"suggest and tell (TPE, six settings): {first:.1f} ms at 100 trials, {last:.1f} ms at 1,000")
-    for argument in sys.argv[1:]:
-        space, curves = read_curves(Path(argument))
-        print(f"{argument}: {len(curves)} configurations")
-        usual = 0.0
-        for name, halving in (("random", False), ("tpe", False), ("tpe", True)):
-            spent = [epochs_until_close(space, curves, name, seed, halving) for seed in range(REPETITIONS)]
-            middle = median(spent)
-            usual = usual or middle
-            label = f"{name}{' with halving' if halving else ''}"
-            print(f"  {label:18} {middle:6.0f} epochs until within 0.5 points, {middle / usual:.2f} of random")
+def measure(places: Places, quick: bool) -> None:
+    """What a suggestion costs, and how soon searches over the recorded curves are close to the best."""
+    trials, repetitions = (100, 2) if quick else (1000, REPETITIONS)
+    seconds = overhead(trials=trials)
+    space, curves = read_curves()
+    until = {
+        label: [epochs_until_close(space, curves, name, seed, halving) for seed in range(repetitions)]
+        for label, (name, halving) in KINDS.items()
+    }
+    early, late = (median(part) for part in (seconds[50:100], seconds[-50:]))
+    result = {"trials": trials, "early": early, "late": late, "configurations": len(curves), "until": until}
+    places.write("search", quick, result | {"epochs": len(next(iter(curves.values()))), "settings": SETTINGS})
+
+
+def record() -> None:
+    """Train what is missing of the grid, and write `CURVES`."""
+    STORE.mkdir(parents=True, exist_ok=True)
+    grid = [f"{key}={values}" for key, values in GRID.items()]
+    command = (sys.executable, "-m", "harness", "sweep", *SETTINGS, *grid, *LEAN)
+    subprocess.run(command, check=True, cwd=ROOT, env=os.environ | {"HARNESS_ROOT": str(STORE)})
+    store = open_store(f"sqlite:///{STORE / 'mlflow.db'}")
+    sweep = latest_sweep(store)
+    assert sweep is not None
+    runs = {run.run_id: run for run in sweep_runs(store, sweep.run_id)}
+    lines = StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow((*GRID, *COLUMNS))
+    for run_id, series in sorted(read_series(store, list(runs), ["val/accuracy"]).items()):
+        settings = [runs[run_id].parameters[key] for key in GRID]
+        writer.writerows((*settings, epoch, f"{value:.4f}") for epoch, value in sorted(series["val/accuracy"].items()))
+    write_bytes(CURVES, gzip.compress(lines.getvalue().encode(), mtime=0))
+    print(f"Written: {CURVES}")
 
 
 if __name__ == "__main__":
-    main()
+    record()
