@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import math
-import random
 import re
 import threading
 import time
@@ -22,7 +21,7 @@ from harness.errors import StoreError
 from harness.machine import is_gone, is_here, is_hidden, process_in_words
 from harness.records import RunRecord, RunState
 from harness.sweeps.contract import Choose
-from harness.sweeps.owners import BEAT_SECONDS, StillnessWatch, jittered, left_behind, new_owner, process_of
+from harness.sweeps.owners import BEAT_SECONDS, DRAWS, StillnessWatch, jittered, left_behind, new_owner, process_of
 from harness.sweeps.plan import one_a_job
 from harness.sweeps.worker import Job
 from harness.tracking.reading import SweepReader, read_runs
@@ -176,7 +175,7 @@ class ClaimedJobs:
         self._claims, self._retries, self._waits, self._say = claims, retries, waits, say
         self._free, self._begun = list(jobs), begun
         if claims.joined:
-            random.shuffle(self._free)  # else all machines would try to claim the same job
+            DRAWS.shuffle(self._free)  # else all machines would try to claim the same job
         self._reader, self._looked_at = SweepReader(claims.store), -math.inf
         self._elsewhere: dict[int, Job] = {}
         self._last: dict[int, Claim] = {}
@@ -205,7 +204,7 @@ class ClaimedJobs:
             if not self._free:
                 if not self._elsewhere or not self._is_waiting:
                     return None
-                self._over.wait(max(LOOK_SECONDS, self._claims.least_pause) * random.uniform(0.5, 1.5))
+                self._over.wait(jittered(max(LOOK_SECONDS, self._claims.least_pause), 0.5))
         return None
 
     def ended(self, job: Job) -> None:

@@ -6,7 +6,6 @@ here. If the sweep's command has gone, the last that trained its jobs makes the 
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -25,6 +24,7 @@ from harness.sweeps.job import run_job
 from harness.sweeps.launch import call_hydra, check_surroundings, refuse_ties
 from harness.sweeps.launcher import own_launcher, workers_for
 from harness.sweeps.lease import Holder, LeaseWatch, holder_of, is_held, take_lease
+from harness.sweeps.owners import jittered
 from harness.sweeps.plan import SweepPlan, plan_sweep
 from harness.sweeps.progress import SweepDisplay
 from harness.sweeps.recorded_jobs import RecordedJobs, present_code, read_jobs
@@ -172,7 +172,7 @@ def _found(store: Store, named: str, wait: bool, display: SweepDisplay) -> tuple
         if not told:
             display.say(f"Waiting for the sweep {named} in {store.shown}. Ctrl-C ends the waiting.")
             told = True
-        time.sleep(ASK_SECONDS * random.uniform(0.5, 1.5))
+        time.sleep(jittered(ASK_SECONDS, 0.5))
 
 
 def _jobs(recorded: RecordedJobs, own: Sequence[str], hydra: Sequence[str], config_dir: str | None) -> SweepJobs:

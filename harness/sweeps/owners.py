@@ -21,9 +21,13 @@ LOOK_SECONDS = 0.2
 """Seconds between two checks whether processes have ended."""
 
 
-def jittered(seconds: float) -> float:
-    """A pause of about so many seconds: many processes do not act in step."""
-    return seconds * random.uniform(0.8, 1.2)
+DRAWS = random.SystemRandom()
+"""For what must differ between processes. Python's own generator belongs to the runs: their seeds decide it."""
+
+
+def jittered(seconds: float, by: float = 0.2) -> float:
+    """A pause of about so many seconds, longer or shorter `by` this share: many processes do not act in step."""
+    return seconds * DRAWS.uniform(1 - by, 1 + by)
 
 
 def new_owner(parent_id: str) -> str:

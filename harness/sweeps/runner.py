@@ -315,16 +315,10 @@ def train(
             pool.source_of = partial(ClaimedJobs, claims, sweep.config.retries, begun, waits, display.say)
         else:  # another sweeper needs to know what a job has come to
             pool.value_of = partial(recorded_objective, parent.store, parent.run_id, sweep.config.objective)
+    count, told = (len(plan.jobs), "") if sweep.knows_jobs else (None, "as many runs as the sweeper wants")
     interrupted, final = False, None
     with (
-        display.live(
-            parent.name,
-            len(plan.jobs) if sweep.knows_jobs else None,
-            before,
-            len(due),
-            len(plan.reused),
-            told="" if sweep.knows_jobs else "as many runs as the sweeper wants",
-        ),
+        display.live(parent.name, count, before, len(due), len(plan.reused), told=told),
         watched(parent.store, claims.seen_parent, display.show, lambda: claims.least_pause) as last_look,
     ):
         try:

@@ -6,7 +6,6 @@ A worker that is free never waits for a trial of another one, unless the search 
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +18,7 @@ from harness.records import RunRecord, RunState
 from harness.sweeps.claims import LOOK_SECONDS, Claim, Claims, has_lapsed, last_claims
 from harness.sweeps.contract import Choose
 from harness.sweeps.job import JOB_SETTING, PARENT_SETTING, PAUSE_TAG
-from harness.sweeps.owners import StillnessWatch
+from harness.sweeps.owners import StillnessWatch, jittered
 from harness.sweeps.plan import one_a_job
 from harness.sweeps.search.objective import Objective
 from harness.sweeps.search.pruning import Pruner, paused_after
@@ -81,7 +80,7 @@ class SearchJobs:
             if number is None:
                 if not more:
                     return None
-                self._over.wait(LOOK_SECONDS * random.uniform(0.5, 1.5))
+                self._over.wait(jittered(LOOK_SECONDS, 0.5))
         return None
 
     def ended(self, job: Job) -> None:
