@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.real_runs import LEAN
-from benchmarks.rounds import ROOT
+from benchmarks.rounds import ROOT, Unavailable
 from benchmarks.surroundings import Places
 from harness.config.search import Dimension, SearchConfig, Space
 from harness.paths import write_bytes
@@ -110,6 +110,10 @@ def overhead(name: str = "tpe", trials: int = 1000) -> list[float]:
 def measure(places: Places, quick: bool) -> None:
     """What a suggestion costs, and how soon searches over the recorded curves are close to the best."""
     trials, repetitions = (100, 2) if quick else (1000, REPETITIONS)
+    if not CURVES.is_file():
+        if quick:
+            raise Unavailable(f"{CURVES.name} is missing. `python -m benchmarks.search` makes it in ten minutes.")
+        record()
     seconds = overhead(trials=trials)
     space, curves = read_curves()
     until = {
@@ -134,9 +138,10 @@ def record() -> None:
     lines = StringIO()
     writer = csv.writer(lines, lineterminator="\n")
     writer.writerow((*GRID, *COLUMNS))
-    for run_id, series in sorted(read_series(store, list(runs), ["val/accuracy"]).items()):
-        settings = [runs[run_id].parameters[key] for key in GRID]
-        writer.writerows((*settings, epoch, f"{value:.4f}") for epoch, value in sorted(series["val/accuracy"].items()))
+    found = read_series(store, list(runs), ["val/accuracy"])
+    curves = {tuple(runs[run_id].parameters[key] for key in GRID): found[run_id]["val/accuracy"] for run_id in found}
+    for settings, curve in sorted(curves.items()):
+        writer.writerows((*settings, epoch, f"{value:.4f}") for epoch, value in sorted(curve.items()))
     write_bytes(CURVES, gzip.compress(lines.getvalue().encode(), mtime=0))
     print(f"Written: {CURVES}")
 

@@ -18,8 +18,10 @@ from benchmarks.page import SECTIONS, page
 from benchmarks.parts import TRAINING
 from benchmarks.processes import CommandFailed
 from benchmarks.rounds import Contender, Unavailable, take_turns
+from benchmarks.search import epochs_until_close
 from benchmarks.summaries import epoch_rows, goals, median_ratio, peak_rates
 from benchmarks.surroundings import Others, Places, machine
+from harness.config.search import Dimension
 from tests.conftest import REPOSITORY
 
 
@@ -327,6 +329,23 @@ def test_comparing_many_runs_must_take_at_most_five_seconds(places: Places) -> N
 def test_claims_are_shown_by_the_number_of_jobs(places: Places) -> None:
     places.write("claims", False, {"seconds": {"10000": {"claim": 0.005, "look": 0.044}}})
     assert "| 10,000 | 5 | 44 |" in page(places.read(), places)
+
+
+def test_a_search_over_recorded_curves_needs_fewer_epochs_where_hopeless_trials_stop(places: Places) -> None:
+    """Of 100 configurations one is good from its first epoch on; what is bad stays bad."""
+    space = {key: Dimension(choices=tuple(map(str, range(10)))) for key in ("rate", "width")}
+    curves = {(str(one), str(two)): [0.9 if one == two == 7 else 0.1] * 9 for one in range(10) for two in range(10)}
+    whole, stopped = (
+        [epochs_until_close(space, curves, "random", seed, halving) for seed in range(8)] for halving in (False, True)
+    )
+    assert all(0 < some < every for some, every in zip(stopped, whole, strict=True))
+    until = {"random": whole, "TPE": whole, "TPE with halving": stopped}
+    places.write("search", False, {"trials": 1000, "early": 0.005, "late": 0.0185, "configurations": 100,
+                                   "epochs": 9, "until": until})  # fmt: skip
+    text = page(places.read(), places)
+    assert line(text, "random")[3] == "1.0"
+    assert float(line(text, "TPE with halving")[3]) > 1
+    assert "takes 5 ms of processor time after 100 trials, 18 ms after 1,000" in text
 
 
 def test_planning_has_a_time_limit_and_is_compared_with_composing_by_hydra(places: Places) -> None:
