@@ -334,11 +334,15 @@ def test_claims_are_shown_by_the_number_of_jobs(places: Places) -> None:
 def test_a_search_over_recorded_curves_needs_fewer_epochs_where_hopeless_trials_stop(places: Places) -> None:
     """Of 100 configurations one is good from its first epoch on; what is bad stays bad."""
     space = {key: Dimension(choices=tuple(map(str, range(10)))) for key in ("rate", "width")}
-    curves = {(str(one), str(two)): [0.9 if one == two == 7 else 0.1] * 9 for one in range(10) for two in range(10)}
+    worth = {
+        (one, two): 0.9 if one == two == 7 else 0.1 + (10 * one + two) / 1000 for one in range(10) for two in range(10)
+    }
+    curves = {(str(one), str(two)): [value] * 9 for (one, two), value in worth.items()}
     whole, stopped = (
         [epochs_until_close(space, curves, "random", seed, halving) for seed in range(8)] for halving in (False, True)
     )
-    assert all(0 < some < every for some, every in zip(stopped, whole, strict=True))
+    assert all(0 < some <= every for some, every in zip(stopped, whole, strict=True))
+    assert 2 * sum(stopped) < sum(whole)
     until = {"random": whole, "TPE": whole, "TPE with halving": stopped}
     places.write("search", False, {"trials": 1000, "early": 0.005, "late": 0.0185, "configurations": 100,
                                    "epochs": 9, "until": until})  # fmt: skip
