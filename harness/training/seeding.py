@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import random
 
 import numpy as np
 
@@ -32,19 +31,7 @@ def seed_everything(seed: int, threads: int | None = None) -> None:
     if _runs == FREEZE_AT:
         gc.freeze()  # a walk over MLflow, matplotlib and the rest takes 0.15 s
     keras.utils.set_random_seed(seed)
-    _draw_apart(seed)
     tf.config.experimental.enable_op_determinism()
-
-
-def _draw_apart(seed: int) -> None:
-    """Let Keras draw the seeds of initial weights and random layers from a generator of this run alone.
-
-    It draws them from Python's, which other threads use too: MLflow's, for instance, when it asks a server again. The
-    numbers are those that Python's gives after `set_random_seed`, if nobody else draws.
-    """
-    from keras.src.random import seed_generator
-
-    seed_generator.python_random = random.Random(seed)
 
 
 def _forget_gradients() -> None:

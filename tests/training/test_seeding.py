@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import subprocess
 import sys
 
@@ -20,25 +19,6 @@ def test_an_order_depends_on_seed_and_epoch_alone() -> None:
     np.testing.assert_array_equal(epoch_order(3, 7, 50), epoch_order(3, 7, 50))
     assert not np.array_equal(epoch_order(3, 7, 50), epoch_order(3, 8, 50))
     assert not np.array_equal(epoch_order(3, 7, 50), epoch_order(4, 7, 50))
-
-
-def test_initial_weights_are_those_of_the_seed_whoever_draws_meanwhile() -> None:
-    import keras
-
-    from harness.training import seed_everything
-
-    def weights(seed: int, draws: int) -> list[np.ndarray]:
-        seed_everything(seed)
-        for _ in range(draws):  # as a thread of MLflow does, to wait before it asks a server again
-            random.random()
-        return list(keras.Sequential([keras.Input((3,)), keras.layers.Dense(4), keras.layers.Dense(2)]).get_weights())
-
-    for drawn, undisturbed in zip(weights(3, 2), weights(3, 0), strict=True):
-        np.testing.assert_array_equal(drawn, undisturbed)
-    assert not np.array_equal(weights(4, 0)[0], weights(3, 0)[0])
-    seed_everything(3)
-    first = int(np.asarray(keras.random.SeedGenerator().state)[0])
-    assert first == random.Random(3).randint(1, 10**9), "as in releases that took it from Python's own generator"
 
 
 RUNS = """
