@@ -122,8 +122,8 @@ def test_the_keras_file_can_be_trained_further(logged: Path, images: UInt8Array)
     loaded = keras.models.load_model(logged)
     before = [np.array(weights) for weights in loaded.trainable_weights]
     loaded.compile(optimizer="sgd", loss="sparse_categorical_crossentropy")
-    history = loaded.fit(images, np.arange(64) % 10, epochs=3, verbose=0).history["loss"]
-    assert history[-1] < history[0]
+    history = loaded.fit(images, np.arange(64) % 10, epochs=20, verbose=0).history["loss"]
+    assert np.mean(history[-5:]) < np.mean(history[:5])  # not each epoch's: dropout draws from where others drew
     moved = [np.abs(np.array(after) - old).max() for after, old in zip(loaded.trainable_weights, before, strict=True)]
     assert all(distance > 0 for distance in moved[-2:])
 
